@@ -1,0 +1,74 @@
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The checkout. */
+export const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+/** Prints one line of progress. */
+export const say = (/** @type {string} */ line) => { process.stderr.write(`· ${line}\n`) }
+
+/** The environment without what npm adds for its own child, which would configure a nested pnpm or npm. */
+export function cleanEnv () {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_(config|package|lifecycle)_/i.test(name)))
+}
+
+/**
+ * Makes a bare clone ready to run: installs the dependencies where a manifest, the lockfile or Node changed since the
+ * last time, then builds every package. Uses Node's built-ins only.
+ */
+export function bootstrap () {
+  checkNode()
+  const marker = join(ROOT, 'node_modules', '.jpulse-installed')
+  const wanted = fingerprint()
+  if (!existsSync(marker) || readFileSync(marker, 'utf8') !== wanted) {
+    say('installing dependencies (pnpm)')
+    run('npm', ['exec', '--yes', '--prefer-offline', `--package=${packageManager()}`, '--', 'pnpm', 'install', '--frozen-lockfile', '--prefer-offline', '--reporter=append-only', '--loglevel=warn'])
+    writeFileSync(marker, wanted)
+  }
+  say('building')
+  const force = packages().some((folder) => !existsSync(join(folder, 'dist')))
+  run(process.execPath, [join(ROOT, 'node_modules/typescript-native/bin/tsc'), '-b', ...(force ? ['--force'] : [])])
+}
+
+/**
+ * @param {string} command
+ * @param {string[]} args
+ * @param {NodeJS.ProcessEnv} [env]
+ */
+export function run (command, args, env = cleanEnv()) {
+  const { status, error } = spawnSync(command, args, { cwd: ROOT, env, stdio: ['ignore', 'inherit', 'inherit'] })
+  if (error !== undefined) throw error
+  if (status !== 0) {
+    process.stderr.write(`${command} ${args.join(' ')} failed\n`)
+    process.exit(status ?? 1)
+  }
+}
+
+function checkNode () {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  if (major > 20 || (major === 20 && minor >= 19)) return
+  process.stderr.write(`Node ${process.versions.node} is too old: 20.19 or newer is needed.\n`)
+  process.exit(1)
+}
+
+function packageManager () {
+  return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).packageManager
+}
+
+/** Every folder that is a package of the workspace and is built. */
+function packages () {
+  return ['packages', 'examples'].flatMap((group) => readdirSync(join(ROOT, group)).map((name) => join(ROOT, group, name)))
+    .filter((folder) => existsSync(join(folder, 'tsconfig.json')))
+}
+
+function fingerprint () {
+  const hash = createHash('sha256').update(process.version)
+  const manifests = ['packages', 'examples'].flatMap((group) => readdirSync(join(ROOT, group)).sort().map((name) => join(group, name, 'package.json')))
+  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json', 'benchmarks/package.json', ...manifests]) {
+    if (existsSync(join(ROOT, file))) hash.update(readFileSync(join(ROOT, file)))
+  }
+  return hash.digest('hex')
+}

@@ -1,0 +1,25 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { bootstrap, ROOT, run, say } from './bootstrap.js'
+
+// npm run check            types, type tests, lint, unused code, and what would be published
+// node … check.js --types  types only
+
+const bin = (/** @type {string} */ file) => join(ROOT, 'node_modules', file)
+/** @param {string} what @param {string} script @param {string[]} args */
+function step (what, script, ...args) {
+  say(what)
+  run(process.execPath, [bin(script), ...args])
+}
+
+if (process.env.npm_lifecycle_event === 'check') bootstrap()
+step('types of the tests and scripts', 'typescript-native/bin/tsc', '-p', 'tsconfig.test.json')
+if (!process.argv.includes('--types')) {
+  step('type tests', 'tstyche/build/bin.js')
+  step('lint', 'eslint/bin/eslint.js', '.', '--max-warnings=0')
+  step('unused files, exports and dependencies', 'knip/bin/knip.js')
+  for (const name of readdirSync(join(ROOT, 'packages'))) {
+    if (!existsSync(join(ROOT, 'packages', name, 'package.json'))) continue
+    step(`what ${name} would publish`, 'publint/src/cli.js', join(ROOT, 'packages', name), '--strict')
+  }
+}

@@ -1,0 +1,91 @@
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { execFileSync } from 'node:child_process'
+import { homedir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** A server that can be neither found nor provided; the message says which command would help. */
+export class CannotProvide extends Error {
+  /** @param {string} what @param {string} remedy */
+  constructor (what, remedy) {
+    super(`${what} was not found and cannot be provided here. ${remedy}`)
+    this.name = 'CannotProvide'
+  }
+}
+
+/** @typedef {(line: string) => void} Say */
+
+/** @param {string[]} names @returns {string | undefined} the first of the names that is on PATH */
+export function onPath (...names) {
+  for (const name of names) {
+    for (const folder of (process.env.PATH ?? '').split(delimiter)) {
+      const file = join(folder, name)
+      try { accessSync(file, constants.X_OK); return file } catch {}
+    }
+  }
+  return undefined
+}
+
+/** @param {Say} say @returns {string} a redis-server or valkey-server binary */
+export function redisBinary (say) {
+  return onPath('redis-server', 'valkey-server') ??
+    aptInstall('redis-server', ['redis-server'], say, 'Redis', 'Install redis-server or valkey-server, or set REDIS_URL.')
+}
+
+/** @param {Say} say @returns {string} a Chromium or Chrome binary */
+export function chromiumBinary (say) {
+  return process.env.CHROMIUM_PATH ?? onPath('chromium', 'google-chrome', 'chromium-browser') ??
+    aptInstall('chromium', ['chromium'], say, 'Chromium', 'Install chromium, or set CHROMIUM_PATH.')
+}
+
+/** @param {string} pkg @param {string[]} binaries @param {Say} say @param {string} what @param {string} remedy */
+function aptInstall (pkg, binaries, say, what, remedy) {
+  if (onPath('apt-get') === undefined || process.getuid?.() !== 0) throw new CannotProvide(what, remedy)
+  say(`installing ${pkg} with apt-get (once)`)
+  // RUNLEVEL=1 keeps the package from starting a service of its own.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' }
+  const apt = (/** @type {string[]} */ ...args) => execFileSync('apt-get', ['-qq', ...args], { env, stdio: ['ignore', 'ignore', 'inherit'], timeout: 300_000 })
+  try {
+    apt('update')
+    apt('install', '-y', '--no-install-recommends', pkg)
+  } catch {
+    throw new CannotProvide(what, `apt-get install ${pkg} failed. ${remedy}`)
+  }
+  const found = onPath(...binaries)
+  if (found === undefined) throw new CannotProvide(what, remedy)
+  return found
+}
+
+const MONGO_WIRE = fileURLToPath(new URL('../../test/servers/mongo-wire/', import.meta.url))
+
+/**
+ * The MongoDB wire protocol from our Go module, built once per source into the user's cache folder.
+ * @param {Say} say
+ * @returns {string | undefined} undefined where Go is absent
+ */
+export function mongoWireBinary (say) {
+  const hash = createHash('sha256')
+  for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(MONGO_WIRE, file)))
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
+  const binary = join(cache, 'jpulse-suite', `mongo-wire-${hash.digest('hex').slice(0, 16)}-${process.arch}`)
+  if (existsSync(binary)) return binary
+  const go = onPath('go')
+  if (go === undefined) return undefined
+  say('building the MongoDB wire server (FerretDB) with Go, about a minute, once')
+  mkdirSync(dirname(binary), { recursive: true })
+  const built = `${binary}.${process.pid}`
+  try {
+    execFileSync(go, ['build', '-o', built, '.'], {
+      cwd: MONGO_WIRE,
+      env: { ...process.env, GOFLAGS: '-mod=readonly', CGO_ENABLED: '0' },
+      stdio: ['ignore', 'ignore', 'inherit'],
+      timeout: 600_000
+    })
+  } catch {
+    throw new CannotProvide('A MongoDB wire server', 'go build failed (see above). Install mongod, or set MONGODB_URI.')
+  }
+  // Renamed into place, so that two runs at once never start a half-written binary.
+  renameSync(built, binary)
+  return binary
+}

@@ -1,0 +1,65 @@
+import { mkdirSync } from 'node:fs'
+import { createConnection } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from './free-port.js'
+import { spawnGuarded } from './guarded.js'
+
+/**
+ * @typedef {object} RedisProcess
+ * @property {number} port
+ * @property {string} url
+ * @property {import('./guarded.js').Guarded} process
+ */
+
+/**
+ * Starts redis-server on a loopback port and waits until it answers.
+ *
+ * @param {object} options
+ * @param {string} options.binary
+ * @param {string} options.dir folder of its data and log
+ * @param {number} [options.port] a free one by default, with another try when somebody else took it
+ * @param {string[]} [options.args] further arguments, `['--appendonly', 'yes']`
+ * @param {string} [options.config] a configuration file, for servers that rewrite it (Sentinel)
+ * @returns {Promise<RedisProcess>}
+ */
+export async function startRedis ({ binary, dir, port, args = [], config }) {
+  mkdirSync(dir, { recursive: true })
+  for (let attempt = 1; ; attempt++) {
+    const chosen = port ?? await freePort()
+    const process = await spawnGuarded(binary, [
+      ...(config === undefined ? [] : [config]),
+      '--port', String(chosen), '--bind', '127.0.0.1', '--dir', dir, '--daemonize', 'no',
+      '--save', '', '--loglevel', 'notice', ...args
+    ], { log: join(dir, `redis-${chosen}.log`) })
+    if (await answers(chosen, process)) return { port: chosen, url: `redis://127.0.0.1:${chosen}`, process }
+    await process.stop('SIGKILL')
+    if (attempt === 3) throw new Error(`redis-server did not start; see ${dir}`)
+  }
+}
+
+/** @param {number} port @param {import('./guarded.js').Guarded} process */
+async function answers (port, process) {
+  const deadline = Date.now() + 10_000
+  while (process.alive() && Date.now() < deadline) {
+    if (await ping(port)) return process.alive()
+    await sleep(10)
+  }
+  return false
+}
+
+/**
+ * Asks for PING without a client library, because this runs before anything is installed. An answer that demands a
+ * password is an answer too; one that says it is still loading is not.
+ * @param {number} port
+ * @returns {Promise<boolean>}
+ */
+function ping (port) {
+  return new Promise((resolve) => {
+    const socket = createConnection({ port, host: '127.0.0.1' }, () => socket.write('PING\r\n'))
+    const done = (/** @type {boolean} */ up) => { socket.destroy(); resolve(up) }
+    socket.setTimeout(500, () => done(false))
+    socket.once('error', () => done(false))
+    socket.once('data', (data) => done(/^\+PONG|^-NOAUTH|^-DENIED/.test(String(data))))
+  })
+}
