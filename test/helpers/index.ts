@@ -1,0 +1,7 @@
+export { freePort } from '../../scripts/servers/free-port.js'
+export { mongo, type TestMongo } from './mongo.ts'
+export { connect, redisCluster, redisServer, sentinel, sharedRedis, type TestCluster, type TestRedis, type TestSentinel } from './redis.ts'
+export { temporaryFolder, uniqueName, type Scope } from './scope.ts'
+export { tcpProxy, type TcpProxy } from './tcp-proxy.ts'
+export { waitFor } from './wait-for.ts'
+export { workers, type Worker } from './workers.ts'
