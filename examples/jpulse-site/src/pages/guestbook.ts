@@ -61,7 +61,7 @@ function list ({ entries = [], shared }: GuestBookView): Html {
           <ol class="entries">${entries.map((entry) => html`
             <li class="card">
               <p class="message">${entry.message}</p>
-              <p class="by"><strong>${entry.name}</strong> <time datetime="${entry.createdAt}">${date.format(new Date(entry.createdAt))}</time></p>
+              <p class="by"><strong>${entry.name}</strong> <time datetime="${entry.createdAt}">${date.format(new Date(entry.createdAt))} UTC</time></p>
             </li>`)}
           </ol>`}
         </div>`
