@@ -1,6 +1,7 @@
 import t from 'tap'
+import { serversEnv } from '../../../test/helpers/index.ts'
 import { memoryGuestBook } from '../src/guestbook/memory-guestbook.ts'
-import { form, MODES, serversEnv, site, siteIn } from './helper.ts'
+import { form, MODES, site, siteIn } from './helper.ts'
 
 const API = '/api/1/guestbook'
 const HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(2)>&amp;'

@@ -2,8 +2,8 @@ import { Agent, get, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { redisServer, tcpProxy, waitFor } from '../../../test/helpers/index.ts'
-import { form, serversEnv, site } from './helper.ts'
+import { redisServer, serversEnv, tcpProxy, waitFor } from '../../../test/helpers/index.ts'
+import { form, site } from './helper.ts'
 
 const API = '/api/1/guestbook'
 const health = async (app: FastifyInstance) => {

@@ -1,6 +1,6 @@
 import type {} from '@jpulse/redis-link'
 import type { FastifyInstance } from 'fastify'
-import { mongo, sharedRedis, uniqueName, type Scope } from '../../../test/helpers/index.ts'
+import { serversEnv, type Scope } from '../../../test/helpers/index.ts'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 // For their decorators' types.
@@ -9,12 +9,6 @@ import type {} from '../src/plugins/mongo.ts'
 
 export type Mode = 'embedded' | 'servers'
 export const MODES: readonly Mode[] = ['embedded', 'servers']
-
-/** Variables that give a site of the test's own on the servers that `npm test` provided. */
-export async function serversEnv (t: Scope): Promise<Record<string, string>> {
-  const { url, db } = await mongo(t)
-  return { SITE_ID: uniqueName('site'), REDIS_URL: sharedRedis(), MONGODB_URI: `${url}/${db.databaseName}` }
-}
 
 /** The site in this process, not listening. It closes with the test. */
 export async function site (t: Scope, env: Record<string, string> = {}): Promise<FastifyInstance> {
