@@ -88,6 +88,16 @@ export function makeSubscriberConnection (client: RedisClient, options: Resolved
     maxRetriesPerRequest: 0,
     commandTimeout: options.commandTimeoutMs,
     retryStrategy: () => null,
-    sentinelRetryStrategy: () => null
+    sentinelRetryStrategy: () => null,
+    // The probe and the closed connection tell of a failover; three more connections to Sentinels would tell it again.
+    failoverDetector: false
   })
+}
+
+/** Cuts a client that we made, for good. */
+export function cutClient (client: RedisClient): void {
+  // With ioredis 6.0.0 a socket that connects after disconnect() still starts a failover detector, whose connections
+  // to the Sentinels nobody ends: they would keep the process alive.
+  if (!client.isCluster) (client as Redis).options.failoverDetector = false
+  client.disconnect()
 }
