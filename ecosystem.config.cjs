@@ -13,9 +13,10 @@ module.exports = {
       cwd: __dirname,
       exec_mode: 'cluster',
       instances,
-      // A worker says when it listens; until then a reload keeps its predecessor.
+      // A worker says when it listens; until then a reload keeps its predecessor. PM2 ends the predecessor when this
+      // time is over whether or not its successor listens, so the time is for a machine under heavy load.
       wait_ready: true,
-      listen_timeout: 15_000,
+      listen_timeout: 60_000,
       // Longer than the worker's own limit for a drain, so that SIGKILL is never what ends it.
       kill_timeout: 6000,
       // Workers have no children to look for, and a bare machine has no ps to look with.

@@ -18,7 +18,7 @@ import { untilStopped } from './site/until-stopped.js'
 const DIR = process.env.JPULSE_RUN_DIR || join(ROOT, '.run')
 const CANNOT_PROVIDE = 3
 /** PM2 starts workers one after the other. */
-const readyTimeoutMs = (/** @type {number} */ workers) => Math.max(60_000, workers * 10_000)
+const readyTimeoutMs = (/** @type {number} */ workers) => Math.max(120_000, workers * 10_000)
 
 /** A reason to give up that is told in one line. */
 class StartError extends Error {}
@@ -99,7 +99,7 @@ function checkAddress (host, port) {
 function prepare (embedded) {
   const script = join(ROOT, 'scripts/site/prepare.js')
   const child = spawn(process.execPath, [script, ...(embedded ? ['--embedded'] : [])], { stdio: 'inherit', detached: true })
-  stopped.addEventListener('abort', () => { if (child.exitCode === null) process.kill(-Number(child.pid), 'SIGKILL') })
+  stopped.addEventListener('abort', () => { if (child.exitCode === null && child.signalCode === null) process.kill(-Number(child.pid), 'SIGKILL') })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('exit', (status) => {

@@ -25,7 +25,7 @@ export interface TestSite {
   stop (): Promise<void>
 }
 
-const START_TIMEOUT_MS = 60_000
+const START_TIMEOUT_MS = 120_000
 
 /**
  * jpulse-site in processes of its own: PM2 cluster workers on the servers that `npm test` provided, or one embedded

@@ -1,3 +1,4 @@
+import { FST_ERR_REDIS_LINK_INVALID_OPTION } from '@jpulse/redis-link'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
 import { ConfigError } from './errors.ts'
@@ -13,6 +14,12 @@ try {
   await app.listen({ port: config.port, host: config.host })
   process.send?.('ready')
 } catch (err) {
-  process.stderr.write(`${err instanceof ConfigError ? err.message : (err as Error).stack}\n`)
-  process.exit(err instanceof ConfigError ? CONFIG_ERROR : 1)
+  const misconfigured = isMisconfiguration(err)
+  process.stderr.write(`${misconfigured ? err.message : (err as Error).stack}\n`)
+  process.exit(misconfigured ? CONFIG_ERROR : 1)
+}
+
+/** The site's own configuration, or what of it a plugin refused. */
+function isMisconfiguration (err: unknown): err is Error {
+  return err instanceof ConfigError || err instanceof FST_ERR_REDIS_LINK_INVALID_OPTION
 }

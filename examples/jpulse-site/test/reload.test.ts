@@ -5,20 +5,20 @@ import { load } from '../../../test/helpers/load.ts'
 const WORKERS = 4
 const REQUESTS = 50_000
 
-t.setTimeout(180_000)
+t.setTimeout(400_000)
 
 t.test(`a reload of ${WORKERS} workers under load on keep-alive connections fails none of ${REQUESTS} requests`, async (t) => {
   const { address, pm2, output } = await site(t, { workers: WORKERS })
   const pids = async (): Promise<number[]> => JSON.parse(await pm2('jlist')).map(({ pid }: { pid: number }) => pid)
   const before = await pids()
-  const traffic = load(address, { connections: 40, paths: ['/', ...Array.from({ length: 19 }, () => '/health/live')] })
+  const traffic = load(address, { connections: 20, paths: ['/', ...Array.from({ length: 19 }, () => '/health/live')] })
   t.teardown(() => traffic.stop())
 
   await waitFor(() => traffic.succeeded > 2000, { what: 'the load to flow', timeoutMs: 60_000 })
   await pm2('reload', 'jpulse-site')
   const after = await pids()
   const atReload = traffic.succeeded
-  await waitFor(() => traffic.succeeded >= Math.max(REQUESTS, atReload + 2000), { what: `${REQUESTS} requests`, timeoutMs: 100_000 })
+  await waitFor(() => traffic.succeeded >= Math.max(REQUESTS, atReload + 2000), { what: `${REQUESTS} requests`, timeoutMs: 200_000 })
   await traffic.stop()
 
   t.equal(traffic.failures.length, 0, 'no request failed')
