@@ -118,6 +118,9 @@ t.test('a form that is wrong comes back with what was typed and what is wrong wi
   t.notMatch(response.body, 'id="message-problem"')
   t.match(response.body, 'kept &quot;as it was&quot;</textarea>')
   t.match((await app.inject(form({ name: 'n' }))).body, 'id="message-problem"', 'a missing field is named')
+  const unread = await app.inject({ method: 'POST', url: '/guestbook', headers: { 'content-type': 'text/csv', accept: 'application/json' }, payload: 'n,m' })
+  t.equal(unread.statusCode, 415)
+  t.match(unread.json(), { success: false, code: 'FST_ERR_CTP_INVALID_MEDIA_TYPE' }, 'a program gets the envelope here too')
 })
 
 t.test('a limit that makes no sense is refused, the largest one is 100', async (t) => {

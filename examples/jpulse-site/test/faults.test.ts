@@ -21,7 +21,7 @@ async function siteBehindProxy (t: Test) {
 }
 
 async function withoutMongo (t: Test, app: FastifyInstance) {
-  for (const request of [{ url: API }, { url: API, method: 'POST' as const, payload: { name: 'n', message: 'm' } }]) {
+  for (const request of [{ url: API }, { url: '/guestbook', headers: { accept: 'application/json' } }, { url: API, method: 'POST' as const, payload: { name: 'n', message: 'm' } }]) {
     const response = await app.inject(request)
     t.equal(response.statusCode, 503)
     t.match(response.json(), { success: false, code: 'FST_ERR_SITE_DOCUMENTS_UNAVAILABLE', statusCode: 503, error: 'its database does not answer' })

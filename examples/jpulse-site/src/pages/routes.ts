@@ -5,7 +5,7 @@ import { DocumentsUnavailableError } from '../errors.ts'
 import { type GuestBook, LIST_MAX, MESSAGE_MAX, NAME_MAX, NewEntrySchema } from '../guestbook/guestbook.ts'
 import { tidyBody } from '../guestbook/input.ts'
 import type { Html } from '../html.ts'
-import { Page } from '../schemas.ts'
+import { Page, PageFailure } from '../schemas.ts'
 import { guestBookPage } from './guestbook.ts'
 import { homePage } from './home.ts'
 
@@ -18,7 +18,7 @@ const routes: FastifyPluginAsyncTypebox<{ guestBook: GuestBook }> = async (app, 
   const { shared } = guestBook
   const worker = app.identity.instanceId
 
-  app.get('/', { schema: { querystring: PageQuery, response: { 200: Page } } }, async (request, reply) => {
+  app.get('/', { schema: { querystring: PageQuery, response: { 200: Page, '4xx': PageFailure } } }, async (request, reply) => {
     const [visits, entries] = await Promise.all([
       app.redisLink.kv.increment('home:visits', request.method === 'HEAD' ? 0 : 1),
       guestBook.list(NEWEST).catch(absent)
@@ -32,7 +32,7 @@ const routes: FastifyPluginAsyncTypebox<{ guestBook: GuestBook }> = async (app, 
     }))
   })
 
-  app.get('/guestbook', { schema: { querystring: PageQuery, response: { 200: Page, 503: Page } } }, async (request, reply) => {
+  app.get('/guestbook', { schema: { querystring: PageQuery, response: { 200: Page, '4xx': PageFailure, 503: PageFailure } } }, async (request, reply) => {
     const entries = await guestBook.list(LIST_MAX)
     return send(reply, guestBookPage({ worker, entries, shared, signed: request.query.signed !== undefined }))
   })
@@ -41,7 +41,7 @@ const routes: FastifyPluginAsyncTypebox<{ guestBook: GuestBook }> = async (app, 
     attachValidation: true,
     bodyLimit: 32 * 1024,
     preValidation: tidyBody,
-    schema: { body: NewEntrySchema, response: { 303: Type.Null(), 400: Page, 503: Page } }
+    schema: { body: NewEntrySchema, response: { 303: Type.Null(), '4xx': PageFailure, 503: PageFailure } }
   }, async (request, reply) => {
     const invalid = request.validationError
     if (invalid === undefined) {

@@ -1,6 +1,6 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { NotFoundError } from '../errors.ts'
+import { DocumentsUnavailableError, NotFoundError } from '../errors.ts'
 import { errorPage } from '../pages/error.ts'
 
 /** Answers errors and unknown addresses: with the API's envelope, or with a page where a person is reading. */
@@ -13,7 +13,8 @@ export default fp(async (app: FastifyInstance) => {
 
 export function sendError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { statusCode, code, message } = describe(error)
-  if (statusCode >= 500) request.log.error({ err: error }, 'request failed')
+  // That MongoDB is away is in the log already, once.
+  if (statusCode >= 500 && !(error instanceof DocumentsUnavailableError)) request.log.error({ err: error }, 'request failed')
   reply.code(statusCode)
   if (statusCode === 503) reply.header('retry-after', '2')
   if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message }).toString())
