@@ -6,7 +6,13 @@ import { build } from './build.ts'
 t.test('without options there is no Redis, and every default is set', async (t) => {
   const resolved = resolveOptions({})
   t.match(resolved, {
-    mode: 'none', siteId: 'jpulse', required: false, closeClient: false, connectTimeoutMs: 2000, commandTimeoutMs: 1000, closeTimeoutMs: 1500,
+    mode: 'none',
+    siteId: 'jpulse',
+    required: false,
+    closeClient: false,
+    connectTimeoutMs: 2000,
+    commandTimeoutMs: 1000,
+    closeTimeoutMs: 1500,
     memory: { maxEntries: 10_000, maxBytes: 33_554_432 }
   })
   t.ok(Object.isFrozen(resolved))
