@@ -20,7 +20,7 @@ const MAX_WAIT_MS = 3000
  * sees a reset. So the worker first stops accepting only, answers what still comes on open connections with
  * `connection: close`, and closes once the clients have left.
  */
-export class Drain {
+class Drain {
   readonly #app: FastifyInstance
   #done: Promise<void> | undefined
 

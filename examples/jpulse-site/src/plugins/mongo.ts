@@ -12,7 +12,7 @@ declare module 'fastify' {
   }
 }
 
-export interface MongoOptions {
+interface MongoOptions {
   url: string
   /** The database where the connection string names none. */
   database: string
