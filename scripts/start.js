@@ -15,6 +15,7 @@ import { untilStopped } from './site/until-stopped.js'
 //
 // PORT, HOST, SERVER_ID and the rest of the site's variables reach the workers; INSTANCES is the number of workers.
 
+const EMBEDDED = /^(1|true|yes)$/i.test(process.env.EMBEDDED ?? '')
 const DIR = process.env.JPULSE_RUN_DIR || join(ROOT, '.run')
 const CANNOT_PROVIDE = 3
 /** PM2 starts workers one after the other. */
@@ -43,7 +44,7 @@ try {
 
 async function start () {
   const env = await siteEnv()
-  const prepared = await prepare(Boolean(process.env.EMBEDDED))
+  const prepared = await prepare()
   stopped.throwIfAborted()
   const { loadConfig } = await import('../examples/jpulse-site/dist/config.js')
   try { loadConfig(env) } catch (err) { throw new StartError(/** @type {Error} */ (err).message) }
@@ -51,7 +52,7 @@ async function start () {
   const log = join(DIR, `jpulse-site-${env.PORT}.log`)
   keepOneOldLog(log)
 
-  const servers = process.env.EMBEDDED || !prepared ? undefined : await provide()
+  const servers = EMBEDDED || !prepared ? undefined : await provide()
   stopped.throwIfAborted()
   const site = servers === undefined ? await embedded(env, log) : await cluster({ ...env, REDIS_URL: servers.redisUrl, MONGODB_URI: servers.mongoUri }, log)
   started.push(site.stop)
@@ -93,12 +94,11 @@ function checkAddress (host, port) {
 /**
  * Installs and builds. In a process group of its own, because it blocks its process, so that a signal to this one can
  * end it at once.
- * @param {boolean} embedded
  * @returns {Promise<boolean>} false where a server can be neither found nor provided
  */
-function prepare (embedded) {
+function prepare () {
   const script = join(ROOT, 'scripts/site/prepare.js')
-  const child = spawn(process.execPath, [script, ...(embedded ? ['--embedded'] : [])], { stdio: 'inherit', detached: true })
+  const child = spawn(process.execPath, [script, ...(EMBEDDED ? ['--embedded'] : [])], { stdio: 'inherit', detached: true })
   stopped.addEventListener('abort', () => { if (child.exitCode === null && child.signalCode === null) process.kill(-Number(child.pid), 'SIGKILL') })
   return new Promise((resolve, reject) => {
     child.once('error', reject)
@@ -135,7 +135,7 @@ function embedded ({ REDIS_URL: _redis, MONGODB_URI: _mongo, ...env }, log) {
   Embedded mode: one process, no Redis, no MongoDB.
   - visits and guest book live in this process and go when it stops
   - no second worker or server could share them
-  For all of it: ${process.env.EMBEDDED ? 'npm start without EMBEDDED' : 'see above, or set REDIS_URL and MONGODB_URI'}
+  For all of it: ${EMBEDDED ? 'npm start without EMBEDDED' : 'see above, or set REDIS_URL and MONGODB_URI'}
 
 `)
   return runSingle({ env, log })

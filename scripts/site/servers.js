@@ -21,17 +21,10 @@ export async function provideServers ({ dir, say, signal }) {
   if (redisUrl && mongoUri) return { redisUrl, mongoUri, stop: async () => {} }
   mkdirSync(dir, { recursive: true })
   const file = join(dir, 'servers.json')
-  while (!claim(file)) {
-    const { pid, urls } = read(file)
-    if (pid !== undefined && isStart(pid)) {
-      if (urls !== undefined) {
-        say(`joining the servers of the npm start that runs as process ${pid}`)
-        return { redisUrl: redisUrl || urls.redisUrl, mongoUri: mongoUri || urls.mongoUri, stop: async () => {} }
-      }
-      await sleep(200, undefined, { signal })
-    } else {
-      rmSync(file, { force: true })
-    }
+  const others = await claimOrJoin(file, signal)
+  if (others !== undefined) {
+    say('joining the servers of the npm start that already runs in this checkout')
+    return { redisUrl: redisUrl || others.redisUrl, mongoUri: mongoUri || others.mongoUri, stop: async () => {} }
   }
   /** @type {import('../servers/provider.js').Provided[]} */
   const started = []
@@ -51,6 +44,22 @@ export async function provideServers ({ dir, say, signal }) {
     await stop()
     throw err
   }
+}
+
+/**
+ * Makes the data folder ours, or finds whose it is and waits for their servers.
+ * @param {string} file
+ * @param {AbortSignal} signal
+ * @returns {Promise<Urls | undefined>} undefined where it is ours
+ */
+async function claimOrJoin (file, signal) {
+  while (!claim(file)) {
+    const { pid, urls } = read(file)
+    if (pid === undefined || !isStart(pid)) rmSync(file, { force: true })
+    else if (urls !== undefined) return urls
+    else await sleep(200, undefined, { signal })
+  }
+  return undefined
 }
 
 /** @param {string} file @returns {boolean} whether the file is ours now */

@@ -1,9 +1,11 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { freePort, waitFor, type Scope } from '../../../test/helpers/index.ts'
+
+t.setTimeout(240_000)
 
 const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url))
 
@@ -13,7 +15,11 @@ interface Server { child: ChildProcess, port: number, exited: Promise<number | n
 async function start (t: Scope, env: Record<string, string> = {}): Promise<Server> {
   const port = await freePort()
   const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = process.env
-  const child = fork(SERVER, { env: { ...inherited, PORT: String(port), LOG_LEVEL: 'warn', ...env }, execArgv: [], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+  // tap puts its loader into the NODE_OPTIONS of whatever a test starts.
+  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, SERVER], {
+    env: { ...inherited, PORT: String(port), LOG_LEVEL: 'warn', ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc']
+  })
   let output = ''
   for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => { output += chunk })
   const exited = once(child, 'close').then(([status]) => status as number | null)
