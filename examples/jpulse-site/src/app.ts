@@ -12,7 +12,7 @@ import { type EntryDocument, mongoGuestBook } from './guestbook/mongo-guestbook.
 import guestBookApi from './guestbook/routes.ts'
 import health from './health.ts'
 import pages from './pages/routes.ts'
-import errors, { sendError } from './plugins/errors.ts'
+import errors, { answerClientError, sendError } from './plugins/errors.ts'
 import mongo from './plugins/mongo.ts'
 import worker from './plugins/worker.ts'
 
@@ -42,6 +42,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
     trustProxy: typeof trustProxy === 'object' ? [...trustProxy] : trustProxy,
     // A worker that drains still answers: its clients leave with `connection: close`.
     return503OnClosing: false,
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, identity.instanceId),
     frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))
   }
   const app = Fastify(options)

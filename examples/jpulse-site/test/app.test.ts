@@ -1,3 +1,5 @@
+import { connect, type AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { serversEnv } from '../../../test/helpers/index.ts'
 import { memoryGuestBook } from '../src/guestbook/memory-guestbook.ts'
@@ -162,6 +164,19 @@ t.test('unknown addresses and broken ones get a page or the envelope, and name t
     t.match((await app.inject({ url, headers: { accept: 'application/json' } })).json(), { success: false, statusCode, code: /^FST_/ }, url)
   }
   t.match((await app.inject('/api/1/nowhere')).json(), { success: false, code: 'FST_ERR_SITE_NOT_FOUND' }, 'the API never answers with a page')
+})
+
+t.test('what is no HTTP gets the envelope, names the worker, and does no harm', async (t) => {
+  const app = await siteIn(t, 'embedded')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const cases = [['nonsense\r\n\r\n', 400], [`GET / HTTP/1.1\r\nhost: site\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`, 431]] as const
+  for (const [sent, statusCode] of cases) {
+    const answer = await text(connect(port, '127.0.0.1').setTimeout(10_000).end(sent))
+    t.match(answer, new RegExp(`^HTTP/1\\.1 ${statusCode} [^]*x-worker: 025:0\r\n[^]*"code":"FST_ERR_SITE_BAD_REQUEST","statusCode":${statusCode}`, 'i'))
+  }
+  connect(port, '127.0.0.1').end().destroy()
+  t.equal((await app.inject('/health/live')).statusCode, 200)
 })
 
 t.test('every answer forbids the browser what the site does not need', async (t) => {

@@ -1,4 +1,6 @@
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { ConnectionError, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { DocumentsUnavailableError, NotFoundError } from '../errors.ts'
 import { errorPage } from '../pages/error.ts'
@@ -19,6 +21,15 @@ export function sendError (error: FastifyError, request: FastifyRequest, reply: 
   if (statusCode === 503) reply.header('retry-after', '2')
   if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message }).toString())
   return reply.send({ success: false, error: message, code, statusCode })
+}
+
+/** Answers what is no HTTP at all, before there is a request that a hook or a handler could see. */
+export function answerClientError ({ code }: ConnectionError, socket: Socket, worker: string): void {
+  if (code === 'ECONNRESET' || !socket.writable) return
+  const statusCode = code === 'HPE_HEADER_OVERFLOW' ? 431 : code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const error = STATUS_CODES[statusCode] ?? ''
+  const body = JSON.stringify({ success: false, error, code: 'FST_ERR_SITE_BAD_REQUEST', statusCode })
+  socket.end(`HTTP/1.1 ${statusCode} ${error}\r\nX-Worker: ${worker}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
 }
 
 /** What the client learns: the message of an error that is meant for it, and no more than that of any other. */
