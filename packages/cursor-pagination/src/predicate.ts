@@ -53,8 +53,10 @@ export function afterPosition (fields: readonly SortField[], key: SortKey, diale
   return branches.length === 1 ? branches[0] as Clause : { $or: branches }
 }
 
+/** One object where every clause is of another field, which reads better in logs and profiles. */
 function and (clauses: Clause[]): Clause {
-  return clauses.length === 1 ? clauses[0] as Clause : { $and: clauses }
+  const merged = Object.fromEntries(clauses.flatMap((clause) => Object.entries(clause)))
+  return Object.keys(merged).length === clauses.length ? merged : { $and: clauses }
 }
 
 /** `$eq` by name: an operand that is a regular expression or has `$` in its field names is then a value, not a query. */
@@ -72,9 +74,9 @@ function beyond ({ field, direction, type }: SortField, value: unknown, dialect:
   const clauses: Clause[] = range === undefined ? [] : [{ [field]: range }]
   const types = typesBeyond(kind, direction, dialect)
   if (types.length > 0) clauses.push({ [field]: { $type: types } })
-  if (direction === -1 && kind > Kind.null) clauses.push(equals(field, null))
-  // An empty array is sorted below null: found here, to be refused.
-  if (direction === -1 && kind >= Kind.null) clauses.push({ [field]: { $eq: [] } })
+  if (direction === 1 ? kind < Kind.null : kind > Kind.null) clauses.push(equals(field, null))
+  // An empty array is sorted between MinKey and null: found here, to be refused.
+  if (direction === 1 ? kind < Kind.null : kind >= Kind.null) clauses.push({ [field]: { $eq: [] } })
   return clauses
 }
 

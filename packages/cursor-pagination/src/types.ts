@@ -72,7 +72,7 @@ export interface PageInfo<T extends object = Document> {
    *
    * @throws TypeError for anything that is not one of `items`
    */
-  cursorOf: (item: T) => string
+  cursorOf (item: T): string
 }
 
 /** One page. */
