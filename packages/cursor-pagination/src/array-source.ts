@@ -1,6 +1,6 @@
 import { InvalidKeyError, InvalidOptionsError } from './errors.ts'
 import { reversed, type SortField } from './sort.ts'
-import { compareKeys, readField, type SortKey } from './sort-key.ts'
+import { compareKeys, readerOf, type Reader } from './sort-key.ts'
 import type { Query, Row, Source, Stretch } from './source.ts'
 import { TopRows } from './top-rows.ts'
 
@@ -37,10 +37,13 @@ export class ArraySource implements Source {
     const rows = new TopRows<Row>(take + skip, order)
     const from = position === undefined ? undefined : { document: {}, key: position.key }
     const least = position?.inclusive === true ? 0 : 1
-    // Hot: benchmarks/cursor-pagination/deep-page.js. Most items fail at the first of the two comparisons.
+    const readers = fields.map((field) => this.#readerOf(field))
+    const key = Array.from<unknown>({ length: readers.length })
+    const candidate: Row = { document: {}, key }
+    // Hot: benchmarks/cursor-pagination/deep-page.js. Most items fail here, so nothing is allocated for them.
     await this.#each((document) => {
-      const row = { document, key: this.#keyOf(document) }
-      if (rows.admits(row) && (from === undefined || order(row, from) >= least)) rows.add(row)
+      for (let i = 0; i < readers.length; i++) key[i] = (readers[i] as Reader)(document)
+      if (rows.admits(candidate) && (from === undefined || order(candidate, from) >= least)) rows.add({ document, key: [...key] })
     })
     return rows.sorted().slice(skip).map(({ document, key }) => ({ document: projection.shape(document), key }))
   }
@@ -79,15 +82,14 @@ export class ArraySource implements Source {
     }
   }
 
-  #keyOf (document: object): SortKey {
-    return this.#query.fields.map((field) => this.#readField(document, field))
-  }
-
-  #readField (document: object, field: SortField): unknown {
+  #readerOf (field: SortField): Reader {
     const { keyName, keyOf } = this.#query
-    if (field.field !== keyName) return readField(document, field)
-    const value = readField(keyOf === undefined ? document : { [keyName]: keyOf(document) }, field)
-    if (value === null) throw new InvalidKeyError(keyName, 'is missing in an item: name the field that tells items apart with the option "key"')
-    return value
+    const read = readerOf(field)
+    if (field.field !== keyName) return read
+    return (document) => {
+      const value = read(keyOf === undefined ? document : { [keyName]: keyOf(document) })
+      if (value === null) throw new InvalidKeyError(keyName, 'is missing in an item: name the field that tells items apart with the option "key"')
+      return value
+    }
   }
 }

@@ -68,6 +68,7 @@ export function kindOf (value: unknown): Place {
 }
 
 function kindOfObject (value: object): Place {
+  if (value instanceof Date) return Kind.date
   const tag = tagOf(value)
   if (tag !== undefined) {
     if (tag === 'Code') return (value as { scope?: unknown }).scope == null ? Kind.code : Kind.codeWithScope

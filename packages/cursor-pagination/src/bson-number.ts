@@ -14,6 +14,7 @@ type Numeric = number | bigint | Decimal
  * compared as an integer after scaling both sides.
  */
 export function compareNumbers (a: unknown, b: unknown): number {
+  if (typeof a === 'number' && typeof b === 'number') return comparePlain(a, b)
   const x = numeric(a)
   const y = numeric(b)
   if (typeof x !== 'object' && typeof y !== 'object') return comparePlain(x, y)

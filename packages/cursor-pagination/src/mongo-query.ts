@@ -2,7 +2,7 @@ import type { Collection, Document } from 'mongodb'
 import { boundOf } from './bound.ts'
 import { afterPosition, type Clause, type Dialect } from './predicate.ts'
 import { reversed, type SortField } from './sort.ts'
-import { readField } from './sort-key.ts'
+import { readerOf } from './sort-key.ts'
 import type { Query, Row, Stretch } from './source.ts'
 
 /** What is asked of a server for one stretch. */
@@ -30,8 +30,9 @@ export function serverQuery ({ filter, fields: forwards }: Pick<Query, 'filter' 
 
 /** Reads the sort values of documents, then hides what was fetched for them only. */
 export function rowsOf (documents: readonly Document[], { fields, projection }: Query): Row[] {
+  const readers = fields.map(readerOf)
   return documents.map((document) => ({
-    key: fields.map((field) => readField(document, field)),
+    key: readers.map((read) => read(document)),
     document: projection.shape(document)
   }))
 }

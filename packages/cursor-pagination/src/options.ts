@@ -65,7 +65,7 @@ const Options = Type.Object({
   cursorTtlMs: Count(1),
   maxCursorLength: Count(128),
   explain: Type.Optional(Type.Boolean())
-}, { additionalProperties: false })
+})
 
 /**
  * Checks the options and fills in the defaults.
@@ -98,13 +98,14 @@ export function defined<T extends object> (options: T): T {
 }
 
 /**
- * Holds options against a schema; the error names the option.
+ * Holds options against a schema, whose properties are the only ones; the error names the option.
  *
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS
  */
 export function checkOptions (schema: TSchema & { properties?: object }, options: object): void {
   const unknown = Object.keys(options).find((name) => !Object.hasOwn(schema.properties ?? {}, name))
   if (unknown !== undefined) throw new InvalidOptionsError(`"${unknown}" is not an option`)
+  if (Value.Check(schema, options)) return
   const [error] = Value.Errors(schema, options)
   if (error !== undefined) throw new InvalidOptionsError(`"${error.instancePath.slice(1)}" ${error.message}`)
 }

@@ -21,7 +21,7 @@ const Options = Type.Object({
   key: Type.Optional(Type.Unknown()),
   explain: Type.Optional(Type.Boolean()),
   driverOptions: Type.Optional(Type.Object({}))
-}, { additionalProperties: false })
+})
 
 /** The options of a call, checked. */
 export interface PageRequest {

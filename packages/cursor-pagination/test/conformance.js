@@ -85,6 +85,22 @@ export function conformance ({ runs = 100, sortsPerRun = 5 } = {}) {
   }]
 }
 
+/**
+ * Counts random walks that do not equal the one full order, instead of stopping at the first: for comparisons.
+ *
+ * @param {Subject} subject
+ * @param {number} walks
+ * @param {number} seed
+ */
+export async function countWrongWalks ({ open, without }, walks, seed) {
+  const one = fc.tuple(anyDocuments(without), anySort(without), fc.integer({ min: 1, max: 7 }))
+  let wrong = 0
+  for (const [documents, sort, limit] of fc.sample(one, { numRuns: walks, seed })) {
+    await holds(await open(documents), documents, { sort, limit }).catch(() => { wrong++ })
+  }
+  return wrong
+}
+
 /** @type {Case[]} */
 const PLACES = [{
   name: 'the page before page 4 is page 3',
@@ -148,8 +164,8 @@ const PLACES = [{
   run: async ({ open }) => {
     const documents = Array.from({ length: 7 }, (_, i) => ({ _id: i, a: i % 2, n: { c: -i, d: i }, b: `v${i}` }))
     for (const projection of [{ b: 1, _id: 0 }, { a: 0, _id: 0, n: 0 }]) {
-      const pages = await forwards(await open(documents), { sort: { a: 1, 'n.c': -1 }, limit: 2, projection })
-      assert.deepEqual(rows(pages), ['v0', 'v2', 'v4', 'v6', 'v1', 'v3', 'v5'].map((b) => ({ b })))
+      const pages = await forwards(await open(documents), { sort: { 'n.c': -1 }, limit: 2, projection })
+      assert.deepEqual(rows(pages), documents.map(({ b }) => ({ b })))
     }
   }
 }, {

@@ -1,5 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
-
 /**
  * MongoDB's documented order once more, written for the tests and on purpose in another way than the package: every
  * value becomes a list of comparable parts. Slow and plain. It knows the types that `documents.js` makes.
@@ -61,7 +59,6 @@ function compareParts (a, b) {
   for (const [i, part] of a.parts.entries()) {
     const other = b.parts[i]
     if (other === undefined) return 1
-    if (isDeepStrictEqual(part, other)) continue
     if (typeof part === 'object' && typeof other === 'object') {
       const order = compareParts(part, other)
       if (order !== 0) return order
@@ -70,8 +67,21 @@ function compareParts (a, b) {
   return a.parts.length - b.parts.length
 }
 
+/** @type {WeakMap<object, Part>} */
+const objects = new WeakMap()
+/** @type {Map<unknown, Part>} */
+const primitives = new Map()
+
+/** The same few values are compared over and over. @param {unknown} value @returns {Part} */
+function remembered (value) {
+  const memory = /** @type {Map<unknown, Part>} */ (typeof value === 'object' && value !== null ? objects : primitives)
+  let part = memory.get(value)
+  if (part === undefined) memory.set(value, part = partOf(value))
+  return part
+}
+
 /** Compares two values as MongoDB sorts them. @param {unknown} a @param {unknown} b */
-export const referenceCompare = (a, b) => compareParts(partOf(a), partOf(b))
+export const referenceCompare = (a, b) => compareParts(remembered(a), remembered(b))
 
 /** @param {any} document @param {string} path @returns {unknown} */
 export const at = (document, path) => path.split('.').reduce((value, name) => value?.[name], document)
