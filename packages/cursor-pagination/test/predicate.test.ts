@@ -5,9 +5,9 @@ import { mongo } from '../../../test/helpers/mongo.ts'
 import { boundOf } from '../src/bound.ts'
 import { afterPosition, type Clause } from '../src/predicate.ts'
 import { parseSort, type SortField } from '../src/sort.ts'
-import { readField } from '../src/sort-key.ts'
+import { readerOf } from '../src/sort-key.ts'
 import { serverQuery } from '../src/mongo-query.ts'
-import { anyDocuments, anySort } from './documents.js'
+import { anyDocuments, anySort, anyValue } from './documents.js'
 import { matches } from './query-model.js'
 import { at, referenceCompare, referenceSort } from './reference-order.js'
 import { missingIn } from './subjects.js'
@@ -16,7 +16,7 @@ type Doc = Record<string, unknown>
 
 const EVERYTHING = new Set<never>()
 const documents = anyDocuments(EVERYTHING, 12).filter((documents) => documents.length > 0)
-const keyOf = (document: Doc, fields: SortField[]) => fields.map((field) => readField(document, field))
+const keyOf = (document: Doc, fields: SortField[]) => fields.map((field) => readerOf(field)(document))
 const isAfter = (document: Doc, from: Doc, fields: SortField[], least = 1) => {
   const order = fields.map(({ field, direction }) => referenceCompare(at(document, field), at(from, field)) * direction).find((order) => order !== 0)
   return Math.sign(order ?? 0) >= least
@@ -126,4 +126,16 @@ t.test('the model of the query language agrees with the server on documents and 
     const expected = referenceSort(documents, sort).filter((document) => matches(document, query.filter))
     return JSON.stringify(found.map(({ _id }) => _id)) === JSON.stringify(expected.map(({ _id }) => _id))
   }), { numRuns: 150 })
+})
+
+t.test('the server sorts all values that it stores in the documented order', async (t) => {
+  const { db } = await mongo(t)
+  const collection = db.collection<Doc>('order')
+  const values = fc.sample(anyValue(await missingIn(db)), { numRuns: 400, seed: 1 })
+  const documents = values.map((a, _id) => a === undefined ? { _id } : { _id, a }) as Doc[]
+  await collection.insertMany(documents)
+  for (const a of [1, -1] as const) {
+    const found = await collection.find().sort({ a, _id: a }).toArray()
+    t.same(found.map(({ _id }) => _id), referenceSort(documents, { a }).map(({ _id }) => _id))
+  }
 })
