@@ -1,3 +1,4 @@
+import { tagOf } from './bson-kind.ts'
 import { InvalidKeyError, InvalidOptionsError } from './errors.ts'
 import { reversed, type SortField } from './sort.ts'
 import { compareKeys, readerOf, type Reader } from './sort-key.ts'
@@ -10,6 +11,12 @@ type Test = (item: object) => boolean
 /** Whether a value can be a source of documents. */
 export function isItems (value: unknown): value is Items {
   return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
+}
+
+/** A cursor keeps the types of numbers; here they only cost time. */
+function plainNumber (value: unknown): unknown {
+  const tag = typeof value === 'object' && value !== null ? tagOf(value) : undefined
+  return tag === 'Int32' || tag === 'Double' ? Number(value) : value
 }
 
 /**
@@ -35,7 +42,7 @@ export class ArraySource implements Source {
     const fields = backwards ? reversed(forwards) : forwards
     const order = (a: Row, b: Row) => compareKeys(a.key, b.key, fields, strings)
     const rows = new TopRows<Row>(take + skip, order)
-    const from = position === undefined ? undefined : { document: {}, key: position.key }
+    const from = position === undefined ? undefined : { document: {}, key: position.key.map(plainNumber) }
     const least = position?.inclusive === true ? 0 : 1
     const readers = fields.map((field) => this.#readerOf(field))
     const key = Array.from<unknown>({ length: readers.length })

@@ -1,6 +1,5 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Collection } from 'mongodb'
 import { ArraySource, isItems } from './array-source.ts'
 import { CollectionSource, isCollection } from './collection-source.ts'
 import { InvalidOptionsError } from './errors.ts'
@@ -9,7 +8,7 @@ import { resolveOptions, type FastifyCursorPaginationOptions } from './options.t
 import { Paginator } from './paginator.ts'
 import { PipelineSource } from './pipeline-source.ts'
 import { PlanObserver } from './plan-observer.ts'
-import type { Paginate, PaginateOptions } from './types.ts'
+import type { Paginate, PaginateOptions, PipelineOptions } from './types.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -31,7 +30,7 @@ async function plugin (fastify: FastifyInstance, options: FastifyCursorPaginatio
   const paginator = new Paginator(resolved)
   const observer = new PlanObserver(log)
 
-  const driver = <T extends object>({ hint, driverOptions, explain = resolved.explain }: PaginateOptions<T>) =>
+  const driver = <T extends object>({ hint, driverOptions, explain = resolved.explain }: Pick<PaginateOptions<T>, 'hint' | 'driverOptions' | 'explain'>) =>
     ({ hint, driverOptions, observer: explain ? observer : undefined })
 
   async function paginate<T extends object> (source: unknown, options: PaginateOptions<T> = {}) {
@@ -40,9 +39,9 @@ async function plugin (fastify: FastifyInstance, options: FastifyCursorPaginatio
     throw new InvalidOptionsError('the source is neither a collection of the MongoDB driver nor iterable')
   }
 
-  async function pipeline<T extends object> (collection: Collection, stages: readonly object[], options: PaginateOptions<T> = {}) {
+  async function pipeline<T extends object> (collection: unknown, stages: readonly object[], options: PipelineOptions<T> = {}) {
     if (!isCollection(collection)) throw new InvalidOptionsError('a pipeline needs a collection of the MongoDB driver')
-    return paginator.page<T>(options, (query) => new PipelineSource(collection, stages, query, driver(options)))
+    return paginator.page<T>(options as PaginateOptions<T>, (query) => new PipelineSource(collection, stages, query, driver(options)))
   }
 
   fastify.decorate('paginate', Object.assign(paginate, { pipeline }) as Paginate)
@@ -63,4 +62,4 @@ export { suggestIndex, type IndexedOptions, type SuggestedIndex } from './sugges
 export type { FastifyCursorPaginationOptions } from './options.ts'
 export type { Collation } from './collation.ts'
 export type { DeclaredField, DeclaredType, Direction, SortSpec } from './sort.ts'
-export type { ListSource, Page, PageInfo, Paginate, PaginateOptions, TotalMode } from './types.ts'
+export type { ListSource, Page, PageInfo, Paginate, PaginateOptions, PipelineCollection, PipelineOptions, TotalMode } from './types.ts'

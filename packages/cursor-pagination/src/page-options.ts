@@ -49,6 +49,7 @@ export interface Token {
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS, _INVALID_LIMIT, _INVALID_CURSOR, _INVALID_OFFSET
  */
 export function readRequest<T extends object> (options: PaginateOptions<T>, limits: ResolvedOptions): PageRequest {
+  if (typeof options !== 'object' || options === null) throw new InvalidOptionsError('they are not an object')
   const given = defined(options)
   checkOptions(Options, given)
   const token = readToken(given)

@@ -1,3 +1,4 @@
+import diagnostics from 'node:diagnostics_channel'
 import { bindingOf } from './binding.ts'
 import { stringOrder } from './collation.ts'
 import { CursorCodec, type Position } from './cursor-codec.ts'
@@ -9,6 +10,8 @@ import { parseSort } from './sort.ts'
 import { refuseTies } from './sort-key.ts'
 import type { Query, Source } from './source.ts'
 import type { Page, PaginateOptions } from './types.ts'
+
+const pages = diagnostics.channel('jpulse:cursor-pagination:page')
 
 interface Total {
   total: number
@@ -39,6 +42,7 @@ export class Paginator {
     ])
     refuseTies(rows.map(({ key }) => key), query.fields, request.keyName, query.strings)
     const beyond = position !== undefined && await hasOtherSide(source, position, rows.length)
+    if (pages.hasSubscribers) pages.publish({ source: source.name, limit: request.limit, rows: Math.min(rows.length, request.limit), backwards, offset: request.offset })
     return pageOf<T>(rows, { position, beyond, limit: request.limit, offset: request.offset, ...total }, (at) => this.#codec.seal(at, binding))
   }
 

@@ -1,4 +1,4 @@
-import type { Collection, Document, Filter, FindOptions, Hint, WithId } from 'mongodb'
+import type { AggregateOptions, AggregationCursor, Collection, Document, Filter, FindOptions, Hint, WithId } from 'mongodb'
 import type { Collation } from './collation.ts'
 import type { SortSpec } from './sort.ts'
 
@@ -51,6 +51,15 @@ export interface PaginateOptions<T extends object = Document> {
   driverOptions?: FindOptions
 }
 
+/** Options of one page of a pipeline: its filter is one of the collection, all else is about what the pipeline yields. */
+export type PipelineOptions<T extends object = Document> = Omit<PaginateOptions<T>, 'filter'> & { filter?: Filter<Document> }
+
+/** A collection of whichever documents, for their type says nothing about what a pipeline makes of them. */
+export interface PipelineCollection {
+  readonly namespace: string
+  aggregate (stages?: Document[], options?: AggregateOptions): AggregationCursor
+}
+
 /** What is known of a page. */
 export interface PageInfo<T extends object = Document> {
   hasNext: boolean
@@ -96,5 +105,5 @@ export interface Paginate {
    * One page of what an aggregation pipeline yields. A `filter` is applied before its first stage. The key must tell
    * the yielded documents apart, which `_id` no longer does after `$unwind`.
    */
-  pipeline<T extends Document = Document>(collection: Collection, stages: readonly Document[], options?: PaginateOptions<T>): Promise<Page<T>>
+  pipeline<T extends Document = Document>(collection: PipelineCollection, stages: readonly Document[], options?: PipelineOptions<T>): Promise<Page<T>>
 }

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import Fastify from 'fastify'
 import { Decimal128, Long } from 'bson'
 import t from 'tap'
@@ -181,6 +182,7 @@ t.test('options that a call does not take are errors that name them', async (t) 
     [{ projection: 5 }, /"projection"/], [{ collation: {} }, /"collation/], [{ collation: { locale: 'no such locale' } }, /collation/], [{ key: 5 }, /"key"/],
     [{ projection: { a: 1, b: 0 } }, /"b"/], [{ projection: { a: { $slice: 1 } } }, /"a"/], [{ filter: { $nosuch: 1 } }, /filter/]]
   for (const [options, message] of odd) await t.rejects(paginate(items(1), wrong(options)), { code: code('INVALID_OPTIONS'), statusCode: 500, message })
+  for (const options of [null, 'x', 5]) await t.rejects(paginate(items(1), options as unknown as object), { code: code('INVALID_OPTIONS') })
   await t.rejects(paginate('text' as unknown as object[]), { code: code('INVALID_OPTIONS') })
   await t.rejects(paginate(db.collection('x'), { key: () => 1 }), { code: code('INVALID_OPTIONS') })
   await t.rejects(paginate(db.collection('x'), { projection: { a: { $concat: ['$a', 'x'] } }, sort: { a: 1 } }), { code: code('INVALID_OPTIONS') })
@@ -286,6 +288,16 @@ t.test('explain asks once per shape, and never fails a page', async (t) => {
   await paginate(watched, { explain: false, sort: { b: 1 } })
   t.equal(explains.length, 1, 'a call may say no')
   t.equal((await paginate(collection, { sort: { b: 1 }, limit: 2 })).items.length, 2, 'a server that explains in its own way')
+})
+
+t.test('each page is published on a diagnostics channel', async (t) => {
+  const messages: unknown[] = []
+  const listen = (message: unknown) => { messages.push(message) }
+  subscribe('jpulse:cursor-pagination:page', listen)
+  t.teardown(() => unsubscribe('jpulse:cursor-pagination:page', listen))
+  const { pageInfo } = await paginate(items(5), { limit: 2 })
+  await paginate(items(5), { limit: 4, cursor: pageInfo.nextCursor })
+  t.strictSame(messages, [{ source: '', limit: 2, rows: 2, backwards: false, offset: undefined }, { source: '', limit: 4, rows: 3, backwards: false, offset: undefined }])
 })
 
 t.test('the plugin refuses options that it does not know, and names them', async (t) => {

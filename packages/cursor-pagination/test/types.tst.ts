@@ -20,7 +20,7 @@ test('items have the type of the source', () => {
   expect(fastify.paginate([{ _id: 1, name: 'Ada' }])).type.toBe<Promise<Page<{ _id: number, name: string }>>>()
   expect(fastify.paginate(new Set<User>())).type.toBe<Promise<Page<User>>>()
   expect(fastify.paginate({} as AsyncIterable<User>)).type.toBe<Promise<Page<User>>>()
-  expect(fastify.paginate.pipeline<{ _id: ObjectId, sum: number }>(users as unknown as Collection, [])).type.toBe<Promise<Page<{ _id: ObjectId, sum: number }>>>()
+  expect(fastify.paginate.pipeline<{ _id: ObjectId, sum: number }>(users, [])).type.toBe<Promise<Page<{ _id: ObjectId, sum: number }>>>()
 })
 
 test('options are checked against the documents', () => {
@@ -32,6 +32,8 @@ test('options are checked against the documents', () => {
   expect(fastify.paginate).type.not.toBeCallableWith(users, { total: 'all' })
   expect(fastify.paginate).type.not.toBeCallableWith(users, { limits: 5 })
   expect(fastify.paginate).type.not.toBeCallableWith('users')
+  expect(fastify.paginate.pipeline<{ sum: number }>).type.toBeCallableWith(users, [], { filter: { name: 'Ada' }, sort: { sum: 1 } })
+  expect(fastify.paginate.pipeline).type.not.toBeCallableWith([], [])
   expect<PaginateOptions<User>['cursor']>().type.toBe<string | null | undefined>()
 })
 
