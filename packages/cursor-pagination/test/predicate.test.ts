@@ -1,7 +1,10 @@
 import fc from 'fast-check'
 import { deserialize, serialize } from 'bson'
+import Fastify from 'fastify'
+import { MongoClient } from 'mongodb'
 import t from 'tap'
 import { mongo } from '../../../test/helpers/mongo.ts'
+import cursorPagination from '../src/index.ts'
 import { boundOf } from '../src/bound.ts'
 import { afterPosition, type Clause } from '../src/predicate.ts'
 import { parseSort, type SortField } from '../src/sort.ts'
@@ -104,6 +107,36 @@ t.test('a declared predicate matches what comes after, and every document that b
       return documents.every((document) => matches(document, query) === (typeof document['a'] !== 'string' || isAfter(document, from, fields)))
     })
   }))
+})
+
+t.test('null below a path is also looked for by $exists, for what stands below an array and must be refused', async (t) => {
+  const fields = parseSort({ 'a.b': -1 })
+  t.match(afterPosition(fields, [null, 1], 'all types'), {
+    $or: [{ 'a.b': { $type: ['minKey'] } }, { 'a.b': { $eq: [] } }, { $or: [{ 'a.b': null }, { 'a.b': { $exists: false } }], _id: {} }]
+  })
+})
+
+t.test('a server that does not know the rare types is asked for them once, and no other error is asked again', async (t) => {
+  const { url, db: { databaseName } } = await mongo(t)
+  const client = new MongoClient(url, { monitorCommands: true })
+  t.teardown(() => client.close())
+  const failed: string[] = []
+  client.on('commandFailed', ({ commandName, failure }) => failed.push(`${commandName}: ${failure.message}`))
+  const collection = client.db(databaseName).collection('rare')
+  await collection.insertMany([1, 2, 3].map((a) => ({ a })))
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(cursorPagination, { secret: 's' })
+  const { pageInfo: { nextCursor: cursor } } = await app.paginate.pipeline(collection, [], { sort: { a: 1 }, limit: 1 })
+  for (const name of ['rare', 'rare', 'other']) {
+    const page = await app.paginate.pipeline(client.db(databaseName).collection(name), [], { sort: { a: 1 }, limit: 1, ...(name === 'rare' ? { cursor } : {}) })
+    t.equal(page.items.length, name === 'rare' ? 1 : 0)
+  }
+  t.equal(failed.length, (await missingIn(client.db(databaseName))).has('minKey') ? 1 : 0, failed.join())
+  failed.length = 0
+  await t.rejects(app.paginate(collection, { filter: { a: { $type: 'nonsense' } }, driverOptions: { comment: 'x' } }), { message: /nonsense/ })
+  await t.rejects(app.paginate(collection, { filter: { a: { $gt: 1, $nosuch: 1 } } }), { name: 'MongoServerError' })
+  t.equal(failed.filter((text) => text.includes('nosuch')).length, 1)
 })
 
 t.test('the last of an order has nothing after it', async (t) => {
