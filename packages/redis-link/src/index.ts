@@ -1,1 +1,65 @@
-export {}
+import fastifyRedis from '@fastify/redis'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { RedisClient } from './client.ts'
+import { RedisLink } from './link.ts'
+import { resolveOptions, type FastifyRedisLinkOptions } from './options.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The process' link to Redis. */
+    redisLink: RedisLink
+  }
+}
+
+const plugin = async (fastify: FastifyInstance, options: FastifyRedisLinkOptions): Promise<void> => {
+  const resolved = resolveOptions(withApplicationClient(fastify, options))
+  const log = fastify.log.child({ plugin: '@jpulse/redis-link' })
+  const link = new RedisLink(resolved, log)
+  fastify.decorate('redisLink', link)
+  fastify.addHook('onClose', () => link.close())
+  await link.open()
+  if (link.client !== null && !fastify.hasDecorator('redis')) await provideFastifyRedis(fastify, link.client)
+}
+
+/** Takes the client of an application that registered @fastify/redis itself and names no other. */
+function withApplicationClient (fastify: FastifyInstance, options: FastifyRedisLinkOptions): FastifyRedisLinkOptions {
+  const { mode, url, single, cluster, sentinel, client } = options
+  if ([mode, url, single, cluster, sentinel, client].some((option) => option !== undefined)) return options
+  const registered: unknown = fastify.hasDecorator('redis') ? fastify.redis : undefined
+  return isClient(registered) ? { ...options, client: registered } : options
+}
+
+/** With namespaces, `fastify.redis` is a plain object of clients. */
+function isClient (value: unknown): value is RedisClient {
+  return typeof (value as RedisClient | undefined)?.duplicate === 'function'
+}
+
+/**
+ * Gives `fastify.redis` to those who know @fastify/redis. That plugin waits for the client to be ready and fails the boot
+ * where it is not, so while Redis is away the same client is decorated under the same plugin name.
+ */
+async function provideFastifyRedis (fastify: FastifyInstance, client: RedisClient): Promise<void> {
+  if (client.status === 'ready') await fastify.register(fastifyRedis, { client })
+  else await fastify.register(fp(async (instance) => { instance.decorate('redis', client as FastifyInstance['redis']) }, { name: '@fastify/redis' }))
+}
+
+/**
+ * Links a Fastify application to Redis, and decorates it with `fastify.redisLink` and, where Redis is configured,
+ * `fastify.redis`. Boots within `connectTimeoutMs` whether Redis is there or not.
+ */
+export const redisLink = fp(plugin, {
+  name: '@jpulse/redis-link',
+  fastify: '5.x'
+})
+
+export default redisLink
+
+export * from './errors.ts'
+export type { RedisClient } from './client.ts'
+export type { Kv, KvMode, KvStats } from './kv.ts'
+export type { RedisChange, RedisLink, RedisLinkEvents, RedisState } from './link.ts'
+export type { Lock } from './lock.ts'
+export type { FastifyRedisLinkOptions, RedisMode, RedisNode } from './options.ts'
+export type { RateLimitResult } from './rate-limit.ts'
+export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './subscriber.ts'

@@ -1,0 +1,108 @@
+import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
+import { backoff } from './backoff.ts'
+import type { ResolvedOptions } from './options.ts'
+
+/** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
+export type RedisClient = Redis | Cluster
+
+/** How long ioredis keeps a socket that is being closed, and with it the process, where the server is silent. */
+const DISCONNECT_MS = 100
+
+/**
+ * Makes the client of a topology, or returns the injected one; null for mode `none`.
+ *
+ * Set against ioredis' defaults, with which a request waits more than a minute for a dead Redis: no offline queue, a
+ * limit on every command, and nothing is sent again after a lost connection (an INCR could count twice).
+ */
+export function makeClient (options: ResolvedOptions): RedisClient | null {
+  if (options.mode === 'none') return null
+  if (options.client !== undefined) return options.client
+  if (options.mode === 'cluster') return new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options))
+  return new Redis({ ...commonOptions(options), ...standaloneOptions(options) })
+}
+
+function commonOptions (options: ResolvedOptions): RedisOptions {
+  return {
+    ...(options.username === undefined ? {} : { username: options.username }),
+    ...(options.password === undefined ? {} : { password: options.password }),
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: options.commandTimeoutMs,
+    disconnectTimeout: DISCONNECT_MS,
+    // Below the wait at boot, so that the boot can say that the first attempt timed out.
+    connectTimeout: Math.max(100, Math.ceil(options.connectTimeoutMs * 0.75)),
+    // A primary that was demoted answers READONLY: only a new connection finds its successor.
+    reconnectOnError: (err) => err.message.startsWith('READONLY')
+  }
+}
+
+function standaloneOptions (options: ResolvedOptions): RedisOptions {
+  const { sentinel, nodes, db } = options
+  if (sentinel === undefined) return { ...nodes[0], db, retryStrategy: backoff }
+  return {
+    db,
+    name: sentinel.name,
+    sentinels: nodes.map((node) => ({ ...node })),
+    ...(sentinel.username === undefined ? {} : { sentinelUsername: sentinel.username }),
+    ...(sentinel.password === undefined ? {} : { sentinelPassword: sentinel.password }),
+    ...(options.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: options.tls }),
+    retryStrategy: backoff,
+    sentinelRetryStrategy: backoff,
+    sentinelCommandTimeout: options.commandTimeoutMs,
+    // Listens to the Sentinels' announcements: 2.3 s instead of 3.8 s until the new primary is used.
+    failoverDetector: true
+  }
+}
+
+function clusterOptions (options: ResolvedOptions): ClusterOptions {
+  return {
+    redisOptions: commonOptions(options),
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    clusterRetryStrategy: backoff,
+    slotsRefreshTimeout: options.commandTimeoutMs,
+    // Each redirection to a node that is away waits 100 ms: this many fit into the limit of one command.
+    maxRedirections: Math.min(16, Math.max(2, Math.floor(options.commandTimeoutMs / 125)))
+  }
+}
+
+/** The servers that hold data: the client itself, or each primary of a Redis Cluster. */
+export function primaries (client: RedisClient): Redis[] {
+  return client.isCluster ? (client as Cluster).nodes('master') : [client as Redis]
+}
+
+/**
+ * A connection of its own for subscriptions, which its maker reconnects. Null while a Redis Cluster knows no node.
+ *
+ * Any node of a Redis Cluster will do: its bus hands PUBLISH to all of them.
+ */
+export function makeSubscriberConnection (client: RedisClient, options: ResolvedOptions): Redis | null {
+  const nodes = client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]
+  const node = nodes[Math.floor(Math.random() * nodes.length)]
+  if (node === undefined) return null
+  return node.duplicate({
+    lazyConnect: true,
+    readOnly: false,
+    autoResubscribe: false,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: options.commandTimeoutMs,
+    disconnectTimeout: DISCONNECT_MS,
+    retryStrategy: () => null,
+    sentinelRetryStrategy: () => null,
+    // The probe and the closed connection tell of a failover; three more connections to Sentinels would tell it again.
+    failoverDetector: false
+  })
+}
+
+/** Cuts a client that we made, for good. */
+export function cutClient (client: RedisClient): void {
+  // With ioredis 6.0.0 a socket that connects after disconnect() still starts a failover detector, whose connections
+  // to the Sentinels nobody ends: they would keep the process alive.
+  if (!client.isCluster) (client as Redis).options.failoverDetector = false
+  client.disconnect()
+}

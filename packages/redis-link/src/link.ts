@@ -1,0 +1,300 @@
+import { channel } from 'node:diagnostics_channel'
+import { EventEmitter } from 'node:events'
+import type { FastifyBaseLogger } from 'fastify'
+import { bounded, isOutage } from './bounded.ts'
+import { cutClient, makeClient, primaries, type RedisClient } from './client.ts'
+import { diagnose } from './diagnose.ts'
+import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
+import { Keys } from './keys.ts'
+import { Kv, type KvMode } from './kv.ts'
+import { MemoryLocks, RedisLocks, type Lock, type Locks } from './lock.ts'
+import { MemoryKvStore } from './memory-kv-store.ts'
+import { Monitor } from './monitor.ts'
+import type { RedisMode, ResolvedOptions } from './options.ts'
+import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitResult } from './rate-limit.ts'
+import { RedisKvStore } from './redis-kv-store.ts'
+import { withScripts, type LinkCommands } from './scripts.ts'
+import { Subscriber } from './subscriber.ts'
+
+/** `disabled`: not configured. `connecting`: first connection of the boot. `up`, `down`: whether Redis answers now. */
+export type RedisState = 'disabled' | 'connecting' | 'up' | 'down'
+
+/** What a change of the link was. */
+export interface RedisChange {
+  state: RedisState
+  /** See `RedisLink.epoch`. */
+  epoch: string | null
+}
+
+export interface RedisLinkEvents {
+  /** Redis answers; once per transition. */
+  up: [RedisChange]
+  /** Redis does not answer; once per transition. */
+  down: [RedisChange]
+  /** The state or the epoch is another. */
+  change: [RedisChange]
+}
+
+const KV_MODES: Record<RedisState, KvMode> = { disabled: 'memory', connecting: 'initializing', up: 'redis', down: 'memory' }
+
+const upChannel = channel('jpulse:redis-link:up')
+const downChannel = channel('jpulse:redis-link:down')
+
+/** One process' link to Redis: its state, its connections, its key names, and what is small enough to be built in. */
+export class RedisLink extends EventEmitter<RedisLinkEvents> {
+  /** Topology. */
+  readonly mode: RedisMode
+  /** The ioredis client, null in mode `none`. Its commands may reject at any time; `run` bounds and types that. */
+  readonly client: RedisClient | null
+  /** Key-value API with memory fallback. Keys are `<siteId>:<env>:kv:<key>`. */
+  readonly kv: Kv
+  readonly #options: ResolvedOptions
+  readonly #log: FastifyBaseLogger
+  readonly #keys: Keys
+  readonly #commands: (RedisClient & LinkCommands) | null
+  readonly #monitor: Monitor | null
+  readonly #memoryLocks = new MemoryLocks()
+  readonly #redisLocks: Locks
+  readonly #memoryRateLimit = new MemoryRateLimit()
+  #state: RedisState
+  #epoch: string | null = null
+  #subscriber: Subscriber | null = null
+  #closing: Promise<void> | undefined
+
+  constructor (options: ResolvedOptions, log: FastifyBaseLogger) {
+    super()
+    this.setMaxListeners(0)
+    this.#options = options
+    this.#log = log
+    this.mode = options.mode
+    this.#keys = new Keys(options.siteId, options.env)
+    this.client = makeClient(options)
+    this.#commands = this.client === null ? null : withScripts(this.client)
+    this.#state = this.client === null ? 'disabled' : 'connecting'
+    this.#monitor = this.client === null ? null : this.#watch(this.client)
+    this.#redisLocks = new RedisLocks((command) => this.run(command), this.key('lock', ''))
+    this.kv = this.#makeKv()
+  }
+
+  /** Asked at the time of use: the state may be another in the next moment. */
+  get state (): RedisState {
+    return this.#state
+  }
+
+  /** Whether Redis answers now. */
+  get isUp (): boolean {
+    return this.#state === 'up'
+  }
+
+  /**
+   * Identity of the data behind the link: `run_id:master_replid` of the primary, joined with `,` over the primaries of a
+   * Redis Cluster. Another one means a restart or a failover: what was written may be lost. Null before the first
+   * connection, and where the server does not tell.
+   */
+  get epoch (): string | null {
+    return this.#epoch
+  }
+
+  /** A Redis key of this site: `<siteId>:<env>:<part>:…`. The parts are joined as they are. */
+  key (...parts: string[]): string {
+    return this.#keys.key(...parts)
+  }
+
+  /** A pub/sub channel of this site, by the same rule. */
+  channel (...parts: string[]): string {
+    return this.#keys.key(...parts)
+  }
+
+  /**
+   * Runs commands on the client, at once rejected while Redis is away, and bounded by `commandTimeoutMs`.
+   *
+   * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT; a Redis error reply as it is
+   */
+  async run<T> (command: (client: RedisClient & LinkCommands) => Promise<T>): Promise<T> {
+    if (this.#commands === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#reason())
+    const ms = this.#options.commandTimeoutMs
+    try {
+      const answer = command(this.#commands)
+      // A client of ours bounds its commands itself.
+      return await (this.#options.client === undefined ? answer : bounded(answer, ms))
+    } catch (err) {
+      if (!isOutage(err)) throw err
+      this.#monitor?.probe()
+      throw this.#outage(err as Error)
+    }
+  }
+
+  /** The process' one subscriber connection, made at the first call; null in mode `none`. */
+  subscriber (): Subscriber | null {
+    if (this.client === null || this.#closing !== undefined) return null
+    this.#subscriber ??= new Subscriber(this.client, this.#options,
+      (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'))
+    return this.#subscriber
+  }
+
+  /**
+   * Takes a lock, or null: somebody holds it, or Redis is down. Without Redis configured it holds within the process.
+   *
+   * @param ttlMs after which it is free again whatever happens
+   * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER
+   */
+  async tryLock (name: string, ttlMs: number): Promise<Lock | null> {
+    return (this.#state === 'disabled' ? this.#memoryLocks : this.#redisLocks).tryLock(name, ttlMs)
+  }
+
+  /**
+   * Counts an event against a limit of the whole cluster: any window of `windowMs` holds at most `max` allowed ones.
+   * While Redis is away the process counts for itself and says `degraded`.
+   *
+   * @param max 1 to 10000
+   * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER
+   */
+  async rateLimit (name: string, max: number, windowMs: number): Promise<RateLimitResult> {
+    checkRateLimit(name, max, windowMs)
+    if (this.#state === 'up') {
+      try {
+        return await rateLimitInRedis((command) => this.run(command), this.key('limit', name), max, windowMs)
+      } catch (err) {
+        if (!isTypedOutage(err)) throw err
+      }
+    }
+    return this.#memoryRateLimit.take(name, max, windowMs, this.#state !== 'disabled')
+  }
+
+  /**
+   * Milliseconds until Redis answered.
+   *
+   * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT
+   */
+  async ping (): Promise<number> {
+    const start = performance.now()
+    await this.run((client) => client.ping())
+    return performance.now() - start
+  }
+
+  /**
+   * The text of Redis' INFO, of the first primary in a Redis Cluster.
+   *
+   * @param section one of Redis' sections; `undefined` for its default ones
+   * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT
+   */
+  async info (section?: string): Promise<string> {
+    return this.run(async (client) => {
+      const node = primaries(client)[0] ?? client
+      return section === undefined ? node.info() : node.info(section)
+    })
+  }
+
+  /** Connects and waits for Redis, at most `connectTimeoutMs`. @throws FST_ERR_REDIS_LINK_UNAVAILABLE where `required` */
+  async open (): Promise<void> {
+    if (this.#state !== 'connecting' || this.client === null) return
+    if (this.client.status === 'wait') this.client.connect().catch(() => {})
+    await this.#firstAnswer()
+    if (this.#state === 'connecting') this.#turn('down')
+    if (this.#options.required && !this.isUp) {
+      const reason = this.#reason()
+      await this.close()
+      throw new FST_ERR_REDIS_LINK_UNAVAILABLE(reason)
+    }
+  }
+
+  /** Ends every connection that the link made, within `closeTimeoutMs`. Further calls return the same promise. */
+  close (): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close (): Promise<void> {
+    this.#monitor?.stop()
+    this.#subscriber?.close()
+    if (this.#state !== 'disabled') this.#state = 'down'
+    await this.kv.close()
+    const { client } = this
+    if (client === null || (this.#options.client !== undefined && !this.#options.closeClient)) return
+    if (client.status === 'ready' && this.#options.closeTimeoutMs > 0) {
+      await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
+    }
+    cutClient(client)
+  }
+
+  #watch (client: RedisClient): Monitor {
+    const monitor = new Monitor(client, this.#options.commandTimeoutMs, this.#options.probeIntervalMs)
+    monitor.on('up', (epoch) => {
+      this.#epoch = epoch
+      this.#turn('up')
+    })
+    monitor.on('epoch', (epoch) => {
+      this.#epoch = epoch
+      this.emit('change', { state: this.#state, epoch })
+    })
+    // Until the boot has ended, a lost attempt is followed by the next.
+    monitor.on('down', () => { if (this.#state !== 'connecting') this.#turn('down') })
+    return monitor
+  }
+
+  #turn (state: 'up' | 'down'): void {
+    if (this.#state === state) return
+    this.#state = state
+    const change = { state, epoch: this.#epoch }
+    if (state === 'up') this.#log.info({ mode: this.mode, epoch: this.#epoch }, 'Redis is up')
+    else this.#log.error({ mode: this.mode }, `Redis is down: ${this.#reason()}`)
+    ;(state === 'up' ? upChannel : downChannel).publish(change)
+    this.emit(state, change)
+    this.emit('change', change)
+  }
+
+  /** Resolves when Redis is up, when waiting longer makes no sense, or when the time of the boot is over. */
+  #firstAnswer (): Promise<void> {
+    return new Promise((resolve) => {
+      const monitor = this.#monitor!
+      const timer = setTimeout(done, this.#options.connectTimeoutMs)
+      const onDown = (err: Error | undefined) => { if (isFinal(err)) done() }
+      function done () {
+        clearTimeout(timer)
+        monitor.off('up', done)
+        monitor.off('down', onDown)
+        resolve()
+      }
+      monitor.on('up', done)
+      monitor.on('down', onDown)
+      if (isFinal(monitor.error)) done()
+    })
+  }
+
+  #makeKv (): Kv {
+    const link = this
+    return new Kv({
+      get mode () { return KV_MODES[link.#state] },
+      usedMemory: () => link.#usedMemory(),
+      onUp: (listener) => link.on('up', listener)
+    }, new RedisKvStore((command) => this.run(command)), new MemoryKvStore(this.#options.memory), this.key('kv', ''))
+  }
+
+  async #usedMemory (): Promise<string | undefined> {
+    if (!this.isUp) return undefined
+    const info = await this.info('memory').catch(() => '')
+    return /^used_memory_human:(.*)$/m.exec(info)?.[1]?.trim()
+  }
+
+  #outage (err: Error): Error {
+    if (isTypedOutage(err)) return err
+    const typed = err.message === 'Command timed out'
+      ? new FST_ERR_REDIS_LINK_TIMEOUT(this.#options.commandTimeoutMs)
+      : new FST_ERR_REDIS_LINK_UNAVAILABLE(diagnose(err, this.#options))
+    typed.cause = err
+    return typed
+  }
+
+  #reason (): string {
+    return this.#state === 'disabled' ? 'it is not configured' : diagnose(this.#monitor?.error, this.#options)
+  }
+}
+
+function isTypedOutage (err: unknown): boolean {
+  return err instanceof FST_ERR_REDIS_LINK_TIMEOUT || err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE
+}
+
+/** A wrong password or certificate does not become right by waiting. */
+function isFinal (err: Error | undefined): boolean {
+  return err !== undefined && /^(WRONGPASS|NOAUTH)|invalid password|certificate/i.test(err.message)
+}

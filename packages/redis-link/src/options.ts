@@ -1,0 +1,227 @@
+import type { ConnectionOptions } from 'node:tls'
+import { Type } from 'typebox'
+import { Value } from 'typebox/value'
+import type { RedisClient } from './client.ts'
+import { FST_ERR_REDIS_LINK_INVALID_OPTION } from './errors.ts'
+import { parseUrl } from './url.ts'
+
+/** A Redis address. */
+export interface RedisNode {
+  /** @default '127.0.0.1' */
+  host?: string
+  /** @default 6379 (26379 for a Sentinel) */
+  port?: number
+}
+
+/** How this process reaches Redis. */
+export type RedisMode = 'none' | 'single' | 'sentinel' | 'cluster'
+
+/** Options of the plugin. Without any of them there is no Redis: state `disabled`, everything within the process. */
+export interface FastifyRedisLinkOptions {
+  /** Topology. @default inferred from `cluster`, `sentinel`, `url`, `single` or `client`; `'none'` without any */
+  mode?: RedisMode
+  /** `redis://[user:password@]host:port[/db]`, `rediss://` for TLS; with mode `cluster` the first node to ask. */
+  url?: string
+  /** Address of one Redis server. */
+  single?: RedisNode
+  /** Some nodes of a Redis Cluster; the others are found through them. */
+  cluster?: { nodes: RedisNode[] }
+  /** Name of the primary and addresses of the Sentinels that watch it. `password` is the Sentinels' own. */
+  sentinel?: { name: string, sentinels: RedisNode[], username?: string, password?: string }
+  /** ACL user. @default Redis' `default` user */
+  username?: string
+  /** Password of the user. @default none */
+  password?: string
+  /** TLS: `true` for the system's authorities, or options of Node's `tls.connect`. @default false, true for `rediss://` */
+  tls?: boolean | ConnectionOptions
+  /** An ioredis client of the application. Neither configured nor closed by the plugin. @default `fastify.redis` where the application registered @fastify/redis and no connection option is given */
+  client?: RedisClient
+  /** Whether `close()` also closes an injected client. @default false */
+  closeClient?: boolean
+  /** First part of every key and channel: letters, digits, `.`, `_`, `-`. Two sites on one Redis never meet. @default 'jpulse' */
+  siteId?: string
+  /** Second part of every key and channel. @default NODE_ENV, or 'development' */
+  env?: string
+  /** Whether the boot fails where Redis is not up within `connectTimeoutMs`. @default false */
+  required?: boolean
+  /** Longest wait for Redis at boot, in milliseconds; 0 does not wait. @default 2000 */
+  connectTimeoutMs?: number
+  /** Longest wait for the answer to one command, in milliseconds, at least 1. @default 1000 */
+  commandTimeoutMs?: number
+  /** Longest time `close()` takes, in milliseconds; 0 cuts the connections at once. @default 1500 */
+  closeTimeoutMs?: number
+  /** Pause between two probes of the connections, in milliseconds, at least 10. A probe finds a frozen Redis or a half-open connection. @default 1000 */
+  probeIntervalMs?: number
+  /** Bounds of the in-process fallback of `kv`. */
+  memory?: {
+    /** @default 10000 */
+    maxEntries?: number
+    /** Keys and values, in bytes. @default 33554432 (32 MiB) */
+    maxBytes?: number
+  }
+}
+
+/** What the rest of the plugin works with. */
+export interface ResolvedOptions {
+  readonly mode: RedisMode
+  readonly nodes: ReadonlyArray<Required<RedisNode>>
+  readonly db: number
+  readonly sentinel?: { readonly name: string, readonly username?: string, readonly password?: string }
+  readonly username?: string
+  readonly password?: string
+  readonly tls?: ConnectionOptions
+  readonly client?: RedisClient
+  readonly closeClient: boolean
+  readonly siteId: string
+  readonly env: string
+  readonly required: boolean
+  readonly connectTimeoutMs: number
+  readonly commandTimeoutMs: number
+  readonly closeTimeoutMs: number
+  readonly probeIntervalMs: number
+  readonly memory: { readonly maxEntries: number, readonly maxBytes: number }
+}
+
+const closed = { additionalProperties: false }
+const Node = Type.Object({
+  host: Type.Optional(Type.String({ minLength: 1 })),
+  port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 }))
+}, closed)
+const Name = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$' })
+const Ms = (minimum: number) => Type.Integer({ minimum, maximum: 3_600_000 })
+
+const Schema = Type.Object({
+  mode: Type.Optional(Type.Enum(['none', 'single', 'sentinel', 'cluster'])),
+  url: Type.Optional(Type.String()),
+  single: Type.Optional(Node),
+  cluster: Type.Optional(Type.Object({ nodes: Type.Array(Node, { minItems: 1 }) }, closed)),
+  sentinel: Type.Optional(Type.Object({
+    name: Type.String({ minLength: 1 }),
+    sentinels: Type.Array(Node, { minItems: 1 }),
+    username: Type.Optional(Type.String()),
+    password: Type.Optional(Type.String())
+  }, closed)),
+  username: Type.Optional(Type.String()),
+  password: Type.Optional(Type.String()),
+  tls: Type.Optional(Type.Unsafe<boolean | ConnectionOptions>({ type: ['boolean', 'object'] })),
+  client: Type.Optional(Type.Unsafe<RedisClient>({ type: 'object' })),
+  closeClient: Type.Optional(Type.Boolean()),
+  siteId: Type.Optional(Name),
+  env: Type.Optional(Name),
+  required: Type.Optional(Type.Boolean()),
+  connectTimeoutMs: Type.Optional(Ms(0)),
+  commandTimeoutMs: Type.Optional(Ms(1)),
+  closeTimeoutMs: Type.Optional(Ms(0)),
+  probeIntervalMs: Type.Optional(Ms(10)),
+  memory: Type.Optional(Type.Object({
+    maxEntries: Type.Optional(Type.Integer({ minimum: 1 })),
+    maxBytes: Type.Optional(Type.Integer({ minimum: 1 }))
+  }, closed))
+}, closed)
+
+const WANTED: Record<string, string> = {
+  '/siteId': 'may hold 1 to 64 letters, digits, ".", "_" and "-" only',
+  '/env': 'may hold 1 to 64 letters, digits, ".", "_" and "-" only',
+  '/mode': 'must be one of none, single, sentinel, cluster'
+}
+
+const invalid = (option: string, problem: string) => new FST_ERR_REDIS_LINK_INVALID_OPTION(option, problem)
+
+/**
+ * Checks the options once and returns a frozen copy with every default.
+ *
+ * @throws FST_ERR_REDIS_LINK_INVALID_OPTION naming the option
+ */
+export function resolveOptions (options: FastifyRedisLinkOptions = {}): ResolvedOptions {
+  const given = definedOnly(options)
+  checkSchema(given)
+  const mode = inferMode(given)
+  const { tls, ...address } = resolveAddress(given, mode)
+  const username = given.username ?? address.username
+  const password = given.password ?? address.password
+  return Object.freeze({
+    mode,
+    nodes: Object.freeze(address.nodes),
+    db: address.db,
+    ...(mode === 'sentinel' && given.sentinel !== undefined ? { sentinel: Object.freeze({ ...given.sentinel }) } : {}),
+    ...(username === undefined ? {} : { username }),
+    ...(password === undefined ? {} : { password }),
+    ...(tls === undefined ? {} : { tls }),
+    ...(given.client === undefined ? {} : { client: given.client }),
+    closeClient: given.closeClient ?? false,
+    siteId: given.siteId ?? 'jpulse',
+    env: given.env ?? envName(),
+    required: given.required ?? false,
+    connectTimeoutMs: given.connectTimeoutMs ?? 2000,
+    commandTimeoutMs: given.commandTimeoutMs ?? 1000,
+    closeTimeoutMs: given.closeTimeoutMs ?? 1500,
+    probeIntervalMs: given.probeIntervalMs ?? 1000,
+    memory: Object.freeze({
+      maxEntries: given.memory?.maxEntries ?? 10_000,
+      maxBytes: given.memory?.maxBytes ?? 32 * 1024 * 1024
+    })
+  })
+}
+
+/** Drops `undefined`, so that `{ url: process.env.REDIS_URL }` works where the variable is unset. */
+function definedOnly (options: FastifyRedisLinkOptions): FastifyRedisLinkOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+function checkSchema (options: FastifyRedisLinkOptions): void {
+  const { client, tls, ...plain } = options
+  // The client and TLS contexts are objects of others: looked at from outside only, never walked.
+  if (client !== undefined && typeof client?.duplicate !== 'function') throw invalid('client', 'must be an ioredis Redis or Cluster')
+  if (tls !== undefined && typeof tls !== 'boolean' && (typeof tls !== 'object' || tls === null)) throw invalid('tls', 'must be a boolean or options of tls.connect')
+  if (Value.Check(Schema, plain)) return
+  const [first] = Value.Errors(Schema, plain)
+  const path = first?.instancePath ?? ''
+  const option = path.slice(1).replaceAll('/', '.') || 'options'
+  const unknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
+  if (unknown) throw invalid(option, 'is unknown')
+  throw invalid(option, WANTED[path] ?? first?.message ?? 'is invalid')
+}
+
+function inferMode (given: FastifyRedisLinkOptions): RedisMode {
+  const ways = (['client', 'cluster', 'sentinel', 'single', 'url'] as const).filter((name) => given[name] !== undefined)
+  if (ways.length > 1) throw invalid(ways[1]!, `cannot be combined with ${ways[0]}`)
+  const [way] = ways
+  const inferred = way === undefined ? 'none' : way === 'url' ? 'single' : way === 'client' ? modeOf(given.client!) : way
+  const mode = given.mode ?? inferred
+  if (mode === 'none' || mode === inferred || way === 'client') return way === 'client' && mode !== 'none' ? inferred : mode
+  if (mode === 'cluster' && way !== 'url') throw invalid('cluster.nodes', 'is needed with mode cluster')
+  if (mode === 'sentinel') throw invalid('sentinel', 'is needed with mode sentinel')
+  if (mode === 'single' && way !== undefined) throw invalid(way, 'does not go with mode single')
+  return mode
+}
+
+function modeOf (client: RedisClient): RedisMode {
+  if (client.isCluster) return 'cluster'
+  return 'sentinels' in client.options && client.options.sentinels ? 'sentinel' : 'single'
+}
+
+function resolveAddress (given: FastifyRedisLinkOptions, mode: RedisMode) {
+  const tls = given.tls === true ? {} : given.tls === false ? undefined : given.tls
+  if (given.url !== undefined && mode !== 'none') {
+    const parsed = parseUrl(given.url)
+    if (mode === 'cluster' && parsed.db !== 0) throw invalid('url', 'names a database, but a Redis Cluster has only 0')
+    return { ...parsed, nodes: [Object.freeze({ host: parsed.host, port: parsed.port })], tls: tls ?? (parsed.tls && given.tls !== false ? {} : undefined) }
+  }
+  const nodes = mode === 'cluster'
+    ? given.cluster?.nodes
+    : mode === 'sentinel' ? given.sentinel?.sentinels : mode === 'single' && given.client === undefined ? [given.single ?? {}] : []
+  const port = mode === 'sentinel' ? 26379 : 6379
+  return {
+    nodes: (nodes ?? []).map((node) => Object.freeze({ host: node.host ?? '127.0.0.1', port: node.port ?? port })),
+    db: 0,
+    tls,
+    username: undefined,
+    password: undefined
+  }
+}
+
+function envName (): string {
+  const name = process.env.NODE_ENV || 'development'
+  if (!Value.Check(Name, name)) throw invalid('env', `${WANTED['/env']} (NODE_ENV is taken as its default)`)
+  return name
+}

@@ -1,0 +1,41 @@
+import type { RedisClient } from './client.ts'
+import { FST_ERR_REDIS_LINK_NOT_A_COUNTER } from './errors.ts'
+import type { KvStore } from './kv-store.ts'
+import type { LinkCommands } from './scripts.ts'
+
+/** Runs a command on the client with the link's limits and typed errors. */
+export type Run = <T>(command: (client: RedisClient & LinkCommands) => Promise<T>) => Promise<T>
+
+/** Keeps the texts as Redis strings. */
+export class RedisKvStore implements KvStore {
+  readonly #run: Run
+
+  constructor (run: Run) {
+    this.#run = run
+  }
+
+  async get (key: string): Promise<string | null> {
+    return this.#run((client) => client.get(key))
+  }
+
+  async set (key: string, json: string, ttlMs: number): Promise<void> {
+    await this.#run((client) => ttlMs === 0 ? client.set(key, json) : client.set(key, json, 'PX', ttlMs))
+  }
+
+  async del (key: string): Promise<boolean> {
+    return await this.#run((client) => client.del(key)) === 1
+  }
+
+  async exists (key: string): Promise<boolean> {
+    return await this.#run((client) => client.exists(key)) === 1
+  }
+
+  async increment (key: string, by: number, ttlMs: number): Promise<number> {
+    try {
+      return await this.#run((client) => client.redisLinkIncrementV1(key, by, ttlMs))
+    } catch (err) {
+      if (/not an integer|overflow|WRONGTYPE/.test((err as Error).message)) throw new FST_ERR_REDIS_LINK_NOT_A_COUNTER(key)
+      throw err
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { FST_ERR_REDIS_LINK_INVALID_OPTION } from './errors.ts'
+
+export interface RedisUrl {
+  host: string
+  port: number
+  db: number
+  username: string | undefined
+  password: string | undefined
+  tls: boolean
+}
+
+/**
+ * Reads `redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS (the scheme that IANA lists for Redis).
+ * The messages never repeat the URL, because it may hold a password.
+ *
+ * @throws FST_ERR_REDIS_LINK_INVALID_OPTION
+ */
+export function parseUrl (url: string): RedisUrl {
+  const invalid = (problem: string) => new FST_ERR_REDIS_LINK_INVALID_OPTION('url', problem)
+  let parsed: URL
+  try {
+    parsed = new URL(url)
+  } catch {
+    throw invalid('is not a URL of the form redis://user:password@host:port/db')
+  }
+  if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') throw invalid('must begin with redis:// or rediss://')
+  if (parsed.hostname === '') throw invalid('names no host')
+  if (parsed.port === '0') throw invalid('has the impossible port 0')
+  const db = /^\/?(\d{0,5})$/.exec(parsed.pathname)?.[1]
+  if (db === undefined) throw invalid('may hold after the host only the number of a database')
+  return {
+    host: parsed.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: parsed.port === '' ? 6379 : Number(parsed.port),
+    db: Number(db),
+    username: decode(parsed.username, invalid),
+    password: decode(parsed.password, invalid),
+    tls: parsed.protocol === 'rediss:'
+  }
+}
+
+function decode (part: string, invalid: (problem: string) => Error): string | undefined {
+  if (part === '') return undefined
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    throw invalid('has a username or password that is not percent-encoded')
+  }
+}

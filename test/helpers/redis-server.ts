@@ -1,0 +1,81 @@
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { redisBinary } from '../../scripts/servers/binaries.js'
+import { startRedis } from '../../scripts/servers/redis.js'
+import { temporaryFolder, type Scope } from './scope.ts'
+
+export interface TestRedis {
+  port: number
+  url: string
+  /** Pid of the present server. */
+  readonly pid: number
+  readonly alive: boolean
+  /** A connection of the helper's, made at first use. */
+  readonly client: Redis
+  /** SIGKILL: nothing is flushed, nobody is told. */
+  kill (): Promise<void>
+  /** SIGSTOP: connections stay open and silent. */
+  freeze (): void
+  /** SIGCONT. */
+  thaw (): void
+  /** Starts it again on its port and folder; with `empty` its data are dropped first. */
+  restart (options?: { empty?: boolean }): Promise<void>
+  /** A connection of the test's own, closed at its end. */
+  connect (): Redis
+}
+
+export interface RedisServerOptions {
+  /** Further arguments of redis-server. @default append-only file with fsync always, so that a kill loses nothing */
+  args?: string[]
+}
+
+/** Everything acknowledged survives a kill. */
+export const PERSISTENT = ['--appendonly', 'yes', '--appendfsync', 'always']
+
+/** A redis-server of the test's own, for faults; it ends with the test, also where the test crashes. */
+export async function redisServer (t: Scope, { args = PERSISTENT }: RedisServerOptions = {}): Promise<TestRedis> {
+  const binary = serverBinary()
+  const dir = temporaryFolder(t)
+  let life = 0
+  let client: Redis | undefined
+  let server = await startRedis({ binary, dir: join(dir, '0'), args })
+  const { port, url } = server
+  const folder = () => join(dir, String(life))
+  t.teardown(() => server.process.stop('SIGKILL'))
+  return {
+    port,
+    url,
+    get pid () { return server.process.pid },
+    get alive () { return server.process.alive() },
+    get client () { return (client ??= connect(t, port)) },
+    kill: () => server.process.stop('SIGKILL'),
+    freeze: () => server.process.kill('SIGSTOP'),
+    thaw: () => server.process.kill('SIGCONT'),
+    async restart ({ empty = false } = {}) {
+      await server.process.stop('SIGKILL')
+      if (empty) life++
+      server = await startRedis({ binary, dir: folder(), port, args })
+    },
+    connect: () => connect(t, port)
+  }
+}
+
+/** The redis-server or valkey-server of this machine, installed first where it is missing. */
+export function serverBinary (): string {
+  return redisBinary((line) => { process.stderr.write(`· ${line}\n`) })
+}
+
+/** A plain connection to a server on loopback, closed at the end of the test. */
+export function connect (t: Scope, port: number): Redis {
+  const client = new Redis({ port, host: '127.0.0.1', commandTimeout: 5000, autoResendUnfulfilledCommands: false })
+  client.on('error', () => {})
+  t.teardown(() => client.disconnect())
+  return client
+}
+
+/** The Redis that all tests share (`REDIS_URL`); who uses it takes a key prefix of its own. */
+export function sharedRedis (): string {
+  const url = process.env.REDIS_URL
+  if (url === undefined) throw new Error('REDIS_URL is not set: run the test through `npm test -- FILE`')
+  return url
+}
