@@ -47,7 +47,7 @@ export class ArraySource implements Source {
     const readers = fields.map((field) => this.#readerOf(field))
     const key = Array.from<unknown>({ length: readers.length })
     const candidate: Row = { document: {}, key }
-    // Hot: benchmarks/cursor-pagination/deep-page.js. Most items fail here, so nothing is allocated for them.
+    // Hot: benchmarks/cursor-pagination/deep-page.bench.js. Most items fail here, so nothing is allocated for them.
     await this.#each((document) => {
       for (let i = 0; i < readers.length; i++) key[i] = (readers[i] as Reader)(document)
       if (rows.admits(candidate) && (from === undefined || order(candidate, from) >= least)) rows.add({ document, key: [...key] })

@@ -12,7 +12,7 @@ export type StringOrder = (a: string, b: string) => number
  * @returns a number below, equal to or above 0
  */
 export function compareBson (a: unknown, b: unknown, strings: StringOrder = compareStrings): number {
-  // The common pairs, without asking for their kinds: benchmarks/cursor-pagination/deep-page.js
+  // The common pairs, without asking for their kinds: benchmarks/cursor-pagination/deep-page.bench.js
   if (typeof a === 'string' && typeof b === 'string') return strings(a, b)
   if (typeof a === 'number' && typeof b === 'number') return compareNumbers(a, b)
   if (a instanceof Date && b instanceof Date) return a.getTime() - b.getTime()

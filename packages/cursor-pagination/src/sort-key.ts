@@ -29,7 +29,7 @@ export function readerOf ({ field, type }: SortField): Reader {
   const path = field.split('.')
   return (document) => {
     const value = path.length === 1 ? child(document, field, field) : valueAt(document, path, field)
-    // Hot in arrays: benchmarks/cursor-pagination/deep-page.js
+    // Hot in arrays: benchmarks/cursor-pagination/deep-page.bench.js
     if (type === undefined && (typeof value === 'string' || typeof value === 'number')) return value
     return checked(value, field, type)
   }

@@ -5,7 +5,7 @@ import { referenceSort } from './reference-order.js'
 
 /**
  * What every paginator must do, as a list of cases that throw where it does not. It runs on our sources in the tests
- * and on other libraries in `benchmarks/cursor-pagination/peer-conformance.js`, so it knows no test runner.
+ * and on other libraries in `benchmarks/cursor-pagination/peer-conformance.bench.js`, so it knows no test runner.
  *
  * @typedef {{ sort?: Record<string, any>, limit?: number, cursor?: string | null, filter?: object, projection?: object }} PageCall
  * @typedef {{ items: any[], pageInfo: { hasNext: boolean, hasPrev: boolean, nextCursor: string | null, prevCursor: string | null } }} AnyPage

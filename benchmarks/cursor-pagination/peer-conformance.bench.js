@@ -1,5 +1,5 @@
 // Runs the conformance suite of @jpulse/cursor-pagination on it and on mongo-cursor-pagination 9.1.1, and prints what each fails.
-// node benchmarks/cursor-pagination/peer-conformance.js     with MONGODB_URI in the environment
+// node benchmarks/cursor-pagination/peer-conformance.bench.js     with MONGODB_URI in the environment
 import cursorPagination from '@jpulse/cursor-pagination'
 import Fastify from 'fastify'
 import peer from 'mongo-cursor-pagination'

@@ -1,6 +1,6 @@
 // Page 1 against page 10,000 of 1,000,000 documents, and against skip/limit at the same depth, in one run.
-// node benchmarks/cursor-pagination/deep-page.js            the array source, and the filters for a server
-// MONGODB_URI=… node benchmarks/cursor-pagination/deep-page.js   the same on a MongoDB with real indexes
+// node benchmarks/cursor-pagination/deep-page.bench.js            the array source, and the filters for a server
+// MONGODB_URI=… node benchmarks/cursor-pagination/deep-page.bench.js   the same on a MongoDB with real indexes
 import cursorPagination, { suggestIndex } from '@jpulse/cursor-pagination'
 import Fastify from 'fastify'
 import { MongoClient } from 'mongodb'
