@@ -160,7 +160,7 @@ t.test('options are checked at register, and a bad one is named', async (t) => {
     t.teardown(() => app.close())
     app.register(redisLink)
     app.register(clusterBroadcast, options as FastifyClusterBroadcastOptions)
-    await t.rejects(app.ready(), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message }, JSON.stringify(options))
+    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message }, JSON.stringify(options))
   }
   await t.rejects(async () => { await Fastify().register(clusterBroadcast) }, /redis-link/)
 })
