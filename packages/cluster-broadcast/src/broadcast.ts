@@ -1,9 +1,11 @@
 import type { AskResult } from './asks.ts'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, FST_ERR_CLUSTER_BROADCAST_INVALID_DATA, FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE } from './errors.ts'
+import type { WireMessage } from './frame.ts'
 import type { Messenger } from './messenger.ts'
 import { checkChannel, checkPattern, type ReservedPrefix } from './names.ts'
 import { runOnce, type Claims, type OnceResult } from './once.ts'
 import type { BroadcastMessage, Handler, SubscribeOptions, Subscription } from './subscriptions.ts'
+import type { Ack } from './transport.ts'
 
 /** What became of a message. */
 export interface PublishResult {
@@ -48,7 +50,8 @@ export class Broadcast {
    */
   async publish (channel: string, data?: unknown): Promise<PublishResult> {
     this.check(channel)
-    return this.send(channel, this.encode(data), this.messenger.isLogged(channel))
+    const { message, ack } = this.messenger.publish(channel, this.encode(data), this.messenger.isLogged(channel))
+    return outcome(message, await ack)
   }
 
   /**
@@ -92,12 +95,6 @@ export class Broadcast {
 
   protected check (channel: string): void {
     checkChannel(channel, this.#owner)
-  }
-
-  protected async send (channel: string, json: string, logged: boolean): Promise<PublishResult> {
-    const { message, id, ack } = this.messenger.publish(channel, json, logged)
-    const { delivered } = await ack
-    return { id, delivered: delivered ? 'cluster' : 'local', timestamp: message.timestamp }
   }
 
   protected add (pattern: string, handler: Handler, omitSelf: boolean, raw: boolean): Subscribing {
@@ -149,11 +146,16 @@ export class InternalBroadcast extends Broadcast {
     this.check(channel)
     if (typeof json !== 'string' || json === '' || json.includes('\n')) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA('it is not JSON in one line')
     this.measure(json)
-    return this.send(channel, json, replay)
+    const { message, ack } = this.messenger.publish(channel, json, replay)
+    return outcome(message, await ack)
   }
 
   /** As `subscribe`; the handler gets the data as JSON text. */
   subscribeJson (pattern: string, handler: (message: BroadcastMessage<string>) => unknown, { omitSelf = false }: SubscribeOptions = {}): Subscribing {
     return this.add(pattern, handler as Handler, omitSelf, true)
   }
+}
+
+function outcome ({ id, timestamp }: WireMessage, { delivered }: Ack): PublishResult {
+  return { id, delivered: delivered ? 'cluster' : 'local', timestamp }
 }

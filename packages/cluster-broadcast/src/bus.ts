@@ -1,6 +1,6 @@
-import { messageId, readFrame, readLine, type Frame } from './frame.ts'
+import { FIRST_LINE, readFrame, readLine, type Frame, type WireMessage } from './frame.ts'
 import { Seen } from './seen.ts'
-import type { Gap, Incoming } from './transport.ts'
+import type { Gap } from './transport.ts'
 
 /** What the log says from a number on. */
 export interface Replay {
@@ -15,7 +15,7 @@ export interface BusSource {
   replay (from: number, count: number): Promise<Replay>
   /** Says to everybody that the log of this epoch went back. */
   turn (epoch: string): Promise<void>
-  onMessage (message: Incoming): void
+  onMessage (message: WireMessage): void
   onGap (gap: Gap): void
   onMalformed (): void
 }
@@ -215,15 +215,15 @@ export class Bus {
   }
 
   #deliver (frame: Frame): void {
-    const { bootId, instanceId, logged } = frame
+    const { bootId, logged } = frame
     // Own messages were delivered when they were published.
     if (bootId === this.#bootId) return
-    for (const [index, line] of frame.lines.entries()) {
-      const counter = frame.counter + index
+    const end = frame.counter + frame.lines.length - FIRST_LINE
+    for (let counter = frame.counter; counter < end; counter++) {
       if (!this.#seen.take(bootId, logged, counter)) continue
-      const message = readLine(line)
+      const message = readLine(frame, counter)
       if (message === null) this.#source.onMalformed()
-      else this.#source.onMessage({ ...message, id: messageId(bootId, logged, counter), bootId, instanceId })
+      else this.#source.onMessage(message)
     }
   }
 

@@ -18,14 +18,22 @@ export interface Frame {
   readonly instanceId: string
   /** The publisher counts what it logs and what it does not log apart, each from 1. */
   readonly counter: number
-  /** The lines of the messages. */
+  /** The lines of the text, of which those from the third on are messages. */
   readonly lines: readonly string[]
 }
+
+/** Where the lines of the messages begin. */
+export const FIRST_LINE = 2
 
 /** `ask` wants the return values of the handlers. */
 export type Kind = 'tell' | 'ask'
 
+/** A message between two processes. */
 export interface WireMessage {
+  /** Unique in the cluster. */
+  readonly id: string
+  readonly bootId: string
+  readonly instanceId: string
   readonly timestamp: number
   readonly kind: Kind
   readonly channel: string
@@ -44,10 +52,10 @@ export function readFrame (bytes: Buffer): Frame | null {
   const lines = toText(bytes).split('\n')
   const head = HEAD.exec(lines[0]!)
   const sender = SENDER.exec(lines[1] ?? '')
-  if (head === null || sender === null || lines.length < 3) return null
+  if (head === null || sender === null || lines.length <= FIRST_LINE) return null
   const [first, last] = [Number(head[2]), Number(head[3])]
   const logged = head[1] !== '-'
-  if (logged ? last - first !== lines.length - 3 || first < 1 : last !== 0) return null
+  if (logged ? last - first !== lines.length - FIRST_LINE - 1 || first < 1 : last !== 0) return null
   return {
     epoch: head[1]!,
     first,
@@ -56,7 +64,7 @@ export function readFrame (bytes: Buffer): Frame | null {
     bootId: sender[1]!,
     instanceId: sender[2]!,
     counter: Number(sender[3]),
-    lines: lines.slice(2)
+    lines
   }
 }
 
@@ -75,17 +83,19 @@ export function writeBody (bootId: string, instanceId: string, counter: number, 
 }
 
 export function writeLine ({ timestamp, kind, channel, json }: WireMessage): string {
-  return `${timestamp} ${kind[0]} ${channel} ${json}`
+  return `${timestamp} ${kind === 'tell' ? 't' : 'a'} ${channel} ${json}`
 }
 
-/** Reads the line of a message; null where it is none. The JSON is not looked at. */
-export function readLine (line: string): WireMessage | null {
+/** Reads the line of the message with this number of its publisher; null where it is none. The JSON is not looked at. */
+export function readLine (frame: Frame, counter: number): WireMessage | null {
+  const line = frame.lines[FIRST_LINE + counter - frame.counter]!
   const a = line.indexOf(' ')
   const c = line.indexOf(' ', a + 3)
   const kind = KINDS[line.slice(a + 1, a + 2)]
   const timestamp = Number(line.slice(0, a))
   if (a < 1 || c === -1 || line[a + 2] !== ' ' || kind === undefined || !Number.isSafeInteger(timestamp)) return null
-  return { timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1) }
+  const { bootId, instanceId, logged } = frame
+  return { id: messageId(bootId, logged, counter), bootId, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1) }
 }
 
 /** The unique name of a message. */

@@ -2,13 +2,13 @@ import type { EventEmitter } from 'node:events'
 import { channel as diagnostics } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger } from 'fastify'
 import { Asks, type AskResult, type Outcome } from './asks.ts'
-import { messageId, type Kind, type WireReply } from './frame.ts'
+import { messageId, type Kind, type WireMessage, type WireReply } from './frame.ts'
 import type { Identity } from './identity.ts'
 import type { Member } from './members.ts'
 import { isReserved, isUnder } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Subscriptions, type BroadcastMessage, type Subscription } from './subscriptions.ts'
-import type { Ack, ClusterMode, Gap, Incoming, Outgoing, Transport } from './transport.ts'
+import type { Ack, ClusterMode, Gap, Outgoing, Transport } from './transport.ts'
 
 /** What a cluster tells. */
 export interface ClusterEvents {
@@ -32,8 +32,8 @@ export class Messenger {
   readonly #log: FastifyBaseLogger
   readonly #asks = new Asks((bootId) => this.#nameOf(bootId))
   readonly #counters = { logged: 0, direct: 0 }
-  /** Own messages that their handlers have not got yet. */
-  #local: Array<() => void> = []
+  /** Own messages that their handlers have not got yet, each followed by who wants the answer. */
+  #local: Array<[message: Outgoing, done: ((outcome: Outcome) => void) | undefined]> = []
   #delivering = false
   #left = new Map<string, string>()
 
@@ -65,16 +65,16 @@ export class Messenger {
   }
 
   /** Sends JSON to the handlers here, then to the others. */
-  publish (channel: string, json: string, logged: boolean): { message: Outgoing, id: string, ack: Promise<Ack> } {
-    const { message, id } = this.#compose(channel, 'tell', json, logged)
-    this.#deliverHere(message, id)
-    return { message, id, ack: this.transport.send(message) }
+  publish (channel: string, json: string, logged: boolean): { message: WireMessage, ack: Promise<Ack> } {
+    const message = this.#compose(channel, 'tell', json, logged)
+    this.#deliverHere(message)
+    return { message, ack: this.transport.send(message) }
   }
 
   /** Sends JSON to every member and waits for what their handlers return. */
   async ask (channel: string, json: string, logged: boolean, timeoutMs: number): Promise<AskResult> {
-    const { bootId } = this.#identity
-    const { message, id } = this.#compose(channel, 'ask', json, logged)
+    const message = this.#compose(channel, 'ask', json, logged)
+    const { id, bootId } = message
     const members = this.transport.send(message).then(({ delivered, members }) => {
       const others = (members ?? this.transport.members().map((member) => member.bootId)).filter((other) => other !== bootId)
       // Nobody else can have heard it.
@@ -82,7 +82,7 @@ export class Messenger {
       return [bootId, ...others]
     })
     const result = this.#asks.wait(id, members, timeoutMs)
-    this.#deliverHere(message, id, (outcome) => this.#takeReply(this.#reply(id, outcome)))
+    this.#deliverHere(message, (outcome) => this.#takeReply(this.#reply(id, outcome)))
     return result
   }
 
@@ -92,17 +92,17 @@ export class Messenger {
     return replay ? unlogged.length === 0 || !isUnder(channel, unlogged) : logged.length > 0 && isUnder(channel, logged)
   }
 
-  #compose (channel: string, kind: Kind, json: string, logged: boolean): { message: Outgoing, id: string } {
+  #compose (channel: string, kind: Kind, json: string, logged: boolean): Outgoing {
+    const { bootId, instanceId } = this.#identity
     const counter = logged ? ++this.#counters.logged : ++this.#counters.direct
-    const id = messageId(this.#identity.bootId, logged, counter)
+    const id = messageId(bootId, logged, counter)
     if (publishChannel.hasSubscribers) publishChannel.publish({ id, channel, kind })
-    return { message: { channel, kind, json, logged, counter, timestamp: Date.now() }, id }
+    return { id, bootId, instanceId, timestamp: Date.now(), kind, channel, json, logged, counter }
   }
 
   /** Not within the caller's own stack, so that a handler that publishes cannot overflow it, and in order. */
-  #deliverHere (message: Outgoing, id: string, done?: (outcome: Outcome) => void): void {
-    const { bootId, instanceId } = this.#identity
-    this.#local.push(() => this.#dispatch({ ...message, id, bootId, instanceId }, true, done))
+  #deliverHere (message: Outgoing, done?: (outcome: Outcome) => void): void {
+    this.#local.push([message, done])
     if (this.#delivering) return
     this.#delivering = true
     queueMicrotask(() => this.#deliver())
@@ -111,27 +111,27 @@ export class Messenger {
   #deliver (): void {
     const batch = this.#local
     this.#local = []
-    for (const deliver of batch) deliver()
+    for (const [message, done] of batch) this.#dispatch(message, true, done)
     // What handlers published meanwhile gets a turn of its own: two that answer each other must not starve the process.
     if (this.#local.length > 0) setImmediate(() => this.#deliver())
     else this.#delivering = false
   }
 
-  #receive (message: Incoming): void {
+  #receive (message: WireMessage): void {
     const { id, kind, bootId } = message
     if (kind === 'tell') this.#dispatch(message, false)
     else this.#dispatch(message, false, (outcome) => this.transport.reply(bootId, this.#reply(id, outcome)))
   }
 
   /** Calls the handlers; `done` gets what they answered, when the last has. */
-  #dispatch (message: Incoming, self: boolean, done?: (outcome: Outcome) => void): void {
+  #dispatch (message: WireMessage, self: boolean, done?: (outcome: Outcome) => void): void {
     const matching = this.subscriptions.match(message.channel, self, isReserved(message.channel))
     if (done === undefined) for (const subscription of matching) this.#call(subscription, message, self)
     else if (matching.length === 0) done({})
     else Promise.all(matching.map((subscription) => this.#call(subscription, message, self))).then((outcomes) => done(firstAnswer(outcomes)))
   }
 
-  #call ({ handler, raw, pattern }: Subscription, message: Incoming, self: boolean): Outcome | Promise<Outcome> {
+  #call ({ handler, raw, pattern }: Subscription, message: WireMessage, self: boolean): Outcome | Promise<Outcome> {
     const { id, channel, json, instanceId, bootId, timestamp } = message
     const failed = (err: unknown): Outcome => {
       this.#log.error({ err, channel, pattern, id }, 'a handler of a message failed')

@@ -9,8 +9,13 @@ interface Run {
   readonly lines: string[]
 }
 
-interface Waiting extends Outgoing {
-  readonly line: string
+/** What goes to Redis at once. */
+interface Batch {
+  readonly runs: Run[]
+  messages: number
+  characters: number
+  wantMembers: boolean
+  readonly ack: Promise<Ack>
   settle (ack: Ack): void
 }
 
@@ -36,7 +41,7 @@ export class Outbox {
   readonly #bootId: string
   readonly #instanceId: string
   readonly #commit: Commit
-  #queue: Waiting[] = []
+  #queue: Batch[] = []
   #characters = 0
   #busy = false
   #idle: Promise<void> = Promise.resolve()
@@ -51,13 +56,20 @@ export class Outbox {
   send (message: Outgoing): Promise<Ack> {
     if (this.#characters > MOST_CHARACTERS) return Promise.resolve(LOST)
     const line = writeLine(message)
+    const batch = this.#open()
     this.#characters += line.length
-    return new Promise((resolve) => {
-      this.#queue.push({ ...message, line, settle: resolve })
-      if (this.#busy) return
+    batch.characters += line.length
+    batch.messages++
+    batch.wantMembers ||= message.kind === 'ask'
+    const channel = destination(message)
+    const last = batch.runs.at(-1)
+    if (last?.channel === channel && last.counter + last.lines.length === message.counter) last.lines.push(line)
+    else batch.runs.push({ channel, counter: message.counter, lines: [line] })
+    if (!this.#busy) {
       this.#busy = true
       this.#idle = Promise.resolve().then(() => this.#flush())
-    })
+    }
+    return batch.ack
   }
 
   /** Resolves when nothing waits. */
@@ -65,39 +77,38 @@ export class Outbox {
     return this.#idle
   }
 
+  /** The batch that has room. */
+  #open (): Batch {
+    const last = this.#queue.at(-1)
+    if (last !== undefined && last.messages < BATCH_MESSAGES && last.characters < BATCH_CHARACTERS) return last
+    const { promise, resolve } = withResolvers()
+    const batch = { runs: [], messages: 0, characters: 0, wantMembers: false, ack: promise, settle: resolve }
+    this.#queue.push(batch)
+    return batch
+  }
+
   async #flush (): Promise<void> {
-    while (this.#queue.length > 0) {
-      const batch = this.#nextBatch()
-      const ack = await this.#commit(this.#runs(batch), batch.some(({ kind }) => kind === 'ask'))
-      for (const message of batch) {
-        this.#characters -= message.line.length
-        message.settle(ack)
-      }
+    for (let batch = this.#queue.shift(); batch !== undefined; batch = this.#queue.shift()) {
+      const ack = await this.#commit(this.#write(batch), batch.wantMembers)
+      this.#characters -= batch.characters
+      batch.settle(ack)
     }
     this.#busy = false
   }
 
-  #nextBatch (): Waiting[] {
-    let count = 0
-    for (let characters = 0; count < this.#queue.length && count < BATCH_MESSAGES && characters < BATCH_CHARACTERS; count++) {
-      characters += this.#queue[count]!.line.length
-    }
-    return this.#queue.splice(0, count)
-  }
-
-  #runs (batch: readonly Waiting[]): Array<[channel: string, count: number, body: string]> {
-    const runs: Run[] = []
-    for (const message of batch) {
-      const channel = destination(message)
-      const last = runs.at(-1)
-      if (last?.channel === channel && last.counter + last.lines.length === message.counter) last.lines.push(message.line)
-      else runs.push({ channel, counter: message.counter, lines: [message.line] })
-    }
+  #write ({ runs }: Batch): Array<[channel: string, count: number, body: string]> {
     return runs.map(({ channel, counter, lines }) => {
       const body = writeBody(this.#bootId, this.#instanceId, counter, lines)
       return channel === '' ? [channel, lines.length, body] : [channel, 0, UNLOGGED + body]
     })
   }
+}
+
+/** `Promise.withResolvers` of ECMAScript 2024, which Node 20 lacks. */
+function withResolvers (): { promise: Promise<Ack>, resolve: (ack: Ack) => void } {
+  let resolve!: (ack: Ack) => void
+  const promise = new Promise<Ack>((_resolve) => { resolve = _resolve })
+  return { promise, resolve }
 }
 
 /** Asks go to the bus always: who does not listen to the channel has to answer too. */

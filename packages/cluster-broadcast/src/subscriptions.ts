@@ -31,23 +31,24 @@ export interface Subscription {
   readonly internal: boolean
 }
 
-/** Who in this process listens to what. */
+const NONE: readonly Subscription[] = Object.freeze([])
+
+/** Who in this process listens to what. The lists are never changed, but replaced: a message may be on its way through one. */
 export class Subscriptions {
-  readonly #exact = new Map<string, Set<Subscription>>()
+  readonly #exact = new Map<string, readonly Subscription[]>()
   /** By what stands before the `*`. */
-  readonly #prefixes = new Map<string, Set<Subscription>>()
+  readonly #prefixes = new Map<string, readonly Subscription[]>()
 
   add (subscription: Subscription): void {
     const [table, name] = this.#place(subscription.pattern)
-    const present = table.get(name)
-    if (present === undefined) table.set(name, new Set([subscription]))
-    else present.add(subscription)
+    table.set(name, [...table.get(name) ?? NONE, subscription])
   }
 
   remove (subscription: Subscription): void {
     const [table, name] = this.#place(subscription.pattern)
-    const present = table.get(name)
-    if (present?.delete(subscription) === true && present.size === 0) table.delete(name)
+    const left = (table.get(name) ?? NONE).filter((one) => one !== subscription)
+    if (left.length > 0) table.set(name, left)
+    else table.delete(name)
   }
 
   clear (): void {
@@ -56,14 +57,13 @@ export class Subscriptions {
   }
 
   /** The subscriptions that a message concerns, one per handler. */
-  match (channel: string, self: boolean, reserved: boolean): Subscription[] {
-    const exact = this.#exact.get(channel)
-    const found = exact === undefined ? [] : [...exact]
-    if (this.#prefixes.size > 0) {
-      for (let end = 0; end !== -1; end = channel.indexOf(':', end + 1)) {
-        for (const subscription of this.#prefixes.get(end === 0 ? '' : channel.slice(0, end + 1)) ?? []) {
-          if (!reserved || subscription.internal) found.push(subscription)
-        }
+  match (channel: string, self: boolean, reserved: boolean): readonly Subscription[] {
+    const exact = this.#exact.get(channel) ?? NONE
+    if (this.#prefixes.size === 0 && (exact.length === 0 || (exact.length === 1 && !self))) return exact
+    const found = [...exact]
+    for (let end = 0; end !== -1; end = channel.indexOf(':', end + 1)) {
+      for (const subscription of this.#prefixes.get(end === 0 ? '' : channel.slice(0, end + 1)) ?? NONE) {
+        if (!reserved || subscription.internal) found.push(subscription)
       }
     }
     const wanted = self ? found.filter(({ omitSelf }) => !omitSelf) : found
@@ -72,11 +72,11 @@ export class Subscriptions {
 
   /** How many handlers each pattern has. */
   list (): Array<{ pattern: string, handlers: number }> {
-    return [...[...this.#exact].map(([pattern, { size }]) => ({ pattern, handlers: size })),
-      ...[...this.#prefixes].map(([prefix, { size }]) => ({ pattern: `${prefix}*`, handlers: size }))]
+    return [...[...this.#exact].map(([pattern, { length }]) => ({ pattern, handlers: length })),
+      ...[...this.#prefixes].map(([prefix, { length }]) => ({ pattern: `${prefix}*`, handlers: length }))]
   }
 
-  #place (pattern: string): [table: Map<string, Set<Subscription>>, name: string] {
+  #place (pattern: string): [table: Map<string, readonly Subscription[]>, name: string] {
     return pattern.endsWith('*') ? [this.#prefixes, pattern.slice(0, -1)] : [this.#exact, pattern]
   }
 }

@@ -9,13 +9,6 @@ export interface Outgoing extends WireMessage {
   readonly counter: number
 }
 
-/** A message of another process. */
-export interface Incoming extends WireMessage {
-  readonly id: string
-  readonly bootId: string
-  readonly instanceId: string
-}
-
 /** What became of an outgoing message. */
 export interface Ack {
   /** Whether it was handed to the cluster. False too where that is unknown, because the answer was lost. */
@@ -35,7 +28,7 @@ export interface Gap {
 
 /** What a transport tells. */
 export interface TransportListener {
-  onMessage (message: Incoming): void
+  onMessage (message: WireMessage): void
   onReply (reply: WireReply): void
   onJoin (member: Member): void
   onLeave (member: Member): void
