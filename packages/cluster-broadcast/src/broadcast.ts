@@ -90,7 +90,7 @@ export class Broadcast {
    * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT; what `fn` throws, on the instance that ran it
    */
   async once<T> (name: string, ttlMs: number, fn: () => T | Promise<T>): Promise<OnceResult<T>> {
-    return runOnce(this.#claims, this.#owner === null ? name : `${this.#owner}::${name}`, ttlMs, fn)
+    return runOnce(this.#claims, this.#owner ?? 'app', name, ttlMs, fn)
   }
 
   protected check (channel: string): void {

@@ -50,10 +50,6 @@ export class Members {
       .sort((a, b) => a.startedAt - b.startedAt || (a.bootId < b.bootId ? -1 : 1))
   }
 
-  get (bootId: string): Member | undefined {
-    return this.list().find((member) => member.bootId === bootId)
-  }
-
   /** Takes the list that Redis holds, as boot ids and JSON in turn; empty where it is the one that is known. */
   applyList (epoch: string, mv: number, list: readonly string[]): void {
     if (epoch === this.#epoch && mv <= this.#mv) return

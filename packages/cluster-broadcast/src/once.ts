@@ -35,18 +35,21 @@ export interface Claims {
  *
  * A claim lasts `ttlMs` from its beginning, whatever happens to its holder: nobody else runs it in that time. The others
  * wait until the holder is done. Where its claim lapses without that, because it died, one of them takes over.
+ *
+ * @param owner keeps the names of applications and plugins apart
  */
-export async function runOnce<T> (claims: Claims, name: string, ttlMs: number, fn: () => T | Promise<T>): Promise<OnceResult<T>> {
+export async function runOnce<T> (claims: Claims, owner: string, name: string, ttlMs: number, fn: () => T | Promise<T>): Promise<OnceResult<T>> {
   if (typeof name !== 'string' || name.length < 1 || name.length > 1024) throw invalid('The name of a once', 'a string of 1 to 1024 characters')
   if (!Number.isSafeInteger(ttlMs) || ttlMs < 1 || ttlMs > MOST_MS) throw invalid('ttlMs', `a whole number from 1 to ${MOST_MS}`)
   if (typeof fn !== 'function') throw invalid('fn', 'a function')
   const token = randomId()
-  const refusal = await claimOrWait(claims, name, token, ttlMs)
+  const claim = `${owner}:${name}`
+  const refusal = await claimOrWait(claims, claim, token, ttlMs)
   if (refusal !== null) return { ran: false, reason: refusal }
   try {
     return { ran: true, value: await fn() }
   } finally {
-    await claims.done(name, token)
+    await claims.done(claim, token)
   }
 }
 

@@ -23,7 +23,8 @@ export interface StartOptions {
 export async function instances (t: Test, topology: Topology, count: number, { siteId = uniqueName(), options = {}, proxied, pmId, expected = count }: StartOptions = {}): Promise<Instance[]> {
   const started = await workers(t, count, SCRIPT, {
     env: (index) => ({
-      LINK: JSON.stringify({ ...topology.options, siteId, env: 'test' }),
+      // Twice the default, because six nodes that write each command to the disk share two loaded cores.
+      LINK: JSON.stringify({ ...topology.options, siteId, env: 'test', commandTimeoutMs: 2000 }),
       OPTIONS: JSON.stringify(options),
       SERVER_ID: 'test',
       NODE_APP_INSTANCE: pmId ?? `${index}`,
