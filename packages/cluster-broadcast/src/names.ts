@@ -6,7 +6,7 @@ const PATTERN = new RegExp(`^(?:${SEGMENT}:){0,15}\\*$`)
 const GRAMMAR = '1 to 16 segments joined with ":", each of 1 to 100 characters A-Z a-z 0-9 . _ - @ %'
 
 /** First segments that belong to the plugins of the suite. */
-export const RESERVED = ['jp', 'ws', 'cache', 'session', 'metrics', 'cluster'] as const
+const RESERVED = ['jp', 'ws', 'cache', 'session', 'metrics', 'cluster'] as const
 
 /** A first segment that an application may not use. */
 export type ReservedPrefix = typeof RESERVED[number]
@@ -14,7 +14,7 @@ export type ReservedPrefix = typeof RESERVED[number]
 const reserved = new Set<string>(RESERVED)
 
 /** The first segment of a name. */
-export function firstSegment (name: string): string {
+function firstSegment (name: string): string {
   const end = name.indexOf(':')
   return end === -1 ? name : name.slice(0, end)
 }
