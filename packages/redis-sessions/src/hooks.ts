@@ -1,0 +1,59 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { stateOf, type Bridge } from './bridge.ts'
+import { RequestSession, type Context, type SessionObject } from './request-session.ts'
+
+/**
+ * Puts our hooks around those of @fastify/session: before and after it loads, and before and after it would save, which
+ * it is kept from, since it writes whole sessions whatever happened to them meanwhile.
+ *
+ * @param registerSession registers @fastify/session
+ */
+export async function addHooks (fastify: FastifyInstance, bridge: Bridge, context: Context, registerSession: () => Promise<void>): Promise<void> {
+  // Not async: between this hook and the load by @fastify/session no other request may come.
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    bridge.enter(new RequestSession(request, context.cookies.take(request), context))
+    done()
+  })
+  fastify.addHook('onSend', async (request, reply) => {
+    const state = stateOf(request)
+    if (state === undefined) return
+    const session = state.failure === null ? request.session : state.session
+    try {
+      await state.finish(reply, session)
+    } finally {
+      hidden.set(request, session)
+      request.session = null as never
+    }
+  })
+  await registerSession()
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    const state = stateOf(request)!
+    bridge.entered(state)
+    if (state.failure !== null) refuse(request, state.failure)
+    done()
+  })
+  fastify.addHook('onSend', async (request) => {
+    if (!hidden.has(request)) return
+    request.session = hidden.get(request) as SessionObject
+    hidden.delete(request)
+    const failure = stateOf(request)?.failure
+    if (failure) refuse(request, failure)
+  })
+}
+
+/** Sessions out of sight of @fastify/session while it would save them. */
+const hidden = new WeakMap<FastifyRequest, SessionObject | null | undefined>()
+
+/** Touching the session throws; a page that does not is served. */
+function refuse (request: FastifyRequest, failure: Error): void {
+  Object.defineProperty(request, 'session', {
+    get () { throw failure },
+    set (session: SessionObject) { setSession(request, session) },
+    configurable: true,
+    enumerable: true
+  })
+}
+
+export function setSession (request: FastifyRequest, value: SessionObject | null | undefined): void {
+  Object.defineProperty(request, 'session', { value, writable: true, configurable: true, enumerable: true })
+}
