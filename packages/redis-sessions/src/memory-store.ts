@@ -1,6 +1,6 @@
 import { newVersion, type StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
-import type { EndAllOptions, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
 
 const SWEEP_MS = 60_000
 
@@ -63,14 +63,14 @@ export class MemoryStore implements SessionStore {
     return entry.stored
   }
 
-  async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<ListedSession[]> {
+  async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
     const mark = this.#micros() - Math.round(ageMs) * 1000
     this.#watermarks.set(tag, Math.max(mark, this.#watermark(tag)))
     const ended = (await this.list(tag)).filter(({ ref, stored }) => ref.hash !== except?.hash && stored.stamp <= mark)
     for (const { ref } of ended) this.#drop(this.#entries.get(ref.hash)!)
     const kept = except === undefined ? undefined : this.#live(except)
     if (kept !== undefined) kept.stored = { ...kept.stored, stamp: Math.max(kept.stored.stamp, this.#micros()) }
-    return ended
+    return { mark, known: ended }
   }
 
   async list (tag: string): Promise<ListedSession[]> {

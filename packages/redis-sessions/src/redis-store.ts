@@ -5,7 +5,7 @@ import { newVersion, parseStored, type StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import type { Keys } from './keys.ts'
 import { defineScripts, type SessionCommands } from './scripts.ts'
-import type { EndAllOptions, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
 
 const SLICE = 500
 
@@ -66,16 +66,16 @@ export class RedisStore implements SessionStore {
     return text === null ? null : parseStored(text)
   }
 
-  async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<ListedSession[]> {
+  async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
     const { absoluteTimeoutMs } = this.#lifetimes
     const watermark = this.#keys.watermark(tag)
-    const [mark, members] = await this.#run((client) => client.redisSessionsRemoveAllV1(
+    const [text, members] = await this.#run((client) => client.redisSessionsRemoveAllV1(
       except === undefined ? watermark : this.#keys.session(except), watermark, this.#keys.index(tag),
       Math.round(ageMs), absoluteTimeoutMs, except === undefined ? '0' : '1', absoluteTimeoutMs))
-    const all = await this.#load(tag, members)
-    const ended = all.filter(({ stored }) => stored.stamp <= Number(mark))
+    const mark = Number(text)
+    const ended = (await this.#load(tag, members)).filter(({ stored }) => stored.stamp <= mark)
     for (let first = 0; first < ended.length; first += SLICE) await this.#forget(tag, ended.slice(first, first + SLICE).map(({ ref }) => ref))
-    return ended.filter(({ stored }) => this.#inTime(stored))
+    return { mark, known: ended.filter(({ stored }) => this.#inTime(stored)) }
   }
 
   async list (tag: string): Promise<ListedSession[]> {
@@ -136,7 +136,7 @@ export class RedisStore implements SessionStore {
 
   /** A text that is not a session (garbage) is handed on for the vault to log. */
   #live (text: string | null | undefined, mark: string | null | undefined): StoredSession | null {
-    if (text === null || text === undefined || text === '') return null
+    if (text === null || text === undefined) return null
     const stored = parseStored(text)
     if (stored === null) return { version: '', stamp: 0, createdAt: 0, touchedAt: 0, payload: '' }
     return stored.stamp > Number(mark ?? 0) && this.#inTime(stored) ? stored : null

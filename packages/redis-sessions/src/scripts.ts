@@ -98,13 +98,17 @@ return 1
 
 /**
  * Ends a session. ARGV: 1 member or '', 2 ms for which a tombstone refuses its restoration, '0' for none, 3 absolute ms.
- * Returns the text of the live session, or nil.
+ * Returns the text of the live session, or nil. The tombstone is a hash, so that it reads as nothing and is not counted.
  *
  * Closes: a restoration from the backup that read it before this logout would bring the session back after it.
  */
 const removeLua = common + `
 local text = live(tonumber(ARGV[3]))
-if ARGV[2] == '0' then redis.call('UNLINK', KEYS[1]) else redis.call('SET', KEYS[1], '', 'PX', ARGV[2]) end
+redis.call('UNLINK', KEYS[1])
+if ARGV[2] ~= '0' then
+  redis.call('HSET', KEYS[1], 'ended', 1)
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
 if ARGV[1] ~= '' then redis.pcall('ZREM', KEYS[3], ARGV[1]) end
 return text
 `

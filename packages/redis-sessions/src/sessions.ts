@@ -170,7 +170,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     const current = this.current(request)
     if (current === null) throw new FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN()
     const except = mustState(request).loaded!.ref
-    const ended = this.#vault.decodeAll(await this.store.removeAll(except.tag, { except }))
+    const ended = this.#vault.decodeAll((await this.store.removeAll(except.tag, { except })).known)
     await this.#tell({ userId: current.userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-others', except: current.handle })
     return ended.length
   }
@@ -182,7 +182,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    */
   async logoutAll (userId: string): Promise<number> {
     checkUser(userId)
-    const ended = this.#vault.decodeAll(await this.store.removeAll(tagOf(userId)))
+    const ended = this.#vault.decodeAll((await this.store.removeAll(tagOf(userId))).known)
     await this.#tell({ userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-all' })
     return ended.length
   }

@@ -33,6 +33,14 @@ export interface EndAllOptions {
   readonly ageMs?: number
 }
 
+/** What a logout-all ended. */
+export interface EndedAll {
+  /** In microseconds of the store's clock: sessions with a stamp up to this one ended. */
+  readonly mark: number
+  /** Those that the index knew. */
+  readonly known: readonly ListedSession[]
+}
+
 export interface ListedSession {
   readonly ref: SessionRef
   readonly stored: StoredSession
@@ -57,8 +65,8 @@ export interface SessionStore {
   touch (ref: SessionRef): Promise<boolean>
   /** Ends a session for good and returns what it was; null where there was none. */
   remove (ref: SessionRef): Promise<StoredSession | null>
-  /** Ends all sessions of a group that exist now, known to the index or not, and returns those that were known. */
-  removeAll (tag: string, options?: EndAllOptions): Promise<ListedSession[]>
+  /** Ends all sessions of a group that exist now, known to the index or not. */
+  removeAll (tag: string, options?: EndAllOptions): Promise<EndedAll>
   /** The live sessions of a group. */
   list (tag: string): Promise<ListedSession[]>
   /** How many sessions are alive. May take time in proportion to what is stored: not for a request path. */

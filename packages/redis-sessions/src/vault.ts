@@ -73,7 +73,7 @@ export class Vault {
   }
 
   /** The sessions of a group that can be read. */
-  decodeAll (listed: ListedSession[]): Loaded[] {
+  decodeAll (listed: readonly ListedSession[]): Loaded[] {
     return listed.map(({ ref, stored }) => this.decode(ref, stored)).filter((loaded) => loaded !== null)
   }
 
