@@ -47,7 +47,7 @@ export class BackedStore implements SessionStore {
 
   async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
     const stored = await this.#primary.create(ref, payload, origin)
-    if (stored !== null) await this.#write(ref, stored)
+    if (stored !== null) await this.#writeOrNote(ref, stored)
     return stored
   }
 
@@ -119,16 +119,19 @@ export class BackedStore implements SessionStore {
   async #note (ref: SessionRef, stored: StoredSession): Promise<void> {
     const writtenAt = this.#writtenAt.get(ref.hash)
     if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#dirty.add(ref)
-    await this.#write(ref, stored).catch((err) => {
-      this.#log.warn({ err }, 'a changed session could not be written to the backup; the next batch tries again')
-      return this.#dirty.add(ref)
-    })
+    await this.#writeOrNote(ref, stored)
   }
 
-  async #write (ref: SessionRef, stored: StoredSession): Promise<void> {
+  /** Redis has the session: a backup that is away does not keep anybody from logging in. */
+  async #writeOrNote (ref: SessionRef, stored: StoredSession): Promise<void> {
     if (this.#writtenAt.size >= REMEMBERED) this.#writtenAt.clear()
-    await this.#backup.put([entryOf(ref, stored, this.#lifetimes)]).catch((err) => { throw unavailable(err) })
-    this.#writtenAt.set(ref.hash, Date.now())
+    try {
+      await this.#backup.put([entryOf(ref, stored, this.#lifetimes)])
+      this.#writtenAt.set(ref.hash, Date.now())
+    } catch (err) {
+      this.#log.warn({ err }, 'a session could not be written to the backup; the next batch tries again')
+      await this.#dirty.add(ref)
+    }
   }
 }
 
