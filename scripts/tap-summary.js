@@ -1,6 +1,6 @@
 /**
  * Turns tap's raw output into a line per test file, followed by everything that file said only where it failed, and
- * counts tests: a test is a named subtest of a file (`t.test(…)`), or the file itself where it has none.
+ * counts tests: a test is a named subtest (`t.test(…)`) without subtests of its own, or a file that has none.
  */
 export class TapSummary {
   /** @type {(line: string) => void} */
@@ -38,10 +38,34 @@ export class TapSummary {
     const failed = result[1] === 'not ok'
     if (failed) for (const said of this.#file) this.#print(said)
     this.#print(line)
-    const tests = this.#file.map((said) => /^ {4}(not ok|ok) \d+/.exec(said)?.[1]).filter((verdict) => verdict !== undefined)
-    const failures = tests.filter((verdict) => verdict === 'not ok').length
+    const tests = leaves(this.#file)
+    const failures = tests.filter((passed) => !passed).length
     this.#passed += tests.length - failures + (tests.length === 0 && !failed ? 1 : 0)
     this.#failed += failures + (failed && failures === 0 ? 1 : 0)
     this.#file = []
   }
+}
+
+/**
+ * The verdicts of the innermost subtests. tap prints `# Subtest: name` before a subtest, and its verdict, with the time
+ * it took, after everything inside it, indented by four spaces a level.
+ *
+ * @param {string[]} lines
+ */
+function leaves (lines) {
+  /** @type {boolean[]} */
+  const verdicts = []
+  /** @type {Map<number, boolean>} by indentation: whether the subtest begun there has subtests */
+  const nested = new Map()
+  for (const line of lines) {
+    const indent = line.search(/\S/)
+    if (/^ *# Subtest: /.test(line)) {
+      nested.set(indent, false)
+      nested.set(indent - 4, true)
+      continue
+    }
+    const verdict = /^ *(not ok|ok) \d+ .*# time=/.exec(line)
+    if (verdict !== null && nested.get(indent) === false) verdicts.push(verdict[1] === 'ok')
+  }
+  return verdicts
 }

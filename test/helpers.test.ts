@@ -37,22 +37,26 @@ t.test('redisServer: a frozen server answers again after the thaw', async (t) =>
 t.test('redisCluster: six nodes serve every slot, and a killed primary is replaced', async (t) => {
   const cluster = await redisCluster(t)
   t.equal(cluster.nodes.length, 6)
-  const port = await cluster.primaryOf('key')
-  t.ok((await cluster.primaries()).includes(port))
-  await cluster.node(port).stop('SIGKILL')
-  await waitFor(async () => await cluster.primaryOf('key') !== port, { timeoutMs: 20_000 })
+  const primary = await cluster.primaryOf('key')
+  t.equal((await cluster.primaries()).length, 3)
+  t.ok((await cluster.primaries()).includes(primary))
+  await primary.kill()
+  await waitFor(async () => await cluster.primaryOf('key') !== primary, { timeoutMs: 20_000 })
+  await cluster.complete()
+  await primary.restart()
+  await cluster.complete()
 })
 
 t.test('sentinel: a killed primary is replaced', async (t) => {
   const watched = await sentinel(t)
-  const port = await watched.primary()
-  await connect(t, port).set('a', '1')
-  await watched.node(port).stop('SIGKILL')
+  const old = await watched.primary()
+  await old.client.set('a', '1')
+  await old.kill()
   const next = await waitFor(async () => {
     const now = await watched.primary()
-    return now !== port && now
+    return now !== old && now
   }, { timeoutMs: 20_000 })
-  await waitFor(async () => ((await connect(t, next).call('ROLE')) as unknown[])[0] === 'master')
+  await waitFor(async () => ((await next.client.call('ROLE')) as unknown[])[0] === 'master')
 })
 
 t.test('mongo: each test has a database of its own', async (t) => {

@@ -5,5 +5,6 @@ export { connect, redisServer, sharedRedis, type TestRedis } from './redis-serve
 export { temporaryFolder, uniqueName, type Scope } from './scope.ts'
 export { sentinel, type TestSentinel } from './sentinel.ts'
 export { tcpProxy, type TcpProxy } from './tcp-proxy.ts'
+export { topologies, type Topology } from './topology.ts'
 export { waitFor } from './wait-for.ts'
 export { workers, type Worker } from './workers.ts'

@@ -9,6 +9,9 @@ export interface TestRedis {
   url: string
   /** Pid of the present server. */
   readonly pid: number
+  readonly alive: boolean
+  /** A connection of the helper's, made at first use. */
+  readonly client: Redis
   /** SIGKILL: nothing is flushed, nobody is told. */
   kill (): Promise<void>
   /** SIGSTOP: connections stay open and silent. */
@@ -26,13 +29,15 @@ export interface RedisServerOptions {
   args?: string[]
 }
 
-const PERSISTENT = ['--appendonly', 'yes', '--appendfsync', 'always']
+/** Everything acknowledged survives a kill. */
+export const PERSISTENT = ['--appendonly', 'yes', '--appendfsync', 'always']
 
 /** A redis-server of the test's own, for faults; it ends with the test, also where the test crashes. */
 export async function redisServer (t: Scope, { args = PERSISTENT }: RedisServerOptions = {}): Promise<TestRedis> {
   const binary = serverBinary()
   const dir = temporaryFolder(t)
   let life = 0
+  let client: Redis | undefined
   let server = await startRedis({ binary, dir: join(dir, '0'), args })
   const { port, url } = server
   const folder = () => join(dir, String(life))
@@ -41,6 +46,8 @@ export async function redisServer (t: Scope, { args = PERSISTENT }: RedisServerO
     port,
     url,
     get pid () { return server.process.pid },
+    get alive () { return server.process.alive() },
+    get client () { return (client ??= connect(t, port)) },
     kill: () => server.process.stop('SIGKILL'),
     freeze: () => server.process.kill('SIGSTOP'),
     thaw: () => server.process.kill('SIGCONT'),

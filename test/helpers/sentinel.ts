@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startRedis, type RedisProcess } from '../../scripts/servers/redis.js'
-import { connect, serverBinary } from './redis-server.ts'
+import type { Redis } from 'ioredis'
+import { startRedis } from '../../scripts/servers/redis.js'
+import { connect, PERSISTENT, redisServer, serverBinary, type TestRedis } from './redis-server.ts'
 import { temporaryFolder, type Scope } from './scope.ts'
 import { waitFor } from './wait-for.ts'
 
@@ -9,51 +10,54 @@ export interface TestSentinel {
   /** Name of the watched primary. */
   name: string
   sentinels: Array<{ host: string, port: number }>
-  /** Port of the present primary, as the Sentinels say. */
-  primary (): Promise<number>
-  /** The process that serves a port. */
-  node (port: number): RedisProcess['process']
+  /** The data servers: first primary and first replica. */
+  nodes: TestRedis[]
+  /** The present primary, as a Sentinel says. */
+  primary (): Promise<TestRedis>
 }
 
-/** A primary, a replica and three Sentinels. */
+const NAME = 'primary'
+
+/** A primary and a replica, whose data survive a kill, under three Sentinels. */
 export async function sentinel (t: Scope): Promise<TestSentinel> {
-  const binary = serverBinary()
-  const dir = temporaryFolder(t)
-  const args = ['--repl-diskless-sync-delay', '0', '--appendonly', 'no']
-  const first = await startRedis({ binary, dir: join(dir, 'a'), args })
-  const second = await startRedis({ binary, dir: join(dir, 'b'), args: [...args, '--replicaof', '127.0.0.1', String(first.port)] })
-  const stop = (server: RedisProcess) => server.process.stop('SIGKILL')
-  t.teardown(() => Promise.all([stop(first), stop(second)]))
-  const name = 'primary'
-  const watchers = await Promise.all(['x', 'y', 'z'].map((letter) => {
-    const folder = join(dir, letter)
-    mkdirSync(folder, { recursive: true })
-    const config = join(folder, 'sentinel.conf')
-    writeFileSync(config, [
-      `sentinel monitor ${name} 127.0.0.1 ${first.port} 2`,
-      `sentinel down-after-milliseconds ${name} 1000`,
-      `sentinel failover-timeout ${name} 5000`,
-      `sentinel parallel-syncs ${name} 1`, ''
-    ].join('\n'))
-    return startRedis({ binary, dir: folder, config, args: ['--sentinel'] })
-  }))
-  t.teardown(() => Promise.all(watchers.map(stop)))
-  const clients = watchers.map((watcher) => connect(t, watcher.port))
-  await Promise.all(clients.map((client) => waitFor(async () => {
-    const fields = await client.call('SENTINEL', 'MASTER', name) as string[]
-    const value = (field: string) => fields[fields.indexOf(field) + 1]
-    return value('num-other-sentinels') === '2' && value('num-slaves') === '1' && value('flags') === 'master'
-  }, { what: 'the Sentinels to know each other and the replica', timeoutMs: 20_000 })))
-  const primary = connect(t, first.port)
-  await waitFor(async () => (await primary.call('ROLE') as [string, number, unknown[]])[2].length === 1, { what: 'the replica to be in sync' })
-  const all = [first, second, ...watchers]
+  const args = [...PERSISTENT, '--repl-diskless-sync-delay', '0']
+  const first = await redisServer(t, { args })
+  const second = await redisServer(t, { args: [...args, '--replicaof', '127.0.0.1', String(first.port)] })
+  const nodes = [first, second]
+  const watchers = await Promise.all([0, 1, 2].map(() => startWatcher(t, first.port)))
+  const clients = watchers.map((port) => connect(t, port))
+  await Promise.all(clients.map((client) => waitFor(() => knowsAll(client), { what: 'the Sentinels to know each other and the replica', timeoutMs: 20_000 })))
+  const primary = first.connect()
+  await waitFor(async () => (await primary.call('ROLE') as [string, number, unknown[]])[2].length === 1, { what: 'the replica to be in step' })
   return {
-    name,
-    sentinels: watchers.map(({ port }) => ({ host: '127.0.0.1', port })),
+    name: NAME,
+    sentinels: watchers.map((port) => ({ host: '127.0.0.1', port })),
+    nodes,
     async primary () {
-      const [, port] = await clients[0]!.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name) as [string, string]
-      return Number(port)
-    },
-    node: (port) => all.find((server) => server.port === port)!.process
+      const [, port] = await clients[0]!.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME) as [string, string]
+      return nodes.find((node) => node.port === Number(port))!
+    }
   }
+}
+
+async function startWatcher (t: Scope, primaryPort: number): Promise<number> {
+  const dir = join(temporaryFolder(t), 'sentinel')
+  mkdirSync(dir)
+  const config = join(dir, 'sentinel.conf')
+  writeFileSync(config, [
+    `sentinel monitor ${NAME} 127.0.0.1 ${primaryPort} 2`,
+    `sentinel down-after-milliseconds ${NAME} 1000`,
+    `sentinel failover-timeout ${NAME} 5000`,
+    `sentinel parallel-syncs ${NAME} 1`,
+    ''
+  ].join('\n'))
+  const watcher = await startRedis({ binary: serverBinary(), dir, config, args: ['--sentinel'] })
+  t.teardown(() => watcher.process.stop('SIGKILL'))
+  return watcher.port
+}
+
+async function knowsAll (client: Redis): Promise<boolean> {
+  const fields = await client.call('SENTINEL', 'MASTER', NAME) as string[]
+  const value = (field: string) => fields[fields.indexOf(field) + 1]
+  return value('num-other-sentinels') === '2' && value('num-slaves') === '1' && value('flags') === 'master'
 }

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import type { FastifyBaseLogger } from 'fastify'
 import { bounded, isOutage } from './bounded.ts'
-import { makeClient, primaries, type RedisClient } from './client.ts'
+import { cutClient, makeClient, primaries, type RedisClient } from './client.ts'
 import { diagnose } from './diagnose.ts'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
 import { Keys } from './keys.ts'
@@ -214,7 +214,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     if (client.status === 'ready' && this.#options.closeTimeoutMs > 0) {
       await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
     }
-    client.disconnect()
+    cutClient(client)
   }
 
   #watch (client: RedisClient): Monitor {

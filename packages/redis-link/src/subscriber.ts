@@ -39,6 +39,9 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #connection: Redis | null = null
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
+  /** Settled when the attempt to connect under way has succeeded, with every subscription, or failed. */
+  #attempted: Promise<void> = Promise.resolve()
+  #endAttempt = () => {}
   #up = false
   #wasUp = false
   #closed = false
@@ -61,7 +64,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   }
 
   /**
-   * Hears a channel. Resolves when Redis confirmed it, or at once while there is no connection.
+   * Hears a channel. Resolves when Redis confirmed it, or, while Redis is away, when the attempt to connect has failed.
    *
    * @param channel the whole name, as `redisLink.channel()` builds it
    */
@@ -80,6 +83,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     clearInterval(this.#probe)
     clearTimeout(this.#retry)
     this.#connection?.disconnect()
+    this.#endAttempt()
     this.#listeners.subscribe.clear()
     this.#listeners.psubscribe.clear()
     this.removeAllListeners()
@@ -91,7 +95,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (listeners === undefined) names.set(name, new Set([listener]))
     else listeners.add(listener)
     // Sent for a known name too: its first SUBSCRIBE may still be on its way, and the caller wants to hear now.
-    await this.#send(kind, [name])
+    if (this.#connection?.status === 'ready') await this.#send(kind, [name])
+    else await this.#attempted
     return () => this.#remove(kind, name, listener)
   }
 
@@ -118,6 +123,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     const connection = makeSubscriberConnection(this.#client, this.#options)
     if (connection === null) return this.#reconnectLater()
     this.#connection = connection
+    this.#attempted = new Promise((resolve) => { this.#endAttempt = resolve })
     connection.on('error', () => {})
     connection.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#hear('subscribe', String(channel), message, String(channel)))
     connection.on('pmessageBuffer', (pattern: string | Buffer, channel: Buffer, message: Buffer) => this.#hear('psubscribe', String(pattern), message, String(channel)))
@@ -135,6 +141,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     const gap = this.#wasUp
     this.#attempt = 0
     this.#up = this.#wasUp = true
+    this.#endAttempt()
     if (gap) this.emit('gap')
     this.emit('up', { gap })
   }
@@ -142,6 +149,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #lost (connection: Redis): void {
     if (connection !== this.#connection) return
     this.#connection = null
+    this.#endAttempt()
     if (this.#up) {
       this.#up = false
       this.emit('down')
