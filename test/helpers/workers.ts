@@ -54,7 +54,7 @@ async function worker (t: Scope, script: URL, env: Record<string, string>): Prom
   await waitFor(() => {
     if (ended) throw new Error(`the worker ended at its start: ${output.join('\n')}`)
     return output.includes('ready')
-  }, { what: 'a worker to be ready', timeoutMs: 15_000 }).catch((err) => { throw new Error(`${err.message}: ${output.join('\n')}`) })
+  }, { what: 'a worker to be ready', timeoutMs: 60_000 }).catch((err) => { throw new Error(`${err.message}: ${output.join('\n')}`) })
   return { pid: child.pid!, output, call, exited, kill: (signal) => { child.kill(signal) } }
 }
 
