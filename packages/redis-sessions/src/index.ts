@@ -33,7 +33,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisSessionsOpt
     cookies: new Cookies(resolved),
     options: resolved,
     log,
-    announce: announcer(fastify, () => sessions)
+    announce: announcer(fastify, () => sessions, log)
   }
   const sessions = new Sessions(context)
   const bridge = new Bridge(context)

@@ -220,8 +220,8 @@ t.test('a Cluster whose primary is killed serves the sessions of its slots again
     await browser.post('/login', { user: `u${index}` })
     return browser
   }))
-  const [port] = await cluster.primaries()
-  await cluster.node(port!).stop('SIGKILL')
+  const [primary] = await cluster.primaries()
+  await primary!.kill()
   t.equal((await browsers[0]!.get('/public')).statusCode, 200)
   for (const [index, browser] of browsers.entries()) {
     await waitFor(async () => (await browser.get('/me')).json().userId === `u${index}`, { what: 'the failover', timeoutMs: 30_000 })
