@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { BackupEntry, SessionBackup } from './backup.ts'
-import { unavailable } from './errors.ts'
+import { backupUnavailable } from './errors.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
@@ -72,7 +72,7 @@ export class BackedStore implements SessionStore {
     const until = Date.now() + this.#lifetimes.absoluteTimeoutMs
     const [removed, noted] = await Promise.allSettled([this.#primary.remove(ref), this.#backup.end(ref, until)])
     if (removed.status === 'rejected') throw removed.reason
-    if (noted.status === 'rejected') throw unavailable(noted.reason)
+    if (noted.status === 'rejected') throw backupUnavailable(noted.reason)
     return removed.value
   }
 
@@ -80,7 +80,7 @@ export class BackedStore implements SessionStore {
     const note = (mark: number) => this.#backup.endAll(tag, mark, Date.now() + this.#lifetimes.absoluteTimeoutMs, options.except)
     try {
       const ended = await this.#primary.removeAll(tag, options)
-      await note(ended.mark).catch((err) => { throw unavailable(err) })
+      await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
       // Redis made it valid anew.
       if (options.except !== undefined) await this.#dirty.add(options.except)
       return ended
@@ -106,7 +106,7 @@ export class BackedStore implements SessionStore {
 
   /** @returns the session as Redis has it now; null where the backup has none, or it ended */
   async #restore (ref: SessionRef): Promise<StoredSession | null> {
-    const entry = await this.#backup.get(ref).catch((err) => { throw unavailable(err) })
+    const entry = await this.#backup.get(ref).catch((err) => { throw backupUnavailable(err) })
     if (entry === null) return null
     const restored = await restore(this.#primary, entry)
     if (restored === null) return this.#primary.read(ref)

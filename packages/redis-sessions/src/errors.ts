@@ -8,6 +8,10 @@ export const FST_ERR_REDIS_SESSIONS_INVALID_OPTION = createError<[option: string
 export const FST_ERR_REDIS_SESSIONS_UNAVAILABLE = createError<[reason: string]>(
   'FST_ERR_REDIS_SESSIONS_UNAVAILABLE', 'The session is not available now: %s', 503)
 
+/** The backup cannot be asked, and the answer depends on it: a logout that would not hold, or a session that Redis does not know. Carries a `Retry-After` header. */
+export const FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE = createError(
+  'FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE', 'The backup of the sessions is not available now', 503)
+
 /** Too many parallel requests changed one session; nothing of this request was saved. Carries a `Retry-After` header. */
 export const FST_ERR_REDIS_SESSIONS_CONFLICT = createError<[attempts: number]>(
   'FST_ERR_REDIS_SESSIONS_CONFLICT', 'The session was changed by others at each of %s attempts to save it', 503)
@@ -46,6 +50,13 @@ const RETRY_AFTER_SECONDS = '1'
 export function unavailable (cause: unknown): Error {
   if (cause instanceof FST_ERR_REDIS_SESSIONS_UNAVAILABLE) return cause
   const error = withRetryAfter(new FST_ERR_REDIS_SESSIONS_UNAVAILABLE(reasonOf(cause)))
+  error.cause = cause
+  return error
+}
+
+/** The 503 of a backup that does not answer. */
+export function backupUnavailable (cause: unknown): Error {
+  const error = withRetryAfter(new FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE())
   error.cause = cause
   return error
 }

@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
-import { unavailable } from './errors.ts'
+import { FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from './errors.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -65,7 +65,8 @@ export class FallbackStore implements SessionStore {
   async remove (ref: SessionRef): Promise<StoredSession | null> {
     const known = await this.#memory.remove(ref)
     try {
-      await this.#whenRecovered()
+      // Asked in an outage too: it refuses at once, and where it has a backup, that knows of the logout then.
+      await this.#replaying
       const ended = await this.#primary.remove(ref)
       return ended ?? known
     } catch (err) {
@@ -78,7 +79,7 @@ export class FallbackStore implements SessionStore {
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
     const here = await this.#memory.removeAll(tag, options)
     try {
-      await this.#whenRecovered()
+      await this.#replaying
       const { mark, known } = await this.#primary.removeAll(tag, options)
       return { mark, known: [...here.known, ...known] }
     } catch (err) {
@@ -124,9 +125,9 @@ export class FallbackStore implements SessionStore {
     await this.#replaying
   }
 
-  /** @throws what is no outage */
+  /** @throws what is no outage of Redis */
   #away (err: unknown): void {
-    if ((err as { statusCode?: unknown }).statusCode !== 503) throw err
+    if (!(err instanceof FST_ERR_REDIS_SESSIONS_UNAVAILABLE)) throw err
     if (this.#isAway || this.#closed) return
     this.#isAway = true
     this.#log.warn({ err }, 'sessions are kept in this process until Redis is back')

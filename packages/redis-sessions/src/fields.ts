@@ -15,8 +15,13 @@ export function isReserved (name: string): boolean {
 }
 
 /** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
+export function checkName (name: string): void {
+  if (isReserved(name)) throw new FST_ERR_REDIS_SESSIONS_RESERVED_FIELD(name)
+}
+
+/** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
 export function checkNames (fields: Fields): void {
-  for (const name of Object.keys(fields)) if (isReserved(name)) throw new FST_ERR_REDIS_SESSIONS_RESERVED_FIELD(name)
+  for (const name of Object.keys(fields)) checkName(name)
 }
 
 /** The application's fields of a session object. */

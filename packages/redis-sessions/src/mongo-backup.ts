@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { BackupEntry, SessionBackup } from './backup.ts'
+import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
 import type { SessionRef } from './ids.ts'
 
 /** What is used of a collection of the `mongodb` driver. */
@@ -43,8 +44,12 @@ const DUPLICATE_KEY = 11000
  *
  * An ended session stays as a mark without content until its time is over, so that a late write cannot bring it back: the
  * filter of `put` does not match it, and the insertion that follows meets its id.
+ *
+ * @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION
  */
 export function mongoBackup (collection: MongoBackupCollection, { intervalMs = 60_000 }: MongoBackupOptions = {}): SessionBackup {
+  if (typeof collection?.bulkWrite !== 'function') throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('backup', 'needs a collection of the mongodb driver')
+  if (!Number.isSafeInteger(intervalMs) || intervalMs < 100 || intervalMs > 3_600_000) throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('backup.intervalMs', 'must be a whole number of milliseconds from 100 to 3600000')
   return new MongoBackup(collection, intervalMs)
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { Cookies } from './cookies.ts'
 import { unavailable } from './errors.ts'
-import { changesOf, checkNames, fieldsOf, toJson, type Fields } from './fields.ts'
+import { changesOf, checkName, checkNames, fieldsOf, toJson, type Fields } from './fields.ts'
 import { refOf } from './ids.ts'
 import type { ResolvedOptions } from './options.ts'
 import { newMeta } from './record.ts'
@@ -127,6 +127,7 @@ export class RequestSession {
     if (this.loaded === null) return this.#store(session, fields)
     const changes = changesOf(this.loaded.json, fields)
     if (changes.size === 0) return
+    for (const name of changes.keys()) checkName(name)
     this.loaded = await vault.save(this.loaded, changes)
     if (this.loaded === null) this.drop()
     else this.#isNew = true

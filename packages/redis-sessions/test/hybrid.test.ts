@@ -154,4 +154,31 @@ t.test('while the backup is away logins go on, and a logout that would not hold 
   t.equal(response.statusCode, 503)
   t.equal(response.headers['retry-after'], '1')
   t.equal((await new Browser(app).post('/logout-all', { user: 'u' })).statusCode, 503)
+  await t.rejects(makeApp(t, { redis: { url: redis.url }, sessions: { backup: {} as SessionBackup } }), { message: /backup/ })
+  t.throws(() => mongoBackup({} as MongoBackupCollection), { code: 'FST_ERR_REDIS_SESSIONS_INVALID_OPTION' })
+})
+
+t.test('policy memory with a backup: an outage of the backup is none of Redis, and a logout in an outage of Redis is in the backup at once', async (t) => {
+  const all = await hybrid(t, 600_000, { onUnavailable: 'memory' })
+  const { app, redis, another } = all
+  const [stay, out, everywhere] = [await logIn(app, 'stay'), await logIn(app, 'out'), await logIn(app, 'everywhere')]
+  const cookie = out.header()
+  await redis.kill()
+  await waitFor(() => !app.redisLink.isUp)
+  t.equal((await out.post('/logout')).statusCode, 200)
+  await app.sessions.logoutAll('everywhere')
+  // The process that remembers the logouts ends; Redis comes back without its data.
+  await app.close()
+  await redis.restart({ empty: true })
+  const fresh = await another()
+  await waitFor(() => fresh.redisLink.isUp)
+  t.notOk((await fresh.inject({ url: '/me', headers: { cookie } })).json().userId)
+  t.notOk((await everywhere.get('/me', fresh)).json().userId)
+  t.equal((await stay.get('/me', fresh)).json().userId, 'stay')
+  const { bulkWrite, updateOne, find } = all.collection
+  Object.assign(all.collection, { find () { throw new Error('the backup is away') } })
+  t.equal((await fresh.inject({ url: '/me', headers: { cookie } })).statusCode, 503)
+  t.equal(fresh.sessions.mode, 'hybrid')
+  t.equal((await stay.get('/me', fresh)).json().userId, 'stay')
+  Object.assign(all.collection, { bulkWrite, updateOne, find })
 })

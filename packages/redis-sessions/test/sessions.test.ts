@@ -232,6 +232,7 @@ both('values without a JSON form, too large ones and reserved names are typed er
   t.equal(large.json().code, 'FST_ERR_REDIS_SESSIONS_TOO_LARGE')
   t.equal((await browser.post('/login', { user: 'u', text: 'x'.repeat(1000) })).statusCode, 413)
   for (const field of ['cookie', 'save', 'sessionId', 'constructor']) t.equal((await browser.post('/login', { user: 'u', [field]: 1 })).json().code, 'FST_ERR_REDIS_SESSIONS_RESERVED_FIELD')
+  t.equal((await browser.post('/set', { save: 1 })).json().code, 'FST_ERR_REDIS_SESSIONS_RESERVED_FIELD')
   t.match((await browser.get('/me')).json(), { userId: 'u', fields: { n: 1 } }, 'the session is as it was')
 })
 
