@@ -110,22 +110,30 @@ export class BackupJob implements DirtyList {
     if (await this.#run((client) => client.exists(mark)) === 1) return
     const lock = await this.#link.tryLock('sessions:restore', RESTORE_LOCK_MS)
     if (lock === null) return
+    try {
+      const restored = await this.#restoreEach(() => lock.extend())
+      await this.#run((client) => client.set(mark, '1'))
+      if (restored > 0) this.#log.warn({ restored }, 'Redis had lost its sessions: restored from the backup')
+      restoreChannel.publish({ restored })
+    } finally {
+      await lock.release()
+    }
+  }
+
+  async #restoreEach (onSlice: () => Promise<unknown>): Promise<number> {
     let restored = 0
     let slice: BackupEntry[] = []
     const flush = async () => {
       const results = await Promise.all(slice.map((entry) => restore(this.#primary, entry)))
       restored += results.filter((stored) => stored !== null).length
       slice = []
-      await lock.extend()
+      await onSlice()
     }
     for await (const entry of this.#backup.all()) {
       if (slice.push(entry) === SLICE) await flush()
     }
     await flush()
-    await this.#run((client) => client.set(mark, '1'))
-    await lock.release()
-    if (restored > 0) this.#log.warn({ restored }, 'Redis had lost its sessions: restored from the backup')
-    restoreChannel.publish({ restored })
+    return restored
   }
 
   #run<T> (command: (client: RedisClient) => Promise<T>): Promise<T> {

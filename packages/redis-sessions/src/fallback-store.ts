@@ -7,6 +7,11 @@ import { MemoryStore } from './memory-store.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
 
 const RETRY_MS = 250
+/**
+ * The ages of a logout-all and of the session that outlived it here are told to Redis one after the other, each exact to
+ * some milliseconds. This keeps their order.
+ */
+const CLOCK_SLACK_MICROS = 50_000
 
 /** A logout-all to be carried out in Redis; `at` is of `performance.now()`. */
 interface LateLogout { tag: string, at: number, except?: SessionRef }
@@ -26,6 +31,8 @@ export class FallbackStore implements SessionStore {
   readonly #ended = new Map<string, SessionRef>()
   readonly #late = new Map<string, LateLogout>()
   readonly #onUp = () => { this.#recover() }
+  /** Groups whose late logouts are carried out, in the recovery under way. */
+  readonly #replayed = new Set<string>()
   #isAway = false
   #replaying: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -167,6 +174,7 @@ export class FallbackStore implements SessionStore {
       } else if (late !== undefined) {
         const { tag, at, except } = late
         await this.#primary.removeAll(tag, { ageMs: performance.now() - at, ...(except === undefined ? {} : { except }) })
+        this.#replayed.add(tag)
         if (this.#late.get(tag) === late) this.#late.delete(tag)
       } else if (made !== undefined) {
         if (await this.#move(made)) moved++
@@ -176,13 +184,15 @@ export class FallbackStore implements SessionStore {
     }
     clearTimeout(this.#timer)
     this.#memory.clear()
+    this.#replayed.clear()
     this.#isAway = false
     this.#log.info({ moved }, 'Redis is back: it has the logouts and the sessions of the outage')
   }
 
   /** A session made here goes to Redis with its age, so that a logout-all elsewhere in the meantime holds for it too. */
   async #move ({ ref, stored }: ListedSession): Promise<boolean> {
-    const { payload, version, stamp, createdAt, touchedAt } = stored
+    const { payload, version, createdAt, touchedAt } = stored
+    const stamp = stored.stamp + (this.#replayed.has(ref.tag) ? CLOCK_SLACK_MICROS : 0)
     const created = await this.#primary.create(ref, payload, { stamp, createdAt, touchedAt, clock: Date.now() })
     if (created === null) {
       // There from an attempt whose answer was lost, and changed here since; or refused by a logout.

@@ -110,6 +110,7 @@ export class RequestSession {
   /** The session was destroyed: whatever the request still does to it is not stored. */
   out (): void {
     this.#isOut = true
+    this.#isDropped = true
     this.loaded = null
   }
 

@@ -128,7 +128,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   async isAlive (request: FastifyRequest): Promise<boolean> {
     const state = stateOf(request)
     if (state?.failure) throw state.failure
-    return state?.loaded != null && await this.store.read(state.loaded.ref) !== null
+    return state?.loaded != null && await this.#vault.open(state.loaded.ref) !== null
   }
 
   /**

@@ -178,6 +178,29 @@ t.test('policy memory: a session made in the outage is ended by a logout-all of 
   await waitFor(async () => (await browser.get('/me')).json().userId === undefined)
 })
 
+t.test('policy memory: who logs the others out in an outage stays logged in after it, and so does a login right after a logout-all', async (t) => {
+  const redis = await redisServer(t)
+  const app = await makeApp(t, { redis: { url: redis.url, ...quick }, sessions: { onUnavailable: 'memory' } })
+  const before = new Browser(app)
+  await before.post('/login', { user: 'u' })
+  await redis.kill()
+  await isDown(app)
+  const [pressing, other] = [new Browser(app), new Browser(app)]
+  for (const browser of [pressing, other]) await browser.post('/login', { user: 'u' })
+  t.equal((await pressing.post('/logout-others')).body, '1')
+  const again = await Promise.all(Array.from({ length: 20 }, async (_, index) => {
+    const browser = new Browser(app)
+    await app.sessions.logoutAll(`again${index}`)
+    await browser.post('/login', { user: `again${index}` })
+    return browser
+  }))
+  await redis.restart()
+  await waitFor(() => app.sessions.mode === 'redis')
+  t.equal((await pressing.get('/me')).json().userId, 'u')
+  for (const browser of [before, other]) t.notOk((await browser.get('/me')).json().userId)
+  for (const [index, browser] of again.entries()) t.equal((await browser.get('/me')).json().userId, `again${index}`)
+})
+
 t.test('policy memory: a change to a session that is in Redis is refused, not lost', async (t) => {
   const redis = await redisServer(t)
   const app = await makeApp(t, {
@@ -214,7 +237,7 @@ t.test('Redis empty after a restart: everybody is anonymous, nobody gets an erro
 
 t.test('a Cluster whose primary is killed serves the sessions of its slots again', async (t) => {
   const cluster = await redisCluster(t)
-  const app = await makeApp(t, { redis: { mode: 'cluster', cluster: { nodes: cluster.nodes }, ...quick } })
+  const app = await makeApp(t, { redis: { mode: 'cluster', cluster: { nodes: cluster.nodes.map(({ port }) => ({ port })) }, ...quick } })
   const browsers = await Promise.all(Array.from({ length: 12 }, async (_, index) => {
     const browser = new Browser(app)
     await browser.post('/login', { user: `u${index}` })

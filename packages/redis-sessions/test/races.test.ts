@@ -105,7 +105,7 @@ const stacks: Record<string, (t: Test) => Promise<Stack>> = {
   memory: (t) => ours(t, {}),
   Redis: (t) => ours(t, { url: sharedRedis() }),
   'Redis, encrypted': (t) => ours(t, { url: sharedRedis() }, { encryption: { keys: [Buffer.alloc(32, 1)] } }),
-  'Redis Cluster': async (t) => ours(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes } })
+  'Redis Cluster': async (t) => ours(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } })
 }
 
 for (const [where, make] of Object.entries(stacks)) {

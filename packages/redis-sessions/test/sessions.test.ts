@@ -116,6 +116,34 @@ both('logout ends the session, clears the cookie, and does nothing without a ses
   t.equal((await app.inject({ method: 'POST', url: '/logout' })).statusCode, 200)
 })
 
+both('a session object that outlives its logout within the request cannot bring it back', async (t, setup) => {
+  const app = await makeApp(t, setup({
+    routes (app) {
+      app.post('/cling', async (request) => {
+        const { session } = request
+        await app.sessions.logout(request)
+        session.n = 2
+        await session.save()
+        await session.regenerate(['n'])
+        return 'ok'
+      })
+      app.post('/switch', async (request) => {
+        await app.sessions.logout(request)
+        await app.sessions.login(request, 'v', { n: 3 })
+        return 'ok'
+      })
+    }
+  }))
+  const browser = await logIn(app, 'u', { n: 1 })
+  const cookie = browser.header()
+  t.equal((await browser.post('/cling')).statusCode, 200)
+  t.same((await app.inject({ url: '/me', headers: { cookie } })).json().fields, {})
+  t.equal(await app.sessions.count(), 0)
+  const other = await logIn(app, 'u')
+  await other.post('/switch')
+  t.match((await other.get('/me')).json(), { userId: 'v', fields: { n: 3 } }, 'a login after the logout of the same request holds')
+})
+
 both('regenerate keeps the user, the handle and the fields asked for, and leaves no old id', async (t, setup) => {
   const app = await makeApp(t, setup({
     routes (app) {
