@@ -18,12 +18,10 @@ export async function addHooks (fastify: FastifyInstance, bridge: Bridge, contex
     const state = stateOf(request)
     if (state === undefined) return
     const session = state.failure === null ? request.session : state.session
-    try {
-      await state.finish(reply, session)
-    } finally {
-      hidden.set(request, session)
-      request.session = null as never
-    }
+    // Where this throws, @fastify/session is not reached, and the error handler sees the session.
+    await state.finish(reply, session)
+    hidden.set(request, session)
+    request.session = null as never
   })
   await registerSession()
   fastify.addHook('onRequest', (request, _reply, done) => {

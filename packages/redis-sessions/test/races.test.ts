@@ -73,12 +73,12 @@ function addRoutes (app: FastifyInstance, gates: Gates): void {
   })
 }
 
-async function ours (t: Test, redis: object, sessions: object = {}): Promise<Stack> {
+async function ours (t: Test, redis: object): Promise<Stack> {
   const gates = new Gates()
   const app = await makeApp(t, {
     redis,
     // Every request is noted as seen, so that each reader has a write that could go wrong.
-    sessions: { touchIntervalMs: 0, ...sessions },
+    sessions: { touchIntervalMs: 0 },
     routes (app) {
       addRoutes(app, gates)
       app.post('/in', async (request) => app.sessions.login(request, (request.body as { user: string }).user, { user: (request.body as { user: string }).user }).then(() => 'in'))
@@ -104,7 +104,6 @@ async function race ({ app, gates }: Stack, run: (trial: Trial) => Promise<boole
 const stacks: Record<string, (t: Test) => Promise<Stack>> = {
   memory: (t) => ours(t, {}),
   Redis: (t) => ours(t, { url: sharedRedis() }),
-  'Redis, encrypted': (t) => ours(t, { url: sharedRedis() }, { encryption: { keys: [Buffer.alloc(32, 1)] } }),
   'Redis Cluster': async (t) => ours(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } })
 }
 
@@ -144,10 +143,10 @@ t.test('the same races against @fastify/session with connect-redis', async (t) =
   }
 })
 
-t.test('of eight parallel writers of one session, each keeps its field, 50 times', async (t) => {
+t.test('of eight parallel writers of one session, each keeps its field, 25 times', async (t) => {
   for (const make of [stacks.memory!, stacks.Redis!]) {
     const stack = await make(t)
-    for (let trial = 0; trial < 50; trial++) {
+    for (let trial = 0; trial < 25; trial++) {
       const browser = new Browser(stack.app)
       await browser.post('/in', { user: `eight${trial}` })
       const fields = Array.from({ length: 8 }, (_, index) => `f${index}`)

@@ -264,6 +264,27 @@ both('values without a JSON form, too large ones and reserved names are typed er
   t.match((await browser.get('/me')).json(), { userId: 'u', fields: { n: 1 } }, 'the session is as it was')
 })
 
+both('an error handler and hooks of the application see the session, also where it could not be saved', async (t, setup) => {
+  const seen: unknown[] = []
+  const app = await makeApp(t, setup({
+    routes (app) {
+      app.setErrorHandler((err: Error & { statusCode?: number }, request, reply) => reply.code(err.statusCode ?? 500).send({ user: request.session.name, message: err.message }))
+      app.addHook('onResponse', async (request) => { seen.push(request.session?.name) })
+      app.get('/bad', async (request) => {
+        request.session.bad = 1n
+        return 'never sent'
+      })
+    }
+  }))
+  const browser = await logIn(app, 'u', { name: 'Ada' })
+  const response = await browser.get('/bad')
+  t.equal(response.statusCode, 400)
+  t.equal(response.json().user, 'Ada')
+  await browser.get('/me')
+  await waitFor(() => seen.length === 3)
+  t.same(seen, ['Ada', 'Ada', 'Ada'])
+})
+
 both('any user id works; what is none is a typed error', async (t, setup) => {
   const app = await makeApp(t, setup())
   const users = ['a:b', 'a b', 'a{b}c', '{}', '*', 'ünï 😀', 'x'.repeat(1024), '日'.repeat(1024), '__proto__', '\n\0', 'a', 'A']
