@@ -27,8 +27,22 @@ export function checkNames (fields: Fields): void {
 /** The application's fields of a session object. */
 export function fieldsOf (session: object): Fields {
   const fields: Fields = {}
-  for (const [name, value] of Object.entries(session)) if (name !== 'cookie') fields[name] = value
+  for (const name of Object.keys(session)) if (name !== 'cookie') fields[name] = (session as Fields)[name]
   return fields
+}
+
+export function hasNoFields (session: object): boolean {
+  for (const name in session) if (name !== 'cookie' && Object.hasOwn(session, name)) return false
+  return true
+}
+
+/** Whether the fields of a session object still have this JSON text. */
+export function isSame (json: string, session: object): boolean {
+  try {
+    return toJson(fieldsOf(session)) === json
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -37,7 +51,7 @@ export function fieldsOf (session: object): Fields {
  * @throws FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE naming the field
  */
 export function toJson (fields: Fields): string {
-  for (const [name, value] of Object.entries(fields)) if (typeof value === 'function' || typeof value === 'symbol') fieldJson(name, value)
+  for (const name in fields) if (typeof fields[name] === 'function' || typeof fields[name] === 'symbol') fieldJson(name, fields[name])
   try {
     return JSON.stringify(fields)
   } catch (err) {
@@ -54,7 +68,6 @@ export function toJson (fields: Fields): string {
  */
 export function changesOf (json: string, fields: Fields): Changes {
   const changes: Changes = new Map()
-  // Hot path: one writing of the fields finds that a reader changed nothing.
   if (toJson(fields) === json) return changes
   const before = JSON.parse(json) as Fields
   for (const [name, value] of Object.entries(fields)) {

@@ -14,14 +14,19 @@ export async function addHooks (fastify: FastifyInstance, bridge: Bridge, contex
     bridge.enter(new RequestSession(request, context.cookies.take(request), context))
     done()
   })
-  fastify.addHook('onSend', async (request, reply) => {
+  // Hot path: most requests change nothing, and are spared the promises (benchmarks/redis-sessions/read.bench.js).
+  fastify.addHook('onSend', (request, reply, payload, done) => {
     const state = stateOf(request)
-    if (state === undefined) return
+    if (state === undefined) return done(null, payload)
     const session = state.failure === null ? request.session : state.session
-    // Where this throws, @fastify/session is not reached, and the error handler sees the session.
-    await state.finish(reply, session)
-    hidden.set(request, session)
-    request.session = null as never
+    const hide = () => {
+      state.hidden = { session }
+      request.session = null as never
+      done(null, payload)
+    }
+    // Where it cannot be saved, @fastify/session is not reached, and the error handler sees the session.
+    if (state.isUnchanged(session)) hide()
+    else state.finish(reply, session).then(hide, done)
   })
   await registerSession()
   fastify.addHook('onRequest', (request, _reply, done) => {
@@ -30,17 +35,16 @@ export async function addHooks (fastify: FastifyInstance, bridge: Bridge, contex
     if (state.failure !== null) refuse(request, state.failure)
     done()
   })
-  fastify.addHook('onSend', async (request) => {
-    if (!hidden.has(request)) return
-    request.session = hidden.get(request) as SessionObject
-    hidden.delete(request)
-    const failure = stateOf(request)?.failure
-    if (failure) refuse(request, failure)
+  fastify.addHook('onSend', (request, _reply, payload, done) => {
+    const state = stateOf(request)
+    if (state !== undefined && state.hidden !== null) {
+      request.session = state.hidden.session as SessionObject
+      state.hidden = null
+      if (state.failure !== null) refuse(request, state.failure)
+    }
+    done(null, payload)
   })
 }
-
-/** Sessions out of sight of @fastify/session while it would save them. */
-const hidden = new WeakMap<FastifyRequest, SessionObject | null | undefined>()
 
 /** Touching the session throws; a page that does not is served. */
 function refuse (request: FastifyRequest, failure: Error): void {

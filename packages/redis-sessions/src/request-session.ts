@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { Cookies } from './cookies.ts'
 import { unavailable } from './errors.ts'
-import { changesOf, checkName, checkNames, fieldsOf, toJson, type Fields } from './fields.ts'
+import { changesOf, checkName, checkNames, fieldsOf, hasNoFields, isSame, toJson, type Fields } from './fields.ts'
 import { refOf } from './ids.ts'
 import type { ResolvedOptions } from './options.ts'
 import { newMeta } from './record.ts'
@@ -38,6 +38,8 @@ export class RequestSession {
   /** Whether `request.session` is there, so that a new id means `regenerate`. */
   ready = false
   login: Login | null = null
+  /** What stood at `request.session` while @fastify/session must not see it. */
+  hidden: { readonly session: SessionObject | null | undefined } | null = null
   readonly #context: Context
   #session: SessionObject | null = null
   #expires: Date | null | undefined
@@ -132,6 +134,14 @@ export class RequestSession {
     this.loaded = await vault.save(this.loaded, changes)
     if (this.loaded === null) this.drop()
     else this.#isNew = true
+  }
+
+  /** Whether `finish` has nothing to do. */
+  isUnchanged (session: SessionObject | null | undefined): boolean {
+    if (this.#isFinished) return true
+    if (session !== this.#session || session === null || this.#isOut || this.#isNew) return false
+    if (this.loaded === null) return hasNoFields(session)
+    return session.encryptedSessionId === this.cookie && !this.#isDue() && isSame(this.loaded.json, session)
   }
 
   /** Saves at the end of the request, and says by the cookie what became of the session. Once per request. */
