@@ -1,0 +1,146 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { BackupEntry, SessionBackup } from './backup.ts'
+import { backupUnavailable } from './errors.ts'
+import type { StoredSession } from './header.ts'
+import type { SessionRef } from './ids.ts'
+import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+
+/** Notes which sessions the next batch has to write to the backup. */
+export interface DirtyList {
+  /** Never rejects. */
+  add (ref: SessionRef): Promise<void>
+}
+
+/** How long a changed session may wait for its batch before it is written by the request that changes it. */
+const MOST_BEHIND_MS = 5 * 60_000
+const REMEMBERED = 100_000
+
+/**
+ * Redis with a backup: logins and logouts are in both before their response leaves, changes go to the backup in batches.
+ * A session that Redis does not know is looked up there and restored.
+ *
+ * A logout is written to Redis first. Redis keeps a tombstone, or the watermark of its user, which refuses a restoration
+ * that read the backup before the logout got there.
+ */
+export class BackedStore implements SessionStore {
+  readonly mode = 'hybrid'
+  readonly #primary: SessionStore
+  readonly #backup: SessionBackup
+  readonly #dirty: DirtyList
+  readonly #lifetimes: Lifetimes
+  readonly #log: FastifyBaseLogger
+  readonly #writtenAt = new Map<string, number>()
+  readonly #onClose: () => Promise<void>
+
+  constructor (primary: SessionStore, backup: SessionBackup, dirty: DirtyList, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
+    this.#primary = primary
+    this.#backup = backup
+    this.#dirty = dirty
+    this.#lifetimes = lifetimes
+    this.#log = log
+    this.#onClose = onClose
+  }
+
+  async read (ref: SessionRef): Promise<StoredSession | null> {
+    return await this.#primary.read(ref) ?? this.#restore(ref)
+  }
+
+  async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
+    const stored = await this.#primary.create(ref, payload, origin)
+    if (stored !== null) await this.#writeOrNote(ref, stored)
+    return stored
+  }
+
+  async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
+    const result = await this.#primary.replace(ref, version, payload)
+    if (result.outcome === 'gone') {
+      // Redis may have lost it since the request loaded it; what the backup has may be older, so it is merged again.
+      const restored = await this.#restore(ref)
+      return restored === null ? result : { outcome: 'conflict', stored: restored }
+    }
+    if (result.outcome === 'saved') await this.#note(ref, result.stored)
+    return result
+  }
+
+  async touch (ref: SessionRef): Promise<boolean> {
+    const isAlive = await this.#primary.touch(ref) || (await this.#restore(ref) !== null && await this.#primary.touch(ref))
+    if (isAlive) await this.#dirty.add(ref)
+    return isAlive
+  }
+
+  async remove (ref: SessionRef): Promise<StoredSession | null> {
+    const until = Date.now() + this.#lifetimes.absoluteTimeoutMs
+    const [removed, noted] = await Promise.allSettled([this.#primary.remove(ref), this.#backup.end(ref, until)])
+    if (removed.status === 'rejected') throw removed.reason
+    if (noted.status === 'rejected') throw backupUnavailable(noted.reason)
+    return removed.value
+  }
+
+  async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
+    const note = (mark: number) => this.#backup.endAll(tag, mark, Date.now() + this.#lifetimes.absoluteTimeoutMs, options.except)
+    try {
+      const ended = await this.#primary.removeAll(tag, options)
+      await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
+      // Redis made it valid anew.
+      if (options.except !== undefined) await this.#dirty.add(options.except)
+      return ended
+    } catch (err) {
+      // Where the caller carries the logout out later, the backup must not bring anybody back before.
+      await note((Date.now() - (options.ageMs ?? 0)) * 1000).catch(() => {})
+      throw err
+    }
+  }
+
+  async list (tag: string): Promise<ListedSession[]> {
+    return this.#primary.list(tag)
+  }
+
+  async count (): Promise<number> {
+    return this.#primary.count()
+  }
+
+  async close (): Promise<void> {
+    await this.#onClose()
+    await this.#primary.close()
+  }
+
+  /** @returns the session as Redis has it now; null where the backup has none, or it ended */
+  async #restore (ref: SessionRef): Promise<StoredSession | null> {
+    const entry = await this.#backup.get(ref).catch((err) => { throw backupUnavailable(err) })
+    if (entry === null) return null
+    const restored = await restore(this.#primary, entry)
+    if (restored === null) return this.#primary.read(ref)
+    // A logout may have come between the two, and Redis have lost its tombstone as it lost the session.
+    if (await this.#backup.get(ref).catch(() => null) !== null) return restored
+    await this.#primary.remove(ref)
+    return null
+  }
+
+  async #note (ref: SessionRef, stored: StoredSession): Promise<void> {
+    const writtenAt = this.#writtenAt.get(ref.hash)
+    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#dirty.add(ref)
+    await this.#writeOrNote(ref, stored)
+  }
+
+  /** Redis has the session: a backup that is away does not keep anybody from logging in. */
+  async #writeOrNote (ref: SessionRef, stored: StoredSession): Promise<void> {
+    if (this.#writtenAt.size >= REMEMBERED) this.#writtenAt.clear()
+    try {
+      await this.#backup.put([entryOf(ref, stored, this.#lifetimes)])
+      this.#writtenAt.set(ref.hash, Date.now())
+    } catch (err) {
+      this.#log.warn({ err }, 'a session could not be written to the backup; the next batch tries again')
+      await this.#dirty.add(ref)
+    }
+  }
+}
+
+/** Puts an entry of the backup into Redis with the times it had; null where Redis has it, or refuses it. */
+export async function restore (primary: SessionStore, { ref, stored }: BackupEntry): Promise<StoredSession | null> {
+  const { stamp, createdAt, touchedAt, payload } = stored
+  return primary.create(ref, payload, { stamp, createdAt, touchedAt })
+}
+
+export function entryOf (ref: SessionRef, stored: StoredSession, { idleTimeoutMs, absoluteTimeoutMs }: Lifetimes): BackupEntry {
+  return { ref, stored, expiresAt: Math.min(stored.touchedAt + idleTimeoutMs, stored.createdAt + absoluteTimeoutMs) }
+}

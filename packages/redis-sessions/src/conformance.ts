@@ -1,0 +1,222 @@
+import { equal, notEqual, ok } from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { newId, refOf, tagOf, type SessionRef } from './ids.ts'
+import type { Lifetimes, SessionStore } from './store.ts'
+
+/** One promise of the contract. */
+export interface ConformanceCase {
+  /** The promise as a sentence. */
+  readonly name: string
+  /** Which lifetimes the store must have. */
+  readonly lifetimes: Lifetimes
+  /** Rejects with an AssertionError where the store breaks the promise. */
+  run (store: SessionStore): Promise<void>
+}
+
+const LONG: Lifetimes = { idleTimeoutMs: 60_000, absoluteTimeoutMs: 600_000 }
+
+let users = 0
+
+function group (): { tag: string, ref: () => SessionRef } {
+  const tag = tagOf(`${Date.now()}-${Math.random()}-${users++}`)
+  return { tag, ref: () => refOf(newId(tag))! }
+}
+
+const anonymous = () => refOf(newId())!
+
+const cases: ConformanceCase[] = []
+
+function promise (name: string, run: (store: SessionStore) => Promise<void>, lifetimes = LONG): void {
+  cases.push({ name, lifetimes, run })
+}
+
+promise('what is created is read back, anonymous or owned', async (store) => {
+  for (const ref of [anonymous(), group().ref()]) {
+    equal(await store.read(ref), null)
+    const created = await store.create(ref, 'payload ü\n"x"')
+    const read = await store.read(ref)
+    equal(read?.payload, 'payload ü\n"x"')
+    equal(read?.version, created?.version)
+    ok(Math.abs(read!.createdAt - Date.now()) < 60_000)
+    equal(read!.touchedAt, read!.createdAt)
+  }
+})
+
+promise('create never replaces', async (store) => {
+  const ref = anonymous()
+  ok(await store.create(ref, 'first'))
+  equal(await store.create(ref, 'second'), null)
+  equal((await store.read(ref))?.payload, 'first')
+})
+
+promise('replace writes where the version is the stored one, and tells what is stored where it is not', async (store) => {
+  const ref = group().ref()
+  const { version } = (await store.create(ref, 'a'))!
+  const saved = await store.replace(ref, version, 'b')
+  equal(saved.outcome, 'saved')
+  notEqual(saved.outcome === 'saved' && saved.stored.version, version)
+  const late = await store.replace(ref, version, 'c')
+  equal(late.outcome, 'conflict')
+  equal(late.outcome === 'conflict' && late.stored.payload, 'b')
+  equal((await store.read(ref))?.payload, 'b')
+})
+
+promise('of parallel replaces of one version one wins', async (store) => {
+  const ref = anonymous()
+  const { version } = (await store.create(ref, 'a'))!
+  const results = await Promise.all(Array.from({ length: 8 }, (_, index) => store.replace(ref, version, `b${index}`)))
+  equal(results.filter(({ outcome }) => outcome === 'saved').length, 1)
+  equal(results.filter(({ outcome }) => outcome === 'conflict').length, 7)
+})
+
+promise('nothing brings back what was removed', async (store) => {
+  const ref = group().ref()
+  const { version } = (await store.create(ref, 'a'))!
+  equal((await store.remove(ref))?.payload, 'a')
+  equal(await store.remove(ref), null)
+  equal((await store.replace(ref, version, 'b')).outcome, 'gone')
+  equal(await store.touch(ref), false)
+  equal(await store.read(ref), null)
+})
+
+promise('replace, touch and remove of what never was change nothing', async (store) => {
+  const ref = anonymous()
+  const outcome = await store.replace(ref, 'x'.repeat(12), 'a').then(({ outcome }) => outcome, (err) => err.statusCode)
+  // A store that cannot tell now refuses.
+  ok(outcome === 'gone' || outcome === 503)
+  equal(await store.touch(ref), false)
+  equal(await store.remove(ref), null)
+  equal(await store.read(ref), null)
+})
+
+promise('touch leaves payload and version, and is seen', async (store) => {
+  const ref = group().ref()
+  const created = (await store.create(ref, 'a'))!
+  await sleep(15)
+  equal(await store.touch(ref), true)
+  const read = (await store.read(ref))!
+  equal(read.version, created.version)
+  equal(read.payload, 'a')
+  ok(read.touchedAt > created.touchedAt)
+  equal((await store.replace(ref, created.version, 'b')).outcome, 'saved')
+})
+
+promise('the sessions of a group are listed, others are not', async (store) => {
+  const { tag, ref } = group()
+  const [one, two, gone] = [ref(), ref(), ref()]
+  for (const each of [one, two, gone, group().ref(), anonymous()]) await store.create(each, each.hash)
+  await store.remove(gone)
+  const listed = await store.list(tag)
+  equal(listed.map(({ ref }) => ref.hash).sort().join(), [one.hash, two.hash].sort().join())
+  ok(listed.every(({ ref, stored }) => stored.payload === ref.hash && ref.tag === tag && ref.owned))
+})
+
+promise('removeAll ends the sessions of a group, and no other', async (store) => {
+  const { tag, ref } = group()
+  const [one, two, other] = [ref(), ref(), group().ref()]
+  for (const each of [one, two, other]) await store.create(each, 'a')
+  equal((await store.removeAll(tag)).known.length, 2)
+  equal(await store.read(one), null)
+  equal(await store.read(two), null)
+  ok(await store.read(other))
+  equal((await store.list(tag)).length, 0)
+  equal((await store.removeAll(tag)).known.length, 0)
+})
+
+promise('a login right after removeAll is valid', async (store) => {
+  const { tag, ref } = group()
+  for (let trial = 0; trial < 50; trial++) {
+    await store.removeAll(tag)
+    const next = ref()
+    ok(await store.create(next, 'a'))
+    ok(await store.read(next))
+  }
+})
+
+promise('removeAll can except one session, which stays writable', async (store) => {
+  const { tag, ref } = group()
+  const [kept, gone] = [ref(), ref()]
+  const { version } = (await store.create(kept, 'a'))!
+  await store.create(gone, 'a')
+  const { known } = await store.removeAll(tag, { except: kept })
+  equal(known.map(({ ref }) => ref.hash).join(), gone.hash)
+  ok(await store.read(kept))
+  equal((await store.replace(kept, version, 'b')).outcome, 'saved')
+  equal((await store.list(tag)).length, 1)
+  equal(await store.read(gone), null)
+})
+
+promise('a session that takes over the stamp of one that removeAll ended is refused', async (store) => {
+  const { tag, ref } = group()
+  const { stamp, createdAt } = (await store.create(ref(), 'a'))!
+  await store.removeAll(tag)
+  equal(await store.create(ref(), 'b', { stamp, createdAt }), null)
+})
+
+promise('a session that takes over times keeps them', async (store) => {
+  const ref = group().ref()
+  const { stamp, createdAt } = (await store.create(anonymous(), 'a'))!
+  const moved = (await store.create(ref, 'b', { stamp: stamp - 5000_000, createdAt: createdAt - 5000, touchedAt: createdAt - 1000 }))!
+  equal(moved.stamp, stamp - 5000_000)
+  equal(moved.createdAt, createdAt - 5000)
+  equal(moved.touchedAt, createdAt - 1000)
+})
+
+promise('a late removeAll spares the sessions that were made after it was asked for', async (store) => {
+  const { tag, ref } = group()
+  const [before, after] = [ref(), ref()]
+  await store.create(before, 'a')
+  await sleep(60)
+  const asked = performance.now()
+  await sleep(60)
+  await store.create(after, 'a')
+  await store.removeAll(tag, { ageMs: performance.now() - asked })
+  equal(await store.read(before), null)
+  ok(await store.read(after))
+})
+
+promise('a session that is not seen ends after the idle timeout, one that is seen does not', async (store) => {
+  const { tag, ref } = group()
+  const [idle, seen] = [ref(), ref()]
+  await store.create(idle, 'a')
+  await store.create(seen, 'a')
+  const end = Date.now() + 2000
+  while (Date.now() < end) {
+    equal(await store.touch(seen), true)
+    await sleep(100)
+  }
+  equal(await store.read(idle), null)
+  ok(await store.read(seen))
+  equal((await store.list(tag)).length, 1)
+}, { idleTimeoutMs: 1500, absoluteTimeoutMs: 600_000 })
+
+promise('a session ends after the absolute timeout, however often it is seen', async (store) => {
+  const ref = group().ref()
+  await store.create(ref, 'a')
+  const end = Date.now() + 1000
+  while (Date.now() < end) {
+    await store.touch(ref)
+    await sleep(50)
+  }
+  equal(await store.read(ref), null)
+  equal(await store.touch(ref), false)
+}, { idleTimeoutMs: 700, absoluteTimeoutMs: 800 })
+
+promise('count knows the live sessions', async (store) => {
+  const before = await store.count()
+  const refs = [anonymous(), group().ref()]
+  for (const ref of refs) await store.create(ref, 'a')
+  equal(await store.count() - before, 2)
+  await store.remove(refs[0]!)
+  equal(await store.count() - before, 1)
+})
+
+/**
+ * The contract of a session store, as cases to run with any test runner. Each takes a store of its own, made with the
+ * case's lifetimes:
+ *
+ * ```ts
+ * for (const { name, lifetimes, run } of storeConformance) test(name, () => run(new MyStore(lifetimes)))
+ * ```
+ */
+export const storeConformance: readonly ConformanceCase[] = Object.freeze(cases)

@@ -1,0 +1,98 @@
+import { FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE, FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from './errors.ts'
+
+/** What the application keeps in a session. */
+export type Fields = Record<string, unknown>
+
+/** What a request changed: per top-level field its new JSON text, null where it was deleted. */
+export type Changes = Map<string, string | null>
+
+/** Names that a session object of @fastify/session has, or that would change its prototype. */
+const RESERVED = new Set(['__proto__', 'constructor', 'cookie', 'sessionId', 'encryptedSessionId', 'options', 'touch', 'regenerate',
+  'get', 'set', 'destroy', 'reload', 'save', 'isModified', 'isSaved'])
+
+export function isReserved (name: string): boolean {
+  return RESERVED.has(name)
+}
+
+/** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
+export function checkName (name: string): void {
+  if (isReserved(name)) throw new FST_ERR_REDIS_SESSIONS_RESERVED_FIELD(name)
+}
+
+/** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
+export function checkNames (fields: Fields): void {
+  for (const name of Object.keys(fields)) checkName(name)
+}
+
+/** The application's fields of a session object. */
+export function fieldsOf (session: object): Fields {
+  const fields: Fields = {}
+  for (const name of Object.keys(session)) if (name !== 'cookie') fields[name] = (session as Fields)[name]
+  return fields
+}
+
+export function hasNoFields (session: object): boolean {
+  for (const name in session) if (name !== 'cookie' && Object.hasOwn(session, name)) return false
+  return true
+}
+
+/** Whether the fields of a session object still have this JSON text. */
+export function isSame (json: string, session: object): boolean {
+  try {
+    return toJson(fieldsOf(session)) === json
+  } catch {
+    return false
+  }
+}
+
+/**
+ * The JSON text of the fields.
+ *
+ * @throws FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE naming the field
+ */
+export function toJson (fields: Fields): string {
+  for (const name in fields) if (typeof fields[name] === 'function' || typeof fields[name] === 'symbol') fieldJson(name, fields[name])
+  try {
+    return JSON.stringify(fields)
+  } catch (err) {
+    for (const [name, value] of Object.entries(fields)) fieldJson(name, value)
+    throw err
+  }
+}
+
+/**
+ * What differs between the stored JSON text and the fields now. Compared as JSON, so a change inside a nested object is
+ * one of its top-level field.
+ *
+ * @throws FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE naming the field
+ */
+export function changesOf (json: string, fields: Fields): Changes {
+  const changes: Changes = new Map()
+  if (toJson(fields) === json) return changes
+  const before = JSON.parse(json) as Fields
+  for (const [name, value] of Object.entries(fields)) {
+    const now = fieldJson(name, value)
+    if (now !== undefined && now !== (Object.hasOwn(before, name) ? JSON.stringify(before[name]) : undefined)) changes.set(name, now)
+  }
+  for (const name of Object.keys(before)) if (fields[name] === undefined) changes.set(name, null)
+  return changes
+}
+
+/** The JSON text of the fields with the changes made. */
+export function applyChanges (json: string, changes: Changes): string {
+  const fields = JSON.parse(json) as Fields
+  for (const [name, value] of changes) {
+    if (value === null) delete fields[name]
+    else fields[name] = JSON.parse(value)
+  }
+  return JSON.stringify(fields)
+}
+
+function fieldJson (name: string, value: unknown): string | undefined {
+  if (typeof value === 'function' || typeof value === 'symbol') throw new FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE(name, `a ${typeof value} has no JSON form`)
+  try {
+    return JSON.stringify(value)
+  } catch (err) {
+    throw new FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE(name, (err as Error).message.split('\n', 1)[0]!)
+  }
+}

@@ -1,0 +1,29 @@
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { BackedStore } from './backed-store.ts'
+import { BackupJob } from './backup-job.ts'
+import { FallbackStore } from './fallback-store.ts'
+import { Keys } from './keys.ts'
+import { MemoryStore } from './memory-store.ts'
+import type { ResolvedOptions } from './options.ts'
+import { RedisStore } from './redis-store.ts'
+import type { SessionStore } from './store.ts'
+
+/** Longer than a restoration takes between reading the backup and writing to Redis. */
+const TOMBSTONE_MS = 60_000
+
+/** The store that the options and the link ask for. */
+export function makeStore ({ redisLink }: FastifyInstance, options: ResolvedOptions, log: FastifyBaseLogger): SessionStore {
+  const { backup, onUnavailable } = options
+  if (redisLink.state === 'disabled') {
+    if (backup !== undefined) log.warn('the option backup needs Redis, which is not configured: sessions are in this process only')
+    return new MemoryStore(options)
+  }
+  const keys = new Keys((...parts) => redisLink.key(...parts))
+  const redis = new RedisStore(redisLink, keys, options, backup === undefined ? 0 : TOMBSTONE_MS)
+  let store: SessionStore = redis
+  if (backup !== undefined) {
+    const job = new BackupJob(redisLink, keys, redis, backup, options, log)
+    store = new BackedStore(redis, backup, job, options, log, () => job.close())
+  }
+  return onUnavailable === 'memory' ? new FallbackStore(store, redisLink, options, log) : store
+}

@@ -1,0 +1,146 @@
+import { newVersion, type StoredSession } from './header.ts'
+import type { SessionRef } from './ids.ts'
+import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+
+const SWEEP_MS = 60_000
+
+interface Entry { ref: SessionRef, stored: StoredSession }
+
+/** Sessions in the process, by the same rules: for an application of one process, and for outages. */
+export class MemoryStore implements SessionStore {
+  readonly mode = 'memory'
+  readonly #lifetimes: Lifetimes
+  readonly #entries = new Map<string, Entry>()
+  readonly #groups = new Map<string, Set<string>>()
+  readonly #watermarks = new Map<string, number>()
+  #lastMicros = 0
+  #sweptAt = Date.now()
+
+  constructor (lifetimes: Lifetimes) {
+    this.#lifetimes = lifetimes
+  }
+
+  async read (ref: SessionRef): Promise<StoredSession | null> {
+    return this.#live(ref)?.stored ?? null
+  }
+
+  async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
+    this.#sweep()
+    const now = Date.now()
+    const shift = origin?.clock === undefined ? 0 : now - origin.clock
+    const stored = {
+      version: newVersion(),
+      payload,
+      stamp: origin === undefined ? this.#micros() : origin.stamp + shift * 1000,
+      createdAt: origin === undefined ? now : origin.createdAt + shift,
+      touchedAt: origin?.touchedAt === undefined ? now : Math.min(now, origin.touchedAt + shift)
+    }
+    if (this.#live(ref) !== undefined || !this.#inTime(stored) || stored.stamp <= this.#watermark(ref.tag)) return null
+    this.#entries.set(ref.hash, { ref, stored })
+    this.#join(ref)
+    return stored
+  }
+
+  async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
+    const entry = this.#live(ref)
+    if (entry === undefined) return { outcome: 'gone' }
+    if (entry.stored.version !== version) return { outcome: 'conflict', stored: entry.stored }
+    entry.stored = { ...entry.stored, version: newVersion(), payload, touchedAt: Date.now() }
+    return { outcome: 'saved', stored: entry.stored }
+  }
+
+  async touch (ref: SessionRef): Promise<boolean> {
+    const entry = this.#live(ref)
+    if (entry === undefined) return false
+    entry.stored = { ...entry.stored, touchedAt: Date.now() }
+    return true
+  }
+
+  async remove (ref: SessionRef): Promise<StoredSession | null> {
+    const entry = this.#live(ref)
+    if (entry === undefined) return null
+    this.#drop(entry)
+    return entry.stored
+  }
+
+  async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
+    const mark = this.#micros() - Math.round(ageMs) * 1000
+    this.#watermarks.set(tag, Math.max(mark, this.#watermark(tag)))
+    const ended = (await this.list(tag)).filter(({ ref, stored }) => ref.hash !== except?.hash && stored.stamp <= mark)
+    for (const { ref } of ended) this.#drop(this.#entries.get(ref.hash)!)
+    const kept = except === undefined ? undefined : this.#live(except)
+    if (kept !== undefined) kept.stored = { ...kept.stored, stamp: Math.max(kept.stored.stamp, this.#micros()) }
+    return { mark, known: ended }
+  }
+
+  async list (tag: string): Promise<ListedSession[]> {
+    const hashes = [...this.#groups.get(tag) ?? []]
+    return hashes.map((hash) => this.#live(this.#entries.get(hash)!.ref)).filter((entry) => entry !== undefined)
+      .map(({ ref, stored }) => ({ ref, stored }))
+  }
+
+  async count (): Promise<number> {
+    this.#sweep(0)
+    return this.#entries.size
+  }
+
+  async close (): Promise<void> {}
+
+  /** Everything that is alive. */
+  all (): ListedSession[] {
+    this.#sweep(0)
+    return [...this.#entries.values()].map(({ ref, stored }) => ({ ref, stored }))
+  }
+
+  clear (): void {
+    this.#entries.clear()
+    this.#groups.clear()
+    this.#watermarks.clear()
+  }
+
+  #watermark (tag: string): number {
+    return this.#watermarks.get(tag) ?? 0
+  }
+
+  /** Never the same twice, so that a logout and the login after it are told apart. */
+  #micros (): number {
+    this.#lastMicros = Math.max(this.#lastMicros + 1, Date.now() * 1000)
+    return this.#lastMicros
+  }
+
+  #inTime ({ createdAt, touchedAt }: StoredSession): boolean {
+    const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
+    return Math.min(touchedAt + idleTimeoutMs, createdAt + absoluteTimeoutMs) > Date.now()
+  }
+
+  #live (ref: SessionRef): Entry | undefined {
+    const entry = this.#entries.get(ref.hash)
+    if (entry === undefined || this.#inTime(entry.stored)) return entry
+    this.#drop(entry)
+    return undefined
+  }
+
+  #join ({ hash, tag, owned }: SessionRef): void {
+    if (!owned) return
+    const group = this.#groups.get(tag)
+    if (group === undefined) this.#groups.set(tag, new Set([hash]))
+    else group.add(hash)
+  }
+
+  #drop ({ ref }: Entry): void {
+    this.#entries.delete(ref.hash)
+    const group = this.#groups.get(ref.tag)
+    group?.delete(ref.hash)
+    if (group?.size === 0) this.#groups.delete(ref.tag)
+  }
+
+  /** Drops what expired, with the writes rather than by a timer. */
+  #sweep (everyMs = SWEEP_MS): void {
+    const now = Date.now()
+    if (now - this.#sweptAt < everyMs) return
+    this.#sweptAt = now
+    for (const entry of this.#entries.values()) if (!this.#inTime(entry.stored)) this.#drop(entry)
+    const oldest = (now - this.#lifetimes.absoluteTimeoutMs) * 1000
+    for (const [tag, mark] of this.#watermarks) if (mark < oldest) this.#watermarks.delete(tag)
+  }
+}

@@ -1,0 +1,151 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { BackupEntry, SessionBackup } from './backup.ts'
+import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
+import type { SessionRef } from './ids.ts'
+
+/** What is used of a collection of the `mongodb` driver. */
+export interface MongoBackupCollection {
+  createIndex (keys: Record<string, 1 | -1>, options: { expireAfterSeconds: number, name: string }): Promise<string>
+  findOne (filter: object): Promise<unknown>
+  find (filter: object): AsyncIterable<unknown> & { toArray (): Promise<unknown[]> }
+  updateOne (filter: object, update: object, options: { upsert: boolean }): Promise<unknown>
+  bulkWrite (operations: Array<{ updateOne: { filter: object, update: object, upsert: boolean } }>, options: { ordered: false }): Promise<unknown>
+  deleteMany (filter: object): Promise<unknown>
+}
+
+export interface MongoBackupOptions {
+  /** Pause between two batches, in milliseconds, at least 100. @default 60000 */
+  intervalMs?: number
+}
+
+/** A session, as the collection holds it. */
+interface SessionDocument {
+  _id: string
+  tag: string
+  owned: boolean
+  version: string
+  stamp: number
+  createdAt: number
+  touchedAt: number
+  payload: string
+  ended?: boolean
+  /** For the TTL index. */
+  expiresAt: Date
+}
+
+/** A logout-all: sessions of the tag with a stamp up to this one ended. */
+interface WatermarkDocument { _id: string, stamp: number, except: string | null, expiresAt: Date }
+
+const DUPLICATE_KEY = 11000
+
+/**
+ * A backup in MongoDB, one document per session: `fastify.mongo.db.collection('sessions')`. Expired ones go by a TTL index,
+ * and where the server has none, by the batch job.
+ *
+ * An ended session stays as a mark without content until its time is over, so that a late write cannot bring it back: the
+ * filter of `put` does not match it, and the insertion that follows meets its id.
+ *
+ * @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION
+ */
+export function mongoBackup (collection: MongoBackupCollection, { intervalMs = 60_000 }: MongoBackupOptions = {}): SessionBackup {
+  if (typeof collection?.bulkWrite !== 'function') throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('backup', 'needs a collection of the mongodb driver')
+  if (!Number.isSafeInteger(intervalMs) || intervalMs < 100 || intervalMs > 3_600_000) throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('backup.intervalMs', 'must be a whole number of milliseconds from 100 to 3600000')
+  return new MongoBackup(collection, intervalMs)
+}
+
+class MongoBackup implements SessionBackup {
+  readonly intervalMs: number
+  readonly #collection: MongoBackupCollection
+  #hasTtlIndex = false
+
+  constructor (collection: MongoBackupCollection, intervalMs: number) {
+    this.#collection = collection
+    this.intervalMs = intervalMs
+  }
+
+  async open (log: FastifyBaseLogger): Promise<void> {
+    try {
+      await this.#collection.createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0, name: 'expiresAt' })
+      this.#hasTtlIndex = true
+    } catch (err) {
+      // 238 NotImplemented, 67 CannotCreateIndex: a server without TTL indexes, for good. Anything else may pass.
+      const { code } = err as { code?: unknown }
+      if (code !== 238 && code !== 67) throw err
+      log.warn({ err }, 'the backup has no TTL index here: its batch job deletes what expired')
+    }
+  }
+
+  async put (entries: readonly BackupEntry[]): Promise<void> {
+    if (entries.length === 0) return
+    const operations = entries.map(({ ref: { hash, tag, owned }, stored: { version, stamp, createdAt, touchedAt, payload }, expiresAt }) => ({
+      updateOne: {
+        filter: { _id: hash, ended: { $ne: true }, touchedAt: { $lte: touchedAt } },
+        update: { $set: { tag, owned, version, stamp, createdAt, touchedAt, payload, expiresAt: new Date(expiresAt) } },
+        upsert: true
+      }
+    }))
+    await ignoreDuplicates(this.#collection.bulkWrite(operations, { ordered: false }))
+  }
+
+  async end ({ hash }: SessionRef, until: number): Promise<void> {
+    const update = { $set: { ended: true, expiresAt: new Date(until) }, $unset: { payload: '', version: '' } }
+    // Parallel insertions of one id: the loser finds the document now.
+    const write = () => this.#collection.updateOne({ _id: hash }, update, { upsert: true })
+    await write().catch((err) => {
+      if (!isDuplicate(err)) throw err
+      return write()
+    })
+  }
+
+  async endAll (tag: string, stamp: number, until: number, except?: SessionRef): Promise<void> {
+    const update = { $set: { stamp, except: except?.hash ?? null, expiresAt: new Date(until) } }
+    const write = () => this.#collection.updateOne({ _id: watermarkId(tag), stamp: { $lte: stamp } }, update, { upsert: true })
+    // A duplicate is a parallel insertion, or a later watermark, which stays.
+    await write().catch((err) => {
+      if (!isDuplicate(err)) throw err
+      return ignoreDuplicates(write())
+    })
+  }
+
+  async get (ref: SessionRef): Promise<BackupEntry | null> {
+    const found = await this.#collection.find({ _id: { $in: [ref.hash, watermarkId(ref.tag)] } }).toArray() as Array<SessionDocument | WatermarkDocument>
+    const session = found.find(({ _id }) => _id === ref.hash) as SessionDocument | undefined
+    const watermark = found.find(({ _id }) => _id !== ref.hash) as WatermarkDocument | undefined
+    return session === undefined ? null : toEntry(session, watermark)
+  }
+
+  async * all (): AsyncIterable<BackupEntry> {
+    const watermarks = new Map<string, WatermarkDocument>()
+    for (const mark of await this.#collection.find({ except: { $exists: true } }).toArray() as WatermarkDocument[]) watermarks.set(mark._id, mark)
+    for await (const session of this.#collection.find({ payload: { $exists: true }, expiresAt: { $gt: new Date() } }) as AsyncIterable<SessionDocument>) {
+      const entry = toEntry(session, watermarks.get(watermarkId(session.tag)))
+      if (entry !== null) yield entry
+    }
+  }
+
+  async sweep (): Promise<void> {
+    if (!this.#hasTtlIndex) await this.#collection.deleteMany({ expiresAt: { $lt: new Date() } })
+  }
+}
+
+function watermarkId (tag: string): string {
+  return `all:${tag}`
+}
+
+function toEntry (session: SessionDocument, watermark: WatermarkDocument | undefined): BackupEntry | null {
+  const { _id: hash, tag, owned, version, stamp, createdAt, touchedAt, payload, ended, expiresAt } = session
+  if (ended === true || typeof payload !== 'string' || expiresAt.getTime() <= Date.now()) return null
+  if (watermark !== undefined && stamp <= watermark.stamp && watermark.except !== hash) return null
+  return { ref: { hash, tag, owned }, stored: { version, stamp, createdAt, touchedAt, payload }, expiresAt: expiresAt.getTime() }
+}
+
+async function ignoreDuplicates (write: Promise<unknown>): Promise<void> {
+  await write.catch((err) => { if (!isDuplicate(err)) throw err })
+}
+
+/** Of a bulk write every failure must be one. */
+function isDuplicate (err: unknown): boolean {
+  const { code, writeErrors } = err as { code?: unknown, writeErrors?: Array<{ code?: unknown }> | { code?: unknown } }
+  const failures = writeErrors === undefined ? [] : [writeErrors].flat()
+  return failures.length > 0 ? failures.every((failure) => failure.code === DUPLICATE_KEY) : code === DUPLICATE_KEY
+}

@@ -1,0 +1,76 @@
+import type { SessionRef } from './ids.ts'
+import type { StoredSession } from './header.ts'
+
+/** How long sessions live; the same for all that a store holds. */
+export interface Lifetimes {
+  /** Without being seen, in milliseconds. */
+  readonly idleTimeoutMs: number
+  /** From creation, in milliseconds. */
+  readonly absoluteTimeoutMs: number
+}
+
+/** What a session that is created takes over from another, or from another store. */
+export interface Origin {
+  readonly stamp: number
+  readonly createdAt: number
+  /** @default now */
+  readonly touchedAt?: number
+  /** What the clock of these times says now, in milliseconds, where it is not the store's; they are shifted to the store's. */
+  readonly clock?: number
+}
+
+export type ReplaceResult =
+  | { readonly outcome: 'saved', readonly stored: StoredSession }
+  /** Somebody else wrote meanwhile: this is what is stored now. */
+  | { readonly outcome: 'conflict', readonly stored: StoredSession }
+  /** The session ended, expired, is void or never was; nothing was written. */
+  | { readonly outcome: 'gone' }
+
+export interface EndAllOptions {
+  /** Stays alive. */
+  readonly except?: SessionRef
+  /** Ends only what became valid this long ago or earlier, in milliseconds: for a logout that is carried out late. @default 0 */
+  readonly ageMs?: number
+}
+
+/** What a logout-all ended. */
+export interface EndedAll {
+  /** In microseconds of the store's clock: sessions with a stamp up to this one ended. */
+  readonly mark: number
+  /** Those that the index knew. */
+  readonly known: readonly ListedSession[]
+}
+
+export interface ListedSession {
+  readonly ref: SessionRef
+  readonly stored: StoredSession
+}
+
+/**
+ * Where sessions live. The suite exported as `@jpulse/redis-sessions/conformance` says what each method promises.
+ *
+ * Every method rejects with an error of status 503 where the store cannot be asked, and then promises nothing but that it
+ * will not be half done in a way that a repetition does not repair.
+ */
+export interface SessionStore {
+  /** Which kind it is, as `fastify.sessions.mode` tells. */
+  readonly mode: 'redis' | 'memory' | 'hybrid'
+  /** The live session, or null. Changes nothing. */
+  read (ref: SessionRef): Promise<StoredSession | null>
+  /** Makes a session. Null, and nothing made, where there is one, it ended, or its `origin` is void or expired. */
+  create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null>
+  /** Writes a payload where the stored session still has this version; never brings one back. Counts as seen. */
+  replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult>
+  /** Notes that the session was seen now. False where it is not alive. */
+  touch (ref: SessionRef): Promise<boolean>
+  /** Ends a session for good and returns what it was; null where there was none. */
+  remove (ref: SessionRef): Promise<StoredSession | null>
+  /** Ends all sessions of a group that exist now, known to the index or not. */
+  removeAll (tag: string, options?: EndAllOptions): Promise<EndedAll>
+  /** The live sessions of a group. */
+  list (tag: string): Promise<ListedSession[]>
+  /** How many sessions are alive. May take time in proportion to what is stored: not for a request path. */
+  count (): Promise<number>
+  /** Ends timers and listeners. What is stored stays. */
+  close (): Promise<void>
+}

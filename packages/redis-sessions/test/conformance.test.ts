@@ -1,0 +1,85 @@
+import redisLink, { type FastifyRedisLinkOptions, type RedisLink } from '@jpulse/redis-link'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import { mongo, redisCluster, sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
+import { BackedStore } from '../src/backed-store.ts'
+import { BackupJob } from '../src/backup-job.ts'
+import { storeConformance } from '../src/conformance.ts'
+import { FallbackStore } from '../src/fallback-store.ts'
+import { Keys } from '../src/keys.ts'
+import { MemoryStore } from '../src/memory-store.ts'
+import { mongoBackup } from '../src/mongo-backup.ts'
+import { RedisStore } from '../src/redis-store.ts'
+import type { Lifetimes, SessionStore } from '../src/store.ts'
+
+type Make = (lifetimes: Lifetimes) => SessionStore
+
+async function link (t: Test, options: FastifyRedisLinkOptions): Promise<{ link: RedisLink, keys: Keys, log: ReturnType<typeof Fastify>['log'] }> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { siteId: uniqueName(), ...options })
+  return { link: app.redisLink, keys: new Keys((...parts) => app.redisLink.key(...parts)), log: app.log }
+}
+
+const stores: Record<string, (t: Test) => Promise<Make>> = {
+  MemoryStore: async () => (lifetimes) => new MemoryStore(lifetimes),
+  'RedisStore on one server': async (t) => {
+    const { link: redis, keys } = await link(t, { url: sharedRedis() })
+    return (lifetimes) => new RedisStore(redis, keys, lifetimes)
+  },
+  'RedisStore on a Cluster': async (t) => {
+    const { link: redis, keys } = await link(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } })
+    return (lifetimes) => new RedisStore(redis, keys, lifetimes)
+  },
+  'FallbackStore with Redis': async (t) => {
+    const { link: redis, keys, log } = await link(t, { url: sharedRedis() })
+    return (lifetimes) => new FallbackStore(new RedisStore(redis, keys, lifetimes), redis, lifetimes, log)
+  },
+  'FallbackStore without Redis': async (t) => {
+    const { link: redis, keys, log } = await link(t, { url: 'redis://127.0.0.1:1', connectTimeoutMs: 0 })
+    return (lifetimes) => new FallbackStore(new RedisStore(redis, keys, lifetimes), redis, lifetimes, log)
+  },
+  BackedStore: async (t) => {
+    const { db } = await mongo(t)
+    const { link: redis, keys, log } = await link(t, { url: sharedRedis() })
+    return (lifetimes) => {
+      const backup = mongoBackup(db.collection(uniqueName('s')), { intervalMs: 500 })
+      const primary = new RedisStore(redis, keys, lifetimes, 60_000)
+      const job = new BackupJob(redis, keys, primary, backup, lifetimes, log)
+      return new BackedStore(primary, backup, job, lifetimes, log, () => job.close())
+    }
+  }
+}
+
+for (const [name, prepare] of Object.entries(stores)) {
+  t.test(name, async (t) => {
+    const make = await prepare(t)
+    await Promise.all(storeConformance.filter(({ name }) => !name.startsWith('count')).map(({ name, lifetimes, run }) => t.test(name, async () => {
+      const store = make(lifetimes)
+      try {
+        await run(store)
+      } finally {
+        await store.close()
+      }
+    })))
+    const counting = storeConformance.find(({ name }) => name.startsWith('count'))!
+    await t.test(counting.name, async () => {
+      const store = make(counting.lifetimes)
+      await counting.run(store)
+      await store.close()
+    })
+  })
+}
+
+t.test('a store that writes whatever happened meanwhile does not conform', async (t) => {
+  class Naive extends MemoryStore {
+    override async replace (...[ref, , payload]: Parameters<MemoryStore['replace']>) {
+      await this.remove(ref)
+      return { outcome: 'saved' as const, stored: (await this.create(ref, payload))! }
+    }
+  }
+  const broken: string[] = []
+  for (const { name, lifetimes, run } of storeConformance) await run(new Naive(lifetimes)).catch(() => broken.push(name))
+  t.ok(broken.includes('nothing brings back what was removed'))
+  t.ok(broken.includes('of parallel replaces of one version one wins'))
+})

@@ -1,0 +1,140 @@
+import redisLink, { type FastifyRedisLinkOptions } from '@jpulse/redis-link'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
+import { uniqueName, type Scope } from '../../../../test/helpers/index.ts'
+import redisSessions, { type FastifyRedisSessionsOptions } from '../../src/index.ts'
+
+declare module 'fastify' {
+  interface Session { [field: string]: unknown }
+}
+
+export const SECRET = 'a secret of more than thirty-two characters'
+
+export interface Setup {
+  /** Options of redis-link; none for no Redis. */
+  redis?: FastifyRedisLinkOptions
+  sessions?: Partial<FastifyRedisSessionsOptions>
+  fastify?: FastifyServerOptions
+  routes?: (app: FastifyInstance) => void
+}
+
+/** An application with the routes that most tests need. */
+export async function makeApp (t: Scope, { redis = {}, sessions = {}, fastify = {}, routes }: Setup = {}): Promise<FastifyInstance> {
+  const app = Fastify(fastify)
+  t.teardown(() => app.close())
+  await app.register(redisLink, { siteId: uniqueName(), commandTimeoutMs: 2000, ...redis })
+  await app.register(redisSessions, { secret: SECRET, ...sessions })
+  app.get('/public', async () => 'public')
+  app.post('/login', async (request) => {
+    const { user, ...data } = request.body as { user: string }
+    await app.sessions.login(request, user, data)
+    return app.sessions.current(request)
+  })
+  app.post('/logout', async (request) => {
+    await app.sessions.logout(request)
+    return 'out'
+  })
+  app.get('/me', async (request) => ({ ...app.sessions.current(request), fields: fieldsOf(request.session) }))
+  app.post('/set', async (request) => {
+    Object.assign(request.session, request.body)
+    return 'set'
+  })
+  app.post('/logout-others', async (request) => app.sessions.logoutOthers(request))
+  app.post('/logout-all', async (request) => app.sessions.logoutAll((request.body as { user: string }).user))
+  app.get('/list', async (request) => app.sessions.list((request.query as { user: string }).user, request))
+  routes?.(app)
+  await app.ready()
+  return app
+}
+
+export function fieldsOf (session: object): Record<string, unknown> {
+  const { cookie: _, ...fields } = session as Record<string, unknown>
+  return fields
+}
+
+type Response = Awaited<ReturnType<FastifyInstance['inject']>>
+
+/** A browser: keeps cookies, and drops them when they expire. */
+export class Browser {
+  readonly #headers: Record<string, string>
+  readonly cookies = new Map<string, { value: string, expires: number }>()
+  app: FastifyInstance
+
+  constructor (app: FastifyInstance, headers: Record<string, string> = {}) {
+    this.app = app
+    this.#headers = headers
+  }
+
+  async get (url: string, app = this.app): Promise<Response> {
+    return this.#send({ method: 'GET', url }, app)
+  }
+
+  async post (url: string, payload: object = {}, app = this.app): Promise<Response> {
+    return this.#send({ method: 'POST', url, payload }, app)
+  }
+
+  /** The only cookie's value. */
+  get cookie (): string | undefined {
+    return [...this.cookies.values()][0]?.value
+  }
+
+  header (): string {
+    const now = Date.now()
+    for (const [name, { expires }] of this.cookies) if (expires <= now) this.cookies.delete(name)
+    return [...this.cookies].map(([name, { value }]) => `${name}=${value}`).join('; ')
+  }
+
+  /** Keeps what a response sets. */
+  keep (response: Response): void {
+    for (const { name, value, expires } of response.cookies as Array<{ name: string, value: string, expires?: Date }>) {
+      const cookie = { value: encodeURIComponent(value), expires: expires === undefined ? Infinity : Number(expires) }
+      if (cookie.expires <= Date.now()) this.cookies.delete(name)
+      else this.cookies.set(name, cookie)
+    }
+  }
+
+  async #send (options: InjectOptions, app: FastifyInstance): Promise<Response> {
+    const cookie = this.header()
+    const response = await app.inject({ ...options, headers: { ...this.#headers, ...(cookie === '' ? {} : { cookie }) } })
+    this.keep(response)
+    return response
+  }
+}
+
+/** Holds requests at a point until the test lets them go on. */
+export class Gates {
+  readonly #gates = new Map<string, { arrived: number, wake: () => void, open: PromiseWithResolvers }>()
+
+  /** The request waits here. */
+  async pass (name: string): Promise<void> {
+    const gate = this.#gate(name)
+    gate.arrived++
+    gate.wake()
+    await gate.open.promise
+  }
+
+  /** Resolves when so many requests wait. */
+  async arrived (name: string, count = 1): Promise<void> {
+    const gate = this.#gate(name)
+    while (gate.arrived < count) await new Promise<void>((resolve) => { gate.wake = resolve })
+  }
+
+  open (name: string): void {
+    this.#gate(name).open.resolve()
+  }
+
+  #gate (name: string) {
+    const known = this.#gates.get(name)
+    if (known !== undefined) return known
+    const gate = { arrived: 0, wake: () => {}, open: deferred() }
+    this.#gates.set(name, gate)
+    return gate
+  }
+}
+
+interface PromiseWithResolvers { promise: Promise<void>, resolve: () => void }
+
+function deferred (): PromiseWithResolvers {
+  let resolve = () => {}
+  const promise = new Promise<void>((_resolve) => { resolve = _resolve })
+  return { promise, resolve }
+}
