@@ -34,14 +34,15 @@ const STOP_TIMEOUT_MS = 10_000
  * Runs the site as PM2 cluster workers. PM2 lives in one child process with a home of its own, so there is no daemon,
  * the user's own PM2 never learns of it, and all of it ends with this process, however that ends.
  *
- * @param {SiteOptions & { home: string, instances: number }} options `home`: PM2's folder, removed at the end
+ * @param {SiteOptions & { home: string, instances: number, ecosystem?: string, app?: string }} options `home`: PM2's folder,
+ *   removed at the end; `ecosystem`, `app`: another file, and which of its apps
  * @returns {Promise<ClusterSite>}
  */
-export async function runCluster ({ env, log, home, instances }) {
+export async function runCluster ({ env, log, home, instances, ecosystem = join(ROOT, 'ecosystem.config.cjs'), app = 'jpulse-site' }) {
   const folder = Buffer.byteLength(home) <= LONGEST_HOME ? home : mkdtempSync(join(tmpdir(), 'jpulse-pm2-'))
   mkdirSync(folder, { recursive: true })
   const pm2Env = { ...env, INSTANCES: String(instances), PM2_HOME: folder, PM2_DISCRETE_MODE: 'true', PM2_DISABLE_VERSION_CHECK: '1' }
-  const site = await run([join(PM2, 'pm2-runtime'), 'start', join(ROOT, 'ecosystem.config.cjs'), '--only', 'jpulse-site'], { env: pm2Env, log }, instances)
+  const site = await run([join(PM2, 'pm2-runtime'), 'start', ecosystem, '--only', app], { env: pm2Env, log }, instances)
   return {
     ...site,
     async stop () {
