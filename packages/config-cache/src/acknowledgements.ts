@@ -33,9 +33,12 @@ export class Acknowledgements {
   }
 
   #flush (): void {
-    for (const [writer, ops] of this.#waiting) {
-      this.#connection.run((client) => client.publish(this.#keys.acks(writer), `${this.#memberId} ${ops.join(' ')}`)).catch(() => {})
-    }
+    const messages = [...this.#waiting].map(([writer, ops]) => ['publish', this.#keys.acks(writer), `${this.#memberId} ${ops.join(' ')}`] as const)
     this.#waiting.clear()
+    // One write to the socket for all writers; in a pipeline of a Redis Cluster all keys would have to share a node.
+    const isPiped = messages.length > 1 && !this.#connection.isCluster
+    this.#connection.run<unknown>((client) => isPiped
+      ? client.pipeline(messages.map((message) => [...message])).exec()
+      : Promise.all(messages.map(([, channel, text]) => client.publish(channel, text)))).catch(() => {})
   }
 }

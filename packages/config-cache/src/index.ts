@@ -8,6 +8,10 @@ import { memorySource } from './memory-source.ts'
 import { mongoSource, type MongoDatabase } from './mongo-source.ts'
 import { resolveOptions, type FastifyConfigCacheOptions, type ResolvedOptions } from './options.ts'
 import { Reads } from './reads.ts'
+import { addRouteCache } from './route-cache.ts'
+import type { CoherentWrites } from './route-options.ts'
+import { addRouteWrites } from './route-writes.ts'
+import { addRoutes } from './routes.ts'
 import { RedisCoherence } from './redis-coherence.ts'
 import type { ConfigSource } from './source.ts'
 import { counters } from './stats.ts'
@@ -32,6 +36,10 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   const cache = new ConfigCache({ options, source, reads, coherence, counters: counted })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
+  const writes: CoherentWrites = { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }
+  addRouteCache(fastify, reads, writes, options)
+  addRouteWrites(fastify, writes)
+  await addRoutes(fastify, cache, options)
 }
 
 async function makeCoherence (fastify: FastifyInstance, view: View, l1: L1, source: ConfigSource, options: ResolvedOptions, log: FastifyInstance['log']) {
@@ -68,5 +76,6 @@ export { memorySource } from './memory-source.ts'
 export { mongoSource, type MongoDatabase, type MongoSourceOptions } from './mongo-source.ts'
 export type { ConfigCache, Feature, GetOptions, LoadOptions, Touched } from './config-cache.ts'
 export type { Authorize, FastifyConfigCacheOptions } from './options.ts'
+export type { RouteCacheOptions, RouteInvalidates } from './route-options.ts'
 export type { ConfigDocument, ConfigSource } from './source.ts'
 export type { CacheMode, CacheStats } from './stats.ts'

@@ -1,4 +1,4 @@
-import { randomId } from './id.ts'
+import { uniqueId } from './id.ts'
 import type { View } from './view.ts'
 import type { WritePath } from './write-path.ts'
 
@@ -11,7 +11,7 @@ export class LocalWritePath implements WritePath {
   }
 
   async write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
-    const opId = randomId()
+    const opId = uniqueId()
     this.#view.block({ opId, writer: '', tags })
     try {
       return await work()

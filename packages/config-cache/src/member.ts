@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Unsubscribe } from '@jpulse/redis-link'
-import { Acknowledgements } from './acknowledgements.ts'
+import type { Acknowledgements } from './acknowledgements.ts'
 import type { Connection } from './connection.ts'
 import type { Epochs } from './epochs.ts'
 import { hostOf } from './host.ts'
-import { randomId } from './id.ts'
+import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import { parseMessage, parseOps, releaseText, type ActiveBlock, type Message } from './message.ts'
 import { scriptArgs } from './scripts.ts'
@@ -62,8 +62,16 @@ export class Member {
   #closed = false
 
   constructor (parts: {
-    id: string, connection: Connection, keys: CacheKeys, view: View, epochs: Epochs, acks: Acknowledgements, options: MemberOptions
-    log: FastifyBaseLogger, onClear: () => void, mayLease: () => Promise<boolean>
+    id: string,
+    connection: Connection,
+    keys: CacheKeys,
+    view: View,
+    epochs: Epochs,
+    acks: Acknowledgements,
+    options: MemberOptions
+    log: FastifyBaseLogger,
+    onClear: () => void,
+    mayLease: () => Promise<boolean>
   }) {
     this.id = parts.id
     this.#connection = parts.connection
@@ -155,7 +163,7 @@ export class Member {
   }
 
   async #ask (): Promise<Renewal> {
-    const token = randomId()
+    const token = uniqueId()
     const [nonce, seq, open, space, counted, ops] = await this.#connection.run((client) => client.configCacheRenewV1(
       ...this.#args([this.#keys.hello(this.id)], this.id, this.#token, token, hostOf())))
     this.#token = token
@@ -248,6 +256,6 @@ export class Member {
   }
 
   #args (keys: readonly string[], ...args: Array<string | number>) {
-    return scriptArgs([...this.#keys.core, ...keys], [randomId(), ...args])
+    return scriptArgs([...this.#keys.core, ...keys], [uniqueId(), ...args])
   }
 }

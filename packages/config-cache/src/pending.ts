@@ -70,4 +70,3 @@ export class PendingOps {
     if (memberId !== undefined) this.acknowledge(memberId, opIds)
   }
 }
-

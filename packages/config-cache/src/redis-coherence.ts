@@ -4,7 +4,7 @@ import { Acknowledgements } from './acknowledgements.ts'
 import type { Coherence } from './coherence.ts'
 import { Connection } from './connection.ts'
 import { Epochs } from './epochs.ts'
-import { randomId } from './id.ts'
+import { randomId, uniqueId } from './id.ts'
 import { CacheKeys } from './keys.ts'
 import type { L1 } from './l1.ts'
 import { Member } from './member.ts'
@@ -50,7 +50,14 @@ export class RedisCoherence implements Coherence {
       ? new SourceFence({ id, source, connection, keys, writes: this.#redisWrites, options, log })
       : null
     this.#member = new Member({
-      id, connection, keys, view, epochs, acks, options, log,
+      id,
+      connection,
+      keys,
+      view,
+      epochs,
+      acks,
+      options,
+      log,
       onClear: () => l1.clear(),
       mayLease: async () => await this.#fence?.isDown() ?? true
     })
@@ -78,8 +85,8 @@ export class RedisCoherence implements Coherence {
   async clear (): Promise<void> {
     this.#l1.clear()
     if (!this.#connection.isUp) return
-    const space = randomId()
-    await this.#connection.run((client) => client.configCacheClearV1(...scriptArgs(this.#keys.core, [randomId(), this.#keys.bus, clearText(space), space])))
+    const space = uniqueId()
+    await this.#connection.run((client) => client.configCacheClearV1(...scriptArgs(this.#keys.core, [uniqueId(), this.#keys.bus, clearText(space), space])))
   }
 
   /** Bounded: a frozen Redis answers nothing. */

@@ -1,5 +1,5 @@
 import type { Connection } from './connection.ts'
-import { randomId } from './id.ts'
+import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import type { Found, L2 } from './l2.ts'
 import type { Member } from './member.ts'
@@ -67,7 +67,7 @@ export class RedisL2 implements L2 {
   /** Null in another epoch. */
   async #make (nonce: string, tags: readonly string[]): Promise<string | null> {
     const found = await this.#connection.run((client) => client.configCacheGenerationsV1(...scriptArgs(
-      [...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [randomId(), nonce, this.#generationTtlMs, ...tags])))
+      [...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [uniqueId(), nonce, this.#generationTtlMs, ...tags])))
     return found.length === tags.length ? found.join() : null
   }
 

@@ -3,7 +3,7 @@ import type { Unsubscribe } from '@jpulse/redis-link'
 import type { Connection } from './connection.ts'
 import type { Epochs } from './epochs.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
-import { randomId } from './id.ts'
+import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import { blockText, opText, releaseText } from './message.ts'
 import type { PendingOps } from './pending.ts'
@@ -46,8 +46,13 @@ export class RedisWritePath implements WritePath {
   #closed = false
 
   constructor (parts: {
-    id: string, connection: Connection, keys: CacheKeys, epochs: Epochs, pending: PendingOps
-    options: RedisWriteOptions, log: FastifyBaseLogger
+    id: string,
+    connection: Connection,
+    keys: CacheKeys,
+    epochs: Epochs,
+    pending: PendingOps
+    options: RedisWriteOptions,
+    log: FastifyBaseLogger
   }) {
     this.#id = parts.id
     this.#connection = parts.connection
@@ -112,9 +117,11 @@ export class RedisWritePath implements WritePath {
 
   async #block (tags: readonly string[]): Promise<Held> {
     if (!this.#connection.isUp) throw new Error('Redis is not reachable')
-    const opId = randomId()
+    const opId = uniqueId()
     const block = { opId, writer: this.#id, tags }
     const pending = this.#pending.open(opId)
+    // Like a lease, the block is only as fresh as the request that last proved it.
+    let provenAt = now()
     try {
       const [nonce, seq, open, list] = await this.#connection.run((client) => client.configCacheBlockV1(...this.#args(tags,
         opId, this.#keys.bus, blockText(block), opText(block), this.#options.generationTtlMs, ...tags)))
@@ -123,8 +130,11 @@ export class RedisWritePath implements WritePath {
       const held = { opId, nonce, seq }
       if (open === '1') await this.#membersSafe(held, blockedAt, hosts(list), pending.wait.bind(pending))
       else await this.#oldLeasesOver(nonce)
-      // Stopped or busy for long between, the block may be gone: the work must not begin without it.
-      if (now() - blockedAt > this.#options.blockTtlMs / 2 && !await this.#beat(held)) throw new Error('the block was lost before the write began')
+      // A process that was stopped or busy meanwhile may have lost the block: the work must not begin without it.
+      while (now() - provenAt > this.#options.blockTtlMs / 2) {
+        provenAt = now()
+        if (!await this.#beat(held)) throw new Error('the block was lost before the write began')
+      }
       step('safe', opId, tags)
       return held
     } catch (err) {
@@ -206,7 +216,7 @@ export class RedisWritePath implements WritePath {
   }
 
   #args (tags: readonly string[], ...args: Array<string | number>) {
-    return scriptArgs([...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [randomId(), ...args])
+    return scriptArgs([...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [uniqueId(), ...args])
   }
 }
 

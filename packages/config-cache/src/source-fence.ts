@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Connection } from './connection.ts'
 import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
-import { randomId } from './id.ts'
+import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import { scriptArgs } from './scripts.ts'
 import type { ConfigSource } from './source.ts'
@@ -39,8 +39,13 @@ export class SourceFence implements WritePath {
   #lowering = false
 
   constructor (parts: {
-    id: string, source: ConfigSource, connection: Connection, keys: CacheKeys, writes: WritePath
-    options: SourceFenceOptions, log: FastifyBaseLogger
+    id: string,
+    source: ConfigSource,
+    connection: Connection,
+    keys: CacheKeys,
+    writes: WritePath
+    options: SourceFenceOptions,
+    log: FastifyBaseLogger
   }) {
     this.#id = parts.id
     this.#source = parts.source
@@ -111,7 +116,7 @@ export class SourceFence implements WritePath {
 
   async #prolong (): Promise<void> {
     const time = now()
-    await this.#source.save(this.#options.fenceCollection, this.#id, { beat: randomId() })
+    await this.#source.save(this.#options.fenceCollection, this.#id, { beat: uniqueId() })
     this.#beatAt = time
   }
 
@@ -150,7 +155,7 @@ export class SourceFence implements WritePath {
   }
 
   async #endEpoch (): Promise<void> {
-    await this.#connection.run((client) => client.configCacheResetV1(...scriptArgs(this.#keys.core, [randomId()])))
+    await this.#connection.run((client) => client.configCacheResetV1(...scriptArgs(this.#keys.core, [uniqueId()])))
   }
 
   /** Lowers the fence of a writer that gave no sign of life for longer than an operation may last. */

@@ -1,0 +1,59 @@
+import t from 'tap'
+import { sharedRedis } from '../../../test/helpers/index.ts'
+import { TestCluster } from './cluster.ts'
+import { History } from './history.ts'
+
+t.setTimeout(400_000)
+
+t.test('the checker accepts what one register could have answered, and nothing else', async (t) => {
+  const writes = { keys: ['a', 'a'], starts: [0, 20], ends: [10, 30], values: [1, 2] }
+  const commits = { keys: ['a', 'a'], versions: [1, 2], times: [5, 25] }
+  const judge = (starts: number[], ends: number[], values: number[]) => new History()
+    .add({ writes, errors: {}, reads: { keys: values.map(() => 'a'), starts, ends, values } }).commits(commits).check()
+  t.match(judge([1, 11, 21, 31], [9, 12, 29, 32], [0, 1, 1, 2]), { stale: 0, backwards: 0, early: 0, reads: 4, writes: 2 })
+  t.match(judge([31], [32], [1]), { stale: 1 }, 'a read that began after the write resolved is older')
+  t.match(judge([21, 27], [26, 28], [2, 1]), { stale: 0, backwards: 1 }, 'during the write the new value was seen, then the old')
+  t.match(judge([21, 22], [26, 28], [2, 1]), { backwards: 0 }, 'reads that overlap may differ')
+  t.match(judge([21], [24], [2]), { early: 1 }, 'a value that was not yet written')
+})
+
+for (const design of ['pubsub-after-write', 'del-without-generations', 'no-acknowledgement', 'single-flight-across-writes']) {
+  t.test(`the harness finds the stale reads of the design ${design}`, async (t) => {
+    const cluster = await TestCluster.start(t, { design, redis: { url: sharedRedis() } })
+    let verdict
+    for (let round = 0; round < 5 && !verdict?.stale; round++) {
+      await cluster.each('run', { keys: 4, writers: 4, readers: 4, pairs: 500, ms: 5000 })
+      await cluster.each('finished')
+      verdict = await cluster.verdict()
+    }
+    t.ok(verdict!.stale > 0)
+    t.comment(`${verdict!.stale} of ${verdict!.reads} reads were stale, ${verdict!.backwards} more went back`)
+  })
+}
+
+t.test('20,000 write-read pairs of 4 workers on the same keys show no stale read, and most reads are hits', async (t) => {
+  const cluster = await TestCluster.start(t, { redis: { url: sharedRedis() } })
+  const start = performance.now()
+  await cluster.each('run', { keys: 40, writers: 12, readers: 4, pairs: 5000, ms: 300_000 })
+  await cluster.each('finished')
+  const seconds = (performance.now() - start) / 1000
+  const verdict = await cluster.verdict()
+  t.strictSame(verdict.examples, [])
+  t.match(verdict, { stale: 0, backwards: 0, early: 0 })
+  t.ok(verdict.writes >= 20_000, `${verdict.writes} writes`)
+  t.strictSame(cluster.errors, {})
+  const hitRate = await cluster.hitRate()
+  t.ok(hitRate > 0)
+  t.comment(`${verdict.writes} writes, ${verdict.reads} reads, hit rate ${(hitRate * 100).toFixed(1)}%, ${seconds.toFixed(1)} s`)
+})
+
+t.test('concurrent writers on one key show no stale read', async (t) => {
+  const cluster = await TestCluster.start(t, { redis: { url: sharedRedis() } })
+  await cluster.each('run', { keys: 1, writers: 4, readers: 8, pairs: 400, ms: 30_000 })
+  await cluster.each('finished')
+  const verdict = await cluster.verdict()
+  t.strictSame(verdict.examples, [])
+  t.match(verdict, { stale: 0, backwards: 0, early: 0 })
+  t.ok(verdict.writes >= 1600)
+  t.strictSame(cluster.errors, {})
+})
