@@ -20,6 +20,8 @@ export interface Wanted {
 export interface Ticket {
   readonly load: Load
   readonly generations: string | null
+  /** Hands the value to the reads that joined; undefined where there is none. */
+  readonly settle: (value: unknown) => void
 }
 
 interface Flight {
@@ -64,11 +66,7 @@ export class Reads {
     }
     const load = this.#view.begin()
     const promise = this.#load(wanted, load, loader)
-    if (!this.#view.isClean(load, wanted.tags)) return promise
-    const mine = { load, tags: wanted.tags, promise }
-    this.#flights.set(wanted.key, mine)
-    const landed = () => { if (this.#flights.get(wanted.key) === mine) this.#flights.delete(wanted.key) }
-    promise.then(landed, landed)
+    this.#offer(wanted, load, promise)
     return promise
   }
 
@@ -76,24 +74,54 @@ export class Reads {
   async lookup (wanted: Wanted): Promise<{ value: unknown } | { ticket: Ticket }> {
     const hit = this.hit(wanted.key)
     if (hit !== undefined) return { value: await hit }
-    const load = this.#view.begin()
-    const found = await this.#shared(wanted, load)
-    if (found?.text === undefined) return { ticket: { load, generations: found?.generations ?? null } }
-    this.#view.end()
-    return { value: fromText(found.text) }
+    const flight = this.#flights.get(wanted.key)
+    if (flight !== undefined && this.#view.isClean(flight.load, flight.tags)) {
+      const value = await flight.promise.catch(() => undefined)
+      if (value !== undefined) {
+        this.#counters.joined++
+        return { value }
+      }
+    }
+    return this.#takeOff(wanted)
   }
 
   /** Keeps what a ticket was for, where nothing changed since. */
-  done (wanted: Wanted, { load, generations }: Ticket, value: unknown): void {
+  done (wanted: Wanted, { load, generations, settle }: Ticket, value: unknown): void {
     try {
-      this.#keep(wanted, load, generations, toText(value, this.#maxValueBytes))
+      settle(this.#keep(wanted, load, generations, toText(value, this.#maxValueBytes)))
     } finally {
+      settle(undefined)
       this.#view.end()
     }
   }
 
-  drop (): void {
+  drop ({ settle }: Ticket): void {
+    settle(undefined)
     this.#view.end()
+  }
+
+  async #takeOff (wanted: Wanted): Promise<{ value: unknown } | { ticket: Ticket }> {
+    const load = this.#view.begin()
+    let settle: Ticket['settle'] = () => {}
+    this.#offer(wanted, load, new Promise((resolve) => { settle = resolve }))
+    const found = await this.#shared(wanted, load)
+    if (found?.text === undefined) {
+      this.#counters.loads++
+      return { ticket: { load, generations: found?.generations ?? null, settle } }
+    }
+    const value = fromText(found.text)
+    settle(value)
+    this.#view.end()
+    return { value }
+  }
+
+  /** Lets reads join, as long as nothing is blocked. */
+  #offer (wanted: Wanted, load: Load, promise: Promise<unknown>): void {
+    if (!this.#view.isClean(load, wanted.tags)) return
+    const flight = { load, tags: wanted.tags, promise }
+    this.#flights.set(wanted.key, flight)
+    const landed = () => { if (this.#flights.get(wanted.key) === flight) this.#flights.delete(wanted.key) }
+    promise.then(landed, landed)
   }
 
   async #load (wanted: Wanted, load: Load, loader: () => Promise<unknown>): Promise<unknown> {

@@ -72,7 +72,7 @@ async function fill (reads: Reads, options: ResolvedOptions, request: FastifyReq
       const contentType = String(reply.getHeader('content-type') ?? 'text/plain; charset=utf-8')
       reads.done(pending.wanted, pending.ticket, { statusCode, contentType, etag, body: payload } satisfies Stored)
     } else {
-      reads.drop()
+      reads.drop(pending.ticket)
     }
   }
   reply.header('ETag', etag).header('Cache-Control', 'no-cache')
@@ -80,7 +80,8 @@ async function fill (reads: Reads, options: ResolvedOptions, request: FastifyReq
 }
 
 function giveUp (reads: Reads, request: FastifyRequest): void {
-  if (pendingOf.delete(request)) reads.drop()
+  const pending = pendingOf.get(request)
+  if (pendingOf.delete(request)) reads.drop(pending!.ticket)
 }
 
 function sendTagged (request: FastifyRequest, reply: FastifyReply, etag: string, body: string): FastifyReply {

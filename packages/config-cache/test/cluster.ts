@@ -77,7 +77,13 @@ export class TestCluster {
 
   /** Waits until instances are in a mode. */
   async caching (instances: Worker[] = this.instances, mode = 'coherent'): Promise<void> {
-    await Promise.all(instances.map((worker) => waitFor(async () => await worker.call('mode') === mode, { what: `mode ${mode}`, timeoutMs: 40_000, everyMs: 30 })))
+    await Promise.all(instances.map(async (worker) => {
+      try {
+        await waitFor(async () => await worker.call('mode') === mode, { what: `mode ${mode}`, timeoutMs: 60_000, everyMs: 30 })
+      } catch (err) {
+        throw new Error(`${(err as Error).message}: ${JSON.stringify(await worker.call('look'))}`)
+      }
+    }))
   }
 
   /** Forgets an instance that the test ended. */
