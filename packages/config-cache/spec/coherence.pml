@@ -65,7 +65,8 @@ bool clean[N];          /* nothing touched the tag since the load in flight bega
 byte acked[N];
 chan inbox[N] = [CAP] of { mtype, byte, byte };
 
-/* A write whose database operation may still be under way, and its epoch. */
+/* A write whose database operation may begin or still be under way, and its epoch: the work begins only under a block proved
+ * fresh, so that it ends within the quarantine. */
 bool working[W];
 byte workEpoch[W];
 #define OLDWORK(w) (working[w] && workEpoch[w] != epoch)
@@ -202,7 +203,7 @@ proctype Writer (byte w) {
   byte my, we, p, mine, i; bool held;
   do
   :: i < WRITES ->
-block: atomic { we = epoch; blocks++; gen++; publish(BLOCK); my = seq; held = true };
+block: atomic { we = epoch; if :: !working[w] -> working[w] = true; workEpoch[w] = we :: else fi; blocks++; gen++; publish(BLOCK); my = seq; held = true };
 #ifndef NO_ACK
      if
      :: atomic { we == epoch && open && EVERY(ACKED) }
@@ -220,7 +221,6 @@ block: atomic { we = epoch; blocks++; gen++; publish(BLOCK); my = seq; held = tr
      :: atomic { we != epoch -> goto block }
      fi;
 #endif
-     atomic { if :: !working[w] -> working[w] = true; workEpoch[w] = we :: else fi };
      atomic { if :: mine == 0 -> counter++; mine = counter; db = mine :: else fi };
      atomic {
        if
