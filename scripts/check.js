@@ -20,6 +20,6 @@ if (!process.argv.includes('--types')) {
   step('unused files, exports and dependencies', 'knip/bin/knip.js')
   for (const name of readdirSync(join(ROOT, 'packages'))) {
     if (!existsSync(join(ROOT, 'packages', name, 'package.json'))) continue
-    step(`what ${name} would publish`, 'publint/src/cli.js', join(ROOT, 'packages', name), '--strict')
+    step(`what ${name} would publish`, 'publint/src/cli.js', join(ROOT, 'packages', name), '--strict', '--pack', 'npm')
   }
 }

@@ -6,25 +6,27 @@ import { openSync, closeSync } from 'node:fs'
  * A server process that cannot outlive us.
  *
  * A small shell stands between: it starts the server in a session of its own (Ctrl-C at the terminal does not reach
- * it, so we decide the order of the shutdown) and kills it when the pipe that only we hold closes, which also
- * happens when this process crashes or is killed.
+ * it, so we decide the order of the shutdown) and kills it, with whatever it started, when the pipe that only we hold
+ * closes, which also happens when this process crashes or is killed.
  *
  * @typedef {object} Guarded
  * @property {number} pid the server's own pid
  * @property {Promise<number | null>} exited resolves with the exit status when the server has ended
  * @property {() => boolean} alive
  * @property {(signal: NodeJS.Signals) => void} kill sends a signal to the server
- * @property {(signal?: NodeJS.Signals, graceMs?: number) => Promise<void>} stop signal, wait, then SIGKILL
+ * @property {(signal?: NodeJS.Signals, graceMs?: number) => Promise<void>} stop signal, wait, then SIGKILL it and
+ *   whatever it started
  * @property {import('node:stream').Readable | null} stdout
  */
 
 const GUARD = `
+[ "$1" = keep ] || unset NODE_OPTIONS; shift
 "$@" 3>&- 4<&- </dev/null & pid=$!
-{ read -r _ <&4; kill -KILL "$pid" 2>/dev/null; } & watcher=$!
+{ read -r _ <&4; kill -KILL 0; } & watcher=$!
 echo "$pid" >&3
 exec 3>&- 4<&-
 wait "$pid"; status=$?
-kill "$watcher" 2>/dev/null
+kill "$watcher" 2>/dev/null; wait "$watcher" 2>/dev/null
 exit "$status"
 `
 
@@ -37,7 +39,9 @@ exit "$status"
  */
 export async function spawnGuarded (command, args, { cwd, env = process.env, log } = {}) {
   const out = log === undefined ? undefined : openSync(log, 'a')
-  const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', command, ...args], {
+  // tap puts its loader into the NODE_OPTIONS of whatever a test starts, also where the test has taken it out.
+  const options = env.NODE_OPTIONS === undefined ? 'unset' : 'keep'
+  const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', options, command, ...args], {
     cwd,
     env,
     detached: true,
@@ -70,6 +74,10 @@ export async function spawnGuarded (command, args, { cwd, env = process.env, log
       if (/** @type {NodeJS.ErrnoException} */ (err).code !== 'ESRCH') throw err
     }
   }
+  const killAll = () => {
+    // The guard leads the process group; while it has not ended, the number is nobody else's.
+    if (!ended) process.kill(-Number(guard.pid), 'SIGKILL')
+  }
   return {
     pid,
     exited,
@@ -80,7 +88,7 @@ export async function spawnGuarded (command, args, { cwd, env = process.env, log
       guard.ref()
       kill('SIGCONT')
       kill(signal)
-      const timer = setTimeout(() => kill('SIGKILL'), graceMs)
+      const timer = setTimeout(killAll, graceMs)
       await exited
       clearTimeout(timer)
     },

@@ -29,13 +29,13 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
   const muted = { up: false, down: false }
 
   const server = createServer((client) => {
-    if (isCut) return client.resetAndDestroy()
+    if (isCut) return abort(client)
     const upstream = connect(target, '127.0.0.1')
     const pair: [Socket, Socket] = [client, upstream]
     pairs.add(pair)
     const end = () => {
       pairs.delete(pair)
-      for (const socket of pair) if (!socket.destroyed) socket.resetAndDestroy()
+      pair.forEach(abort)
     }
     for (const socket of pair) socket.setNoDelay().on('error', end).on('close', end)
     pass(client, upstream, 'up')
@@ -51,10 +51,7 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
   }
 
   function reset (): void {
-    for (const [client, upstream] of [...pairs]) {
-      client.resetAndDestroy()
-      upstream.resetAndDestroy()
-    }
+    for (const pair of [...pairs]) pair.forEach(abort)
   }
 
   server.listen(0, '127.0.0.1')
@@ -83,4 +80,10 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
       if (wasMuted) reset()
     }
   }
+}
+
+/** Resets a connection. One that is shutting down cannot be reset: with Node 20 its handle would never close, and the process never end. */
+function abort (socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else if (!socket.destroyed) socket.resetAndDestroy()
 }

@@ -25,6 +25,8 @@ export interface WorkerOptions {
 
 interface Answer { id: number, value?: unknown, error?: { message: string, code?: string } }
 
+const PLAIN_NODE = fileURLToPath(new URL('plain-node', import.meta.url))
+
 /**
  * Forks a script `count` times and waits until each is ready. A worker ends with its test, by itself where the test
  * crashed (its IPC channel closes), and by SIGKILL where it does not listen.
@@ -37,9 +39,13 @@ export async function workers (t: Scope, count: number, script: URL, { env = {} 
 }
 
 async function worker (t: Scope, script: URL, env: Record<string, string>): Promise<Worker> {
-  // Without the loaders of tap: the worker runs what is built.
-  const { NODE_OPTIONS: _, ...inherited } = process.env
-  const child = fork(fileURLToPath(script), { env: { ...inherited, ...env }, execArgv: [], stdio: ['ignore', 'pipe', 'pipe', 'ipc'], serialization: 'advanced' })
+  const child = fork(fileURLToPath(script), {
+    execPath: PLAIN_NODE,
+    execArgv: [],
+    env: { ...process.env, ...env, PLAIN_NODE: process.execPath },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    serialization: 'advanced'
+  })
   const output: string[] = []
   for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream! }).on('line', (line) => { output.push(line) })
   const exited = once(child, 'exit').then(([code]) => code as number | null)
@@ -54,7 +60,7 @@ async function worker (t: Scope, script: URL, env: Record<string, string>): Prom
   await waitFor(() => {
     if (ended) throw new Error(`the worker ended at its start: ${output.join('\n')}`)
     return output.includes('ready')
-  }, { what: 'a worker to be ready', timeoutMs: 15_000 }).catch((err) => { throw new Error(`${err.message}: ${output.join('\n')}`) })
+  }, { what: 'a worker to be ready', timeoutMs: 60_000 }).catch((err) => { throw new Error(`${err.message}: ${output.join('\n')}`) })
   return { pid: child.pid!, output, call, exited, kill: (signal) => { child.kill(signal) } }
 }
 

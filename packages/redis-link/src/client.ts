@@ -5,6 +5,9 @@ import type { ResolvedOptions } from './options.ts'
 /** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
 export type RedisClient = Redis | Cluster
 
+/** How long ioredis keeps a socket that is being closed, and with it the process, where the server is silent. */
+const DISCONNECT_MS = 100
+
 /**
  * Makes the client of a topology, or returns the injected one; null for mode `none`.
  *
@@ -28,6 +31,7 @@ function commonOptions (options: ResolvedOptions): RedisOptions {
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     commandTimeout: options.commandTimeoutMs,
+    disconnectTimeout: DISCONNECT_MS,
     // Below the wait at boot, so that the boot can say that the first attempt timed out.
     connectTimeout: Math.max(100, Math.ceil(options.connectTimeoutMs * 0.75)),
     // A primary that was demoted answers READONLY: only a new connection finds its successor.
@@ -87,6 +91,7 @@ export function makeSubscriberConnection (client: RedisClient, options: Resolved
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     commandTimeout: options.commandTimeoutMs,
+    disconnectTimeout: DISCONNECT_MS,
     retryStrategy: () => null,
     sentinelRetryStrategy: () => null,
     // The probe and the closed connection tell of a failover; three more connections to Sentinels would tell it again.

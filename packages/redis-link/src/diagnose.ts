@@ -9,7 +9,7 @@ type Detailed = Error & { code?: string, lastNodeError?: Error, reason?: unknown
  */
 export function diagnose (error: Error | undefined, options: ResolvedOptions): string {
   const cause = deepest(error)
-  const problem = cause === undefined
+  const problem = cause === undefined || cause.code === 'ECONNRESET'
     ? 'the server closed the connection before it answered; a port that speaks TLS needs rediss:// or the option tls'
     : explain(cause, options)
   const where = options.nodes.map(({ host, port }) => `${host}:${port}`).join(', ')

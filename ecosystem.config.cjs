@@ -1,0 +1,31 @@
+const { availableParallelism } = require('node:os')
+
+// Every variable of the environment reaches the workers: PORT, HOST, SITE_ID, SERVER_ID, REDIS_URL, MONGODB_URI …
+// (examples/jpulse-site/README.md). INSTANCES sets the number of workers; two at least show what a cluster does.
+const instances = process.env.INSTANCES ? Number(process.env.INSTANCES) : Math.max(2, availableParallelism())
+if (!Number.isInteger(instances) || instances < 1) throw new Error(`INSTANCES must be a whole number from 1, not "${process.env.INSTANCES}"`)
+
+module.exports = {
+  apps: [
+    {
+      name: 'jpulse-site',
+      script: './examples/jpulse-site/dist/server.js',
+      cwd: __dirname,
+      exec_mode: 'cluster',
+      instances,
+      // A worker says when it listens; until then a reload keeps its predecessor. PM2 ends the predecessor when this
+      // time is over whether or not its successor listens, so the time is for a machine under heavy load.
+      wait_ready: true,
+      listen_timeout: 60_000,
+      // Longer than the worker's own limit for a drain, so that SIGKILL is never what ends it.
+      kill_timeout: 6000,
+      // Workers have no children to look for, and a bare machine has no ps to look with.
+      treekill: false,
+      max_memory_restart: '512M',
+      // A configuration that makes no sense does not get better by trying again.
+      stop_exit_codes: [78],
+      merge_logs: true,
+      env_production: { NODE_ENV: 'production' }
+    }
+  ]
+}

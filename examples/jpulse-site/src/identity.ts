@@ -1,0 +1,18 @@
+import { hostname } from 'node:os'
+import { type Env, matching } from './env.ts'
+
+export interface Identity {
+  /** Which server: SERVER_ID, else the hostname's trailing digits padded to three, else its first 12 characters. */
+  serverId: string
+  /** Which of the server's workers, as PM2 numbers them. */
+  pmId: string
+  /** Both, for people: `025:0`. During a reload two processes bear the same one. */
+  instanceId: string
+}
+
+export function identify (env: Env, host = hostname()): Identity {
+  const serverId = matching(env, 'SERVER_ID', /^[\w.-]{1,32}$/, 'up to 32 letters, digits, dots, dashes and underscores') ??
+    /\d+$/.exec(host)?.[0].padStart(3, '0') ?? host.slice(0, 12)
+  const pmId = env.NODE_APP_INSTANCE ?? env.pm_id ?? '0'
+  return Object.freeze({ serverId, pmId, instanceId: `${serverId}:${pmId}` })
+}

@@ -1,0 +1,54 @@
+import fastifyMongodb from '@fastify/mongodb'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { MongoClient } from 'mongodb'
+import { ConfigError } from '../errors.ts'
+import { MongoLink } from '../mongo-link.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Only where MONGODB_URI is set. */
+    mongoLink?: MongoLink
+  }
+}
+
+interface MongoOptions {
+  url: string
+  /** The database where the connection string names none. */
+  database: string
+}
+
+/**
+ * Registers @fastify/mongodb with a client that connects in the background: with a client of its own it would fail the
+ * boot while MongoDB is away.
+ */
+export default fp(async (app: FastifyInstance, { url, database }: MongoOptions) => {
+  const client = makeClient(url)
+  const link = new MongoLink(client, app.log.child({ plugin: 'site-mongo' }))
+  await app.register(fastifyMongodb, { client, database: databaseIn(url) ?? database })
+  app.decorate('mongoLink', link)
+  app.addHook('onClose', () => link.close())
+  link.open()
+}, { name: 'site-mongo', fastify: '5.x' })
+
+function makeClient (url: string): MongoClient {
+  try {
+    return new MongoClient(url, {
+      appName: 'jpulse-site',
+      serverSelectionTimeoutMS: 1500,
+      connectTimeoutMS: 2000,
+      heartbeatFrequencyMS: 2000,
+      // Of one operation, so that a frozen server holds no request for longer.
+      socketTimeoutMS: 3000
+    })
+  } catch {
+    // The driver's own error may quote the connection string, with its password.
+    throw new ConfigError('MONGODB_URI is not a connection string that the MongoDB driver understands')
+  }
+}
+
+/** The database that a connection string names. The driver's own answer is 'test' where there is none. */
+function databaseIn (url: string): string | undefined {
+  const name = /^[^:]+:\/\/[^/?]+\/([^?]+)/.exec(url)?.[1]
+  return name === undefined ? undefined : decodeURIComponent(name)
+}

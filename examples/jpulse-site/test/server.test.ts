@@ -1,0 +1,106 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { freePort, waitFor, type Scope } from '../../../test/helpers/index.ts'
+
+t.setTimeout(240_000)
+
+const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url))
+
+interface Server { child: ChildProcess, port: number, exited: Promise<number | null>, output: () => string }
+
+/** The built server as a child process, as PM2 runs it: with a channel for messages. */
+async function start (t: Scope, env: Record<string, string> = {}): Promise<Server> {
+  const port = await freePort()
+  const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = process.env
+  // tap puts its loader into the NODE_OPTIONS of whatever a test starts.
+  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, SERVER], {
+    env: { ...inherited, PORT: String(port), LOG_LEVEL: 'warn', ...env },
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc']
+  })
+  let output = ''
+  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => { output += chunk })
+  const exited = once(child, 'close').then(([status]) => status as number | null)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exited
+  })
+  return { child, port, exited, output: () => output }
+}
+
+async function ready ({ child }: Server): Promise<void> {
+  const [message] = await once(child, 'message')
+  if (message !== 'ready') throw new Error(`said ${message}`)
+}
+
+/** A client that has asked once and keeps its connection open, idle. */
+async function idleClient (t: Scope, port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {})
+  socket.write('GET /health/live HTTP/1.1\r\nhost: site\r\n\r\n')
+  await once(socket, 'data')
+  return socket
+}
+
+/** Waits until the server has stopped accepting. */
+function refused (port: number): Promise<true> {
+  return waitFor(() => new Promise<boolean>((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => { socket.destroy(); resolve(false) })
+    socket.once('error', () => resolve(true))
+  }))
+}
+
+t.test('the server says ready when it answers, and SIGTERM or SIGINT end it with 0', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const server = await start(t)
+    await ready(server)
+    t.equal((await fetch(`http://127.0.0.1:${server.port}/health`)).status, 200)
+    server.child.kill(signal)
+    t.equal(await server.exited, 0, signal)
+  }
+})
+
+t.test("PM2's shutdown message ends it with 0, and the signal that may follow is not a second one", async (t) => {
+  const server = await start(t)
+  await ready(server)
+  const client = await idleClient(t, server.port)
+  server.child.send('shutdown')
+  await refused(server.port)
+  server.child.kill('SIGINT')
+  client.write('GET / HTTP/1.1\r\nhost: site\r\n\r\n')
+  t.match(String((await once(client, 'data'))[0]), /^HTTP\/1\.1 200 [^]*connection: close/, 'an open connection is still answered')
+  t.equal(await server.exited, 0)
+})
+
+t.test('an idle client does not keep it, and a second SIGTERM ends it at once', async (t) => {
+  const patient = await start(t)
+  await ready(patient)
+  await idleClient(t, patient.port)
+  patient.child.kill('SIGTERM')
+  t.equal(await patient.exited, 0)
+
+  const hurried = await start(t)
+  await ready(hurried)
+  const client = await idleClient(t, hurried.port)
+  hurried.child.kill('SIGTERM')
+  await refused(hurried.port)
+  t.equal(client.closed, false, 'it waits for its client')
+  hurried.child.kill('SIGTERM')
+  t.equal(await hurried.exited, 1)
+})
+
+t.test('a configuration that makes no sense ends it with 78 and one line, without secrets', async (t) => {
+  const cases: readonly [name: string, value: string, line: RegExp][] = [
+    ['PORT', 'abc', /^PORT must be a whole number from 0 to 65535, not "abc"\n$/],
+    ['MONGODB_URI', 'mongodb://u:hunter2@host:port', /^MONGODB_URI (?!.*hunter2).+\n$/],
+    ['REDIS_URL', 'redis://:hunter2@host:port', /^.*url(?!.*hunter2).+\n$/]
+  ]
+  for (const [name, value, line] of cases) {
+    const server = await start(t, { [name]: value })
+    t.equal(await server.exited, 78, name)
+    t.match(server.output(), line)
+  }
+})

@@ -1,0 +1,102 @@
+import { tagOf } from './bson-kind.ts'
+import { InvalidKeyError, InvalidOptionsError } from './errors.ts'
+import { reversed, type SortField } from './sort.ts'
+import { compareKeys, readerOf, type Reader } from './sort-key.ts'
+import type { Query, Row, Source, Stretch } from './source.ts'
+import { TopRows } from './top-rows.ts'
+
+type Items = Iterable<unknown> | AsyncIterable<unknown>
+type Test = (item: object) => boolean
+
+/** Whether a value can be a source of documents. */
+export function isItems (value: unknown): value is Items {
+  return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
+}
+
+/** A cursor keeps the types of numbers; here they only cost time. */
+function plainNumber (value: unknown): unknown {
+  const tag = typeof value === 'object' && value !== null ? tagOf(value) : undefined
+  return tag === 'Int32' || tag === 'Double' ? Number(value) : value
+}
+
+/**
+ * Documents in the process. Nothing is kept between pages, so the array may change at any time: each page reads all
+ * items once and holds on to the few that make the page, which costs the same at any depth.
+ */
+export class ArraySource implements Source {
+  readonly name = ''
+  readonly stages = []
+  readonly countsExactly = true
+  readonly #items: Items
+  readonly #query: Query
+
+  constructor (items: Items, query: Query) {
+    const [computed] = query.projection.computed
+    if (computed !== undefined) throw new InvalidOptionsError(`the projection of "${computed}" is an expression, which only a server evaluates`)
+    this.#items = items
+    this.#query = query
+  }
+
+  async read ({ position, backwards, take, skip = 0 }: Stretch): Promise<Row[]> {
+    const { fields: forwards, strings, projection } = this.#query
+    const fields = backwards ? reversed(forwards) : forwards
+    const order = (a: Row, b: Row) => compareKeys(a.key, b.key, fields, strings)
+    const rows = new TopRows<Row>(take + skip, order)
+    const from = position === undefined ? undefined : { document: {}, key: position.key.map(plainNumber) }
+    const least = position?.inclusive === true ? 0 : 1
+    const readers = fields.map((field) => this.#readerOf(field))
+    const key = Array.from<unknown>({ length: readers.length })
+    const candidate: Row = { document: {}, key }
+    // Hot: benchmarks/cursor-pagination/deep-page.bench.js. Most items fail here, so nothing is allocated for them.
+    await this.#each((document) => {
+      for (let i = 0; i < readers.length; i++) key[i] = (readers[i] as Reader)(document)
+      if (rows.admits(candidate) && (from === undefined || order(candidate, from) >= least)) rows.add({ document, key: [...key] })
+    })
+    return rows.sorted().slice(skip).map(({ document, key }) => ({ document: projection.shape(document), key }))
+  }
+
+  async count (): Promise<number> {
+    let count = 0
+    await this.#each(() => { count++ })
+    return count
+  }
+
+  estimate (): Promise<undefined> {
+    return Promise.resolve(undefined)
+  }
+
+  async #each (visit: (item: object) => void): Promise<void> {
+    const test = await this.#filter()
+    const check = (item: unknown) => {
+      if (typeof item !== 'object' || item === null) throw new InvalidOptionsError('an item of the array is not an object')
+      if (test === undefined || test(item)) visit(item)
+    }
+    // `for await` would also take arrays, and spend a promise on each item.
+    if (Symbol.iterator in this.#items) for (const item of this.#items) check(item)
+    else for await (const item of this.#items) check(item)
+  }
+
+  /** mingo is loaded for the first filter only. */
+  async #filter (): Promise<Test | undefined> {
+    const { filter } = this.#query
+    if (Object.keys(filter).length === 0) return undefined
+    const { Query } = await import('mingo')
+    try {
+      const query = new Query(filter)
+      return (item) => query.test(item as Record<string, unknown>)
+    } catch (err) {
+      throw new InvalidOptionsError(`the filter is not valid: ${(err as Error).message}`)
+    }
+  }
+
+  #readerOf (field: SortField): Reader {
+    const { keyName, keyOf } = this.#query
+    const read = readerOf(field)
+    if (field.field !== keyName) return read
+    return (document) => {
+      const value = read(keyOf === undefined ? document : { [keyName]: keyOf(document) })
+      if (value === null) throw new InvalidKeyError(keyName, 'is missing in an item: name the field that tells items apart with the option "key"')
+      return value
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import { randomBytes } from 'node:crypto'
+import { Type, type TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+import { InvalidOptionsError, NoSecretError } from './errors.ts'
+
+/** Options of the plugin. */
+export interface FastifyCursorPaginationOptions {
+  /**
+   * Signs and encrypts cursors; every process that answers for one site needs the same. With an array the first one is
+   * used for new cursors and each one for those that come back: put a new secret in front to rotate.
+   * Required where NODE_ENV is production, with 32 characters or more.
+   *
+   * @default elsewhere a random one per process, so that cursors end with it
+   */
+  secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array>
+  /** Rows on a page where the call names no limit. @default 50 */
+  defaultLimit?: number
+  /** The most rows on a page. @default 1000 */
+  maxLimit?: number
+  /** Refuse a limit above the maximum with 400 instead of lowering it to the maximum. @default false */
+  strictLimit?: boolean
+  /** The most rows that offset mode may skip; an offset above is refused with 400. 0 allows the first page only. @default 10000 */
+  maxOffset?: number
+  /** Where `total: 'capped'`, and `'estimated'` beside a filter, stop counting. @default 10000 */
+  totalCap?: number
+  /**
+   * Lifetime of a cursor in milliseconds; with it, cursors that were given without one are refused too.
+   *
+   * @default undefined: cursors do not expire
+   */
+  cursorTtlMs?: number
+  /** The longest cursor in characters, given or taken. Node refuses requests with headers above 16 KiB. @default 8192 */
+  maxCursorLength?: number
+  /**
+   * A development aid: ask the server for the plan of each shape of query once, and log a warning with the index to
+   * create where it scans the collection or sorts in memory. A call can override it. @default false
+   */
+  explain?: boolean
+}
+
+/** The same, complete. */
+export interface ResolvedOptions {
+  readonly secrets: ReadonlyArray<string | Uint8Array>
+  /** No secret was given: cursors end with this process. */
+  readonly ephemeral: boolean
+  readonly defaultLimit: number
+  readonly maxLimit: number
+  readonly strictLimit: boolean
+  readonly maxOffset: number
+  readonly totalCap: number
+  readonly cursorTtlMs: number | undefined
+  readonly maxCursorLength: number
+  readonly explain: boolean
+}
+
+const Count = (minimum: number) => Type.Optional(Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER }))
+
+const Options = Type.Object({
+  secret: Type.Optional(Type.Unknown()),
+  defaultLimit: Count(1),
+  maxLimit: Count(1),
+  strictLimit: Type.Optional(Type.Boolean()),
+  maxOffset: Count(0),
+  totalCap: Count(1),
+  cursorTtlMs: Count(1),
+  maxCursorLength: Count(128),
+  explain: Type.Optional(Type.Boolean())
+})
+
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS, FST_ERR_CURSOR_PAGINATION_NO_SECRET
+ */
+export function resolveOptions (options: FastifyCursorPaginationOptions, env = process.env.NODE_ENV): ResolvedOptions {
+  const given = defined(options)
+  checkOptions(Options, given)
+  const { secret, maxLimit = 1000, defaultLimit = Math.min(50, maxLimit), cursorTtlMs } = given
+  if (defaultLimit > maxLimit) throw new InvalidOptionsError(`defaultLimit ${defaultLimit} is above maxLimit ${maxLimit}`)
+  const secrets = resolveSecrets(secret, env === 'production')
+  return Object.freeze({
+    secrets: secrets ?? [randomBytes(32)],
+    ephemeral: secrets === undefined,
+    defaultLimit,
+    maxLimit,
+    strictLimit: given.strictLimit ?? false,
+    maxOffset: given.maxOffset ?? 10_000,
+    totalCap: given.totalCap ?? 10_000,
+    cursorTtlMs,
+    maxCursorLength: given.maxCursorLength ?? 8192,
+    explain: given.explain ?? false
+  })
+}
+
+/** The properties that have a value: `{ limit: undefined }` says no more than `{}`. */
+export function defined<T extends object> (options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
+
+/**
+ * Holds options against a schema, whose properties are the only ones; the error names the option.
+ *
+ * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS
+ */
+export function checkOptions (schema: TSchema & { properties?: object }, options: object): void {
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(schema.properties ?? {}, name))
+  if (unknown !== undefined) throw new InvalidOptionsError(`"${unknown}" is not an option`)
+  if (Value.Check(schema, options)) return
+  const [error] = Value.Errors(schema, options)
+  if (error !== undefined) throw new InvalidOptionsError(`"${error.instancePath.slice(1)}" ${error.message}`)
+}
+
+function resolveSecrets (secret: unknown, production: boolean): Array<string | Uint8Array> | undefined {
+  if (secret === undefined) {
+    if (production) throw new NoSecretError('the option secret is required where NODE_ENV is production')
+    return undefined
+  }
+  const secrets: unknown[] = Array.isArray(secret) ? secret : [secret]
+  if (secrets.length === 0) throw new NoSecretError('the option secret is an empty list')
+  for (const one of secrets) {
+    if (!(typeof one === 'string' || one instanceof Uint8Array) || one.length === 0) throw new NoSecretError('a secret must be a string or bytes, and not empty')
+    if (production && one.length < 32) throw new NoSecretError('where NODE_ENV is production, a secret needs 32 characters or more')
+  }
+  return secrets.map((one) => typeof one === 'string' ? one : Uint8Array.from(one as Uint8Array))
+}

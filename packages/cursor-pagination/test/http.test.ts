@@ -1,0 +1,187 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import Fastify, { type FastifyInstance } from 'fastify'
+import swagger from '@fastify/swagger'
+import { Type } from 'typebox'
+import t from 'tap'
+import cursorPagination, { linkHeader, PageOf, PageQuery, paginateOptions, suggestIndex, toJpulse, toRelay, type PageQueryOptions } from '../src/index.ts'
+import { problemOf } from '../src/plan-observer.ts'
+
+const User = Type.Object({ _id: Type.Integer(), name: Type.String() })
+const users = Array.from({ length: 25 }, (_, _id) => ({ _id, name: `user ${_id % 5}`, salary: _id * 10 }))
+
+async function build (query: PageQueryOptions = { sortable: ['name', '_id'] }, pluginOptions = {}) {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  // Not awaited, as in most applications: the routes below are defined before the plugin is loaded.
+  app.register(swagger, { openapi: { info: { title: 'users', version: '1' } } })
+  app.register(cursorPagination, { secret: 's', ...pluginOptions })
+  app.register(async (app) => {
+    app.get('/users', { schema: { querystring: PageQuery(query), response: { 200: PageOf(User) } } }, async (request, reply) => {
+      const page = await app.paginate(users, { ...paginateOptions(request.query), total: 'firstPage' })
+      reply.header('link', linkHeader(page, request))
+      return toJpulse(page)
+    })
+  })
+  app.get('/early', { schema: { querystring: Type.Intersect([PageQuery(query), Type.Object({ q: Type.Optional(Type.String()) })]) } },
+    async (request) => toJpulse(await app.paginate(users, paginateOptions(request.query))))
+  app.get('/raw', async (request) => toJpulse(await app.paginate(users, paginateOptions(request.query))))
+  await app.ready()
+  return app
+}
+
+const get = async (app: FastifyInstance, url: string) => {
+  const response = await app.inject(url)
+  return { status: response.statusCode, body: response.json(), link: String(response.headers.link) }
+}
+
+t.test('a page is answered in the shape of jPulse, and its cursors lead through all rows and back', async (t) => {
+  const app = await build()
+  const { status, body } = await get(app, '/users?limit=2&sort=-name')
+  const { nextCursor } = body.pagination
+  t.strictSame([status, body], [200, {
+    success: true,
+    data: [{ _id: 24, name: 'user 4' }, { _id: 19, name: 'user 4' }],
+    count: 2,
+    pagination: { mode: 'cursor', total: 25, totalIsExact: true, limit: 2, hasMore: true, nextCursor, prevCursor: null }
+  }])
+  t.match(nextCursor, /^[\w-]+$/)
+  const { body: second } = await get(app, `/users?limit=2&sort=-name&cursor=${nextCursor}`)
+  t.strictSame(second.data.map(({ _id }: { _id: number }) => _id), [14, 9])
+  t.equal(second.pagination.total, null)
+  const { body: first } = await get(app, `/users?limit=2&sort=-name&cursor=${second.pagination.prevCursor}`)
+  t.strictSame([first.data, first.pagination.hasMore, first.pagination.prevCursor], [body.data, true, null])
+  const { body: last } = await get(app, '/users?limit=25&sort=_id')
+  t.strictSame([last.pagination.hasMore, last.pagination.nextCursor], [false, null])
+})
+
+t.test('offset in the query selects the old offset mode', async (t) => {
+  const { body } = await get(await build(), '/users?limit=10&offset=20&sort=_id')
+  t.strictSame([body.count, body.pagination], [5, { mode: 'offset', total: null, limit: 10, offset: 20, hasMore: false, nextCursor: null, prevCursor: null }])
+})
+
+t.test('what a visitor gets wrong is answered with 400', async (t) => {
+  const app = await build()
+  const { body: { pagination: { nextCursor } } } = await get(app, '/users?limit=2')
+  const bad = ['limit=0', 'limit=-1', 'limit=1.5', 'limit=NaN', 'limit=', 'limit=5&limit=6', 'limit=x', 'offset=-1', 'offset=0.5', 'offset=20000', `offset=1&cursor=${nextCursor}`,
+    'cursor=', 'cursor=x', `cursor=${nextCursor}&cursor=${nextCursor}`, `cursor=${nextCursor}&sort=name`, `cursor=${'A'.repeat(2 ** 20)}`,
+    'sort=', 'sort=salary', 'sort=-salary', 'sort=name,salary', 'sort=name,name', 'sort=name,', 'sort=--name', 'sort=$name', 'sort=+name', 'sort=name&sort=_id']
+  for (const query of bad) t.equal((await get(app, `/users?${query}`)).status, 400, query.slice(0, 60))
+  for (const [query, code] of [['sort=salary', 'INVALID_SORT'], ['cursor=', 'INVALID_CURSOR'], [`cursor=${'A'.repeat(2 ** 20)}`, 'INVALID_CURSOR'], ['offset=20000', 'INVALID_OFFSET']]) {
+    t.equal((await get(app, `/users?${query}`)).body.code, `FST_ERR_CURSOR_PAGINATION_${code}`, String(query).slice(0, 60))
+  }
+})
+
+t.test('a limit above the maximum of the route or of the plugin is lowered to it', async (t) => {
+  const app = await build({ maxLimit: 3 }, { maxLimit: 20 })
+  for (const path of ['/users', '/early']) {
+    t.equal((await get(app, `${path}?limit=500`)).body.pagination.limit, 3, path)
+    t.equal((await get(app, path)).body.pagination.limit, 3, 'the default is not above it')
+    t.equal((await get(app, `${path}?limit=2`)).body.count, 2)
+  }
+  t.equal((await get(app, '/raw?limit=500')).body.pagination.limit, 20)
+  const strict = await build({ maxLimit: 3 }, { strictLimit: true })
+  t.strictSame([(await get(strict, '/users?limit=4')).status, (await get(strict, '/users?limit=3')).status], [400, 200])
+})
+
+t.test('visitors sort by the fields that the schema lists and by no others', async (t) => {
+  const app = await build()
+  t.equal((await get(app, '/users?sort=-_id')).body.data[0]._id, 24)
+  t.equal((await get(app, '/early?sort=-_id&q=other')).body.data[0]._id, 24, 'beside other parameters, on a route older than the plugin')
+  const none = await build({})
+  for (const [url, where] of [['/users?sort=name', none], ['/early?sort=name', none], ['/raw?sort=name', app]] as const) {
+    const { status, body } = await get(where, url)
+    t.strictSame([status, body.code], [400, 'FST_ERR_CURSOR_PAGINATION_INVALID_SORT'], url)
+  }
+  t.strictSame(paginateOptions({ sort: 'name,-_id', limit: '500', q: 1 }, { sortable: ['name', '_id'], maxLimit: 9 }), { sort: [['name', 1], ['_id', -1]], limit: 9 })
+  t.throws(() => paginateOptions({ sort: 'salary' }, { sortable: ['name'] }), { code: 'FST_ERR_CURSOR_PAGINATION_INVALID_SORT' })
+  t.strictSame(paginateOptions(undefined), {})
+})
+
+t.test('a Link header names the first, previous and next page and keeps the other parameters', async (t) => {
+  const app = await build()
+  const links = (header: string) => Object.fromEntries([...header.matchAll(/<([^<>]*)>; rel="(\w+)"/g)].map(([, url, rel]) => [rel, url]))
+  const start = links((await get(app, '/users?q=a%20%22%3E%2C&limit=10&sort=_id')).link)
+  t.strictSame(Object.keys(start), ['first', 'next'])
+  t.equal(start['first'], '/users?q=a+%22%3E%2C&limit=10&sort=_id')
+  const second = links((await get(app, String(start['next']))).link)
+  t.strictSame(Object.keys(second), ['first', 'prev', 'next'])
+  const third = await get(app, String(second['next']))
+  t.strictSame([third.body.count, Object.keys(links(third.link))], [5, ['first', 'prev']])
+  const back = await get(app, String(links(third.link)['prev']))
+  t.strictSame(back.body.data.map(({ _id }: { _id: number }) => _id), [10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
+  const offset = links((await get(app, '/users?limit=10&offset=5')).link)
+  t.strictSame(offset, { first: '/users?limit=10&offset=0', prev: '/users?limit=10&offset=0', next: '/users?limit=10&offset=15' })
+})
+
+t.test('a Link header cannot be made to point elsewhere or to break out of its brackets', async (t) => {
+  const page = await (await build()).paginate(users, { limit: 2 })
+  for (const originalUrl of ['//evil.example/users', '\\\\evil.example/users', '/users>; rel="next", <x', '/users?a=1#>', '/users?x=">,<&y=?']) {
+    const header = linkHeader(page, { originalUrl })
+    t.match(header, /^<\/[^/<>"\s][^<>"\s]*>; rel="first", <\/[^/<>"\s][^<>"\s]*>; rel="next"$/, originalUrl)
+    t.equal(new URL(String(/<([^>]*)>/.exec(header)?.[1]), 'http://localhost').host, 'localhost')
+  }
+})
+
+t.test('a page is formatted as a Relay connection whose cursors are those of its items', async (t) => {
+  const { paginate } = await build()
+  const first = toRelay(await paginate(users, { limit: 2, total: 'exact' }))
+  t.strictSame(first.edges.map(({ node }) => node._id), [0, 1])
+  t.strictSame(first.pageInfo, { hasNextPage: true, hasPreviousPage: false, startCursor: first.edges[0]?.cursor, endCursor: first.edges[1]?.cursor })
+  t.equal(first.totalCount, 25)
+  const next = toRelay(await paginate(users, { limit: 2, after: first.edges[0]?.cursor ?? null }))
+  t.strictSame([next.edges.map(({ node }) => node._id), next.pageInfo.hasPreviousPage], [[1, 2], true])
+  const before = toRelay(await paginate(users, { limit: 2, before: next.pageInfo.endCursor }))
+  t.strictSame(before.edges.map(({ node }) => node._id), [0, 1])
+  t.strictSame(toRelay(await paginate([])), { edges: [], pageInfo: { hasNextPage: false, hasPreviousPage: false, startCursor: null, endCursor: null } })
+})
+
+t.test('a paged route appears in OpenAPI with its parameters and its response', async (t) => {
+  const app = await build({ sortable: ['name', '_id'], maxLimit: 100 })
+  const spec = JSON.parse(JSON.stringify(app.swagger()))
+  const route = spec.paths['/users'].get
+  const parameters = Object.fromEntries(route.parameters.map((parameter: { name: string }) => [parameter.name, parameter]))
+  t.strictSame(Object.keys(parameters).sort(), ['cursor', 'limit', 'offset', 'sort'])
+  t.match(parameters.limit, { in: 'query', schema: { type: 'integer', minimum: 1 }, description: /at most 100/ })
+  t.match(parameters.sort.description, /name, _id/)
+  const schema = route.responses['200'].content['application/json'].schema
+  t.strictSame(schema.required, ['success', 'data', 'count', 'pagination'])
+  t.match(schema.properties, { data: { type: 'array', items: { properties: { name: { type: 'string' } } } }, pagination: { properties: { nextCursor: { type: 'string', nullable: true } } } })
+  t.notOk((await build({})).swagger().paths?.['/users']?.get?.parameters?.some((parameter) => 'name' in parameter && parameter.name === 'sort'), 'no sort without a list')
+})
+
+t.test('the index of a listing has its equalities first, then its order and key, then its ranges', async (t) => {
+  t.strictSame(suggestIndex({ filter: { at: { $gt: 5 }, tenant: 1, $and: [{ kind: { $eq: 'x' } }, { n: /x/ }], $or: [{ z: 1 }] }, sort: { createdAt: -1, name: 1 }, collation: { locale: 'de' } }),
+    { key: { tenant: 1, kind: 1, createdAt: -1, name: 1, _id: 1, at: 1, n: 1 }, options: { collation: { locale: 'de' } } })
+  t.strictSame(suggestIndex({}), { key: { _id: 1 }, options: {} })
+  t.strictSame(suggestIndex({ filter: { at: new Date(0) }, sort: { at: -1 }, key: 'sku' }), { key: { at: 1, sku: -1 }, options: {} })
+  t.throws(() => suggestIndex({ sort: { $a: 1 } }), { code: 'FST_ERR_CURSOR_PAGINATION_INVALID_SORT' })
+})
+
+t.test('plans that scan or sort are told from those that do not, whatever wraps them', async (t) => {
+  const plan = (winningPlan: object) => problemOf({ queryPlanner: { winningPlan, rejectedPlans: [{ stage: 'SORT' }] } })
+  const good = { stage: 'LIMIT', inputStage: { stage: 'FETCH', inputStage: { stage: 'SORT_MERGE', inputStages: [{ stage: 'IXSCAN' }, { stage: 'IXSCAN' }] } } }
+  t.equal(plan(good), undefined)
+  t.match(plan({ stage: 'SORT', inputStage: { stage: 'IXSCAN' } }), /sorts in memory/)
+  t.match(plan({ queryPlan: { stage: 'SORT', inputStage: { stage: 'COLLSCAN' } }, slotBasedPlan: {} }), /scans/)
+  t.match(plan({ stage: 'SHARD_MERGE_SORT', shards: [{ winningPlan: good }, { winningPlan: { stage: 'COLLSCAN' } }] }), /scans/)
+  for (const unknown of [null, {}, { queryPlanner: { Plan: ['SCAN a'] } }, 'text']) t.equal(problemOf(unknown), undefined)
+})
+
+t.test('the example of the README runs', async (t) => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  const [, example = ''] = /```js\n([\s\S]*?)```/.exec(readme) ?? []
+  // Beside the package, so that its imports are found; its own name leads to what was built.
+  const cache = fileURLToPath(new URL('../.cache', import.meta.url))
+  mkdirSync(cache, { recursive: true })
+  const folder = mkdtempSync(join(cache, 'readme-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  writeFileSync(join(folder, 'example.js'), `${example}\nexport { app }\n`)
+  const { app } = await import(pathToFileURL(join(folder, 'example.js')).href) as { app: FastifyInstance }
+  t.teardown(() => app.close())
+  const { body: first } = await get(app, '/users?limit=2&sort=-createdAt')
+  t.match(first, { success: true, count: 2, pagination: { hasMore: true } })
+  const { body: second } = await get(app, `/users?limit=2&sort=-createdAt&cursor=${first.pagination.nextCursor}`)
+  t.match(second, { success: true, count: 1, pagination: { hasMore: false } })
+})

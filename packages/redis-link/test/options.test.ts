@@ -1,0 +1,98 @@
+import t from 'tap'
+import { Redis } from 'ioredis'
+import { resolveOptions, type FastifyRedisLinkOptions } from '../src/options.ts'
+import { build } from './build.ts'
+
+t.test('without options there is no Redis, and every default is set', async (t) => {
+  const resolved = resolveOptions({})
+  t.match(resolved, {
+    mode: 'none',
+    siteId: 'jpulse',
+    required: false,
+    closeClient: false,
+    connectTimeoutMs: 2000,
+    commandTimeoutMs: 1000,
+    closeTimeoutMs: 1500,
+    memory: { maxEntries: 10_000, maxBytes: 33_554_432 }
+  })
+  t.ok(Object.isFrozen(resolved))
+  t.equal(resolveOptions({ env: undefined } as unknown as FastifyRedisLinkOptions).env, process.env.NODE_ENV ?? 'development', 'undefined counts as not given')
+})
+
+t.test('the topology is inferred from what is given', async (t) => {
+  const nodes = [{ host: 'a', port: 1 }]
+  t.match(resolveOptions({ url: 'redis://h:7/3' }), { mode: 'single', nodes: [{ host: 'h', port: 7 }], db: 3 })
+  t.match(resolveOptions({ single: {} }), { mode: 'single', nodes: [{ host: '127.0.0.1', port: 6379 }] })
+  t.match(resolveOptions({ mode: 'single' }), { mode: 'single', nodes: [{ host: '127.0.0.1', port: 6379 }] })
+  t.match(resolveOptions({ cluster: { nodes } }), { mode: 'cluster', nodes })
+  t.match(resolveOptions({ mode: 'cluster', url: 'redis://h' }), { mode: 'cluster', nodes: [{ host: 'h', port: 6379 }] })
+  t.match(resolveOptions({ sentinel: { name: 'n', sentinels: [{}] } }), { mode: 'sentinel', nodes: [{ port: 26379 }], sentinel: { name: 'n' } })
+  t.match(resolveOptions({ mode: 'none', url: 'redis://h' }), { mode: 'none', nodes: [] }, 'mode none switches Redis off')
+})
+
+t.test('a URL carries user, password, database and TLS', async (t) => {
+  t.match(resolveOptions({ url: 'rediss://ann:p%40ss@[::1]:6380/2' }), { nodes: [{ host: '::1', port: 6380 }], db: 2, username: 'ann', password: 'p@ss', tls: {} })
+  t.match(resolveOptions({ url: 'redis://:old@h', password: 'new' }), { password: 'new' }, 'an option beats the URL')
+  t.equal(resolveOptions({ url: 'redis://h' }).tls, undefined)
+})
+
+const client = new Redis({ lazyConnect: true })
+const bad: Array<[option: string, options: unknown]> = [
+  ['colour', { colour: 'red' }],
+  ['single.colour', { single: { colour: 'red' } }],
+  ['mode', { mode: 'ring' }],
+  ['url', { url: 'not a url' }],
+  ['url', { url: 'http://h' }],
+  ['url', { url: 'redis://' }],
+  ['url', { url: 'redis://h/path' }],
+  ['url', { url: 'redis://h:0' }],
+  ['url', { url: 'redis://h:99999' }],
+  ['url', { url: 'redis://:100%@h' }],
+  ['url', { url: 5 }],
+  ['url', { mode: 'cluster', url: 'redis://h/1' }],
+  ['url', { single: {}, url: 'redis://h' }],
+  ['single.port', { single: { port: 0 } }],
+  ['single.port', { single: { port: 65536 } }],
+  ['single.port', { single: { port: '6379' } }],
+  ['single.host', { single: { host: '' } }],
+  ['single', { cluster: { nodes: [{}] }, single: {} }],
+  ['cluster', { mode: 'single', cluster: { nodes: [{}] } }],
+  ['cluster.nodes', { mode: 'cluster' }],
+  ['cluster.nodes', { cluster: { nodes: [] } }],
+  ['cluster.nodes', { mode: 'cluster', single: {} }],
+  ['cluster.nodes.0.port', { cluster: { nodes: [{ port: -1 }] } }],
+  ['sentinel', { mode: 'sentinel' }],
+  ['sentinel.name', { sentinel: { name: '', sentinels: [{}] } }],
+  ['sentinel.sentinels', { sentinel: { name: 'n', sentinels: [] } }],
+  ['siteId', { siteId: 'a:b' }],
+  ['siteId', { siteId: 'a b' }],
+  ['siteId', { siteId: '' }],
+  ['siteId', { siteId: 'a{b}' }],
+  ['env', { env: 'pro:duction' }],
+  ['client', { client: {} }],
+  ['client', { client: null }],
+  ['url', { client, url: 'redis://h' }],
+  ['tls', { tls: 'yes' }],
+  ['required', { required: 'no' }],
+  ['connectTimeoutMs', { connectTimeoutMs: -1 }],
+  ['commandTimeoutMs', { commandTimeoutMs: 0 }],
+  ['commandTimeoutMs', { commandTimeoutMs: 1.5 }],
+  ['closeTimeoutMs', { closeTimeoutMs: NaN }],
+  ['memory.maxEntries', { memory: { maxEntries: 0 } }]
+]
+
+for (const [option, options] of bad) {
+  t.test(`${option} is named where it is wrong: ${JSON.stringify(Object.entries(options as object).filter(([, value]) => value !== client))}`, async (t) => {
+    const err = await build(t, options as FastifyRedisLinkOptions).then(() => undefined, (err) => err)
+    t.match(err, { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION', statusCode: 500 })
+    t.ok(err?.message.startsWith(`redis-link: option ${option} `), err?.message)
+  })
+}
+
+t.test('a message about a URL never repeats its password', async (t) => {
+  for (const url of ['http://:hunter2@h', 'redis://:hunter2@h:99999', 'redis://:hunter2@h/x', 'redis://:hunter2%@h']) {
+    const err = await build(t, { url }).then(() => undefined, (err: Error) => err)
+    t.match(err?.message, 'redis-link: option url')
+    t.notMatch(err?.message, 'hunter2')
+  }
+})

@@ -1,0 +1,111 @@
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { generate } from 'selfsigned'
+import t, { type Test } from 'tap'
+import { freePort, redisServer, sharedRedis, tcpProxy, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
+import { build, rejection } from './build.ts'
+
+const PASSWORD = 'correct-horse'
+
+/** Boots with `required` and without it: the same single sentence each time. */
+async function refusal (t: Test, options: Parameters<typeof build>[1]): Promise<string> {
+  const { complaints, app } = await build(t, { connectTimeoutMs: 1000, ...options })
+  t.equal(app.redisLink.state, 'down')
+  t.equal(complaints.length, 1, `one line: ${complaints.join(' | ')}`)
+  const { code, message } = await rejection(build(t, { connectTimeoutMs: 1000, ...options, required: true }))
+  t.equal(code, 'FST_ERR_REDIS_LINK_UNAVAILABLE')
+  t.equal(message.replace('Redis is not available: ', ''), complaints[0]!.replace('Redis is down: ', ''))
+  t.notMatch(complaints.join() + message, /hunter2/)
+  return message
+}
+
+t.test('a wrong password, or none, is said without the password', async (t) => {
+  const { port } = await redisServer(t, { args: ['--requirepass', PASSWORD] })
+  t.match(await refusal(t, { url: `redis://:hunter2@127.0.0.1:${port}` }), `127.0.0.1:${port}: wrong or missing username or password`)
+  t.match(await refusal(t, { url: `redis://127.0.0.1:${port}` }), 'wrong or missing username or password')
+  t.match(await refusal(t, { url: `redis://ann:hunter2@127.0.0.1:${port}` }), 'wrong or missing username or password')
+  const { app } = await build(t, { single: { port }, password: PASSWORD })
+  t.equal(app.redisLink.state, 'up')
+})
+
+t.test('nobody listening and unknown hosts are named', async (t) => {
+  const port = await freePort()
+  t.match(await refusal(t, { single: { port } }), `127.0.0.1:${port}: nothing listens there`)
+  t.match(await refusal(t, { url: 'redis://:hunter2@redis.invalid' }), /redis\.invalid:6379: the host name cannot be resolved/)
+})
+
+t.test('the wrong topology is named', async (t) => {
+  t.match(await refusal(t, { mode: 'cluster', url: sharedRedis() }), /not a node of a Redis Cluster/)
+  const { port } = new URL(sharedRedis())
+  t.match(await refusal(t, { sentinel: { name: 'main', sentinels: [{ port: Number(port) }], password: 'hunter2' } }), /no Sentinel names a primary "main"/)
+})
+
+t.test('TLS: the right way works, and each wrong one is named', async (t) => {
+  const { url, ca, port } = await tlsServer(t)
+  const { app } = await build(t, { url, tls: { ca } })
+  t.equal(app.redisLink.state, 'up')
+  t.equal(await app.redisLink.kv.increment('n'), 1)
+  t.match(await refusal(t, { url }), /TLS certificate is not accepted/)
+  t.match(await refusal(t, { single: { port } }), /a port that speaks TLS needs rediss:\/\//)
+  t.match(await refusal(t, { url: sharedRedis().replace('redis:', 'rediss:') }), /does the server speak TLS on this port/)
+})
+
+t.test('a server that accepts and stays silent does not hold the boot', async (t) => {
+  const proxy = await tcpProxy(t, Number(new URL(sharedRedis()).port))
+  proxy.mute()
+  t.match(await refusal(t, { single: { port: proxy.port }, commandTimeoutMs: 300 }), /no answer in time/)
+})
+
+t.test('a connection cut one way is found and replaced', async (t) => {
+  const proxy = await tcpProxy(t, Number(new URL(sharedRedis()).port))
+  const { app } = await build(t, { single: { port: proxy.port }, commandTimeoutMs: 200, probeIntervalMs: 50 })
+  const subscriber = app.redisLink.subscriber()!
+  await waitFor(() => subscriber.isUp && app.redisLink.isUp)
+  for (const direction of ['up', 'down'] as const) {
+    proxy.mute(direction)
+    await waitFor(() => !subscriber.isUp && !app.redisLink.isUp)
+    proxy.mend()
+    await waitFor(() => subscriber.isUp && app.redisLink.isUp)
+  }
+})
+
+t.test('a listener that throws is logged, and the others hear', async (t) => {
+  const { app, complaints } = await build(t, { url: sharedRedis() })
+  const link = app.redisLink
+  const heard: string[] = []
+  await link.subscriber()!.subscribe(link.channel('a'), () => { throw new Error('as asked') })
+  await link.subscriber()!.subscribe(link.channel('a'), (message) => { heard.push(String(message)) })
+  await link.run((client) => client.publish(link.channel('a'), 'x'))
+  await waitFor(() => heard.length > 0)
+  t.same(complaints, ['a listener of a Redis channel failed'])
+})
+
+t.test('after close() nothing keeps the process alive, whatever Redis does', async (t) => {
+  const redis = await redisServer(t)
+  const frozen = await redisServer(t)
+  frozen.freeze()
+  const script = fileURLToPath(new URL('fixtures/open-and-close.js', import.meta.url))
+  for (const url of [redis.url, frozen.url, `redis://127.0.0.1:${await freePort()}`]) {
+    const { stdout } = await promisify(execFile)(process.execPath, [script, url], { env: { PATH: process.env.PATH }, timeout: 60_000 })
+    t.match(stdout, /^closed/, url)
+  }
+  frozen.thaw()
+})
+
+/** A Redis that speaks TLS only, with a certificate of its own making. */
+async function tlsServer (t: Test) {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
+    keySize: 2048,
+    extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }]
+  })
+  const dir = temporaryFolder(t)
+  const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')]
+  writeFileSync(certFile, cert)
+  writeFileSync(keyFile, key)
+  const port = await freePort()
+  await redisServer(t, { args: ['--tls-port', String(port), '--tls-cert-file', certFile, '--tls-key-file', keyFile, '--tls-ca-cert-file', certFile, '--tls-auth-clients', 'no'] })
+  return { port, ca: cert, url: `rediss://127.0.0.1:${port}` }
+}

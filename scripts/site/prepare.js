@@ -1,0 +1,20 @@
+import { bootstrap, say } from '../bootstrap.js'
+import { CannotProvide, mongoWireBinary, onPath, redisBinary } from '../servers/binaries.js'
+
+// The slow and blocking part of `npm start` (install, build, fetch servers), in a process of its own that a signal
+// can end at once.
+
+/** Exit status: a server can be neither found nor provided. */
+const CANNOT_PROVIDE = 3
+
+bootstrap()
+if (!process.argv.includes('--embedded')) {
+  try {
+    if (!process.env.REDIS_URL) redisBinary(say)
+    if (!process.env.MONGODB_URI && onPath('mongod', 'ferretdb') === undefined) mongoWireBinary(say)
+  } catch (err) {
+    if (!(err instanceof CannotProvide)) throw err
+    process.stderr.write(`${err.message}\n`)
+    process.exitCode = CANNOT_PROVIDE
+  }
+}

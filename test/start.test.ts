@@ -1,0 +1,193 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, connect, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { cleanEnv, ROOT } from '../scripts/bootstrap.js'
+import { answers } from '../scripts/site/answers.js'
+import { freePort, temporaryFolder, waitFor, type Scope } from './helpers/index.ts'
+import { processesWith } from './helpers/processes.ts'
+
+t.setTimeout(240_000)
+
+interface Started {
+  port: number
+  address: string
+  /** Pid of what was spawned, which leads a process group as a terminal's command does. */
+  pid: number
+  exited: Promise<number | null>
+  output (): string
+  /** Waits until `npm start` says the address. */
+  ready (timeoutMs: number): Promise<void>
+  /** Everything alive that descends from it. */
+  alive (): string[]
+}
+
+const NPM_START = ['npm', 'start'] as const
+const START_JS = [process.execPath, join(ROOT, 'scripts/start.js')] as const
+
+async function start (t: Scope, dir: string, { command = START_JS as readonly string[], env = {} }: { command?: readonly string[], env?: Record<string, string | undefined> } = {}): Promise<Started> {
+  const port = await freePort()
+  const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = cleanEnv()
+  // tap puts its loader into the NODE_OPTIONS of whatever a test starts.
+  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', ...command], {
+    cwd: ROOT,
+    env: { ...inherited, HOST: '127.0.0.1', PORT: String(port), SERVER_ID: '025', INSTANCES: '2', JPULSE_RUN_DIR: dir, MARKER: `${dir}:${port}:`, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => { output += chunk })
+  const exited = once(child, 'exit').then(([status]) => status as number | null)
+  const processes = () => processesWith(`MARKER=${dir}:${port}:`)
+  t.teardown(async () => {
+    for (const { pid } of processes()) try { process.kill(pid, 'SIGKILL') } catch {}
+    await exited
+  })
+  return {
+    port,
+    address: `http://127.0.0.1:${port}`,
+    pid: child.pid!,
+    exited,
+    output: () => output,
+    async ready (timeoutMs) {
+      await Promise.race([
+        waitFor(() => output.includes(`http://127.0.0.1:${port}`), { what: 'the address', timeoutMs }),
+        exited.then((status) => { throw new Error(`ended with ${status}`) })
+      ]).catch((err) => { throw new Error(`${err.message}:\n${output}`) })
+    },
+    alive: () => processes().map(({ pid, command }) => `${pid} ${command}`)
+  }
+}
+
+const startJs = (started: Started) => Number(/^(\d+) \S*node \S*scripts\/start\.js$/m.exec(started.alive().join('\n'))?.[1])
+const workersOf = async ({ address }: Started, count: number) => [...await answers(address, count, AbortSignal.timeout(20_000))].sort()
+const page = async ({ address }: Started, path = '/') => (await fetch(address + path)).text()
+const visits = async (started: Started) => Number(/data-testid="visits">(\d+)</.exec(await page(started))?.[1])
+const sign = ({ address }: Started, name: string) => fetch(`${address}/api/1/guestbook`, {
+  method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name, message: 'was here' })
+})
+
+function isOpen (port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true) })
+    socket.once('error', () => resolve(false))
+  })
+}
+
+const serverPorts = (started: Started) => [...started.output().matchAll(/(?:redis|mongodb):\/\/127\.0\.0\.1:(\d+)/g)].map(([, port]) => Number(port))
+
+/** No process, no daemon, no server, and no port of theirs. */
+async function nothingIsLeft (t: Test, started: Started) {
+  await waitFor(() => started.alive().length === 0, { what: 'every process to end', timeoutMs: 20_000 }).catch(() => {})
+  t.same(started.alive(), [])
+  for (const port of [started.port, ...serverPorts(started)]) t.equal(await isOpen(port), false, `port ${port} is closed`)
+}
+
+t.test('npm start serves the site from two PM2 workers on servers of its own; Ctrl-C leaves nothing but the data, which the next run has', async (t) => {
+  const dir = temporaryFolder(t)
+  const first = await start(t, dir, { command: NPM_START })
+  await first.ready(60_000)
+  t.same(await workersOf(first, 2), ['025:0', '025:1'])
+  t.equal(serverPorts(first).length, 2, 'a Redis and a MongoDB of its own')
+  t.equal((await sign(first, 'Ada')).status, 201)
+  const before = await visits(first)
+
+  const second = await start(t, dir, { env: { SERVER_ID: '026' } })
+  await second.ready(60_000)
+  t.same(await workersOf(second, 2), ['026:0', '026:1'], 'a second one in the checkout is a second server of the same site')
+  t.equal(await visits(second), before + 1)
+  process.kill(second.pid, 'SIGINT')
+  t.equal(await second.exited, 0)
+  await nothingIsLeft(t, second)
+  t.equal((await fetch(`${first.address}/health`)).status, 200, 'the first still has its servers')
+
+  // The terminal tells the whole group, and npm tells its child once more.
+  process.kill(-first.pid, 'SIGINT')
+  await first.exited
+  await nothingIsLeft(t, first)
+
+  const again = await start(t, dir)
+  await again.ready(60_000)
+  t.equal(await visits(again), before + 2, 'Redis kept the counter')
+  t.match(await page(again), '<strong>Ada</strong>', 'MongoDB kept the guest book')
+  process.kill(again.pid, 'SIGTERM')
+  t.equal(await again.exited, 0)
+  await nothingIsLeft(t, again)
+})
+
+t.test('npm start, killed: nothing survives, and the next run starts', async (t) => {
+  const dir = temporaryFolder(t)
+  const killed = await start(t, dir)
+  await killed.ready(60_000)
+  process.kill(killed.pid, 'SIGKILL')
+  await nothingIsLeft(t, killed)
+
+  const npm = await start(t, dir, { command: NPM_START })
+  await npm.ready(60_000)
+  process.kill(npm.pid, 'SIGKILL')
+  await nothingIsLeft(t, npm)
+
+  const child = await start(t, dir, { command: NPM_START })
+  await child.ready(60_000)
+  process.kill(startJs(child), 'SIGTERM')
+  await nothingIsLeft(t, child)
+})
+
+t.test('EMBEDDED=1 npm start runs one process, no server and no daemon, whatever servers are configured', async (t) => {
+  const started = await start(t, temporaryFolder(t), {
+    command: NPM_START,
+    env: { EMBEDDED: '1', REDIS_URL: process.env.REDIS_URL, MONGODB_URI: process.env.MONGODB_URI }
+  })
+  await started.ready(30_000)
+  t.match(started.output(), 'Embedded mode: one process, no Redis, no MongoDB.')
+  t.same(await workersOf(started, 1), ['025:0'])
+  const commands = started.alive().join('\n')
+  t.match(commands, 'jpulse-site/dist/server.js')
+  t.notMatch(commands, /pm2|redis-server|valkey|mongo|ferretdb/)
+  t.match(await page(started, '/health'), '"redis":{"status":"disabled"},"mongodb":{"status":"disabled"}')
+  t.equal((await sign(started, 'Ada')).status, 201)
+  process.kill(started.pid, 'SIGTERM')
+  await started.exited
+  await nothingIsLeft(t, started)
+})
+
+t.test('where servers can be neither found nor provided the site runs embedded and says how to get them', async (t) => {
+  const started = await start(t, temporaryFolder(t), { env: { PATH: '/nowhere' } })
+  await started.ready(30_000)
+  t.match(started.output(), 'Redis was not found and cannot be provided here. Install redis-server or valkey-server, or set REDIS_URL.')
+  t.match(started.output(), 'Embedded mode: one process')
+  t.equal((await fetch(started.address)).status, 200)
+  process.kill(started.pid, 'SIGTERM')
+  t.equal(await started.exited, 0)
+  await nothingIsLeft(t, started)
+})
+
+t.test('a signal while npm start still prepares ends it at once', async (t) => {
+  const started = await start(t, temporaryFolder(t))
+  await waitFor(() => started.alive().some((command) => command.includes('prepare.js')))
+  process.kill(started.pid, 'SIGTERM')
+  await started.exited
+  await nothingIsLeft(t, started)
+})
+
+t.test('an address that cannot be had, or a variable that makes no sense, ends npm start with 1 and one clear line', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const taken = (server.address() as AddressInfo).port
+  const cases: readonly [env: Record<string, string>, message: string][] = [
+    [{ PORT: String(taken) }, `Port ${taken} is in use.`],
+    [{ PORT: 'abc' }, 'PORT must be a whole number from 0 to 65535, not "abc"'],
+    [{ INSTANCES: 'many' }, 'INSTANCES must be a whole number from 1 to 999, not "many"'],
+    [{ SITE_ID: 'a:b' }, 'SITE_ID must be up to 32 lower-case letters, digits, dashes and underscores, not "a:b"'],
+    [{ HOST: '203.0.113.7' }, 'HOST 203.0.113.7']
+  ]
+  for (const [env, message] of cases) {
+    const started = await start(t, temporaryFolder(t), { env })
+    t.equal(await started.exited, 1, message)
+    t.match(started.output(), message)
+    t.notMatch(started.output(), / at .*\.js:\d/, 'no stack')
+    t.same(started.alive(), [])
+  }
+})
