@@ -53,7 +53,7 @@ byte renewed[N];
 bool echo[N];           /* the last reply arrived, so the next renewal can echo its token */
 byte minSeq = 0;        /* a writer has waited out every lease that was asked for before this */
 byte restarts = 0;
-bool expired = false;
+bool expired = false, hasExpired = false;
 
 /* Members. */
 bool lease[N];
@@ -256,7 +256,7 @@ proctype Faults () {
   /* A quarantine lets old leases and old database work end. */
   :: atomic { !open && EVERY(OLDOVER) && !OLDWORKS -> open = true }
 #ifdef EXPIRE
-  :: atomic { !expired && WORKS && blocks == 1 -> expired = true; blocks = 0; gen++; seq++;
+  :: atomic { !hasExpired && WORKS && blocks == 1 -> hasExpired = true; expired = true; blocks = 0; gen++; seq++;
        m = 0; do :: m < N -> if :: nfull(inbox[m]) -> inbox[m]!RELEASE, seq, epoch :: skip fi; m++ :: m >= N -> m = 0; break od }
 #endif
   :: restarts >= RESTARTS && open -> break

@@ -28,7 +28,7 @@ export function fromText (text: string): unknown {
 
 function freeze (value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
-  for (const part of Object.values(value)) freeze(part)
+  for (const name in value) freeze((value as Record<string, unknown>)[name])
   return Object.freeze(value)
 }
 

@@ -105,14 +105,13 @@ export class Reads {
     let settle: Ticket['settle'] = () => {}
     this.#offer(wanted, load, new Promise((resolve) => { settle = resolve }))
     const found = await this.#shared(wanted, load)
-    if (found?.text === undefined) {
+    if ('generations' in found) {
       this.#counters.loads++
-      return { ticket: { load, generations: found?.generations ?? null, settle } }
+      return { ticket: { load, generations: found.generations, settle } }
     }
-    const value = fromText(found.text)
-    settle(value)
+    settle(found.value)
     this.#view.end()
-    return { value }
+    return found
   }
 
   /** Lets reads join, as long as nothing is blocked. */
@@ -127,24 +126,26 @@ export class Reads {
   async #load (wanted: Wanted, load: Load, loader: () => Promise<unknown>): Promise<unknown> {
     try {
       const found = await this.#shared(wanted, load)
-      if (found?.text !== undefined) return fromText(found.text)
+      if ('value' in found) return found.value
       this.#counters.loads++
       const text = toText(await loader(), this.#maxValueBytes)
-      return this.#keep(wanted, load, found?.generations ?? null, text)
+      return this.#keep(wanted, load, found.generations, text)
     } finally {
       this.#view.end()
     }
   }
 
-  /** The shared level proves a value current only to who holds a lease: the lease vouches for the epoch. */
-  async #shared (wanted: Wanted, load: Load) {
-    if (this.#l2 === null || !wanted.l2 || !this.#view.isClean(load, wanted.tags)) return null
+  /**
+   * The value of the shared level, or the generations for a fill, null where it is not to be filled. It proves a value current
+   * only to who holds a lease: the lease vouches for the epoch.
+   */
+  async #shared (wanted: Wanted, load: Load): Promise<{ value: unknown } | { generations: string | null }> {
+    if (this.#l2 === null || !wanted.l2 || !this.#view.isClean(load, wanted.tags)) return { generations: null }
     const found = await this.#l2.read(wanted.key, wanted.tags)
-    if (load.term !== this.#view.term) return null
-    if (found?.text === undefined) return found
+    if (found === null || load.term !== this.#view.term) return { generations: null }
+    if (found.text === undefined) return found
     this.#counters.l2Hits++
-    this.#keepHere(wanted, load, found.text)
-    return found
+    return { value: this.#keepHere(wanted, load, found.text) }
   }
 
   #keep (wanted: Wanted, load: Load, generations: string | null, text: string): unknown {

@@ -98,14 +98,14 @@ export class TestCluster {
     return Promise.all(this.instances.map((worker) => worker.call(name, ...args)))
   }
 
-  /** Collects what all noted and checks everything noted so far. */
-  async verdict (): Promise<Verdict> {
+  /** Collects what all noted and checks everything noted so far; `settle` then forgets it. */
+  async verdict ({ settle = false } = {}): Promise<Verdict> {
     for (const noted of await this.each('history') as Noted[]) {
       this.#history.add(noted)
       for (const [code, count] of Object.entries(noted.errors)) this.errors[code] = (this.errors[code] ?? 0) + count
     }
     this.#history.commits(await this.database.call<Commits>('commits'))
-    return this.#history.check()
+    return settle ? this.#history.settle() : this.#history.check()
   }
 
   async hitRate (): Promise<number> {
