@@ -18,7 +18,7 @@ const SOUND = [
   { defines: ['N=1', 'W=1', 'WRITES=2', 'RESTARTS=0'], exhaustive: LONG },
   { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=1'], exhaustive: true },
   { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0'], exhaustive: LONG },
-  { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=0', 'EXPIRE'], exhaustive: true },
+  { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=0', 'EXPIRE'], exhaustive: LONG },
   ...LONG ? [{ defines: ['N=1', 'W=1', 'WRITES=2', 'RESTARTS=1'], exhaustive: false }, { defines: ['N=2', 'W=1', 'WRITES=2', 'RESTARTS=1'], exhaustive: false }] : []
 ]
 
