@@ -27,7 +27,7 @@ const dedupe = createCache({ ttl: 300, storage: { type: 'memory', options: { siz
 
 await compare({
   'lru-cache get': async () => lru.get('app:limits'),
-  'lru-cache get, awaited bare': /** @type {any} */ () => lru.get('app:limits'),
+  'lru-cache get, awaited bare': () => lru.get('app:limits'),
   'config-cache get': () => cache.get('app:limits'),
   'config-cache getOrLoad': () => cache.getOrLoad('limits', {}, loader),
   'bentocache get (L1)': () => bento.get({ key: 'app:limits' }),

@@ -23,7 +23,7 @@ export const quantile = (values, part) => [...values].sort((a, b) => a - b)[Math
 /**
  * Runs contenders in turns, so that whatever else the machine does hits all of them, and prints each one's best turn.
  *
- * @param {Record<string, () => Promise<unknown>>} contenders each does one operation
+ * @param {Record<string, () => unknown>} contenders each does one operation
  * @param {{ operations: number, turns: number, base: string, unit: 'µs' | 'ms' }} options
  */
 export async function compare (contenders, { operations, turns, base, unit }) {

@@ -1,13 +1,13 @@
 import type { Coherence } from './coherence.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
 import { toText } from './json.ts'
-import { checkName, checkOwnKey, documentKey, tagsOf, touchedBy } from './names.ts'
+import { checkName, checkOwnKey, documentKey, isReserved, tagsOf, touchedBy } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Reads, Wanted } from './reads.ts'
 import type { ConfigSource } from './source.ts'
 import type { CacheMode, CacheStats, Counters } from './stats.ts'
 
-/** A value of JSON that nobody can change. */
+/** Where a document is. */
 export interface GetOptions {
   /** @default 'config' */
   collection?: string
@@ -100,7 +100,8 @@ export class ConfigCache {
    * FST_ERR_CONFIG_CACHE_TOO_LARGE; what the loader throws, which is not cached
    */
   getOrLoad<T = unknown> (key: string, options: LoadOptions, loader: () => Promise<T>): Promise<T> {
-    return (this.#reads.hit(key) ?? this.#load(key, options, loader)) as Promise<T>
+    const hit = this.#reads.hit(key)
+    return (hit === undefined || isReserved(key) ? this.#load(key, options, loader) : hit) as Promise<T>
   }
 
   /**

@@ -3,8 +3,8 @@ import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_WRITE, F
 const MAX_BYTES = 512
 const MAX_TAGS = 1000
 
-/** Entries of the cache's own, which `getOrLoad` must not take. */
-const RESERVED = /^(config|route):/
+/** Entries of the cache's own, which `getOrLoad` must not take. Asked on the way of each hit. */
+export const isReserved = (key: string): boolean => key.startsWith('config:') || key.startsWith('route:')
 
 /** Key of a document. */
 export const documentKey = (collection: string, key: string): string => `config:${collection}:${key}`
@@ -19,7 +19,7 @@ export function checkName (what: string, name: unknown): asserts name is string 
 /** @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_RESERVED */
 export function checkOwnKey (key: unknown): asserts key is string {
   checkName('The key', key)
-  if (RESERVED.test(key)) throw new FST_ERR_CONFIG_CACHE_RESERVED(key)
+  if (isReserved(key)) throw new FST_ERR_CONFIG_CACHE_RESERVED(key)
 }
 
 /**

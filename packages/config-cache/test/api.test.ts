@@ -123,6 +123,7 @@ t.test('bad input is refused before anything is written', async (t) => {
   for (const value of [10n, cyclic, () => {}, Symbol('s')]) await t.rejects(cache.set('a', value), code('INVALID_VALUE'))
   await t.rejects(cache.set('a', 'x'.repeat(99)), { ...code('TOO_LARGE'), statusCode: 413 })
   await t.rejects(cache.set('a', 1, { collection: 'nope' }), code('UNKNOWN_COLLECTION'))
+  await cache.get('a')
   for (const key of ['config:config:a', 'route:GET:/']) await t.rejects(cache.getOrLoad(key, {}, async () => 1), code('RESERVED'))
   await t.rejects(cache.getOrLoad('a', { tags: [''] }, async () => 1), code('INVALID_KEY'))
   await t.rejects(cache.write({}, async () => t.fail('must not run')), code('INVALID_WRITE'))
