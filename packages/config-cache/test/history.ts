@@ -10,6 +10,8 @@ export interface Noted { reads: Notes, writes: Notes, errors: Record<string, num
 export interface Verdict {
   reads: number
   writes: number
+  /** Different values that were read, over all keys. */
+  values: number
   /** Reads older than a write that had resolved before they began (G1). */
   stale: number
   /** Reads older than a read that had ended before they began (G2). */
@@ -47,7 +49,7 @@ export class History {
   }
 
   check (): Verdict {
-    const verdict: Verdict = { reads: 0, writes: this.#writes, stale: 0, backwards: 0, early: 0, examples: [] }
+    const verdict: Verdict = { reads: 0, writes: this.#writes, values: 0, stale: 0, backwards: 0, early: 0, examples: [] }
     for (const [key, reads] of this.#reads) this.#checkKey(key, reads, verdict)
     return verdict
   }
@@ -71,6 +73,7 @@ export class History {
       verdict[kind]++
       if (verdict.examples.length < 10) verdict.examples.push(`${kind}: ${key} read ${value}, bound ${bound}, from ${start.toFixed(2)} to ${end.toFixed(2)}`)
     }
+    verdict.values += new Set(reads.map(({ value }) => value)).size
     for (const one of reads) {
       verdict.reads++
       const resolved = acked(one.start)

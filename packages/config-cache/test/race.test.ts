@@ -65,13 +65,15 @@ t.test('concurrent writers on one key show no stale read', async (t) => {
   t.ok(verdict.writes >= 1600)
 })
 
-t.test('80% reads and 20% writes over 1000 keys by Zipf: more than 90% of the reads need no database', async (t) => {
+t.test('80% reads by Zipf and 20% writes over 1000 keys: the database is read less by 60%, and hardly more often than values change', async (t) => {
   const cluster = await TestCluster.start(t, { redis: { url: sharedRedis() } })
   await cluster.each('zipf', { keys: 1000, operations: 8000, clients: 6 })
   const verdict = await cluster.verdict()
   t.strictSame(verdict.examples, [])
   const databaseReads = await cluster.database.call<number>('reads')
-  const served = 1 - databaseReads / verdict.reads
-  t.comment(`${verdict.reads} reads, ${verdict.writes} writes: ${(served * 100).toFixed(1)}% without the database`)
-  t.ok(served > 0.6, 'the database is read less by more than 60%')
+  const part = (loads: number) => `${((1 - loads / verdict.reads) * 100).toFixed(1)}%`
+  // Each value has to be read from the database once: no cache that is never stale can do with less.
+  t.comment(`${verdict.reads} reads, ${verdict.writes} writes: ${part(databaseReads)} without the database; at best ${part(verdict.values)}`)
+  t.ok(databaseReads < 0.4 * verdict.reads)
+  t.ok(databaseReads < 1.5 * verdict.values, `${databaseReads} loads of ${verdict.values} values`)
 })
