@@ -187,8 +187,8 @@ return nonce
 type Keys = readonly string[]
 type Args = ReadonlyArray<string | number>
 
-export type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[]]
-export type BlockReply = [nonce: string, seq: number, open: string, members: string[]]
+type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[]]
+type BlockReply = [nonce: string, seq: number, open: string, members: string[]]
 
 /** The commands that the scripts define. Each takes the number of keys, the keys, the arguments. */
 export interface CacheCommands {

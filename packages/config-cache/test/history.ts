@@ -1,5 +1,5 @@
 /** Operations of one kind, by column. */
-export interface Notes { keys: string[], starts: number[], ends: number[], values: number[] }
+interface Notes { keys: string[], starts: number[], ends: number[], values: number[] }
 
 /** What a database wrote, by column. */
 export interface Commits { keys: string[], versions: number[], times: number[] }
