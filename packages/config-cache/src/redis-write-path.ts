@@ -63,11 +63,6 @@ export class RedisWritePath implements WritePath {
     this.#log = parts.log
   }
 
-  /** Writes whose repair is under way. */
-  get unconfirmed (): number {
-    return this.#repairs.size
-  }
-
   async start (): Promise<void> {
     this.#unsubscribe = this.#connection.subscriber.subscribe(this.#keys.acks(this.#id), (bytes) => this.#pending.hear(bytes))
     await this.#unsubscribe
@@ -75,7 +70,7 @@ export class RedisWritePath implements WritePath {
 
   async write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
     if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
-    const held = await this.acquire(tags)
+    const held = await this.#acquire(tags)
     const beat = setInterval(() => { this.#beat(held).catch(() => {}) }, this.#options.blockTtlMs / 4).unref()
     let done: { value: T } | { error: unknown }
     try {
@@ -102,7 +97,7 @@ export class RedisWritePath implements WritePath {
   }
 
   /** Blocks the tags and waits until no member can serve what they cover. @throws FST_ERR_CONFIG_CACHE_UNREACHABLE */
-  async acquire (tags: readonly string[]): Promise<Held> {
+  async #acquire (tags: readonly string[]): Promise<Held> {
     const deadline = now() + this.#options.writeTimeoutMs
     for (;;) {
       try {
@@ -172,16 +167,17 @@ export class RedisWritePath implements WritePath {
     const deadline = now() + this.#options.confirmTimeoutMs
     let mine: Held | undefined = held
     let cause: unknown
-    while (now() < deadline && !this.#closed) {
+    // A write that is still under way at close is released as well.
+    do {
       try {
         if (mine !== undefined && await this.#release(mine, tags)) return
         mine = undefined
-        mine = await this.acquire(tags)
+        mine = await this.#acquire(tags)
       } catch (err) {
         cause = err
         await pause(RETRY_MS * 2)
       }
-    }
+    } while (now() < deadline && !this.#closed)
     this.#repair(mine, tags)
     throw unconfirmed(cause)
   }
@@ -198,7 +194,7 @@ export class RedisWritePath implements WritePath {
       try {
         if (mine !== undefined && await this.#release(mine, tags)) return
         mine = undefined
-        mine = await this.acquire(tags)
+        mine = await this.#acquire(tags)
       } catch {
         await pause(REPAIR_MS)
       }
