@@ -28,7 +28,7 @@ const TYPES: ReadonlyArray<readonly [Place, ...string[]]> = [
 ]
 
 /** Types that some servers of MongoDB's protocol neither store nor know by name. */
-const RARE = new Set(['minKey', 'symbol', 'javascript', 'javascriptWithScope', 'maxKey'])
+export const RARE: ReadonlySet<string> = new Set(['minKey', 'symbol', 'javascript', 'javascriptWithScope', 'maxKey'])
 
 /** Which types the server knows. */
 export type Dialect = 'all types' | 'common types'

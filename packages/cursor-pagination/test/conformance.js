@@ -29,7 +29,7 @@ const idsOf = (/** @type {any[]} */ documents) => documents.map(({ _id }) => _id
 const count = (/** @type {number} */ n) => Array.from({ length: n }, (_, i) => ({ _id: i + 1, a: i % 3, b: `v${i}` }))
 
 /** All pages from the first to the last. @param {Listing} listing @param {PageCall} call */
-export async function forwards (listing, call) {
+async function forwards (listing, call) {
   const pages = [await listing.page(call)]
   for (let cursor = pages[0]?.pageInfo.nextCursor; cursor; cursor = pages.at(-1)?.pageInfo.nextCursor) {
     pages.push(await listing.page({ ...call, cursor }))
@@ -39,7 +39,7 @@ export async function forwards (listing, call) {
 }
 
 /** All pages before one, the nearest first. @param {Listing} listing @param {PageCall} call @param {AnyPage | undefined} from */
-export async function backwards (listing, call, from) {
+async function backwards (listing, call, from) {
   const pages = []
   for (let cursor = from?.pageInfo.prevCursor; cursor; cursor = pages.at(-1)?.pageInfo.prevCursor) {
     pages.push(await listing.page({ ...call, cursor }))

@@ -1,9 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import Fastify from 'fastify'
+import fastifyMongodb from '@fastify/mongodb'
 import { Decimal128, Long } from 'bson'
 import t from 'tap'
 import { mongo } from '../../../test/helpers/mongo.ts'
-import cursorPagination, { type FastifyCursorPaginationOptions, type Page, type PaginateOptions } from '../src/index.ts'
+import cursorPagination, { PageQuery, paginateOptions, toJpulse, type FastifyCursorPaginationOptions, type Page, type PaginateOptions } from '../src/index.ts'
 import { missingIn } from './subjects.js'
 
 interface Item {
@@ -266,6 +267,24 @@ t.test('after $unwind, a key that repeats is an error and another key is none', 
 
 t.test('driverOptions, hint and session reach the driver', async (t) => {
   await t.rejects(paginate(db.collection('types'), { driverOptions: { signal: AbortSignal.abort(new Error('gone')) } as object }), { message: 'gone' })
+})
+
+t.test('the collections of @fastify/mongodb are paged in a route, with a hidden sort field', async (t) => {
+  const { url, db: { databaseName } } = await mongo(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(fastifyMongodb, { url, database: databaseName })
+  app.register(cursorPagination, { secret: 's' })
+  app.get('/items', { schema: { querystring: PageQuery({ sortable: ['a'] }) } }, async (request) => {
+    const collection = app.mongo.db?.collection('items')
+    if (collection === undefined) throw new Error('no database')
+    return toJpulse(await app.paginate(collection, { projection: { b: 1, _id: 0 }, limit: 2, ...paginateOptions(request.query) }))
+  })
+  await app.ready()
+  await app.mongo.db?.collection<Item>('items').insertMany(items(3))
+  const first = (await app.inject('/items?sort=-a')).json()
+  t.strictSame(first.data, [{ b: 'v2' }, { b: 'v1' }])
+  t.strictSame((await app.inject(`/items?sort=-a&cursor=${first.pagination.nextCursor}`)).json().data, [{ b: 'v0' }])
 })
 
 t.test('explain asks once per shape, and never fails a page', async (t) => {

@@ -127,6 +127,8 @@ t.test('a server that does not know the rare types is asked for them once, and n
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(cursorPagination, { secret: 's' })
+  await t.rejects(app.paginate(collection, { filter: { a: { $type: 'nonsense' } } }), { message: /nonsense/ })
+  failed.length = 0
   const { pageInfo: { nextCursor: cursor } } = await app.paginate.pipeline(collection, [], { sort: { a: 1 }, limit: 1 })
   for (const name of ['rare', 'rare', 'other']) {
     const page = await app.paginate.pipeline(client.db(databaseName).collection(name), [], { sort: { a: 1 }, limit: 1, ...(name === 'rare' ? { cursor } : {}) })
@@ -134,7 +136,6 @@ t.test('a server that does not know the rare types is asked for them once, and n
   }
   t.equal(failed.length, (await missingIn(client.db(databaseName))).has('minKey') ? 1 : 0, failed.join())
   failed.length = 0
-  await t.rejects(app.paginate(collection, { filter: { a: { $type: 'nonsense' } }, driverOptions: { comment: 'x' } }), { message: /nonsense/ })
   await t.rejects(app.paginate(collection, { filter: { a: { $gt: 1, $nosuch: 1 } } }), { name: 'MongoServerError' })
   t.equal(failed.filter((text) => text.includes('nosuch')).length, 1)
 })

@@ -1,0 +1,118 @@
+import { EventEmitter } from 'node:events'
+import type { RedisLink, RedisState } from '@jpulse/redis-link'
+import type { FastifyBaseLogger } from 'fastify'
+import { Broadcast, InternalBroadcast } from './broadcast.ts'
+import { identify, type Identity } from './identity.ts'
+import type { Member, MemberCard } from './members.ts'
+import { MemoryClaims } from './memory-claims.ts'
+import { MemoryTransport } from './memory-transport.ts'
+import { Messenger, type ClusterEvents } from './messenger.ts'
+import type { ReservedPrefix } from './names.ts'
+import type { Claims } from './once.ts'
+import type { ResolvedOptions } from './options.ts'
+import { RedisClaims } from './redis-claims.ts'
+import { RedisTransport } from './redis-transport.ts'
+import type { ClusterMode } from './transport.ts'
+
+/** What the status route shows. */
+export interface ClusterStatus {
+  instanceId: string
+  serverId: string
+  bootId: string
+  mode: ClusterMode
+  redis: RedisState
+  members: Member[]
+  /** Instance ids that more than one member bears. */
+  duplicates: string[]
+  subscriptions: Array<{ pattern: string, handlers: number }>
+}
+
+/** The cluster as this process sees it. */
+export class AppCluster extends EventEmitter<ClusterEvents> implements Identity {
+  readonly instanceId: string
+  readonly serverId: string
+  readonly bootId: string
+  /** Messages between the instances. */
+  readonly broadcast: Broadcast
+  readonly #link: RedisLink
+  readonly #log: FastifyBaseLogger
+  readonly #messenger: Messenger
+  readonly #claims: Claims
+  readonly #reported = new Set<string>()
+  #closing: Promise<void> | undefined
+
+  constructor (link: RedisLink, options: ResolvedOptions, log: FastifyBaseLogger) {
+    super()
+    this.setMaxListeners(0)
+    const identity = identify(options)
+    this.instanceId = identity.instanceId
+    this.serverId = identity.serverId
+    this.bootId = identity.bootId
+    this.#link = link
+    this.#log = log
+    const card: MemberCard = { ...identity, pid: process.pid, startedAt: Date.now() - Math.round(process.uptime() * 1000), leaseMs: options.leaseMs }
+    const subscriber = link.subscriber()
+    const transport = subscriber === null
+      ? new MemoryTransport(card, options.heartbeatMs)
+      : new RedisTransport(link, subscriber, card, options, log)
+    this.#messenger = new Messenger(this, identity, transport, options, log)
+    this.#claims = subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, log)
+    this.broadcast = new Broadcast(this.#messenger, this.#claims, null)
+    this.on('join', () => this.#reportDuplicates())
+  }
+
+  /** `cluster`: this process is a member, hears the others and is heard. `local`: it is alone, or Redis is away. */
+  get mode (): ClusterMode {
+    return this.#messenger.transport.mode
+  }
+
+  /** Every living process, this one included, the oldest first. While Redis is away: those that were last known. */
+  members (): Member[] {
+    return this.#messenger.transport.members()
+  }
+
+  /** Instance ids that more than one member bears. Both keep working. */
+  duplicates (): string[] {
+    const ids = this.members().map(({ instanceId }) => instanceId)
+    return [...new Set(ids.filter((id, index) => ids.indexOf(id) !== index))]
+  }
+
+  /** For the plugins of the suite: the handle for the channels below a reserved prefix. Not for applications. */
+  internal (prefix: ReservedPrefix): InternalBroadcast {
+    return new InternalBroadcast(this.#messenger, this.#claims, prefix)
+  }
+
+  status (): ClusterStatus {
+    const { instanceId, serverId, bootId, mode } = this
+    return {
+      instanceId,
+      serverId,
+      bootId,
+      mode,
+      redis: this.#link.state,
+      members: this.members(),
+      duplicates: this.duplicates(),
+      subscriptions: this.#messenger.subscriptions.list()
+    }
+  }
+
+  /** Joins the cluster, where Redis is up. */
+  async open (): Promise<void> {
+    await this.#messenger.open()
+    this.#reportDuplicates()
+  }
+
+  /** Leaves the cluster, within half a second. Further calls return the same promise. */
+  close (): Promise<void> {
+    this.#closing ??= this.#messenger.close().then(() => { this.removeAllListeners() })
+    return this.#closing
+  }
+
+  #reportDuplicates (): void {
+    for (const instanceId of this.duplicates()) {
+      if (this.#reported.has(instanceId)) continue
+      this.#reported.add(instanceId)
+      this.#log.warn({ duplicate: instanceId }, 'two live processes bear one instanceId; set serverId (SERVER_ID) or pmId')
+    }
+  }
+}

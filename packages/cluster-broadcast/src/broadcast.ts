@@ -1,0 +1,161 @@
+import type { AskResult } from './asks.ts'
+import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, FST_ERR_CLUSTER_BROADCAST_INVALID_DATA, FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE } from './errors.ts'
+import type { WireMessage } from './frame.ts'
+import type { Messenger } from './messenger.ts'
+import { checkChannel, checkPattern, type ReservedPrefix } from './names.ts'
+import { runOnce, type Claims, type OnceResult } from './once.ts'
+import type { BroadcastMessage, Handler, SubscribeOptions, Subscription } from './subscriptions.ts'
+import type { Ack } from './transport.ts'
+
+/** What became of a message. */
+export interface PublishResult {
+  /** Unique in the cluster. */
+  readonly id: string
+  /** `local`: only this process is known to have got it, and it is not forwarded later. */
+  readonly delivered: 'cluster' | 'local'
+  /** As the handlers get it. */
+  readonly timestamp: number
+}
+
+/** Ends a subscription: from the call on, its handler is not called any more. */
+export type Unsubscribe = () => Promise<void>
+
+/** Ends the subscription when called; awaited, resolves with that function when every message is heard. */
+export type Subscribing = Unsubscribe & PromiseLike<Unsubscribe>
+
+export interface AskOptions {
+  /** Longest wait for answers, in milliseconds, 1 to 3600000. @default 1000 */
+  timeoutMs?: number
+}
+
+/** Messages between the instances of a cluster. */
+export class Broadcast {
+  protected readonly messenger: Messenger
+  readonly #claims: Claims
+  readonly #owner: ReservedPrefix | null
+
+  /** @param owner the reserved prefix that this handle is for; null for the application's */
+  constructor (messenger: Messenger, claims: Claims, owner: ReservedPrefix | null) {
+    this.messenger = messenger
+    this.#claims = claims
+    this.#owner = owner
+  }
+
+  /**
+   * Sends to every handler of the cluster that listens, this process' first. Rejects for bad input only: in an outage
+   * the message reaches this process, and says so.
+   *
+   * @param data anything with a JSON form; `undefined` is sent as null
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_DATA, _MESSAGE_TOO_LARGE
+   */
+  async publish (channel: string, data?: unknown): Promise<PublishResult> {
+    this.check(channel)
+    const { message, ack } = this.messenger.publish(channel, this.encode(data), this.messenger.isLogged(channel))
+    return outcome(message, await ack)
+  }
+
+  /**
+   * Calls the handler for each message of a channel, or with a trailing `*` of every channel below. May be awaited:
+   * then every message that is published afterwards is heard. An alone standing `*` means all channels of applications.
+   *
+   * Handlers get messages in the order in which one publisher published them; a promise that a handler returns is not
+   * waited for. What a handler throws or rejects with is logged.
+   *
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_ARGUMENT
+   */
+  subscribe<T = unknown> (pattern: string, handler: Handler<T>, { omitSelf = false }: SubscribeOptions = {}): Subscribing {
+    return this.add(pattern, handler as Handler, omitSelf, false)
+  }
+
+  /**
+   * Sends to every member of the cluster and gathers what their handlers return, this process' too.
+   *
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_DATA, _MESSAGE_TOO_LARGE, _INVALID_ARGUMENT
+   */
+  async ask (channel: string, data?: unknown, { timeoutMs = 1000 }: AskOptions = {}): Promise<AskResult> {
+    this.check(channel)
+    if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > 3_600_000) {
+      throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('timeoutMs', 'a whole number from 1 to 3600000')
+    }
+    return this.messenger.ask(channel, this.encode(data), this.messenger.isLogged(channel), timeoutMs)
+  }
+
+  /**
+   * Runs `fn` on one of the instances that call this with the same name. In `ttlMs` from the start of `fn` nobody runs it
+   * again, also when it is over. The others wait until it is over; where the claim lapses without that, because its
+   * process died, one of them runs its own `fn`. So `ttlMs` has to be longer than `fn` takes.
+   *
+   * @param name 1 to 1024 characters
+   * @param ttlMs 1 to a year
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT; what `fn` throws, on the instance that ran it
+   */
+  async once<T> (name: string, ttlMs: number, fn: () => T | Promise<T>): Promise<OnceResult<T>> {
+    return runOnce(this.#claims, this.#owner ?? 'app', name, ttlMs, fn)
+  }
+
+  protected check (channel: string): void {
+    checkChannel(channel, this.#owner)
+  }
+
+  protected add (pattern: string, handler: Handler, omitSelf: boolean, raw: boolean): Subscribing {
+    checkPattern(pattern, this.#owner)
+    if (typeof handler !== 'function') throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('handler', 'a function')
+    const subscription: Subscription = { pattern, handler, omitSelf, raw, internal: this.#owner !== null }
+    this.messenger.subscriptions.add(subscription)
+    const listening = this.messenger.transport.listen(pattern)
+    let ended: Promise<void> | undefined
+    const end = (): Promise<void> => {
+      this.messenger.subscriptions.remove(subscription)
+      ended ??= listening.then((stop) => stop())
+      return ended
+    }
+    const heard = listening.then(() => end)
+    return Object.assign(() => end(), { then: heard.then.bind(heard) as Subscribing['then'] })
+  }
+
+  /** The JSON of the data. */
+  protected encode (data: unknown): string {
+    let json: string | undefined
+    try {
+      json = JSON.stringify(data ?? null)
+    } catch (err) {
+      throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA((err as Error).message.split('\n', 1)[0]!)
+    }
+    if (json === undefined) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(`${typeof data} has no JSON form`)
+    this.measure(json)
+    return json
+  }
+
+  protected measure (json: string): void {
+    const { maxMessageBytes } = this.messenger.options
+    // One character of UTF-16 makes 3 bytes of UTF-8 at most.
+    if (json.length * 3 <= maxMessageBytes) return
+    const bytes = Buffer.byteLength(json)
+    if (bytes > maxMessageBytes) throw new FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE(bytes, maxMessageBytes)
+  }
+}
+
+/** The handle of a plugin of the suite for the channels below its reserved prefix. */
+export class InternalBroadcast extends Broadcast {
+  /**
+   * As `publish`, with data that are JSON already, in one line; they are handed to the others as they are.
+   *
+   * @param replay whether who reconnects reads it from the log. @default as configured
+   */
+  async publishJson (channel: string, json: string, { replay = this.messenger.isLogged(channel) }: { replay?: boolean } = {}): Promise<PublishResult> {
+    this.check(channel)
+    if (typeof json !== 'string' || json === '' || json.includes('\n')) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA('it is not JSON in one line')
+    this.measure(json)
+    const { message, ack } = this.messenger.publish(channel, json, replay)
+    return outcome(message, await ack)
+  }
+
+  /** As `subscribe`; the handler gets the data as JSON text. */
+  subscribeJson (pattern: string, handler: (message: BroadcastMessage<string>) => unknown, { omitSelf = false }: SubscribeOptions = {}): Subscribing {
+    return this.add(pattern, handler as Handler, omitSelf, true)
+  }
+}
+
+function outcome ({ id, timestamp }: WireMessage, { delivered }: Ack): PublishResult {
+  return { id, delivered: delivered ? 'cluster' : 'local', timestamp }
+}

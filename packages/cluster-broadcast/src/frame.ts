@@ -1,0 +1,126 @@
+/**
+ * What goes over the bus. Several messages of one publisher travel in one frame, so that a burst costs Redis and each
+ * subscriber one push instead of many. Text in lines, because JSON holds no line feed:
+ *
+ *     <epoch> <number of the first message> <number of the last>        `- 0 0` where the frame is not logged
+ *     <bootId> <instanceId> <publisher's own number of the first message>
+ *     <timestamp> <kind> <channel> <data as JSON>                       once per message
+ *
+ * A subscriber routes by the channel and parses only data that somebody listens to.
+ */
+export interface Frame {
+  readonly epoch: string
+  /** Numbers in the log, without a hole between the frames of an epoch. 0 where not logged. */
+  readonly first: number
+  readonly last: number
+  readonly logged: boolean
+  readonly bootId: string
+  readonly instanceId: string
+  /** The publisher counts what it logs and what it does not log apart, each from 1. */
+  readonly counter: number
+  /** The lines of the text, of which those from the third on are messages. */
+  readonly lines: readonly string[]
+}
+
+/** Where the lines of the messages begin. */
+export const FIRST_LINE = 2
+
+/** `ask` wants the return values of the handlers. */
+export type Kind = 'tell' | 'ask'
+
+/** A message between two processes. */
+export interface WireMessage {
+  /** Unique in the cluster. */
+  readonly id: string
+  readonly bootId: string
+  readonly instanceId: string
+  readonly timestamp: number
+  readonly kind: Kind
+  readonly channel: string
+  readonly json: string
+}
+
+const HEAD = /^([a-z0-9.-]{1,40}) (\d{1,15}) (\d{1,15})$/
+const SENDER = /^([a-z2-7]{12}) ([A-Za-z0-9._-]{1,64}:[A-Za-z0-9._-]{1,64}) (\d{1,15})$/
+const KINDS: Record<string, Kind> = { t: 'tell', a: 'ask' }
+
+/** First line of a frame that is not logged. */
+export const UNLOGGED = '- 0 0\n'
+
+/** Reads a frame; null where it is none. Never throws. */
+export function readFrame (bytes: Buffer): Frame | null {
+  const lines = toText(bytes).split('\n')
+  const head = HEAD.exec(lines[0]!)
+  const sender = SENDER.exec(lines[1] ?? '')
+  if (head === null || sender === null || lines.length <= FIRST_LINE) return null
+  const [first, last] = [Number(head[2]), Number(head[3])]
+  const logged = head[1] !== '-'
+  if (logged ? last - first !== lines.length - FIRST_LINE - 1 || first < 1 : last !== 0) return null
+  return {
+    epoch: head[1]!,
+    first,
+    last,
+    logged,
+    bootId: sender[1]!,
+    instanceId: sender[2]!,
+    counter: Number(sender[3]),
+    lines
+  }
+}
+
+/** A text longer than a string of the engine can be is no frame. */
+function toText (bytes: Buffer): string {
+  try {
+    return bytes.toString()
+  } catch {
+    return ''
+  }
+}
+
+/** Everything of a frame but its first line, which the script that numbers it writes. */
+export function writeBody (bootId: string, instanceId: string, counter: number, lines: readonly string[]): string {
+  return `${bootId} ${instanceId} ${counter}\n${lines.join('\n')}`
+}
+
+export function writeLine ({ timestamp, kind, channel, json }: WireMessage): string {
+  return `${timestamp} ${kind === 'tell' ? 't' : 'a'} ${channel} ${json}`
+}
+
+/** Reads the line of the message with this number of its publisher; null where it is none. The JSON is not looked at. */
+export function readLine (frame: Frame, counter: number): WireMessage | null {
+  const line = frame.lines[FIRST_LINE + counter - frame.counter]!
+  const a = line.indexOf(' ')
+  const c = line.indexOf(' ', a + 3)
+  const kind = KINDS[line.slice(a + 1, a + 2)]
+  const timestamp = Number(line.slice(0, a))
+  if (a < 1 || c === -1 || line[a + 2] !== ' ' || kind === undefined || !Number.isSafeInteger(timestamp)) return null
+  const { bootId, instanceId, logged } = frame
+  return { id: messageId(bootId, logged, counter), bootId, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1) }
+}
+
+/** The unique name of a message. */
+export function messageId (bootId: string, logged: boolean, counter: number): string {
+  return logged ? `${bootId}-${counter}` : `${bootId}-e${counter}`
+}
+
+/** An answer to an ask, on the asker's own channel: `<id> <bootId> <instanceId>`, a line feed, JSON. */
+export interface WireReply {
+  readonly id: string
+  readonly bootId: string
+  readonly instanceId: string
+  readonly json: string
+}
+
+const REPLY = /^([a-z2-7]{12}-e?\d{1,15}) ([a-z2-7]{12}) ([A-Za-z0-9._-]{1,64}:[A-Za-z0-9._-]{1,64})$/
+
+export function writeReply ({ id, bootId, instanceId, json }: WireReply): string {
+  return `${id} ${bootId} ${instanceId}\n${json}`
+}
+
+/** Null where the bytes are no reply. Never throws. */
+export function readReply (bytes: Buffer): WireReply | null {
+  const text = toText(bytes)
+  const end = text.indexOf('\n')
+  const head = end === -1 ? null : REPLY.exec(text.slice(0, end))
+  return head === null ? null : { id: head[1]!, bootId: head[2]!, instanceId: head[3]!, json: text.slice(end + 1) }
+}

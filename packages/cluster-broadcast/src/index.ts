@@ -1,0 +1,49 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { AppCluster } from './app-cluster.ts'
+import { resolveOptions, type FastifyClusterBroadcastOptions } from './options.ts'
+import { routes } from './routes.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The cluster: its members, and messages between them. */
+    appCluster: AppCluster
+  }
+}
+
+const plugin = async (fastify: FastifyInstance, options: FastifyClusterBroadcastOptions): Promise<void> => {
+  const resolved = resolveOptions(options)
+  const log = fastify.log.child({ plugin: '@jpulse/cluster-broadcast' })
+  const cluster = new AppCluster(fastify.redisLink, resolved, log)
+  fastify.decorate('appCluster', cluster)
+  // Not preClose: other plugins still say goodbye to the cluster while they close, which they do before this one.
+  fastify.addHook('onClose', () => cluster.close())
+  await cluster.open()
+  const { authorize, maxMessageBytes, routePrefix } = resolved
+  if (authorize === undefined) log.info('without the option authorize there are no HTTP routes')
+  else await fastify.register((scope) => routes(scope, cluster, authorize, maxMessageBytes), { prefix: routePrefix })
+}
+
+/**
+ * Makes the processes of an application a cluster: who is in it, and messages between them that survive reconnects and
+ * restarts of Redis. Decorates Fastify with `appCluster`. Without Redis the process is its own cluster.
+ */
+export const clusterBroadcast = fp(plugin, {
+  name: '@jpulse/cluster-broadcast',
+  fastify: '5.x',
+  dependencies: ['@jpulse/redis-link']
+})
+
+export default clusterBroadcast
+
+export * from './errors.ts'
+export type { AppCluster, ClusterStatus } from './app-cluster.ts'
+export type { AskReply, AskResult } from './asks.ts'
+export type { AskOptions, Broadcast, InternalBroadcast, PublishResult, Subscribing, Unsubscribe } from './broadcast.ts'
+export type { Member } from './members.ts'
+export type { ClusterEvents } from './messenger.ts'
+export type { ReservedPrefix } from './names.ts'
+export type { OnceResult } from './once.ts'
+export type { FastifyClusterBroadcastOptions } from './options.ts'
+export type { BroadcastMessage, Handler, SubscribeOptions } from './subscriptions.ts'
+export type { ClusterMode, Gap } from './transport.ts'

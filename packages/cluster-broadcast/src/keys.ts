@@ -1,0 +1,51 @@
+import type { RedisLink } from '@jpulse/redis-link'
+import { isReserved } from './names.ts'
+
+/**
+ * The only builder of our keys and channels. All keys that one script touches carry the same hash tag, so that they
+ * lie on one node of a Redis Cluster; the tag holds the site, so that two sites may lie on two nodes.
+ */
+export class Keys {
+  /** Hash: `epoch`, `seq`, `mv`, `beatAt`. */
+  readonly state: string
+  /** Stream: frames by the number of their last message. */
+  readonly stream: string
+  /** Hash: boot id → member as JSON. */
+  readonly members: string
+  /** Sorted set: boot id → end of its lease, in milliseconds of Redis' clock. */
+  readonly leases: string
+  /** Channel of every logged frame. */
+  readonly bus: string
+  /** Channel of joins and leaves. */
+  readonly membership: string
+  /** Channel of the names whose claim is done. */
+  readonly done: string
+  readonly #link: Pick<RedisLink, 'key' | 'channel'>
+
+  constructor (link: Pick<RedisLink, 'key' | 'channel'>) {
+    this.#link = link
+    const tag = `{${link.key('').slice(0, -1)}}`
+    this.state = link.key('cluster', tag, 'state')
+    this.stream = link.key('cluster', tag, 'stream')
+    this.members = link.key('cluster', tag, 'members')
+    this.leases = link.key('cluster', tag, 'leases')
+    this.bus = link.channel('cluster', 'bus')
+    this.membership = link.channel('cluster', 'membership')
+    this.done = link.channel('cluster', 'done')
+  }
+
+  /** Claim of one `once`. */
+  once (name: string): string {
+    return this.#link.key('cluster', 'once', name)
+  }
+
+  /** Where the answers to one process go. */
+  replies (bootId: string): string {
+    return this.#link.channel('cluster', 'reply', bootId)
+  }
+
+  /** Channel of what is not logged, by its own name. A pattern's `*` is Redis' own; names hold no other glob character. */
+  direct (name: string): string {
+    return this.#link.channel('cluster', isReserved(name) ? 'internal' : 'app', name)
+  }
+}

@@ -1,0 +1,125 @@
+/** A process of the cluster. */
+export interface Member {
+  readonly instanceId: string
+  readonly serverId: string
+  readonly bootId: string
+  readonly pid: number
+  /** When it started: milliseconds of its clock since 1970. */
+  readonly startedAt: number
+  /** Milliseconds since it last renewed its lease, by Redis' clock; 0 for the own process. */
+  readonly lastSeenMs: number
+}
+
+/** What of a member does not change. `leaseMs` is its own: members may be configured differently. */
+export type MemberCard = Omit<Member, 'lastSeenMs'> & { readonly leaseMs: number }
+
+interface Entry {
+  readonly card: MemberCard
+  /** On this process' monotonic clock. */
+  seenAt: number
+  /** Not in Redis' list, and still here until then. */
+  goneAt: number | undefined
+}
+
+/**
+ * This process' picture of the cluster. It follows joins and leaves by their version (epoch and mv), so that an answer
+ * and an announcement that overtake each other neither revive a member nor report it twice.
+ */
+export class Members {
+  readonly #own: MemberCard
+  readonly #onJoin: (member: Member) => void
+  readonly #onLeave: (member: Member) => void
+  readonly #others = new Map<string, Entry>()
+  #epoch = ''
+  #mv = 0
+
+  constructor (own: MemberCard, onJoin: (member: Member) => void, onLeave: (member: Member) => void) {
+    this.#own = own
+    this.#onJoin = onJoin
+    this.#onLeave = onLeave
+  }
+
+  /** As the heartbeat's script wants it. */
+  get version (): string {
+    return `${this.#epoch} ${this.#mv}`
+  }
+
+  list (): Member[] {
+    const now = performance.now()
+    return [publicOf(this.#own, 0), ...[...this.#others.values()].map(({ card, seenAt }) => publicOf(card, Math.max(0, Math.round(now - seenAt))))]
+      .sort((a, b) => a.startedAt - b.startedAt || (a.bootId < b.bootId ? -1 : 1))
+  }
+
+  /** Takes the list that Redis holds, as boot ids and JSON in turn; empty where it is the one that is known. */
+  applyList (epoch: string, mv: number, list: readonly string[]): void {
+    if (epoch === this.#epoch && mv <= this.#mv) return
+    const anew = epoch !== this.#epoch && this.#epoch !== ''
+    this.#epoch = epoch
+    this.#mv = mv
+    const cards = list.map((text, index) => index % 2 === 1 ? readCard(text) : null).filter((card) => card !== null)
+    const listed = new Set(cards.map(({ bootId }) => bootId))
+    for (const card of cards) this.#add(card)
+    for (const [bootId, entry] of this.#others) {
+      if (listed.has(bootId)) continue
+      // A list that began anew knows only who was faster to come back: the others get the time of a lease.
+      if (anew) entry.goneAt ??= performance.now() + entry.card.leaseMs
+      else if (entry.goneAt === undefined) this.#remove(bootId)
+    }
+  }
+
+  /** Takes the ends of the leases on Redis' clock, as boot ids and times in turn. */
+  applyLeases (now: number, leases: readonly string[]): void {
+    const clock = performance.now()
+    for (let i = 0; i < leases.length; i += 2) {
+      const entry = this.#others.get(leases[i]!)
+      if (entry !== undefined) entry.seenAt = clock - (now - (Number(leases[i + 1]) - entry.card.leaseMs))
+    }
+    for (const [bootId, { goneAt }] of this.#others) if (goneAt !== undefined && goneAt <= clock) this.#remove(bootId)
+  }
+
+  /** Takes an announcement: `<epoch> <mv> +|- <JSON or boot id>`. False where it does not follow on what is known. */
+  applyChange (text: string): boolean {
+    const [, epoch, mv, sign, what] = /^(\S{1,40}) (\d{1,15}) ([+-]) (.+)$/s.exec(text) ?? []
+    if (epoch === undefined || (epoch === this.#epoch && Number(mv) <= this.#mv)) return true
+    if (epoch !== this.#epoch || Number(mv) !== this.#mv + 1) return false
+    const card = sign === '+' ? readCard(what!) : null
+    if (sign === '+' && card === null) return false
+    this.#mv++
+    if (card === null) this.#remove(what!)
+    else this.#add(card)
+    return true
+  }
+
+  #add (card: MemberCard): void {
+    if (card.bootId === this.#own.bootId) return
+    const known = this.#others.get(card.bootId)
+    if (known !== undefined) {
+      known.goneAt = undefined
+      return
+    }
+    this.#others.set(card.bootId, { card, seenAt: performance.now(), goneAt: undefined })
+    this.#onJoin(publicOf(card, 0))
+  }
+
+  #remove (bootId: string): void {
+    const entry = this.#others.get(bootId)
+    if (entry === undefined) return
+    this.#others.delete(bootId)
+    this.#onLeave(publicOf(entry.card, Math.max(0, Math.round(performance.now() - entry.seenAt))))
+  }
+}
+
+function publicOf ({ leaseMs: _, ...card }: MemberCard, lastSeenMs: number): Member {
+  return { ...card, lastSeenMs }
+}
+
+function readCard (json: string): MemberCard | null {
+  try {
+    const { instanceId, serverId, bootId, pid, startedAt, leaseMs } = JSON.parse(json) as MemberCard
+    const texts = [instanceId, serverId, bootId].every((text) => typeof text === 'string')
+    const numbers = [pid, startedAt, leaseMs].every((number) => Number.isFinite(number))
+    return texts && numbers ? { instanceId, serverId, bootId, pid, startedAt, leaseMs } : null
+  } catch {
+    return null
+  }
+}

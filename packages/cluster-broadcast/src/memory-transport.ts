@@ -1,0 +1,39 @@
+import type { Member, MemberCard } from './members.ts'
+import type { Ack, StopListening, Transport, TransportListener } from './transport.ts'
+
+const ALONE: Ack = Object.freeze({ delivered: false, members: null })
+
+/** Where no Redis is configured: the process is the cluster. */
+export class MemoryTransport implements Transport {
+  readonly mode = 'local'
+  readonly #self: Member
+  readonly #heartbeatMs: number
+  #timer: NodeJS.Timeout | undefined
+
+  constructor ({ leaseMs: _, ...card }: MemberCard, heartbeatMs: number) {
+    this.#self = { ...card, lastSeenMs: 0 }
+    this.#heartbeatMs = heartbeatMs
+  }
+
+  async open (listener: TransportListener): Promise<void> {
+    this.#timer = setInterval(() => listener.onHeartbeat(), this.#heartbeatMs).unref()
+  }
+
+  async close (): Promise<void> {
+    clearInterval(this.#timer)
+  }
+
+  async send (): Promise<Ack> {
+    return ALONE
+  }
+
+  async listen (): Promise<StopListening> {
+    return async () => {}
+  }
+
+  reply (): void {}
+
+  members (): Member[] {
+    return [{ ...this.#self }]
+  }
+}

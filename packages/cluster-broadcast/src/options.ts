@@ -1,0 +1,107 @@
+import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { Value } from 'typebox/value'
+import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
+
+/** Options of the plugin. */
+export interface FastifyClusterBroadcastOptions {
+  /** Name of the server in instance ids: 1 to 64 letters, digits, `.`, `_`, `-`. @default SERVER_ID, else the trailing digits of the hostname padded to 3, else its first 12 characters */
+  serverId?: string
+  /** Name of the process on its server, by the same rule. @default NODE_APP_INSTANCE, else pm_id, else '0' */
+  pmId?: string
+  /** Longest data of one message, in bytes of JSON, 1 to 16 MiB. @default 262144 (256 KiB) */
+  maxMessageBytes?: number
+  /** The log from which a subscriber reads what it missed; false logs nothing, and what is sent while a subscriber reconnects is lost to it. */
+  replay?: false | {
+    /** Messages that the log holds, 1 to 1000000. @default 1000 */
+    maxLength?: number
+  }
+  /** Exceptions by channel prefix, of whole segments: `{ 'cursor:moves': { replay: false } }` logs nothing of `cursor:moves` and `cursor:moves:…`. @default {} */
+  channels?: Record<string, { replay: boolean }>
+  /** Pause between two renewals of the membership, in milliseconds, 100 to 60000. @default 1000 */
+  heartbeatMs?: number
+  /** How long a process that does not renew stays a member, in milliseconds; at least three times `heartbeatMs`. @default 5000 */
+  leaseMs?: number
+  /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
+  authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
+  /** Where the HTTP routes lie. @default '/api/1/app-cluster' */
+  routePrefix?: string
+}
+
+/** What the rest of the plugin works with. */
+export interface ResolvedOptions {
+  readonly serverId?: string
+  readonly pmId?: string
+  readonly maxMessageBytes: number
+  readonly replay: boolean
+  readonly maxLength: number
+  /** Prefixes that are logged against the rule, and that are not. */
+  readonly logged: readonly string[]
+  readonly unlogged: readonly string[]
+  readonly heartbeatMs: number
+  readonly leaseMs: number
+  readonly authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
+  readonly routePrefix: string
+}
+
+const closed = { additionalProperties: false }
+const Name = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$' })
+
+const Schema = Type.Object({
+  serverId: Type.Optional(Name),
+  pmId: Type.Optional(Name),
+  maxMessageBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: 16 * 1024 * 1024 })),
+  replay: Type.Optional(Type.Union([
+    Type.Literal(false),
+    Type.Object({ maxLength: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })) }, closed)
+  ])),
+  channels: Type.Optional(Type.Record(
+    Type.String({ pattern: '^[A-Za-z0-9._@%-]{1,100}(?::[A-Za-z0-9._@%-]{1,100}){0,15}$' }),
+    Type.Object({ replay: Type.Boolean() }, closed), closed)),
+  heartbeatMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 60_000 })),
+  leaseMs: Type.Optional(Type.Integer({ minimum: 300, maximum: 600_000 })),
+  routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/]+)*$' }))
+}, closed)
+
+const invalid = (option: string, problem: string) => new FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION(option, problem)
+
+/**
+ * Checks the options once and returns a frozen copy with every default.
+ *
+ * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION naming the option
+ */
+export function resolveOptions (options: FastifyClusterBroadcastOptions = {}): ResolvedOptions {
+  const { authorize, ...given } = definedOnly(options)
+  if (authorize !== undefined && typeof authorize !== 'function') throw invalid('authorize', 'must be a function')
+  checkSchema(given)
+  const { serverId, pmId, replay, channels = {}, heartbeatMs = 1000 } = given
+  const leaseMs = given.leaseMs ?? Math.max(5000, 3 * heartbeatMs)
+  if (leaseMs < 3 * heartbeatMs) throw invalid('leaseMs', 'must be at least three times heartbeatMs')
+  const prefixes = (kept: boolean) => Object.freeze(Object.keys(channels).filter((name) => channels[name]!.replay === kept))
+  return Object.freeze({
+    ...(serverId === undefined ? {} : { serverId }),
+    ...(pmId === undefined ? {} : { pmId }),
+    maxMessageBytes: given.maxMessageBytes ?? 256 * 1024,
+    replay: replay !== false,
+    maxLength: (replay || {}).maxLength ?? 1000,
+    logged: prefixes(true),
+    unlogged: prefixes(false),
+    heartbeatMs,
+    leaseMs,
+    ...(authorize === undefined ? {} : { authorize }),
+    routePrefix: given.routePrefix ?? '/api/1/app-cluster'
+  })
+}
+
+/** Drops `undefined`, so that `{ serverId: process.env.SERVER_ID }` works where the variable is unset. */
+function definedOnly (options: FastifyClusterBroadcastOptions): FastifyClusterBroadcastOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+function checkSchema (options: unknown): void {
+  if (Value.Check(Schema, options)) return
+  const [first] = Value.Errors(Schema, options)
+  const option = first?.instancePath.slice(1).replaceAll('/', '.') || 'options'
+  const unknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
+  throw invalid(option, unknown ? 'is unknown' : first?.message ?? 'is invalid')
+}

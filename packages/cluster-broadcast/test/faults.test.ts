@@ -1,0 +1,220 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { redisServer, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
+import type { FastifyClusterBroadcastOptions } from '../src/index.ts'
+import { build, type Built } from './build.ts'
+
+interface Pair {
+  redis: TestRedis
+  client: Redis
+  /** Of the log and its state. */
+  keys: { state: string, stream: string, members: string, leases: string, bus: string, channel: (...parts: string[]) => string }
+  first: Built
+  second: Built
+  /** What the second got of `n`. */
+  got: unknown[]
+  publish (...numbers: number[]): Promise<void>
+}
+
+/** Two instances in this process on a Redis of their own. */
+async function pair (t: Test, options: FastifyClusterBroadcastOptions = {}): Promise<Pair> {
+  const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
+  const siteId = uniqueName()
+  const link = { url: redis.url, siteId, env: 'test' }
+  const first = await build(t, link, { serverId: 'first', ...options })
+  const second = await build(t, link, { serverId: 'second', ...options })
+  const got: unknown[] = []
+  await second.app.appCluster.broadcast.subscribe('n', ({ data }) => { got.push(data) })
+  await waitFor(() => first.app.appCluster.members().length === 2)
+  const key = (name: string) => `${siteId}:test:cluster:{${siteId}:test}:${name}`
+  return {
+    redis,
+    client: redis.connect(),
+    keys: { state: key('state'), stream: key('stream'), members: key('members'), leases: key('leases'), bus: `${siteId}:test:cluster:bus`, channel: (...parts) => [siteId, 'test', 'cluster', ...parts].join(':') },
+    first,
+    second,
+    got,
+    async publish (...numbers) {
+      for (const number of numbers) await first.app.appCluster.broadcast.publish('n', number)
+    }
+  }
+}
+
+/** Puts a message into the log without telling anybody, as a lost push of a Redis Cluster's bus looks to a subscriber. */
+async function appendSilently ({ client, keys }: Pair, counter: number, data: unknown): Promise<void> {
+  const epoch = await client.hget(keys.state, 'epoch')
+  const seq = await client.hincrby(keys.state, 'seq', 1)
+  await client.xadd(keys.stream, `${seq}-0`, 'f', `${epoch} ${seq} ${seq}\naaaaaaaaaaaa lost:0 ${counter}\n1 t n ${JSON.stringify(data)}`)
+}
+
+t.test('a push that was lost on the way is read from the log before the next one is handed over', async (t) => {
+  const two = await pair(t)
+  await two.publish(1, 2)
+  await appendSilently(two, 1, 'lost 1')
+  await appendSilently(two, 2, 'lost 2')
+  await two.publish(3, 4)
+  await waitFor(() => two.got.length === 6)
+  t.same(two.got, [1, 2, 'lost 1', 'lost 2', 3, 4])
+  t.same(two.second.gaps, [])
+})
+
+t.test('a lost push that none follows is found by the next heartbeat', async (t) => {
+  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000 })
+  await two.publish(1)
+  await appendSilently(two, 1, 'last')
+  await waitFor(() => two.got.length === 2)
+  t.same(two.got, [1, 'last'])
+})
+
+t.test('a log that went back (a failover lost its end): one gap each, and what follows comes once', async (t) => {
+  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000 })
+  const { client, keys, got } = two
+  await two.publish(1, 2, 3)
+  const saved = await Promise.all([client.dumpBuffer(keys.state), client.dumpBuffer(keys.stream)])
+  await two.publish(4, 5, 6)
+  await waitFor(() => got.length === 6)
+  await client.multi()
+    .restore(keys.state, 0, saved[0]!, 'REPLACE').restore(keys.stream, 0, saved[1]!, 'REPLACE')
+    .exec()
+  await two.publish(7, 8)
+  await waitFor(() => got.length === 8 && two.first.gaps.length === 1 && two.second.gaps.length === 1)
+  await two.publish(9)
+  await waitFor(() => got.length === 9)
+  await sleep(500)
+  t.same(got, [1, 2, 3, 4, 5, 6, 7, 8, 9])
+  t.same([two.first.gaps, two.second.gaps], [[{ missed: null }], [{ missed: null }]])
+  t.match(await client.hget(keys.state, 'epoch'), /\.1$/, 'everybody is told, also who could not notice')
+})
+
+t.test('any of the keys evicted: messages and membership go on', async (t) => {
+  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000 })
+  const { client, keys, got } = two
+  let last = 0
+  for (const key of [keys.stream, keys.state, keys.members, keys.leases, keys.state, keys.stream]) {
+    await client.del(key)
+    await two.publish(++last)
+    await sleep(300)
+    await two.publish(++last)
+    await waitFor(() => got.at(-1) === last)
+  }
+  t.same(got, Array.from({ length: last }, (_, index) => index + 1))
+  await sleep(3500)
+  t.equal(two.first.app.appCluster.members().length, 2)
+  t.equal(two.first.gaps.length, 2, 'a gap for each time that the state was lost')
+  const ttls = await Promise.all([keys.stream, keys.state, keys.members, keys.leases].map((key) => client.pttl(key)))
+  t.ok(ttls.every((ttl) => ttl > 0), 'no key is immortal')
+})
+
+t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {
+  const two = await pair(t)
+  const { client, keys, got } = two
+  await two.publish(1)
+  const epoch = await client.hget(keys.state, 'epoch')
+  const seq = Number(await client.hget(keys.state, 'seq'))
+  const { bootId } = two.second.app.appCluster
+  const head = `${epoch} ${seq + 1} ${seq + 1}\nbbbbbbbbbbbb x:0 1\n`
+  const valid = Buffer.from(`${head}1 t n 1`)
+  const channels = [keys.bus, keys.channel('membership'), keys.channel('reply', bootId), keys.channel('app', 'n'), keys.channel('app', '::everybody'), keys.channel('done')]
+  const forgeries: Array<() => Buffer> = [
+    () => randomBytes(Math.floor(Math.random() * 200)),
+    () => Buffer.concat([Buffer.from('- 0 0\nbbbbbbbbbbbb x:0 1\n'), randomBytes(50)]),
+    () => Buffer.from(`- 0 0\nbbbbbbbbbbbb x:0 ${Math.floor(Math.random() * 1e9)}\n1 t n {"broken":`),
+    () => Buffer.from('- 0 0\nbbbbbbbbbbbb x:0 999999999999999\nNaN t n 1\n\n1 x n 1\n1 t'),
+    () => Buffer.from(`${epoch} ${seq + 1} ${seq + 900}\nbbbbbbbbbbbb x:0 1\n1 t n 1`),
+    () => Buffer.from(`${bootId}-1 ${bootId} x:0\n{"value":`),
+    () => Buffer.from(`${epoch} 9 + {"bootId":5}`),
+    () => Buffer.from(`${epoch} 1e9 - x`),
+    () => Buffer.from('null'),
+    () => Buffer.from('{"__proto__":{"polluted":1}}'),
+    () => {
+      const bytes = Buffer.from(valid)
+      bytes[Math.floor(Math.random() * head.length)] = Math.floor(Math.random() * 256)
+      // A frame that is well-formed still, and says what it should, is none of the malformed.
+      return bytes.equals(valid) || /^\S+ \d+ \d+\n[a-z2-7]{12} \S+:\S+ \d+\n/.test(bytes.toString()) ? Buffer.from('x') : bytes
+    }
+  ]
+  for (let sent = 0; sent < 10_000; sent += 250) {
+    const pipeline = client.pipeline()
+    for (let i = 0; i < 250; i++) pipeline.publish(channels[(sent + i) % channels.length]!, forgeries[Math.floor(Math.random() * forgeries.length)]!() as unknown as string)
+    await pipeline.exec()
+  }
+  for (const channel of channels) await client.publish(channel, 'x'.repeat(20_000_000))
+  await two.publish(2, 3)
+  await waitFor(() => got.at(-1) === 3)
+  t.same(got, [1, 2, 3])
+  t.same(two.second.gaps, [])
+  t.equal(two.second.app.appCluster.members().length, 2)
+  t.ok(two.second.complaints.length > 0 && two.second.complaints.length < 20_000, 'complained about')
+  t.ok(two.second.complaints.filter((line) => /malformed/.test(line)).length <= 2, 'malformed frames do not flood the log')
+})
+
+t.test('a publish whose answer is lost says local; its process gets it once, the others at most once, in order', async (t) => {
+  const two = await pair(t)
+  const { broadcast } = two.first.app.appCluster
+  const here: unknown[] = []
+  await broadcast.subscribe('n', ({ data }) => { here.push(data) })
+  const publish = async (number: number) => (await broadcast.publish('n', number)).delivered
+  t.equal(await publish(1), 'cluster')
+  // What a frozen Redis has received it carries out when it goes on, long after the publisher gave up.
+  two.redis.freeze()
+  t.same(await Promise.all([2, 3].map(publish)), ['local', 'local'])
+  t.equal(await publish(4), 'local')
+  two.redis.thaw()
+  await waitFor(() => two.first.app.appCluster.mode === 'cluster' && two.second.app.appCluster.mode === 'cluster', { timeoutMs: 20_000 })
+  t.equal(await publish(5), 'cluster')
+  await waitFor(() => two.got.at(-1) === 5)
+  await sleep(200)
+  t.same(here, [1, 2, 3, 4, 5])
+  t.same(two.got, [...new Set(two.got as number[])].sort())
+  t.ok([1, 5].every((number) => two.got.includes(number)))
+})
+
+t.test('Redis away at boot: the process boots alone, and joins when Redis is there', async (t) => {
+  const redis = await redisServer(t)
+  await redis.kill()
+  const { app, gaps } = await build(t, { url: redis.url, siteId: uniqueName(), connectTimeoutMs: 200 })
+  const { appCluster } = app
+  const modes: string[] = []
+  appCluster.on('mode', (mode) => modes.push(mode))
+  const got: unknown[] = []
+  await appCluster.broadcast.subscribe('n', ({ data }) => { got.push(data) })
+  t.equal(appCluster.mode, 'local')
+  t.equal((await appCluster.broadcast.publish('n', 1)).delivered, 'local')
+  t.equal((await appCluster.broadcast.ask('n', 2)).replies.length, 1)
+  t.same(await appCluster.broadcast.once('job', 1000, () => 1), { ran: false, reason: 'unavailable' }, 'nobody can tell whether another runs it')
+  await redis.restart()
+  await waitFor(() => appCluster.mode === 'cluster', { timeoutMs: 10_000 })
+  t.equal((await appCluster.broadcast.publish('n', 3)).delivered, 'cluster')
+  t.same(got, [1, 2, 3])
+  t.same(gaps, [])
+  t.same(modes, ['cluster'])
+  t.equal((await appCluster.broadcast.once('job', 1000, () => 1)).ran, true)
+  await app.close()
+  await app.close()
+  t.equal((await appCluster.broadcast.publish('n', 4)).delivered, 'local', 'after close() nothing throws')
+})
+
+t.test('Redis gone while an ask waits and while it is away: the own answer, and who could not be asked is missing', async (t) => {
+  const two = await pair(t)
+  await two.redis.kill()
+  await waitFor(() => two.first.app.appCluster.mode === 'local')
+  const { replies, missing } = await two.first.app.appCluster.broadcast.ask('n', 1, { timeoutMs: 60_000 })
+  t.same([replies.map(({ instanceId }) => instanceId.split(':')[0]), missing.map((id) => id.split(':')[0])], [['first'], ['second']])
+})
+
+t.test('an answer that cannot be sent is an error, not a silence', async (t) => {
+  const two = await pair(t, { maxMessageBytes: 100 })
+  const answers: unknown[] = [1n, 'x'.repeat(200), undefined, { a: 1 }]
+  two.second.app.appCluster.broadcast.subscribe('q', ({ data }) => answers[data as number])
+  const answer = async (index: number) => {
+    const { replies } = await two.first.app.appCluster.broadcast.ask('q', index)
+    const reply = replies.find(({ instanceId }) => instanceId.startsWith('second'))!
+    return 'error' in reply ? `error: ${reply.error}` : reply.value
+  }
+  t.match(await answer(0), /error: .*BigInt/)
+  t.match(await answer(1), /error: .*longer than/)
+  t.equal(await answer(2), undefined)
+  t.same(await answer(3), { a: 1 })
+})

@@ -1,0 +1,179 @@
+import { hostname } from 'node:os'
+import Fastify from 'fastify'
+import t from 'tap'
+import { redisLink } from '@jpulse/redis-link'
+import { waitFor } from '../../../test/helpers/index.ts'
+import { clusterBroadcast, type BroadcastMessage, type FastifyClusterBroadcastOptions } from '../src/index.ts'
+import { serverOf } from '../src/identity.ts'
+import { build } from './build.ts'
+
+t.test('without Redis the same API works within the process', async (t) => {
+  const { app } = await build(t, {}, { serverId: 'web', pmId: '3' })
+  const { appCluster } = app
+  const { broadcast } = appCluster
+  t.equal(appCluster.mode, 'local')
+  t.equal(appCluster.instanceId, 'web:3')
+  t.match(appCluster.bootId, /^[a-z2-7]{12}$/)
+  t.match(appCluster.members(), [{ instanceId: 'web:3', serverId: 'web', bootId: appCluster.bootId, pid: process.pid, lastSeenMs: 0 }])
+  t.equal(appCluster.members().length, 1)
+
+  const got: BroadcastMessage[] = []
+  const stop = await broadcast.subscribe('shop:*', (message) => { got.push(message); return message.data })
+  const { id, delivered, timestamp } = await broadcast.publish('shop:order:new', { n: 1 })
+  t.equal(delivered, 'local')
+  t.same(got, [{ id, channel: 'shop:order:new', data: { n: 1 }, instanceId: 'web:3', bootId: appCluster.bootId, timestamp, self: true }])
+  await broadcast.publish('view:config:refresh')
+  await broadcast.publish('shop', 'not below shop:*')
+  t.equal(got.length, 1)
+
+  t.same(await broadcast.ask('shop:x', 5), { replies: [{ instanceId: 'web:3', bootId: appCluster.bootId, value: 5 }], missing: [] })
+  await stop()
+  t.same(await broadcast.ask('shop:x', 5), { replies: [{ instanceId: 'web:3', bootId: appCluster.bootId, value: undefined }], missing: [] })
+  t.same(await Promise.all([1, 2].map((n) => broadcast.once('job', 200, async () => n))), [{ ran: true, value: 1 }, { ran: false, reason: 'claimed' }])
+  await waitFor(async () => (await broadcast.once('job', 200, () => 3)).ran, { what: 'the claim to lapse' })
+  await t.rejects(broadcast.once('fails', 200, () => { throw new Error('mine') }), { message: 'mine' })
+  t.same(await broadcast.once('fails', 60_000, () => 1), { ran: false, reason: 'claimed' }, 'it was run, though it failed')
+})
+
+t.test('handlers: one throws, one rejects, one mutates its data, one publishes; the others get theirs', async (t) => {
+  const { app, complaints } = await build(t)
+  const { broadcast } = app.appCluster
+  const got: unknown[] = []
+  broadcast.subscribe('a:b', () => { throw new Error('thrown') })
+  broadcast.subscribe('a:b', async () => { throw new Error('rejected') })
+  broadcast.subscribe<{ list: number[] }>('a:b', ({ data }) => { data.list.push(2) })
+  broadcast.subscribe('a:b', ({ data }) => { got.push(data) })
+  broadcast.subscribe('a:b', ({ data }) => { got.push(data) }, { omitSelf: true })
+  const sent = { list: [1] }
+  const publishing = broadcast.publish('a:b', sent)
+  sent.list.push(9)
+  await publishing
+  t.same(got, [{ list: [1] }], 'a copy of what was published, its own')
+  await waitFor(() => complaints.length === 2)
+  t.same(complaints, ['a handler of a message failed', 'a handler of a message failed'])
+
+  let rounds = 0
+  const both = async () => { if (++rounds < 2000) await broadcast.publish('ping:pong') }
+  broadcast.subscribe('ping:pong', both)
+  await broadcast.publish('ping:pong')
+  await waitFor(() => rounds === 2000, { what: 'a handler that publishes, neither overflowing the stack nor starving the process' })
+})
+
+t.test('one handler with overlapping subscriptions gets a message once, and unsubscribing ends it at once', async (t) => {
+  const { app } = await build(t)
+  const { broadcast } = app.appCluster
+  const got: string[] = []
+  const handler = ({ channel }: BroadcastMessage): void => { got.push(channel) }
+  const stops = [broadcast.subscribe('a:b', handler), broadcast.subscribe('a:*', handler), broadcast.subscribe('*', handler), broadcast.subscribe('a:b', handler, { omitSelf: true })]
+  await broadcast.publish('a:b')
+  t.same(got, ['a:b'])
+  for (const stop of stops.slice(0, 3)) stop()
+  await broadcast.publish('a:b')
+  t.same(got, ['a:b'], 'what is left skips what this process sends')
+  await stops[3]!()
+  t.same(app.appCluster.status().subscriptions, [])
+})
+
+t.test('names: what the grammar does not allow is refused, never changed', async (t) => {
+  const { app } = await build(t)
+  const { broadcast } = app.appCluster
+  const long = 'x'.repeat(100)
+  const good = ['a', 'a:b', 'A-1_2.x@y%20:z', Array(16).fill(long).join(':')]
+  for (const name of good) {
+    const got: string[] = []
+    await broadcast.subscribe(name, ({ channel }) => { got.push(channel) })
+    await broadcast.publish(name, 1)
+    t.same(got, [name])
+  }
+  const bad = ['', ':', 'a:', ':a', 'a::b', 'a b', 'a\n', 'ä', 'a/b', 'a:*', 'a*', '{a}', `${long}x`, Array(17).fill('a').join(':'), 5, null, undefined, {}, ['a']]
+  for (const name of bad) {
+    await t.rejects(broadcast.publish(name as string, 1), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL', statusCode: 400 }, JSON.stringify(name))
+    await t.rejects(broadcast.ask(name as string, 1), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL' })
+  }
+  for (const pattern of ['a:*:b', 'a*', '**', 'a:**', '*:a', '', 'a:', 7]) {
+    t.throws(() => broadcast.subscribe(pattern as string, () => {}), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL' }, String(pattern))
+  }
+})
+
+t.test('reserved names are the plugins\', through their handle only', async (t) => {
+  const { app } = await build(t)
+  const { appCluster } = app
+  const everything: string[] = []
+  await appCluster.broadcast.subscribe('*', ({ channel }) => { everything.push(channel) })
+  for (const prefix of ['jp', 'ws', 'cache', 'session', 'metrics', 'cluster'] as const) {
+    for (const name of [prefix, `${prefix}:x`]) {
+      await t.rejects(appCluster.broadcast.publish(name, 1), { code: 'FST_ERR_CLUSTER_BROADCAST_RESERVED_CHANNEL', statusCode: 403 })
+      t.throws(() => appCluster.broadcast.subscribe(name, () => {}), { code: 'FST_ERR_CLUSTER_BROADCAST_RESERVED_CHANNEL' })
+    }
+    t.throws(() => appCluster.broadcast.subscribe(`${prefix}:*`, () => {}), { code: 'FST_ERR_CLUSTER_BROADCAST_RESERVED_CHANNEL' })
+    const handle = appCluster.internal(prefix)
+    const got: unknown[] = []
+    await handle.subscribe(`${prefix}:*`, ({ data }) => { got.push(data) })
+    await handle.subscribeJson(`${prefix}:x`, ({ data }) => { got.push(data) })
+    await handle.publish(`${prefix}:x`, { n: 1 })
+    await handle.publishJson(`${prefix}:x`, '{"n":2}', { replay: false })
+    t.same(got, ['{"n":1}', { n: 1 }, '{"n":2}', { n: 2 }])
+    await t.rejects(handle.publish('shop:x', 1), { code: 'FST_ERR_CLUSTER_BROADCAST_RESERVED_CHANNEL' })
+    await t.rejects(handle.publishJson(`${prefix}:x`, '1\n2'), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_DATA' })
+  }
+  await appCluster.broadcast.publish('wsx:y', 1)
+  t.same(everything, ['wsx:y'], 'a lone * hears applications only')
+})
+
+t.test('data: JSON up to the limit, byte by byte; anything else is refused', async (t) => {
+  const { app } = await build(t, {}, { maxMessageBytes: 100 })
+  const { broadcast } = app.appCluster
+  const got: unknown[] = []
+  await broadcast.subscribe('a', ({ data }) => { got.push(data) })
+  const values = [null, 0, '', 'ä'.repeat(49), 'x'.repeat(98), [], { __proto__: null, a: '\u2028\n"' }, true, '\ud800']
+  for (const value of values) await broadcast.publish('a', value)
+  t.same(got, JSON.parse(JSON.stringify(values)))
+  for (const value of ['x'.repeat(99), 'ä'.repeat(50)]) await t.rejects(broadcast.publish('a', value), { code: 'FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE', statusCode: 413 })
+  const cycle: Record<string, unknown> = {}
+  cycle.self = cycle
+  for (const value of [cycle, 1n, () => {}, Symbol('x'), { toJSON () { throw new Error('no') } }]) {
+    await t.rejects(broadcast.publish('a', value), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_DATA', statusCode: 400 })
+  }
+  t.equal(got.length, values.length)
+})
+
+t.test('arguments that are not what a method takes are errors', async (t) => {
+  const { app } = await build(t)
+  const { broadcast } = app.appCluster
+  const code = 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT'
+  t.throws(() => broadcast.subscribe('a', 'handler' as never), { code })
+  for (const timeoutMs of [0, -1, 1.5, NaN, Infinity, '5']) await t.rejects(broadcast.ask('a', 1, { timeoutMs: timeoutMs as number }), { code })
+  for (const ttlMs of [0, -1, NaN, Infinity, undefined]) await t.rejects(broadcast.once('a', ttlMs as number, () => {}), { code })
+  for (const name of ['', 'x'.repeat(1025), 5]) await t.rejects(broadcast.once(name as string, 5, () => {}), { code })
+  await t.rejects(broadcast.once('a', 5, 'fn' as never), { code })
+})
+
+t.test('options are checked at register, and a bad one is named', async (t) => {
+  const bad: Array<[object, RegExp]> = [
+    [{ serverId: 'a b' }, /serverId/], [{ pmId: '' }, /pmId/], [{ maxMessageBytes: 0 }, /maxMessageBytes/], [{ replay: true }, /replay/],
+    [{ replay: { maxLength: 0 } }, /replay/], [{ replay: { max: 1 } }, /replay/], [{ channels: { 'a:*': { replay: false } } }, /channels/],
+    [{ channels: { a: {} } }, /channels/], [{ heartbeatMs: 1 }, /heartbeatMs/], [{ leaseMs: 2000 }, /leaseMs/], [{ authorize: true }, /authorize/],
+    [{ routePrefix: 'api' }, /routePrefix/], [{ unheardOf: 1 }, /unheardOf is unknown/], [{ prefix: '/x', nonsense: 1 }, /nonsense|prefix/]
+  ]
+  for (const [options, message] of bad) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.register(redisLink)
+    app.register(clusterBroadcast, options as FastifyClusterBroadcastOptions)
+    await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message }, JSON.stringify(options))
+  }
+  await t.rejects(async () => { await Fastify().register(clusterBroadcast) }, /redis-link/)
+})
+
+t.test('identity comes from the options, else the environment, else the hostname', async (t) => {
+  t.same(['web25', 'host1025', 'a-very-long-name.example', 'web7.'].map(serverOf), ['025', '1025', 'a-very-long-', 'web7.'])
+  const saved = { ...process.env }
+  t.teardown(() => { process.env = saved })
+  for (const name of ['SERVER_ID', 'NODE_APP_INSTANCE', 'pm_id']) delete process.env[name]
+  t.equal((await build(t)).app.appCluster.instanceId, `${serverOf(hostname())}:0`)
+  Object.assign(process.env, { SERVER_ID: 'env', pm_id: '4' })
+  t.equal((await build(t)).app.appCluster.instanceId, 'env:4')
+  process.env.NODE_APP_INSTANCE = '5'
+  t.equal((await build(t)).app.appCluster.instanceId, 'env:5')
+  t.equal((await build(t, {}, { serverId: 'given' })).app.appCluster.serverId, 'given')
+})
