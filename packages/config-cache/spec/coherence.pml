@@ -1,0 +1,281 @@
+/*
+ * The protocol of docs/coherence.md for one key: N members with a level of their own, W writers, one Redis (shared level,
+ * blocks, membership, sequence), one linearizable database.
+ *
+ * Property: a read never returns less than what had been written (G1) or read (G2) when it began. With -DEXPIRE a block can
+ * end under its writer; then only G1 is claimed.
+ *
+ * Faults: messages are lost, leases lapse at any time, replies are lost, Redis restarts and loses its state but keeps old
+ * cached values, a block expires. spec/check.js runs it, and each mutation (-DNO_…), which must find a violation.
+ */
+#ifndef N
+#define N 1
+#endif
+#ifndef W
+#define W 1
+#endif
+#ifndef WRITES
+#define WRITES 2
+#endif
+#ifndef RESTARTS
+#define RESTARTS 1
+#endif
+#define CAP 3
+
+#if N > 1
+#define EVERY(p) (p(0) && p(1))
+#else
+#define EVERY(p) (p(0))
+#endif
+
+mtype = { BLOCK, RELEASE };
+
+/* The database, and what is known of it. Values only grow. */
+byte db = 1;
+byte counter = 1;
+byte resolved = 1;      /* newest value whose write resolved */
+byte seen = 1;          /* newest value that a read returned */
+#ifdef EXPIRE
+#define NEED resolved
+#else
+#define NEED (resolved > seen -> resolved : seen)
+#endif
+
+/* Redis. Every script is atomic. */
+byte epoch = 1;
+bool open = true;
+byte seq = 0;
+byte blocks = 0;
+byte gen = 0;           /* generation of the tag; it is a mark while blocks > 0 */
+byte l2 = 0, l2gen = 0, l2epoch = 0;
+bool member[N];
+byte renewed[N];
+bool echo[N];           /* the last reply arrived, so the next renewal can echo its token */
+byte minSeq = 0;        /* a writer has waited out every lease that was asked for before this */
+byte restarts = 0;
+bool expired = false, hasExpired = false;
+
+/* Members. */
+bool lease[N];
+byte leaseSeq[N], leaseEpoch[N];
+byte lastSeq[N], myEpoch[N];
+byte blocked[N];
+byte l1[N];
+bool clean[N];          /* nothing touched the tag since the load in flight began */
+byte acked[N];
+chan inbox[N] = [CAP] of { mtype, byte, byte };
+
+/* A write whose database operation may begin or still be under way, and its epoch: the work begins only under a block proved
+ * fresh, so that it ends within the quarantine. */
+bool working[W];
+byte workEpoch[W];
+#define OLDWORK(w) (working[w] && workEpoch[w] != epoch)
+#if W > 1
+#define OLDWORKS (OLDWORK(0) || OLDWORK(1))
+#define WORKS (working[0] || working[1])
+#else
+#define OLDWORKS OLDWORK(0)
+#define WORKS working[0]
+#endif
+
+inline publish (kind) {
+  seq++;
+  p = 0;
+  do
+  :: p < N ->
+       if
+       :: nfull(inbox[p]) -> inbox[p]!kind, seq, epoch
+       :: skip                                  /* lost */
+       fi;
+       p++
+  :: p >= N -> break
+  od;
+  p = 0
+}
+
+proctype Member (byte me) {
+  mtype kind; byte s, e;
+  byte rseq, repoch, rblocks; bool asked, counted;
+  do
+  :: atomic { inbox[me]?kind, s, e ->
+       if
+       :: e != myEpoch[me] || s <= lastSeq[me] -> skip
+       :: e == myEpoch[me] && s > lastSeq[me] ->
+            if
+#ifndef NO_GAP
+            :: s > lastSeq[me] + 1 -> lease[me] = false; clean[me] = false    /* everything is blocked until a renewal */
+#else
+            :: false
+#endif
+            :: else ->
+                 lastSeq[me] = s;
+                 if
+                 :: kind == BLOCK -> blocked[me]++; l1[me] = 0; clean[me] = false; acked[me] = s
+                 :: kind == RELEASE ->
+                      if :: blocked[me] > 0 -> blocked[me]-- :: else fi;
+#ifndef NO_RELEASE_TOUCH
+                      clean[me] = false
+#endif
+                 fi
+            fi
+       fi; kind = 0; s = 0; e = 0 }
+  :: atomic { lease[me] -> lease[me] = false; clean[me] = false }             /* it lapses */
+  :: atomic { !asked -> asked = true;
+       counted = member[me] && echo[me];
+       if
+       :: counted -> renewed[me] = seq
+       :: !member[me] && echo[me] -> member[me] = true; renewed[me] = seq; counted = true
+       :: else
+       fi;
+       echo[me] = false; rseq = seq; repoch = epoch; rblocks = blocks };
+     atomic {
+       if
+       :: true -> skip                                                  /* the reply is lost */
+       :: repoch == epoch ->
+            echo[me] = true;
+            if
+            :: repoch != myEpoch[me] || rseq > lastSeq[me] ->           /* something was missed */
+                 l1[me] = 0; clean[me] = false; blocked[me] = rblocks; lastSeq[me] = rseq; myEpoch[me] = repoch;
+                 if :: rblocks > 0 -> acked[me] = rseq :: else fi
+            :: else
+            fi;
+            if
+#ifdef NO_COUNT
+            :: open && rseq >= minSeq -> lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
+#else
+            :: open && counted && rseq >= minSeq -> lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
+#endif
+            :: else
+            fi
+       fi; asked = false; rseq = 0; repoch = 0; rblocks = 0; counted = false }
+  od
+}
+
+#define SERVES(m) (lease[m] && blocked[m] == 0)
+
+proctype Reader (byte me) {
+  byte need, value, tok, te;
+  bool fill;
+  do
+  :: atomic { need = NEED; clean[me] = true;
+       if
+       :: SERVES(me) && l1[me] != 0 -> value = l1[me]; goto answer
+       :: else
+       fi };
+     /* Value and generation of one moment; only a lease vouches for the epoch. */
+     atomic {
+       if
+#ifdef NO_EPOCH_IN_GENERATION
+       :: lease[me] && myEpoch[me] == epoch && blocks == 0 && l2 != 0 && l2gen == gen -> value = l2; goto keep
+#elif defined(NO_GENERATION)
+       :: lease[me] && myEpoch[me] == epoch && blocks == 0 && l2 != 0 && l2epoch == epoch -> value = l2; goto keep
+#else
+       :: lease[me] && myEpoch[me] == epoch && blocks == 0 && l2 != 0 && l2gen == gen && l2epoch == epoch -> value = l2; goto keep
+#endif
+       :: lease[me] && myEpoch[me] == epoch && blocks == 0 -> fill = true; tok = gen; te = epoch
+       :: true                                                          /* not reachable, or blocked */
+       fi };
+     value = db;
+     if
+     :: fill -> atomic { l2 = value; l2gen = tok; l2epoch = te }        /* stored blindly, judged when it is read */
+     :: else
+     fi;
+keep: atomic {
+       if
+#ifdef NO_TOUCH
+       :: SERVES(me) -> l1[me] = value
+#else
+       :: SERVES(me) && clean[me] -> l1[me] = value
+#endif
+       :: else
+       fi };
+answer: atomic { assert(value >= need); if :: value > seen -> seen = value :: else fi;
+       need = 0; value = 0; tok = 0; te = 0; fill = false; clean[me] = false }
+  od
+}
+
+#define ACKED(m) (!member[m] || acked[m] >= my)
+/* No lease of this member from before the block is left: what waiting L and its margin brings about. */
+#define OVER(m) (!lease[m] || (leaseEpoch[m] == we && leaseSeq[m] >= my))
+#define OLDOVER(m) (!lease[m] || leaseEpoch[m] == epoch)
+
+proctype Writer (byte w) {
+  byte my, we, p, mine, i; bool held;
+  do
+  :: i < WRITES ->
+block: atomic { we = epoch; if :: !working[w] -> working[w] = true; workEpoch[w] = we :: else fi; blocks++; gen++; publish(BLOCK); my = seq; held = true };
+#ifndef NO_ACK
+     if
+     :: atomic { we == epoch && open && EVERY(ACKED) }
+     :: atomic { we == epoch && EVERY(OVER) ->
+          minSeq = my; p = 0;
+          do
+          :: p < N ->
+#ifdef NO_FENCE_CHECK
+               if :: acked[p] < my -> member[p] = false :: else fi; p++
+#else
+               if :: acked[p] < my && renewed[p] < my -> member[p] = false :: else fi; p++
+#endif
+          :: p >= N -> break
+          od; p = 0 }
+     :: atomic { we != epoch -> goto block }
+     fi;
+#endif
+     atomic { if :: mine == 0 -> counter++; mine = counter; db = mine :: else fi };
+     atomic {
+       if
+       :: we == epoch && blocks > 0 && !expired -> blocks--; gen++; publish(RELEASE)
+#ifndef NO_REDO
+       :: we != epoch || blocks == 0 || expired -> held = false; expired = false
+#else
+       :: we != epoch || blocks == 0 || expired -> expired = false
+#endif
+       fi };
+     if :: !held -> goto block :: else fi;
+     atomic { if :: mine > resolved -> resolved = mine :: else fi; mine = 0; working[w] = false; workEpoch[w] = 0; i++ }
+  :: i >= WRITES -> break
+  od
+}
+
+proctype Faults () {
+  byte m;
+  do
+  :: atomic { restarts < RESTARTS ->                                    /* Redis restarts; cached values come back */
+       restarts++; epoch++; seq = 0; blocks = 0; gen = 0; minSeq = 0;
+#ifdef NO_QUARANTINE
+       open = true;
+#else
+       open = false;
+#endif
+       m = 0;
+       do
+       :: m < N -> member[m] = false; acked[m] = 0; renewed[m] = 0; echo[m] = false;
+            do :: nempty(inbox[m]) -> inbox[m]?_, _, _ :: empty(inbox[m]) -> break od; m++
+       :: m >= N -> m = 0; break
+       od }
+  /* A quarantine lets old leases and old database work end. */
+  :: atomic { !open && EVERY(OLDOVER) && !OLDWORKS -> open = true }
+#ifdef EXPIRE
+  :: atomic { !hasExpired && WORKS && blocks == 1 -> hasExpired = true; expired = true; blocks = 0; gen++; seq++;
+       m = 0; do :: m < N -> if :: nfull(inbox[m]) -> inbox[m]!RELEASE, seq, epoch :: skip fi; m++ :: m >= N -> m = 0; break od }
+#endif
+  :: restarts >= RESTARTS && open -> break
+  od
+}
+
+init {
+  atomic {
+    byte m = 0;
+    do
+    :: m < N -> member[m] = true; echo[m] = true; lease[m] = true; leaseEpoch[m] = 1; myEpoch[m] = 1; m++
+    :: m >= N -> break
+    od;
+    m = 0;
+    do :: m < N -> run Member(m); run Reader(m); m++ :: m >= N -> break od;
+    run Writer(0);
+#if W > 1
+    run Writer(1);
+#endif
+    run Faults()
+  }
+}

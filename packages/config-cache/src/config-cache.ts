@@ -1,0 +1,220 @@
+import type { Coherence } from './coherence.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
+import { toText } from './json.ts'
+import { checkName, checkOwnKey, documentKey, isReserved, tagsOf, touchedBy } from './names.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { Reads, Wanted } from './reads.ts'
+import type { ConfigSource } from './source.ts'
+import type { CacheMode, CacheStats, Counters } from './stats.ts'
+
+/** Where a document is. */
+export interface GetOptions {
+  /** @default 'config' */
+  collection?: string
+}
+
+export interface LoadOptions {
+  /** What the value depends on, beside its own key: a write that names one of them drops it. @default none */
+  tags?: readonly string[]
+  /** Longest life on both levels, in milliseconds. @default the options `ttlMs` and `redisTtlMs` */
+  ttlMs?: number
+  /** Whether instances share the value through Redis. @default true */
+  l2?: boolean
+}
+
+export interface Touched {
+  /** Keys of `getOrLoad`, or of documents as `config:<collection>:<key>`. */
+  keys?: readonly string[]
+  tags?: readonly string[]
+}
+
+/** A feature flag: `enabled`, and whatever the application keeps beside it. */
+export interface Feature {
+  enabled: boolean
+  [property: string]: unknown
+}
+
+const FEATURES = 'features'
+const featureKey = (name: string): string => `feature:${name}`
+
+/** The cache of one instance. */
+export class ConfigCache {
+  readonly #options: ResolvedOptions
+  readonly #source: ConfigSource
+  readonly #reads: Reads
+  readonly #coherence: Coherence
+  readonly #counters: Counters
+  readonly #collections: ReadonlySet<string>
+  /** Composed once: joining strings on each hit costs as much as the hit. */
+  readonly #keys = new Map<string, Map<string, string>>()
+  #closing: Promise<void> | undefined
+
+  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, coherence: Coherence, counters: Counters }) {
+    this.#options = parts.options
+    this.#source = parts.source
+    this.#reads = parts.reads
+    this.#coherence = parts.coherence
+    this.#counters = parts.counters
+    this.#collections = new Set(parts.options.collections)
+  }
+
+  /** How reads are answered at this moment. */
+  get mode (): CacheMode {
+    return this.#coherence.mode
+  }
+
+  /**
+   * A document's value, null where there is none. What it returns cannot be changed.
+   *
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION; what the source throws
+   */
+  get (key: string, options?: GetOptions): Promise<unknown> {
+    const collection = options?.collection ?? 'config'
+    const known = this.#keys.get(collection)?.get(key)
+    return (known === undefined ? undefined : this.#reads.hit(known)) ?? this.#getDocument(collection, key)
+  }
+
+  /**
+   * Writes a document. Once resolved, every read that starts later on any instance returns this value or a newer one.
+   *
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_INVALID_VALUE,
+   * FST_ERR_CONFIG_CACHE_TOO_LARGE before anything is written; those of `write`
+   */
+  async set (key: string, value: unknown, options?: GetOptions): Promise<void> {
+    const collection = this.#checked(options?.collection ?? 'config', key)
+    const plain: unknown = JSON.parse(toText(value, this.#options.maxValueBytes))
+    await this.write({ keys: [documentKey(collection, key)] }, () => this.#source.save(collection, key, plain))
+  }
+
+  /** Removes a document; whether there was one. Otherwise as `set`. */
+  async delete (key: string, options?: GetOptions): Promise<boolean> {
+    const collection = this.#checked(options?.collection ?? 'config', key)
+    return this.write({ keys: [documentKey(collection, key)] }, () => this.#source.remove(collection, key))
+  }
+
+  /**
+   * The cached value of a key, or what `loader` returns, which must have a JSON form; `undefined` counts as null. The loader
+   * may run at the same time more than once, and reads a source that is linearizable.
+   *
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_RESERVED, FST_ERR_CONFIG_CACHE_INVALID_VALUE,
+   * FST_ERR_CONFIG_CACHE_TOO_LARGE; what the loader throws, which is not cached
+   */
+  getOrLoad<T = unknown> (key: string, options: LoadOptions, loader: () => Promise<T>): Promise<T> {
+    const hit = this.#reads.hit(key)
+    return (hit === undefined || isReserved(key) ? this.#load(key, options, loader) : hit) as Promise<T>
+  }
+
+  /**
+   * Runs database work that changes what the keys and tags stand for, and returns its value. Nobody caches or serves them
+   * meanwhile; once resolved, every read that starts later on any instance sees the work.
+   *
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNREACHABLE before the
+   * work; what the work throws; FST_ERR_CONFIG_CACHE_UNCONFIRMED after it
+   */
+  async write<T> (touched: Touched, work: () => Promise<T>): Promise<T> {
+    const tags = touchedBy(touched)
+    if (this.#closing !== undefined) throw new FST_ERR_CONFIG_CACHE_CLOSED()
+    try {
+      const value = await this.#coherence.write(tags, work)
+      this.#counters.writes++
+      return value
+    } catch (err) {
+      if (err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE) this.#counters.refused++
+      if (err instanceof FST_ERR_CONFIG_CACHE_UNCONFIRMED) this.#counters.unconfirmed++
+      throw err
+    }
+  }
+
+  /** Whether a flag exists and is enabled. @throws as `get` */
+  async isFeatureEnabled (name: string): Promise<boolean> {
+    const feature = await this.get(featureKey(name), { collection: FEATURES }) as Feature | null
+    return feature?.enabled === true
+  }
+
+  /** A flag, null where there is none. @throws as `get` */
+  async getFeature (name: string): Promise<Readonly<Feature> | null> {
+    return await this.get(featureKey(name), { collection: FEATURES }) as Feature | null
+  }
+
+  /** Sets a flag for the whole cluster. @throws as `set` */
+  async setFeature (name: string, feature: Feature): Promise<void> {
+    await this.set(featureKey(name), feature, { collection: FEATURES })
+  }
+
+  /**
+   * Loads the documents whose keys match, at most 1000 for each glob; how many it loaded. A glob that begins with the name
+   * of a collection and a colon (`features:*`) means that collection, any other means `config`.
+   *
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY; what the source throws
+   */
+  async warmup (globs: readonly string[]): Promise<number> {
+    let loaded = 0
+    for (const glob of globs) {
+      checkName('A glob', glob)
+      const [collection, rest] = this.#placeOf(glob)
+      const documents = await this.#source.list(collection, rest)
+      for (let first = 0; first < documents.length; first += 20) {
+        await Promise.all(documents.slice(first, first + 20).map(({ key }) => this.get(key, { collection })))
+      }
+      loaded += documents.length
+    }
+    return loaded
+  }
+
+  /** What this instance counted since its start, and what it holds now. */
+  stats (): CacheStats {
+    const { l1Hits, l2Hits, joined, loads } = this.#counters
+    const reads = l1Hits + l2Hits + joined + loads
+    return { ...this.#counters, ...this.#coherence.held(), mode: this.mode, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
+  }
+
+  /** Empties this process and, where it answers, Redis and with it every instance. Coherence never needs it. */
+  async clear (): Promise<void> {
+    await this.#coherence.clear()
+  }
+
+  /** Leaves the cluster, within 2 s whatever Redis does. Reads go to the source from then on; writes are refused. */
+  close (): Promise<void> {
+    this.#closing ??= this.#coherence.close()
+    return this.#closing
+  }
+
+  async #getDocument (collection: string, key: string): Promise<unknown> {
+    this.#checked(collection, key)
+    const composed = documentKey(collection, key)
+    this.#remember(collection, key, composed)
+    return this.#reads.hit(composed) ?? this.#reads.miss(this.#wanted(composed, [composed], {
+      ttlMs: collection === FEATURES ? this.#options.featureTtlMs : undefined
+    }), () => this.#source.load(collection, key))
+  }
+
+  async #load<T> (key: string, options: LoadOptions, loader: () => Promise<T>): Promise<unknown> {
+    checkOwnKey(key)
+    return this.#reads.miss(this.#wanted(key, tagsOf(key, options.tags), options), loader)
+  }
+
+  #wanted (key: string, tags: readonly string[], { ttlMs, l2 = true }: { ttlMs?: number | undefined, l2?: boolean }): Wanted {
+    return { key, tags, ttlMs: ttlMs ?? this.#options.ttlMs, l2TtlMs: ttlMs ?? this.#options.redisTtlMs, l2 }
+  }
+
+  #checked (collection: string, key: string): string {
+    if (!this.#collections.has(collection)) throw new FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION(String(collection))
+    checkName('The key', key)
+    checkName('The key with its collection', documentKey(collection, key))
+    return collection
+  }
+
+  #remember (collection: string, key: string, composed: string): void {
+    const keys = this.#keys.get(collection) ?? new Map<string, string>()
+    if (keys.size >= 2 * this.#options.maxEntries) keys.clear()
+    keys.set(key, composed)
+    this.#keys.set(collection, keys)
+  }
+
+  #placeOf (glob: string): [collection: string, glob: string] {
+    const colon = glob.indexOf(':')
+    const collection = glob.slice(0, colon)
+    if (colon < 0 || !this.#collections.has(collection)) return ['config', glob]
+    return [collection, collection === FEATURES ? featureKey(glob.slice(colon + 1)) : glob.slice(colon + 1)]
+  }
+}

@@ -1,0 +1,77 @@
+import type { RedisClient, RedisLink, Subscriber } from '@jpulse/redis-link'
+import { defineScripts, type CacheCommands } from './scripts.ts'
+
+type Client = RedisClient & CacheCommands
+
+/** What the watched connections of ioredis have in common: a server, a node of a Cluster, the Cluster itself. */
+interface Emitter {
+  on (event: string, listener: (value?: unknown) => void): unknown
+  off (event: string, listener: (value?: unknown) => void): unknown
+}
+
+/**
+ * The link as the protocol sees it: commands, and a number that changes with every close and error of the command or
+ * subscriber connection. What was asked under one number and answered under another may come from another life of Redis.
+ */
+export class Connection {
+  readonly link: RedisLink
+  readonly subscriber: Subscriber
+  readonly isCluster: boolean
+  readonly #onBreak: () => void
+  readonly #watched = new Set<Emitter>()
+  readonly #broke = (): void => {
+    this.#version++
+    this.#onBreak()
+  }
+
+  readonly #nodeJoined = (node?: unknown): void => this.#watch(node as Emitter)
+  #version = 0
+
+  /** @param onBreak called at each close and error */
+  constructor (link: RedisLink, subscriber: Subscriber, onBreak: () => void) {
+    this.link = link
+    this.subscriber = subscriber
+    this.isCluster = link.mode === 'cluster'
+    this.#onBreak = onBreak
+    const client = link.client!
+    defineScripts(client)
+    this.#watch(client)
+    if ('nodes' in client) {
+      for (const node of client.nodes('all')) this.#watch(node)
+      client.on('+node', this.#nodeJoined)
+    }
+    subscriber.on('down', this.#broke)
+  }
+
+  get version (): number {
+    return this.#version
+  }
+
+  /** Whether commands are answered and messages heard. */
+  get isUp (): boolean {
+    return this.link.isUp && this.subscriber.isUp
+  }
+
+  /** Bounded and typed as `redisLink.run`. */
+  run<T> (command: (client: Client) => Promise<T>): Promise<T> {
+    return this.link.run((client) => command(client as unknown as Client))
+  }
+
+  close (): void {
+    this.link.client?.off('+node', this.#nodeJoined)
+    this.subscriber.off('down', this.#broke)
+    for (const emitter of this.#watched) {
+      for (const event of EVENTS) emitter.off(event, this.#broke)
+    }
+    this.#watched.clear()
+  }
+
+  #watch (emitter: Emitter): void {
+    if (this.#watched.has(emitter)) return
+    this.#watched.add(emitter)
+    for (const event of EVENTS) emitter.on(event, this.#broke)
+    emitter.on('end', () => this.#watched.delete(emitter))
+  }
+}
+
+const EVENTS = ['close', 'end', 'error'] as const

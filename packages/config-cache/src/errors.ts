@@ -1,0 +1,49 @@
+import createError from '@fastify/error'
+
+/** An option is missing, unknown or out of range; the message names it. */
+export const FST_ERR_CONFIG_CACHE_INVALID_OPTION = createError<[option: string, problem: string]>(
+  'FST_ERR_CONFIG_CACHE_INVALID_OPTION', 'config-cache: option %s %s', 500)
+
+/** A key, tag, glob or name is empty, too long, or not a string. */
+export const FST_ERR_CONFIG_CACHE_INVALID_KEY = createError<[what: string, problem: string]>(
+  'FST_ERR_CONFIG_CACHE_INVALID_KEY', '%s %s', 400)
+
+/** A key of `getOrLoad` begins with a name that the cache keeps for its own entries. */
+export const FST_ERR_CONFIG_CACHE_RESERVED = createError<[key: string]>(
+  'FST_ERR_CONFIG_CACHE_RESERVED', 'The key "%s" begins with a reserved prefix', 400)
+
+/** The collection is not among the option `collections`. */
+export const FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION = createError<[collection: string]>(
+  'FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION', 'The collection "%s" is not served', 404)
+
+/** A value has no JSON form. */
+export const FST_ERR_CONFIG_CACHE_INVALID_VALUE = createError<[problem: string]>(
+  'FST_ERR_CONFIG_CACHE_INVALID_VALUE', 'The value cannot be stored: %s', 400)
+
+/** The JSON of a value is longer than `maxValueBytes`. */
+export const FST_ERR_CONFIG_CACHE_TOO_LARGE = createError<[bytes: number, limit: number]>(
+  'FST_ERR_CONFIG_CACHE_TOO_LARGE', 'The value has %s bytes, more than the limit of %s', 413)
+
+/** A write names no key and no tag, or too many. */
+export const FST_ERR_CONFIG_CACHE_INVALID_WRITE = createError<[problem: string]>(
+  'FST_ERR_CONFIG_CACHE_INVALID_WRITE', 'The write %s', 400)
+
+/** The cluster cannot be made safe for a write. The database was not touched; the write may be tried again. */
+export const FST_ERR_CONFIG_CACHE_UNREACHABLE = createError<[reason: string]>(
+  'FST_ERR_CONFIG_CACHE_UNREACHABLE', 'The write was refused before the database was touched: %s', 503)
+
+/** The database was written, but the cluster could not be told in time. It is told in the background; until then a read may return the older value. */
+export const FST_ERR_CONFIG_CACHE_UNCONFIRMED = createError<[reason: string]>(
+  'FST_ERR_CONFIG_CACHE_UNCONFIRMED', 'The write reached the database but is not confirmed in the cluster: %s', 503)
+
+/** There is no document of that key. */
+export const FST_ERR_CONFIG_CACHE_NOT_FOUND = createError<[what: string]>(
+  'FST_ERR_CONFIG_CACHE_NOT_FOUND', '%s is not known', 404)
+
+/** `authorize` refused the request. */
+export const FST_ERR_CONFIG_CACHE_FORBIDDEN = createError(
+  'FST_ERR_CONFIG_CACHE_FORBIDDEN', 'Not allowed', 403)
+
+/** The cache is closed. */
+export const FST_ERR_CONFIG_CACHE_CLOSED = createError(
+  'FST_ERR_CONFIG_CACHE_CLOSED', 'The cache is closed', 503)

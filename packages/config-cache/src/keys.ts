@@ -1,0 +1,48 @@
+/** What builds names on a link: `redisLink.key`. */
+type Build = (...parts: string[]) => string
+
+/**
+ * The only builder of Redis keys and channels.
+ *
+ * Everything that the scripts touch shares one hash tag, so that it lies on one node of a Redis Cluster. Cached values
+ * do not: they spread over all nodes.
+ */
+export class CacheKeys {
+  /** KEYS 1 to 4 of every script: state, members, blocks by operation, count of blocks by tag. */
+  readonly core: readonly [state: string, members: string, ops: string, tags: string]
+  /** Channel of BLOCK and RELEASE. */
+  readonly bus: string
+  readonly #build: Build
+  readonly #tag: string
+
+  constructor (build: Build) {
+    this.#build = build
+    this.#tag = `{${build('cache')}}`
+    this.core = [this.#shared('state'), this.#shared('members'), this.#shared('ops'), this.#shared('tags')]
+    this.bus = build('cache', 'bus')
+  }
+
+  /** Proof that a member of this id received its last reply, while it is not registered. */
+  hello (memberId: string): string {
+    return this.#shared('hello', memberId)
+  }
+
+  /** Generation of a tag. */
+  generation (tag: string): string {
+    return this.#shared('g', tag)
+  }
+
+  /** A cached value. `space` changes when the cache is cleared. */
+  value (space: string, key: string): string {
+    return this.#build('cache', 'c', space, key)
+  }
+
+  /** Channel on which a writer hears acknowledgements. */
+  acks (memberId: string): string {
+    return this.#build('cache', 'ack', memberId)
+  }
+
+  #shared (...parts: string[]): string {
+    return [this.#tag, ...parts].join(':')
+  }
+}

@@ -1,0 +1,68 @@
+import { LRUCache } from 'lru-cache'
+
+/** One cached value. */
+export interface Entry {
+  /** Kept as a resolved promise: a hit returns it without making one (benchmarks/config-cache/l1.js). */
+  readonly promise: Promise<unknown>
+  /** On the monotonic clock. */
+  readonly expiresAt: number
+  /** Beside the key itself. */
+  readonly tags: readonly string[]
+}
+
+/** What an entry costs beside its texts: the entry, its promise and its places in the maps. */
+const OVERHEAD_BYTES = 256
+
+/** The values of this process: an LRU bounded by entries and bytes, from which a tag's entries are dropped at once. */
+export class L1 {
+  readonly #entries: LRUCache<string, Entry>
+  readonly #keysOf = new Map<string, Set<string>>()
+  readonly #maxBytes: number
+
+  constructor (maxEntries: number, maxBytes: number) {
+    this.#maxBytes = maxBytes
+    this.#entries = new LRUCache({ max: maxEntries, maxSize: maxBytes, dispose: (entry, key) => this.#forget(entry, key) })
+  }
+
+  get size (): number {
+    return this.#entries.size
+  }
+
+  get bytes (): number {
+    return this.#entries.calculatedSize
+  }
+
+  get (key: string, now: number): Entry | undefined {
+    const entry = this.#entries.get(key)
+    return entry !== undefined && now < entry.expiresAt ? entry : undefined
+  }
+
+  set (key: string, value: unknown, textBytes: number, tags: readonly string[], expiresAt: number): void {
+    const size = textBytes + 2 * key.length + OVERHEAD_BYTES
+    if (size > this.#maxBytes) return
+    this.#entries.set(key, { promise: Promise.resolve(value), expiresAt, tags }, { size })
+    for (const tag of tags) {
+      const keys = this.#keysOf.get(tag)
+      if (keys === undefined) this.#keysOf.set(tag, new Set([key]))
+      else keys.add(key)
+    }
+  }
+
+  /** Drops the entries that bear a tag, and the entry whose key it is. */
+  drop (tag: string): void {
+    this.#entries.delete(tag)
+    for (const key of [...this.#keysOf.get(tag) ?? []]) this.#entries.delete(key)
+  }
+
+  clear (): void {
+    this.#entries.clear()
+    this.#keysOf.clear()
+  }
+
+  #forget (entry: Entry, key: string): void {
+    for (const tag of entry.tags) {
+      const keys = this.#keysOf.get(tag)
+      if (keys?.delete(key) === true && keys.size === 0) this.#keysOf.delete(tag)
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_RESERVED } from './errors.ts'
+
+const MAX_BYTES = 512
+const MAX_TAGS = 1000
+
+/** Entries of the cache's own, which `getOrLoad` must not take. Asked on the way of each hit. */
+export const isReserved = (key: string): boolean => key.startsWith('config:') || key.startsWith('route:')
+
+/** Key of a document. */
+export const documentKey = (collection: string, key: string): string => `config:${collection}:${key}`
+
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_KEY */
+export function checkName (what: string, name: unknown): asserts name is string {
+  if (typeof name !== 'string' || name === '') throw new FST_ERR_CONFIG_CACHE_INVALID_KEY(what, 'must be a string of at least one character')
+  // UTF-16 units are at most three bytes of UTF-8 each.
+  if (name.length * 3 > MAX_BYTES && Buffer.byteLength(name) > MAX_BYTES) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY(what, `is longer than ${MAX_BYTES} bytes`)
+}
+
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_RESERVED */
+export function checkOwnKey (key: unknown): asserts key is string {
+  checkName('The key', key)
+  if (isReserved(key)) throw new FST_ERR_CONFIG_CACHE_RESERVED(key)
+}
+
+/**
+ * The tags of an entry: its key first, then the others once each.
+ *
+ * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY
+ */
+export function tagsOf (key: string, tags: readonly string[] | undefined): readonly string[] {
+  if (tags === undefined || tags.length === 0) return [key]
+  for (const tag of tags) checkName('A tag', tag)
+  return [...new Set([key, ...tags])]
+}
+
+/**
+ * The tags that a write touches, once each.
+ *
+ * @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_INVALID_KEY
+ */
+export function touchedBy ({ keys = [], tags = [] }: { readonly keys?: readonly string[] | undefined, readonly tags?: readonly string[] | undefined }): readonly string[] {
+  if (!Array.isArray(keys) || !Array.isArray(tags)) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE('takes keys and tags as arrays')
+  const touched = [...new Set<string>([...keys, ...tags])]
+  if (touched.length === 0 || touched.length > MAX_TAGS) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE(`must name 1 to ${MAX_TAGS} keys and tags`)
+  for (const name of touched) checkName('A key or tag of a write', name)
+  return touched
+}

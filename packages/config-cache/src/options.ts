@@ -1,0 +1,129 @@
+import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { Value } from 'typebox/value'
+import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from './errors.ts'
+import type { ConfigSource } from './source.ts'
+
+/** Decides whether a request may use the HTTP routes. */
+export type Authorize = (request: FastifyRequest) => boolean | Promise<boolean>
+
+/** Options of the plugin. All instances of a site must be given the same `leaseMs`, `blockTtlMs` and `whenUnreachable`. */
+export interface FastifyConfigCacheOptions {
+  /** Where the documents live. @default `mongoSource(fastify.mongo.db)` where @fastify/mongodb is registered, else `memorySource()` */
+  source?: ConfigSource
+  /** Collections of the source that may be asked for. `features` holds the flags. @default ['config', 'features'] */
+  collections?: string[]
+  /** Whether this instance caches. Where not, its reads go to the source and its writes still keep the others coherent. @default true, false where CACHE_ENABLED is 'false' or '0' */
+  enabled?: boolean
+  /** Longest life of a value in this process, in milliseconds, at least 1. Coherence does not depend on it. @default 300000 */
+  ttlMs?: number
+  /** Longest life of a value in Redis, in milliseconds, at least 1. @default 600000 */
+  redisTtlMs?: number
+  /** Longest life of a feature flag on both levels, in milliseconds, at least 1. @default 60000 */
+  featureTtlMs?: number
+  /** Most values in this process. @default 10000 */
+  maxEntries?: number
+  /** Most bytes of values in this process, by the length of their JSON. @default 67108864 (64 MiB) */
+  maxBytes?: number
+  /** Longest JSON of one value, in bytes. @default 1048576 (1 MiB) */
+  maxValueBytes?: number
+  /** How long an instance may serve its values without hearing from Redis, in milliseconds, 200 to 60000. A write waits at most this long for a silent instance. @default 1000 */
+  leaseMs?: number
+  /** How long a write whose process died keeps its keys uncached, and how long nothing is cached after Redis lost its state, in milliseconds, 500 to 600000. Longer than the longest database operation. @default 10000 */
+  blockTtlMs?: number
+  /** Longest wait for the value in Redis before the source is asked, in milliseconds, at least 1. @default 250 */
+  redisTimeoutMs?: number
+  /** Longest wait until the cluster is safe for a write, in milliseconds; then the write is refused. More than `leaseMs`. @default leaseMs + 2000 */
+  writeTimeoutMs?: number
+  /** Longest wait for Redis after the database was written, in milliseconds; then the write rejects as unconfirmed. @default 5000 */
+  confirmTimeoutMs?: number
+  /** What a write does while Redis is away: `reject`, or `source-fence`, which turns all caches off through a document in the source, and writes on. @default 'reject' */
+  whenUnreachable?: 'reject' | 'source-fence'
+  /** Collection of the source for the documents of `source-fence`. @default 'cache_fences' */
+  fenceCollection?: string
+  /** Start of the paths of the HTTP routes. @default '/api/1' */
+  routePrefix?: string
+  /** Who may use the HTTP routes. Without it only `<routePrefix>/cache/health` exists. */
+  authorize?: Authorize
+}
+
+/** What the rest of the plugin works with. */
+export type ResolvedOptions = Readonly<Required<Omit<FastifyConfigCacheOptions, 'source' | 'authorize'>>> & {
+  readonly source?: ConfigSource
+  readonly authorize?: Authorize
+  /** Life of a tag's generation in Redis. */
+  readonly generationTtlMs: number
+}
+
+const Ms = (minimum: number, maximum = 365 * 86_400_000) => Type.Optional(Type.Integer({ minimum, maximum }))
+const Count = Type.Optional(Type.Integer({ minimum: 1 }))
+const Name = Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' })
+
+const Schema = Type.Object({
+  collections: Type.Optional(Type.Array(Name, { minItems: 1 })),
+  enabled: Type.Optional(Type.Boolean()),
+  ttlMs: Ms(1),
+  redisTtlMs: Ms(1),
+  featureTtlMs: Ms(1),
+  maxEntries: Count,
+  maxBytes: Count,
+  maxValueBytes: Count,
+  leaseMs: Ms(200, 60_000),
+  blockTtlMs: Ms(500, 600_000),
+  redisTimeoutMs: Ms(1, 60_000),
+  writeTimeoutMs: Ms(1, 600_000),
+  confirmTimeoutMs: Ms(1, 600_000),
+  whenUnreachable: Type.Optional(Type.Enum(['reject', 'source-fence'])),
+  fenceCollection: Type.Optional(Name),
+  routePrefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9_.~-]+)*$' }))
+}, { additionalProperties: false })
+
+const invalid = (option: string, problem: string) => new FST_ERR_CONFIG_CACHE_INVALID_OPTION(option, problem)
+
+/**
+ * Checks the options once and returns a frozen copy with every default.
+ *
+ * @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION naming the option
+ */
+export function resolveOptions (options: FastifyConfigCacheOptions = {}): ResolvedOptions {
+  const { source, authorize, ...plain } = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as FastifyConfigCacheOptions
+  if (source !== undefined && SOURCE_METHODS.some((method) => typeof source[method] !== 'function')) throw invalid('source', `must have the methods ${SOURCE_METHODS.join(', ')}`)
+  if (authorize !== undefined && typeof authorize !== 'function') throw invalid('authorize', 'must be a function')
+  checkSchema(plain)
+  const leaseMs = plain.leaseMs ?? 1000
+  const redisTtlMs = plain.redisTtlMs ?? 600_000
+  const writeTimeoutMs = plain.writeTimeoutMs ?? leaseMs + 2000
+  if (writeTimeoutMs <= leaseMs) throw invalid('writeTimeoutMs', 'must be more than leaseMs')
+  return Object.freeze({
+    ...(source === undefined ? {} : { source }),
+    ...(authorize === undefined ? {} : { authorize }),
+    collections: Object.freeze([...plain.collections ?? ['config', 'features']]) as string[],
+    enabled: plain.enabled ?? !['false', '0'].includes(process.env.CACHE_ENABLED ?? ''),
+    ttlMs: plain.ttlMs ?? 300_000,
+    redisTtlMs,
+    featureTtlMs: plain.featureTtlMs ?? 60_000,
+    maxEntries: plain.maxEntries ?? 10_000,
+    maxBytes: plain.maxBytes ?? 64 * 1024 * 1024,
+    maxValueBytes: plain.maxValueBytes ?? 1024 * 1024,
+    leaseMs,
+    blockTtlMs: plain.blockTtlMs ?? 10_000,
+    redisTimeoutMs: plain.redisTimeoutMs ?? 250,
+    writeTimeoutMs,
+    confirmTimeoutMs: plain.confirmTimeoutMs ?? 5000,
+    whenUnreachable: plain.whenUnreachable ?? 'reject',
+    fenceCollection: plain.fenceCollection ?? 'cache_fences',
+    routePrefix: plain.routePrefix ?? '/api/1',
+    generationTtlMs: 2 * redisTtlMs
+  })
+}
+
+const SOURCE_METHODS = ['load', 'save', 'remove', 'list'] as const
+
+function checkSchema (plain: object): void {
+  if (Value.Check(Schema, plain)) return
+  const [first] = Value.Errors(Schema, plain)
+  const option = (first?.instancePath ?? '').slice(1).replaceAll('/', '.') || 'options'
+  const isUnknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
+  const unknown = Object.keys(plain).find((name) => !(name in Schema.properties))
+  throw isUnknown ? invalid(unknown ?? option, 'is unknown') : invalid(option, first?.message ?? 'is invalid')
+}

@@ -1,0 +1,238 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Unsubscribe } from '@jpulse/redis-link'
+import type { Connection } from './connection.ts'
+import type { Epochs } from './epochs.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
+import { uniqueId } from './id.ts'
+import type { CacheKeys } from './keys.ts'
+import { blockText, opText, releaseText } from './message.ts'
+import type { PendingOps } from './pending.ts'
+import { scriptArgs } from './scripts.ts'
+import { step } from './steps.ts'
+import { now, pause, surely } from './time.ts'
+import type { WritePath } from './write-path.ts'
+
+export interface RedisWriteOptions {
+  readonly leaseMs: number
+  readonly blockTtlMs: number
+  readonly generationTtlMs: number
+  readonly writeTimeoutMs: number
+  readonly confirmTimeoutMs: number
+}
+
+/** A block that Redis holds for us. */
+interface Held {
+  readonly opId: string
+  readonly nonce: string
+  readonly seq: number
+}
+
+const RETRY_MS = 25
+const REPAIR_MS = 200
+
+/**
+ * BLOCK, acknowledgements, work, RELEASE. What each step is for, and what happens where it fails: docs/coherence.md.
+ */
+export class RedisWritePath implements WritePath {
+  readonly #id: string
+  readonly #connection: Connection
+  readonly #keys: CacheKeys
+  readonly #epochs: Epochs
+  readonly #pending: PendingOps
+  readonly #options: RedisWriteOptions
+  readonly #log: FastifyBaseLogger
+  readonly #repairs = new Set<Promise<void>>()
+  #unsubscribe: Promise<Unsubscribe> | undefined
+  #closed = false
+
+  constructor (parts: {
+    id: string,
+    connection: Connection,
+    keys: CacheKeys,
+    epochs: Epochs,
+    pending: PendingOps
+    options: RedisWriteOptions,
+    log: FastifyBaseLogger
+  }) {
+    this.#id = parts.id
+    this.#connection = parts.connection
+    this.#keys = parts.keys
+    this.#epochs = parts.epochs
+    this.#pending = parts.pending
+    this.#options = parts.options
+    this.#log = parts.log
+  }
+
+  async start (): Promise<void> {
+    this.#unsubscribe = this.#connection.subscriber.subscribe(this.#keys.acks(this.#id), (bytes) => this.#pending.hear(bytes))
+    await this.#unsubscribe
+  }
+
+  async write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
+    const held = await this.#acquire(tags)
+    const beat = setInterval(() => { this.#beat(held).catch(() => {}) }, this.#options.blockTtlMs / 4).unref()
+    let done: { value: T } | { error: unknown }
+    try {
+      done = { value: await work() }
+    } catch (error) {
+      done = { error }
+    } finally {
+      clearInterval(beat)
+    }
+    step('written', held.opId, tags)
+    const confirmed = await this.#confirm(held, tags).then(() => undefined, (err: unknown) => err)
+    // The application has to know of its own failure first; the repair goes on either way.
+    if ('error' in done) throw done.error
+    if (confirmed !== undefined) throw confirmed
+    step('released', held.opId, tags)
+    return done.value
+  }
+
+  /** Ends the repairs that are under way; the blocks they leave are removed by the other members. */
+  async close (): Promise<void> {
+    this.#closed = true
+    const unsubscribed = this.#unsubscribe?.then((unsubscribe) => unsubscribe())
+    await Promise.race([Promise.allSettled([...this.#repairs, unsubscribed]), pause(500)])
+  }
+
+  /** Blocks the tags and waits until no member can serve what they cover. @throws FST_ERR_CONFIG_CACHE_UNREACHABLE */
+  async #acquire (tags: readonly string[]): Promise<Held> {
+    const deadline = now() + this.#options.writeTimeoutMs
+    for (;;) {
+      try {
+        return await this.#block(tags)
+      } catch (err) {
+        // A connection that broke under the command may be back in a moment; one that is down is not waited for.
+        if (!this.#connection.isUp || now() + RETRY_MS >= deadline) throw unreachable(err)
+        await pause(RETRY_MS)
+      }
+    }
+  }
+
+  async #block (tags: readonly string[]): Promise<Held> {
+    if (!this.#connection.isUp) throw new Error('Redis is not reachable')
+    const opId = uniqueId()
+    const block = { opId, writer: this.#id, tags }
+    const pending = this.#pending.open(opId)
+    // Like a lease, the block is only as fresh as the request that last proved it.
+    let provenAt = now()
+    try {
+      const [nonce, seq, open, list] = await this.#connection.run((client) => client.configCacheBlockV1(...this.#args(tags,
+        opId, this.#keys.bus, blockText(block), opText(block), this.#options.generationTtlMs, ...tags)))
+      const blockedAt = now()
+      step('blocked', opId, tags)
+      const held = { opId, nonce, seq }
+      if (open === '1') await this.#membersSafe(held, blockedAt, hosts(list), pending.wait.bind(pending))
+      else await this.#oldLeasesOver(nonce)
+      // A process that was stopped or busy meanwhile may have lost the block: the work must not begin without it.
+      while (now() - provenAt > this.#options.blockTtlMs / 2) {
+        provenAt = now()
+        if (!await this.#beat(held)) throw new Error('the block was lost before the write began')
+      }
+      step('safe', opId, tags)
+      return held
+    } catch (err) {
+      this.#giveUp(opId, tags)
+      throw err
+    } finally {
+      this.#pending.close(opId)
+    }
+  }
+
+  async #membersSafe (held: Held, blockedAt: number, members: ReadonlyMap<string, string>, wait: (members: ReadonlyMap<string, string>, deadline: number) => Promise<string[]>): Promise<void> {
+    // Leases from before the block end within one lease of it; those from after it know the block.
+    const silent = await wait(members, blockedAt + surely(this.#options.leaseMs))
+    if (silent.length === 0) return
+    const fenced = await this.#connection.run((client) => client.configCacheFenceV1(...this.#args([], held.nonce, held.seq, ...silent)))
+    if (fenced === 0) throw new Error('Redis lost its state during the write')
+  }
+
+  /** A closed epoch knows nobody: whoever held a lease of the one before may serve until that is over. */
+  async #oldLeasesOver (nonce: string): Promise<void> {
+    await pause(this.#epochs.since(nonce) + surely(this.#options.leaseMs) - now())
+  }
+
+  async #beat ({ nonce, opId }: Held): Promise<boolean> {
+    return await this.#connection.run((client) => client.configCacheBeatV1(...this.#args([], nonce, opId))) === 1
+  }
+
+  async #release ({ nonce, opId }: Pick<Held, 'nonce' | 'opId'>, tags: readonly string[]): Promise<boolean> {
+    return await this.#connection.run((client) => client.configCacheReleaseV1(...this.#args(tags,
+      nonce, opId, '', this.#keys.bus, releaseText(opId), this.#options.generationTtlMs, ...tags))) === 1
+  }
+
+  /** Releases, where the block was lost after one more block. @throws FST_ERR_CONFIG_CACHE_UNCONFIRMED */
+  async #confirm (held: Held, tags: readonly string[]): Promise<void> {
+    const deadline = now() + this.#options.confirmTimeoutMs
+    let mine: Held | undefined = held
+    let cause: unknown
+    // A write that is still under way at close is released as well.
+    do {
+      try {
+        if (mine !== undefined && await this.#release(mine, tags)) return
+        mine = undefined
+        mine = await this.#acquire(tags)
+      } catch (err) {
+        cause = err
+        await pause(RETRY_MS * 2)
+      }
+    } while (now() < deadline && !this.#closed)
+    this.#repair(mine, tags)
+    throw unconfirmed(cause)
+  }
+
+  #repair (held: Held | undefined, tags: readonly string[]): void {
+    const repair = this.#untilReleased(held, tags)
+    this.#repairs.add(repair)
+    repair.finally(() => this.#repairs.delete(repair))
+  }
+
+  async #untilReleased (held: Held | undefined, tags: readonly string[]): Promise<void> {
+    let mine = held
+    while (!this.#closed) {
+      try {
+        if (mine !== undefined && await this.#release(mine, tags)) return
+        mine = undefined
+        mine = await this.#acquire(tags)
+      } catch {
+        await pause(REPAIR_MS)
+      }
+    }
+  }
+
+  /** Redis may have executed, or may yet execute, a block that we gave up. Until it is released nobody caches its tags. */
+  #giveUp (opId: string, tags: readonly string[]): void {
+    const attempt = async () => {
+      await pause(RETRY_MS)
+      const nonce = await this.#connection.run((client) => client.hget(this.#keys.core[0], 'nonce'))
+      if (nonce !== null) await this.#release({ opId, nonce }, tags)
+    }
+    attempt().catch((err) => this.#log.debug({ err, opId }, 'a block that was given up will be removed by the members'))
+  }
+
+  #args (tags: readonly string[], ...args: Array<string | number>) {
+    return scriptArgs([...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [uniqueId(), ...args])
+  }
+}
+
+/** Reads [id, "renewed token host", …]. */
+function hosts (list: readonly string[]): Map<string, string> {
+  const members = new Map<string, string>()
+  for (let i = 0; i + 1 < list.length; i += 2) members.set(list[i]!, list[i + 1]!.split(' ')[2]!)
+  return members
+}
+
+const reasonOf = (err: unknown): string => err instanceof Error ? err.message : 'Redis does not answer'
+
+function unreachable (cause: unknown): Error {
+  const err = new FST_ERR_CONFIG_CACHE_UNREACHABLE(reasonOf(cause))
+  err.cause = cause
+  return err
+}
+
+function unconfirmed (cause: unknown): Error {
+  const err = new FST_ERR_CONFIG_CACHE_UNCONFIRMED(reasonOf(cause))
+  err.cause = cause
+  return err
+}

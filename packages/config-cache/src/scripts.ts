@@ -1,0 +1,228 @@
+import type { RedisClient } from '@jpulse/redis-link'
+
+/**
+ * Every script begins with this. KEYS[1] state (id, nonce, seq, open, space), KEYS[2] members (id -> "renewed token host"),
+ * KEYS[3] ops (opId -> "beat tags"), KEYS[4] tags (tag -> number of blocks); ARGV[1] nonce for a new epoch.
+ *
+ * Closes: state that is gone or comes from another life of Redis (restart, failover, FLUSHALL, eviction of one of the four
+ * keys, each of which carries the nonce in `_`) must never be taken for the present one. It starts anew, and closed.
+ */
+const begin = `
+local function info (section, field) return string.match(redis.call('INFO', section), field .. ':(%w+)') end
+local id = info('server', 'run_id') .. ':' .. info('replication', 'master_replid')
+local state = redis.call('HMGET', KEYS[1], 'id', 'nonce', 'seq', 'open', 'space')
+local nonce, seq, open, space = state[2], tonumber(state[3] or 0), state[4], state[5]
+if state[1] ~= id or redis.call('HGET', KEYS[2], '_') ~= nonce or redis.call('HGET', KEYS[3], '_') ~= nonce or redis.call('HGET', KEYS[4], '_') ~= nonce then
+  nonce, seq, open, space = ARGV[1], 0, '0', ARGV[1]
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+  redis.call('HSET', KEYS[1], 'id', id, 'nonce', nonce, 'seq', '0', 'open', '0', 'space', space)
+  for i = 2, 4 do redis.call('HSET', KEYS[i], '_', nonce) end
+end
+local function advance (channel, text)
+  seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+  redis.call('PUBLISH', channel, nonce .. ' ' .. seq .. ' ' .. text)
+end
+local function without_mark (list)
+  local kept = {}
+  for i = 1, #list, 2 do
+    if list[i] ~= '_' then kept[#kept + 1] = list[i]; kept[#kept + 1] = list[i + 1] end
+  end
+  return kept
+end
+`
+
+/**
+ * Joins, or renews a membership.
+ *
+ * KEYS[5] hello key; ARGV[2] member id; ARGV[3] token of the previous reply, '' for none; ARGV[4] token of this reply;
+ * ARGV[5] where the member lives. Returns { nonce, seq, open, space, counted, [opId, "beat tags", …] }.
+ *
+ * Closes: a member whose replies are lost would stay unfenced, and each write would wait a lease for it. So nothing
+ * counts, neither a renewal nor a joining, without the token that only the previous reply could bring.
+ */
+const renewLua = `${begin}
+local counted = 0
+local entry = redis.call('HGET', KEYS[2], ARGV[2])
+if entry then
+  local renewed, token = string.match(entry, '^(%d+) (%S+)')
+  if token == ARGV[3] then renewed = seq; counted = 1 end
+  redis.call('HSET', KEYS[2], ARGV[2], string.format('%s %s %s', renewed, ARGV[4], ARGV[5]))
+elseif ARGV[3] ~= '' and redis.call('GET', KEYS[5]) == nonce .. ARGV[3] then
+  counted = 1
+  redis.call('DEL', KEYS[5])
+  redis.call('HSET', KEYS[2], ARGV[2], string.format('%d %s %s', seq, ARGV[4], ARGV[5]))
+else
+  redis.call('SET', KEYS[5], nonce .. ARGV[4], 'PX', 60000)
+end
+return { nonce, seq, open, space, counted, without_mark(redis.call('HGETALL', KEYS[3])) }
+`
+
+/**
+ * Blocks tags.
+ *
+ * KEYS[5…] generations of the tags; ARGV[2] opId; ARGV[3] channel; ARGV[4] message; ARGV[5] JSON of [writer, tags];
+ * ARGV[6] life of a generation in ms; ARGV[7…] tags. Returns { nonce, seq, open, [memberId, "renewed token host", …] }.
+ *
+ * Closes: who fills or reads the shared level between block and release sees the mark '!' in place of a generation.
+ */
+const blockLua = `${begin}
+redis.call('HSET', KEYS[3], ARGV[2], '0 ' .. ARGV[5])
+advance(ARGV[3], ARGV[4])
+for i = 7, #ARGV do
+  redis.call('HINCRBY', KEYS[4], ARGV[i], 1)
+  redis.call('SET', KEYS[i - 2], '!' .. nonce .. '.' .. seq, 'PX', ARGV[6])
+end
+return { nonce, seq, open, without_mark(redis.call('HGETALL', KEYS[2])) }
+`
+
+/**
+ * Releases a block, or removes one whose writer fell silent.
+ *
+ * KEYS[5…] generations; ARGV[2] nonce of the block; ARGV[3] opId; ARGV[4] beat that it must have, '' for any;
+ * ARGV[5] channel; ARGV[6] message; ARGV[7] life of a generation in ms; ARGV[8…] tags. Returns 1 where the block was
+ * held until now, else 0.
+ *
+ * Closes: a load that began under the block may have read the old value: the generations change once more. A block that
+ * expired or went with its epoch must not count as held.
+ */
+const releaseLua = `${begin}
+local held = nonce == ARGV[2] and redis.call('HGET', KEYS[3], ARGV[3])
+if not held or (ARGV[4] ~= '' and string.match(held, '^%d+') ~= ARGV[4]) then return 0 end
+redis.call('HDEL', KEYS[3], ARGV[3])
+advance(ARGV[5], ARGV[6])
+for i = 8, #ARGV do
+  local mark = '!'
+  if redis.call('HINCRBY', KEYS[4], ARGV[i], -1) <= 0 then
+    redis.call('HDEL', KEYS[4], ARGV[i])
+    mark = ''
+  end
+  redis.call('SET', KEYS[i - 3], mark .. nonce .. '.' .. seq, 'PX', ARGV[7])
+end
+return 1
+`
+
+/**
+ * Says that a writer is still at work: a block with a changing beat is not removed.
+ *
+ * ARGV[2] nonce; ARGV[3] opId. Returns 1 where the block is held, else 0.
+ */
+const beatLua = `${begin}
+local held = nonce == ARGV[2] and redis.call('HGET', KEYS[3], ARGV[3])
+if not held then return 0 end
+local beat, rest = string.match(held, '^(%d+) (.*)$')
+redis.call('HSET', KEYS[3], ARGV[3], (beat + 1) .. ' ' .. rest)
+return 1
+`
+
+/**
+ * Removes members that stayed silent for a lease.
+ *
+ * ARGV[2] nonce; ARGV[3] seq of the block; ARGV[4…] member ids. Returns 1, or 0 where the epoch is another.
+ *
+ * Closes: a member that renewed after the block got the block with its reply, and holds a lease: it must stay on the
+ * list, or the next write would not wait for it.
+ */
+const fenceLua = `${begin}
+if nonce ~= ARGV[2] then return 0 end
+for i = 4, #ARGV do
+  local entry = redis.call('HGET', KEYS[2], ARGV[i])
+  if entry and tonumber(string.match(entry, '^%d+')) < tonumber(ARGV[3]) then redis.call('HDEL', KEYS[2], ARGV[i]) end
+end
+return 1
+`
+
+/**
+ * Opens an epoch that a client watched for the whole quarantine. ARGV[2] nonce. Returns 1, or 0 where it is another.
+ */
+const openLua = `${begin}
+if nonce ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'open', '1')
+return 1
+`
+
+/**
+ * Reads the generations of tags, and makes those that are missing.
+ *
+ * KEYS[5…] generations; ARGV[2] nonce; ARGV[3] life in ms; ARGV[4…] tags. Returns the generations, or {} in another epoch.
+ *
+ * Closes: a generation that was evicted under a block must come back as a mark, never as one that can be filled.
+ */
+const generationsLua = `${begin}
+if nonce ~= ARGV[2] then return {} end
+local found = {}
+for i = 4, #ARGV do
+  local key = KEYS[i + 1]
+  local value = redis.call('GET', key)
+  if not value or string.find(value, nonce .. '.', 1, true) == nil then
+    value = (redis.call('HEXISTS', KEYS[4], ARGV[i]) == 1 and '!' or '') .. nonce .. '.' .. seq
+    redis.call('SET', key, value, 'PX', ARGV[3])
+  end
+  found[#found + 1] = value
+end
+return found
+`
+
+/** Takes a member off the list that holds no lease any more. ARGV[2] member id. */
+const leaveLua = `${begin}
+return redis.call('HDEL', KEYS[2], ARGV[2])
+`
+
+/**
+ * Empties the shared level: cached values are looked for under another name from now on.
+ * ARGV[2] channel; ARGV[3] message; ARGV[4] new name. Coherence does not depend on it.
+ */
+const clearLua = `${begin}
+redis.call('HSET', KEYS[1], 'space', ARGV[4])
+advance(ARGV[2], ARGV[3])
+return 1
+`
+
+/** Ends the epoch: whatever any member or value knew is void, and the new one starts closed. Returns its nonce. */
+const resetLua = `
+redis.call('DEL', KEYS[1])
+${begin}
+return nonce
+`
+
+type Keys = readonly string[]
+type Args = ReadonlyArray<string | number>
+
+type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[]]
+type BlockReply = [nonce: string, seq: number, open: string, members: string[]]
+
+/** The commands that the scripts define. Each takes the number of keys, the keys, the arguments. */
+export interface CacheCommands {
+  configCacheRenewV1 (count: number, ...rest: Args): Promise<RenewReply>
+  configCacheBlockV1 (count: number, ...rest: Args): Promise<BlockReply>
+  configCacheReleaseV1 (count: number, ...rest: Args): Promise<number>
+  configCacheBeatV1 (count: number, ...rest: Args): Promise<number>
+  configCacheFenceV1 (count: number, ...rest: Args): Promise<number>
+  configCacheOpenV1 (count: number, ...rest: Args): Promise<number>
+  configCacheGenerationsV1 (count: number, ...rest: Args): Promise<string[]>
+  configCacheLeaveV1 (count: number, ...rest: Args): Promise<number>
+  configCacheClearV1 (count: number, ...rest: Args): Promise<number>
+  configCacheResetV1 (count: number, ...rest: Args): Promise<string>
+}
+
+const SCRIPTS: Record<keyof CacheCommands, string> = {
+  configCacheRenewV1: renewLua,
+  configCacheBlockV1: blockLua,
+  configCacheReleaseV1: releaseLua,
+  configCacheBeatV1: beatLua,
+  configCacheFenceV1: fenceLua,
+  configCacheOpenV1: openLua,
+  configCacheGenerationsV1: generationsLua,
+  configCacheLeaveV1: leaveLua,
+  configCacheClearV1: clearLua,
+  configCacheResetV1: resetLua
+}
+
+/** Defines the commands on a client. */
+export function defineScripts (client: RedisClient): void {
+  for (const [name, lua] of Object.entries(SCRIPTS)) client.defineCommand(name, { lua })
+}
+
+/** The arguments of a script in the order that ioredis wants them. */
+export function scriptArgs (keys: Keys, args: Args): [count: number, ...rest: Args] {
+  return [keys.length, ...keys, ...args]
+}

@@ -1,0 +1,174 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Connection } from './connection.ts'
+import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
+import { uniqueId } from './id.ts'
+import type { CacheKeys } from './keys.ts'
+import { scriptArgs } from './scripts.ts'
+import type { ConfigSource } from './source.ts'
+import { now, pause, surely } from './time.ts'
+import type { WritePath } from './write-path.ts'
+
+export interface SourceFenceOptions {
+  readonly leaseMs: number
+  readonly blockTtlMs: number
+  readonly fenceCollection: string
+}
+
+/**
+ * Writes without Redis: a document in the source turns all caches off.
+ *
+ * Every renewal asks the source whether a fence stands, and takes no lease under one. A writer without Redis raises its own
+ * fence, waits until the leases from before are over, and then writes at full speed. What it wrote was announced to nobody,
+ * so before the fence is lowered the epoch ends: every level forgets what it knew. Each writer has a fence of its own, so
+ * that lowering one never lowers another's; the fence of a writer that died is lowered by the others in the same way.
+ */
+export class SourceFence implements WritePath {
+  readonly #id: string
+  readonly #source: ConfigSource
+  readonly #connection: Connection
+  readonly #keys: CacheKeys
+  readonly #writes: WritePath
+  readonly #options: SourceFenceOptions
+  readonly #log: FastifyBaseLogger
+  readonly #strangers = new Map<string, { text: string, since: number }>()
+  #raising: Promise<void> | undefined
+  /** Time of the last beat that the source confirmed, measured from before it was sent. */
+  #beatAt = -Infinity
+  #beat: NodeJS.Timeout | undefined
+  #running = 0
+  #lowering = false
+
+  constructor (parts: {
+    id: string,
+    source: ConfigSource,
+    connection: Connection,
+    keys: CacheKeys,
+    writes: WritePath
+    options: SourceFenceOptions,
+    log: FastifyBaseLogger
+  }) {
+    this.#id = parts.id
+    this.#source = parts.source
+    this.#connection = parts.connection
+    this.#keys = parts.keys
+    this.#writes = parts.writes
+    this.#options = parts.options
+    this.#log = parts.log
+  }
+
+  /** Whether no fence stands, so that a lease may be taken. Asked between the begin of a renewal and its lease. */
+  async isDown (): Promise<boolean> {
+    const fences = await this.#source.list(this.#options.fenceCollection, '*', 1000)
+    for (const { key, value } of fences) if (key !== this.#id) this.#watch(key, JSON.stringify(value))
+    return fences.length === 0
+  }
+
+  async write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
+    if (this.#raising === undefined || this.#lowering) {
+      try {
+        return await this.#writes.write(tags, work)
+      } catch (err) {
+        if (!(err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE)) throw err
+      }
+    }
+    return this.#writeFenced(work)
+  }
+
+  async close (): Promise<void> {
+    clearInterval(this.#beat)
+    if (this.#raising !== undefined && this.#connection.isUp) await this.#lower().catch(() => {})
+  }
+
+  async #writeFenced<T> (work: () => Promise<T>): Promise<T> {
+    this.#running++
+    try {
+      await this.#raised()
+      const value = await work()
+      await this.#confirm()
+      return value
+    } finally {
+      this.#running--
+    }
+  }
+
+  /** Resolves when nobody caches. @throws FST_ERR_CONFIG_CACHE_UNREACHABLE */
+  async #raised (): Promise<void> {
+    // A fence that was not prolonged for long may have been lowered by others.
+    if (this.#raising !== undefined && now() - this.#beatAt > this.#options.blockTtlMs / 2 && !await this.#stands()) this.#raising = undefined
+    this.#raising ??= this.#raise()
+    try {
+      await this.#raising
+    } catch (err) {
+      this.#raising = undefined
+      const refused = new FST_ERR_CONFIG_CACHE_UNREACHABLE(`neither Redis nor the fence in the source can be reached (${(err as Error).message})`)
+      refused.cause = err
+      throw refused
+    }
+  }
+
+  async #raise (): Promise<void> {
+    await this.#prolong()
+    this.#log.warn('caches are off: writing without Redis')
+    clearInterval(this.#beat)
+    this.#beat = setInterval(() => { this.#tend().catch((err) => this.#log.warn({ err }, 'the cache fence was not prolonged')) }, this.#options.blockTtlMs / 8).unref()
+    await pause(surely(this.#options.leaseMs))
+  }
+
+  async #prolong (): Promise<void> {
+    const time = now()
+    await this.#source.save(this.#options.fenceCollection, this.#id, { beat: uniqueId() })
+    this.#beatAt = time
+  }
+
+  async #stands (): Promise<boolean> {
+    return await this.#source.load(this.#options.fenceCollection, this.#id) !== null
+  }
+
+  /** The work is done: where the fence was lowered meanwhile, caches may hold what was before it. */
+  async #confirm (): Promise<void> {
+    try {
+      while (!await this.#stands()) await this.#raise()
+    } catch (err) {
+      throw new FST_ERR_CONFIG_CACHE_UNCONFIRMED((err as Error).message)
+    }
+  }
+
+  async #tend (): Promise<void> {
+    if (this.#connection.isUp && this.#running === 0) await this.#lower()
+    else await this.#prolong()
+  }
+
+  async #lower (): Promise<void> {
+    if (this.#lowering) return
+    this.#lowering = true
+    try {
+      await this.#endEpoch()
+      // A write that came meanwhile uses Redis, or keeps the fence.
+      if (this.#running > 0) return
+      clearInterval(this.#beat)
+      this.#raising = undefined
+      await this.#source.remove(this.#options.fenceCollection, this.#id)
+      this.#log.info('Redis is back: caches are on again after the quarantine')
+    } finally {
+      this.#lowering = false
+    }
+  }
+
+  async #endEpoch (): Promise<void> {
+    await this.#connection.run((client) => client.configCacheResetV1(...scriptArgs(this.#keys.core, [uniqueId()])))
+  }
+
+  /** Lowers the fence of a writer that gave no sign of life for longer than an operation may last. */
+  #watch (key: string, text: string): void {
+    const seen = this.#strangers.get(key)
+    if (seen?.text !== text) {
+      this.#strangers.set(key, { text, since: now() })
+      return
+    }
+    if (now() - seen.since < surely(2 * this.#options.blockTtlMs)) return
+    this.#strangers.delete(key)
+    this.#endEpoch()
+      .then(() => this.#source.remove(this.#options.fenceCollection, key))
+      .catch((err) => this.#log.warn({ err }, 'the fence of a silent writer was not lowered'))
+  }
+}

@@ -1,0 +1,26 @@
+/** A document of a source. */
+export interface ConfigDocument {
+  readonly key: string
+  readonly value: unknown
+}
+
+/**
+ * Where the documents live. Reads must be linearizable: once `save` or `remove` resolved, every later `load` of any process
+ * returns that value or a newer one.
+ */
+export interface ConfigSource {
+  /** The value, or null where there is none. */
+  load (collection: string, key: string): Promise<unknown>
+  /** Creates or replaces. */
+  save (collection: string, key: string, value: unknown): Promise<void>
+  /** Whether there was one. */
+  remove (collection: string, key: string): Promise<boolean>
+  /** The documents whose keys match a glob (`*` any characters, `?` one), at most `limit`, in the order of their keys. */
+  list (collection: string, glob: string, limit?: number): Promise<ConfigDocument[]>
+}
+
+/** A glob as a regular expression for the whole key. */
+export function globToRegExp (glob: string): RegExp {
+  const pattern = glob.replaceAll(/[\\^$.|+()[\]{}]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')
+  return new RegExp(`^${pattern}$`, 's')
+}

@@ -1,0 +1,33 @@
+/** What this process counted since its start. */
+export interface Counters {
+  /** Reads answered from this process. */
+  l1Hits: number
+  /** Reads answered from Redis. */
+  l2Hits: number
+  /** Reads that joined a load in flight. */
+  joined: number
+  /** Loads from the source. */
+  loads: number
+  /** Writes that resolved. */
+  writes: number
+  /** Writes refused before the database was touched. */
+  refused: number
+  /** Writes that the cluster could not be told of in time. */
+  unconfirmed: number
+}
+
+export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0 })
+
+/** `coherent`: caching under a lease. `local`: caching alone in this process. `bypass`: every read goes to the source. */
+export type CacheMode = 'coherent' | 'local' | 'bypass'
+
+/** What `stats()` returns. */
+export interface CacheStats extends Counters {
+  readonly mode: CacheMode
+  /** Reads answered without the source, of all reads; 0 without reads. */
+  readonly hitRate: number
+  readonly entries: number
+  readonly bytes: number
+  /** Writes under way in the cluster, as this instance knows. */
+  readonly blocks: number
+}

@@ -1,0 +1,382 @@
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { redisLink } from '@jpulse/redis-link'
+import { mongo, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { configCache, memorySource, mongoSource, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
+
+interface Site { siteId: string, url?: string | undefined }
+
+async function build (t: Test, options: FastifyConfigCacheOptions = {}, { siteId, url }: Partial<Site> = {}, routes: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { url, siteId: siteId ?? uniqueName() })
+  await app.register(configCache, { blockTtlMs: 500, ...options })
+  routes(app)
+  await app.ready()
+  return app
+}
+
+/** Instances that share a Redis and a source, ready to cache. */
+async function buildTwo (t: Test, options: FastifyConfigCacheOptions = {}, routes?: (app: FastifyInstance) => void): Promise<[FastifyInstance, FastifyInstance]> {
+  const site = { siteId: uniqueName(), url: sharedRedis() }
+  const source = options.source ?? memorySource()
+  const apps = [await build(t, { source, ...options }, site, routes), await build(t, { source, ...options }, site, routes)] as const
+  for (const app of apps) await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
+  return [...apps]
+}
+
+/** A source that counts its loads. */
+function counting (source: ConfigSource): ConfigSource & { loads: number } {
+  const counted = {
+    ...source,
+    loads: 0,
+    load: (collection: string, key: string) => { counted.loads++; return source.load(collection, key) },
+    save: source.save.bind(source),
+    remove: source.remove.bind(source),
+    list: source.list.bind(source)
+  }
+  return counted
+}
+
+t.setTimeout(200_000)
+
+/** What every source has to do. */
+function sourceSuite (name: string, make: (t: Test) => Promise<ConfigSource>): void {
+  t.test(`a ${name} source`, async (t) => {
+    const source = await make(t)
+    t.equal(await source.load('config', 'a'), null)
+    await source.save('config', 'a', { x: [1, null, 'ü'] })
+    await source.save('config', 'a', { x: 2 })
+    t.strictSame(await source.load('config', 'a'), { x: 2 })
+    t.equal(await source.load('features', 'a'), null)
+    await source.save('config', 'app:name', 'n')
+    await source.save('config', 'app:version', 0)
+    await source.save('config', 'application', false)
+    t.strictSame(await source.list('config', 'app:*'), [{ key: 'app:name', value: 'n' }, { key: 'app:version', value: 0 }])
+    t.strictSame((await source.list('config', '*', 2)).length, 2)
+    t.strictSame((await source.list('config', 'ap?:name')).length, 1)
+    t.strictSame(await source.list('config', '.*'), [])
+    t.equal(await source.remove('config', 'a'), true)
+    t.equal(await source.remove('config', 'a'), false)
+    t.equal(await source.load('config', 'a'), null)
+  })
+}
+
+sourceSuite('memory', async () => memorySource())
+sourceSuite('MongoDB', async (t) => mongoSource((await mongo(t)).db))
+
+t.test('two first writes of one key to MongoDB make one document', async (t) => {
+  const { db } = await mongo(t)
+  const source = mongoSource(db)
+  await Promise.all([source.save('config', 'a', 1), source.save('config', 'a', 2)].map((saved) => saved.catch(() => {})))
+  t.equal(await db.collection('config').countDocuments({ key: 'a' }), 1)
+})
+
+for (const mode of ['local', 'coherent'] as const) {
+  t.test(`documents, in mode ${mode}`, async (t) => {
+    const source = counting(memorySource())
+    const app = mode === 'local' ? await build(t, { source }) : (await buildTwo(t, { source }))[0]
+    const cache = app.configCache
+    t.equal(cache.mode, mode)
+    t.equal(await cache.get('a'), null)
+    t.equal(await cache.get('a'), null)
+    t.equal(source.loads, 1, 'not found is cached too')
+    await cache.set('a', { list: [1, { deep: true }] })
+    const value = await waitFor(async () => {
+      const before = source.loads
+      const read = await cache.get('a')
+      return source.loads === before && read
+    }, { what: 'a hit' }) as { list: [number, { deep: boolean }] }
+    t.throws(() => { value.list.push(2 as never) }, 'what is read cannot be changed')
+    t.throws(() => { value.list[1].deep = false })
+    t.strictSame(await cache.get('a'), { list: [1, { deep: true }] })
+    t.equal(await cache.delete('a'), true)
+    t.equal(await cache.delete('a'), false)
+    t.equal(await cache.get('a'), null)
+    await t.rejects(cache.get('a', { collection: 'users' }), { code: 'FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION', statusCode: 404 })
+  })
+}
+
+t.test('a write is seen by the other instance, also where it had cached the old value', async (t) => {
+  const [one, other] = await buildTwo(t)
+  for (let i = 0; i < 50; i++) {
+    await one.configCache.set('a', i)
+    t.equal(await other.configCache.get('a'), i)
+    await other.configCache.delete('a')
+    t.equal(await one.configCache.get('a'), null)
+  }
+})
+
+t.test('bad input is refused before anything is written', async (t) => {
+  const source = memorySource()
+  const app = await build(t, { source, maxValueBytes: 100 })
+  const cache = app.configCache
+  const cyclic: Record<string, unknown> = {}
+  cyclic.self = cyclic
+  const code = (suffix: string) => ({ code: `FST_ERR_CONFIG_CACHE_${suffix}` })
+  for (const key of ['', 'k'.repeat(513), 'ü'.repeat(257), 7 as unknown as string]) {
+    await t.rejects(cache.set(key, 1), code('INVALID_KEY'))
+    await t.rejects(cache.get(key), code('INVALID_KEY'))
+    await t.rejects(cache.getOrLoad(key, {}, async () => 1), code('INVALID_KEY'))
+    await t.rejects(cache.write({ tags: [key] }, async () => t.fail('must not run')), code('INVALID_KEY'))
+  }
+  for (const value of [10n, cyclic, () => {}, Symbol('s')]) await t.rejects(cache.set('a', value), code('INVALID_VALUE'))
+  await t.rejects(cache.set('a', 'x'.repeat(99)), { ...code('TOO_LARGE'), statusCode: 413 })
+  await t.rejects(cache.set('a', 1, { collection: 'nope' }), code('UNKNOWN_COLLECTION'))
+  await cache.get('a')
+  for (const key of ['config:config:a', 'route:GET:/']) await t.rejects(cache.getOrLoad(key, {}, async () => 1), code('RESERVED'))
+  await t.rejects(cache.getOrLoad('a', { tags: [''] }, async () => 1), code('INVALID_KEY'))
+  await t.rejects(cache.write({}, async () => t.fail('must not run')), code('INVALID_WRITE'))
+  await t.rejects(cache.write({ tags: Array.from({ length: 1001 }, (_, i) => `t${i}`) }, async () => t.fail('must not run')), code('INVALID_WRITE'))
+  t.strictSame(await source.list('config', '*'), [])
+})
+
+t.test('getOrLoad: a loader runs once for many, its failure is not cached, and undefined counts as null', async (t) => {
+  const [{ configCache: cache }] = await buildTwo(t)
+  let runs = 0
+  const slow = async () => { runs++; await new Promise((resolve) => setTimeout(resolve, 50)); return { runs } }
+  const all = await Promise.all(Array.from({ length: 50 }, () => cache.getOrLoad('slow', {}, slow)))
+  t.equal(runs, 1)
+  t.ok(all.every((one) => one.runs === 1))
+  await t.rejects(cache.getOrLoad('bad', {}, async () => { throw new Error('no') }), { message: 'no' })
+  t.equal(await cache.getOrLoad('bad', {}, async () => 'good'), 'good')
+  t.equal(await cache.getOrLoad('none', {}, async () => undefined), null)
+  await t.rejects(cache.getOrLoad('big', {}, async () => 10n), { code: 'FST_ERR_CONFIG_CACHE_INVALID_VALUE' })
+})
+
+t.test('a tag drops every value that bears it, on every instance, and no other', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  let loads = 0
+  const load = (key: string, tags: string[]) => Promise.all([one, other].map((cache) => cache.getOrLoad(key, { tags }, async () => ++loads)))
+  await load('a', ['x'])
+  await load('b', ['x', 'y'])
+  await load('c', ['y'])
+  await one.write({ tags: ['x'] }, async () => {})
+  const before = loads
+  await load('c', ['y'])
+  t.equal(loads, before)
+  await load('a', ['x'])
+  await load('b', ['x', 'y'])
+  t.ok(loads > before)
+})
+
+t.test('a load that began before a write, and ended after it, is not kept (the fill race)', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  let value = 'old'
+  let answer = () => {}
+  const begun = new Promise<void>((resolve) => {
+    const gate = new Promise<void>((resolve) => { answer = resolve })
+    one.getOrLoad('a', {}, async () => { const read = value; resolve(); await gate; return read })
+      .then((read) => t.equal(read, 'old', 'it overlaps the write, so it may return either'))
+  })
+  await begun
+  await other.write({ keys: ['a'] }, async () => { value = 'new' })
+  const joined = one.getOrLoad('a', {}, async () => value)
+  answer()
+  t.equal(await joined, 'new', 'a read that began after the write does not join the load from before')
+  for (let i = 0; i < 3; i++) {
+    t.equal(await one.getOrLoad('a', {}, async () => value), 'new')
+    t.equal(await other.getOrLoad('a', {}, async () => value), 'new')
+  }
+})
+
+t.test('a load that began under a block, and ended after its release, is not kept', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  let value = 'old'
+  let answer = () => {}
+  let slow: Promise<unknown> = Promise.resolve()
+  const gate = new Promise<void>((resolve) => { answer = resolve })
+  await other.write({ keys: ['a'] }, async () => {
+    slow = one.getOrLoad('a', {}, async () => { const read = value; await gate; return read })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    value = 'new'
+  })
+  answer()
+  await slow
+  t.equal(await one.getOrLoad('a', {}, async () => value), 'new')
+  t.equal(await other.getOrLoad('a', {}, async () => value), 'new')
+})
+
+t.test('write returns what the work returns, and what it throws, and the key is cached again after either', async (t) => {
+  const [{ configCache: cache }] = await buildTwo(t)
+  t.equal(await cache.write({ keys: ['a'] }, async () => 7), 7)
+  await t.rejects(cache.write({ keys: ['a'] }, async () => { throw new Error('mine') }), { message: 'mine' })
+  await waitFor(async () => {
+    const before = cache.stats().l1Hits
+    await cache.getOrLoad('a', {}, async () => 1)
+    return cache.stats().l1Hits > before
+  })
+  t.match(cache.stats(), { writes: 1, refused: 0, unconfirmed: 0 })
+})
+
+t.test('values live no longer than their TTL on either level', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t, { featureTtlMs: 300 })
+  let loads = 0
+  const read = (cache: typeof one) => cache.getOrLoad('a', { ttlMs: 300 }, async () => ++loads)
+  await waitFor(async () => {
+    const first = await read(one)
+    return await read(one) === first
+  }, { what: 'a hit' })
+  await read(other)
+  const before = loads
+  await waitFor(async () => await read(other) > before, { what: 'the value to expire' })
+})
+
+t.test('the LRU is bounded by entries and by bytes', async (t) => {
+  const { configCache: few } = await build(t, { maxEntries: 10 })
+  for (let i = 0; i < 50; i++) await few.getOrLoad(`k${i}`, { tags: ['t'] }, async () => i)
+  t.equal(few.stats().entries, 10)
+  let loaded = false
+  await few.getOrLoad('k49', {}, async () => { loaded = true })
+  t.notOk(loaded, 'the newest stay')
+  const { configCache: small } = await build(t, { maxBytes: 100_000 })
+  for (let i = 0; i < 50; i++) await small.getOrLoad(`k${i}`, {}, async () => 'x'.repeat(10_000))
+  t.ok(small.stats().bytes <= 100_000 && small.stats().entries > 5)
+})
+
+t.test('feature flags are set for all instances at once', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  t.equal(await one.isFeatureEnabled('new-ui'), false)
+  await one.setFeature('new-ui', { enabled: true, note: 'x' })
+  t.equal(await other.isFeatureEnabled('new-ui'), true)
+  t.strictSame(await other.getFeature('new-ui'), { enabled: true, note: 'x' })
+  await other.setFeature('new-ui', { enabled: false })
+  t.equal(await one.isFeatureEnabled('new-ui'), false)
+})
+
+t.test('warmup loads what the globs match, so that the first read is a hit', async (t) => {
+  const source = counting(memorySource())
+  for (const key of ['app:name', 'app:version', 'other']) await source.save('config', key, key)
+  await source.save('features', 'feature:a', { enabled: true })
+  const { configCache: cache } = await build(t, { source })
+  t.equal(await cache.warmup(['app:*', 'features:*']), 3)
+  const { loads } = source
+  t.equal(await cache.get('app:name'), 'app:name')
+  t.equal(await cache.isFeatureEnabled('a'), true)
+  t.equal(source.loads, loads)
+})
+
+t.test('clear empties every instance', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  let loads = 0
+  const read = (cache: typeof one) => cache.getOrLoad('a', {}, async () => ++loads)
+  await waitFor(async () => await read(one) === await read(other))
+  await one.clear()
+  await waitFor(() => other.stats().entries === 0)
+  const before = loads
+  t.equal(await read(other), before + 1, 'Redis is empty as well')
+})
+
+t.test('CACHE_ENABLED=false: nothing is cached here, and writes still reach the caches of others', async (t) => {
+  process.env.CACHE_ENABLED = 'false'
+  t.teardown(() => { delete process.env.CACHE_ENABLED })
+  const site = { siteId: uniqueName(), url: sharedRedis() }
+  const source = counting(memorySource())
+  const off = await build(t, { source }, site)
+  delete process.env.CACHE_ENABLED
+  const on = await build(t, { source }, site)
+  await waitFor(() => on.configCache.mode === 'coherent', { timeoutMs: 20_000 })
+  t.equal(off.configCache.mode, 'bypass')
+  await off.configCache.set('a', 1)
+  t.equal(await on.configCache.get('a'), 1)
+  await off.configCache.set('a', 2)
+  t.equal(await on.configCache.get('a'), 2)
+  const { loads } = source
+  for (let i = 0; i < 5; i++) t.equal(await off.configCache.get('a'), 2)
+  t.equal(source.loads, loads + 5)
+  t.equal((await build(t, { enabled: false })).configCache.mode, 'bypass')
+})
+
+t.test('a process with siblings and without Redis caches nothing', async (t) => {
+  process.env.NODE_APP_INSTANCE = '1'
+  t.teardown(() => { delete process.env.NODE_APP_INSTANCE })
+  const source = counting(memorySource())
+  const { configCache: cache } = await build(t, { source })
+  t.equal(cache.mode, 'bypass')
+  await cache.set('a', 1)
+  await cache.get('a')
+  await cache.get('a')
+  t.equal(source.loads, 2)
+})
+
+t.test('whenUnreachable source-fence: writes go on without Redis, and nobody is stale then or when it is back', async (t) => {
+  const redis = await redisServer(t)
+  const site = { siteId: uniqueName(), url: redis.url }
+  const source = memorySource()
+  const options = { source, whenUnreachable: 'source-fence' as const }
+  const one = (await build(t, options, site)).configCache
+  const other = (await build(t, options, site)).configCache
+  const both = () => one.mode === 'coherent' && other.mode === 'coherent'
+  await waitFor(both, { timeoutMs: 20_000 })
+  await one.set('a', 0)
+  await redis.kill()
+  await waitFor(() => one.mode === 'bypass' && other.mode === 'bypass')
+  for (let i = 1; i < 20; i++) {
+    await one.set('a', i)
+    t.equal(await other.get('a'), i)
+  }
+  t.ok((await source.list('cache_fences', '*')).length > 0, 'the fence stands')
+  await redis.restart()
+  await waitFor(both, { timeoutMs: 30_000, what: 'caching to resume' })
+  t.strictSame(await source.list('cache_fences', '*'), [])
+  t.equal(await other.get('a'), 19)
+  await one.set('a', 20)
+  t.equal(await other.get('a'), 20)
+})
+
+t.test('whenUnreachable source-fence: an instance cut off from Redis writes, and the instances that are not see it', async (t) => {
+  const { tcpProxy } = await import('../../../test/helpers/index.ts')
+  const redis = await redisServer(t)
+  const proxy = await tcpProxy(t, redis.port)
+  const siteId = uniqueName()
+  const options = { source: memorySource(), whenUnreachable: 'source-fence' as const }
+  const cut = (await build(t, options, { siteId, url: `redis://127.0.0.1:${proxy.port}` })).configCache
+  const other = (await build(t, options, { siteId, url: redis.url })).configCache
+  await waitFor(() => cut.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 20_000 })
+  for (let round = 0; round < 2; round++) {
+    await other.set('a', `before ${round}`)
+    await waitFor(async () => { await other.get('a'); return other.stats().entries === 1 })
+    proxy.cut()
+    await waitFor(() => cut.mode === 'bypass')
+    await cut.set('a', `cut ${round}`)
+    t.equal(await other.get('a'), `cut ${round}`)
+    t.equal(other.mode, 'bypass', 'caches are off')
+    proxy.mend()
+    await waitFor(() => cut.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 30_000 })
+    t.equal(await other.get('a'), `cut ${round}`)
+  }
+})
+
+t.test('close is quick while Redis is frozen, and writes are refused afterwards', async (t) => {
+  const redis = await redisServer(t)
+  const app = await build(t, {}, { siteId: uniqueName(), url: redis.url })
+  await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
+  redis.freeze()
+  t.teardown(() => redis.thaw())
+  const start = performance.now()
+  await app.configCache.close()
+  t.ok(performance.now() - start < 2000)
+  t.equal(app.configCache.mode, 'bypass')
+  await t.rejects(app.configCache.set('a', 1), { code: 'FST_ERR_CONFIG_CACHE_CLOSED' })
+})
+
+t.test('options: unknown and impossible ones are named', async (t) => {
+  const bad: Array<[object, RegExp]> = [
+    [{ ttl: 5 }, /option ttl is unknown/],
+    [{ ttlMs: 0 }, /option ttlMs/],
+    [{ leaseMs: 10 }, /option leaseMs/],
+    [{ source: {} }, /option source must have the methods/],
+    [{ authorize: true }, /option authorize/],
+    [{ leaseMs: 1000, writeTimeoutMs: 500 }, /option writeTimeoutMs/],
+    [{ collections: [] }, /option collections/],
+    [{ whenUnreachable: 'hope' }, /option whenUnreachable/]
+  ]
+  for (const [options, message] of bad) await t.rejects(build(t, options), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION', message })
+})
+
+t.test('each instance holds to its site', async (t) => {
+  const [one] = await buildTwo(t)
+  const [stranger] = await buildTwo(t)
+  await one.configCache.set('a', 'mine')
+  t.equal(await stranger.configCache.get('a'), null)
+})
