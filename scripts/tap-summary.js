@@ -1,6 +1,9 @@
+/** tap's own comments are about subtests and times. */
+const COMMENT = /^ +# (?!Subtest: |time=|\{ total)/
+
 /**
- * Turns tap's raw output into a line per test file, followed by everything that file said only where it failed, and
- * counts tests: a test is a named subtest (`t.test(…)`) without subtests of its own, or a file that has none.
+ * Turns tap's raw output into a line per test file, with its comments (what a test measured) before it, or everything
+ * that file said where it failed, and counts tests: a test is a named subtest (`t.test(…)`) without subtests of its own, or a file that has none.
  */
 export class TapSummary {
   /** @type {(line: string) => void} */
@@ -36,7 +39,7 @@ export class TapSummary {
       return
     }
     const failed = result[1] === 'not ok'
-    if (failed) for (const said of this.#file) this.#print(said)
+    for (const said of this.#file) if (failed || COMMENT.test(said)) this.#print(said)
     this.#print(line)
     const tests = leaves(this.#file)
     const failures = tests.filter((passed) => !passed).length

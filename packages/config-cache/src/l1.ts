@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 /** One cached value. */
 export interface Entry {
-  /** Kept as a resolved promise: a hit returns it without making one (benchmarks/config-cache/l1.js). */
+  /** Kept as a resolved promise: a hit returns it without making one (benchmarks/config-cache/l1.bench.js). */
   readonly promise: Promise<unknown>
   /** On the monotonic clock. */
   readonly expiresAt: number

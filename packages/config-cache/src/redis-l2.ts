@@ -47,7 +47,7 @@ export class RedisL2 implements L2 {
     return { generations }
   }
 
-  /** Value and generations of one moment, in one command (benchmarks/config-cache/l2.js). */
+  /** Value and generations of one moment, in one command (benchmarks/config-cache/l2.bench.js). */
   async #lookOnce (nonce: string, key: string, tags: readonly string[]) {
     const names = [this.#keys.value(this.#member.space, key), ...tags.map((tag) => this.#keys.generation(tag))]
     const [value, ...found] = await this.#connection.run((client) => client.mget(names))
