@@ -14,6 +14,8 @@ export interface TestSentinel {
   nodes: TestRedis[]
   /** The present primary, as a Sentinel says. */
   primary (): Promise<TestRedis>
+  /** Waits until all Sentinels name one primary, no failover is under way, and the other server is its replica. */
+  settled (): Promise<void>
 }
 
 const NAME = 'primary'
@@ -26,16 +28,22 @@ export async function sentinel (t: Scope): Promise<TestSentinel> {
   const nodes = [first, second]
   const watchers = await Promise.all([0, 1, 2].map(() => startWatcher(t, first.port)))
   const clients = watchers.map((port) => connect(t, port))
-  await Promise.all(clients.map((client) => waitFor(() => knowsAll(client), { what: 'the Sentinels to know each other and the replica', timeoutMs: 20_000 })))
-  const primary = first.connect()
-  await waitFor(async () => (await primary.call('ROLE') as [string, number, unknown[]])[2].length === 1, { what: 'the replica to be in step' })
+  const settled = async () => {
+    await waitFor(async () => {
+      const ports = await Promise.all(clients.map(async (client) => await knowsAll(client) && await primaryPort(client)))
+      const [primary, replica] = ports[0] === first.port ? [first, second] : [second, first]
+      return ports.every((port) => port === primary.port) && await isPair(primary, replica)
+    }, { what: 'the Sentinels to agree on a primary with its replica', timeoutMs: 40_000 })
+  }
+  await settled()
   return {
+    settled,
     name: NAME,
     sentinels: watchers.map((port) => ({ host: '127.0.0.1', port })),
     nodes,
     async primary () {
-      const [, port] = await clients[0]!.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME) as [string, string]
-      return nodes.find((node) => node.port === Number(port))!
+      const port = await primaryPort(clients[0]!)
+      return nodes.find((node) => node.port === port)!
     }
   }
 }
@@ -60,4 +68,15 @@ async function knowsAll (client: Redis): Promise<boolean> {
   const fields = await client.call('SENTINEL', 'MASTER', NAME) as string[]
   const value = (field: string) => fields[fields.indexOf(field) + 1]
   return value('num-other-sentinels') === '2' && value('num-slaves') === '1' && value('flags') === 'master'
+}
+
+async function primaryPort (client: Redis): Promise<number> {
+  const [, port] = await client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', NAME) as [string, string]
+  return Number(port)
+}
+
+async function isPair (primary: TestRedis, replica: TestRedis): Promise<boolean> {
+  const [role, , replicas] = await primary.client.call('ROLE') as [string, number, unknown[]]
+  const [other, , port, state] = await replica.client.call('ROLE') as [string, string, number, string]
+  return role === 'master' && replicas.length === 1 && other === 'slave' && port === primary.port && state === 'connected'
 }
