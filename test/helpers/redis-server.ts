@@ -18,8 +18,8 @@ export interface TestRedis {
   freeze (): void
   /** SIGCONT. */
   thaw (): void
-  /** Starts it again on its port and folder; with `empty` its data are dropped first. */
-  restart (options?: { empty?: boolean }): Promise<void>
+  /** Starts it again on its port and folder; with `empty` its data are dropped first, `args` replace the first ones. */
+  restart (options?: { empty?: boolean, args?: string[] }): Promise<void>
   /** A connection of the test's own, closed at its end. */
   connect (): Redis
 }
@@ -51,10 +51,10 @@ export async function redisServer (t: Scope, { args = PERSISTENT }: RedisServerO
     kill: () => server.process.stop('SIGKILL'),
     freeze: () => server.process.kill('SIGSTOP'),
     thaw: () => server.process.kill('SIGCONT'),
-    async restart ({ empty = false } = {}) {
+    async restart ({ empty = false, args: others = args } = {}) {
       await server.process.stop('SIGKILL')
       if (empty) life++
-      server = await startRedis({ binary, dir: folder(), port, args })
+      server = await startRedis({ binary, dir: folder(), port, args: others })
     },
     connect: () => connect(t, port)
   }

@@ -14,6 +14,8 @@ export interface TestSentinel {
   nodes: TestRedis[]
   /** The present primary, as a Sentinel says. */
   primary (): Promise<TestRedis>
+  /** Starts both servers again after a kill of both: the primary first, then the other as its replica. */
+  restart (): Promise<void>
   /** Waits until all Sentinels name one primary, no failover is under way, and the other server is its replica. */
   settled (): Promise<void>
 }
@@ -23,8 +25,9 @@ const NAME = 'primary'
 /** A primary and a replica, whose data survive a kill, under three Sentinels. */
 export async function sentinel (t: Scope): Promise<TestSentinel> {
   const args = [...PERSISTENT, '--repl-diskless-sync-delay', '0']
+  const replicaOf = ({ port }: TestRedis) => [...args, '--replicaof', '127.0.0.1', String(port)]
   const first = await redisServer(t, { args })
-  const second = await redisServer(t, { args: [...args, '--replicaof', '127.0.0.1', String(first.port)] })
+  const second = await redisServer(t, { args: replicaOf(first) })
   const nodes = [first, second]
   const watchers = await Promise.all([0, 1, 2].map(() => startWatcher(t, first.port)))
   const clients = watchers.map((port) => connect(t, port))
@@ -35,16 +38,26 @@ export async function sentinel (t: Scope): Promise<TestSentinel> {
       return ports.every((port) => port === primary.port) && await isPair(primary, replica)
     }, { what: 'the Sentinels to agree on a primary with its replica', timeoutMs: 40_000 })
   }
+  const primary = async () => {
+    const port = await primaryPort(clients[0]!)
+    return nodes.find((node) => node.port === port)!
+  }
   await settled()
   return {
     settled,
+    primary,
+    async restart () {
+      const leader = await primary()
+      await leader.restart({ args })
+      // Started together, the other one could be promoted as well, and for seconds there would be two primaries.
+      await Promise.all(clients.map((client) => waitFor(async () => (await stateOf(client)).get('flags') === 'master', { what: 'the Sentinels to see the primary', timeoutMs: 40_000 })))
+      const other = nodes.find((node) => node !== leader)!
+      await other.restart({ args: replicaOf(leader) })
+      await settled()
+    },
     name: NAME,
     sentinels: watchers.map((port) => ({ host: '127.0.0.1', port })),
-    nodes,
-    async primary () {
-      const port = await primaryPort(clients[0]!)
-      return nodes.find((node) => node.port === port)!
-    }
+    nodes
   }
 }
 
@@ -65,9 +78,14 @@ async function startWatcher (t: Scope, primaryPort: number): Promise<number> {
 }
 
 async function knowsAll (client: Redis): Promise<boolean> {
+  const state = await stateOf(client)
+  return state.get('num-other-sentinels') === '2' && state.get('num-slaves') === '1' && state.get('flags') === 'master'
+}
+
+/** What a Sentinel says of the primary; the flags are more than `master` while it is down or being replaced. */
+async function stateOf (client: Redis): Promise<Map<string, string>> {
   const fields = await client.call('SENTINEL', 'MASTER', NAME) as string[]
-  const value = (field: string) => fields[fields.indexOf(field) + 1]
-  return value('num-other-sentinels') === '2' && value('num-slaves') === '1' && value('flags') === 'master'
+  return new Map(fields.flatMap((field, index) => index % 2 === 0 ? [[field, fields[index + 1]!]] : []))
 }
 
 async function primaryPort (client: Redis): Promise<number> {

@@ -53,11 +53,7 @@ export const topologies: Record<Topology['name'], (t: Scope) => Promise<Topology
       name: 'sentinel',
       options: { sentinel: { name: watched.name, sentinels: watched.sentinels } },
       primaryOf: () => watched.primary(),
-      async restart () {
-        await Promise.all(watched.nodes.map((node) => node.restart()))
-        // Until then both may be primaries, and clients be on either.
-        await watched.settled()
-      },
+      restart: () => watched.restart(),
       async failover () {
         const old = await watched.primary()
         await old.kill()
