@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import type {} from '@fastify/mongodb'
 import formbody from '@fastify/formbody'
 import helmet from '@fastify/helmet'
 import statics from '@fastify/static'
@@ -6,15 +7,13 @@ import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import redisLink from '@jpulse/redis-link'
 import Fastify, { LogController, type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { SiteConfig } from './config.ts'
-import drain from './drain.ts'
+import { drain, mongo, worker } from 'server-kit'
 import { memoryGuestBook } from './guestbook/memory-guestbook.ts'
 import { type EntryDocument, mongoGuestBook } from './guestbook/mongo-guestbook.ts'
 import guestBookApi from './guestbook/routes.ts'
 import health from './health.ts'
 import pages from './pages/routes.ts'
 import errors, { answerClientError, sendError } from './plugins/errors.ts'
-import mongo from './plugins/mongo.ts'
-import worker from './plugins/worker.ts'
 
 const PUBLIC = fileURLToPath(new URL('../public/', import.meta.url))
 

@@ -1,6 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import { type Env, integer, matching, oneOf, secretUrl, text, wrong } from './env.ts'
-import { type Identity, identify } from './identity.ts'
+import { type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, wrong } from 'server-kit'
 
 export interface SiteConfig {
   /** `NODE_ENV`. @default 'development' */

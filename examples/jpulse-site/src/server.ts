@@ -1,8 +1,7 @@
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from '@jpulse/redis-link'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
-import { ConfigError } from './errors.ts'
-import { endGracefully } from './shutdown.ts'
+import { ConfigError, endGracefully } from 'server-kit'
 
 /** EX_CONFIG of sysexits: PM2 does not restart a worker that ends with it (ecosystem.config.cjs). */
 const CONFIG_ERROR = 78

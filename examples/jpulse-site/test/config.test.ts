@@ -1,6 +1,6 @@
 import t from 'tap'
 import { loadConfig } from '../src/config.ts'
-import { identify } from '../src/identity.ts'
+import { identify } from 'server-kit'
 
 t.test('without variables the site listens on loopback and keeps everything in its process', async (t) => {
   t.match(loadConfig({}), {

@@ -4,8 +4,7 @@ import { serversEnv, type Scope } from '../../../test/helpers/index.ts'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 // For their decorators' types.
-import type {} from '../src/drain.ts'
-import type {} from '../src/plugins/mongo.ts'
+import type {} from 'server-kit'
 
 export type Mode = 'embedded' | 'servers'
 export const MODES: readonly Mode[] = ['embedded', 'servers']

@@ -1,5 +1,5 @@
 import { type Collection, ObjectId, type WithId } from 'mongodb'
-import type { MongoLink } from '../mongo-link.ts'
+import type { MongoLink } from 'server-kit'
 import type { Entry, GuestBook, NewEntry } from './guestbook.ts'
 
 export interface EntryDocument {

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifySchemaValidationError } from 'fastify'
 import { Type } from 'typebox'
-import { DocumentsUnavailableError } from '../errors.ts'
+import { DocumentsUnavailableError } from 'server-kit'
 import { type GuestBook, LIST_MAX, MESSAGE_MAX, NAME_MAX, NewEntrySchema } from '../guestbook/guestbook.ts'
 import { tidyBody } from '../guestbook/input.ts'
 import type { Html } from '../html.ts'

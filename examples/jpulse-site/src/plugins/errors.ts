@@ -2,7 +2,8 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { DocumentsUnavailableError, NotFoundError } from '../errors.ts'
+import { DocumentsUnavailableError } from 'server-kit'
+import { NotFoundError } from '../errors.ts'
 import { errorPage } from '../pages/error.ts'
 
 /** Answers errors and unknown addresses: with the API's envelope, or with a page where a person is reading. */

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Identity } from '../identity.ts'
+import type { Identity } from './identity.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

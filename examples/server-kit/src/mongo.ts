@@ -2,8 +2,8 @@ import fastifyMongodb from '@fastify/mongodb'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { MongoClient } from 'mongodb'
-import { ConfigError } from '../errors.ts'
-import { MongoLink } from '../mongo-link.ts'
+import { ConfigError } from './errors.ts'
+import { MongoLink } from './mongo-link.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -23,7 +23,7 @@ interface MongoOptions {
  * boot while MongoDB is away.
  */
 export default fp(async (app: FastifyInstance, { url, database }: MongoOptions) => {
-  const client = makeClient(url)
+  const client = makeClient(url, database)
   const link = new MongoLink(client, app.log.child({ plugin: 'site-mongo' }))
   await app.register(fastifyMongodb, { client, database: databaseIn(url) ?? database })
   app.decorate('mongoLink', link)
@@ -31,10 +31,10 @@ export default fp(async (app: FastifyInstance, { url, database }: MongoOptions) 
   link.open()
 }, { name: 'site-mongo', fastify: '5.x' })
 
-function makeClient (url: string): MongoClient {
+function makeClient (url: string, database: string): MongoClient {
   try {
     return new MongoClient(url, {
-      appName: 'jpulse-site',
+      appName: database,
       serverSelectionTimeoutMS: 1500,
       connectTimeoutMS: 2000,
       heartbeatFrequencyMS: 2000,

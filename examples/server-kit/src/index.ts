@@ -1,0 +1,8 @@
+export { default as drain } from './drain.ts'
+export { integer, matching, oneOf, secretUrl, text, wrong, type Env } from './env.ts'
+export { ConfigError, DocumentsUnavailableError } from './errors.ts'
+export { identify, type Identity } from './identity.ts'
+export { default as mongo } from './mongo.ts'
+export { type MongoLink, type MongoState } from './mongo-link.ts'
+export { endGracefully } from './shutdown.ts'
+export { default as worker } from './worker.ts'
