@@ -41,6 +41,20 @@ export interface SessionInfo {
   current: boolean
 }
 
+/** A session seen from a connection that outlives its request. It holds nothing of the request. */
+export interface WatchedSession {
+  /** Null for an anonymous session. */
+  userId: string | null
+  /** As `session:ended` and `list` name it. */
+  handle: string
+  /**
+   * Asks the store whether the session is still alive.
+   *
+   * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
+   */
+  isAlive (): Promise<boolean>
+}
+
 export interface SessionsEvents {
   /** Sessions ended by a call in this process. */
   ended: [EndedSessions]
@@ -129,6 +143,19 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     const state = stateOf(request)
     if (state?.failure) throw state.failure
     return state?.loaded != null && await this.#vault.open(state.loaded.ref) !== null
+  }
+
+  /**
+   * The session that the request came with, or got, for connections that outlive their request; null where it has none.
+   *
+   * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
+   */
+  watch (request: FastifyRequest): WatchedSession | null {
+    const state = stateOf(request)
+    if (state?.failure) throw state.failure
+    if (state?.loaded == null) return null
+    const { ref, meta: { userId, handle } } = state.loaded
+    return { userId, handle, isAlive: async () => await this.#vault.open(ref) !== null }
   }
 
   /**

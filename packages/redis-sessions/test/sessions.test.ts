@@ -536,7 +536,11 @@ both('an upgraded request reads its session and never writes it', async (t, setu
       app.register(async (scope) => {
         scope.get('/ws', { websocket: true }, (socket, request) => {
           request.session.fromSocket = true
-          socket.on('message', () => { app.sessions.isAlive(request).then((isAlive) => socket.send(JSON.stringify({ ...app.sessions.current(request), isAlive }))) })
+          const watched = app.sessions.watch(request)!
+          socket.on('message', async () => {
+            const alive = await Promise.all([app.sessions.isAlive(request), watched.isAlive()])
+            socket.send(JSON.stringify({ current: app.sessions.current(request), watched, alive }))
+          })
         })
       })
     }
@@ -548,10 +552,11 @@ both('an upgraded request reads its session and never writes it', async (t, setu
     socket.send('?')
     return JSON.parse(await answer)
   }
-  t.match(await ask(), { userId: 'u', isAlive: true })
+  const { handle } = (await app.sessions.list('u'))[0]!
+  t.same(await ask(), { current: { userId: 'u', handle }, watched: { userId: 'u', handle }, alive: [true, true] })
   t.same((await browser.get('/me')).json().fields, { n: 1 })
   await app.sessions.logoutAll('u')
-  t.match(await ask(), { isAlive: false })
+  t.match(await ask(), { alive: [false, false] })
   socket.terminate()
   t.notOk((await browser.get('/me')).json().userId)
 })
