@@ -44,7 +44,8 @@ function drawState (data) {
   byId('servers').replaceChildren(...servers.map(serverBox))
   byId('routes').replaceChildren(routesTable(statistics.routes))
   drawSection('websockets', statistics.webSocketNamespaces.length, () => [namespacesTable(statistics.webSocketNamespaces)])
-  const components = Object.entries({ ...statistics.components, ...(Object.keys(statistics.gauges).length > 0 ? { gauges: statistics.gauges } : {}) })
+  const own = { ...statistics.counters, ...statistics.gauges }
+  const components = Object.entries({ ...statistics.components, ...(Object.keys(own).length > 0 ? { 'own metrics': own } : {}) })
   drawSection('components', components.length, () => components.map(([name, fields]) => componentCard(name, fields)))
 }
 

@@ -1,6 +1,6 @@
 import { addSparse, emptyHistogram, percentiles, type Percentiles } from './histogram.ts'
 import { reduce, type Reduce } from './reduce.ts'
-import type { InstanceFacts, Report, ServerFacts } from './report.ts'
+import type { InstanceFacts, Report, ServerFacts, Totals } from './report.ts'
 import { mergeNamespaces, type NamespaceTotals } from './websockets.ts'
 
 /** Requests since the start of the instances, and those under way. */
@@ -49,6 +49,8 @@ export interface Statistics {
   routes: RouteTotals[]
   components: Record<string, Record<string, unknown>>
   gauges: Record<string, unknown>
+  /** Sums since the start of the instances, those that ended within `keepMs` included. */
+  counters: Record<string, number>
   /** Instance ids that more than one living instance bears. */
   duplicateInstanceIds: string[]
   /** Reports in Redis that could not be read. */
@@ -71,15 +73,28 @@ export interface Aged {
   ageMs: number
 }
 
+/** What an answer is made of. */
+export interface Parts {
+  living: readonly Aged[]
+  /** Of instances that ended. */
+  ended: readonly Totals[]
+  /** Values in Redis that could not be read. */
+  skipped: number
+  now: number
+  degraded: boolean
+  status: ClusterData['status']
+}
+
 const MOST_ROUTES = 500
 
 /** Makes one picture of what the instances reported. */
-export function aggregate (found: readonly Aged[], { now, skipped, degraded, status }: { now: number, skipped: number, degraded: boolean, status: ClusterData['status'] }): ClusterData {
+export function aggregate ({ living, ended, skipped, now, degraded, status }: Parts): ClusterData {
   // The oldest first, so that `first` and the order of the answer do not change from call to call.
-  const aged = found.toSorted((a, b) => a.report.startedAt - b.report.startedAt || (a.report.bootId < b.report.bootId ? -1 : 1))
+  const aged = living.toSorted((a, b) => a.report.startedAt - b.report.startedAt || (a.report.bootId < b.report.bootId ? -1 : 1))
   const servers = serversOf(aged)
   const timestamp = new Date(now).toISOString()
-  return { status, degraded, timestamp, statistics: { ...statisticsOf(aged, servers), skippedReports: skipped, lastUpdated: timestamp }, servers }
+  const counters = sumCounters([...aged.map(({ report }) => report), ...ended])
+  return { status, degraded, timestamp, statistics: { ...statisticsOf(aged, servers), counters, skippedReports: skipped, lastUpdated: timestamp }, servers }
 }
 
 function serversOf (aged: readonly Aged[]): ServerMetrics[] {
@@ -111,7 +126,7 @@ function instanceOf ({ instance, instanceId, bootId, http, components }: Report,
   }
 }
 
-function statisticsOf (aged: readonly Aged[], servers: ServerMetrics[]): Omit<Statistics, 'skippedReports' | 'lastUpdated'> {
+function statisticsOf (aged: readonly Aged[], servers: ServerMetrics[]): Omit<Statistics, 'counters' | 'skippedReports' | 'lastUpdated'> {
   const reports = aged.map(({ report }) => report)
   const siblings = siblingsOf(aged)
   const running = reports.filter(({ instance }) => instance.status === 'online').length
@@ -188,6 +203,12 @@ function mergeGauges (reports: readonly Report[]): Statistics['gauges'] {
   const ways = new Map<string, Reduce>()
   for (const { gauges } of reports) for (const [name, [how]] of Object.entries(gauges)) ways.set(name, how)
   return Object.fromEntries([...ways].map(([name, how]) => [name, reduce(how, reports.map(({ gauges }) => gauges[name]?.[1]))]))
+}
+
+export function sumCounters (parts: ReadonlyArray<{ counters: Record<string, number> }>): Record<string, number> {
+  const sums = new Map<string, number>()
+  for (const { counters } of parts) for (const [name, value] of Object.entries(counters)) sums.set(name, (sums.get(name) ?? 0) + value)
+  return Object.fromEntries(sums)
 }
 
 function duplicatesOf (ids: string[]): string[] {

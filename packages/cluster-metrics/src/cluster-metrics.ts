@@ -99,7 +99,7 @@ export class ClusterMetrics {
 
   /** This instance alone. */
   local (): ClusterData {
-    return aggregate([this.#own()], { now: this.#store.now(), skipped: 0, degraded: this.#link.mode !== 'none' && !this.#link.isUp, status: 'ok' })
+    return aggregate({ living: [this.#own()], ended: [], skipped: 0, now: this.#store.now(), degraded: false, status: 'ok' })
   }
 
   /** Requests of the last minutes by route and status, the most frequent first. */
@@ -129,15 +129,16 @@ export class ClusterMetrics {
   /** Prometheus' text, of this instance or of all. */
   async prometheus (scope: 'instance' | 'cluster'): Promise<string> {
     if (scope === 'instance') return instanceText(this.#local, this.#options.registry)
-    const { value } = await this.#orNothing(() => Promise.all([this.#store.living(), this.#store.totals()]))
-    const [living, totals] = value ?? [null, []]
-    return clusterText({ reports: this.#withOwn(living?.reports ?? []).map(({ report }) => report), totals: [this.#local.totals(), ...totals] })
+    const { value } = await this.#orNothing(() => Promise.all([this.#store.found(), this.#store.totals()]))
+    const [found, totals] = value ?? [null, []]
+    return clusterText({ reports: this.#withOwn(found?.reports ?? []).map(({ report }) => report), totals: [this.#local.totals(), ...totals] })
   }
 
   async #aggregate (): Promise<ClusterData> {
-    const { value, degraded } = await this.#orNothing(() => this.#store.living())
+    const { value, degraded } = await this.#orNothing(() => this.#store.found())
     const status = degraded && this.#link.mode !== 'none' ? 'degraded' : 'ok'
-    return aggregate(this.#withOwn(value?.reports ?? []), { now: this.#store.now(), skipped: value?.skipped ?? 0, degraded, status })
+    const { reports, ended, skipped } = value ?? { reports: [], ended: [], skipped: 0 }
+    return aggregate({ living: this.#withOwn(reports), ended, skipped, now: this.#store.now(), degraded, status })
   }
 
   /** This instance speaks for itself: it knows more than it last reported. */

@@ -77,7 +77,8 @@ export class Local {
       http: { requests: recorder.requests, errors: recorder.errors, active: recorder.active, latency: toSparse(recorder.recent()) },
       routes: recorder.routes.map(({ method, route, requests, errors, recent, older }) => [method, route, requests, errors, toSparse(recent, older)]),
       components: this.components.read(),
-      gauges: this.custom.readGauges()
+      gauges: this.custom.readGauges(),
+      counters: Object.fromEntries(this.custom.counters)
     }
   }
 

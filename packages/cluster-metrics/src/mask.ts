@@ -15,6 +15,7 @@ export function mask (data: ClusterData): ClusterData {
       routes: [],
       components: onlyOurs(statistics.components),
       gauges: {},
+      counters: {},
       duplicateInstanceIds: statistics.duplicateInstanceIds.map(() => HIDDEN)
     },
     servers: data.servers.map(maskServer)

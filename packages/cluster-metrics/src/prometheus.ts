@@ -1,4 +1,5 @@
 import { register, type Registry } from 'prom-client'
+import { sumCounters } from './aggregate.ts'
 import { exposition, type Family, type Sample } from './exposition.ts'
 import type { Local } from './local.ts'
 import { reduce, type Reduce } from './reduce.ts'
@@ -89,9 +90,7 @@ function samplesOf ({ labels, sumMs, buckets }: { labels: Record<string, string>
 }
 
 function counters (totals: readonly Totals[]): Family[] {
-  const sums = new Map<string, number>()
-  for (const { counters } of totals) for (const [name, value] of Object.entries(counters)) sums.set(name, (sums.get(name) ?? 0) + value)
-  return [...sums].map(([name, value]) => ({
+  return Object.entries(sumCounters(totals)).map(([name, value]) => ({
     name: name.endsWith('_total') ? name : `${name}_total`,
     help: `Counter ${name} of the application`,
     type: 'counter',

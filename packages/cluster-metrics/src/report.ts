@@ -84,7 +84,8 @@ const Report = Type.Object({
     fields: Type.Record(Type.String(), Type.Unknown()),
     reduce: Type.Record(Type.String(), Reduce)
   })),
-  gauges: Type.Record(Type.String(), Type.Tuple([Reduce, Type.Unknown()]))
+  gauges: Type.Record(Type.String(), Type.Tuple([Reduce, Type.Unknown()])),
+  counters: Type.Record(Type.String(), Num)
 })
 
 /** Everything of an instance that only grows, since its start. */

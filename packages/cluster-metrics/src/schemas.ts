@@ -52,6 +52,7 @@ const Statistics = Type.Object({
   routes: Type.Array(Route),
   components: Type.Record(Type.String(), Anything),
   gauges: Anything,
+  counters: Type.Record(Type.String(), Type.Number()),
   duplicateInstanceIds: Type.Array(Type.String()),
   skippedReports: Count,
   lastUpdated: Iso

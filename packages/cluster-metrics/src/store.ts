@@ -16,10 +16,10 @@ export interface Outgoing {
   point: string
 }
 
-/** Reports of the living, each with the age that Redis' clock gives it. */
+/** Reports of the living, each with the age that Redis' clock gives it, and what is left of those that ended. */
 export interface Found {
-  now: number
   reports: Array<{ report: Report, ageMs: number }>
+  ended: Totals[]
   /** Values that are not reports. */
   skipped: number
 }
@@ -35,7 +35,7 @@ export class Store {
   readonly #bootId: string
   readonly #ttlMs: number
   readonly #keepMs: number
-  readonly #reports = new Map<string, { text: string, report: Report | null }>()
+  readonly #parsed = new Map<string, { text: string, value: Parsed }>()
   #offsetMs = 0
 
   constructor (link: RedisLink, bootId: string, ttlMs: number, keepMs: number) {
@@ -82,21 +82,23 @@ export class Store {
     ])
   }
 
-  /** The reports of the living. */
-  async living (): Promise<Found> {
-    const { now, members } = await this.#list(this.#ttlMs)
-    const texts = await this.#strings(members.map(([bootId]) => this.keys.instance(bootId)))
-    const reports: Found['reports'] = []
-    let skipped = 0
-    members.forEach(([bootId, at], index) => {
+  /** The reports of the living, and the totals of those that ended within `keepMs`. */
+  async found (): Promise<Found> {
+    const { now, members } = await this.#list(this.#keepMs)
+    const isAlive = ([, at]: [string, number]) => now - at < this.#ttlMs
+    const texts = await this.#strings(members.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
+    const found: Found = { reports: [], ended: [], skipped: 0 }
+    members.forEach((member, index) => {
       const text = texts[index]
       if (text === null || text === undefined) return
-      const report = this.#read(bootId, text)
-      if (report === null) skipped++
-      else reports.push({ report, ageMs: Math.max(0, now - at) })
+      const [bootId, at] = member
+      const value = this.#read(bootId, text, isAlive(member) ? parseReport : parseTotals)
+      if (value === null) found.skipped++
+      else if ('report' in value) found.reports.push({ report: value.report, ageMs: Math.max(0, now - at) })
+      else found.ended.push(value.totals)
     })
-    if (this.#reports.size > 2 * members.length + 100) this.#reports.clear()
-    return { now, reports, skipped }
+    if (this.#parsed.size > 2 * members.length + 100) this.#parsed.clear()
+    return found
   }
 
   /** What only grows, of the living and of those that ended within `keepMs`, this process excepted. */
@@ -130,13 +132,13 @@ export class Store {
     return texts.map(readError).filter((entry) => entry !== null)
   }
 
-  /** A report is parsed once: it is asked for more often than it changes. */
-  #read (bootId: string, text: string): Report | null {
-    const known = this.#reports.get(bootId)
-    if (known !== undefined && known.text === text) return known.report
-    const report = readReport(text)
-    this.#reports.set(bootId, { text, report })
-    return report
+  /** A text is parsed once: it is asked for more often than it changes. */
+  #read (bootId: string, text: string, parse: (text: string) => Parsed): Parsed {
+    const known = this.#parsed.get(bootId)
+    if (known !== undefined && known.text === text) return known.value
+    const value = parse(text)
+    this.#parsed.set(bootId, { text, value })
+    return value
   }
 
   async #list (withinMs: number): Promise<{ now: number, members: Array<[bootId: string, at: number]> }> {
@@ -164,6 +166,18 @@ export class Store {
     }
     return answers
   }
+}
+
+type Parsed = { report: Report } | { totals: Totals } | null
+
+function parseReport (text: string): Parsed {
+  const report = readReport(text)
+  return report && { report }
+}
+
+function parseTotals (text: string): Parsed {
+  const totals = readTotals(text)
+  return totals && { totals }
 }
 
 type Command = (client: RedisClient & MetricsCommands) => Promise<unknown>
