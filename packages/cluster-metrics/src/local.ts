@@ -13,6 +13,8 @@ import { RuntimeSampler } from './runtime.ts'
 import { SessionCount } from './session-count.ts'
 import { localSockets } from './websockets.ts'
 
+/** PM2 measures all its processes for an answer, so it is asked at every third report only. */
+const PM2_REPORTS = 3
 const ROTATE_MS = 300_000
 
 /** What this process knows of itself, without Redis. */
@@ -38,7 +40,7 @@ export class Local {
     this.custom = new CustomMetrics(log)
     this.components = new Components(options.checkTimeoutMs, log)
     this.mongo = new MongoWatch(fastify, options.mongo, options.checkTimeoutMs)
-    this.#pm2 = new Pm2Siblings(options.pm2)
+    this.#pm2 = new Pm2Siblings(options.pm2, PM2_REPORTS * options.reportIntervalMs)
     addBuiltIns(this.components, fastify, new SessionCount(fastify.redisLink, options.sessionCountIntervalMs))
   }
 

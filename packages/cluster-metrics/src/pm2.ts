@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import type { Siblings } from './report.ts'
 import { within } from './within.ts'
 
-const PAUSE_MS = 30_000
 const TIMEOUT_MS = 2000
 const MOST_BYTES = 32 * 1024 * 1024
 
@@ -17,15 +16,20 @@ const MOST_BYTES = 32 * 1024 * 1024
 export class Pm2Siblings {
   readonly #socket: string | null
   readonly #name: string | undefined
+  readonly #pauseMs: number
   #askedAt = -Infinity
   #running: Promise<void> | null = null
   #siblings: Siblings = null
 
-  /** @param env of a process that PM2 may have started */
-  constructor (enabled: boolean, env: NodeJS.ProcessEnv = process.env) {
+  /**
+   * @param pauseMs between two questions
+   * @param env of a process that PM2 may have started
+   */
+  constructor (enabled: boolean, pauseMs: number, env: NodeJS.ProcessEnv = process.env) {
     const underPm2 = enabled && env.pm_id !== undefined && env.name !== undefined
     this.#socket = underPm2 ? join(env.PM2_HOME ?? join(homedir(), '.pm2'), 'rpc.sock') : null
     this.#name = env.name
+    this.#pauseMs = pauseMs
   }
 
   get siblings (): Siblings {
@@ -35,7 +39,7 @@ export class Pm2Siblings {
   /** Asks, where the last answer is old enough. */
   async refresh (now = performance.now()): Promise<void> {
     const socket = this.#socket
-    if (socket === null || now - this.#askedAt < PAUSE_MS) return
+    if (socket === null || now - this.#askedAt < this.#pauseMs) return
     this.#askedAt = now
     this.#running ??= within(TIMEOUT_MS, askPm2(socket))
       .then((processes) => { this.#siblings = countOf(processes, this.#name) }, () => { this.#siblings = null })
