@@ -22,7 +22,7 @@ async function update () {
     if (!document.hidden) {
       const slow = round++ % HISTORY_EVERY === 0
       const [data, history, recent] = await Promise.all([
-        ask('/metrics'), slow ? ask(`/metrics/history?minutes=${MINUTES}`) : null, slow ? ask('/metrics/errors/recent?count=20') : null])
+        ask('/metrics'), slow ? ask(`/metrics/history?minutes=${MINUTES}`) : null, slow ? ask('/metrics/errors/recent?count=100') : null])
       drawState(data)
       if (history !== null) drawHistory(history)
       if (recent !== null) drawErrors(recent.errors)
@@ -70,8 +70,8 @@ function drawTiles (statistics, perSecond) {
   const tiles = [
     ['Servers', format(statistics.totalServers)],
     ['Instances', format(statistics.totalInstances)],
-    ['Processes running', `${format(statistics.runningProcesses)} of ${format(statistics.totalProcesses)}`],
-    ['Requests per second', perSecond === null ? '–' : format(perSecond)],
+    ['Running', `${format(statistics.runningProcesses)} of ${format(statistics.totalProcesses)}`],
+    ['Requests/s', perSecond === null ? '–' : format(perSecond)],
     ['Requests', format(requests.total)],
     ['Active', format(requests.active)],
     ['Server errors', format(requests.errors)],
@@ -89,7 +89,7 @@ function serverBox (server) {
     serverName, `${platform} ${arch}`, `Node ${nodeVersion}`, `${cpus} CPUs`, `load ${loadAverage.join(' ')}`,
     `${format(freeMemory)} of ${format(totalMemory)} MiB free`, mongodb.status === 'disabled' ? null : `MongoDB ${mongodb.version ?? ''} ${mongodb.status}`
   ].filter(Boolean).join(' · ')))
-  const rows = server.instances.map((instance) => [
+  const rows = server.instances.toSorted((a, b) => a.instanceId < b.instanceId ? -1 : 1).map((instance) => [
     instance.instanceId, instance.status, instance.pid, instance.version ?? '–', instance.uptimeFormatted, `${format(instance.cpu)} %`,
     `${format(instance.processInfo.memoryUsage.rss / 2 ** 20)} MiB`, `${format(instance.eventLoop.delay.p99)} ms`, format(instance.requests.total),
     format(instance.requests.active), `${format(instance.latency.p95)} ms`, format(instance.websockets.localConnections), instance.restarts
@@ -143,9 +143,21 @@ function drawHistory ({ points }) {
 }
 
 function drawErrors (errors) {
-  const entries = errors.map(({ code, message, method, route, statusCode, instanceId, timestamp, count }) => el('div', 'error',
-    el('div', 'message', message), el('div', 'muted small', [`${statusCode} ${code}`, `${method} ${route}`, instanceId, new Date(timestamp).toLocaleString(), `${count}×`].join(' · '))))
+  const kinds = group(errors)
+  const entries = [...kinds.values()].map((same) => {
+    const [{ code, message, method, route, statusCode, timestamp }] = same
+    const times = same.reduce((sum, { count }) => sum + count, 0)
+    const where = [...new Set(same.map(({ instanceId }) => instanceId))].sort().join(' ')
+    return el('div', 'error', el('div', 'message', message),
+      el('div', 'muted small', [`${statusCode} ${code}`, `${method} ${route}`, `${times}×`, `last ${new Date(timestamp).toLocaleString()}`, where].join(' · ')))
+  })
   byId('errors').replaceChildren(el('div', 'box', ...(entries.length === 0 ? [el('div', 'empty', 'None.')] : entries)))
+}
+
+function group (errors) {
+  const groups = new Map()
+  for (const error of errors) groups.set(error.fingerprint, [...groups.get(error.fingerprint) ?? [], error])
+  return groups
 }
 
 function notice (text) {

@@ -74,7 +74,7 @@ function askPm2 (path: string): Promise<Pm2Process[]> {
         if (answer === null) return
         resolve(listOf(answer))
       } catch (err) {
-        reject(err as Error)
+        reject(err instanceof Error ? err : new Error(String(err)))
       }
       socket.destroy()
     })

@@ -9,7 +9,7 @@ const Sparse = Type.Array(Num, { maxItems: 1000 })
 const Reduce = Type.Enum(['sum', 'avg', 'max', 'min', 'first', 'count', 'concat'])
 
 /** MongoDB as a server; what could not be found out is null. */
-export const MongoServer = Type.Object({
+const MongoServerSchema = Type.Object({
   status: Type.Enum(['running', 'down', 'unknown', 'disabled']),
   version: MaybeStr,
   connections: Type.Union([Type.Object({ current: MaybeNum, available: MaybeNum }), Type.Null()]),
@@ -18,7 +18,7 @@ export const MongoServer = Type.Object({
 })
 
 /** The machine. Memory in MiB. */
-const Server = Type.Object({
+const ServerSchema = Type.Object({
   serverName: Str,
   platform: Str,
   arch: Str,
@@ -27,11 +27,11 @@ const Server = Type.Object({
   loadAverage: Type.Array(Num, { minItems: 3, maxItems: 3 }),
   freeMemory: Num,
   totalMemory: Num,
-  mongodb: MongoServer
+  mongodb: MongoServerSchema
 })
 
 /** One namespace of one instance. */
-const Namespace = Type.Object({
+const NamespaceSchema = Type.Object({
   path: Str,
   users: Num,
   connections: Num,
@@ -42,7 +42,7 @@ const Namespace = Type.Object({
 })
 
 /** The process. Memory in MiB, times in seconds or as text. */
-const Instance = Type.Object({
+const InstanceSchema = Type.Object({
   pid: Num,
   pm2Available: Type.Boolean(),
   pm2ProcessName: MaybeStr,
@@ -58,7 +58,7 @@ const Instance = Type.Object({
   cpu: Num,
   restarts: Num,
   eventLoop: Type.Object({ delay: Type.Object({ p50: Num, p99: Num, max: Num }), utilization: Num }),
-  websockets: Type.Object({ uptime: Num, localConnections: Num, localMessages: Num, namespaces: Type.Array(Namespace, { maxItems: 1000 }) }),
+  websockets: Type.Object({ uptime: Num, localConnections: Num, localMessages: Num, namespaces: Type.Array(NamespaceSchema, { maxItems: 1000 }) }),
   processInfo: Type.Object({
     ppid: Num,
     memoryUsage: Type.Object({ rss: Num, heapTotal: Num, heapUsed: Num, external: Num, arrayBuffers: Num })
@@ -66,17 +66,17 @@ const Instance = Type.Object({
 })
 
 /** Siblings that PM2 does not run at the moment; null where it was not asked. */
-const Siblings = Type.Union([Type.Object({ stopped: Num, errored: Num }), Type.Null()])
+const SiblingsSchema = Type.Union([Type.Object({ stopped: Num, errored: Num }), Type.Null()])
 
 /** What an instance tells the others, at intervals. */
-const Report = Type.Object({
+const ReportSchema = Type.Object({
   bootId: Str,
   instanceId: Str,
   serverId: Str,
   startedAt: Num,
-  server: Server,
-  instance: Instance,
-  siblings: Siblings,
+  server: ServerSchema,
+  instance: InstanceSchema,
+  siblings: SiblingsSchema,
   http: Type.Object({ requests: Num, errors: Num, active: Num, latency: Sparse }),
   /** Method, route, requests, errors, latencies of the last minutes. */
   routes: Type.Array(Type.Tuple([Str, Str, Num, Num, Sparse]), { maxItems: 20_000 }),
@@ -89,23 +89,23 @@ const Report = Type.Object({
 })
 
 /** Everything of an instance that only grows, since its start. */
-const Totals = Type.Object({
+const TotalsSchema = Type.Object({
   instanceId: Str,
   counters: Type.Record(Type.String(), Num),
   /** Method, route, status, sum in milliseconds, requests per bucket of `BOUNDS`. */
   series: Type.Array(Type.Tuple([Str, Str, Num, Num, Type.Array(Num, { minItems: 15, maxItems: 15 })]), { maxItems: 200_000 })
 })
 
-export type Report = Static<typeof Report>
-export type Totals = Static<typeof Totals>
-export type InstanceFacts = Static<typeof Instance>
-export type ServerFacts = Static<typeof Server>
-export type MongoServer = Static<typeof MongoServer>
-export type Siblings = Static<typeof Siblings>
-export { Instance as InstanceSchema, Server as ServerSchema, Namespace as NamespaceSchema }
+export type Report = Static<typeof ReportSchema>
+export type Totals = Static<typeof TotalsSchema>
+export type InstanceFacts = Static<typeof InstanceSchema>
+export type ServerFacts = Static<typeof ServerSchema>
+export type MongoServer = Static<typeof MongoServerSchema>
+export type Siblings = Static<typeof SiblingsSchema>
+export { InstanceSchema, NamespaceSchema, ServerSchema }
 
-const reportCheck = Compile(Report)
-const totalsCheck = Compile(Totals)
+const reportCheck = Compile(ReportSchema)
+const totalsCheck = Compile(TotalsSchema)
 
 /** Null where the text is not a report: another version wrote it, or somebody else did. */
 export function readReport (text: string): Report | null {
