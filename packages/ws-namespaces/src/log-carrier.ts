@@ -43,6 +43,7 @@ export class LogCarrier implements Carrier {
     this.#follower = new LogFollower({
       read: (after, count) => this.#read(after, count),
       turn: async (epoch) => { await this.#run((client) => client.wsNamespacesTurnV1(this.#keys.state, this.#keys.log, epoch, randomEpoch())) },
+      hears: () => context.subscriber.isUp,
       pause: () => context.outage.change(RETRY_MS)
     }, sink)
     this.#outbox = new LogOutbox({
@@ -86,15 +87,19 @@ export class LogCarrier implements Carrier {
 
   async open (offset: string | null): Promise<Opening> {
     const from = parseOffset(offset)
-    try {
-      if (from !== null) await this.#untilUp()
-      const reading = await this.#read(from?.seq ?? 0, from === null ? 0 : this.#history.maxLength + 1)
-      const place = { epoch: reading.epoch, seq: reading.seq }
-      this.#follower.begin(place)
-      return { place, ...this.#missed(from, reading) }
-    } catch (err) {
-      this.#context.log.debug({ err }, 'a connection began while Redis was away')
-      return this.#openBlind(from)
+    const begun = performance.now()
+    for (;;) {
+      try {
+        return await this.#openWith(from)
+      } catch (err) {
+        // Who resumes waits, bounded, as messages do: without Redis nobody knows what was missed.
+        const { since } = this.#context.outage
+        if (from === null || performance.now() - (since ?? begun) >= this.#context.waitMs) {
+          this.#context.log.debug({ err }, 'a connection began while Redis was away')
+          return this.#openBlind(from)
+        }
+        await this.#context.outage.change(RETRY_MS)
+      }
     }
   }
 
@@ -112,8 +117,16 @@ export class LogCarrier implements Carrier {
     this.#follower.close()
   }
 
+  /** Whether commands work yet or not: what comes live waits until what was missed could be read. */
   readonly #sync = (): void => {
-    if (this.#context.link.isUp && this.#context.subscriber.isUp) this.#follower.sync()
+    if (this.#context.subscriber.isUp) this.#follower.sync()
+  }
+
+  async #openWith (from: Place | null): Promise<Opening> {
+    const reading = await this.#read(from?.seq ?? 0, from === null ? 0 : this.#history.maxLength + 1)
+    const place = { epoch: reading.epoch, seq: reading.seq }
+    this.#follower.begin(place)
+    return { place, ...this.#missed(from, reading) }
   }
 
   /** What follows on the place where we are is read when Redis is back. */
@@ -136,16 +149,6 @@ export class LogCarrier implements Carrier {
       }
     }
     return { recovered: true, missed }
-  }
-
-  /** Waits, bounded, so that a client that resumes in an outage loses nothing. */
-  async #untilUp (): Promise<void> {
-    const { link, outage, waitMs } = this.#context
-    for (;;) {
-      const { since } = outage
-      if (link.isUp || since === null || performance.now() - since >= waitMs) return
-      await outage.change(RETRY_MS)
-    }
   }
 
   #run<T> (command: (client: RedisClient & Commands) => Promise<T>): Promise<T> {

@@ -18,6 +18,8 @@ export interface FollowerSource {
   read (after: number, count: number): Promise<Reading>
   /** Says to everybody that the log of this epoch went back. */
   turn (epoch: string): Promise<void>
+  /** Whether every topic is heard. A connection that comes back hears some before `sync` can be called. */
+  hears (): boolean
   /** Waits a moment before the next try. */
   pause (): Promise<void>
 }
@@ -79,7 +81,7 @@ export class LogFollower {
   }
 
   hear (topic: Topic, run: Run): void {
-    if (!this.#syncing) return this.#take(topic, run)
+    if (!this.#syncing && this.#source.hears()) return this.#take(topic, run)
     if (this.#held.length < MOST_HELD) this.#held.push([topic, run])
     // What is too much is read from the log.
     else this.#again = true
@@ -87,7 +89,8 @@ export class LogFollower {
 
   /** Reads from the log what was missed, until nothing is. */
   sync (): void {
-    if (this.#place === null || this.#closed) return
+    if (this.#closed) return
+    if (this.#place === null) return this.#release()
     this.#again = true
     if (this.#syncing) return
     this.#syncing = true
