@@ -1,9 +1,16 @@
 /** tap's own comments are about subtests and times. */
 const COMMENT = /^ +# (?!Subtest: |time=|\{ total)/
 
+/** What a wait of ours, tap itself and Playwright say when time is over. */
+const RAN_OUT = /^ *not ok \d+ - (waited \d+ ms in vain for |timeout!|.*Timeout \d+ms exceeded)/
+/** The verdict of an assertion; that of a subtest ends with the time it took. */
+const ASSERTION = /^ *not ok \d+ (?!.*# time=)/
+
 /**
  * Turns tap's raw output into a line per test file, with its comments (what a test measured) before it, or everything
  * that file said where it failed, and counts tests: a test is a named subtest (`t.test(…)`) without subtests of its own, or a file that has none.
+ *
+ * A file that failed only because time was over, not by a wrong answer, is not counted but listed in `again`.
  */
 export class TapSummary {
   /** @type {(line: string) => void} */
@@ -13,6 +20,8 @@ export class TapSummary {
   #file = []
   #passed = 0
   #failed = 0
+  /** @type {string[]} */
+  #again = []
 
   /** @param {(line: string) => void} print */
   constructor (print) {
@@ -28,7 +37,7 @@ export class TapSummary {
 
   end () {
     this.#line(this.#rest)
-    return { passed: this.#passed, failed: this.#failed }
+    return { passed: this.#passed, failed: this.#failed, again: this.#again }
   }
 
   /** @param {string} line */
@@ -41,12 +50,23 @@ export class TapSummary {
     const failed = result[1] === 'not ok'
     for (const said of this.#file) if (failed || COMMENT.test(said)) this.#print(said)
     this.#print(line)
+    if (failed && onlyRanOut(this.#file)) {
+      this.#again.push(String(result[2]).replace(/ # time=.*/, ''))
+      this.#file = []
+      return
+    }
     const tests = leaves(this.#file)
     const failures = tests.filter((passed) => !passed).length
     this.#passed += tests.length - failures + (tests.length === 0 && !failed ? 1 : 0)
     this.#failed += failures + (failed && failures === 0 ? 1 : 0)
     this.#file = []
   }
+}
+
+/** @param {string[]} lines */
+function onlyRanOut (lines) {
+  const failures = lines.filter((line) => ASSERTION.test(line))
+  return failures.length > 0 && failures.every((line) => RAN_OUT.test(line))
 }
 
 /**

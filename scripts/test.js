@@ -10,6 +10,7 @@ import { TapSummary } from './tap-summary.js'
 // npm test            everything: build, types, lint, then every test on real servers
 // npm test -- FILE…   those test files only
 
+const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM'])
 const started = Date.now()
 const files = process.argv.slice(2)
 const dir = mkdtempSync(join(tmpdir(), 'jpulse-test-'))
@@ -25,7 +26,7 @@ try {
   servers.push(await provideRedis({ dir, say }))
   servers.push(await provideMongo({ dir, say }))
   const [redis, mongo] = servers
-  process.exitCode = await tap({ ...cleanEnv(), REDIS_URL: redis?.url, MONGODB_URI: mongo?.url, CHROMIUM_PATH: chromium })
+  process.exitCode = await runAll({ ...cleanEnv(), REDIS_URL: redis?.url, MONGODB_URI: mongo?.url, CHROMIUM_PATH: chromium })
 } catch (err) {
   if (!(err instanceof CannotProvide)) throw err
   process.stderr.write(`${err.message}\n`)
@@ -35,18 +36,45 @@ try {
   rmSync(dir, { recursive: true, force: true })
 }
 
-/** @param {NodeJS.ProcessEnv} env @returns {Promise<number>} the exit code */
-function tap (env) {
-  const child = spawn(process.execPath, [join(ROOT, 'node_modules/tap/dist/esm/run.mjs'), '--reporter=tap', '--disable-coverage', ...files],
+/**
+ * Runs the tests, and once more those files in which nothing but the time ran out, each with the machine to itself: a
+ * wait that is too short on a crowded machine is no finding, one that is too short on an idle one is. A wrong answer is
+ * final.
+ *
+ * @param {NodeJS.ProcessEnv} env @returns {Promise<number>} the exit code
+ */
+async function runAll (env) {
+  const first = await tap(env, files)
+  let { code, passed, failed, stopped } = first
+  if (first.again.length > 0 && !stopped) {
+    say(`again, one after the other, because a wait ran out: ${first.again.join(' ')}`)
+    const second = await tap(env, ['--jobs=1', ...first.again])
+    code = failed > 0 ? code : second.code
+    passed += second.passed
+    failed += second.failed + second.again.length
+    stopped = second.stopped
+  }
+  const ok = code === 0 && !stopped && failed === 0 && passed > 0
+  say(`${Math.round((Date.now() - started) / 1000)} s in all`)
+  process.stdout.write(`${passed} passed, ${ok ? 0 : Math.max(failed, 1)} failed\n`)
+  return ok ? 0 : code || 1
+}
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string[]} args
+ * @returns {Promise<{ code: number | null, passed: number, failed: number, again: string[], stopped: boolean }>}
+ */
+function tap (env, args) {
+  const child = spawn(process.execPath, [join(ROOT, 'node_modules/tap/dist/esm/run.mjs'), '--reporter=tap', '--disable-coverage', ...args],
     { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })
-  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => child.kill(signal))
+  let stopped = false
+  const stop = (/** @type {NodeJS.Signals} */ signal) => { stopped = child.kill(signal) }
+  for (const signal of SIGNALS) process.on(signal, stop)
   const summary = new TapSummary((line) => process.stdout.write(`${line}\n`))
   child.stdout.on('data', (chunk) => summary.write(String(chunk)))
   return new Promise((resolve) => child.once('close', (code) => {
-    const { passed, failed } = summary.end()
-    const ok = code === 0 && failed === 0 && passed > 0
-    say(`${Math.round((Date.now() - started) / 1000)} s in all`)
-    process.stdout.write(`${passed} passed, ${ok ? 0 : Math.max(failed, 1)} failed\n`)
-    resolve(ok ? 0 : code || 1)
+    for (const signal of SIGNALS) process.off(signal, stop)
+    resolve({ code, stopped, ...summary.end() })
   }))
 }

@@ -4,6 +4,7 @@ import { unavailable } from './errors.ts'
 import { newVersion, parseStored, type StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import type { Keys } from './keys.ts'
+import { ReadBatch, type Read } from './read-batch.ts'
 import { defineScripts, type SessionCommands } from './scripts.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
 
@@ -19,6 +20,7 @@ export class RedisStore implements SessionStore {
   readonly #lifetimes: Lifetimes
   readonly #tombstoneMs: number
   readonly #breaker: Breaker
+  readonly #reads: { read (session: string, watermark: string): Promise<Read> }
   #counting: Promise<number> | undefined
 
   /** @param tombstoneMs how long an ended session refuses to be restored; 0 where nothing restores */
@@ -28,12 +30,17 @@ export class RedisStore implements SessionStore {
     this.#lifetimes = lifetimes
     this.#tombstoneMs = tombstoneMs
     this.#breaker = new Breaker(link)
+    const mget = (keys: string[]) => link.run((client) => client.mget(keys))
+    // On a Redis Cluster the sessions of different users lie in different slots, where one command cannot read them.
+    this.#reads = link.client !== null && 'nodes' in link.client
+      ? { read: async (...keys) => await mget(keys) as unknown as Read }
+      : new ReadBatch(mget)
     if (link.client !== null) defineScripts(link.client)
   }
 
   /** One MGET: the session and the watermark of its user share a slot. */
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    const [text, mark] = await this.#run((client) => client.mget(this.#keys.session(ref), this.#keys.watermark(ref.tag)))
+    const [text, mark] = await this.#guard(() => this.#reads.read(this.#keys.session(ref), this.#keys.watermark(ref.tag)))
     return this.#live(text, mark)
   }
 
@@ -150,10 +157,14 @@ export class RedisStore implements SessionStore {
     return [this.#keys.session(ref), this.#keys.watermark(ref.tag), this.#keys.index(ref.tag)]
   }
 
-  async #run<T> (command: (client: Client) => Promise<T>): Promise<T> {
+  #run<T> (command: (client: Client) => Promise<T>): Promise<T> {
+    return this.#guard(() => this.#link.run((client) => command(client as unknown as Client)))
+  }
+
+  async #guard<T> (ask: () => Promise<T>): Promise<T> {
     if (this.#breaker.isOpen) throw unavailable(new Error('Redis did not answer an earlier command'))
     try {
-      return await this.#link.run((client) => command(client as unknown as Client))
+      return await ask()
     } catch (err) {
       if ((err as { code?: unknown }).code === 'FST_ERR_REDIS_LINK_TIMEOUT') this.#breaker.trip()
       throw unavailable(err)

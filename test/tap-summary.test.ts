@@ -1,0 +1,43 @@
+import t from 'tap'
+import { TapSummary } from '../scripts/tap-summary.js'
+
+/** What tap prints of a file with one test. */
+const file = (name: string, failures: string[]) => `# Subtest: ${name}
+    # Subtest: a test
+${failures.map((message, index) => `        not ok ${index + 1} - ${message}\n`).join('')}        1..${failures.length}
+    ${failures.length > 0 ? 'not ok' : 'ok'} 1 - a test # time=1ms
+    # Subtest: another
+        ok 1 - fine
+        1..1
+    ok 2 - another # time=1ms
+    1..2
+${failures.length > 0 ? 'not ok' : 'ok'} 1 - ${name} # time=9ms
+`
+
+function summary (text: string) {
+  const lines: string[] = []
+  const summary = new TapSummary((line) => lines.push(line))
+  for (const chunk of text.match(/[^]{1,7}/g)!) summary.write(chunk)
+  return { ...summary.end(), lines }
+}
+
+t.test('tests are counted, and a file that failed is told whole', async (t) => {
+  const { lines, ...counts } = summary(file('a.test.ts', []) + file('b.test.ts', ['a wrong answer']))
+  t.same(counts, { passed: 3, failed: 1, again: [] })
+  t.ok(lines.some((line) => line.includes('a wrong answer')))
+})
+
+t.test('a file in which nothing but the time ran out is to run again', async (t) => {
+  const late = ['waited 10000 ms in vain for a worker to be ready', 'timeout!', 'locator.click: Timeout 30000ms exceeded.']
+  const { lines, ...counts } = summary(late.map((message, index) => file(`${index}.test.ts`, [message])).join(''))
+  t.same(counts, { passed: 0, failed: 0, again: ['0.test.ts', '1.test.ts', '2.test.ts'] })
+  t.ok(lines.some((line) => line.includes('a worker to be ready')), 'and says why')
+})
+
+t.test('a wrong answer is final, also beside a wait that ran out', async (t) => {
+  t.match(summary(file('a.test.ts', ['waited 10 ms in vain for x', '1 stale read'])), { failed: 1, again: [] })
+})
+
+t.test('a file that crashed is final', async (t) => {
+  t.match(summary('not ok 1 - a.test.ts # time=9ms\n'), { passed: 0, failed: 1, again: [] })
+})
