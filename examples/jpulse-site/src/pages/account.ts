@@ -94,5 +94,8 @@ function form ({ heading, action, button, next, problem }: FormView, fields: Htm
     <form class="card" method="post" action="${action}">${fields}
       <input type="hidden" name="next" value="${next}">
       <button type="submit">${button}</button>
-    </form></section>`
+    </form>
+    <p class="other hint">${action === '/sign-in'
+      ? html`No account yet? <a href="/sign-up?next=${encodeURIComponent(next)}">Sign up</a>`
+      : html`An account already? <a href="/sign-in?next=${encodeURIComponent(next)}">Sign in</a>`}</p></section>`
 }

@@ -6,14 +6,15 @@ import { person, type Person } from './people.ts'
 /** What `fastify.paginate` walks, and what the charts are made of. */
 export interface Directory {
   readonly source: Collection<Person> | Person[]
-  /** Fills up to so many people; repeated, or at the same time by another worker, it adds none twice. */
+  /** Fills up to so many people, and returns how many were missing; repeated, or at the same time by another worker, it adds none twice. */
   seed (count: number): Promise<number>
   aggregate (pipeline: Document[]): Promise<Document[]>
   /** Rejects with DocumentsUnavailableError where the people are out of reach. */
   use<T> (fn: () => Promise<T>): Promise<T>
 }
 
-const SLICE = 1000
+/** Small enough for the time limit of one operation on a slow machine. */
+const SLICE = 250
 
 /** People in this process. */
 export function memoryDirectory (): Directory {
