@@ -40,13 +40,13 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(errors)
   await app.register(openApi)
   await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, xFrameOptions: { action: 'deny' } })
-  await app.register(sameSite)
   await app.register(formbody)
 
   // Closed in the reverse order: sockets, metrics and membership, then Redis, then MongoDB. Sessions come before what asks them.
   if (mongoUri !== undefined) await app.register(mongo, { url: mongoUri, database: siteId })
   await app.register(redisLink, { siteId, env: environment, ...redis })
   await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs })
+  await app.register(sameSite, { secret: secrets[0]! })
   await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })
   await app.register(clusterMetrics, { authorize: isAdmin, isDraining: () => app.drain.active, environment })
   await app.register(wsNamespaces, { authorize: isAdmin, aliases: ['/ws'] })
@@ -55,7 +55,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   app.drain.first(() => app.wsNamespaces.drain())
 
   await app.register(documents)
-  await app.register(accounts)
+  await app.register(accounts, { passwordCost: config.passwordCost })
   await app.register(templates, { watch: environment === 'development' })
   await app.register(live)
   await app.register(notices)

@@ -28,6 +28,11 @@ export interface SiteConfig {
   cacheEnabled: boolean
   /** `CACHE_TTL` in seconds. @default 300 */
   cacheTtlMs: number
+  /**
+   * `PASSWORD_COST`: log2 of scrypt's N, with r = 8 and p = 3. OWASP's Password Storage Cheat Sheet names 15 (32 MiB a password)
+   * among its equal settings. @default 15
+   */
+  passwordCost: number
   /** `SEED_PEOPLE`: how many people the listing gets where it is empty; 0 leaves it so. @default 10000 */
   seedPeople: number
   /** `ADMIN_USERNAME`, `ADMIN_EMAIL`, `ADMIN_PASSWORD`: an account that the boot makes where it is missing. */
@@ -57,6 +62,7 @@ export function loadConfig (env: Env = process.env): Readonly<SiteConfig> {
     sessionTtlMs: integer(env, 'SESSION_TTL', { min: 60, max: 365 * 86_400, fallback: 86_400 }) * 1000,
     cacheEnabled: oneOf(env, 'CACHE_ENABLED', ['true', 'false'], 'true') === 'true',
     cacheTtlMs: integer(env, 'CACHE_TTL', { min: 1, max: 86_400, fallback: 300 }) * 1000,
+    passwordCost: integer(env, 'PASSWORD_COST', { min: 10, max: 20, fallback: 15 }),
     seedPeople: integer(env, 'SEED_PEOPLE', { min: 0, max: 1_000_000, fallback: 10_000 }),
     admin: admin(env),
     identity: identify(env)

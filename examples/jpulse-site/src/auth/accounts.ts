@@ -19,9 +19,11 @@ export interface NewAccount {
 /** Signs people up and in. */
 export class Accounts {
   readonly #app: FastifyInstance
+  readonly #cost: number
 
-  constructor (app: FastifyInstance) {
+  constructor (app: FastifyInstance, passwordCost: number) {
     this.#app = app
+    this.#cost = passwordCost
   }
 
   /** Makes an account and signs it in. @throws InputError, UserExistsError, TooManyError, SignUpClosedError */
@@ -38,7 +40,7 @@ export class Accounts {
     const wanted = name.trim().toLowerCase()
     await Promise.all([this.#limit(`login:ip:${request.ip}`), this.#limit(`login:name:${wanted}`)])
     const user = await this.#app.documents.users.find(wanted)
-    if (!await checkPassword(password, user?.hash ?? null) || user === null) throw new CredentialsError()
+    if (!await checkPassword(password, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
     await this.#app.sessions.login(request, user.username, { role: user.role })
     return user
   }
@@ -55,7 +57,7 @@ export class Accounts {
   }
 
   async #add ({ username, email, password }: NewAccount, role: Role): Promise<User> {
-    const user = { username: checkUsername(username), email: checkEmail(email), hash: await hashPassword(checkNew(password)), role, createdAt: new Date() }
+    const user = { username: checkUsername(username), email: checkEmail(email), hash: await hashPassword(checkNew(password), this.#cost), role, createdAt: new Date() }
     await this.#app.documents.users.add(user)
     return user
   }
@@ -73,8 +75,8 @@ declare module 'fastify' {
   }
 }
 
-export default fp(async (app: FastifyInstance) => {
-  app.decorate('accounts', new Accounts(app))
+export default fp(async (app: FastifyInstance, { passwordCost }: { passwordCost: number }) => {
+  app.decorate('accounts', new Accounts(app, passwordCost))
 }, { name: 'site-accounts', fastify: '5.x', dependencies: ['@jpulse/redis-sessions', 'site-documents'] })
 
 function checkUsername (text: string): string {

@@ -8,8 +8,8 @@ import { layout, type Layout } from './layout.ts'
 export async function sendPage (app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, page: Omit<Layout, 'worker' | 'viewer' | 'footer'>): Promise<FastifyReply> {
   const viewer = maybeViewer(app, request)
   const footer = await footerOf(app)
-  return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8')
-    .send(layout({ ...page, worker: app.identity.instanceId, viewer, footer }).toString())
+  const text = layout({ ...page, worker: app.identity.instanceId, viewer, footer }).toString()
+  return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(viewer === 'unknown' ? text : app.guardForms(request, text))
 }
 
 /** What an administrator wrote for the foot of each page. */
