@@ -75,7 +75,7 @@ export interface Definition {
 }
 
 /** What may be sent: the types, and the check of a whole message. */
-export interface Messages {
+interface Messages {
   /** Null where the schema does not say. */
   readonly types: ReadonlySet<string> | null
   check (message: unknown): boolean

@@ -79,7 +79,10 @@ export class Inbox {
     if (typeof message.replyTo === 'string' && this.#requests.answered(message.replyTo, conn, message)) return
     const pending = new Answer(conn, message)
     // An answer to nothing.
-    if (message.type === undefined) return void pending.invalid()
+    if (message.type === undefined) {
+      pending.invalid()
+      return
+    }
     let outcome: unknown
     try {
       outcome = this.#builtIn(conn, message, message.id === undefined ? noReply : pending.reply) ?? this.#own(conn, message, pending)

@@ -29,12 +29,13 @@ export interface RequestOptions {
 }
 
 /** A namespace: what the application sends to its clients, and who they are. */
-export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
+export class Namespace<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
   /** Decoded: `rooms/a:b`. Of a pattern, the pattern: `rooms/:id`. */
   readonly name: string
   readonly #definition: Definition
   readonly #registry: Registry
-  declare protected readonly _ctx: Ctx
+  /** Types only: what clients send, and who they are. */
+  declare protected readonly types: [Schema, Ctx]
 
   /** @internal */
   constructor (name: string, definition: Definition, registry: Registry) {

@@ -94,29 +94,29 @@ t.test('the age of the history ends the recovery', async (t) => {
 function population (t: Test, ports: () => number[], users: readonly string[]): { lives: Map<string, Client[]>, recovered: boolean[], stop (): void } {
   const lives = new Map<string, Client[]>()
   const recovered: boolean[] = []
-  let stopped = false
+  const ended = new AbortController()
   for (const user of users) {
     const own: Client[] = []
     lives.set(user, own)
     const live = async (): Promise<void> => {
       let before: Client | null = null
       let last: Client | null = null
-      while (!stopped) {
+      while (!ended.signal.aborted) {
         const port = ports()[Math.floor(Math.random() * ports().length)]!
         const client: Client = await (before === null ? connect(t, port, PATH, { user }) : resume(t, port, PATH, before, user))
         if (client.connected !== null) {
           if (before !== null) recovered.push(client.connected.recovered)
           own.push(client)
           before = last = client
-          await waitFor(() => stopped || client.closed, { timeoutMs: 110_000 })
+          await waitFor(() => ended.signal.aborted || client.closed, { timeoutMs: 110_000 })
         } else await sleep(50)
       }
       last?.ws.terminate()
     }
-    live().catch((err: unknown) => { if (!stopped) throw err })
+    live().catch((err: unknown) => { if (!ended.signal.aborted) throw err })
   }
-  t.teardown(() => { stopped = true })
-  return { lives, recovered, stop: () => { stopped = true } }
+  t.teardown(() => ended.abort())
+  return { lives, recovered, stop: () => ended.abort() }
 }
 
 t.test('worker killed, connections reset, Redis killed and started again under load: every message once, in order', async (t) => {
