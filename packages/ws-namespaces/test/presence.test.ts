@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { redisServer, sharedRedis, connect as connectRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Present } from '../src/index.ts'
@@ -85,6 +86,13 @@ t.test('no ghosts after 200 random connects, disconnects, kills and losses of Re
     return String(got) === String(wanted)
   }, { timeoutMs: 40_000, everyMs: 200, what: 'the presence to be right' }).catch(() => {})
   t.same(got, wanted)
+  // Longer than a lease in which nothing happens: only the heartbeat keeps them there.
+  await sleep(7000)
+  await waitFor(async () => {
+    got = (await workers[1]!.call<Present[]>('presence', 'chat')).map(({ userId, instances }) => `${userId} ${[...instances].sort()}`).sort()
+    return String(got) === String(wanted)
+  }, { timeoutMs: 15_000, everyMs: 200 }).catch(() => {})
+  t.same(got, wanted, 'who only stays is still there')
   const wrong = () => Array.from({ length: 12 }, (_, index) => `u${index}`).filter((user) => (seen(observer, user).at(-1) === 'join') !== expected.has(user))
   await waitFor(() => wrong().length === 0, { timeoutMs: 30_000 }).catch(() => {})
   t.same(wrong(), [], 'what the clients were told last is true')
