@@ -4,7 +4,7 @@ import type { Delivered } from './carrier.ts'
 import { Connection, type SendOptions } from './connection.ts'
 import type { Definition, Identity } from './definition.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_NOT_CONNECTED } from './errors.ts'
-import { envelope } from './frame.ts'
+import { envelope, textFrame } from './frame.ts'
 import type { LocalStats } from './hub.ts'
 import { publicCtx } from './inbox.ts'
 import type { Topic } from './keys.ts'
@@ -29,12 +29,13 @@ export interface RequestOptions {
 }
 
 /** A namespace: what the application sends to its clients, and who they are. */
-export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
+export class Namespace<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
   /** Decoded: `rooms/a:b`. Of a pattern, the pattern: `rooms/:id`. */
   readonly name: string
   readonly #definition: Definition
   readonly #registry: Registry
-  declare protected readonly _ctx: Ctx
+  /** Types only: what clients send, and who they are. */
+  declare protected readonly types: [Schema, Ctx]
 
   /** @internal */
   constructor (name: string, definition: Definition, registry: Registry) {
@@ -72,7 +73,7 @@ export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity =
     }
     if (!whom.isOpen) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
     return requests.ask((id) => {
-      whom.answer({ type, data, id })
+      whom.deliver(textFrame(envelope(type, data, { id })), null, false)
       return 1
     }, timeoutMs)
   }
@@ -121,7 +122,6 @@ export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity =
   }
 
   async #publish (topic: Topic, type: string, data: unknown, { except = [], from, volatile = false }: PublishOptions = {}): Promise<PublishResult> {
-    checkName('type', type)
     const without = [except].flat().map((one) => typeof one === 'string' ? one : (one as Connection).clientId)
     if (!without.every((id) => /^[A-Za-z0-9_-]{1,64}$/.test(id))) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('except', 'connections or their client ids')
     const json = envelope(type, data, from === undefined ? undefined : { ctx: publicCtx(from) })

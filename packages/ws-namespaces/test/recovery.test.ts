@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { redisCluster, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { connect, resume, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
 
@@ -94,29 +94,29 @@ t.test('the age of the history ends the recovery', async (t) => {
 function population (t: Test, ports: () => number[], users: readonly string[]): { lives: Map<string, Client[]>, recovered: boolean[], stop (): void } {
   const lives = new Map<string, Client[]>()
   const recovered: boolean[] = []
-  let stopped = false
+  const ended = new AbortController()
   for (const user of users) {
     const own: Client[] = []
     lives.set(user, own)
     const live = async (): Promise<void> => {
       let before: Client | null = null
       let last: Client | null = null
-      while (!stopped) {
+      while (!ended.signal.aborted) {
         const port = ports()[Math.floor(Math.random() * ports().length)]!
         const client: Client = await (before === null ? connect(t, port, PATH, { user }) : resume(t, port, PATH, before, user))
         if (client.connected !== null) {
           if (before !== null) recovered.push(client.connected.recovered)
           own.push(client)
           before = last = client
-          await waitFor(() => stopped || client.closed, { timeoutMs: 110_000 })
+          await waitFor(() => ended.signal.aborted || client.closed, { timeoutMs: 110_000 })
         } else await sleep(50)
       }
       last?.ws.terminate()
     }
-    live().catch((err: unknown) => { if (!stopped) throw err })
+    live().catch((err: unknown) => { if (!ended.signal.aborted) throw err })
   }
-  t.teardown(() => { stopped = true })
-  return { lives, recovered, stop: () => { stopped = true } }
+  t.teardown(() => ended.abort())
+  return { lives, recovered, stop: () => ended.abort() }
 }
 
 t.test('worker killed, connections reset, Redis killed and started again under load: every message once, in order', async (t) => {
@@ -190,4 +190,27 @@ t.test('Redis stays away: messages reach the clients here after the wait, and ar
   t.same(await has([here!], 2), [1, 3])
   t.same(there!.of('n'), [3], 'what is local reached one process')
   t.same(await has([live!], 2), [1, 3])
+})
+
+t.test('on a Redis Cluster: delivery, recovery over a failover of the log\'s primary, presence', async (t) => {
+  const cluster = await redisCluster(t)
+  const siteId = uniqueName('ws')
+  const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }))
+  const two = await servers(t, '', 2, { siteId, link: { url: undefined, cluster: { nodes } }, namespaces: { chat: { history: { maxLength: 5000, maxAgeMs: 300_000 }, presence: true }, live: {} }, options: { publishWaitMs: 60_000 } })
+  const [a, b] = two as [typeof two[0], typeof two[0]]
+  const [ann, bob, live] = await Promise.all([connect(t, a.port, PATH, { user: 'ann' }), connect(t, b.port, PATH, { user: 'bob' }), connect(t, b.port, '/api/1/ws/live', { user: 'bob' })])
+  await a.call('publish', 'live', 'user', 'bob', 1)
+  t.same(await has([live!], 1), [1])
+  await a.call('stream', 'chat', 1, 50, 0)
+  t.same([await has([ann!], 50), await has([bob!], 50)], [range(1, 50), range(1, 50)])
+  bob!.ws.terminate()
+  await ann!.wait('presence:leave')
+  const primary = await cluster.primaryOf(`${siteId}:test:ws:log:{chat}`)
+  await primary.kill()
+  const streaming = b.call<string[]>('stream', 'chat', 51, 100, 1)
+  t.ok((await streaming).every((delivered) => delivered === 'cluster'), 'published over the failover')
+  const back = await resume(t, a.port, PATH, bob!, 'bob')
+  t.equal(back.connected.recovered, true)
+  t.same(await has([back], 50), range(51, 100))
+  t.same(await has([ann!], 100), range(1, 100))
 })
