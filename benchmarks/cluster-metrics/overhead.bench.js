@@ -9,8 +9,8 @@ import autocannon from 'autocannon'
 // than fastify-metrics.
 
 const VARIANTS = ['no metrics', 'link and broadcast', 'cluster-metrics', 'prom-client by hand', 'fastify-metrics']
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 12)
-const SECONDS = Number(process.env.BENCH_SECONDS ?? 2)
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 30)
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 1)
 const CONNECTIONS = 20
 
 /** @typedef {{ name: string, call: (what: string) => Promise<any>, stop: () => void, rates: number[], cpu: number[] }} Server */

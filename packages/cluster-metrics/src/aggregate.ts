@@ -87,6 +87,9 @@ export interface Parts {
 
 const MOST_ROUTES = 500
 
+/** For what is read before the next call: a typed array each would be more work than what it holds. */
+const scratch = emptyHistogram()
+
 /** Makes one picture of what the instances reported. */
 export function aggregate ({ living, ended, skipped, now, degraded, status }: Parts): ClusterData {
   // The oldest first, so that `first` and the order of the answer do not change from call to call.
@@ -113,7 +116,7 @@ function serversOf (aged: readonly Aged[]): ServerMetrics[] {
 
 function instanceOf ({ instance, instanceId, bootId, http, components }: Report, ageMs: number): InstanceMetrics {
   const { requests, errors, active, latency } = http
-  const counts = emptyHistogram()
+  const counts = scratch.fill(0)
   addSparse(counts, latency)
   return {
     ...instance,
@@ -166,19 +169,21 @@ function siblingsOf (aged: readonly Aged[]): { stopped: number, errored: number 
 
 /** Adds up requests and the buckets of latencies by method and route, the busiest first. */
 function mergeRoutes (reports: readonly Report[]): RouteTotals[] {
-  const byRoute = new Map<string, { method: string, route: string, requests: number, errors: number, counts: Float64Array }>()
+  const byRoute = new Map<string, { name: string, requests: number, errors: number, counts: Float64Array }>()
   for (const { routes } of reports) {
-    for (const [method, route, requests, errors, latency] of routes) {
-      const key = `${method} ${route}`
-      let known = byRoute.get(key)
-      if (known === undefined) byRoute.set(key, known = { method, route, requests: 0, errors: 0, counts: emptyHistogram() })
-      known.requests += requests
-      known.errors += errors
-      addSparse(known.counts, latency)
+    for (const name of Object.keys(routes)) {
+      const route = routes[name]!
+      let known = byRoute.get(name)
+      if (known === undefined) byRoute.set(name, known = { name, requests: 0, errors: 0, counts: emptyHistogram() })
+      known.requests += route[0]
+      known.errors += route[1]
+      addSparse(known.counts, route[2])
     }
   }
-  return [...byRoute.values()].sort((a, b) => b.requests - a.requests).slice(0, MOST_ROUTES)
-    .map(({ counts, ...route }) => ({ ...route, ...percentiles(counts) }))
+  return [...byRoute.values()].sort((a, b) => b.requests - a.requests).slice(0, MOST_ROUTES).map(({ name, requests, errors, counts }) => {
+    const space = name.indexOf(' ')
+    return { method: name.slice(0, space), route: name.slice(space + 1), requests, errors, ...percentiles(counts) }
+  })
 }
 
 function mergeComponents (reports: readonly Report[]): Statistics['components'] {

@@ -1,4 +1,4 @@
-import { addSparse, BUCKETS, emptyHistogram, percentiles, toSparse, type Percentiles, type Sparse } from './histogram.ts'
+import { addSparse, emptyHistogram, percentiles, toSparse, type Percentiles, type Sparse } from './histogram.ts'
 import type { Recorder } from './recorder.ts'
 import type { InstanceFacts } from './report.ts'
 
@@ -65,26 +65,19 @@ export class History {
 
 /** A point as one line: short, because there are 360 of them per instance and hour. */
 export function encodePoint ({ requests, errors, active, cpu, rss, delay, sockets, latency }: Point): string {
-  return JSON.stringify([requests, errors, active, cpu, rss, delay, sockets, ...latency])
+  return [requests, errors, active, cpu, rss, delay, sockets, latency].join(',')
 }
 
 /** Reads `<time> <point>`; null where it is none. */
 export function decodePoint (member: string): [at: number, point: Point] | null {
   const space = member.indexOf(' ')
   const at = Number(member.slice(0, space))
-  const numbers = parse(member.slice(space + 1))
-  if (!Number.isFinite(at) || numbers === null) return null
-  const [requests, errors, active, cpu, rss, delay, sockets, ...latency] = numbers as [number, number, number, number, number, number, number, ...number[]]
+  const fields = member.slice(space + 1).split(',')
+  const latency = fields[7]
+  const numbers = fields.slice(0, 7).map(Number)
+  if (!(at > 0) || latency === undefined || !numbers.every(Number.isFinite)) return null
+  const [requests, errors, active, cpu, rss, delay, sockets] = numbers as [number, number, number, number, number, number, number]
   return [at, { requests, errors, active, cpu, rss, delay, sockets, latency }]
-}
-
-function parse (json: string): number[] | null {
-  try {
-    const value: unknown = JSON.parse(json)
-    return Array.isArray(value) && value.length >= 7 && value.length <= 7 + 2 * BUCKETS && value.every((one) => Number.isFinite(one)) ? value : null
-  } catch {
-    return null
-  }
 }
 
 /**

@@ -77,7 +77,7 @@ export class Local {
       instance: instanceFacts(this.#fastify, this.#options, runtime, this.mongo.state, this.#sockets(), this.draining),
       siblings: this.#pm2.siblings,
       http: { requests: recorder.requests, errors: recorder.errors, active: recorder.active, latency: toSparse(recorder.recent()) },
-      routes: recorder.routes.map(({ method, route, requests, errors, recent, older }) => [method, route, requests, errors, toSparse(recent, older)]),
+      routes: Object.fromEntries(recorder.routes.map(({ method, route, requests, errors, recent, older }) => [`${method} ${route}`, [requests, errors, toSparse(recent, older)]])),
       components: this.components.read(),
       gauges: this.custom.readGauges(),
       counters: Object.fromEntries(this.custom.counters)

@@ -6,9 +6,9 @@ import { RouteStats, Series } from './series.ts'
 /** The route of requests that no route matched. */
 export const UNMATCHED = '__unmatched__'
 /** The route of requests beyond the bound of routes or series. */
-export const OTHER = '__other__'
+const OTHER = '__other__'
 /** The status of requests whose client went away before the answer. */
-export const ABORTED = 499
+const ABORTED = 499
 
 const kRequest = Symbol('cluster-metrics.request')
 const kStart = Symbol('cluster-metrics.start')

@@ -26,7 +26,7 @@ const WAYS: Record<Reduce, (values: unknown[]) => unknown> = {
   concat: (values) => values.flat().slice(0, MOST)
 }
 
-export const isReduce = (way: unknown): way is Reduce => typeof way === 'string' && Object.hasOwn(WAYS, way)
+const isReduce = (way: unknown): way is Reduce => typeof way === 'string' && Object.hasOwn(WAYS, way)
 
 /** @throws FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT */
 export function checkReduce (way: unknown): asserts way is Reduce {

@@ -5,7 +5,7 @@ const Num = Type.Number()
 const Str = Type.String({ maxLength: 1000 })
 const MaybeStr = Type.Union([Str, Type.Null()])
 const MaybeNum = Type.Union([Num, Type.Null()])
-const Sparse = Type.Array(Num, { maxItems: 1000 })
+const Sparse = Type.String({ maxLength: 10_000 })
 const Reduce = Type.Enum(['sum', 'avg', 'max', 'min', 'first', 'count', 'concat'])
 
 /** MongoDB as a server; what could not be found out is null. */
@@ -78,8 +78,8 @@ const ReportSchema = Type.Object({
   instance: InstanceSchema,
   siblings: SiblingsSchema,
   http: Type.Object({ requests: Num, errors: Num, active: Num, latency: Sparse }),
-  /** Method, route, requests, errors, latencies of the last minutes. */
-  routes: Type.Array(Type.Tuple([Str, Str, Num, Num, Sparse]), { maxItems: 20_000 }),
+  /** By `<method> <route>`: requests, errors, latencies of the last minutes. */
+  routes: Type.Record(Type.String(), Type.Tuple([Num, Num, Sparse])),
   components: Type.Record(Type.String(), Type.Object({
     fields: Type.Record(Type.String(), Type.Unknown()),
     reduce: Type.Record(Type.String(), Reduce)

@@ -7,7 +7,7 @@ import { Minutes } from './minutes.ts'
 import type { Store } from './store.ts'
 
 const COMPLAIN_MS = 60_000
-const LEAVE_MS = 500
+const LEAVE_MS = 1000
 
 /** Reports this process at intervals, never twice at a time. What could not be written is written with a later report. */
 export class Reporter {
@@ -22,6 +22,7 @@ export class Reporter {
   readonly #onUp = () => { this.now() }
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | null = null
+  #writing: Promise<void> | null = null
   #stopped = false
   #complainedAt = -Infinity
 
@@ -54,18 +55,24 @@ export class Reporter {
     this.minutes.collect(this.#local.recorder.series, this.#store.now())
   }
 
-  /** Ends the reports and leaves the others, within half a second. */
+  /** Ends the reports and leaves the others, within a second. */
   async stop (): Promise<void> {
     if (this.#stopped) return
+    this.#stopped = true
     clearTimeout(this.#timer)
     this.#link.off('up', this.#onUp)
-    // The counters of the last seconds outlive this process.
-    const last = this.#link.isUp ? this.now().then(() => this.#store.leave()) : Promise.resolve()
-    this.#stopped = true
     let timer: NodeJS.Timeout | undefined
     const time = new Promise<void>((resolve) => { timer = setTimeout(resolve, LEAVE_MS) })
-    await Promise.race([last.catch((err: unknown) => this.#log.debug({ err }, 'the others will notice that we left when the last report expires')), time])
+    await Promise.race([this.#leave().catch((err: unknown) => this.#log.debug({ err }, 'the others will notice that we left when the last report expires')), time])
     clearTimeout(timer)
+  }
+
+  /** The counters of the last seconds outlive this process. A report that is still being written would bring it back, so it is waited for. */
+  async #leave (): Promise<void> {
+    if (!this.#link.isUp) return
+    await this.#writing?.catch(() => {})
+    await this.#write()
+    await this.#store.leave()
   }
 
   #loop (): void {
@@ -76,6 +83,13 @@ export class Reporter {
 
   async #report (): Promise<void> {
     await this.#local.refresh()
+    if (this.#stopped) return
+    this.#writing = this.#write().finally(() => { this.#writing = null })
+    await this.#writing
+  }
+
+  /** Everything that the others do not know. */
+  async #write (): Promise<void> {
     this.collect()
     const report = this.#local.report()
     const point = this.history.take(this.#local.recorder, report.instance, this.#store.now())

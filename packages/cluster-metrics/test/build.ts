@@ -24,7 +24,7 @@ export interface BuildOptions {
 
 export const ADMIN = { who: 'admin' }
 
-export const authorize: NonNullable<FastifyClusterMetricsOptions['authorize']> = async ({ headers }) => {
+const authorize: NonNullable<FastifyClusterMetricsOptions['authorize']> = async ({ headers }) => {
   if (headers.who === 'forbidden') throw Object.assign(new Error('Not you'), { statusCode: 403, code: 'NOT_YOU' })
   return headers.who === 'admin'
 }

@@ -19,7 +19,8 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
     serverId,
     pmId,
     options: { authorize: () => true, version: EVIL, reportIntervalMs: 500 },
-    plugins: (app) => { app.decorate('wsNamespaces', { local: () => namespaces(index + 3) }) },
+    // Names that the plugin itself would refuse.
+    plugins: (app) => { app.decorate('wsNamespaces', { local: () => namespaces(index + 3) } as never) },
     routes: (app) => {
       app.get('/item/:id', async () => 'item')
       app.get('/slow', (_request, reply) => { setTimeout(() => reply.send('slow'), 40) })

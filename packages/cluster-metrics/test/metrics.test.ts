@@ -4,10 +4,12 @@ import { randomUUID } from 'node:crypto'
 import fastifyMongodb from '@fastify/mongodb'
 import { configCache, memorySource } from '@jpulse/config-cache'
 import { redisSessions } from '@jpulse/redis-sessions'
+import { wsNamespaces } from '@jpulse/ws-namespaces'
 import { Counter, Registry } from 'prom-client'
 import t from 'tap'
 import { Value } from 'typebox/value'
 import { connect as connectRedis, mongo, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { connect as connectSocket } from '../../ws-namespaces/test/support/client.ts'
 import type { ClusterData, ErrorEntry, HistoryPoint, RequestCount } from '../src/index.ts'
 import { ADMIN, ask, build, data, type BuildOptions } from './build.ts'
 import { parsePrometheus } from './prometheus-parser.ts'
@@ -15,7 +17,9 @@ import { PLAN } from './plan.ts'
 
 const link = () => ({ url: sharedRedis(), siteId: uniqueName(), env: 'test' })
 const redis = (t: Parameters<typeof connectRedis>[0]) => connectRedis(t, Number(new URL(sharedRedis()).port))
-const settled = { timeoutMs: 30_000 }
+const settled = { timeoutMs: 60_000 }
+const slower = { timeoutMs: 60_000, everyMs: 100 }
+t.setTimeout(240_000)
 
 const exampleRoutes: BuildOptions['routes'] = (app) => {
   app.get('/item/:id', async () => 'item')
@@ -57,35 +61,41 @@ t.test('any instance gives the document of the plan, of all instances on two ser
 t.test('WebSocket, session, cache and database components are there when those plugins are', async (t) => {
   const shared = link()
   const { url, db } = await mongo(t)
-  const namespaces = (connections: number) => ({
-    chat: { path: '/api/1/ws/chat', users: 1, connections, messages: 10 * connections, rooms: 2, drops: { oversize: 0, rateLimit: 1, invalid: 0, slow: 0 }, lastActivity: 1_700_000_000_000 + connections }
-  })
-  const plugins = (connections: number): BuildOptions['plugins'] => (app) => {
+  const plugins: BuildOptions['plugins'] = (app) => {
     app.register(fastifyMongodb, { url, database: db.databaseName })
     app.register(redisSessions, { secret: 'a secret of more than thirty-two characters' })
     app.register(configCache, { source: memorySource() })
-    app.decorate('wsNamespaces', { local: () => namespaces(connections) })
+    app.register(wsNamespaces)
+    app.after(() => { app.wsNamespaces.create('chat', { public: true }) })
   }
   const { app: bare } = await build(t, { link: shared, pmId: '0' })
   t.same((await data(bare)).statistics.components, {}, 'nothing where there is no plugin')
-  const { app } = await build(t, { link: shared, pmId: '1', plugins: plugins(3) })
-  const { app: other } = await build(t, { link: shared, serverId: 'web2', plugins: plugins(4) })
+  const { app } = await build(t, { link: shared, pmId: '1', plugins })
+  const { app: other } = await build(t, { link: shared, serverId: 'web2', plugins })
   await waitFor(async () => {
     await app.configCache.getOrLoad('a', {}, async () => 1)
     return app.configCache.stats().l1Hits > 0 && other.configCache.mode === 'coherent'
   }, { what: 'the cache to cache', ...settled })
   const { hitRate } = app.configCache.stats()
+  for (const [one, connections] of [[app, 3], [other, 4]] as const) {
+    await one.listen({ port: 0, host: '127.0.0.1' })
+    const { port } = one.server.address() as AddressInfo
+    for (let i = 0; i < connections; i++) await connectSocket(t, port, '/api/1/ws/chat')
+    await one.wsNamespaces.get('chat')!.broadcast('news', { n: 1 })
+  }
+  let last: unknown
   const seen = await waitFor(async () => {
     const seen = await data(other)
     const { statistics, servers } = seen
+    last = [statistics, servers.map(({ mongodb }) => mongodb)]
     const running = servers.flatMap(({ mongodb, instances }) => instances.map(({ database }) => `${mongodb.status} ${database.status}`))
-    return statistics.totalInstances === 3 && statistics.totalWebSocketConnections === 7 && Number(statistics.components.cache?.hitRate) > 0 && statistics.components.cache?.mode === 'coherent' &&
+    return statistics.totalInstances === 3 && statistics.totalWebSocketConnections === 7 && statistics.totalWebSocketMessages >= 2 && Number(statistics.components.cache?.hitRate) > 0 && statistics.components.cache?.mode === 'coherent' &&
       statistics.components.sessions?.active === 0 && running.includes('running connected') && seen
-  }, { what: 'the components', ...settled })
+  }, { what: 'the components', ...slower }).catch((err) => { throw new Error(`${err.message}: ${JSON.stringify(last)}`) })
   t.match(seen.statistics, {
-    totalWebSocketMessages: 70,
     totalWebSocketNamespaces: 1,
-    webSocketNamespaces: [{ path: '/api/1/ws/chat', totalConnections: 7, totalMessages: 70, instanceCount: 2, serverCount: 2, status: 'green', lastActivity: new Date(1_700_000_000_004).toISOString() }],
+    webSocketNamespaces: [{ path: '/api/1/ws/chat', totalConnections: 7, totalMessages: seen.statistics.totalWebSocketMessages, instanceCount: 2, serverCount: 2, status: 'green', lastActivity: /Z$/ }],
+    requests: { active: 1 },
     components: { cache: { instances: 2, hitRate }, sessions: { instances: 2, mode: 'redis' } }
   })
   const { mongodb, instances } = seen.servers.find(({ serverId }) => serverId === 'web2')!
@@ -177,7 +187,7 @@ t.test('values in Redis that are not reports are skipped and counted', async (t)
   const { statistics, servers } = await data(app)
   t.equal(statistics.skippedReports, 0)
   const report = JSON.parse((await client.get(key('health', 'instance', app.appCluster.bootId)))!)
-  const bad = { text: 'not JSON', number: '5', empty: '{}', nulls: JSON.stringify({ ...report, instance: null }), huge: JSON.stringify({ ...report, http: { ...report.http, latency: 'x' } }) }
+  const bad = { text: 'not JSON', number: '5', empty: '{}', nulls: JSON.stringify({ ...report, instance: null }), huge: JSON.stringify({ ...report, http: { ...report.http, latency: 5 } }) }
   const [seconds] = await client.time()
   for (const [name, value] of Object.entries(bad)) {
     await client.set(key('health', 'instance', name), value, 'PX', 60_000)

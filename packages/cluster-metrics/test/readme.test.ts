@@ -27,7 +27,7 @@ t.test('the README names every option, error and metric', async (t) => {
   for (const name of Object.keys(exported).filter((name) => name.startsWith('FST_ERR_'))) t.ok(readme.includes(`\`${name}\``), name)
   const options = await readFile(new URL('../src/options.ts', import.meta.url), 'utf8')
   const fields = /export interface FastifyClusterMetricsOptions \{(.*?)\n\}/s.exec(options)![1]!
-  for (const [, name] of fields.matchAll(/^ {2}(\w+)\?:/gm)) t.ok(readme.includes(`| \`${name}\` |`), name)
+  for (const [, name] of fields.matchAll(/^ {2}(\w+)\?:/gm)) t.ok(readme.includes(`| \`${name}\` |`), name!)
   const { app } = await build(t, { options: { registry: false } })
   await app.inject('/nowhere')
   for (const url of ['/metrics', '/metrics?scope=cluster']) {

@@ -45,6 +45,7 @@ async function begin (registry: Registry, conn: Connection, offset: string | nul
   const { definition } = hub
   const heard = [hub.addTopic(conn, 'broadcast')]
   if (conn.userId !== null) heard.push(hub.addTopic(conn, `user:${conn.userId}`))
+  if (hub.presence !== null) heard.push(hub.presence.attach())
   const timer = setTimeout(() => conn.close(Close.failed, 'the connection took too long to begin'), BEGIN_MS).unref()
   try {
     await Promise.all(heard)
@@ -99,6 +100,7 @@ function onClose (this: Attended, code: number, reason: Buffer): void {
   registry.sessions.remove(conn)
   const { userId } = conn
   if (userId !== null && hub.connectionsOf(`user:${userId}`).size === 0) hub.presence?.change(userId, false)
+  if (hub.connections.size === 0) hub.presence?.detach()
   if (announced) farewell(registry, conn, ended ?? { code, reason: String(reason) })
   seat.free(registry)
 }

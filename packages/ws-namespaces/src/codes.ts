@@ -10,6 +10,9 @@ export const Close = Object.freeze({
   abuse: 4429
 })
 
+/** Types that mean something to clients; nobody else may use them. */
+export const RESERVED: ReadonlySet<string> = new Set(['connected', 'offset', 'error', 'presence:join', 'presence:leave'])
+
 /** What an error frame says. */
 export type ErrorCode =
   | 'NO_REPLY' | 'REQUEST_TIMEOUT' | 'NOT_CONNECTED' | 'MESSAGE_TOO_LARGE' | 'RATE_LIMIT_EXCEEDED' | 'INVALID_MESSAGE'

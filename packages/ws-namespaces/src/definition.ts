@@ -75,7 +75,7 @@ export interface Definition {
 }
 
 /** What may be sent: the types, and the check of a whole message. */
-export interface Messages {
+interface Messages {
   /** Null where the schema does not say. */
   readonly types: ReadonlySet<string> | null
   check (message: unknown): boolean
@@ -122,7 +122,7 @@ export function define (name: unknown, options: NamespaceOptions<never, never>, 
   const { maxConnections, maxConnectionsPerUser, ...rest } = given.limits ?? {}
   for (const [option, value] of Object.entries({ maxConnections, maxConnectionsPerUser })) checkCount(`limits.${option}`, value)
   checkSchema(Schema, { ...given, ...(given.limits === undefined ? {} : { limits: definedOnly(rest) }) }, '')
-  const limits = Object.freeze({ ...DEFAULT_LIMITS, ...definedOnly(given.limits ?? {}) })
+  const limits = Object.freeze({ ...DEFAULT_LIMITS, maxMessageBytes: Math.min(DEFAULT_LIMITS.maxMessageBytes, maxPayloadBytes), ...definedOnly(given.limits ?? {}) })
   if (limits.maxMessageBytes > maxPayloadBytes) throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION('limits.maxMessageBytes', `must not exceed maxPayloadBytes (${maxPayloadBytes})`)
   return Object.freeze({
     name: pattern,

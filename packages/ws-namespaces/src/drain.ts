@@ -42,8 +42,7 @@ export class Drain {
   }
 
   #some (): boolean {
-    for (const _ of this.#connections()) return true
-    return false
+    return this.#connections()[Symbol.iterator]().next().done === false
   }
 }
 

@@ -1,4 +1,5 @@
-import { FST_ERR_WS_NAMESPACES_INVALID_DATA } from './errors.ts'
+import { RESERVED } from './codes.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_DATA } from './errors.ts'
 
 const FINAL_TEXT = 0x81
 
@@ -23,8 +24,11 @@ export function textFrame (text: string): Buffer {
   return frame
 }
 
-/** JSON of a message to clients. `rest` are further fields. @throws FST_ERR_WS_NAMESPACES_INVALID_DATA */
+/** JSON of a message to clients. `rest` are further fields. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA */
 export function envelope (type: string, data: unknown, rest?: object): string {
+  if (typeof type !== 'string' || type === '' || RESERVED.has(type)) {
+    throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('type', 'a text that is not empty nor one of the protocol')
+  }
   return toJson({ type, data, ...rest })
 }
 

@@ -1,12 +1,13 @@
-import { Close } from './codes.ts'
+import { Close, RESERVED } from './codes.ts'
 import type { Connection } from './connection.ts'
 import type { Reply } from './definition.ts'
-import { envelope } from './frame.ts'
+import { envelope, textFrame } from './frame.ts'
 import { isName } from './names.ts'
 import type { Requests } from './requests.ts'
 
 /** A message as JSON.parse gave it, of which the form is checked. */
 interface Parsed {
+  /** Always there, but in an answer. */
   readonly type: string
   readonly data?: unknown
   readonly id?: string | number
@@ -77,6 +78,11 @@ export class Inbox {
   #handle (conn: Connection, message: Parsed): void {
     if (typeof message.replyTo === 'string' && this.#requests.answered(message.replyTo, conn, message)) return
     const pending = new Answer(conn, message)
+    // An answer to nothing.
+    if (message.type === undefined) {
+      pending.invalid()
+      return
+    }
     let outcome: unknown
     try {
       outcome = this.#builtIn(conn, message, message.id === undefined ? noReply : pending.reply) ?? this.#own(conn, message, pending)
@@ -101,6 +107,7 @@ export class Inbox {
     const { hub } = conn.internals
     const { messages, onMessage } = hub.definition
     const { type, data, id } = message
+    if (RESERVED.has(type)) return 'unknown'
     if (messages !== null) {
       if (messages.types !== null && !messages.types.has(type)) return 'unknown'
       if (!messages.check(data === undefined ? { type } : { type, data })) return pending.invalid()
@@ -127,10 +134,10 @@ class Answer {
 
   readonly reply: Reply = (data, type = this.#type) => {
     if (this.#settled) return
-    const message = { type, data, ...(this.#id === undefined ? {} : { replyTo: this.#id }) }
-    this.#conn.internals.hub.measure(JSON.stringify(message))
+    const json = envelope(type, data, this.#id === undefined ? undefined : { replyTo: this.#id })
+    this.#conn.internals.hub.measure(json)
     this.#settle()
-    this.#conn.answer(message)
+    this.#conn.deliver(textFrame(json), null, false)
   }
 
   wait (): void {
@@ -153,6 +160,7 @@ class Answer {
   /** The client learns that it failed, not why. */
   failed (err: unknown): void {
     if (err instanceof Refusal) {
+      if (err.code === 'INVALID_MESSAGE') this.#conn.internals.hub.drops.invalid++
       if (this.#settle()) this.#conn.fail(err.code, this.#id)
       return
     }

@@ -7,7 +7,7 @@ import { Heartbeat } from './heartbeat.ts'
 import { resolveOptions, type FastifyWsNamespacesOptions } from './options.ts'
 import { Registry } from './registry.ts'
 import { routes } from './routes.ts'
-import { upgradeRoute } from './upgrade.ts'
+import { endRefused, upgradeRoute } from './upgrade.ts'
 import { WsNamespaces } from './ws-namespaces.ts'
 
 declare module 'fastify' {
@@ -30,6 +30,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
       preClose: (done: () => void) => done()
     })
   }
+  endRefused(fastify)
   const heartbeat = new Heartbeat(registry)
   fastify.addHook('preClose', () => registry.drain.start())
   fastify.addHook('onClose', async () => {

@@ -84,4 +84,3 @@ export class MemoryCarrier implements Carrier {
 
   close (): void {}
 }
-

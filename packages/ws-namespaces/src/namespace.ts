@@ -1,10 +1,10 @@
 import type { TSchema } from 'typebox'
 import { describeMessages, type AsyncApi } from './async-api.ts'
 import type { Delivered } from './carrier.ts'
-import { Connection, type SendOptions } from './connection.ts'
+import { checkClose, Connection, type SendOptions } from './connection.ts'
 import type { Definition, Identity } from './definition.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_NOT_CONNECTED } from './errors.ts'
-import { envelope } from './frame.ts'
+import { envelope, textFrame } from './frame.ts'
 import type { LocalStats } from './hub.ts'
 import { publicCtx } from './inbox.ts'
 import type { Topic } from './keys.ts'
@@ -29,12 +29,13 @@ export interface RequestOptions {
 }
 
 /** A namespace: what the application sends to its clients, and who they are. */
-export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
+export class Namespace<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
   /** Decoded: `rooms/a:b`. Of a pattern, the pattern: `rooms/:id`. */
   readonly name: string
   readonly #definition: Definition
   readonly #registry: Registry
-  declare protected readonly _ctx: Ctx
+  /** Types only: what clients send, and who they are. */
+  declare protected readonly types: [Schema, Ctx]
 
   /** @internal */
   constructor (name: string, definition: Definition, registry: Registry) {
@@ -72,7 +73,7 @@ export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity =
     }
     if (!whom.isOpen) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
     return requests.ask((id) => {
-      whom.answer({ type, data, id })
+      whom.deliver(textFrame(envelope(type, data, { id })), null, false)
       return 1
     }, timeoutMs)
   }
@@ -95,7 +96,7 @@ export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity =
 
   /** Ends a user's connections on every instance. Resolves with how many there were. */
   async disconnect (userId: string, code = 1000, reason = ''): Promise<number> {
-    checkInteger('code', code, 1000, 4999)
+    checkClose(code, reason)
     return this.#registry.cluster.disconnect(this.name, checkName('userId', userId), code, reason)
   }
 
@@ -121,7 +122,6 @@ export class Namespace<_Schema extends TSchema = TSchema, Ctx extends Identity =
   }
 
   async #publish (topic: Topic, type: string, data: unknown, { except = [], from, volatile = false }: PublishOptions = {}): Promise<PublishResult> {
-    checkName('type', type)
     const without = [except].flat().map((one) => typeof one === 'string' ? one : (one as Connection).clientId)
     if (!without.every((id) => /^[A-Za-z0-9_-]{1,64}$/.test(id))) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('except', 'connections or their client ids')
     const json = envelope(type, data, from === undefined ? undefined : { ctx: publicCtx(from) })

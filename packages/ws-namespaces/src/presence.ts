@@ -13,6 +13,10 @@ export interface PresenceSink {
 export interface Presence {
   /** Whether everything was said. */
   readonly idle: boolean
+  /** Resolves when the clients here hear who comes and goes. */
+  attach (): Promise<void>
+  /** No client is here any more. */
+  detach (): void
   /** The first connection of a user to this process began, or the last one ended. */
   change (userId: string, isHere: boolean): void
   /** All where no user is given. */
@@ -33,6 +37,10 @@ export class MemoryPresence implements Presence {
     this.#instanceId = instanceId
     this.#sink = sink
   }
+
+  async attach (): Promise<void> {}
+
+  detach (): void {}
 
   change (userId: string, isHere: boolean): void {
     if (this.#here.has(userId) === isHere) return

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import type { RedisClient, RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
+import type { RedisClient, RedisLink, Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from './keys.ts'
+import { Audience } from './audience.ts'
 import type { Presence, PresenceSink, Present } from './presence.ts'
 import type { Commands } from './scripts.ts'
 
@@ -23,54 +24,48 @@ const MOST_AT_ONCE = 500
  */
 export class RedisPresence implements Presence {
   readonly #context: PresenceContext
-  readonly #sink: PresenceSink
+  readonly #audience: Audience
   readonly #keys: Keys
   readonly #here = new Set<string>()
   /** Users whose coming or going was not said yet. */
   readonly #unsaid = new Set<string>()
   #generation: string | null = null
-  /** After a loss of Redis' data the others know their users: nobody came. */
-  #silent = false
   #flushing: Promise<void> | null = null
   #dead = ''
-  #listening: Promise<Unsubscribe> | null = null
   #closed = false
 
   constructor (namespace: string, context: PresenceContext, sink: PresenceSink) {
     this.#context = context
-    this.#sink = sink
     this.#keys = new Keys(context.link, namespace)
+    this.#audience = new Audience(context.subscriber, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink, context.leaseMs, context.log)
   }
 
   get idle (): boolean {
     return this.#unsaid.size === 0 && this.#flushing === null
   }
 
+  attach (): Promise<void> {
+    return this.#audience.attach()
+  }
+
+  detach (): void {
+    this.#audience.detach()
+  }
+
   change (userId: string, isHere: boolean): void {
     if (isHere) this.#here.add(userId)
     else this.#here.delete(userId)
     this.#unsaid.add(userId)
-    this.#hear()
     this.#flush().catch(() => {})
   }
 
   async list (userId?: string): Promise<Present[]> {
-    let users: string[]
-    let living: Set<string>
     try {
-      const [found, tokens] = await this.#run((client) => client.wsNamespacesOnlineV1(this.#keys.online, this.#keys.leases, ...(userId === undefined ? [] : [userId])))
-      users = found
-      living = new Set(tokens)
+      return await this.#read(userId)
     } catch {
       const known = userId === undefined ? [...this.#here] : [userId].filter((one) => this.#here.has(one))
       return known.map((one) => ({ userId: one, instances: [instanceOf(this.#context.token)] }))
     }
-    const present: Present[] = []
-    for (let i = 0; i < users.length; i += 2) {
-      const instances = users[i + 1]!.split(' ').filter((token) => living.has(token)).map(instanceOf)
-      if (instances.length > 0) present.push({ userId: users[i]!, instances })
-    }
-    return present
   }
 
   async beat (dead = ''): Promise<void> {
@@ -81,7 +76,7 @@ export class RedisPresence implements Presence {
 
   close (): void {
     this.#closed = true
-    this.#unlisten()
+    this.#audience.detach()
   }
 
   /** One at a time, so that what is said later is heard later. */
@@ -94,7 +89,6 @@ export class RedisPresence implements Presence {
     // Those of one turn of the event loop together.
     await new Promise((resolve) => setImmediate(resolve))
     for (let more = always || this.#unsaid.size > 0; more && !this.#closed; more = this.#unsaid.size > 0) await this.#sayOnce()
-    if (this.#here.size === 0 && this.#unsaid.size === 0) this.#unlisten()
   }
 
   async #sayOnce (): Promise<void> {
@@ -104,7 +98,7 @@ export class RedisPresence implements Presence {
     const { online, leases, beats, presence } = this.#keys
     const dead = this.#dead
     const [generation, known] = await this.#run((client) => client.wsNamespacesPresenceV1(online, leases, beats,
-      randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, this.#silent ? 1 : 0,
+      randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0,
       ...said.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])))
     if (this.#dead === dead) this.#dead = ''
     // What changed meanwhile is said again.
@@ -116,27 +110,21 @@ export class RedisPresence implements Presence {
   #learn (generation: string, known: boolean, said: ReadonlySet<string>): void {
     const lost = this.#generation !== null && this.#generation !== generation
     const reaped = this.#generation === generation && !known && this.#here.size > said.size
-    if (this.#unsaid.size === 0) this.#silent = false
     this.#generation = this.#here.size === 0 ? null : generation
     if (!lost && !reaped) return
-    this.#silent = lost
+    if (lost) this.#audience.doubt()
     for (const userId of this.#here) if (!said.has(userId)) this.#unsaid.add(userId)
   }
 
-  #hear (): void {
-    this.#listening ??= this.#context.subscriber.subscribe(this.#keys.presence, (bytes) => {
-      const text = bytes.toString()
-      try {
-        this.#sink.announce(text[0] === '+' ? 'presence:join' : 'presence:leave', JSON.parse(text.slice(1)) as string[])
-      } catch (err) {
-        this.#context.log.warn({ err }, 'a malformed announcement was dropped')
-      }
-    })
-  }
-
-  #unlisten (): void {
-    this.#listening?.then((end) => end()).catch(() => {})
-    this.#listening = null
+  async #read (userId?: string): Promise<Present[]> {
+    const [users, tokens] = await this.#run((client) => client.wsNamespacesOnlineV1(this.#keys.online, this.#keys.leases, ...(userId === undefined ? [] : [userId])))
+    const living = new Set(tokens)
+    const present: Present[] = []
+    for (let i = 0; i < users.length; i += 2) {
+      const instances = users[i + 1]!.split(' ').filter((token) => living.has(token)).map(instanceOf)
+      if (instances.length > 0) present.push({ userId: users[i]!, instances })
+    }
+    return present
   }
 
   #run<T> (command: (client: RedisClient & Commands) => Promise<T>): Promise<T> {

@@ -87,8 +87,7 @@ return 1
  * Renews an instance's lease in a namespace, notes who came and went there, and removes instances that are dead.
  *
  * KEYS online, leases, beats; ARGV candidate generation, token of the instance, lease in ms, channel, token of an
- * instance that is known to be dead or '', 1 where the instance has users, 1 where nothing is to be announced, then user
- * and 1 or 0 in turn. Returns { generation, 1 where the lease was known before }.
+ * instance that is known to be dead or '', 1 where the instance has users, then user and 1 or 0 in turn. Returns { generation, 1 where the lease was known before }.
  *
  * Closes: two workers that see a user's first or last socket at once announce it once; an instance that was taken for dead
  * learns it and comes again; time in which nobody could renew (Redis was away) does not count against a lease.
@@ -119,7 +118,7 @@ if now - beatAt > lease * 0.9 then
 end
 redis.call('HSET', KEYS[3], 'beatAt', int(now))
 local known = redis.call('ZSCORE', KEYS[2], token)
-for i = 8, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local user = ARGV[i]
   local tokens = redis.call('HGET', KEYS[1], user) or ''
   local others = without(tokens, { [token] = true })
@@ -143,10 +142,8 @@ if some then
 end
 if redis.call('EXISTS', KEYS[1]) == 0 and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[3])
 else for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], int(4 * lease)) end end
-if ARGV[7] ~= '1' then
-  if #joined > 0 then redis.call('PUBLISH', ARGV[4], '+' .. cjson.encode(joined)) end
-  if #left > 0 then redis.call('PUBLISH', ARGV[4], '-' .. cjson.encode(left)) end
-end
+if #joined > 0 then redis.call('PUBLISH', ARGV[4], '+' .. cjson.encode(joined)) end
+if #left > 0 then redis.call('PUBLISH', ARGV[4], '-' .. cjson.encode(left)) end
 return { gen, known and 1 or 0 }
 `
 

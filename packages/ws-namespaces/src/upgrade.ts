@@ -64,6 +64,20 @@ function letGo (socket: Socket, onLost: () => void): void {
   raw._httpMessage?.detachSocket(raw as never)
 }
 
+/**
+ * Ends the connection of every upgrade that was answered instead. @fastify/websocket does so in a hook, but a URL that cannot
+ * be decoded passes no hooks: such sockets would stay, without any timeout, and hold `close()` for ever.
+ */
+export function endRefused (fastify: FastifyInstance): void {
+  fastify.server.on('upgrade', (_request, socket: Duplex & { _httpMessage?: ServerResponse | null }) => {
+    const response = socket._httpMessage
+    if (response == null) return
+    const end = (): void => { socket.end(() => socket.destroy()) }
+    if (response.writableFinished) end()
+    else response.once('finish', end)
+  })
+}
+
 function textOf (value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null
 }
