@@ -56,7 +56,7 @@ async function start () {
 
   const servers = EMBEDDED || !prepared ? undefined : await provide()
   stopped.throwIfAborted()
-  const site = servers === undefined ? await embedded(env, log) : await cluster({ ...env, REDIS_URL: servers.redisUrl, MONGODB_URI: servers.mongoUri }, log)
+  const site = servers === undefined ? await embedded(env, log) : await cluster({ ...env, REDIS_URL: servers.redisUrl, MONGODB_URI: patient(servers.mongoUri) }, log)
   started.push(site.stop)
   say(`starting ${site.workers === 1 ? 'one process' : `${site.workers} workers`} (log: ${log})`)
   try {
@@ -159,6 +159,11 @@ function embedded ({ REDIS_URL: _redis, MONGODB_URI: _mongo, ...env }, log) {
 
 `)
   return runSingle({ env, log })
+}
+
+/** The database that is provided reads all of a collection for a sorted page, so it is given longer. @param {string} uri */
+function patient (uri) {
+  return uri === process.env.MONGODB_URI || uri.includes('?') ? uri : `${uri.replace(/\/$/, '')}/?socketTimeoutMS=8000`
 }
 
 /** The log of the run before stays for comparison; older ones go, so that logs do not pile up. @param {string} log */

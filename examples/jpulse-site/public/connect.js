@@ -2,7 +2,7 @@ import { connect } from '/assets/ws/client.js'
 
 // A form that is on its way leads somewhere already: signing out ends the session before its answer is here.
 let leaving = false
-addEventListener('submit', (event) => { if (!event.defaultPrevented) leaving = true })
+window.addEventListener('submit', (event) => { if (!event.defaultPrevented) leaving = true })
 
 /**
  * A connection to a namespace of this site that shows its state in an element.
@@ -10,8 +10,8 @@ addEventListener('submit', (event) => { if (!event.defaultPrevented) leaving = t
  * @param {Element | null} [shown]
  */
 export function open (namespace, shown = null) {
-  const url = new URL(`/api/1/ws/${namespace}`, location.href)
-  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
+  const url = new URL(`/api/1/ws/${namespace}`, window.location.href)
+  url.protocol = window.location.protocol === 'https:' ? 'wss:' : 'ws:'
   const connection = connect(url.href, {
     onStatus (status) {
       if (shown !== null) {
@@ -19,9 +19,9 @@ export function open (namespace, shown = null) {
         shown.className = `state ${status === 'connected' ? 'up' : 'connecting'}`
       }
       // The session has ended, here or on another device.
-      if (status === 'auth-required' && !leaving) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`)
+      if (status === 'auth-required' && !leaving) window.location.assign(`/sign-in?next=${encodeURIComponent(window.location.pathname)}`)
     }
   })
-  addEventListener('pagehide', () => connection.close())
+  window.addEventListener('pagehide', () => connection.close())
   return connection
 }

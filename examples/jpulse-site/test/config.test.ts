@@ -23,8 +23,17 @@ t.test('without variables the site listens on loopback and keeps everything in i
 
 t.test('variables are taken over, and an empty one counts as unset', async (t) => {
   t.match(loadConfig({
-    NODE_ENV: 'production', PORT: ' 8080 ', HOST: '0.0.0.0', SITE_ID: 'shop-2', LOG_LEVEL: 'warn', REDIS_URL: 'rediss://cache:6380', MONGODB_URI: '',
-    SESSION_SECRET: SECRET, SESSION_TTL: '600', CACHE_ENABLED: 'false', CACHE_TTL: '30'
+    NODE_ENV: 'production',
+    PORT: ' 8080 ',
+    HOST: '0.0.0.0',
+    SITE_ID: 'shop-2',
+    LOG_LEVEL: 'warn',
+    REDIS_URL: 'rediss://cache:6380',
+    MONGODB_URI: '',
+    SESSION_SECRET: SECRET,
+    SESSION_TTL: '600',
+    CACHE_ENABLED: 'false',
+    CACHE_TTL: '30'
   }), { environment: 'production', port: 8080, host: '0.0.0.0', siteId: 'shop-2', logLevel: 'warn', redis: { url: 'rediss://cache:6380' }, mongoUri: undefined, secrets: [SECRET], sessionTtlMs: 600_000, cacheEnabled: false, cacheTtlMs: 30_000 })
 })
 

@@ -183,4 +183,3 @@ async function sign ({ page }: Visitor, address: string, path: '/sign-up' | '/si
 function complaints (visitor: Visitor): string[] {
   return visitor.complaints.filter((complaint) => !/status of 401|Unexpected response code: 401|status of 303/.test(complaint))
 }
-

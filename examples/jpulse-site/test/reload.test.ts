@@ -26,15 +26,15 @@ t.test(`a reload of ${WORKERS} workers under load: no request fails, ${SOCKETS} 
   await waitFor(() => traffic.succeeded > 1000, { what: 'the load to flow', timeoutMs: 60_000 })
 
   let sent = 0
-  let reloading = true
+  const reload = { over: false }
   const tick = async () => {
     const { status, text } = await ask(`${address}/api/1/ws/hello-todo/broadcast`, { json: { type: 'tick', data: { n: sent } }, cookie: admin })
     if (status !== 200) throw new Error(`tick ${sent}: ${status} ${text}`)
     sent++
   }
-  const ticks = (async () => { while (reloading) await tick() })()
+  const ticks = (async () => { while (!reload.over) await tick() })()
   await Promise.race([pm2('reload', 'jpulse-site'), ticks])
-  reloading = false
+  reload.over = true
   await ticks
   const after = await pids()
   await tick()

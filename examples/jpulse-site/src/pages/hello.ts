@@ -3,7 +3,7 @@ import { maybeViewer } from '../auth/viewer.ts'
 import { html, type Html } from '../html.ts'
 import { pageResponses, sendPage } from './page.ts'
 
-const EMOJI = ['❤️', '☀️', '✨', '☕', '✌️', '⚡']
+const EMOJI = ['❤️', '☀️', '✈️', '☕', '✌️', '⚡']
 
 const CLUSTER_CODE = `// on every process
 app.appCluster.broadcast.subscribe('hello:notice', ({ data }) => {
