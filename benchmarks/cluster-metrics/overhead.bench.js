@@ -1,0 +1,67 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import autocannon from 'autocannon'
+
+// What metrics cost a trivial route: requests per second, and CPU time of the process per request, against no metrics at
+// all. All variants in one run, each in a process of its own, in short turns, so that what else the machine does hits all of
+// them; each ratio is that of one turn, and the median of the turns is printed. Wanted: >= 0.9 of no metrics, and more
+// than fastify-metrics.
+
+const VARIANTS = ['no metrics', 'link and broadcast', 'cluster-metrics', 'prom-client by hand', 'fastify-metrics']
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 30)
+const SECONDS = Number(process.env.BENCH_SECONDS ?? 1)
+const CONNECTIONS = 20
+
+/** @typedef {{ name: string, call: (what: string) => Promise<any>, stop: () => void, rates: number[], cpu: number[] }} Server */
+
+/** @param {string} name @returns {Promise<Server>} */
+async function start (name) {
+  const child = fork(fileURLToPath(new URL('server.js', import.meta.url)), [name], { env: { ...process.env, NODE_ENV: 'production' } })
+  /** @param {string} what */
+  const call = async (what) => {
+    const answer = once(child, 'message')
+    child.send(what)
+    return (await answer)[0]
+  }
+  await once(child, 'message')
+  return { name, call, stop: () => { child.kill() }, rates: [], cpu: [] }
+}
+
+/** @param {Server} server @param {number} duration */
+async function load ({ call }, duration) {
+  const url = await call('address')
+  const before = await call('cpu')
+  const result = await autocannon({ url, connections: CONNECTIONS, duration })
+  const after = await call('cpu')
+  if (result.non2xx > 0 || result.errors > 0) throw new Error(`${result.non2xx} wrong answers, ${result.errors} errors`)
+  const count = result.requests.total
+  return { rate: count / result.duration, cpu: (after - before) / count }
+}
+
+/** @param {number[]} values */
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
+
+const servers = await Promise.all(VARIANTS.map(start))
+for (const server of servers) await load(server, 2)
+for (let round = 0; round < ROUNDS; round++) {
+  // Another order each time: who comes after a heavy variant would otherwise always do so.
+  for (let i = 0; i < servers.length; i++) {
+    const server = servers[(i + round) % servers.length]
+    if (server === undefined) continue
+    const { rate, cpu } = await load(server, SECONDS)
+    server.rates.push(rate)
+    server.cpu.push(cpu)
+  }
+}
+for (const { stop } of servers) stop()
+
+const base = servers[0]
+console.log(`median of ${ROUNDS} turns of ${SECONDS} s, ${CONNECTIONS} connections; ratios within each turn`)
+console.log('variant                requests/s   rate to none   CPU us/request   CPU of none to it')
+for (const { name, rates, cpu } of servers) {
+  const ratio = median(rates.map((rate, index) => rate / (base?.rates[index] ?? NaN)))
+  const cpuRatio = median(cpu.map((each, index) => (base?.cpu[index] ?? NaN) / each))
+  console.log([name.padEnd(22), median(rates).toFixed(0).padStart(10), ratio.toFixed(3).padStart(14), median(cpu).toFixed(1).padStart(16), cpuRatio.toFixed(3).padStart(19)].join(' '))
+}
+process.exit()

@@ -1,0 +1,175 @@
+import type { RedisLink } from '@jpulse/redis-link'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { aggregate, type Aged, type ClusterData } from './aggregate.ts'
+import type { Provider } from './components.ts'
+import { ErrorLog, type ErrorEntry } from './error-log.ts'
+import { HealthChecks, type Check, type CheckOptions } from './health.ts'
+import { mergeHistory, type HistoryPoint } from './history.ts'
+import { Local } from './local.ts'
+import type { Counts } from './minutes.ts'
+import type { ResolvedOptions } from './options.ts'
+import { clusterText, instanceText } from './prometheus.ts'
+import type { Reduce } from './reduce.ts'
+import { Reporter } from './reporter.ts'
+import { Store } from './store.ts'
+
+/** Requests of one route and status. */
+export interface RequestCount {
+  route: string
+  status: number
+  count: number
+}
+
+/** An answer, and whether it is about this instance only. */
+export type Seen<T> = T & { degraded: boolean }
+
+/** Health and metrics of the cluster as this process sees it. */
+export class ClusterMetrics {
+  /** For the hooks and routes of this plugin. @internal */
+  readonly internals: { readonly local: Local, readonly errors: ErrorLog, readonly health: HealthChecks, readonly reporter: Reporter }
+  readonly #link: RedisLink
+  readonly #log: FastifyBaseLogger
+  readonly #options: ResolvedOptions
+  readonly #local: Local
+  readonly #store: Store
+  readonly #errors: ErrorLog
+  readonly #reporter: Reporter
+  readonly #health: HealthChecks
+  #aggregating: Promise<ClusterData> | null = null
+
+  constructor (fastify: FastifyInstance, options: ResolvedOptions, log: FastifyBaseLogger) {
+    this.#link = fastify.redisLink
+    this.#log = log
+    this.#options = options
+    this.#local = new Local(fastify, options, log)
+    this.#store = new Store(fastify.redisLink, fastify.appCluster.bootId, options.ttlMs, options.keepMs)
+    this.#errors = new ErrorLog(fastify.appCluster.instanceId, options.errorStacks)
+    this.#reporter = new Reporter(fastify.redisLink, this.#local, this.#store, this.#errors, options.reportIntervalMs, log)
+    this.#health = new HealthChecks(fastify.redisLink, this.#local, options.checkTimeoutMs, log)
+    this.internals = { local: this.#local, errors: this.#errors, health: this.#health, reporter: this.#reporter }
+  }
+
+  /**
+   * Adds to a counter of the application. Its sum over the cluster is kept for `keepMs` beyond the end of an instance.
+   *
+   * @param by 0 or more. @default 1
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
+   */
+  increment (name: string, by = 1): void {
+    this.#local.custom.increment(name, by)
+  }
+
+  /**
+   * Registers a value that is read at each report.
+   *
+   * @param options `reduce` says how the values of the instances become one. @default { reduce: 'sum' }
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
+   */
+  gauge (name: string, fn: () => unknown, { reduce = 'sum' }: { reduce?: Reduce } = {}): void {
+    this.#local.custom.gauge(name, fn, reduce)
+  }
+
+  /**
+   * Registers a part of the application that says something about itself at each report.
+   *
+   * @param fn returns fields of JSON, null where the part is not there; bounded by `checkTimeoutMs`
+   * @param options `reduce` by field; other fields are shown per instance only
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
+   */
+  provider (component: string, fn: Provider, { reduce = {} }: { reduce?: Record<string, Reduce> } = {}): void {
+    this.#local.components.add(component, fn, reduce)
+  }
+
+  /**
+   * Registers a check that `/health` makes.
+   *
+   * @param fn resolves with anything but false where all is well
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
+   */
+  check (name: string, fn: Check, options: CheckOptions = {}): void {
+    this.#health.add(name, fn, options)
+  }
+
+  /** The whole cluster, as it is known now; this instance alone, and `degraded`, while Redis is away. Never rejects. */
+  aggregate (): Promise<ClusterData> {
+    // Whoever asks at the same time gets the same answer.
+    this.#aggregating ??= this.#aggregate().finally(() => { this.#aggregating = null })
+    return this.#aggregating
+  }
+
+  /** This instance alone. */
+  local (): ClusterData {
+    return aggregate({ living: [this.#own()], ended: [], skipped: 0, now: this.#store.now(), degraded: false, status: 'ok' })
+  }
+
+  /** Requests of the last minutes by route and status, the most frequent first. */
+  async requests (minutes: number): Promise<Seen<{ minutes: number, requests: RequestCount[] }>> {
+    this.#reporter.collect()
+    const own = this.#reporter.minutes.last(minutes, this.#store.now())
+    const { value, degraded } = await this.#orNothing(() => this.#store.requests(minutes))
+    return { minutes, degraded, requests: sumRequests(own, value ?? []) }
+  }
+
+  /** The last server errors, the newest first. */
+  async recentErrors (count: number): Promise<Seen<{ errors: ErrorEntry[] }>> {
+    const { value, degraded } = await this.#orNothing(() => this.#store.errors())
+    const errors = value === null ? this.#errors.recent() : [...this.#errors.unsaved, ...value]
+    return { degraded, errors: errors.slice(0, count) }
+  }
+
+  /** The last minutes in steps of time. */
+  async history (minutes: number): Promise<Seen<{ minutes: number, stepMs: number, points: HistoryPoint[] }>> {
+    const stepMs = Math.max(this.#options.reportIntervalMs, Math.ceil(minutes * 60_000 / 360 / 1000) * 1000)
+    const since = this.#store.now() - minutes * 60_000
+    const own = this.#reporter.history.points.filter(([at]) => at >= since)
+    const { value, degraded } = await this.#orNothing(() => this.#store.history(minutes))
+    return { minutes, stepMs, degraded, points: mergeHistory([own, ...value ?? []], stepMs) }
+  }
+
+  /** Prometheus' text, of this instance or of all. */
+  async prometheus (scope: 'instance' | 'cluster'): Promise<string> {
+    if (scope === 'instance') return instanceText(this.#local, this.#options.registry)
+    const { value } = await this.#orNothing(() => Promise.all([this.#store.found(), this.#store.totals()]))
+    const [found, totals] = value ?? [null, []]
+    return clusterText({ reports: this.#withOwn(found?.reports ?? []).map(({ report }) => report), totals: [this.#local.totals(), ...totals] })
+  }
+
+  async #aggregate (): Promise<ClusterData> {
+    const { value, degraded } = await this.#orNothing(() => this.#store.found())
+    const status = degraded && this.#link.mode !== 'none' ? 'degraded' : 'ok'
+    const { reports, ended, skipped } = value ?? { reports: [], ended: [], skipped: 0 }
+    return aggregate({ living: this.#withOwn(reports), ended, skipped, now: this.#store.now(), degraded, status })
+  }
+
+  /** This instance speaks for itself: it knows more than it last reported. */
+  #withOwn (others: readonly Aged[]): Aged[] {
+    const own = this.#own()
+    return [own, ...others.filter(({ report }) => report.bootId !== own.report.bootId)]
+  }
+
+  #own (): Aged {
+    return { report: this.#local.report(), ageMs: 0 }
+  }
+
+  /** Asks Redis; null at once while it is away, and where it fails. */
+  async #orNothing<T> (ask: () => Promise<T>): Promise<{ value: T | null, degraded: boolean }> {
+    if (!this.#link.isUp) return { value: null, degraded: true }
+    try {
+      return { value: await ask(), degraded: false }
+    } catch (err) {
+      this.#log.debug({ err }, 'the others could not be read')
+      return { value: null, degraded: true }
+    }
+  }
+}
+
+function sumRequests (own: Counts[], others: Array<Record<string, string>>): RequestCount[] {
+  const sums = new Map<string, number>()
+  const add = (field: string, count: number) => { if (Number.isFinite(count)) sums.set(field, (sums.get(field) ?? 0) + count) }
+  for (const counts of own) for (const [field, count] of counts) add(field, count)
+  for (const counts of others) for (const [field, count] of Object.entries(counts)) add(field, Number(count))
+  return [...sums].map(([field, count]) => {
+    const colon = field.lastIndexOf(':')
+    return { route: field.slice(0, colon), status: Number(field.slice(colon + 1)), count }
+  }).filter(({ status }) => Number.isFinite(status)).sort((a, b) => b.count - a.count)
+}

@@ -1,0 +1,73 @@
+import { monitorEventLoopDelay, performance, type EventLoopUtilization, type IntervalHistogram } from 'node:perf_hooks'
+
+export interface Runtime {
+  /** Share of one core since the last sample, in percent. */
+  cpu: number
+  /** Of the heap, in MiB. */
+  memory: { used: number, total: number }
+  eventLoop: {
+    /** Beyond the sampling interval, since the last sample, in milliseconds. */
+    delay: { p50: number, p99: number, max: number }
+    /** Share of the time in which the event loop was busy, 0 to 1. */
+    utilization: number
+  }
+  memoryUsage: { rss: number, heapTotal: number, heapUsed: number, external: number, arrayBuffers: number }
+}
+
+const RESOLUTION_MS = 20
+
+/** Looks at this process. What is measured over time is measured between two samples. */
+export class RuntimeSampler {
+  readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+  #cpuUsage = process.cpuUsage()
+  #at = performance.now()
+  #utilization: EventLoopUtilization = performance.eventLoopUtilization()
+  #last: Pick<Runtime, 'cpu' | 'eventLoop'> = { cpu: 0, eventLoop: { delay: { p50: 0, p99: 0, max: 0 }, utilization: 0 } }
+
+  constructor () {
+    this.#delay.enable()
+  }
+
+  /** Ends the interval of what is measured over time. */
+  sample (): void {
+    const now = performance.now()
+    const { user, system } = process.cpuUsage(this.#cpuUsage)
+    const utilization = performance.eventLoopUtilization()
+    const elapsed = Math.max(1, now - this.#at)
+    this.#last = {
+      cpu: round((user + system) / 10 / elapsed, 1),
+      eventLoop: {
+        delay: { p50: this.#ms(this.#delay.percentile(50)), p99: this.#ms(this.#delay.percentile(99)), max: this.#ms(this.#delay.max) },
+        utilization: round(performance.eventLoopUtilization(utilization, this.#utilization).utilization, 4)
+      }
+    }
+    this.#cpuUsage = process.cpuUsage()
+    this.#at = now
+    this.#utilization = utilization
+    this.#delay.reset()
+  }
+
+  read (): Runtime {
+    const { rss, heapTotal, heapUsed, external, arrayBuffers } = process.memoryUsage()
+    return {
+      ...this.#last,
+      memory: { used: mib(heapUsed), total: mib(heapTotal) },
+      memoryUsage: { rss, heapTotal, heapUsed, external, arrayBuffers }
+    }
+  }
+
+  close (): void {
+    this.#delay.disable()
+  }
+
+  /** The histogram holds the time between two of its timers, in nanoseconds; its maximum is 0 or NaN where it is empty. */
+  #ms (ns: number): number {
+    return Number.isFinite(ns) ? Math.max(0, round(ns / 1e6 - RESOLUTION_MS, 2)) : 0
+  }
+}
+
+export const mib = (bytes: number): number => round(bytes / 2 ** 20, 1)
+
+export function round (value: number, digits: number): number {
+  return Math.round(value * 10 ** digits) / 10 ** digits
+}

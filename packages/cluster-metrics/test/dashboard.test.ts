@@ -1,0 +1,81 @@
+import type { Page } from 'playwright-core'
+import t from 'tap'
+import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { browser } from '../../../test/helpers/browser.ts'
+import { build } from './build.ts'
+
+t.setTimeout(180_000)
+const slow = { timeoutMs: 60_000, everyMs: 50 }
+const EVIL = '<img src=x onerror=alert(1)>"\'&'
+
+t.test('the dashboard is live, keeps its history, escapes what it shows, and fits a phone', async (t) => {
+  const link = { url: sharedRedis(), siteId: uniqueName(), env: 'test' }
+  const namespaces = (connections: number) => ({
+    chat: { path: '/api/1/ws/chat', users: 2, connections, messages: 310 * connections, rooms: 2, drops: { oversize: 0, rateLimit: 0, invalid: 0, slow: 0 }, lastActivity: Date.now() },
+    evil: { path: `/api/1/ws/${EVIL}`, users: 0, connections: 0, messages: 0, rooms: 0, drops: { oversize: 0, rateLimit: 0, invalid: 0, slow: 0 }, lastActivity: null }
+  })
+  const [one, two, three] = await Promise.all([['025', '0'], ['025', '1'], ['026', '0']].map(async ([serverId, pmId], index) => (await build(t, {
+    link,
+    serverId,
+    pmId,
+    options: { authorize: () => true, version: EVIL, reportIntervalMs: 500 },
+    // Names that the plugin itself would refuse.
+    plugins: (app) => { app.decorate('wsNamespaces', { local: () => namespaces(index + 3) } as never) },
+    routes: (app) => {
+      app.get('/item/:id', async () => 'item')
+      app.get('/slow', (_request, reply) => { setTimeout(() => reply.send('slow'), 40) })
+      app.get(`/page/${EVIL}`, async () => { throw new Error(`cannot show ${EVIL}`) })
+    }
+  })).app))
+  one!.clusterMetrics.increment('orders', 12)
+  one!.clusterMetrics.gauge('text', () => EVIL, { reduce: 'first' })
+  one!.clusterMetrics.provider('mail', () => ({ queued: 3, host: EVIL }), { reduce: { queued: 'sum', host: 'first' } })
+  const address = await one!.listen({ port: 0, host: '127.0.0.1' })
+  const load = async (times: number) => {
+    for (let i = 0; i < times; i++) for (const app of [one!, two!, three!]) await Promise.all([app.inject(`/item/${i}`), i % 5 === 0 ? app.inject('/slow') : null])
+  }
+  await load(20)
+  await one!.inject(`/page/${encodeURI(EVIL)}`)
+  await waitFor(async () => (await one!.clusterMetrics.recentErrors(10)).errors.length > 0, slow)
+
+  const visitor = await browser(t)
+  const { page, complaints } = await visitor({ viewport: { width: 1400, height: 900 } })
+  await page.goto(`${address}/admin/cluster`)
+  await shows(page, 3)
+  const text = await page.locator('body').innerText()
+  for (const wanted of ['025:0', '025:1', '026:0', '/item/:id', '/api/1/ws/chat', 'orders', 'mail', `cannot show ${EVIL}`, `/api/1/ws/${EVIL}`]) t.ok(text.includes(wanted), wanted)
+  t.equal(await page.locator('img').count(), 0, 'nothing of it became an element')
+  t.equal(await page.locator('[style], style, script:not([src])').count(), 0, 'nothing inline')
+
+  const requests = () => page.locator('#routes tbody tr', { hasText: '/item/:id' }).locator('td').nth(1).textContent()
+  await load(5)
+  await waitFor(async () => await requests() === '75', { what: 'the page to update itself', ...slow })
+  await three!.close()
+  await shows(page, 2)
+  const points = async () => Number(await page.locator('body').getAttribute('data-points'))
+  await waitFor(async () => (await points()) >= 2, { what: 'more points of the history', ...slow })
+  const before = await points()
+  await page.reload()
+  await waitFor(async () => (await points()) >= before, { what: 'the history after a reload', ...slow })
+  t.ok(await page.locator('#chart-requests path.line').count() > 0, 'the history is there after a reload')
+  t.same(complaints, [])
+
+  const phone = await visitor({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' })
+  await phone.page.goto(`${address}/admin/cluster`)
+  await shows(phone.page, 2)
+  t.equal(await phone.page.evaluate('document.documentElement.scrollWidth'), 390, 'nothing sticks out')
+  const shades = (page: Page) => page.evaluate('getComputedStyle(document.body).backgroundColor')
+  t.not(await shades(phone.page), await shades(page), 'dark where the visitor wants it')
+  t.same(phone.complaints, [])
+
+  two!.redisLink.on('down', () => {})
+  await one!.redisLink.close()
+  await waitFor(async () => await page.locator('#status').textContent() === 'degraded', { what: 'the page to say it', ...slow })
+  t.match(await page.locator('#notice').textContent(), /^Only the instance that answers is known/)
+})
+
+/** Waits until the page shows so many instances, and the history. */
+function shows (page: Page, instances: number): Promise<unknown> {
+  return waitFor(async () => await page.locator('#servers tbody tr').count() === instances && Number(await page.locator('body').getAttribute('data-points')) > 0,
+    { what: `${instances} instances on the page`, ...slow })
+}

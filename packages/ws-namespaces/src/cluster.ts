@@ -1,0 +1,128 @@
+import type { AppCluster, InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { RedisLink } from '@jpulse/redis-link'
+import type { Topic } from './keys.ts'
+import type { Drops, LocalStats } from './hub.ts'
+import type { Present } from './presence.ts'
+import type { Registry } from './registry.ts'
+import { textFrame } from './frame.ts'
+
+/** A namespace in the whole cluster. */
+export interface NamespaceStats {
+  users: number
+  connections: number
+  messages: number
+  rooms: number
+  /** How many instances have connections. */
+  instances: number
+  drops: Drops
+  /** `red`: Redis is away, so this is one process' view. `yellow`: an instance did not answer. */
+  status: 'green' | 'yellow' | 'red'
+  lastActivity: number | null
+}
+
+export type ClusterStats = Record<string, NamespaceStats>
+
+/** What one process asks all of them, this one included. */
+type Ask =
+  | { readonly op: 'stats', readonly namespace?: string }
+  | { readonly op: 'users', readonly namespace: string, readonly room?: string, readonly userId?: string }
+  | { readonly op: 'send', readonly namespace: string, readonly userId: string, readonly json: string }
+  | { readonly op: 'disconnect', readonly namespace: string, readonly userId: string, readonly code: number, readonly reason: string }
+
+const CHANNEL = 'ws:ask'
+const ASK_MS = 2000
+
+/** Asks every process what it knows, or has it do something, and answers the others. */
+export class Cluster {
+  readonly #bus: InternalBroadcast
+  readonly #appCluster: AppCluster
+  readonly #link: RedisLink
+  readonly #registry: Registry
+
+  constructor (appCluster: AppCluster, bus: InternalBroadcast, link: RedisLink, registry: Registry) {
+    this.#appCluster = appCluster
+    this.#bus = bus
+    this.#link = link
+    this.#registry = registry
+  }
+
+  async open (): Promise<void> {
+    await this.#bus.subscribe<Ask>(CHANNEL, ({ data }) => this.#answer(data))
+  }
+
+  /** All namespaces. */
+  async stats (namespace?: string): Promise<ClusterStats> {
+    const { values, missing } = await this.#ask<Record<string, LocalStats>>({ op: 'stats', ...(namespace === undefined ? {} : { namespace }) })
+    const status = this.#link.state === 'down' || this.#link.state === 'connecting' ? 'red' : missing > 0 ? 'yellow' : 'green'
+    const all: ClusterStats = Object.create(null)
+    for (const value of values) for (const [name, local] of Object.entries(value)) add((all[name] ??= none(status)), local)
+    await Promise.all(Object.entries(all).map(async ([name, stats]) => { stats.users = await this.#userCount(name, stats.users) }))
+    return all
+  }
+
+  async statsOf (namespace: string): Promise<NamespaceStats> {
+    return (await this.stats(namespace))[namespace] ?? none(this.#link.state === 'down' ? 'red' : 'green')
+  }
+
+  /** The users that are connected, or in a room, or one of them. */
+  async users (namespace: string, which: { room?: string, userId?: string }): Promise<Present[]> {
+    const { replies } = await this.#bus.ask(CHANNEL, { op: 'users', namespace, ...which } satisfies Ask, { timeoutMs: ASK_MS })
+    const present = new Map<string, string[]>()
+    for (const reply of replies) {
+      for (const userId of 'value' in reply ? reply.value as string[] ?? [] : []) present.set(userId, [...present.get(userId) ?? [], reply.instanceId])
+    }
+    return [...present].map(([userId, instances]) => ({ userId, instances }))
+  }
+
+  /** Resolves with how many connections of a user got it. */
+  async send (namespace: string, userId: string, json: string): Promise<number> {
+    return sum((await this.#ask<number>({ op: 'send', namespace, userId, json })).values)
+  }
+
+  async disconnect (namespace: string, userId: string, code: number, reason: string): Promise<number> {
+    return sum((await this.#ask<number>({ op: 'disconnect', namespace, userId, code, reason })).values)
+  }
+
+  /** A user with connections to two processes is one. */
+  async #userCount (name: string, counted: number): Promise<number> {
+    if (this.#appCluster.members().length < 2 || counted === 0) return counted
+    return (await this.users(name, {})).length
+  }
+
+  async #ask<T> (ask: Ask): Promise<{ values: T[], missing: number }> {
+    const { replies, missing } = await this.#bus.ask(CHANNEL, ask, { timeoutMs: ASK_MS })
+    return { values: replies.flatMap((reply) => 'value' in reply && reply.value !== undefined && reply.value !== null ? [reply.value as T] : []), missing: missing.length }
+  }
+
+  #answer (ask: Ask): unknown {
+    if (ask.op === 'stats') return ask.namespace === undefined ? this.#registry.local() : this.#registry.localIfAny(ask.namespace)
+    const hub = this.#registry.hub(ask.namespace)
+    if (hub === undefined) return ask.op === 'users' ? [] : 0
+    if (ask.op === 'users') {
+      if (ask.room !== undefined) return [...new Set([...hub.connectionsOf(`room:${ask.room}`)].flatMap(({ userId }) => userId ?? []))]
+      return ask.userId === undefined ? hub.userIds : hub.connectionsOf(`user:${ask.userId}`).size > 0 ? [ask.userId] : []
+    }
+    const conns = [...hub.connectionsOf(`user:${ask.userId}` satisfies Topic)].filter((conn) => conn.isOpen)
+    if (ask.op === 'disconnect') for (const conn of conns) conn.close(ask.code, ask.reason)
+    else {
+      const frame = textFrame(ask.json)
+      for (const conn of conns) conn.deliver(frame, null, false)
+    }
+    return conns.length
+  }
+}
+
+function none (status: NamespaceStats['status']): NamespaceStats {
+  return { users: 0, connections: 0, messages: 0, rooms: 0, instances: 0, drops: { oversize: 0, rateLimit: 0, invalid: 0, slow: 0 }, status, lastActivity: null }
+}
+
+function add (stats: NamespaceStats, local: LocalStats): void {
+  for (const field of ['users', 'connections', 'messages', 'rooms'] as const) stats[field] += local[field]
+  for (const field of ['oversize', 'rateLimit', 'invalid', 'slow'] as const) stats.drops[field] += local.drops[field]
+  if (local.connections > 0) stats.instances++
+  if (local.lastActivity !== null) stats.lastActivity = Math.max(stats.lastActivity ?? 0, local.lastActivity)
+}
+
+function sum (numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0)
+}

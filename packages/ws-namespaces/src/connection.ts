@@ -1,0 +1,203 @@
+import { randomBytes } from 'node:crypto'
+import { MESSAGES, type ErrorCode } from './codes.ts'
+import { formatOffset, type Logged, type Place } from './carrier.ts'
+import type { Identity } from './definition.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from './errors.ts'
+import { envelope, textFrame, toJson, withOffset } from './frame.ts'
+import type { Hub } from './hub.ts'
+import type { Topic } from './keys.ts'
+import { isName } from './names.ts'
+import { Outlet } from './outlet.ts'
+import type { WatchedSession } from './sessions.ts'
+import { OPEN, type Socket } from './socket.ts'
+
+const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
+const MOST_HELD = 20_000
+const NO_ROOMS: ReadonlySet<string> = new Set()
+
+export interface SendOptions {
+  /** Dropped, rather than the client, where the client is slow. @default false */
+  volatile?: boolean
+}
+
+/** What the parts of the plugin share of a connection, out of the application's sight. */
+export interface Internals {
+  readonly hub: Hub
+  readonly socket: Socket
+  readonly outlet: Outlet
+  readonly session: WatchedSession | null
+  /** Messages in the window that began at `windowAt`. */
+  windowAt: number
+  windowCount: number
+  /** When it was last heard, and last pinged, on the monotonic clock. */
+  heardAt: number
+  pingedAt: number
+  /** Whether `onConnect` was called. */
+  announced: boolean
+  /** Code and reason that the server gave. */
+  ended: { code: number, reason: string } | null
+  /** Whether somebody looks already whether the client is too slow. */
+  suspected: boolean
+}
+
+/** One client's connection to a namespace. */
+export class Connection<Ctx extends Identity = Identity> {
+  /** Names the client; it keeps it when it comes back within the history. */
+  readonly clientId: string
+  /** What `authorize` returned. */
+  readonly ctx: Ctx
+  /** @internal */
+  readonly internals: Internals
+  #rooms: Set<string> | null = null
+  /** What waits for the client's first frame; null when it was sent. */
+  #held: Array<[frame: Buffer, place: Place | null]> | null = []
+  /** Up to where the client was served when it came. */
+  #floor: Place | null = null
+  /** Number of the last message of the log that it got, or was told of. */
+  #last = 0
+  #gone = false
+
+  /** @internal */
+  constructor (hub: Hub, socket: Socket, ctx: Ctx, session: WatchedSession | null, clientId: string | null) {
+    this.clientId = clientId !== null && CLIENT_ID.test(clientId) ? clientId : randomBytes(16).toString('base64url')
+    this.ctx = ctx
+    const now = performance.now()
+    this.internals = {
+      hub,
+      socket,
+      outlet: new Outlet(socket, hub.definition.limits.maxBufferedBytes),
+      session,
+      windowAt: 0,
+      windowCount: 0,
+      heardAt: now,
+      pingedAt: now,
+      announced: false,
+      ended: null,
+      suspected: false
+    }
+  }
+
+  /** Null for a guest. */
+  get userId (): string | null {
+    return this.ctx.userId
+  }
+
+  /** Name of the namespace, decoded. */
+  get namespace (): string {
+    return this.internals.hub.name
+  }
+
+  /** The rooms that it is in. */
+  get rooms (): ReadonlySet<string> {
+    return this.#rooms ?? NO_ROOMS
+  }
+
+  /** Whether it is still there. */
+  get isOpen (): boolean {
+    return !this.#gone && this.internals.socket.readyState === OPEN
+  }
+
+  /**
+   * Sends to this client. It is not part of the history.
+   *
+   * @throws FST_ERR_WS_NAMESPACES_INVALID_DATA, _MESSAGE_TOO_LARGE
+   */
+  send (type: string, data?: unknown, { volatile = false }: SendOptions = {}): void {
+    const json = envelope(type, data)
+    this.internals.hub.measure(json)
+    this.deliver(textFrame(json), null, volatile)
+  }
+
+  /** Resolves when what is sent to the room is heard. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT */
+  async join (room: string): Promise<void> {
+    if (!isName(room)) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('room', 'a text of 1 to 512 well-formed characters')
+    if (this.#gone) return
+    this.#rooms ??= new Set()
+    this.#rooms.add(room)
+    await this.internals.hub.addTopic(this, `room:${room}`)
+  }
+
+  /** From now on it gets nothing that is sent to the room. */
+  leave (room: string): void {
+    if (this.#rooms?.delete(room) === true) this.internals.hub.removeTopic(this, `room:${room}`)
+  }
+
+  /** Ends the connection. */
+  close (code = 1000, reason = ''): void {
+    this.internals.ended ??= { code, reason }
+    this.internals.outlet.flush()
+    this.internals.socket.close(code, reason)
+  }
+
+  /** @internal Sends bytes, unless the client has them. */
+  deliver (frame: Buffer, place: Place | null, volatile: boolean): void {
+    if (this.#gone) return
+    if (this.#held !== null) {
+      if (this.#held.length < MOST_HELD) this.#held.push([frame, place])
+      else this.internals.hub.tooSlow(this)
+      return
+    }
+    if (place !== null) {
+      const floor = this.#floor
+      if (floor !== null && place.epoch === floor.epoch && place.seq <= floor.seq) return
+      this.#last = place.seq
+    }
+    const pushed = this.internals.outlet.push(frame, volatile)
+    if (pushed === 'dropped') this.internals.hub.drops.slow++
+    else if (pushed === 'overflow') this.internals.hub.suspect(this)
+  }
+
+  /** @internal Tells a client that got nothing lately how far the log is. */
+  tell (frame: Buffer, { seq }: Place): void {
+    if (this.#held !== null || this.#gone || this.#last >= seq) return
+    this.#last = seq
+    this.internals.outlet.push(frame, true)
+  }
+
+  /** @internal Answers, or sends without a request. */
+  answer (message: object): void {
+    this.deliver(textFrame(toJson(message)), null, false)
+  }
+
+  /** @internal */
+  fail (code: ErrorCode, replyTo?: string | number): void {
+    this.answer({ type: 'error', error: { code, message: MESSAGES[code] }, ...(replyTo === undefined ? {} : { replyTo }) })
+  }
+
+  /** @internal Begins to send: the first frame, what was missed, then what waited. */
+  start (connected: object, place: Place | null, missed: readonly Logged[]): void {
+    const held = this.#held!
+    this.#held = null
+    this.#floor = place
+    this.#last = place?.seq ?? 0
+    const { outlet } = this.internals
+    outlet.push(textFrame(toJson(connected)))
+    for (const { json, seq } of missed) {
+      const frame = textFrame(withOffset(json, formatOffset({ epoch: place!.epoch, seq })))
+      outlet.allow(frame.length)
+      outlet.push(frame)
+    }
+    for (const [frame, at] of held) this.deliver(frame, at, false)
+  }
+
+  /** @internal Whether a message is for this client. */
+  hears (topic: Topic): boolean {
+    if (topic === 'broadcast') return true
+    return topic.startsWith('user:') ? topic.slice(5) === this.userId : this.rooms.has(topic.slice(5))
+  }
+
+  /** @internal Called once, when the socket is closed. Returns the topics to leave. */
+  end (): Topic[] {
+    this.#gone = true
+    this.#held = null
+    const topics: Topic[] = ['broadcast', ...[...this.rooms].map((room): Topic => `room:${room}`)]
+    if (this.userId !== null) topics.push(`user:${this.userId}`)
+    this.#rooms = null
+    return topics
+  }
+
+  /** @internal Whether `end` was called. */
+  get isGone (): boolean {
+    return this.#gone
+  }
+}

@@ -1,0 +1,175 @@
+import type { FastifyRequest } from 'fastify'
+import { Type, type Static, type TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+import type { Connection } from './connection.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from './errors.ts'
+import { NamePattern, type Params } from './names.ts'
+import { checkFunction, checkSchema, definedOnly, type History, type Limits } from './options.ts'
+
+/** Who a client is, as `authorize` says. Further fields are the application's own, on `conn.ctx`. */
+export interface Identity {
+  /** Null for a guest of a public namespace. */
+  userId: string | null
+}
+
+type Maybe<T> = T | Promise<T>
+
+/** What a client sends, by the namespace's schema. */
+export type MessageOf<Schema extends TSchema> = unknown extends Static<Schema> ? { type: string, data?: unknown } : Static<Schema>
+
+/** A message as a handler gets it. `id` stands where the client waits for an answer. */
+export type Incoming<Schema extends TSchema = TSchema> = MessageOf<Schema> & { readonly id?: string | number }
+
+/** Answers the message; further calls do nothing. The type is the message's own where none is given. */
+export type Reply = (data?: unknown, type?: string) => void
+
+/** Options of a namespace. */
+export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
+  /**
+   * Who may connect, awaited before the upgrade. `false` is a 403, null a 401, an error with a 4xx `statusCode` that.
+   *
+   * @default whoever is logged in by @jpulse/redis-sessions; where that is not registered nobody but in a public namespace
+   */
+  authorize?: (request: FastifyRequest, params: Params) => Maybe<Ctx | false | null | undefined>
+  /** Whether clients without a session may connect. @default false */
+  public?: boolean
+  /** Origins of the pages that may connect, exactly as browsers send them; `'*'` for all. @default the origin of the request's own host */
+  origins?: string[]
+  /** TypeBox schema of what clients may send: one whole message or a union of them. @default any type and data */
+  schema?: Schema
+  /** See `Limits`; what is not given has its default. */
+  limits?: Partial<Limits>
+  /** Keeps messages for clients that come back: `maxLength` 1 to 10000 of them for `maxAgeMs`, 1000 to 3600000. @default false */
+  history?: false | { maxLength?: number, maxAgeMs?: number }
+  /** Whether clients hear who comes and goes. @default false */
+  presence?: boolean
+  /** What clients may send to each other without a handler. @default [] */
+  relay?: Array<'broadcast' | 'user' | 'room'>
+  /** Whether clients may join and leave rooms by themselves, or who which one. @default false */
+  clientRooms?: boolean | ((conn: Connection<Ctx>, room: string) => Maybe<boolean>)
+  /** Fields of `ctx` that others see beside `userId` in what a client relays. @default [] */
+  publicFields?: string[]
+  /** Called before the client hears of its connection: what it joins here is recovered with the rest. */
+  onConnect?: (conn: Connection<Ctx>) => unknown
+  onMessage?: (conn: Connection<Ctx>, message: Incoming<Schema>, reply: Reply) => unknown
+  onDisconnect?: (conn: Connection<Ctx>, closed: { code: number, reason: string }) => unknown
+}
+
+/** A namespace as it was created, checked. */
+export interface Definition {
+  readonly name: NamePattern
+  readonly authorize?: (request: FastifyRequest, params: Params) => Maybe<Identity | false | null | undefined>
+  readonly public: boolean
+  readonly origins: ReadonlySet<string> | null
+  readonly messages: Messages | null
+  readonly schema: TSchema | null
+  readonly limits: Limits
+  readonly history: History | null
+  readonly presence: boolean
+  readonly relay: ReadonlySet<string>
+  readonly clientRooms: boolean | ((conn: Connection, room: string) => Maybe<boolean>)
+  readonly publicFields: readonly string[]
+  readonly onConnect?: (conn: Connection) => unknown
+  readonly onMessage?: (conn: Connection, message: { type: string, data?: unknown, id?: string | number }, reply: Reply) => unknown
+  readonly onDisconnect?: (conn: Connection, closed: { code: number, reason: string }) => unknown
+}
+
+/** What may be sent: the types, and the check of a whole message. */
+interface Messages {
+  /** Null where the schema does not say. */
+  readonly types: ReadonlySet<string> | null
+  check (message: unknown): boolean
+}
+
+const DEFAULT_LIMITS: Limits = Object.freeze({
+  maxMessageBytes: 65_536,
+  messages: 50,
+  windowMs: 1000,
+  maxBufferedBytes: 1024 * 1024,
+  maxConnections: Infinity,
+  maxConnectionsPerUser: Infinity
+})
+
+const closed = { additionalProperties: false }
+const positive = (maximum: number) => Type.Optional(Type.Integer({ minimum: 1, maximum }))
+
+const Schema = Type.Object({
+  public: Type.Optional(Type.Boolean()),
+  origins: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
+  limits: Type.Optional(Type.Object({
+    maxMessageBytes: positive(16 * 1024 * 1024),
+    messages: positive(1_000_000),
+    windowMs: positive(3_600_000),
+    maxBufferedBytes: positive(1024 * 1024 * 1024)
+  }, closed)),
+  history: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
+    maxLength: positive(10_000),
+    maxAgeMs: Type.Optional(Type.Integer({ minimum: 1000, maximum: 3_600_000 }))
+  }, closed)])),
+  presence: Type.Optional(Type.Boolean()),
+  relay: Type.Optional(Type.Array(Type.Enum(['broadcast', 'user', 'room']))),
+  publicFields: Type.Optional(Type.Array(Type.String({ minLength: 1 })))
+}, closed)
+
+const FUNCTIONS = ['authorize', 'onConnect', 'onMessage', 'onDisconnect'] as const
+
+/** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION, _INVALID_NAME */
+export function define (name: unknown, options: NamespaceOptions<never, never>, maxPayloadBytes: number): Definition {
+  const pattern = new NamePattern(name)
+  const { authorize, onConnect, onMessage, onDisconnect, schema, clientRooms = false, ...given } = definedOnly(options ?? {})
+  for (const option of FUNCTIONS) if (options?.[option] !== undefined) checkFunction(option, options[option])
+  if (typeof clientRooms !== 'boolean') checkFunction('clientRooms', clientRooms)
+  const { maxConnections, maxConnectionsPerUser, ...rest } = given.limits ?? {}
+  for (const [option, value] of Object.entries({ maxConnections, maxConnectionsPerUser })) checkCount(`limits.${option}`, value)
+  checkSchema(Schema, { ...given, ...(given.limits === undefined ? {} : { limits: definedOnly(rest) }) }, '')
+  const limits = Object.freeze({ ...DEFAULT_LIMITS, maxMessageBytes: Math.min(DEFAULT_LIMITS.maxMessageBytes, maxPayloadBytes), ...definedOnly(given.limits ?? {}) })
+  if (limits.maxMessageBytes > maxPayloadBytes) throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION('limits.maxMessageBytes', `must not exceed maxPayloadBytes (${maxPayloadBytes})`)
+  return Object.freeze({
+    name: pattern,
+    ...definedOnly({ authorize, onConnect, onMessage, onDisconnect }) as Pick<Definition, typeof FUNCTIONS[number]>,
+    public: given.public ?? false,
+    origins: given.origins === undefined ? null : new Set(given.origins),
+    messages: schema === undefined ? null : compile(schema),
+    schema: schema ?? null,
+    limits,
+    history: given.history === undefined || given.history === false ? null : historyOf(given.history),
+    presence: given.presence ?? false,
+    relay: new Set(given.relay),
+    clientRooms: clientRooms as Definition['clientRooms'],
+    publicFields: Object.freeze([...given.publicFields ?? []])
+  })
+}
+
+function historyOf ({ maxLength = 200, maxAgeMs = 120_000 }: { maxLength?: number, maxAgeMs?: number }): History {
+  return Object.freeze({ maxLength, maxAgeMs, stateMs: Math.max(4 * maxAgeMs, 600_000), markEvery: Math.max(1, Math.floor(maxLength / 4)) })
+}
+
+/** Infinity is no number of JSON Schema. */
+function checkCount (option: string, value: unknown): void {
+  if (value === undefined || value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 0)) return
+  throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION(option, 'must be a whole number, 0 or more, or Infinity')
+}
+
+function compile (schema: TSchema): Messages {
+  let check: (message: unknown) => boolean
+  try {
+    const compiled = Compile(schema)
+    check = (message) => compiled.Check(message)
+  } catch (err) {
+    throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION('schema', `cannot be compiled: ${(err as Error).message}`)
+  }
+  const types = typesOf(schema)
+  return { types: types === null ? null : new Set(types), check }
+}
+
+/** The literal types of a union of messages; null where one of them is no literal. */
+function typesOf (schema: unknown): string[] | null {
+  const { anyOf, properties } = schema as { anyOf?: unknown[], properties?: { type?: { const?: unknown, enum?: unknown[], anyOf?: Array<{ const?: unknown }> } } }
+  if (Array.isArray(anyOf)) {
+    const all = anyOf.map(typesOf)
+    return all.includes(null) ? null : all.flat() as string[]
+  }
+  const type = properties?.type
+  const values = type?.const === undefined ? type?.enum ?? type?.anyOf?.map((one) => one.const) : [type.const]
+  return Array.isArray(values) && values.every((value) => typeof value === 'string') ? values as string[] : null
+}

@@ -1,0 +1,51 @@
+import { Close } from './codes.ts'
+import type { Connection } from './connection.ts'
+
+const SLICES = 10
+const LEAST = 50
+const LOOK_MS = 20
+
+/** Ends the connections of a process that is about to end, in slices, so that the clients do not come back all at once. */
+export class Drain {
+  readonly #connections: () => Iterable<Connection>
+  readonly #ms: number
+  #done: Promise<void> | undefined
+
+  constructor (connections: () => Iterable<Connection>, ms: number) {
+    this.#connections = connections
+    this.#ms = ms
+  }
+
+  /** Whether nobody is let in any more. */
+  get active (): boolean {
+    return this.#done !== undefined
+  }
+
+  /** Resolves when all connections are closed, within `drainMs`. Further calls return the same promise. */
+  start (): Promise<void> {
+    this.#done ??= this.#run()
+    return this.#done
+  }
+
+  async #run (): Promise<void> {
+    const end = performance.now() + this.#ms
+    const all = [...this.#connections()]
+    const size = Math.max(LEAST, Math.ceil(all.length / SLICES))
+    for (let first = 0; first < all.length && performance.now() < end; first += size) {
+      for (const conn of all.slice(first, first + size)) conn.close(Close.goingAway, 'going away')
+      // Half of the time is for the slices, the rest for answers.
+      if (first + size < all.length) await pause(this.#ms / 2 / SLICES)
+    }
+    while (this.#some() && performance.now() < end) await pause(LOOK_MS)
+    for (const conn of [...this.#connections()]) conn.internals.socket.terminate()
+    if (this.#some()) await pause(0)
+  }
+
+  #some (): boolean {
+    return this.#connections()[Symbol.iterator]().next().done === false
+  }
+}
+
+function pause (ms: number): Promise<void> {
+  return new Promise((resolve) => { setTimeout(resolve, ms) })
+}

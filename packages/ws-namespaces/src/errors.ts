@@ -1,0 +1,58 @@
+import createError from '@fastify/error'
+
+/** An option of the plugin or of a namespace is missing, unknown or out of range; the message names it. */
+export const FST_ERR_WS_NAMESPACES_INVALID_OPTION = createError<[option: string, problem: string]>(
+  'FST_ERR_WS_NAMESPACES_INVALID_OPTION', 'ws-namespaces: option %s %s', 500)
+
+/** The name of a namespace is not well-formed or reserved. */
+export const FST_ERR_WS_NAMESPACES_INVALID_NAME = createError<[problem: string]>(
+  'FST_ERR_WS_NAMESPACES_INVALID_NAME', 'The name of a namespace %s', 400)
+
+/** There is a namespace of this name already. */
+export const FST_ERR_WS_NAMESPACES_EXISTS = createError<[name: string]>(
+  'FST_ERR_WS_NAMESPACES_EXISTS', 'There is a namespace "%s" already', 500)
+
+/** No namespace has this name. */
+export const FST_ERR_WS_NAMESPACES_NOT_FOUND = createError('FST_ERR_WS_NAMESPACES_NOT_FOUND', 'There is no such namespace', 404)
+
+/** An argument is not what the method takes. */
+export const FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT = createError<[what: string, wanted: string]>(
+  'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT', '%s must be %s', 400)
+
+/** The data of a message have no JSON form. */
+export const FST_ERR_WS_NAMESPACES_INVALID_DATA = createError<[problem: string]>(
+  'FST_ERR_WS_NAMESPACES_INVALID_DATA', 'The data cannot be sent: %s', 400)
+
+/** A message to clients is longer than `maxOutgoingBytes`. */
+export const FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE = createError<[bytes: number, most: number]>(
+  'FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE', 'The message has %s bytes, at most %s are sent', 413)
+
+/** Nobody answers a request: the user has no connection, or it is closed. */
+export const FST_ERR_WS_NAMESPACES_NOT_CONNECTED = createError(
+  'NOT_CONNECTED', 'The user is not connected', 404)
+
+/** The client did not answer a request in time. */
+export const FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT = createError<[ms: number]>(
+  'REQUEST_TIMEOUT', 'The client did not answer within %s ms', 504)
+
+/** The client answered a request with an error; the message is the client's. */
+export const FST_ERR_WS_NAMESPACES_REQUEST_FAILED = createError<[message: string]>(
+  'FST_ERR_WS_NAMESPACES_REQUEST_FAILED', 'The client answered with an error: %s', 502)
+
+/** Nobody is identified: there is no session, or it ended. */
+export const FST_ERR_WS_NAMESPACES_UNAUTHENTICATED = createError('UNAUTHENTICATED', 'Please log in', 401)
+
+/** The caller may not use the namespace. */
+export const FST_ERR_WS_NAMESPACES_FORBIDDEN = createError('FORBIDDEN', 'You may not use this', 403)
+
+/** The page that connects is not from an allowed origin. */
+export const FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN = createError('FORBIDDEN_ORIGIN', 'Pages of this origin may not connect', 403)
+
+/** The namespace has as many connections as it may have. */
+export const FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS = createError('TOO_MANY_CONNECTIONS', 'There are too many connections', 429)
+
+/** The process ends and takes no more connections. */
+export const FST_ERR_WS_NAMESPACES_DRAINING = createError('DRAINING', 'The server is about to end', 503)
+
+/** The path is for WebSockets. */
+export const FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED = createError('UPGRADE_REQUIRED', 'Connect with a WebSocket', 426)

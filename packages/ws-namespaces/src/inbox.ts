@@ -1,0 +1,246 @@
+import { Close, RESERVED } from './codes.ts'
+import type { Connection } from './connection.ts'
+import type { Reply } from './definition.ts'
+import { envelope, textFrame } from './frame.ts'
+import { isName } from './names.ts'
+import type { Requests } from './requests.ts'
+
+/** A message as JSON.parse gave it, of which the form is checked. */
+interface Parsed {
+  /** Always there, but in an answer. */
+  readonly type: string
+  readonly data?: unknown
+  readonly id?: string | number
+  readonly replyTo?: unknown
+  readonly error?: unknown
+  readonly userId?: unknown
+  readonly roomId?: unknown
+}
+
+type Outcome = 'handled' | 'unknown'
+
+/** So many times the limit is abuse. */
+const ABUSE = 4
+const LONGEST_ID = 256
+/** A handler that takes longer owes its requester an answer no more. */
+const ANSWER_MS = 30_000
+
+/** Handles what clients send. Nothing that a client sends makes it throw. */
+export class Inbox {
+  readonly #requests: Requests
+
+  constructor (requests: Requests) {
+    this.#requests = requests
+  }
+
+  receive (conn: Connection, bytes: Buffer, isBinary: boolean): void {
+    const { internals } = conn
+    internals.heardAt = performance.now()
+    if (internals.ended !== null) return
+    const { hub } = internals
+    if (isBinary) {
+      hub.drops.invalid++
+      return conn.close(Close.unsupported, 'text is expected')
+    }
+    hub.count()
+    const { limits } = hub.definition
+    const rate = this.#rate(conn)
+    if (rate > ABUSE * limits.messages) {
+      hub.drops.rateLimit++
+      return conn.close(Close.abuse, 'too many messages')
+    }
+    const message = parse(bytes)
+    if (bytes.length > limits.maxMessageBytes) {
+      hub.drops.oversize++
+      return conn.fail('MESSAGE_TOO_LARGE', idOf(message))
+    }
+    if (rate > limits.messages) {
+      hub.drops.rateLimit++
+      return conn.fail('RATE_LIMIT_EXCEEDED', idOf(message))
+    }
+    if (!isMessage(message)) {
+      hub.drops.invalid++
+      return conn.fail('INVALID_MESSAGE', idOf(message))
+    }
+    this.#handle(conn, message)
+  }
+
+  /** Messages of this window, this one included. */
+  #rate ({ internals }: Connection): number {
+    const { windowMs } = internals.hub.definition.limits
+    if (internals.heardAt - internals.windowAt >= windowMs) {
+      internals.windowAt = internals.heardAt
+      internals.windowCount = 0
+    }
+    return ++internals.windowCount
+  }
+
+  #handle (conn: Connection, message: Parsed): void {
+    if (typeof message.replyTo === 'string' && this.#requests.answered(message.replyTo, conn, message)) return
+    const pending = new Answer(conn, message)
+    // An answer to nothing.
+    if (message.type === undefined) {
+      pending.invalid()
+      return
+    }
+    let outcome: unknown
+    try {
+      outcome = this.#builtIn(conn, message, message.id === undefined ? noReply : pending.reply) ?? this.#own(conn, message, pending)
+    } catch (err) {
+      return pending.failed(err)
+    }
+    if (isPromise(outcome)) {
+      pending.wait()
+      outcome.then((result) => pending.over(result as Outcome), (err: unknown) => pending.failed(err))
+    } else pending.over(outcome as Outcome)
+  }
+
+  /** Relays and rooms, where the namespace has them; null elsewhere. */
+  #builtIn (conn: Connection, message: Parsed, reply: Reply): Outcome | Promise<Outcome> | null {
+    const { definition } = conn.internals.hub
+    if (definition.relay.has(message.type)) return relay(conn, message, reply)
+    if (definition.clientRooms !== false && (message.type === 'join' || message.type === 'leave')) return enterOrLeave(conn, message, reply)
+    return null
+  }
+
+  #own (conn: Connection, message: Parsed, pending: Answer): Outcome | Promise<Outcome> {
+    const { hub } = conn.internals
+    const { messages, onMessage } = hub.definition
+    const { type, data, id } = message
+    if (RESERVED.has(type)) return 'unknown'
+    if (messages !== null) {
+      if (messages.types !== null && !messages.types.has(type)) return 'unknown'
+      if (!messages.check(data === undefined ? { type } : { type, data })) return pending.invalid()
+    }
+    if (onMessage === undefined) return 'unknown'
+    const returned = onMessage(conn, { type, ...(data === undefined ? {} : { data }), ...(id === undefined ? {} : { id }) }, pending.reply)
+    return isPromise(returned) ? Promise.resolve(returned).then(() => 'handled' as const) : 'handled'
+  }
+}
+
+/** What a client is owed for one message: exactly one answer where it gave an id. */
+class Answer {
+  readonly #conn: Connection
+  readonly #type: string
+  readonly #id: string | number | undefined
+  #settled = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (conn: Connection, { type, id }: Parsed) {
+    this.#conn = conn
+    this.#type = type
+    this.#id = id
+  }
+
+  readonly reply: Reply = (data, type = this.#type) => {
+    if (this.#settled) return
+    const json = envelope(type, data, this.#id === undefined ? undefined : { replyTo: this.#id })
+    this.#conn.internals.hub.measure(json)
+    this.#settle()
+    this.#conn.deliver(textFrame(json), null, false)
+  }
+
+  wait (): void {
+    if (this.#id !== undefined && !this.#settled) this.#timer = setTimeout(() => this.over('handled'), ANSWER_MS).unref()
+  }
+
+  over (outcome: Outcome): void {
+    if (outcome === 'unknown') {
+      this.#conn.internals.hub.drops.invalid++
+      if (this.#settle()) this.#conn.fail('UNKNOWN_TYPE', this.#id)
+    } else if (this.#settle() && this.#id !== undefined) this.#conn.fail('NO_REPLY', this.#id)
+  }
+
+  invalid (): Outcome {
+    this.#conn.internals.hub.drops.invalid++
+    if (this.#settle()) this.#conn.fail('INVALID_MESSAGE', this.#id)
+    return 'handled'
+  }
+
+  /** The client learns that it failed, not why. */
+  failed (err: unknown): void {
+    if (err instanceof Refusal) {
+      if (err.code === 'INVALID_MESSAGE') this.#conn.internals.hub.drops.invalid++
+      if (this.#settle()) this.#conn.fail(err.code, this.#id)
+      return
+    }
+    this.#conn.internals.hub.log.error({ err, namespace: this.#conn.namespace, type: this.#type }, 'a message could not be handled')
+    if (this.#settle()) this.#conn.fail('HANDLER_FAILED', this.#id)
+  }
+
+  /** Whether it was open. */
+  #settle (): boolean {
+    clearTimeout(this.#timer)
+    const was = this.#settled
+    this.#settled = true
+    return !was
+  }
+}
+
+const noReply: Reply = () => {}
+
+class Refusal extends Error {
+  readonly code: 'INVALID_MESSAGE' | 'FORBIDDEN'
+
+  constructor (code: 'INVALID_MESSAGE' | 'FORBIDDEN') {
+    super(code)
+    this.code = code
+  }
+}
+
+async function relay (conn: Connection, { type, data, userId, roomId }: Parsed, reply: Reply): Promise<Outcome> {
+  const { hub } = conn.internals
+  const ctx = publicCtx(conn)
+  const send = (topic: 'broadcast' | `user:${string}` | `room:${string}`, rest: object = {}) =>
+    hub.publish({ topic, json: envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
+  const target = type === 'user' ? userId : roomId
+  if (type !== 'broadcast' && !isName(target)) throw new Refusal('INVALID_MESSAGE')
+  const delivered = await (type === 'broadcast' ? send('broadcast') : type === 'user' ? send(`user:${target as string}`) : send(`room:${target as string}`, { roomId: target }))
+  reply({ delivered })
+  return 'handled'
+}
+
+async function enterOrLeave (conn: Connection, { type, data }: Parsed, reply: Reply): Promise<Outcome> {
+  const room = (data as { room?: unknown } | null | undefined)?.room
+  if (!isName(room)) throw new Refusal('INVALID_MESSAGE')
+  const { clientRooms } = conn.internals.hub.definition
+  if (type === 'leave') conn.leave(room)
+  else if (clientRooms === true || (typeof clientRooms === 'function' && await clientRooms(conn, room) === true)) await conn.join(room)
+  else throw new Refusal('FORBIDDEN')
+  reply({ room })
+  return 'handled'
+}
+
+/** What others may know of who sends. */
+export function publicCtx (conn: Connection): Record<string, unknown> {
+  const ctx: Record<string, unknown> = { userId: conn.userId }
+  for (const field of conn.internals.hub.definition.publicFields) {
+    if (Object.hasOwn(conn.ctx, field)) ctx[field] = (conn.ctx as unknown as Record<string, unknown>)[field]
+  }
+  return ctx
+}
+
+function parse (bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString())
+  } catch {
+    return undefined
+  }
+}
+
+function isMessage (message: unknown): message is Parsed {
+  if (typeof message !== 'object' || message === null || Array.isArray(message)) return false
+  const { type, id, replyTo } = message as Record<string, unknown>
+  if (id !== undefined && idOf(message) === undefined) return false
+  return (typeof type === 'string' && type.length > 0 && type.length <= LONGEST_ID) || (type === undefined && typeof replyTo === 'string')
+}
+
+function idOf (message: unknown): string | number | undefined {
+  if (typeof message !== 'object' || message === null || !Object.hasOwn(message, 'id')) return undefined
+  const { id } = message as { id: unknown }
+  return (typeof id === 'string' && id.length <= LONGEST_ID) || (typeof id === 'number' && Number.isFinite(id)) ? id : undefined
+}
+
+function isPromise (value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === 'function'
+}

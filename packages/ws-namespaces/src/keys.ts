@@ -1,0 +1,59 @@
+import type { RedisLink } from '@jpulse/redis-link'
+import { encodePart } from './names.ts'
+
+/** Who of a namespace a message is for: `broadcast`, `user:<id>` or `room:<id>`, the id as it is. */
+export type Topic = 'broadcast' | `user:${string}` | `room:${string}`
+
+/** The segments of a topic's channel, after those of the namespace. */
+function topicParts (topic: Topic): string[] {
+  const colon = topic.indexOf(':')
+  return colon === -1 ? [topic] : [topic.slice(0, colon), encodePart(topic.slice(colon + 1))]
+}
+
+/** Channel of a topic on the cluster's broadcast: `ws:<namespace>:user:<id>`. */
+export function channelOf (namespace: string, topic: Topic): string {
+  return ['ws', encodePart(namespace), ...topicParts(topic)].join(':')
+}
+
+/**
+ * The only builder of our Redis keys and channels. All keys of a namespace carry its name as hash tag, so that a script
+ * finds them on one node of a Redis Cluster, while namespaces are spread over the nodes.
+ */
+export class Keys {
+  /** Hash of the log: `epoch`, `seq`, and where and when the last mark was. */
+  readonly state: string
+  /** Stream: runs of messages by the number of their last one. */
+  readonly log: string
+  /** Hash: user → tokens of the instances where the user is. */
+  readonly online: string
+  /** Sorted set: token of an instance → end of its lease. */
+  readonly leases: string
+  /** Hash: `gen`, `beatAt` of the presence. */
+  readonly beats: string
+  /** Channel of joins and leaves. */
+  readonly presence: string
+  readonly #link: Pick<RedisLink, 'key' | 'channel'>
+  readonly #part: string
+
+  constructor (link: Pick<RedisLink, 'key' | 'channel'>, namespace: string) {
+    this.#link = link
+    this.#part = encodePart(namespace)
+    const key = (name: string): string => link.key('ws', name, `{${this.#part}}`)
+    this.state = key('state')
+    this.log = key('log')
+    this.online = key('online')
+    this.leases = key('leases')
+    this.beats = key('beats')
+    this.presence = link.channel('ws', this.#part, 'presence')
+  }
+
+  /** Number of the last message that a process committed. */
+  publisher (bootId: string): string {
+    return this.#link.key('ws', 'publisher', `{${this.#part}}`, bootId)
+  }
+
+  /** Channel of a topic of a namespace with history. */
+  channel (topic: Topic): string {
+    return this.#link.channel('ws', this.#part, ...topicParts(topic))
+  }
+}

@@ -1,0 +1,72 @@
+import type { BroadcastMessage, InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
+import { channelOf, type Topic } from './keys.ts'
+import type { Outage } from './outage.ts'
+
+const FRESH: Opening = Object.freeze({ place: null, recovered: false, missed: Object.freeze([]) })
+
+/**
+ * Carries a namespace without history. Sockets of this process get a message at once, those of others through the
+ * cluster's broadcast, on a channel of the topic's own: a process hears of a user or room only while it has a socket for it.
+ */
+export class LiveCarrier implements Carrier {
+  readonly gaps = 0
+  readonly #namespace: string
+  readonly #bus: InternalBroadcast
+  readonly #outage: Outage
+  readonly #sink: Sink
+  #sending = 0
+
+  constructor (namespace: string, bus: InternalBroadcast, outage: Outage, sink: Sink) {
+    this.#namespace = namespace
+    this.#bus = bus
+    this.#outage = outage
+    this.#sink = sink
+  }
+
+  get idle (): boolean {
+    return this.#sending === 0
+  }
+
+  async publish (message: Delivery): Promise<Delivered> {
+    this.#sink.deliver(message, null)
+    this.#sending++
+    try {
+      // While our own subscriber comes back others' do too, and what is not logged would be lost to them.
+      const wait = this.#outage.untilHeard()
+      if (wait !== null) await wait
+      return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), pack(message), { replay: false })).delivered
+    } finally {
+      this.#sending--
+    }
+  }
+
+  listen (topic: Topic): Listening {
+    const hear = ({ data }: BroadcastMessage<string>): void => this.#sink.deliver(unpack(topic, data), null)
+    // Own messages were delivered when they were published.
+    const subscription = this.#bus.subscribeJson(channelOf(this.#namespace, topic), hear, { omitSelf: true })
+    return {
+      ready: Promise.resolve(subscription).then(() => {}),
+      stop: () => { subscription().catch(() => {}) }
+    }
+  }
+
+  async open (): Promise<Opening> {
+    return FRESH
+  }
+
+  keep (): void {}
+
+  close (): void {}
+}
+
+/** The envelope itself, or with its exceptions before it: `[1,"id.id",{…}]`. Nobody parses it on the way. */
+function pack ({ json, except, volatile }: Delivery): string {
+  return except === '' && !volatile ? json : `[${volatile ? 1 : 0},"${except}",${json}]`
+}
+
+function unpack (topic: Topic, data: string): Delivery {
+  if (data[0] !== '[') return { topic, json: data, except: '', volatile: false }
+  const end = data.indexOf('"', 4)
+  return { topic, json: data.slice(end + 2, -1), except: data.slice(4, end), volatile: data[1] === '1' }
+}

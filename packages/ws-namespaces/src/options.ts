@@ -1,0 +1,114 @@
+import type { FastifyRequest } from 'fastify'
+import { Type, type TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from './errors.ts'
+
+/** Options of the plugin. */
+export interface FastifyWsNamespacesOptions {
+  /** Where the namespaces and the HTTP routes lie. @default '/api/1/ws' */
+  routePrefix?: string
+  /** Further paths below which the namespaces can be reached, without the HTTP routes. @default [] */
+  aliases?: string[]
+  /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
+  authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
+  /** Longest message from a client, in bytes, beyond which its connection is closed with 1009; 1024 to 16 MiB. @default 1048576 (1 MiB) */
+  maxPayloadBytes?: number
+  /** Longest message to clients, in bytes of JSON, 1024 to 16 MiB. Without history `maxMessageBytes` of cluster-broadcast holds as well. @default 262144 (256 KiB) */
+  maxOutgoingBytes?: number
+  /** Pause between two pings of a connection, in milliseconds, 100 to 3600000. The session is looked at with each. @default 30000 */
+  pingIntervalMs?: number
+  /** How long a connection may be silent after a ping before it is ended, in milliseconds, 50 to 60000. @default 5000 */
+  pongTimeoutMs?: number
+  /** How long closing the connections may take when the process ends, in milliseconds, 0 to 60000; 0 cuts them. @default 1500 */
+  drainMs?: number
+  /** How long a message of a namespace with history waits for Redis to return before it reaches this process only, in milliseconds, 0 to 600000. @default 10000 */
+  publishWaitMs?: number
+  /** How long an instance that does not renew its presence counts as living, in milliseconds, 1000 to 60000. @default 15000 */
+  presenceLeaseMs?: number
+}
+
+export type ResolvedOptions = Readonly<Required<Omit<FastifyWsNamespacesOptions, 'authorize'>> & Pick<FastifyWsNamespacesOptions, 'authorize'>>
+
+/** What a connection may do. Each counts for one connection, but for the last two. */
+export interface Limits {
+  /** Longest message, in bytes; a longer one is answered with MESSAGE_TOO_LARGE. @default 65536 (64 KiB) */
+  readonly maxMessageBytes: number
+  /** Messages in a window; more are answered with RATE_LIMIT_EXCEEDED, four times as many end the connection with 4429. @default 50 */
+  readonly messages: number
+  /** Length of a window, in milliseconds. @default 1000 */
+  readonly windowMs: number
+  /** Bytes that may wait for a slow client. @default 1048576 (1 MiB) */
+  readonly maxBufferedBytes: number
+  /** Connections of the namespace in this process; `Infinity` for no limit. @default Infinity */
+  readonly maxConnections: number
+  /** Connections of one user to the namespace in this process. @default Infinity */
+  readonly maxConnectionsPerUser: number
+}
+
+/** How a namespace's log is bounded. */
+export interface History {
+  readonly maxLength: number
+  readonly maxAgeMs: number
+  /** How long the numbers go on without a message or a connection. */
+  readonly stateMs: number
+  /** Messages after which clients that got none are told where the log is. */
+  readonly markEvery: number
+}
+
+const closed = { additionalProperties: false }
+const Prefix = Type.String({ pattern: '^(?:/[A-Za-z0-9._~-]+)+$' })
+const integer = (minimum: number, maximum: number) => Type.Optional(Type.Integer({ minimum, maximum }))
+const MIB = 1024 * 1024
+
+const Schema = Type.Object({
+  routePrefix: Type.Optional(Prefix),
+  aliases: Type.Optional(Type.Array(Prefix, { maxItems: 20 })),
+  maxPayloadBytes: integer(1024, 16 * MIB),
+  maxOutgoingBytes: integer(1024, 16 * MIB),
+  pingIntervalMs: integer(100, 3_600_000),
+  pongTimeoutMs: integer(50, 60_000),
+  drainMs: integer(0, 60_000),
+  publishWaitMs: integer(0, 600_000),
+  presenceLeaseMs: integer(1000, 60_000)
+}, closed)
+
+const DEFAULTS = Object.freeze({
+  routePrefix: '/api/1/ws',
+  aliases: Object.freeze([]) as unknown as string[],
+  maxPayloadBytes: MIB,
+  maxOutgoingBytes: 256 * 1024,
+  pingIntervalMs: 30_000,
+  pongTimeoutMs: 5000,
+  drainMs: 1500,
+  publishWaitMs: 10_000,
+  presenceLeaseMs: 15_000
+})
+
+/** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION naming the option */
+export function resolveOptions (options: FastifyWsNamespacesOptions = {}): ResolvedOptions {
+  const { authorize, ...given } = definedOnly(options)
+  if (authorize !== undefined) checkFunction('authorize', authorize)
+  checkSchema(Schema, given, '')
+  return Object.freeze({ ...DEFAULTS, ...given, ...(authorize === undefined ? {} : { authorize }) })
+}
+
+/** Drops `undefined`, so that `{ routePrefix: process.env.WS }` works where the variable is unset. */
+export function definedOnly<T extends object> (options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
+}
+
+/** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION */
+export function checkFunction (option: string, value: unknown): void {
+  if (typeof value !== 'function') throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION(option, 'must be a function')
+}
+
+/** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION */
+export function checkSchema (schema: TSchema, value: unknown, where: string): void {
+  if (Value.Check(schema, value)) return
+  const [first] = Value.Errors(schema, value)
+  const path = first?.instancePath.slice(1).replaceAll('/', '.') ?? ''
+  const unknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
+  const named = (first?.params as { additionalProperties?: string[] } | undefined)?.additionalProperties?.[0]
+  const option = [where, path, unknown && first?.keyword === 'additionalProperties' ? named : undefined].filter((part) => part !== undefined && part !== '').join('.')
+  throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION(option || 'options', unknown ? 'is unknown' : first?.message ?? 'is invalid')
+}

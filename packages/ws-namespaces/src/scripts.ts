@@ -1,0 +1,183 @@
+import type { RedisClient } from '@jpulse/redis-link'
+
+const helpers = `
+local function int(n) return string.format('%.0f', n) end
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local now = clock()
+`
+
+/** How long a committed batch is recognised when it is sent again, in milliseconds. */
+const PUBLISHER_MS = 300_000
+
+/**
+ * Appends runs of messages to a namespace's log and hands each to those who listen.
+ *
+ * KEYS state, log, publisher; ARGV candidate epoch, number of the batch's last message by its publisher, publisher,
+ * length of the log, age of the log in ms, life of the state in ms, messages between two marks, channel of all, then for
+ * each run its channel, topic, count and lines. Returns { epoch, number of the last message }.
+ *
+ * Closes: numbering and publishing apart, two publishers' messages would reach the processes in another order than the
+ * log's; a batch that is sent again after a lost answer is recognised by its publisher's number and not appended twice;
+ * a log whose state was lost is another log, so nobody mistakes new numbers for old ones. A mark tells the processes how
+ * far the log is, in order with what they hear, for clients that nothing was meant for.
+ */
+const commitLua = `${helpers}
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then
+  epoch = ARGV[1]
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'markSeq', 0, 'markAt', int(now))
+end
+local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
+local before, maxLength, maxAge, every = seq, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[7])
+local done = tonumber(redis.call('GET', KEYS[3]) or 0)
+if #ARGV > 8 and done < tonumber(ARGV[2]) then
+  for i = 9, #ARGV, 4 do
+    local first = seq + 1
+    seq = seq + tonumber(ARGV[i + 2])
+    local frame = epoch .. ' ' .. int(first) .. ' ' .. int(seq) .. ' ' .. ARGV[3] .. '\\n' .. ARGV[i + 3]
+    local keepFrom = math.max(seq - maxLength + 1, 0)
+    redis.call('XADD', KEYS[2], 'MINID', '=', int(keepFrom) .. '-0', int(seq) .. '-0', 't', ARGV[i + 1], 'f', frame, 'm', int(now))
+    redis.call('PUBLISH', ARGV[i], frame)
+  end
+  redis.call('HSET', KEYS[1], 'seq', int(seq))
+  redis.call('SET', KEYS[3], ARGV[2], 'PX', ${PUBLISHER_MS})
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+local markSeq, markAt = unpack(redis.call('HMGET', KEYS[1], 'markSeq', 'markAt'))
+if seq > tonumber(markSeq or 0) and (math.floor(seq / every) > math.floor(before / every) or now - tonumber(markAt or 0) > maxAge / 4) then
+  redis.call('HSET', KEYS[1], 'markSeq', int(seq), 'markAt', int(now))
+  redis.call('PUBLISH', ARGV[8], epoch .. ' ' .. int(seq + 1) .. ' ' .. int(seq) .. ' ' .. ARGV[3] .. '\\n')
+end
+return { epoch, int(seq) }
+`
+
+/**
+ * Reads the log after a number. KEYS state, log; ARGV number, most runs, candidate epoch, life of the state in ms.
+ * Returns { epoch, number of the last message, now, [[id, [field, value, …]], …] }.
+ *
+ * Closes: read apart, a run that is added in between looks like a lost one.
+ */
+const readLua = `${helpers}
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then
+  epoch = ARGV[3]
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'seq', 0, 'markSeq', 0, 'markAt', int(now))
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+local entries = {}
+if ARGV[2] ~= '0' then entries = redis.call('XRANGE', KEYS[2], int(tonumber(ARGV[1]) + 1) .. '-0', '+', 'COUNT', ARGV[2]) end
+return { epoch, redis.call('HGET', KEYS[1], 'seq'), int(now), entries }
+`
+
+/** Makes a log that went back another log. KEYS state, log; ARGV its epoch, the new one. Returns 1, or 0 where somebody was faster. */
+const turnLua = `
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[2])
+redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'seq', 0, 'markSeq', 0)
+return 1
+`
+
+/**
+ * Renews an instance's lease in a namespace, notes who came and went there, and removes instances that are dead.
+ *
+ * KEYS online, leases, beats; ARGV candidate generation, token of the instance, lease in ms, channel, token of an
+ * instance that is known to be dead or '', 1 where the instance has users, then user and 1 or 0 in turn. Returns { generation, 1 where the lease was known before }.
+ *
+ * Closes: two workers that see a user's first or last socket at once announce it once; an instance that was taken for dead
+ * learns it and comes again; time in which nobody could renew (Redis was away) does not count against a lease.
+ */
+const presenceLua = `${helpers}
+local lease, token = tonumber(ARGV[3]), ARGV[2]
+local gen = redis.call('HGET', KEYS[3], 'gen')
+if not gen then
+  gen = ARGV[1]
+  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('HSET', KEYS[3], 'gen', gen)
+end
+local joined, left = {}, {}
+local function without(text, gone)
+  local kept = {}
+  for one in string.gmatch(text, '%S+') do if not gone[one] then kept[#kept + 1] = one end end
+  return table.concat(kept, ' ')
+end
+local function keep(user, tokens)
+  if tokens == '' then
+    redis.call('HDEL', KEYS[1], user)
+    left[#left + 1] = user
+  else redis.call('HSET', KEYS[1], user, tokens) end
+end
+local beatAt = tonumber(redis.call('HGET', KEYS[3], 'beatAt') or now)
+if now - beatAt > lease * 0.9 then
+  for _, one in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do redis.call('ZADD', KEYS[2], 'XX', 'GT', int(now + lease), one) end
+end
+redis.call('HSET', KEYS[3], 'beatAt', int(now))
+local known = redis.call('ZSCORE', KEYS[2], token)
+for i = 7, #ARGV, 2 do
+  local user = ARGV[i]
+  local tokens = redis.call('HGET', KEYS[1], user) or ''
+  local others = without(tokens, { [token] = true })
+  if ARGV[i + 1] == '1' then
+    if tokens == '' then joined[#joined + 1] = user end
+    redis.call('HSET', KEYS[1], user, others == '' and token or others .. ' ' .. token)
+  elseif tokens ~= '' then keep(user, others) end
+end
+if ARGV[6] == '1' then redis.call('ZADD', KEYS[2], int(now + lease), token) else redis.call('ZREM', KEYS[2], token) end
+local dead = {}
+local some = false
+for _, one in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(now))) do dead[one] = true some = true end
+if ARGV[5] ~= '' and redis.call('ZSCORE', KEYS[2], ARGV[5]) then dead[ARGV[5]] = true some = true end
+if some then
+  for one in pairs(dead) do redis.call('ZREM', KEYS[2], one) end
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    local kept = without(all[i + 1], dead)
+    if kept ~= all[i + 1] then keep(all[i], kept) end
+  end
+end
+if redis.call('EXISTS', KEYS[1]) == 0 and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[3])
+else for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], int(4 * lease)) end end
+if #joined > 0 then redis.call('PUBLISH', ARGV[4], '+' .. cjson.encode(joined)) end
+if #left > 0 then redis.call('PUBLISH', ARGV[4], '-' .. cjson.encode(left)) end
+return { gen, known and 1 or 0 }
+`
+
+/**
+ * Who is online. KEYS online, leases; ARGV a user, or nothing for all. Returns user and tokens in turn, tokens of the
+ * dead among them, and the tokens that live.
+ */
+const onlineLua = `${helpers}
+local users
+if ARGV[1] then users = { ARGV[1], redis.call('HGET', KEYS[1], ARGV[1]) or '' } else users = redis.call('HGETALL', KEYS[1]) end
+return { users, redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. int(now), '+inf') }
+`
+
+type Entries = Array<[id: Buffer, fields: Buffer[]]>
+
+/** The commands that the scripts define, as ioredis offers them. */
+export interface Commands {
+  wsNamespacesCommitV1 (...keysAndArgs: Array<string | number>): Promise<[epoch: string, seq: string]>
+  wsNamespacesReadV1Buffer (state: string, log: string, from: number, count: number, candidate: string, stateMs: number):
+  Promise<[epoch: Buffer, seq: Buffer, now: Buffer, entries: Entries]>
+  wsNamespacesTurnV1 (state: string, log: string, epoch: string, next: string): Promise<number>
+  wsNamespacesPresenceV1 (...keysAndArgs: Array<string | number>): Promise<[gen: string, known: number]>
+  wsNamespacesOnlineV1 (...keysAndArgs: string[]): Promise<[users: string[], living: string[]]>
+}
+
+const SCRIPTS: ReadonlyArray<[name: string, numberOfKeys: number, lua: string]> = [
+  ['wsNamespacesCommitV1', 3, commitLua],
+  ['wsNamespacesReadV1', 2, readLua],
+  ['wsNamespacesTurnV1', 2, turnLua],
+  ['wsNamespacesPresenceV1', 3, presenceLua],
+  ['wsNamespacesOnlineV1', 2, onlineLua]
+]
+
+/** Defines the commands on a client. */
+export function defineScripts (client: RedisClient): void {
+  for (const [name, numberOfKeys, lua] of SCRIPTS) client.defineCommand(name, { numberOfKeys, lua })
+}

@@ -1,0 +1,89 @@
+import { connect as connectTcp } from 'node:net'
+import { once } from 'node:events'
+import { randomBytes } from 'node:crypto'
+import t from 'tap'
+import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { build, byHeader } from './support/build.ts'
+import { connect, type Client } from './support/client.ts'
+import { servers } from './support/processes.ts'
+
+const PATH = '/api/1/ws/chat'
+const MIB = 1024 * 1024
+
+/** A client that upgrades and then never reads, nor answers. */
+async function deaf (t: { teardown (fn: () => unknown): unknown }, port: number, user: string): Promise<void> {
+  const socket = connectTcp(port, '127.0.0.1')
+  socket.on('error', () => {})
+  t.teardown(() => socket.destroy())
+  await once(socket, 'connect')
+  socket.write(`GET ${PATH} HTTP/1.1\r\nHost: x\r\nUser: ${user}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`)
+  await once(socket, 'readable')
+  // Not another byte from now on.
+  socket.pause()
+}
+
+t.test('1000 clients that stop reading: memory stays, they are dropped with 4408, the others go on', async (t) => {
+  const [server] = await servers(t, sharedRedis(), 1, { namespaces: { chat: { limits: { messages: 1_000_000 } } } })
+  const reader = await connect(t, server!.port, PATH, { user: 'reader' })
+  for (let first = 0; first < 1000; first += 100) await Promise.all(Array.from({ length: 100 }, (_, index) => deaf(t, server!.port, `d${first + index}`)))
+  await waitFor(async () => (await server!.call<Record<string, { connections: number }>>('local')).chat!.connections === 1001, { timeoutMs: 60_000 })
+  const before = await server!.call<number>('memory')
+  const text = 'x'.repeat(60_000)
+  let peak = 0
+  let sent = 0
+  // The kernel takes what it can, some MiB each, before anything piles up.
+  for (; sent < 400; sent++) {
+    await server!.call('publish', 'chat', 'broadcast', '', text)
+    if (sent % 20 === 19) {
+      peak = Math.max(peak, await server!.call<number>('memory'))
+      if ((await server!.call<Record<string, { connections: number }>>('local')).chat!.connections === 1) break
+    }
+  }
+  await waitFor(async () => (await server!.call<Record<string, number>>('closes'))[4408] === 1000, { what: 'all to be dropped', timeoutMs: 60_000 })
+  peak = Math.max(peak, await server!.call<number>('memory'))
+  t.comment(`after ${sent} messages of 60 kB, ${Math.round((peak - before) / MIB)} MiB more at most`)
+  t.ok(peak - before < 100 * MIB, `${Math.round((peak - before) / MIB)} MiB`)
+  t.equal((await server!.call<Record<string, { drops: { slow: number } }>>('local')).chat!.drops.slow, 1000)
+  t.equal((await reader.request({ type: 'echo', data: 'here' })).data, 'here')
+  t.equal(reader.closed, null)
+})
+
+t.test('drain: 1001 for all in slices, bounded with clients that do not answer, refused meanwhile, once', async (t) => {
+  const [server] = await servers(t, sharedRedis(), 1, { namespaces: { chat: {} }, options: { drainMs: 3000 } })
+  const clients = await Promise.all(Array.from({ length: 200 }, (_, index) => connect(t, server!.port, PATH, { user: `u${index}` })))
+  for (let index = 0; index < 5; index++) await deaf(t, server!.port, `d${index}`)
+  const draining = server!.call<number>('drain')
+  await waitFor(() => clients.some(({ closed }) => closed !== null), { timeoutMs: 30_000, everyMs: 1 })
+  const early = clients.filter(({ closed }) => closed !== null).length
+  t.equal((await connect(t, server!.port, PATH, { user: 'late' })).refused?.status, 503)
+  const ms = await draining
+  await Promise.all(clients.map((client) => client.end()))
+  t.same([...new Set(clients.map(({ closed }) => closed!.code))], [1001])
+  t.ok(early < 200, `${early} were closed first, not all at once`)
+  t.comment(`${Math.round(ms)} ms`)
+  t.ok(ms < 60_000)
+  t.equal((await server!.call<Record<string, { connections: number }>>('local')).chat!.connections, 0, 'also the deaf ones')
+  await server!.call('close')
+})
+
+t.test('close() with Redis frozen and connections open is bounded; silent clients are found', async (t) => {
+  const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
+  const { app, port } = await build(t, {
+    link: { url: redis.url, siteId: uniqueName('life'), env: 'test', commandTimeoutMs: 500 },
+    options: { pingIntervalMs: 200, pongTimeoutMs: 200, drainMs: 500 },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: async (request) => await byHeader(request) ?? { userId: String(request.headers.user) }, history: {}, presence: true }) }
+  })
+  const client: Client = await connect(t, port, PATH, { user: 'ann' })
+  await deaf(t, port, 'silent')
+  await waitFor(() => app.wsNamespaces.local().chat!.connections === 2, { timeoutMs: 30_000 })
+  await waitFor(() => app.wsNamespaces.local().chat!.connections === 1, { what: 'the silent one to be ended', timeoutMs: 30_000 })
+  t.equal(client.closed, null, 'who answers pings stays')
+  redis.freeze()
+  const begin = performance.now()
+  await app.close()
+  const ms = performance.now() - begin
+  redis.thaw()
+  t.comment(`${Math.round(ms)} ms`)
+  t.ok(ms < 30_000)
+  t.equal((await client.end()).code, 1001)
+})

@@ -1,0 +1,400 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { Type } from 'typebox'
+import { connect as connectRedis, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import type { Connection } from '../src/index.ts'
+import { build, byHeader } from './support/build.ts'
+import { connect } from './support/client.ts'
+
+const P = '/api/1/ws'
+
+t.test('before the upgrade: 401, 403, 404, 426, 429, a wrong origin, and nothing is left of who was refused', async (t) => {
+  const siteId = uniqueName('gate')
+  let calls = 0
+  const { app, port } = await build(t, {
+    link: { url: sharedRedis(), siteId, env: 'test' },
+    options: { aliases: ['/ws'] },
+    setup: ({ wsNamespaces }) => {
+      const authorize = async (request: Parameters<typeof byHeader>[0]) => {
+        calls++
+        await sleep(20)
+        const identity = await byHeader(request)
+        if (identity?.userId === 'teapot') throw Object.assign(new Error('short and stout'), { statusCode: 418 })
+        if (identity?.userId === 'broken') throw new Error('secret of the database')
+        return identity?.userId === 'mallory' ? false : identity
+      }
+      wsNamespaces.create('chat', { authorize, origins: ['https://good.example'], limits: { maxConnections: 3, maxConnectionsPerUser: 2 } })
+      wsNamespaces.create('rooms/:id', { authorize, history: {}, presence: true, origins: ['https://good.example'] })
+      wsNamespaces.create('same', { authorize })
+      wsNamespaces.create('open', { public: true })
+    }
+  })
+  const status = async (path: string, user?: string, origin?: string) =>
+    (await connect(t, port, path, { ...(user === undefined ? {} : { user }), headers: origin === undefined ? {} : { origin } })).refused?.status ?? 101
+  t.equal(await status(`${P}/chat`), 401)
+  t.equal(await status(`${P}/chat`, 'mallory'), 403)
+  t.equal(await status(`${P}/chat`, 'teapot'), 418)
+  t.equal(await status(`${P}/nowhere`, 'ann'), 404)
+  for (const path of ['/chat/more', '/rooms/', '/rooms', '/rooms/a/b', '/', '/__proto__', '/constructor', '/rooms/%ff', '/stats/']) t.ok(await status(`${P}${path}`, 'ann') >= 400, path)
+  t.equal(await status(`${P}/rooms/${encodeURIComponent('x'.repeat(600))}`, 'ann'), 404, 'a name without end')
+  for (const origin of ['https://evil.example', 'https://good.example.evil', 'http://good.example', 'null', 'https://GOOD.example']) {
+    t.equal(await status(`${P}/chat`, 'ann', origin), 403, origin)
+    t.equal(await status(`${P}/rooms/1`, 'ann', origin), 403, `${origin} on a pattern`)
+  }
+  t.equal(await status(`${P}/same`, 'ann', 'https://evil.example'), 403, 'by default the own origin only')
+  const broken = await connect(t, port, `${P}/chat`, { user: 'broken' })
+  t.equal(broken.refused?.status, 500)
+  t.notMatch(JSON.stringify(broken.refused?.body), /secret/)
+  for (const id of ['a', 'b', 'c']) t.equal(await status(`${P}/rooms/${id}`, 'mallory'), 403)
+  t.same(Object.keys(app.wsNamespaces.local()).sort(), ['chat', 'open', 'same'], 'no room in memory')
+  const redis = connectRedis(t, Number(new URL(sharedRedis()).port))
+  t.same(await redis.keys(`${siteId}:test:ws:*`), [], 'nor in Redis')
+  t.ok(Object.values(app.wsNamespaces.local()).every(({ connections, lastActivity }) => connections === 0 && lastActivity === null))
+
+  t.equal(await status(`${P}/chat`, 'ann', 'https://good.example'), 101)
+  t.equal(await status('/ws/chat', 'ann'), 101, 'by the alias, without an origin')
+  t.equal(await status(`${P}/chat`, 'ann'), 429, 'two of one user')
+  t.equal(await status(`${P}/chat`, 'bob'), 101)
+  t.equal(await status(`${P}/chat`, 'cem'), 429, 'three in all')
+  t.equal(await status(`${P}/same`, 'ann', `http://127.0.0.1:${port}`), 101)
+  t.equal(await status(`${P}/open`), 101, 'a guest of a public one')
+  const before = calls
+  const rush = await Promise.all(Array.from({ length: 6 }, () => status(`${P}/same`, 'x')))
+  t.ok(rush.every((one) => one === 101) && calls === before + 6)
+  const plain = async (path: string, user: string) => (await app.inject({ url: `${P}${path}`, headers: { user } })).statusCode
+  t.same(await Promise.all([plain('/same', 'ann'), plain('/same', 'mallory'), plain('/nowhere', 'ann')]), [426, 403, 404], 'plain requests are answered alike')
+  t.equal((await app.inject(`${P}/same`)).statusCode, 401)
+})
+
+t.test('ids of every kind, over two workers: rooms, users, patterns and their ends', async (t) => {
+  const siteId = uniqueName('ids')
+  const two = await Promise.all(['0', '1'].map((pmId) => build(t, {
+    link: { url: sharedRedis(), siteId, env: 'test' },
+    pmId,
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('rooms/:id', { authorize: async (request, { id }) => id === 'private' ? false : byHeader(request), clientRooms: (_conn, room) => room !== 'secret', relay: ['room', 'user', 'broadcast'], publicFields: ['name'] })
+      wsNamespaces.create('live', { authorize: byHeader })
+    }
+  })))
+  const [a, b] = two as [typeof two[0], typeof two[0]]
+  await waitFor(() => a.app.appCluster.members().length === 2 && b.app.appCluster.members().length === 2, { timeoutMs: 30_000 })
+  const ids = ['a:b', '100%', 'ü @', 'a/b', '%25', '*', '?', '{x}', '~!\'()', '日本語 '.repeat(20), '..', 'private2']
+  for (const id of ids) {
+    const path = `${P}/rooms/${encodeURIComponent(id)}`
+    if (id === '..') continue
+    const [ann, bob] = await Promise.all([connect(t, a.port, path, { user: `ann ${id}` }), connect(t, b.port, path, { user: id })])
+    t.equal(ann!.connected.namespace, `rooms/${id}`)
+    t.equal((await bob!.request({ type: 'join', data: { room: id } })).data.room, id)
+    await ann!.request({ type: 'room', roomId: id, data: 1 })
+    await ann!.request({ type: 'user', userId: id, data: 2 })
+    await a.app.wsNamespaces.get(`rooms/${id}`)!.broadcast('all', 3)
+    await bob!.wait('all')
+    t.same(bob!.messages.filter(({ replyTo }) => replyTo === undefined).map(({ type, data, ctx, roomId }) => [type, data, ctx?.userId, roomId]),
+      [['room', 1, `ann ${id}`, id], ['user', 2, `ann ${id}`, undefined], ['all', 3, undefined, undefined]], id)
+    t.same(ann!.of('room').filter((data) => data === 1), [], 'not in the room')
+    t.same(await b.app.wsNamespaces.get(`rooms/${id}`)!.presence(id), [{ userId: id, instances: ['test:1'] }])
+    t.same(await a.app.wsNamespaces.get(`rooms/${id}`)!.online(id), { online: true, instances: ['test:1'] })
+    ann!.ws.close()
+    bob!.ws.close()
+  }
+  await waitFor(() => two.every(({ app }) => Object.keys(app.wsNamespaces.local()).every((name) => !name.startsWith('rooms/'))), { what: 'the rooms to go', timeoutMs: 30_000 })
+  const subscriptions = () => two.flatMap(({ app }) => app.appCluster.status().subscriptions.map(({ pattern }) => pattern)).filter((pattern) => pattern.startsWith('ws:rooms'))
+  await waitFor(() => subscriptions().length === 0, { what: 'the subscriptions to end', timeoutMs: 30_000 })
+  t.equal(a.app.wsNamespaces.get('other/1'), null)
+  t.equal((await connect(t, a.port, `${P}/rooms/private`, { user: 'ann' })).refused?.status, 403)
+
+  const [one, two2, three] = await Promise.all([connect(t, a.port, `${P}/live`, { user: 'u' }), connect(t, b.port, `${P}/live`, { user: 'u' }), connect(t, b.port, `${P}/live`, { user: 'v' })])
+  const patterns = (built: typeof a) => built.app.appCluster.status().subscriptions.map(({ pattern }) => pattern).filter((pattern) => pattern.startsWith('ws:live'))
+  t.same([patterns(a).sort(), patterns(b).sort()], [['ws:live:broadcast', 'ws:live:user:u'], ['ws:live:broadcast', 'ws:live:user:u', 'ws:live:user:v']], 'each hears its own users only')
+  await a.app.wsNamespaces.get('live')!.broadcast('x', 1, { except: two2!.connected.clientId })
+  await a.app.wsNamespaces.get('live')!.toUser('u', 'y', 2)
+  await Promise.all([one!.wait('x'), one!.wait('y'), two2!.wait('y'), three!.wait('x')])
+  t.same(two2!.of('x'), [], 'except')
+  two2!.ws.close()
+  await waitFor(() => !patterns(b).includes('ws:live:user:u'), { timeoutMs: 30_000 })
+  t.ok(patterns(a).includes('ws:live:user:u'), 'counted per process')
+  const second = await connect(t, a.port, `${P}/live`, { user: 'u' })
+  second.ws.close()
+  await waitFor(() => a.app.wsNamespaces.local().live!.connections === 1, { timeoutMs: 30_000 })
+  await b.app.wsNamespaces.get('live')!.toUser('u', 'z', 3)
+  t.same(await one!.wait('z'), [3], 'and per socket: one of two that ended leaves the other hearing')
+})
+
+t.test('clients that choose rooms; what the server sends, asks and ends across workers', async (t) => {
+  const siteId = uniqueName('srv')
+  const conns: Connection[] = []
+  const two = await Promise.all(['0', '1'].map((pmId) => build(t, {
+    link: { url: sharedRedis(), siteId, env: 'test' },
+    pmId,
+    options: { authorize: (request) => request.headers.who === 'admin' },
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', {
+        authorize: async (request) => {
+          const identity = await byHeader(request)
+          return identity === null ? null : { ...identity, name: 'N', roles: ['secret role'] }
+        },
+        clientRooms: (_conn, room) => room !== 'secret',
+        relay: ['broadcast'],
+        publicFields: ['name'],
+        onConnect: (conn) => {
+          conns.push(conn as unknown as Connection)
+          conn.send('welcome', conn.ctx.name)
+        }
+      })
+    }
+  })))
+  const [a, b] = two as [typeof two[0], typeof two[0]]
+  await waitFor(() => a.app.appCluster.members().length === 2 && b.app.appCluster.members().length === 2, { timeoutMs: 30_000 })
+  const [ann, bob] = await Promise.all([connect(t, a.port, `${P}/chat`, { user: 'ann' }), connect(t, b.port, `${P}/chat`, { user: 'bob' })])
+  await ann!.wait('welcome')
+  t.equal((await ann!.request({ type: 'join', data: { room: 'secret' } })).error?.code, 'FORBIDDEN')
+  t.equal((await ann!.request({ type: 'join', data: {} })).error?.code, 'INVALID_MESSAGE')
+  t.equal((await ann!.request({ type: 'join', data: { room: 'r' } })).data.room, 'r')
+  const chat = b.app.wsNamespaces.get('chat')!
+  await chat.toRoom('r', 'in', 1)
+  await ann!.wait('in')
+  t.equal((await ann!.request({ type: 'leave', data: { room: 'r' } })).data.room, 'r')
+  await chat.toRoom('r', 'in', 2)
+  await ann!.request({ type: 'broadcast', data: 'to all' })
+  await bob!.wait('broadcast')
+  t.same(bob!.messages.find(({ type }) => type === 'broadcast')!.ctx, { userId: 'ann', name: 'N' }, 'no roles')
+  t.same(ann!.of('in'), [1])
+
+  const answers = (client: typeof ann, answer: (message: { id?: string, data: any }) => object) => client!.ws.on('message', (data) => {
+    const message = JSON.parse(String(data))
+    if (message.type === 'question') client!.send({ type: 'reply', replyTo: message.id, ...answer(message) })
+  })
+  answers(bob, ({ data }) => data === 'fail' ? { error: { code: 'NO', message: 'will not' } } : { data: data * 2 })
+  t.equal(await a.app.wsNamespaces.get('chat')!.request('bob', 'question', 21, { timeoutMs: 30_000 }), 42, 'from another worker')
+  t.equal(await chat.request('bob', 'question', 4, { timeoutMs: 30_000 }), 8, 'from its own')
+  await t.rejects(chat.request('bob', 'question', 'fail', { timeoutMs: 30_000 }), { code: 'FST_ERR_WS_NAMESPACES_REQUEST_FAILED', message: /will not/ })
+  await t.rejects(chat.request('nobody', 'question', 1), { code: 'NOT_CONNECTED' })
+  await t.rejects(chat.request('ann', 'question', 1, { timeoutMs: 100 }), { code: 'REQUEST_TIMEOUT' })
+  const conn = conns.find(({ userId }) => userId === 'bob')!
+  t.equal(await chat.request(conn, 'question', 5, { timeoutMs: 30_000 }), 10, 'one connection')
+
+  const admin = { who: 'admin' }
+  const rest = async (method: 'GET' | 'POST', url: string, payload?: object, headers: Record<string, string> = admin) => {
+    const answer = await a.app.inject({ method, url: `${P}${url}`, headers, ...(payload === undefined ? {} : { payload }) })
+    return [answer.statusCode, answer.json()]
+  }
+  t.same((await rest('POST', '/chat/broadcast', { type: 'rest', data: 1 })), [200, { success: true, data: { delivered: 'cluster' } }])
+  t.same((await rest('POST', '/chat/user/bob', { type: 'rest', data: 2 }))[0], 200)
+  await bob!.wait('rest', 2)
+  t.same(await rest('GET', '/chat/user/bob/online'), [200, { success: true, data: { online: true, instances: ['test:1'] } }])
+  t.same((await rest('GET', '/chat/user/nobody/online'))[1].data, { online: false, instances: [] })
+  t.same((await rest('POST', '/nowhere/broadcast', { type: 'x' }))[0], 404)
+  t.same((await rest('POST', '/chat/broadcast', {}))[0], 400)
+  t.same((await rest('POST', '/chat/broadcast', { type: 'x', data: 'x'.repeat(300_000) }))[0], 413)
+  t.same((await rest('GET', '/stats', undefined, {}))[0], 401)
+  const [status, { data: stats }] = await rest('GET', '/stats')
+  t.equal(status, 200)
+  t.match(stats.chat, { users: 2, connections: 2, instances: 2, status: 'green', drops: { oversize: 0, rateLimit: 0, invalid: 1, slow: 0 } })
+  t.ok(Math.abs(Date.now() - stats.chat.lastActivity) < 60_000 && stats.chat.messages > 5)
+  t.match(a.app.wsNamespaces.local(), { chat: { path: '/api/1/ws/chat', users: 1, connections: 1, rooms: 0 } })
+  t.equal(await a.app.wsNamespaces.get('chat')!.disconnect('bob', 4403, 'out'), 1)
+  t.same(await bob!.end(), { code: 4403, reason: 'out' })
+  await chat.close()
+  t.equal((await connect(t, b.port, `${P}/chat`, { user: 'x' })).refused?.status, 404)
+})
+
+t.test('limits: the stated code, and the connection stays, unless it is abuse', async (t) => {
+  const { app, port, complaints } = await build(t, {
+    options: { maxPayloadBytes: 8192 },
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', {
+        authorize: byHeader,
+        limits: { maxMessageBytes: 1024, messages: 100, windowMs: 60_000 },
+        schema: Type.Union([
+          Type.Object({ type: Type.Literal('say'), data: Type.String({ maxLength: 100 }) }, { additionalProperties: false }),
+          Type.Object({ type: Type.Literal('throw') }),
+          Type.Object({ type: Type.Literal('reject') }),
+          Type.Object({ type: Type.Literal('silent') }),
+          Type.Object({ type: Type.Literal('twice') })
+        ]),
+        onMessage: async (_conn, message, reply) => {
+          if (message.type === 'throw') throw new Error('secret one')
+          if (message.type === 'reject') return Promise.reject(new Error('secret two'))
+          if (message.type === 'silent') return
+          reply(message.type)
+          reply('again')
+        }
+      })
+      wsNamespaces.create('bare', { authorize: byHeader })
+      wsNamespaces.create('any', { authorize: byHeader, onMessage: (_conn, { data }, reply) => { reply(data) } })
+    }
+  })
+  const client = await connect(t, port, `${P}/chat`, { user: 'ann' })
+  t.same(client.connected.limits, { maxMessageBytes: 1024, messages: 100, windowMs: 60_000 }, 'merged with the defaults')
+  const code = async (message: object) => (await client.request(message)).error?.code
+  t.equal((await client.request({ type: 'say', data: 'x' })).data, 'say')
+  t.equal(await code({ type: 'say', data: 'x'.repeat(2000) }), 'MESSAGE_TOO_LARGE')
+  t.equal(await code({ type: 'say', data: 1 }), 'INVALID_MESSAGE')
+  t.equal(await code({ type: 'say' }), 'INVALID_MESSAGE')
+  t.equal(await code({ data: 1 }), 'INVALID_MESSAGE')
+  t.equal(await code({ type: 5 }), 'INVALID_MESSAGE')
+  t.equal(await code({ type: 'toString' }), 'UNKNOWN_TYPE')
+  t.equal(await code({ type: 'broadcast', data: 1 }), 'UNKNOWN_TYPE', 'no relays by default')
+  t.equal(await code({ type: 'silent' }), 'NO_REPLY')
+  for (const type of ['throw', 'reject']) {
+    const answer = await client.request({ type })
+    t.equal(answer.error?.code, 'HANDLER_FAILED')
+    t.notMatch(JSON.stringify(answer), /secret/)
+  }
+  await client.request({ type: 'twice' })
+  t.equal(client.messages.filter(({ replyTo }) => replyTo === 'r12').length, 1, 'exactly one answer')
+  for (const text of ['{', '', '[]', 'null', '5', '"x"', '{"type":"say","data":"x","id":{}}']) client.send(text)
+  await waitFor(() => client.errors.filter((one) => one === 'INVALID_MESSAGE').length >= 11, { timeoutMs: 30_000 })
+  t.equal(client.closed, null)
+  t.equal((await (await connect(t, port, `${P}/bare`, { user: 'ann' })).request({ type: 'x' })).error?.code, 'UNKNOWN_TYPE', 'nobody handles it')
+
+  const loud = await connect(t, port, `${P}/chat`, { user: 'loud' })
+  const asked = await Promise.all(Array.from({ length: 200 }, () => loud.request({ type: 'say', data: 'x' })))
+  t.equal(asked.filter(({ error }) => error === undefined).length, 100)
+  t.equal(asked.filter(({ error }) => error?.code === 'RATE_LIMIT_EXCEEDED').length, 100, 'each is answered')
+  t.equal(loud.closed, null, 'twice the limit')
+  for (let n = 0; n < 201; n++) loud.send({ type: 'say', data: 'x' })
+  t.equal((await loud.end()).code, 4429)
+
+  const binary = await connect(t, port, `${P}/any`, { user: 'b' })
+  binary.send(Buffer.from('{"type":"x"}'))
+  t.equal((await binary.end()).code, 1003)
+  const huge = await connect(t, port, `${P}/any`, { user: 'b' })
+  huge.send({ type: 'x', data: 'x'.repeat(9000) })
+  t.equal((await huge.end()).code, 1009)
+  t.match(app.wsNamespaces.local().chat!.drops, { oversize: 1, rateLimit: 301, slow: 0 })
+  t.ok(app.wsNamespaces.local().chat!.drops.invalid >= 13)
+  t.same([...new Set(complaints)], ['a message could not be handled'])
+  t.equal((await client.request({ type: 'say', data: 'still here' })).data, 'say')
+})
+
+t.test('10,000 fuzzed frames and envelopes: never a crash, never another client\'s problem', async (t) => {
+  const { app, port, complaints } = await build(t, {
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', {
+        authorize: byHeader,
+        limits: { messages: 1_000_000 },
+        relay: ['broadcast', 'user', 'room'],
+        clientRooms: true,
+        history: { maxLength: 10 },
+        onMessage: (_conn, { data }, reply) => { reply(data) }
+      })
+    }
+  })
+  const bystander = await connect(t, port, `${P}/chat`, { user: 'bystander' })
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!
+  const deep = '['.repeat(15_000) + ']'.repeat(15_000)
+  const values = ['1', 'null', '""', '"x"', '{}', '[]', 'true', '-1e999', '{"__proto__":{"polluted":1}}', '"\\ud800"', '{"constructor":{"prototype":{"polluted":1}}}', '1e308', '"__proto__"', '"join"', '"user"', '"room"', '"leave"', '"reply"', '{"room":"__proto__"}', '{"room":"r"}', '{"room":"\\ud800"}']
+  const keys = ['type', 'data', 'id', 'replyTo', 'userId', 'roomId', 'error', '__proto__', 'constructor', 'toString', 'offset', 'ctx']
+  const texts: Array<() => string> = [
+    () => `{${Array.from({ length: 1 + Math.floor(Math.random() * 5) }, () => `"${pick(keys)}":${pick(values)}`).join(',')}}`,
+    () => `{"type":"${pick(['join', 'leave', 'user', 'room', 'x', 'reply', 'error', 'connected', 'offset'])}","data":${pick(values)},"userId":${pick(values)},"roomId":${pick(values)},"id":${pick(values)}}`,
+    () => randomBytes(Math.floor(Math.random() * 100)).toString('latin1'),
+    () => pick(values),
+    () => `{"type":"x","replyTo":"${app.appCluster.bootId}.${randomBytes(12).toString('base64url')}","data":1}`
+  ]
+  let client = await connect(t, port, `${P}/chat`, { user: 'fuzz' })
+  const rare = [() => `{"type":"x","data":${deep}}`, () => `{"type":"broadcast","data":${deep},"id":1}`]
+  for (let n = 0; n < 9000; n++) {
+    if (n % 500 === 0) await client.request({ type: 'echo' })
+    client.send(n % 1000 === 7 ? pick(rare)() : pick(texts)())
+  }
+  await client.request({ type: 'echo' })
+  t.equal(client.closed, null, 'text does not end a connection')
+  // Raw bytes on the socket: broken frames, reserved bits and opcodes, endless fragments, bad lengths and close codes.
+  const raws: Array<() => Buffer> = [
+    () => randomBytes(1 + Math.floor(Math.random() * 60)),
+    () => Buffer.concat([Buffer.from([0x80 | Math.floor(Math.random() * 16), 0x80 | Math.floor(Math.random() * 128)]), randomBytes(30)]),
+    () => Buffer.from([0x01, 0x81, 1, 2, 3, 4, 5, 0x00, 0x81, 1, 2, 3, 4, 5]),
+    () => Buffer.from([0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    () => Buffer.from([0x88, 0x82, 0, 0, 0, 0, Math.floor(Math.random() * 20), Math.floor(Math.random() * 256)]),
+    () => Buffer.from([0x81, 0x84, 0, 0, 0, 0, 0xff, 0xfe, 0x80, 0x80])
+  ]
+  for (let sent = 0; sent < 1000; sent += 25) {
+    client = await connect(t, port, `${P}/chat`, { user: 'fuzz' })
+    const { _socket: socket } = client.ws as unknown as { _socket: { write (bytes: Buffer): void, on (event: 'error', listener: () => void): void } }
+    socket.on('error', () => {})
+    for (let n = 0; n < 25; n++) socket.write(pick(raws)())
+  }
+  t.equal(({} as { polluted?: unknown }).polluted, undefined)
+  t.equal((await bystander.request({ type: 'echo', data: 'fine' })).data, 'fine')
+  t.ok(bystander.messages.every(({ type }) => ['broadcast', 'echo'].includes(type)), String([...new Set(bystander.messages.map(({ type }) => type))]))
+  t.equal(bystander.closed, null)
+  t.ok(complaints.length < 100, `${complaints.length} complaints`)
+  await waitFor(() => app.wsNamespaces.local().chat!.connections <= 3, { what: 'the broken connections to end', timeoutMs: 60_000 })
+})
+
+t.test('options and names: a bad one is an error that names it', async (t) => {
+  const bad = async (options: object, message: RegExp) => t.rejects(build(t, { options: options as never }), { code: 'FST_ERR_WS_NAMESPACES_INVALID_OPTION', message })
+  await bad({ routePrefix: 'ws' }, /routePrefix/)
+  await bad({ unheardOf: 1 }, /unheardOf|unknown/)
+  await bad({ drainMs: -1 }, /drainMs/)
+  await bad({ authorize: true }, /authorize/)
+  const { app } = await build(t)
+  const { wsNamespaces } = app
+  wsNamespaces.create('chat')
+  t.throws(() => wsNamespaces.create('chat'), { code: 'FST_ERR_WS_NAMESPACES_EXISTS' })
+  for (const name of ['', 'stats', 'a b', '/a', 'a/', ':id', 'a/:', 'ü', 5]) t.throws(() => wsNamespaces.create(name as string), { code: 'FST_ERR_WS_NAMESPACES_INVALID_NAME' }, String(name))
+  for (const [options, message] of [
+    [{ limits: { messages: 0 } }, /limits.messages/], [{ limits: { maxConnections: -1 } }, /maxConnections/], [{ limits: { nope: 1 } }, /limits|unknown/],
+    [{ history: { maxLength: 0 } }, /history/], [{ relay: ['all'] }, /relay/], [{ onMessage: 1 }, /onMessage/], [{ limits: { maxMessageBytes: 2 ** 21 } }, /maxPayloadBytes/],
+    [{ unknown: true }, /unknown/], [{ clientRooms: 'yes' }, /clientRooms/]
+  ] as Array<[object, RegExp]>) {
+    t.throws(() => wsNamespaces.create('x', options), { code: 'FST_ERR_WS_NAMESPACES_INVALID_OPTION', message }, JSON.stringify(options))
+  }
+  const chat = wsNamespaces.get('chat')!
+  await t.rejects(chat.toUser('', 'x'), { code: 'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT' })
+  await t.rejects(chat.toRoom('\ud800', 'x'), { code: 'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT' })
+  const cycle: { self?: object } = {}
+  cycle.self = cycle
+  await t.rejects(async () => chat.broadcast('x', cycle), { code: 'FST_ERR_WS_NAMESPACES_INVALID_DATA' })
+  await t.rejects(async () => chat.broadcast('x', 'x'.repeat(300_000)), { code: 'FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE' })
+  const described = wsNamespaces.create('typed/:id', {
+    relay: ['user'],
+    schema: Type.Union([Type.Object({ type: Type.Literal('say'), data: Type.String() }), Type.Object({ type: Type.Literal('ask'), data: Type.Number() })])
+  }).asyncApi()
+  t.match(described, {
+    asyncapi: '3.0.0',
+    channels: { 'typed/:id': { address: '/api/1/ws/typed/{id}', parameters: { id: {} } } },
+    components: { messages: { say: { payload: { properties: { data: { type: 'string' } } } }, ask: { payload: { type: 'object' } }, user: {} } }
+  })
+})
+
+t.test('without Redis: rooms, presence, history and drain within the process', async (t) => {
+  const { app, port } = await build(t, {
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', { authorize: byHeader, history: { maxLength: 20 }, presence: true, clientRooms: true, relay: ['broadcast', 'room'] })
+      wsNamespaces.create('rooms/:id', { authorize: byHeader, history: { maxLength: 20 } })
+    }
+  })
+  const chat = app.wsNamespaces.get('chat')!
+  const [ann, bob] = await Promise.all([connect(t, port, `${P}/chat`, { user: 'ann' }), connect(t, port, `${P}/chat`, { user: 'bob' })])
+  await ann!.request({ type: 'join', data: { room: 'r' } })
+  await bob!.request({ type: 'room', roomId: 'r', data: 'hello' })
+  await ann!.wait('room')
+  t.same(bob!.of('room').filter((data) => data === 'hello'), [])
+  t.same((await chat.presence()).map(({ userId }) => userId).sort(), ['ann', 'bob'])
+  bob!.ws.terminate()
+  t.same(await ann!.wait('presence:leave'), [{ userId: 'bob' }])
+  t.same(await chat.online('bob'), { online: false, instances: [] })
+  for (let n = 1; n <= 10; n++) await chat.broadcast('n', n)
+  const back = await connect(t, port, `${P}/chat`, { user: 'bob', offset: bob!.offset })
+  t.equal(back.connected.recovered, true)
+  t.same(await back.wait('n', 10), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+  for (let n = 11; n <= 40; n++) await chat.broadcast('n', n)
+  const late = await connect(t, port, `${P}/chat`, { user: 'cem', offset: bob!.offset })
+  t.equal(late.connected.recovered, false)
+  const room = await connect(t, port, `${P}/rooms/1`, { user: 'ann' })
+  room.ws.terminate()
+  await waitFor(() => !('rooms/1' in app.wsNamespaces.local()), { timeoutMs: 30_000 })
+  await app.wsNamespaces.get('rooms/1')!.broadcast('n', 1)
+  t.same(await (await connect(t, port, `${P}/rooms/1`, { user: 'ann', offset: room.offset })).wait('n'), [1])
+  t.match(await chat.stats(), { users: 3, connections: 3, instances: 1, status: 'green' })
+
+  const drained = app.wsNamespaces.drain()
+  t.equal(app.wsNamespaces.drain(), drained, 'once')
+  t.equal((await connect(t, port, `${P}/chat`, { user: 'x' })).refused?.status, 503)
+  await drained
+  t.same((await ann!.end()).code, 1001)
+})

@@ -1,0 +1,98 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { redisServer, sharedRedis, connect as connectRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import type { Present } from '../src/index.ts'
+import { connect, type Client } from './support/client.ts'
+import { servers } from './support/processes.ts'
+
+const PATH = '/api/1/ws/chat'
+const namespaces = { chat: { presence: true } }
+
+/** What an observer saw of a user. */
+const seen = (observer: Client, user: string): string[] => observer.messages
+  .filter(({ type, data }) => type.startsWith('presence:') && data.userId === user).map(({ type }) => type.slice('presence:'.length))
+
+t.test('a user joins once and leaves once, however many sockets on however many workers; the killed leave', async (t) => {
+  const siteId = uniqueName('pre')
+  const three = await servers(t, sharedRedis(), 3, { siteId, namespaces, options: { presenceLeaseMs: 6000 } })
+  const [a, b, victim] = three as [typeof three[0], typeof three[0], typeof three[0]]
+  const [onA, onB] = await Promise.all([connect(t, a.port, PATH, { user: 'watcher a' }), connect(t, b.port, PATH, { user: 'watcher b' })])
+  const sees = (user: string, events: string[]) => Promise.all([onA!, onB!].map((observer) => waitFor(() => seen(observer, user).length >= events.length, { what: `${events} of ${user}`, timeoutMs: 60_000 })))
+  const ann = await Promise.all([a, a, b, b].map(({ port }) => connect(t, port, PATH, { user: 'ann' })))
+  await sees('ann', ['join'])
+  await waitFor(async () => (await b.call<{ instances: string[] }>('online', 'chat', 'ann')).instances.length === 2, { timeoutMs: 30_000 })
+  t.same((await victim.call<{ instances: string[] }>('online', 'chat', 'ann')).instances.sort(), ['test:0', 'test:1'])
+  for (const client of ann.slice(0, 3)) client.ws.terminate()
+  await waitFor(async () => (await a.call<{ instances: string[] }>('online', 'chat', 'ann')).instances.length === 1, { timeoutMs: 30_000 })
+  t.same(seen(onA!, 'ann'), ['join'], 'one socket is left')
+  ann[3]!.ws.terminate()
+  await sees('ann', ['join', 'leave'])
+
+  const odd = ['a:b', '100%', 'ü @', '{x} y']
+  await Promise.all(odd.map((user) => connect(t, b.port, PATH, { user })))
+  await Promise.all(odd.map((user) => sees(user, ['join'])))
+  const present = async () => (await a.call<Present[]>('presence', 'chat')).map(({ userId }) => userId).sort()
+  t.same(await present(), [...odd, 'watcher a', 'watcher b'].sort())
+  // Longer than a lease in which nothing happens: only the heartbeat keeps them there.
+  await sleep(7000)
+  await waitFor(async () => (await present()).length === odd.length + 2, { timeoutMs: 15_000, everyMs: 100 }).catch(() => {})
+  t.same(await present(), [...odd, 'watcher a', 'watcher b'].sort(), 'who only stays is still there')
+
+  const [lost, both] = await Promise.all([connect(t, victim.port, PATH, { user: 'lost' }), connect(t, victim.port, PATH, { user: 'both' }), connect(t, a.port, PATH, { user: 'both' })])
+  await Promise.all([sees('lost', ['join']), sees('both', ['join'])])
+  await waitFor(async () => (await a.call<{ instances: string[] }>('online', 'chat', 'both')).instances.length === 2, { timeoutMs: 30_000 })
+  const killedAt = performance.now()
+  victim.kill('SIGKILL')
+  await sees('lost', ['join', 'leave'])
+  t.ok(performance.now() - killedAt < 30_000, 'within 30 s')
+  t.same(await a.call('online', 'chat', 'lost'), { online: false, instances: [] })
+  t.same(await b.call('online', 'chat', 'both'), { online: true, instances: ['test:0'] })
+  t.same([seen(onA!, 'both'), seen(onA!, 'lost'), seen(onB!, 'ann')], [['join'], ['join', 'leave'], ['join', 'leave']], 'each once')
+  t.ok(lost!.closed !== null || both !== undefined)
+
+  t.ok(await a.call<number>('close') < 30_000)
+  await waitFor(() => seen(onB!, 'both').includes('leave') && seen(onB!, 'watcher a').includes('leave'), { what: 'the users of a closing worker to leave', timeoutMs: 60_000 })
+  const redis = connectRedis(t, Number(new URL(sharedRedis()).port))
+  const keys = await redis.keys(`${siteId}:test:ws:*`)
+  t.ok((await Promise.all(keys.map((key) => redis.pttl(key)))).every((ttl) => ttl > 0), 'every key ends by itself')
+})
+
+t.test('no ghosts after 200 random connects, disconnects, kills and losses of Redis', async (t) => {
+  const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
+  const siteId = uniqueName('pre')
+  const setup = { siteId, namespaces, options: { presenceLeaseMs: 6000 } }
+  const workers = await servers(t, redis.url, 3, setup)
+  const observer = await connect(t, workers[0]!.port, PATH, { user: 'observer' })
+  const open: Array<{ client: Client, user: string, worker: number }> = []
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
+  t.comment(`SEED=${seed}`)
+  let state = seed
+  const random = (below: number): number => {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
+    return (state >>> 8) % below
+  }
+  for (let step = 0; step < 200; step++) {
+    if (step === 70) workers[2]!.kill('SIGKILL')
+    if (step === 130) await redis.restart({ empty: true })
+    const living = step < 70 ? 3 : 2
+    if (open.length > 0 && random(5) < 2) open.splice(random(open.length), 1)[0]!.client.ws.terminate()
+    else {
+      const worker = random(living)
+      const user = `u${random(12)}`
+      open.push({ client: await connect(t, workers[worker]!.port, PATH, { user }), user, worker })
+    }
+  }
+  const expected = new Map<string, Set<string>>([['observer', new Set(['test:0'])]])
+  for (const { user, worker } of open) if (worker !== 2) expected.set(user, (expected.get(user) ?? new Set()).add(`test:${worker}`))
+  const wanted = [...expected].map(([userId, instances]) => `${userId} ${[...instances].sort()}`).sort()
+  let got: string[] = []
+  await waitFor(async () => {
+    got = (await workers[1]!.call<Present[]>('presence', 'chat')).map(({ userId, instances }) => `${userId} ${[...instances].sort()}`).sort()
+    return String(got) === String(wanted)
+  }, { timeoutMs: 40_000, everyMs: 200, what: 'the presence to be right' }).catch(() => {})
+  t.same(got, wanted)
+  const wrong = () => Array.from({ length: 12 }, (_, index) => `u${index}`).filter((user) => (seen(observer, user).at(-1) === 'join') !== expected.has(user))
+  await waitFor(() => wrong().length === 0, { timeoutMs: 30_000 }).catch(() => {})
+  t.same(wrong(), [], 'what the clients were told last is true')
+  t.same(Array.from({ length: 12 }, (_, index) => seen(observer, `u${index}`)).filter((events) => events.some((event, index) => event === events[index - 1])), [], 'joins and leaves in turn')
+})

@@ -1,0 +1,109 @@
+import t from 'tap'
+import { redisSessions } from '@jpulse/redis-sessions'
+import { redisServer, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { build, type Built } from './support/build.ts'
+import { connect } from './support/client.ts'
+
+const secret = 'a secret of at least thirty-two characters'
+
+/** An application with logins and a namespace for those who are logged in. */
+async function site (t: Parameters<typeof build>[0], url: string, siteId: string, pmId: string): Promise<Built> {
+  return build(t, {
+    link: { url, siteId, env: 'test', commandTimeoutMs: 2000 },
+    options: { pingIntervalMs: 300, pongTimeoutMs: 10_000 },
+    pmId,
+    before: (app) => {
+      app.register(redisSessions, { secret })
+      app.post<{ Params: { user: string } }>('/login/:user', async (request) => { await app.sessions.login(request, request.params.user) })
+      app.post('/logout', async (request) => { await app.sessions.logout(request) })
+      app.post('/logout-others', async (request) => ({ ended: await app.sessions.logoutOthers(request) }))
+    },
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('mine')
+      wsNamespaces.create('admins', { authorize: async (request) => request.session?.userId === 'admin' ? { userId: 'admin' } : false })
+      wsNamespaces.create('open', { public: true })
+    }
+  })
+}
+
+async function login ({ app }: Built, user: string): Promise<string> {
+  const { headers } = await app.inject({ method: 'POST', url: `/login/${user}` })
+  return String([headers['set-cookie']].flat()[0]).split(';', 1)[0]!
+}
+
+t.test('sessions: who gets in, and how their end ends connections on other workers', async (t) => {
+  const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
+  const proxy = await tcpProxy(t, redis.port)
+  const siteId = uniqueName('ses')
+  const a = await site(t, redis.url, siteId, '0')
+  const b = await site(t, `redis://127.0.0.1:${proxy.port}`, siteId, '1')
+  await waitFor(() => a.app.appCluster.members().length === 2 && b.app.appCluster.members().length === 2, { timeoutMs: 30_000 })
+  const open = (path: string, cookie?: string) => connect(t, b.port, `/api/1/ws/${path}`, { headers: cookie === undefined ? {} : { cookie } })
+  const [ann, ann2, bob] = [await login(a, 'ann'), await login(a, 'ann'), await login(a, 'bob')]
+  t.equal((await open('mine')).refused?.status, 401)
+  t.equal((await open('nowhere')).refused?.status, 401, 'what exists is told to nobody')
+  t.equal((await open('nowhere', ann)).refused?.status, 404)
+  t.equal((await open('admins', ann)).refused?.status, 403)
+  t.equal((await open('mine', `${ann}x`)).refused?.status, 401, 'a forged cookie')
+  t.ok((await open('open')).connected)
+
+  const [one, two, three] = [await open('mine', ann), await open('mine', ann2), await open('mine', bob)]
+  t.same(b.app.wsNamespaces.local().mine!.users, 2)
+  await a.app.inject({ method: 'POST', url: '/logout', headers: { cookie: ann } })
+  t.equal((await one.end()).code, 4401)
+  t.same(one.errors, ['SESSION_EXPIRED'])
+  t.equal(two.closed, null, 'another session of the user')
+  t.equal((await open('mine', ann)).refused?.status, 401)
+
+  const ann3 = await login(a, 'ann')
+  const kept = await open('mine', ann3)
+  await a.app.inject({ method: 'POST', url: '/logout-others', headers: { cookie: ann3 } })
+  t.equal((await two.end()).code, 4401)
+  t.equal(kept.closed, null, 'the one that asked goes on')
+  await a.app.sessions.logoutAll('ann')
+  t.equal((await kept.end()).code, 4401)
+  t.equal(three.closed, null)
+
+  // What nobody announces is found with the next ping.
+  const silent = await open('mine', await login(a, 'silent'))
+  const keys = (await redis.client.keys(`${siteId}:*`)).filter((key) => key.includes('sess') && !key.includes('cluster'))
+  await redis.client.del(keys)
+  t.equal((await silent.end()).code, 4401)
+  t.equal((await three.end()).code, 4401)
+
+  const cookie = await login(a, 'cem')
+  const lasting = await open('mine', cookie)
+  proxy.cut()
+  await waitFor(() => !b.app.redisLink.isUp, { timeoutMs: 30_000 })
+  const pings = { count: 0 }
+  lasting.ws.on('ping', () => { pings.count++ })
+  await waitFor(() => pings.count >= 4, { what: 'pings, each with a look at the session', timeoutMs: 30_000 })
+  t.equal(lasting.closed, null, 'a store that cannot be asked ends nobody')
+  t.equal((await open('mine', cookie)).refused?.status, 503, 'and lets nobody in')
+  t.ok((await open('open')).connected, 'but guests')
+  await a.app.sessions.logoutAll('cem')
+  proxy.mend()
+  t.equal((await lasting.end()).code, 4401, 'what was missed is seen when it is back')
+})
+
+t.test('a session that ends while its connection is being made does not get one that stays', async (t) => {
+  const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
+  const siteId = uniqueName('ses')
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => { release = resolve })
+  const built = await build(t, {
+    link: { url: redis.url, siteId, env: 'test' },
+    before: (app) => {
+      app.register(redisSessions, { secret })
+      app.post<{ Params: { user: string } }>('/login/:user', async (request) => { await app.sessions.login(request, request.params.user) })
+    },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('slow', { authorize: async (request) => { await held; return { userId: String(request.session?.userId ?? 'ann') } } }) }
+  })
+  const cookie = await login(built, 'ann')
+  const pending = connect(t, built.port, '/api/1/ws/slow', { headers: { cookie } })
+  await waitFor(async () => await new Promise<number>((resolve) => built.app.server.getConnections((_err, count) => resolve(count))) > 0, { timeoutMs: 30_000 })
+  await built.app.sessions.logoutAll('ann')
+  release()
+  const client = await pending
+  t.equal(client.refused === null ? (await client.end()).code : 4401, 4401)
+})
