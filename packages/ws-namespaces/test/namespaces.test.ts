@@ -114,6 +114,11 @@ t.test('ids of every kind, over two workers: rooms, users, patterns and their en
   two2!.ws.close()
   await waitFor(() => !patterns(b).includes('ws:live:user:u'), { timeoutMs: 30_000 })
   t.ok(patterns(a).includes('ws:live:user:u'), 'counted per process')
+  const second = await connect(t, a.port, `${P}/live`, { user: 'u' })
+  second.ws.close()
+  await waitFor(() => a.app.wsNamespaces.local().live!.connections === 1, { timeoutMs: 30_000 })
+  await b.app.wsNamespaces.get('live')!.toUser('u', 'z', 3)
+  t.same(await one!.wait('z'), [3], 'and per socket: one of two that ended leaves the other hearing')
 })
 
 t.test('clients that choose rooms; what the server sends, asks and ends across workers', async (t) => {

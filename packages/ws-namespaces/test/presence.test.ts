@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { redisServer, sharedRedis, connect as connectRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Present } from '../src/index.ts'
@@ -30,7 +31,12 @@ t.test('a user joins once and leaves once, however many sockets on however many 
   const odd = ['a:b', '100%', 'ü @', '{x} y']
   await Promise.all(odd.map((user) => connect(t, b.port, PATH, { user })))
   await Promise.all(odd.map((user) => sees(user, ['join'])))
-  t.same((await a.call<Present[]>('presence', 'chat')).map(({ userId }) => userId).sort(), [...odd, 'watcher a', 'watcher b'].sort())
+  const present = async () => (await a.call<Present[]>('presence', 'chat')).map(({ userId }) => userId).sort()
+  t.same(await present(), [...odd, 'watcher a', 'watcher b'].sort())
+  // Longer than a lease in which nothing happens: only the heartbeat keeps them there.
+  await sleep(7000)
+  await waitFor(async () => (await present()).length === odd.length + 2, { timeoutMs: 15_000, everyMs: 100 }).catch(() => {})
+  t.same(await present(), [...odd, 'watcher a', 'watcher b'].sort(), 'who only stays is still there')
 
   const [lost, both] = await Promise.all([connect(t, victim.port, PATH, { user: 'lost' }), connect(t, victim.port, PATH, { user: 'both' }), connect(t, a.port, PATH, { user: 'both' })])
   await Promise.all([sees('lost', ['join']), sees('both', ['join'])])
