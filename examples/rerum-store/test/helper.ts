@@ -5,7 +5,8 @@ import { buildApp } from '../src/app.ts'
 import { DEVELOPMENT_SECRET, loadConfig } from '../src/config.ts'
 
 const sign = createSigner({ key: DEVELOPMENT_SECRET, algorithm: 'HS256', expiresIn: 86_400_000 })
-export const tokenFor = (agent: string, more: object = {}): string => sign({ sub: agent, ...more })
+const signAsIs = createSigner({ key: DEVELOPMENT_SECRET, algorithm: 'HS256' })
+export const tokenFor = (agent: string, more: object = {}): string => ('exp' in more ? signAsIs : sign)({ sub: agent, ...more })
 export const ALICE = 'https://example.org/agents/alice'
 export const BOB = 'https://example.org/agents/bob'
 
@@ -14,7 +15,7 @@ export const SHORT_BLOCK_MS = 1000
 
 /** The store in this process, not listening. It closes with the test. */
 export async function store (t: Scope, env: Record<string, string> = {}): Promise<FastifyInstance> {
-  const app = await buildApp(loadConfig({ ...await serversEnv(t), LOG_LEVEL: 'silent', SERVER_ID: '025', CACHE_BLOCK_TTL_MS: String(SHORT_BLOCK_MS), PUBLIC_URL: 'http://store.test', ...env }))
+  const app = await buildApp(loadConfig({ ...await serversEnv(t), LOG_LEVEL: process.env.STORE_LOG ?? 'silent', SERVER_ID: '025', CACHE_BLOCK_TTL_MS: String(SHORT_BLOCK_MS), PUBLIC_URL: 'http://store.test', ...env }))
   t.teardown(() => app.close())
   return app
 }

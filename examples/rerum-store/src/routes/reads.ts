@@ -4,6 +4,7 @@ import { FST_ERR_RERUM_NOT_FOUND } from '../errors.ts'
 import { answer, describe } from '../http/answer.ts'
 import { isName } from '../store/document.ts'
 import { readFilter } from '../store/filter.ts'
+import type { Page } from '../store/reads.ts'
 import { readSearch } from '../store/search.ts'
 import type { Store } from '../store/store.ts'
 import { failures, JsonObject, Named, Objects, Paged } from './schemas.ts'
@@ -30,18 +31,20 @@ const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }
 
   app.post('/api/query', { schema: { querystring: Paged, body: JsonObject, response: { 200: Objects, ...failures } } }, async (request, reply) => {
     const reads = store.reads()
-    return answer(request, reply, await reads.query(readFilter(request.body), request.query), reads.outcome)
+    return answer(request, reply, await reads.query(readFilter(request.body), pageOf(request.query)), reads.outcome)
   })
 
   const search: FastifyPluginAsyncTypebox = async (scope) => {
     scope.addContentTypeParser('text/plain', { parseAs: 'string' }, (_request, body, done) => done(null, body))
     scope.post('/api/search', { schema: { querystring: Paged, body: Type.Unknown(), response: { 200: Objects, ...failures } } }, async (request, reply) => {
       const reads = store.reads()
-      return answer(request, reply, await reads.search(readSearch(request.body), request.query), reads.outcome)
+      return answer(request, reply, await reads.search(readSearch(request.body), pageOf(request.query)), reads.outcome)
     })
   }
   await app.register(search)
 }
+
+const pageOf = ({ limit = 100, skip = 0 }: Partial<Page>): Page => ({ limit, skip })
 
 /** What is neither an id nor a slug names nothing, and need not be asked for. */
 function known (name: string): string {

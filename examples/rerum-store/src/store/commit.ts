@@ -93,8 +93,16 @@ export class Commits {
       const { matchedCount } = await this.#db.objects.replaceOne({ _id: after._id, rev: before!.rev }, after, TIMED)
       if (matchedCount === 0) throw new Conflict()
     } catch (err) {
-      throw isDuplicate(err) ? new FST_ERR_RERUM_SLUG_TAKEN(after.slug ?? '') : err
+      throw await this.#isTaken(before!, after, err) ? new FST_ERR_RERUM_SLUG_TAKEN(after.slug ?? '') : err
     }
+  }
+
+  /** Whether the unique index refused a document. Not every server says so in the same words, but each can tell whose the slug is. */
+  async #isTaken (before: Stored, after: Stored, err: unknown): Promise<boolean> {
+    if (err instanceof Conflict || after.slug === undefined || after.slug === before.slug) return false
+    if (isDuplicate(err)) return true
+    const owner = await this.#db.objects.findOne({ slug: after.slug }, { projection: { _id: 1 }, ...TIMED })
+    return owner !== null && owner._id !== after._id
   }
 
   async #complete (intent: Intent): Promise<void> {
