@@ -38,10 +38,11 @@ export class Commits {
     if (plan.changes.length > 0) await this.#coherent(tagsOf(plan.changes), () => this.#write(plan))
   }
 
-  /** Brings an interrupted write of this tree to its end. */
-  async recover (tree: string): Promise<void> {
+  /** Brings an interrupted write of this tree to its end. False where there was none. */
+  async recover (tree: string): Promise<boolean> {
     const intent = await this.#db.intents.findOne({ _id: tree }, TIMED)
     if (intent !== null) await this.#finish(intent)
+    return intent !== null
   }
 
   /** Intents that have stood since the last look: their writers are dead, or very slow. */

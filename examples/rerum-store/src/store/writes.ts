@@ -101,9 +101,8 @@ export class Writes {
       const known = await this.#db.use(() => this.#find(name))
       try {
         return await this.#locks.hold(known.tree, () => this.#db.use(async () => {
-          await this.#commits.recover(known.tree)
-          const stored = await this.#find(known._id)
-          if (stored.tree !== known.tree) throw new Conflict()
+          const [recovered, stored] = await Promise.all([this.#commits.recover(known.tree), this.#find(known._id)])
+          if (recovered || stored.tree !== known.tree) throw new Conflict()
           const planned = await plan(stored, randomUUID())
           await this.#commits.write(planned.plan)
           return planned.result
