@@ -11,7 +11,7 @@ export const ALICE = 'https://example.org/agents/alice'
 export const BOB = 'https://example.org/agents/bob'
 
 /** A quarantine this short lets caching begin soon. */
-export const SHORT_BLOCK_MS = 1000
+export const SHORT_BLOCK_MS = 1500
 
 /** The store in this process, not listening. It closes with the test. */
 export async function store (t: Scope, env: Record<string, string> = {}): Promise<FastifyInstance> {

@@ -39,7 +39,7 @@ t.test('four workers', async (t) => {
     const subjects = await Promise.all(['ra', 'rb', 'rc'].map((mark) => makeSubject(first!, mark)))
     const traffic = new Traffic(address, subjects)
     const end = performance.now() + SECONDS * 1000
-    await waitFor(() => performance.now() > end && traffic.acknowledged >= 30, { timeoutMs: SECONDS * 1000 + 120_000, everyMs: 50, what: 'the traffic' })
+    await waitFor(() => performance.now() > end && traffic.writes >= 30, { timeoutMs: SECONDS * 1000 + 120_000, everyMs: 50, what: 'the traffic' })
     const verdict = await traffic.stop()
     t.strictSame(verdict.examples, [])
     t.match(verdict, { stale: 0, backwards: 0, early: 0 })

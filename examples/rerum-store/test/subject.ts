@@ -7,6 +7,10 @@ export interface Subject {
   uri: string
   id: string
   mark: string
+  /** Values that were sent to be written, and when. */
+  attempts: Array<{ value: number, time: number }>
+  /** Values whose write was acknowledged, and when. */
+  acknowledged: Array<{ value: number, time: number }>
   reads: Record<string, { ask: Ask, count: (answer: Answer) => number }>
 }
 
@@ -20,6 +24,8 @@ export async function makeSubject (pin: Pin, mark: string): Promise<Subject> {
     uri: object['@id'],
     id: idOf(object),
     mark,
+    attempts: [],
+    acknowledged: [],
     reads: {
       id: { ask: { path: `/v1/id/${idOf(object)}` }, count: ({ json }) => json.count },
       history: { ask: { path: `/v1/history/${idOf(child)}` }, count: inList },
@@ -31,7 +37,10 @@ export async function makeSubject (pin: Pin, mark: string): Promise<Subject> {
 }
 
 /** Sets the counter, where `version` is still the one. */
-export function overwriteCount (pin: Pin, { uri, mark }: Subject, count: number, version?: string): Promise<Answer> {
+export async function overwriteCount (pin: Pin, { uri, mark, attempts, acknowledged }: Subject, count: number, version?: string): Promise<Answer> {
   const headers = { authorization, ...(version !== undefined && { 'if-overwritten-version': version }) }
-  return pin.ask({ method: 'PUT', path: '/v1/api/overwrite', body: { '@id': uri, mark, count }, headers })
+  attempts.push({ value: count, time: performance.now() })
+  const answer = await pin.ask({ method: 'PUT', path: '/v1/api/overwrite', body: { '@id': uri, mark, count }, headers }, 20_000)
+  if (answer.status === 200) acknowledged.push({ value: count, time: answer.end })
+  return answer
 }

@@ -8,22 +8,26 @@ const notes = () => ({ keys: [] as string[], starts: [] as number[], ends: [] as
 export interface TrafficOptions {
   readers?: number
   writers?: number
+  /** Pause of each after a request, in milliseconds. Without any the clients take the processor from what they ask. @default 0 */
+  pauseMs?: number
 }
 
 /** Readers and writers on connections of their own, who note what they see. A connection that breaks is opened anew. */
 export class Traffic {
-  readonly writes = notes()
   readonly reads = notes()
+  /** Writes that were acknowledged. */
+  writes = 0
   readonly errors: Record<string, number> = {}
   hits = 0
   readonly workers = new Set<string>()
-  readonly #commits = { keys: [] as string[], versions: [] as number[], times: [] as number[] }
   readonly #ended = new AbortController()
   readonly #address: string
   readonly #subjects: readonly Subject[]
+  readonly #pauseMs: number
   readonly #clients: Array<Promise<void>>
 
-  constructor (address: string, subjects: readonly Subject[], { readers = 16, writers = 3 }: TrafficOptions = {}) {
+  constructor (address: string, subjects: readonly Subject[], { readers = 16, writers = 3, pauseMs = 0 }: TrafficOptions = {}) {
+    this.#pauseMs = pauseMs
     this.#address = address
     this.#subjects = subjects
     this.#clients = [
@@ -32,15 +36,18 @@ export class Traffic {
     ]
   }
 
-  get acknowledged (): number {
-    return this.writes.keys.length
-  }
-
   /** What they saw, judged: each object must have behaved as one register, whichever read showed it. */
   async stop (): Promise<Verdict> {
     this.#ended.abort()
     await Promise.all(this.#clients)
-    return new History().add({ reads: this.reads, writes: this.writes, errors: {} }).commits(this.#commits).check()
+    const history = new History().add({ reads: this.reads, writes: notes(), errors: {} })
+    // What was written before this traffic counts as well.
+    for (const { id, attempts, acknowledged } of this.#subjects) {
+      const [keys, times] = [acknowledged.map(() => id), acknowledged.map(({ time }) => time)]
+      history.add({ reads: notes(), writes: { keys, starts: times, ends: times, values: acknowledged.map(({ value }) => value) }, errors: {} })
+      history.commits({ keys: attempts.map(() => id), versions: attempts.map(({ value }) => value), times: attempts.map(({ time }) => time) })
+    }
+    return { ...history.check(), writes: this.writes }
   }
 
   async #client (work: (pin: Pin) => Promise<void>): Promise<void> {
@@ -50,6 +57,7 @@ export class Traffic {
         if (pin === undefined || pin.closed) pin = await Pin.open(this.#address, 20_000)
         this.workers.add(pin.worker)
         await work(pin)
+        if (this.#pauseMs > 0) await sleep(this.#pauseMs)
       } catch (err) {
         this.#note((err as NodeJS.ErrnoException).code ?? 'no answer')
         await sleep(20)
@@ -73,12 +81,9 @@ export class Traffic {
     const known = await pin.ask(subject.reads.id!.ask, 20_000)
     if (known.status !== 200) return this.#refused(known.json?.code)
     const count = known.json.count + 1
-    this.#commits.keys.push(subject.id)
-    this.#commits.versions.push(count)
-    this.#commits.times.push(performance.now())
     const answer = await overwriteCount(pin, subject, count, known.json.__rerum.isOverwritten)
     if (answer.status !== 200) return this.#refused(answer.json?.code)
-    add(this.writes, subject.id, answer, count)
+    this.writes++
   }
 
   async #refused (code: string): Promise<void> {
