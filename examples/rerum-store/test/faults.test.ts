@@ -23,7 +23,7 @@ t.test('nothing is stale while something breaks', async (t) => {
 
   /** Traffic before, during and after a fault: it must come to writes and to hits again. */
   const under = async (t: Test, fault: (traffic: Traffic) => Promise<void>, { mayGoBack = false } = {}) => {
-    const traffic = new Traffic(address, subjects, { pauseMs: 10 })
+    const traffic = new Traffic(address, subjects, { pauseMs: 25 })
     const flows = async (what: string) => {
       const [writes, hits] = [traffic.writes, traffic.hits]
       await waitFor(() => traffic.writes >= writes + 10 && traffic.hits >= hits + 50, { timeoutMs: 120_000, everyMs: 20, what: `traffic ${what}` })
@@ -99,7 +99,7 @@ t.test('nothing is stale while something breaks', async (t) => {
     await site.pm2('scale', 'rerum-store', String(WORKERS + 1))
     // Connections that stand stay where they are; new ones find the new worker.
     await waitFor(async () => (await pids()).length === WORKERS + 1, { timeoutMs: 60_000 })
-    const more = new Traffic(address, subjects, { readers: 10, writers: 2, pauseMs: 10 })
+    const more = new Traffic(address, subjects, { readers: 10, writers: 2, pauseMs: 25 })
     try {
       await waitFor(() => more.workers.size === WORKERS + 1, { timeoutMs: 60_000, what: 'the new worker to answer' }).catch(() => {})
       await waitFor(() => more.writes >= 10, { timeoutMs: 60_000 })

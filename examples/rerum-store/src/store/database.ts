@@ -42,4 +42,3 @@ export async function makeIndexes ({ objects }: Database): Promise<void> {
 }
 
 export const isDuplicate = (err: unknown): boolean => err instanceof MongoServerError && err.code === 11000
-

@@ -64,4 +64,3 @@ export function contentIn ({ object }: LivingStored): Body {
   const { '@id': _id, __rerum, ...content } = object
   return content
 }
-

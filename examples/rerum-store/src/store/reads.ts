@@ -117,4 +117,3 @@ const digest = (text: string): string => createHash('sha256').update(text).diges
 const isLivingObject = (object: Known): object is Living => !('__deleted' in object)
 const idIn = (uri: string): string => uri.slice(uri.lastIndexOf('/') + 1)
 const childrenOf = (object: Known): string[] => isLivingObject(object) ? object.__rerum.history.next.map(idIn).reverse() : []
-
