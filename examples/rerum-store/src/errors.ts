@@ -53,3 +53,6 @@ export const FST_ERR_RERUM_READONLY = createError('FST_ERR_RERUM_READONLY', 'The
 
 /** Others were writing to the same versions all the time. Nothing was written; the request may be sent again. */
 export const FST_ERR_RERUM_BUSY = createError('FST_ERR_RERUM_BUSY', 'Others are writing to this object. Please try again', 503)
+
+/** The database did not finish in time. */
+export const FST_ERR_RERUM_TOO_SLOW = createError('FST_ERR_RERUM_TOO_SLOW', 'The database took too long. Please try again, or ask for less', 503)

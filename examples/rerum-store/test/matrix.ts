@@ -3,10 +3,10 @@ import type { Ask } from './pins.ts'
 
 /** Makes a write: method, path under /v1/api, body, headers. Returns what the API answered. */
 export type Send = (method: string, path: string, body?: unknown, headers?: Record<string, string>) => Promise<any>
-export type Object_ = { '@id': string }
+type Object_ = { '@id': string }
 
 /** The versions r -> x -> a -> aa, r -> s, and an object u that has nothing to do with them. */
-export const NAMES = ['r', 'x', 'a', 'aa', 's', 'u'] as const
+const NAMES = ['r', 'x', 'a', 'aa', 's', 'u'] as const
 export type Family = Record<typeof NAMES[number], Object_>
 
 /** Families are told apart by a tag that is in every mark. */

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { freePort, site, uniqueName, waitFor, type Scope, type TestSite } from '../../../test/helpers/index.ts'
+import { site, uniqueName, waitFor, type Scope, type TestSite } from '../../../test/helpers/index.ts'
 import { ALICE, SHORT_BLOCK_MS, tokenFor } from './helper.ts'
 import { pinAll, type Answer, type Ask, type Pin } from './pins.ts'
 
@@ -46,4 +46,4 @@ export async function warm (pin: Pin, ask: Ask): Promise<Answer> {
   }, { timeoutMs: 60_000, everyMs: 5, what: `a hit of ${ask.path} in ${pin.worker}` })
 }
 
-export { freePort, authorization }
+export { authorization }

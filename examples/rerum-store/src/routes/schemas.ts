@@ -7,7 +7,7 @@ export const Paged = Type.Object({
 })
 export const JsonObject = Type.Object({}, { additionalProperties: true, description: 'a JSON object' })
 export const Objects = Type.Array(JsonObject)
-export const Failure = Type.Object({
+const Failure = Type.Object({
   success: Type.Literal(false),
   error: Type.String(),
   code: Type.String(),
