@@ -85,11 +85,11 @@ async function write ({ ask, objects }, n) {
   else await ask('PUT', '/api/overwrite', { '@id': uri, ...content })
 }
 
-/** @param {Store} store @param {() => number} spread */
-async function traffic (store, spread) {
+/** @param {Store} store @param {() => number} spread @param {number} [requests] */
+async function traffic (store, spread, requests = REQUESTS) {
   /** @type {Array<{ kind: string, ms: number, outcome: string | null }>} */
   const seen = []
-  let left = REQUESTS
+  let left = requests
   await Promise.all(Array.from({ length: CLIENTS }, async () => {
     while (left-- > 0) {
       if (Math.random() < 0.2) await write(store, spread())
@@ -112,6 +112,7 @@ try {
   for (const [label, spread] of SPREADS) {
     /** @type {Record<string, Awaited<ReturnType<typeof traffic>>>} */
     const seen = { cache: [], none: [] }
+    for (const store of stores) await traffic(store, spread, REQUESTS / 2)
     for (let round = 0; round < ROUNDS; round++) for (const store of stores) seen[store.name]?.push(...await traffic(store, spread))
     /** @param {string} name @param {(one: { kind: string }) => boolean} which */
     const latency = (name, which) => mean((seen[name] ?? []).filter(which).map(({ ms }) => ms))
