@@ -5,6 +5,9 @@ import type { Found, L2 } from './l2.ts'
 import type { Member } from './member.ts'
 import { scriptArgs } from './scripts.ts'
 
+/** A value as Redis keeps it. */
+export const stored = (generations: string, text: string): string => `${generations}|${text}`
+
 /**
  * Values in Redis as "generations|JSON". A value is good while the generations of its tags are the ones it was loaded
  * under; a generation of a blocked tag begins with '!', one of another epoch with another nonce.
@@ -35,7 +38,7 @@ export class RedisL2 implements L2 {
 
   write (key: string, generations: string, text: string, ttlMs: number): void {
     const name = this.#keys.value(this.#member.space, key)
-    this.#connection.run((client) => client.set(name, `${generations}|${text}`, 'PX', ttlMs)).catch(() => {})
+    this.#connection.run((client) => client.set(name, stored(generations, text), 'PX', ttlMs)).catch(() => {})
   }
 
   async #look (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {
