@@ -20,6 +20,12 @@
 #ifndef RESTARTS
 #define RESTARTS 1
 #endif
+/* -DAFTER_RESTART begins where a restart left an operation of writer 0 on its way, and no lease. */
+#ifdef AFTER_RESTART
+#define AT_FIRST 0
+#else
+#define AT_FIRST 1
+#endif
 #define CAP 3
 
 /* -DQUIET leaves the losses and needless renewals out, so that what concerns several writers is reached. */
@@ -53,8 +59,8 @@ byte seen = 1;          /* newest value that a read returned */
 #endif
 
 /* Redis. Every script is atomic. */
-byte epoch = 1;
-bool open = true;
+byte epoch = 2 - AT_FIRST;
+bool open = AT_FIRST;
 byte seq = 0;
 byte blocks = 0;
 byte gen = 0;           /* generation of the tag: the seq of what touched it last, or a name that a writer chose; it is a mark while blocks > 0 */
@@ -105,6 +111,12 @@ inline publish (kind) {
   p = 0
 }
 
+#ifdef NO_COUNT
+#define COUNTED true
+#else
+#define COUNTED counted
+#endif
+
 proctype Member (byte me) {
   mtype kind; byte s, e;
   byte rseq, repoch, rblocks; bool asked, counted;
@@ -152,11 +164,11 @@ proctype Member (byte me) {
             :: else
             fi;
             if
-#ifdef NO_COUNT
-            :: open && rseq >= minSeq -> lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
-#else
-            :: open && counted && rseq >= minSeq -> lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
+            :: open && COUNTED && rseq >= minSeq ->
+#ifndef NO_TERM
+                 if :: !lease[me] -> clean[me] = false :: else fi;      /* a load that began without a lease may have missed anything */
 #endif
+                 lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
             :: else
             fi
        fi; asked = false; rseq = 0; repoch = 0; rblocks = 0; counted = false }
@@ -231,6 +243,9 @@ answer: atomic { assert(value >= need); if :: value > seen -> seen = value :: el
 
 proctype Writer (byte w) {
   byte my, we, p, mine, i; bool confirmed, first, wasOpen;
+#ifdef AFTER_RESTART
+  if :: w == 0 -> first = true; wasOpen = true; we = 1; goto work :: else fi;
+#endif
   do
   :: i < WRITES -> first = true;
 block: atomic { we = epoch; wasOpen = open; if :: mine == 0 -> working[w] = true; workEpoch[w] = we :: else fi;
@@ -252,7 +267,7 @@ block: atomic { we = epoch; wasOpen = open; if :: mine == 0 -> working[w] = true
      :: atomic { we != epoch -> goto block }
      fi;
 #endif
-     atomic { if :: mine == 0 -> counter++; mine = counter; db = mine; working[w] = false; workEpoch[w] = 0 :: else fi };
+work: atomic { if :: mine == 0 -> counter++; mine = counter; db = mine; working[w] = false; workEpoch[w] = 0 :: else fi };
      /* The value goes ahead of the release, under the name that only the release makes current. */
      atomic { if :: FIRST && WAS_OPEN -> sent[w] = mine; sentGen[w] = NAME; sentEpoch[w] = we :: else fi };
      atomic {
@@ -268,7 +283,7 @@ block: atomic { we = epoch; wasOpen = open; if :: mine == 0 -> working[w] = true
        fi };
      first = false;
      if :: !confirmed -> goto block :: else fi;
-     atomic { if :: mine > resolved -> resolved = mine :: else fi; mine = 0; i++ }
+     atomic { if :: mine > resolved -> resolved = mine :: else fi; mine = 0; my = 0; we = 0; wasOpen = false; first = false; confirmed = false; i++ }
   :: i >= WRITES -> break
   od
 }
@@ -318,9 +333,12 @@ init {
   atomic {
     byte m = 0;
     do
-    :: m < N -> member[m] = true; echo[m] = true; lease[m] = true; leaseEpoch[m] = 1; myEpoch[m] = 1; m++
+    :: m < N -> member[m] = AT_FIRST; echo[m] = AT_FIRST; lease[m] = AT_FIRST; leaseEpoch[m] = 1; myEpoch[m] = 1; m++
     :: m >= N -> break
     od;
+#ifdef AFTER_RESTART
+    working[0] = true; workEpoch[0] = 1;
+#endif
     m = 0;
     do :: m < N -> run Member(m); run Reader(m); m++ :: m >= N -> break od;
     run Writer(0);
