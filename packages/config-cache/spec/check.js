@@ -70,7 +70,7 @@ function report (ok, text) {
 
 try {
   for (const { defines, exhaustive } of SOUND) {
-    const { violated, complete, states } = verify(defines, ['-DCOLLAPSE'], LONG ? 900 : exhaustive ? 400 : 100)
+    const { violated, complete, states } = verify(defines, ['-DCOLLAPSE'], LONG ? 900 : exhaustive ? 400 : 60)
     report(!violated && (complete || !exhaustive), `${defines.join(' ')}: ${states.toExponential(1)} states, ${complete ? 'all' : 'in part'}${violated ? ', VIOLATED' : ''}`)
   }
   for (const defines of MUTATIONS) {

@@ -159,6 +159,7 @@ proctype Member (byte me) {
             echo[me] = true;
             if
             :: repoch != myEpoch[me] || rseq > lastSeq[me] ->           /* something was missed */
+                 if :: repoch != myEpoch[me] -> lease[me] = false :: else fi;
                  l1[me] = 0; clean[me] = false; blocked[me] = rblocks; lastSeq[me] = rseq; myEpoch[me] = repoch;
                  if :: rblocks > 0 -> acked[me] = rseq :: else fi
             :: else
