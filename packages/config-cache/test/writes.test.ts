@@ -59,25 +59,32 @@ t.test('the steps of a write are published in their order', async (t) => {
   t.match(steps, [{ step: 'blocked', tags: ['a', 'b'] }, { step: 'safe' }, 'work', { step: 'written' }, { step: 'released' }])
 })
 
-t.test('a dead process of this machine is not waited for, a silent one elsewhere for a lease', async (t) => {
+t.test('a silent member on another machine is waited for, for a lease', async (t) => {
   const redis = await redisServer(t)
   const siteId = uniqueName()
   const { configCache: cache } = await build(t, redis.url, siteId)
   const client = redis.connect()
   const members = (await client.keys('*:members'))[0]!
-  const [mine] = Object.entries(await client.hgetall(members)).find(([id]) => id !== '_')!
-  const host = (await client.hget(members, mine))!.split(' ')[2]!
-  const timed = async () => {
-    const start = performance.now()
-    await cache.write({ keys: ['a'] }, async () => {})
-    return performance.now() - start
-  }
   await client.hset(members, 'elsewhere', '0 token 1@another-machine')
-  t.ok(await timed() >= 1000, 'it may hold a lease')
+  const start = performance.now()
+  await cache.write({ keys: ['a'] }, async () => {})
+  t.ok(performance.now() - start >= 1000, 'it may hold a lease')
   t.notOk(await client.hexists(members, 'elsewhere'), 'and is fenced')
+})
+
+t.test('a dead process of this machine is not waited for', async (t) => {
+  const redis = await redisServer(t)
+  // So long a lease that no busy machine is taken for one that waits for it.
+  const { configCache: cache } = await build(t, redis.url, uniqueName(), { leaseMs: 10_000 })
+  const client = redis.connect()
+  const members = (await client.keys('*:members'))[0]!
+  const [mine] = Object.entries(await client.hgetall(members)).find(([id]) => id !== '_')!
+  const place = (await client.hget(members, mine))!.split(' ')[2]!.split('@')[1]
   // Pids are at most 2^22 on Linux.
-  await client.hset(members, 'dead', `0 token 9999999@${host.split('@')[1]}`)
-  t.ok(await timed() < 1000)
+  await client.hset(members, 'dead', `0 token 9999999@${place}`)
+  const start = performance.now()
+  await cache.write({ keys: ['a'] }, async () => {})
+  t.ok(performance.now() - start < 10_000)
   t.notOk(await client.hexists(members, 'dead'))
 })
 
