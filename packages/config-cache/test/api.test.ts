@@ -9,7 +9,7 @@ interface Site { siteId: string, url?: string | undefined }
 async function build (t: Test, options: FastifyConfigCacheOptions = {}, { siteId, url }: Partial<Site> = {}, routes: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(redisLink, { url, siteId: siteId ?? uniqueName() })
+  await app.register(redisLink, { url, siteId: siteId ?? uniqueName(), commandTimeoutMs: 10_000 })
   await app.register(configCache, { blockTtlMs: 500, ...options })
   routes(app)
   await app.ready()

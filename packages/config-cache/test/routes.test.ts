@@ -10,7 +10,7 @@ async function build (t: Test, options: FastifyConfigCacheOptions & { siteId?: s
   const { siteId = uniqueName(), url, ...given } = options
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(redisLink, { url, siteId })
+  await app.register(redisLink, { url, siteId, commandTimeoutMs: 10_000 })
   await app.register(configCache, { blockTtlMs: 500, ...given })
   routes(app)
   await app.ready()

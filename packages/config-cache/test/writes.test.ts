@@ -21,7 +21,7 @@ function onStep (t: Test, listener: (message: Step) => void): void {
 async function build (t: Test, url: string, siteId: string, options: object = {}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(redisLink, { url, siteId })
+  await app.register(redisLink, { url, siteId, commandTimeoutMs: 10_000 })
   await app.register(configCache, { source: memorySource(), blockTtlMs: 500, ...options })
   await app.ready()
   await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
