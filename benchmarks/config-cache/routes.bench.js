@@ -14,12 +14,12 @@ const routes = (app) => app.get('/report/:id', { config: { cache: { tags: ['orde
 const [first, second] = [await instance(siteId, routes), await instance(siteId, routes)]
 await Promise.all(Array.from({ length: REPORTS }, (_, id) => first.inject(`/report/${id}`)))
 await second.listen({ host: '127.0.0.1', port: 0 })
-const [address] = second.addresses()
+const { port } = /** @type {import('node:net').AddressInfo} */ (second.server.address())
 const agent = new Agent({ keepAlive: true, maxSockets: 100 })
 
 /** @param {string} path @returns {Promise<boolean>} whether it was a hit */
 const get = (path) => new Promise((resolve, reject) => {
-  request({ agent, path, host: '127.0.0.1', port: address?.port }, (response) => {
+  request({ agent, path, host: '127.0.0.1', port }, (response) => {
     response.resume().on('end', () => resolve(response.headers['x-cache'] === 'HIT'))
   }).on('error', reject).end()
 })
