@@ -1,4 +1,4 @@
-import type { AppCluster, InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { Topic } from './keys.ts'
 import type { Drops, LocalStats } from './hub.ts'
@@ -26,6 +26,7 @@ export type ClusterStats = Record<string, NamespaceStats>
 type Ask =
   | { readonly op: 'stats', readonly namespace?: string }
   | { readonly op: 'users', readonly namespace: string, readonly room?: string, readonly userId?: string }
+  | { readonly op: 'rooms', readonly namespace: string }
   | { readonly op: 'send', readonly namespace: string, readonly userId: string, readonly json: string }
   | { readonly op: 'disconnect', readonly namespace: string, readonly userId: string, readonly code: number, readonly reason: string }
 
@@ -35,12 +36,10 @@ const ASK_MS = 2000
 /** Asks every process what it knows, or has it do something, and answers the others. */
 export class Cluster {
   readonly #bus: InternalBroadcast
-  readonly #appCluster: AppCluster
   readonly #link: RedisLink
   readonly #registry: Registry
 
-  constructor (appCluster: AppCluster, bus: InternalBroadcast, link: RedisLink, registry: Registry) {
-    this.#appCluster = appCluster
+  constructor (bus: InternalBroadcast, link: RedisLink, registry: Registry) {
     this.#bus = bus
     this.#link = link
     this.#registry = registry
@@ -56,7 +55,7 @@ export class Cluster {
     const status = this.#link.state === 'down' || this.#link.state === 'connecting' ? 'red' : missing > 0 ? 'yellow' : 'green'
     const all: ClusterStats = Object.create(null)
     for (const value of values) for (const [name, local] of Object.entries(value)) add((all[name] ??= none(status)), local)
-    await Promise.all(Object.entries(all).map(async ([name, stats]) => { stats.users = await this.#userCount(name, stats.users) }))
+    await Promise.all(Object.entries(all).filter(([, { instances }]) => instances > 1).map(([name, stats]) => this.#distinct(name, stats)))
     return all
   }
 
@@ -83,10 +82,14 @@ export class Cluster {
     return sum((await this.#ask<number>({ op: 'disconnect', namespace, userId, code, reason })).values)
   }
 
-  /** A user with connections to two processes is one. */
-  async #userCount (name: string, counted: number): Promise<number> {
-    if (this.#appCluster.members().length < 2 || counted === 0) return counted
-    return (await this.users(name, {})).length
+  /** A user or room with connections to two processes is one. */
+  async #distinct (namespace: string, stats: NamespaceStats): Promise<void> {
+    const [users, rooms] = await Promise.all([
+      stats.users === 0 ? [] : this.users(namespace, {}),
+      stats.rooms === 0 ? [] : this.#ask<string[]>({ op: 'rooms', namespace }).then(({ values }) => [...new Set(values.flat())])
+    ])
+    stats.users = users.length
+    stats.rooms = rooms.length
   }
 
   async #ask<T> (ask: Ask): Promise<{ values: T[], missing: number }> {
@@ -97,7 +100,8 @@ export class Cluster {
   #answer (ask: Ask): unknown {
     if (ask.op === 'stats') return ask.namespace === undefined ? this.#registry.local() : this.#registry.localIfAny(ask.namespace)
     const hub = this.#registry.hub(ask.namespace)
-    if (hub === undefined) return ask.op === 'users' ? [] : 0
+    if (hub === undefined) return ask.op === 'users' || ask.op === 'rooms' ? [] : 0
+    if (ask.op === 'rooms') return hub.roomNames
     if (ask.op === 'users') {
       if (ask.room !== undefined) return [...new Set([...hub.connectionsOf(`room:${ask.room}`)].flatMap(({ userId }) => userId ?? []))]
       return ask.userId === undefined ? hub.userIds : hub.connectionsOf(`user:${ask.userId}`).size > 0 ? [ask.userId] : []

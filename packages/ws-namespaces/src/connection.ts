@@ -122,8 +122,9 @@ export class Connection<Ctx extends Identity = Identity> {
     if (this.#rooms?.delete(room) === true) this.internals.hub.removeTopic(this, `room:${room}`)
   }
 
-  /** Ends the connection. */
+  /** Ends the connection. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT */
   close (code = 1000, reason = ''): void {
+    checkClose(code, reason)
     this.internals.ended ??= { code, reason }
     this.internals.outlet.flush()
     this.internals.socket.close(code, reason)
@@ -145,6 +146,7 @@ export class Connection<Ctx extends Identity = Identity> {
     const pushed = this.internals.outlet.push(frame, volatile)
     if (pushed === 'dropped') this.internals.hub.drops.slow++
     else if (pushed === 'overflow') this.internals.hub.suspect(this)
+    else if (pushed === 'refused') this.internals.hub.tooSlow(this)
   }
 
   /** @internal Tells a client that got nothing lately how far the log is. */
@@ -200,4 +202,11 @@ export class Connection<Ctx extends Identity = Identity> {
   get isGone (): boolean {
     return this.#gone
   }
+}
+
+/** What a close frame may hold. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT */
+export function checkClose (code: unknown, reason: unknown): void {
+  const isCode = Number.isInteger(code) && ([1000, 1001, 1003].includes(code as number) || (Number(code) >= 1007 && Number(code) <= 1014) || (Number(code) >= 3000 && Number(code) <= 4999))
+  if (!isCode) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('code', '1000, 1001, 1003, 1007 to 1014 or 3000 to 4999')
+  if (typeof reason !== 'string' || Buffer.byteLength(reason) > 123) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('reason', 'a text of at most 123 bytes')
 }

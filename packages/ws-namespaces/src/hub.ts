@@ -79,6 +79,10 @@ export class Hub implements Sink {
     return [...this.#topics.keys()].filter((topic) => topic.startsWith('user:')).map((topic) => topic.slice(5))
   }
 
+  get roomNames (): string[] {
+    return [...this.#topics.keys()].filter((topic) => topic.startsWith('room:')).map((topic) => topic.slice(5))
+  }
+
   connectionsOf (topic: Topic): ReadonlySet<Connection> {
     return this.#topics.get(topic)?.conns ?? new Set()
   }

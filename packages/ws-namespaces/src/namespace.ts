@@ -1,7 +1,7 @@
 import type { TSchema } from 'typebox'
 import { describeMessages, type AsyncApi } from './async-api.ts'
 import type { Delivered } from './carrier.ts'
-import { Connection, type SendOptions } from './connection.ts'
+import { checkClose, Connection, type SendOptions } from './connection.ts'
 import type { Definition, Identity } from './definition.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_NOT_CONNECTED } from './errors.ts'
 import { envelope, textFrame } from './frame.ts'
@@ -96,7 +96,7 @@ export class Namespace<Schema extends TSchema = TSchema, Ctx extends Identity = 
 
   /** Ends a user's connections on every instance. Resolves with how many there were. */
   async disconnect (userId: string, code = 1000, reason = ''): Promise<number> {
-    checkInteger('code', code, 1000, 4999)
+    checkClose(code, reason)
     return this.#registry.cluster.disconnect(this.name, checkName('userId', userId), code, reason)
   }
 

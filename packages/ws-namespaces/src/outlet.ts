@@ -1,7 +1,7 @@
 import { OPEN, type Socket } from './socket.ts'
 
-/** What a push meant for the client. */
-export type Pushed = 'queued' | 'dropped' | 'overflow'
+/** What a push meant: `overflow` is queued, but the client is slow; `refused` is not, and the client has to go. */
+export type Pushed = 'queued' | 'dropped' | 'overflow' | 'refused'
 
 /** From here on a tick's messages are written at once. */
 const FLUSH_BYTES = 64 * 1024
@@ -68,10 +68,11 @@ export class Outlet {
     return backlog > this.#most + this.#allowance
   }
 
-  /** `overflow`: queued, but the client is slow. Unless `volatile`, then it is dropped instead. */
+  /** Volatile frames are dropped where the client is slow. */
   push (frame: Buffer, volatile = false): Pushed {
     const over = this.isOver
-    if (over && (volatile || this.backlog > HARD * this.#most + this.#allowance)) return volatile ? 'dropped' : 'overflow'
+    if (over && volatile) return 'dropped'
+    if (over && this.backlog > HARD * this.#most + this.#allowance) return 'refused'
     if (this.#queue.push(frame) === 1) flusher.mark(this)
     this.#bytes += frame.length
     if (this.#bytes >= FLUSH_BYTES) this.flush()

@@ -22,6 +22,9 @@ import { Requests } from './requests.ts'
 import { defineScripts } from './scripts.ts'
 import { WatchedSessions } from './sessions.ts'
 
+/** What was published right before the end gets so long to leave. */
+const LAST_WORDS_MS = 500
+
 /** The namespaces of this process, and what they share. */
 export class Registry {
   readonly options: ResolvedOptions
@@ -48,7 +51,7 @@ export class Registry {
     this.#outage = new Outage(link)
     this.#bus = appCluster.internal('ws')
     this.requests = new Requests(this.#bus, appCluster.bootId)
-    this.cluster = new Cluster(appCluster, this.#bus, link, this)
+    this.cluster = new Cluster(this.#bus, link, this)
     this.inbox = new Inbox(this.requests)
     this.drain = new Drain(() => this.connections(), options.drainMs)
     if (link.client !== null) defineScripts(link.client)
@@ -173,6 +176,8 @@ export class Registry {
   async close (): Promise<void> {
     this.#appCluster.off('leave', this.#onLeave)
     await Promise.all([...this.#hubs.values()].map((hub) => hub.presence?.beat().catch(() => {})))
+    const end = performance.now() + LAST_WORDS_MS
+    while ([...this.#hubs.values()].some(({ carrier }) => !carrier.idle) && this.#link.isUp && performance.now() < end) await this.#outage.change(10)
     for (const hub of this.#hubs.values()) hub.close()
     this.#hubs.clear()
     this.#outage.close()
