@@ -7,6 +7,7 @@ import { cleanEnv, ROOT, say } from './bootstrap.js'
 import { CannotProvide } from './servers/binaries.js'
 import { freePort } from './servers/free-port.js'
 import { runCluster, runSingle } from './site/run-site.js'
+import { runSecrets } from './site/secrets.js'
 import { provideServers } from './site/servers.js'
 import { untilStopped } from './site/until-stopped.js'
 
@@ -43,10 +44,11 @@ try {
 }
 
 async function start () {
-  const env = await siteEnv()
+  const given = await siteEnv()
   const prepared = await prepare()
   stopped.throwIfAborted()
   const { loadConfig } = await import('../examples/jpulse-site/dist/config.js')
+  const { env, account } = withSecrets(given)
   try { loadConfig(env) } catch (err) { throw new StartError(/** @type {Error} */ (err).message) }
   // One file per port, since two may run at once.
   const log = join(DIR, `jpulse-site-${env.PORT}.log`)
@@ -62,7 +64,7 @@ async function start () {
   } catch (err) {
     throw new StartError(/** @type {Error} */ (err).message)
   }
-  process.stdout.write(`\n  jpulse-site: ${site.address}\n  Ctrl-C stops it and all that it started.\n\n`)
+  process.stdout.write(`\n  jpulse-site: ${site.address}\n${account}  Ctrl-C stops it and all that it started.\n\n`)
   await Promise.race([stopped.promise, site.exited.then((status) => { throw new StartError(`the site ended by itself with status ${status}; see ${log}`) })])
 }
 
@@ -77,6 +79,24 @@ async function siteEnv () {
   const chosen = port === '0' ? await freePort() : Number(port)
   await checkAddress(host, chosen)
   return { ...env, HOST: host, PORT: String(chosen) }
+}
+
+/**
+ * Adds what nobody has set: the secret that signs sessions, and the first administrator.
+ * @template {NodeJS.ProcessEnv} E
+ * @param {E} env
+ * @returns {{ env: E, account: string }} and what to tell about the account
+ */
+function withSecrets (env) {
+  const { secrets, file, isNew } = runSecrets(DIR)
+  const admin = env.ADMIN_USERNAME || env.ADMIN_EMAIL || env.ADMIN_PASSWORD
+    ? {}
+    : { ADMIN_USERNAME: 'admin', ADMIN_EMAIL: 'admin@example.org', ADMIN_PASSWORD: secrets.adminPassword }
+  const password = isNew ? `password ${secrets.adminPassword} (shown once; it stays in ${file})` : `password in ${file}`
+  return {
+    env: { ...env, ...admin, SESSION_SECRET: env.SESSION_SECRET || secrets.sessionSecret },
+    account: admin.ADMIN_USERNAME === undefined ? '' : `  Administrator: admin, ${password}\n`
+  }
 }
 
 /** @param {string} host @param {number} port @returns {Promise<void>} */
@@ -133,7 +153,7 @@ function cluster (env, log) {
 function embedded ({ REDIS_URL: _redis, MONGODB_URI: _mongo, ...env }, log) {
   process.stderr.write(`
   Embedded mode: one process, no Redis, no MongoDB.
-  - visits and guest book live in this process and go when it stops
+  - accounts, sessions and documents live in this process and go when it stops
   - no second worker or server could share them
   For all of it: ${EMBEDDED ? 'npm start without EMBEDDED' : 'see above, or set REDIS_URL and MONGODB_URI'}
 

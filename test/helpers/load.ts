@@ -15,9 +15,9 @@ export interface Load {
  * Sends GET requests over keep-alive connections, one after the other on each, until it is stopped. No request is
  * sent twice: one that hits a closing connection counts as failed.
  *
- * @param paths asked in turn
+ * @param paths asked in turn, with the cookie where there is one
  */
-export function load (address: string, { connections, paths }: { connections: number, paths: readonly string[] }): Load {
+export function load (address: string, { connections, paths, cookie }: { connections: number, paths: readonly string[], cookie?: string }): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
   const failures: string[] = []
   const workers = new Map<string, number>()
@@ -26,7 +26,7 @@ export function load (address: string, { connections, paths }: { connections: nu
   let succeeded = 0
 
   const ask = (path: string) => new Promise<void>((resolve) => {
-    const request = get(address + path, { agent, timeout: 10_000 }, (response) => {
+    const request = get(address + path, { agent, timeout: 30_000, ...(cookie !== undefined && { headers: { cookie } }) }, (response) => {
       response.once('error', (err) => { failures.push(`${path}: ${err.message}`); resolve() })
       response.resume().once('end', () => {
         if (response.statusCode === 200) succeeded++

@@ -53,11 +53,11 @@ export async function site (t: Scope, { workers = 2, app, ecosystem, env: own = 
 /** The environment without what configures a site, or tap's loaders, which every worker would run. */
 async function baseEnv (): Promise<Record<string, string>> {
   const { NODE_OPTIONS: _options, REDIS_URL: _redis, MONGODB_URI: _mongo, EMBEDDED: _embedded, INSTANCES: _instances, ...inherited } = cleanEnv()
-  return { ...inherited as Record<string, string>, HOST: '127.0.0.1', PORT: String(await freePort()), SERVER_ID: 'test', LOG_LEVEL: 'warn' }
+  return { ...inherited as Record<string, string>, HOST: '127.0.0.1', PORT: String(await freePort()), SERVER_ID: 'test', LOG_LEVEL: 'warn', SEED_PEOPLE: '0', PASSWORD_COST: '10' }
 }
 
 /** Variables that give a site keys and a database of the test's own on the servers that `npm test` provided. */
 export async function serversEnv (t: Scope): Promise<Record<string, string>> {
   const { url, db } = await mongo(t)
-  return { SITE_ID: uniqueName('site'), REDIS_URL: sharedRedis(), MONGODB_URI: `${url}/${db.databaseName}` }
+  return { SITE_ID: uniqueName('site'), REDIS_URL: sharedRedis(), MONGODB_URI: `${url}/${db.databaseName}?socketTimeoutMS=8000` }
 }

@@ -1,68 +1,66 @@
 import { fileURLToPath } from 'node:url'
-import type {} from '@fastify/mongodb'
 import formbody from '@fastify/formbody'
 import helmet from '@fastify/helmet'
 import statics from '@fastify/static'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import clusterBroadcast from '@jpulse/cluster-broadcast'
+import clusterMetrics from '@jpulse/cluster-metrics'
+import configCache from '@jpulse/config-cache'
+import cursorPagination from '@jpulse/cursor-pagination'
 import redisLink from '@jpulse/redis-link'
-import Fastify, { LogController, type FastifyInstance, type FastifyServerOptions } from 'fastify'
-import type { SiteConfig } from './config.ts'
+import redisSessions from '@jpulse/redis-sessions'
+import wsNamespaces from '@jpulse/ws-namespaces'
+import Fastify, { type FastifyInstance } from 'fastify'
 import { drain, mongo, worker } from 'server-kit'
-import { memoryGuestBook } from './guestbook/memory-guestbook.ts'
-import { type EntryDocument, mongoGuestBook } from './guestbook/mongo-guestbook.ts'
-import guestBookApi from './guestbook/routes.ts'
-import health from './health.ts'
+import api from './api/routes.ts'
+import accounts from './auth/accounts.ts'
+import sameSite from './auth/same-site.ts'
+import { isAdmin, mayConfigure } from './auth/viewer.ts'
+import type { SiteConfig } from './config.ts'
+import { configSource } from './config-source.ts'
+import documents from './documents.ts'
+import live from './live/namespaces.ts'
+import notices from './live/notices.ts'
 import pages from './pages/routes.ts'
-import errors, { answerClientError, sendError } from './plugins/errors.ts'
+import errors from './plugins/errors.ts'
+import openApi from './plugins/open-api.ts'
+import { CONTENT_SECURITY_POLICY, serverOptions } from './server-options.ts'
+import templates, { COLLECTION as TEMPLATES } from './templates.ts'
 
 const PUBLIC = fileURLToPath(new URL('../public/', import.meta.url))
 
-/** What browsers may load: this site's own files, and nothing inline. */
-const CONTENT_SECURITY_POLICY = {
-  useDefaults: false,
-  directives: {
-    defaultSrc: ["'none'"],
-    scriptSrc: ["'self'"],
-    styleSrc: ["'self'"],
-    imgSrc: ["'self'"],
-    connectSrc: ["'self'"],
-    formAction: ["'self'"],
-    baseUri: ["'none'"],
-    frameAncestors: ["'none'"]
-  }
-}
-
 /** The site, composed. It does not listen yet. */
 export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
-  const { environment, identity, logLevel, mongoUri, redisUrl, siteId, trustProxy } = config
-  const options: FastifyServerOptions = {
-    logger: { level: logLevel },
-    logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
-    trustProxy: typeof trustProxy === 'object' ? [...trustProxy] : trustProxy,
-    // A worker that drains still answers: its clients leave with `connection: close`.
-    return503OnClosing: false,
-    clientErrorHandler: (error, socket) => answerClientError(error, socket, identity.instanceId),
-    frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))
-  }
-  const app = Fastify(options)
+  const { environment, identity, mongoUri, redis, secrets, siteId } = config
+  const app = Fastify(serverOptions(config))
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
 
   await app.register(worker, { identity })
   await app.register(drain)
   await app.register(errors)
+  await app.register(openApi)
   await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, xFrameOptions: { action: 'deny' } })
   await app.register(formbody)
-  await app.register(statics, { root: PUBLIC, prefix: '/assets/' })
 
-  // Closed in the reverse order: Redis first, then MongoDB.
+  // Closed in the reverse order: sockets, metrics and membership, then Redis, then MongoDB. Sessions come before what asks them.
   if (mongoUri !== undefined) await app.register(mongo, { url: mongoUri, database: siteId })
-  await app.register(redisLink, { siteId, env: environment, ...(redisUrl !== undefined && { url: redisUrl }) })
+  await app.register(redisLink, { siteId, env: environment, ...redis })
+  await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs })
+  await app.register(sameSite, { secret: secrets[0]! })
+  await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })
+  await app.register(clusterMetrics, { authorize: isAdmin, isDraining: () => app.drain.active, environment })
+  await app.register(wsNamespaces, { authorize: isAdmin, aliases: ['/ws'] })
+  await app.register(configCache, { source: configSource(app), authorize: mayConfigure, collections: ['config', 'features', 'doctypes', TEMPLATES], enabled: config.cacheEnabled, ttlMs: config.cacheTtlMs })
+  await app.register(cursorPagination, { secret: secrets })
+  app.drain.first(() => app.wsNamespaces.drain())
 
-  const guestBook = app.mongoLink === undefined
-    ? memoryGuestBook()
-    : mongoGuestBook(app.mongo.db!.collection<EntryDocument>('guestbook'), app.mongoLink)
-  await app.register(health)
-  await app.register(pages, { guestBook })
-  await app.register(guestBookApi, { prefix: '/api/1', guestBook })
+  await app.register(documents)
+  await app.register(accounts, { passwordCost: config.passwordCost })
+  await app.register(templates, { watch: environment === 'development' })
+  await app.register(live)
+  await app.register(notices)
+  await app.register(statics, { root: PUBLIC, prefix: '/assets/' })
+  await app.register(pages)
+  await app.register(api, { prefix: '/api/1' })
   return app
 }

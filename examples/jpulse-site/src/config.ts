@@ -1,5 +1,7 @@
 import { BlockList, isIP } from 'node:net'
-import { type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, wrong } from 'server-kit'
+import type { FastifyRedisLinkOptions } from '@jpulse/redis-link'
+import { ConfigError, type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, wrong } from 'server-kit'
+import { redisOptions } from './redis-config.ts'
 
 export interface SiteConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -14,31 +16,77 @@ export interface SiteConfig {
   logLevel: typeof LOG_LEVELS[number]
   /** `TRUST_PROXY`: true, false, or the proxies' addresses and networks, comma-separated. @default false */
   trustProxy: boolean | readonly string[]
-  /** `REDIS_URL`; without it the site counts in its own process. */
-  redisUrl: string | undefined
+  /** `REDIS_URL`, or `REDIS_MODE` and its companions; without them everything lives in the process. */
+  redis: FastifyRedisLinkOptions
   /** `MONGODB_URI`; without it documents live in the process. */
   mongoUri: string | undefined
+  /** `SESSION_SECRET`, of several (comma-separated) the first signs and all verify. Required in production, 32 characters or more. */
+  secrets: string[]
+  /** `SESSION_TTL` in seconds. @default 86400 */
+  sessionTtlMs: number
+  /** `CACHE_ENABLED`. @default true */
+  cacheEnabled: boolean
+  /** `CACHE_TTL` in seconds. @default 300 */
+  cacheTtlMs: number
+  /**
+   * `PASSWORD_COST`: log2 of scrypt's N, with r = 8 and p = 3. OWASP's Password Storage Cheat Sheet names 15 (32 MiB a password)
+   * among its equal settings. @default 15
+   */
+  passwordCost: number
+  /** `SEED_PEOPLE`: how many people the listing gets where it is empty; 0 leaves it so. @default 10000 */
+  seedPeople: number
+  /** `ADMIN_USERNAME`, `ADMIN_EMAIL`, `ADMIN_PASSWORD`: an account that the boot makes where it is missing. */
+  admin: { username: string, email: string, password: string } | undefined
   identity: Identity
 }
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const SECRET_MIN = 32
 
 /**
  * The site's configuration from environment variables.
  * @throws {ConfigError} naming the variable that makes no sense
  */
 export function loadConfig (env: Env = process.env): Readonly<SiteConfig> {
+  const environment = oneOf(env, 'NODE_ENV', ['development', 'test', 'production'], 'development')
   return Object.freeze({
-    environment: oneOf(env, 'NODE_ENV', ['development', 'test', 'production'], 'development'),
+    environment,
     port: integer(env, 'PORT', { min: 0, max: 65_535, fallback: 3000 }),
     host: host(env),
     siteId: matching(env, 'SITE_ID', /^[a-z0-9][a-z0-9_-]{0,31}$/, 'up to 32 lower-case letters, digits, dashes and underscores') ?? 'jpulse',
     logLevel: oneOf(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
     trustProxy: trustProxy(env),
-    redisUrl: secretUrl(env, 'REDIS_URL', ['redis', 'rediss'], 'redis://127.0.0.1:6379'),
+    redis: redisOptions(env),
     mongoUri: secretUrl(env, 'MONGODB_URI', ['mongodb', 'mongodb+srv'], 'mongodb://127.0.0.1:27017'),
+    secrets: secrets(env, environment),
+    sessionTtlMs: integer(env, 'SESSION_TTL', { min: 60, max: 365 * 86_400, fallback: 86_400 }) * 1000,
+    cacheEnabled: oneOf(env, 'CACHE_ENABLED', ['true', 'false'], 'true') === 'true',
+    cacheTtlMs: integer(env, 'CACHE_TTL', { min: 1, max: 86_400, fallback: 300 }) * 1000,
+    passwordCost: integer(env, 'PASSWORD_COST', { min: 10, max: 20, fallback: 15 }),
+    seedPeople: integer(env, 'SEED_PEOPLE', { min: 0, max: 1_000_000, fallback: 10_000 }),
+    admin: admin(env),
     identity: identify(env)
   })
+}
+
+function secrets (env: Env, environment: SiteConfig['environment']): string[] {
+  const given = text(env, 'SESSION_SECRET')?.split(',').map((secret) => secret.trim())
+  // Nothing but a development machine may run on a secret that everybody knows.
+  if (given === undefined && environment !== 'production') return ['the development secret of jpulse-site, known to everybody']
+  if (given === undefined || given.some((secret) => secret.length < SECRET_MIN)) {
+    throw new ConfigError(`SESSION_SECRET must be ${SECRET_MIN} characters or more (in production it has to be set)`)
+  }
+  return given
+}
+
+function admin (env: Env): SiteConfig['admin'] {
+  const username = matching(env, 'ADMIN_USERNAME', /^[a-z0-9][a-z0-9._-]{1,31}$/, '2 to 32 lower-case letters, digits, dots, dashes and underscores')
+  const email = matching(env, 'ADMIN_EMAIL', /^[^\s@]{1,64}@[^\s@]{1,190}$/, 'an e-mail address')
+  const password = text(env, 'ADMIN_PASSWORD')
+  if (username === undefined && email === undefined && password === undefined) return undefined
+  if (username === undefined || email === undefined || password === undefined) throw new ConfigError('ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD belong together')
+  if (password.length < 12) throw new ConfigError('ADMIN_PASSWORD must be 12 characters or more')
+  return { username, email, password }
 }
 
 function host (env: Env): string {

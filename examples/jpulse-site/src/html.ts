@@ -6,7 +6,7 @@ const REPLACEMENTS: Readonly<Record<string, string>> = {
   "'": '&#39;'
 }
 
-/** Text that is HTML already. Only {@link html} makes it, so nothing else escapes being escaped. */
+/** Text that is HTML already. Only {@link html} and {@link raw} make it, so nothing else escapes being escaped. */
 export class Html {
   readonly #text: string
 
@@ -17,6 +17,11 @@ export class Html {
   toString (): string {
     return this.#text
   }
+}
+
+/** Markup that somebody else answers for: what an administrator wrote. */
+export function raw (markup: string): Html {
+  return new Html([markup], [])
 }
 
 /**

@@ -1,7 +1,8 @@
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from '@jpulse/redis-link'
+import { ConfigError, endGracefully } from 'server-kit'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
-import { ConfigError, endGracefully } from 'server-kit'
+import { prepare } from './prepare.ts'
 
 /** EX_CONFIG of sysexits: PM2 does not restart a worker that ends with it (ecosystem.config.cjs). */
 const CONFIG_ERROR = 78
@@ -10,6 +11,8 @@ try {
   const config = loadConfig()
   const app = await buildApp(config)
   endGracefully(app)
+  await app.ready()
+  prepare(app, config)
   await app.listen({ port: config.port, host: config.host })
   process.send?.('ready')
 } catch (err) {

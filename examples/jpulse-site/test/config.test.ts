@@ -2,6 +2,8 @@ import t from 'tap'
 import { loadConfig } from '../src/config.ts'
 import { identify } from 'server-kit'
 
+const SECRET = 'x'.repeat(32)
+
 t.test('without variables the site listens on loopback and keeps everything in its process', async (t) => {
   t.match(loadConfig({}), {
     environment: 'development',
@@ -10,16 +12,20 @@ t.test('without variables the site listens on loopback and keeps everything in i
     siteId: 'jpulse',
     logLevel: 'info',
     trustProxy: false,
-    redisUrl: undefined,
-    mongoUri: undefined
+    redis: { mode: 'none' },
+    mongoUri: undefined,
+    admin: undefined,
+    seedPeople: 10_000,
+    sessionTtlMs: 86_400_000
   })
   t.ok(Object.isFrozen(loadConfig({})))
 })
 
 t.test('variables are taken over, and an empty one counts as unset', async (t) => {
   t.match(loadConfig({
-    NODE_ENV: 'production', PORT: ' 8080 ', HOST: '0.0.0.0', SITE_ID: 'shop-2', LOG_LEVEL: 'warn', REDIS_URL: 'rediss://cache:6380', MONGODB_URI: ''
-  }), { environment: 'production', port: 8080, host: '0.0.0.0', siteId: 'shop-2', logLevel: 'warn', redisUrl: 'rediss://cache:6380', mongoUri: undefined })
+    NODE_ENV: 'production', PORT: ' 8080 ', HOST: '0.0.0.0', SITE_ID: 'shop-2', LOG_LEVEL: 'warn', REDIS_URL: 'rediss://cache:6380', MONGODB_URI: '',
+    SESSION_SECRET: SECRET, SESSION_TTL: '600', CACHE_ENABLED: 'false', CACHE_TTL: '30'
+  }), { environment: 'production', port: 8080, host: '0.0.0.0', siteId: 'shop-2', logLevel: 'warn', redis: { url: 'rediss://cache:6380' }, mongoUri: undefined, secrets: [SECRET], sessionTtlMs: 600_000, cacheEnabled: false, cacheTtlMs: 30_000 })
 })
 
 t.test('localhost means one address, so that one server is there to drain', async (t) => {
@@ -59,6 +65,32 @@ for (const [name, value] of SECRETS) {
     t.throws(() => loadConfig({ [name]: value }), { code: 'FST_ERR_SITE_CONFIG', message: new RegExp(`^${name} must be a connection string such as (?!.*hunter2)`) })
   })
 }
+
+t.test('production does not start without a secret of 32 characters, and its value is in no message', async (t) => {
+  for (const env of [{}, { SESSION_SECRET: 'hunter2' }, { SESSION_SECRET: `${SECRET},hunter2` }]) {
+    t.throws(() => loadConfig({ NODE_ENV: 'production', ...env }), { code: 'FST_ERR_SITE_CONFIG', message: /^SESSION_SECRET must be 32 characters or more(?!.*hunter2)/ })
+  }
+  t.throws(() => loadConfig({ SESSION_SECRET: 'short' }), { code: 'FST_ERR_SITE_CONFIG' }, 'nor does development with a short one')
+  t.same(loadConfig({ SESSION_SECRET: `${SECRET}, ${SECRET}y` }).secrets, [SECRET, `${SECRET}y`], 'of several the first signs')
+})
+
+t.test('Redis is reached by URL, host, Sentinels or nodes', async (t) => {
+  t.same(loadConfig({ REDIS_HOST: 'r1', REDIS_PASSWORD: 'p', REDIS_TLS: 'true' }).redis, { mode: 'single', single: { host: 'r1', port: 6379 }, password: 'p', tls: true })
+  t.same(loadConfig({ REDIS_MODE: 'sentinel', REDIS_SENTINELS: 's1:26379, s2', REDIS_SENTINEL_NAME: 'main' }).redis,
+    { mode: 'sentinel', sentinel: { name: 'main', sentinels: [{ host: 's1', port: 26_379 }, { host: 's2', port: 26_379 }] } })
+  t.same(loadConfig({ REDIS_MODE: 'cluster', REDIS_NODES: 'n1:7000,[::1]:7001' }).redis, { mode: 'cluster', cluster: { nodes: [{ host: 'n1', port: 7000 }, { host: '::1', port: 7001 }] } })
+  for (const env of [{ REDIS_MODE: 'cluster' }, { REDIS_MODE: 'sentinel', REDIS_SENTINELS: 'a b' }, { REDIS_MODE: 'sentinel', REDIS_URL: 'redis://h' }]) {
+    t.throws(() => loadConfig(env), { code: 'FST_ERR_SITE_CONFIG' })
+  }
+})
+
+t.test('the first administrator has a name, an address and a good password, or is not there', async (t) => {
+  const admin = { ADMIN_USERNAME: 'root', ADMIN_EMAIL: 'root@example.org', ADMIN_PASSWORD: 'correct horse' }
+  t.same(loadConfig(admin).admin, { username: 'root', email: 'root@example.org', password: 'correct horse' })
+  for (const wrong of [{ ADMIN_USERNAME: 'root' }, { ...admin, ADMIN_PASSWORD: 'hunter2' }, { ...admin, ADMIN_USERNAME: '<b>' }, { ...admin, ADMIN_EMAIL: 'nobody' }]) {
+    t.throws(() => loadConfig(wrong), { code: 'FST_ERR_SITE_CONFIG', message: /^(?!.*hunter2)/ })
+  }
+})
 
 t.test('the instance is named after SERVER_ID, else after the host', async (t) => {
   t.equal(identify({ SERVER_ID: '025', NODE_APP_INSTANCE: '3' }).instanceId, '025:3')

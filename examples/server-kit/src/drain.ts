@@ -22,6 +22,7 @@ const MAX_WAIT_MS = 3000
  */
 class Drain {
   readonly #app: FastifyInstance
+  readonly #first: Array<() => Promise<unknown>> = []
   #done: Promise<void> | undefined
 
   constructor (app: FastifyInstance) {
@@ -32,13 +33,19 @@ class Drain {
     return this.#done !== undefined
   }
 
+  /** Adds what is to begin at once, such as the end of long-lived connections, for which the drain would wait in vain. */
+  first (fn: () => Promise<unknown>): void {
+    this.#first.push(fn)
+  }
+
   start (): Promise<void> {
     this.#done ??= this.#run()
     return this.#done
   }
 
   async #run (): Promise<void> {
-    const { server } = this.#app
+    const { server, log } = this.#app
+    for (const fn of this.#first) fn().catch((err: unknown) => log.error({ err }, 'a part of the drain failed'))
     if (server.listening) {
       const empty = once(server, 'close')
       // http.Server's own close() would also end the idle connections.

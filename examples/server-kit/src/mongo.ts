@@ -38,8 +38,8 @@ function makeClient (url: string, database: string): MongoClient {
       serverSelectionTimeoutMS: 1500,
       connectTimeoutMS: 2000,
       heartbeatFrequencyMS: 2000,
-      // Of one operation, so that a frozen server holds no request for longer.
-      socketTimeoutMS: 3000
+      // Of one operation, so that a frozen server holds no request for longer. A connection string may say otherwise.
+      ...(!/[?&]socketTimeoutMS=/i.test(url) && { socketTimeoutMS: 3000 })
     })
   } catch {
     // The driver's own error may quote the connection string, with its password.

@@ -1,6 +1,5 @@
 import { type Entry, MESSAGE_MAX, NAME_MAX } from '../guestbook/guestbook.ts'
 import { type Html, html } from '../html.ts'
-import { layout } from './layout.ts'
 
 export interface GuestBookView {
   /** Undefined while the entries are out of reach. */
@@ -13,13 +12,8 @@ export interface GuestBookView {
   form?: { name: string, message: string, problems: Readonly<Partial<Record<'name' | 'message', string>>> }
 }
 
-export function guestBookPage (view: GuestBookView & { worker: string }): Html {
-  return layout({
-    title: 'Guest book · jPulse',
-    path: '/guestbook',
-    worker: view.worker,
-    content: guestBookSection(view, html`<h1 id="guestbook">Guest book</h1>`)
-  })
+export function guestBookPage (view: GuestBookView): Html {
+  return guestBookSection(view, html`<h1 id="guestbook">Guest book</h1>`)
 }
 
 export function guestBookSection (view: GuestBookView, heading: Html): Html {

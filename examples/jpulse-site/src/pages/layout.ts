@@ -1,3 +1,4 @@
+import type { Viewer } from '../auth/viewer.ts'
 import { type Html, html } from '../html.ts'
 
 export interface Layout {
@@ -6,16 +7,31 @@ export interface Layout {
   path?: string
   /** The worker that made the page; error pages made before routing know none. */
   worker?: string
+  /** Who looks at it; `unknown` while the sessions are out of reach. */
+  viewer?: Viewer | null | 'unknown'
+  /** Scripts below /assets/ that the page needs. */
+  scripts?: readonly string[]
+  /** What an administrator wrote for the foot of each page. */
+  footer?: string
   content: Html
 }
 
-const NAVIGATION = [
+interface Item { path: string, label: string, admin?: boolean }
+
+const NAVIGATION: readonly Item[] = [
   { path: '/', label: 'Home' },
-  { path: '/guestbook', label: 'Guest book' },
-  { path: '/health', label: 'Health' }
+  { path: '/users', label: 'People' },
+  { path: '/analytics/', label: 'Analytics' },
+  { path: '/hello-app-cluster/', label: 'Cluster' },
+  { path: '/hello-websocket/', label: 'WebSocket' },
+  { path: '/docs', label: 'API' },
+  { path: '/admin/', label: 'Admin', admin: true }
 ]
 
-export function layout ({ title, path, worker, content }: Layout): Html {
+export function layout ({ title, path, worker, viewer = null, scripts = [], footer = '', content }: Layout): Html {
+  const someone = viewer === 'unknown' ? null : viewer
+  const isAdmin = someone?.role === 'admin'
+  const modules = someone === null ? scripts : ['session.js', ...scripts]
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -24,7 +40,8 @@ export function layout ({ title, path, worker, content }: Layout): Html {
   <meta name="color-scheme" content="light dark">
   <title>${title}</title>
   <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
-  <link rel="stylesheet" href="/assets/site.css">
+  <link rel="stylesheet" href="/assets/site.css">${modules.map((script) => html`
+  <script type="module" src="/assets/${script}"></script>`)}
 </head>
 <body>
   <a class="skip" href="#main">Skip to content</a>
@@ -32,17 +49,36 @@ export function layout ({ title, path, worker, content }: Layout): Html {
     <div class="wrap">
       <a class="brand" href="/"><img src="/assets/icon.svg" alt="" width="28" height="28">jPulse</a>
       <nav aria-label="Main">
-        <ul>${NAVIGATION.map((item) => html`
+        <ul>${NAVIGATION.filter(({ admin }) => admin !== true || isAdmin).map((item) => html`
           <li><a href="${item.path}"${item.path === path && html` aria-current="page"`}>${item.label}</a></li>`)}
         </ul>
       </nav>
+      ${account(viewer, path)}
     </div>
   </header>
   <main id="main" class="wrap">${content}</main>
-  <footer class="wrap">${worker !== undefined && html`
-    <p>Served by worker <code>${worker}</code></p>`}
+  ${someone !== null && html`<div class="notices" role="status" data-notices></div>`}
+  <footer class="wrap">${footer !== '' && html`
+    <p>${footer}</p>`}${worker !== undefined && html`
+    <p>Served by worker <code data-testid="served-by">${worker}</code></p>`}
   </footer>
 </body>
 </html>
 `
+}
+
+function account (viewer: Viewer | null | 'unknown', path: string | undefined): Html {
+  const current = (at: string) => at === path && html` aria-current="page"`
+  if (viewer === 'unknown') return html`<p class="account hint">Sign-in is out of reach for the moment</p>`
+  if (viewer === null) {
+    return html`<nav class="account" aria-label="Account"><ul>
+        <li><a href="/sign-in"${current('/sign-in')}>Sign in</a></li>
+        <li><a href="/sign-up"${current('/sign-up')}>Sign up</a></li>
+      </ul></nav>`
+  }
+  return html`<nav class="account" aria-label="Account"><ul>
+        <li><a href="/profile"${current('/profile')} data-testid="me">${viewer.username}</a></li>
+        <li><a href="/devices"${current('/devices')}>Devices</a></li>
+        <li><form method="post" action="/sign-out"><button class="plain" type="submit">Sign out</button></form></li>
+      </ul></nav>`
 }

@@ -19,7 +19,8 @@ export function sendError (error: FastifyError, request: FastifyRequest, reply: 
   // That MongoDB is away is in the log already, once.
   if (statusCode >= 500 && !(error instanceof DocumentsUnavailableError)) request.log.error({ err: error }, 'request failed')
   reply.code(statusCode)
-  if (statusCode === 503) reply.header('retry-after', '2')
+  const { retryAfter = statusCode === 503 ? 2 : undefined } = error as { retryAfter?: number }
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message }).toString())
   return reply.send({ success: false, error: message, code, statusCode })
 }

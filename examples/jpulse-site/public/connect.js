@@ -1,0 +1,23 @@
+import { connect } from '/assets/ws/client.js'
+
+/**
+ * A connection to a namespace of this site that shows its state in an element.
+ * @param {string} namespace
+ * @param {Element | null} [shown]
+ */
+export function open (namespace, shown = null) {
+  const url = new URL(`/api/1/ws/${namespace}`, location.href)
+  url.protocol = location.protocol === 'https:' ? 'wss:' : 'ws:'
+  const connection = connect(url.href, {
+    onStatus (status) {
+      if (shown !== null) {
+        shown.textContent = status
+        shown.className = `state ${status === 'connected' ? 'up' : 'connecting'}`
+      }
+      // The session has ended, here or on another device.
+      if (status === 'auth-required') location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`)
+    }
+  })
+  addEventListener('pagehide', () => connection.close())
+  return connection
+}

@@ -1,0 +1,21 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { linkHeader, PageOf, toJpulse, type Page } from '@jpulse/cursor-pagination'
+import { Type, type Static } from 'typebox'
+import { PeopleQuery, pageOfPeople } from '../people/page.ts'
+import { Failure } from '../schemas.ts'
+
+const Item = Type.Object({
+  id: Type.Integer(), name: Type.String(), email: Type.String(), city: Type.String(), joinedAt: Type.String(), orders: Type.Integer(), spent: Type.Integer()
+})
+
+/** The listing as JSON, with `Link` headers. */
+const users: FastifyPluginAsyncTypebox = async (app) => {
+  app.get('/users', { schema: { querystring: PeopleQuery, response: { 200: PageOf(Item), 400: Failure, 503: Failure } } }, async (request, reply) => {
+    const { items, pageInfo } = await pageOfPeople(app, request.query)
+    reply.header('link', linkHeader({ items, pageInfo }, request))
+    const shown = items.map(({ _id, joinedMonth, joinedAt, ...rest }) => ({ id: _id, ...rest, joinedAt: joinedAt.toISOString() }))
+    return toJpulse({ items: shown, pageInfo } as unknown as Page<Static<typeof Item>>)
+  })
+}
+
+export default users

@@ -1,0 +1,97 @@
+import type {} from '@jpulse/config-cache'
+import type {} from '@jpulse/redis-link'
+import type {} from '@jpulse/redis-sessions'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { CredentialsError, InputError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
+import type { Role, User } from '../users/users.ts'
+import { checkPassword, hashPassword } from './password.ts'
+
+const ATTEMPTS = 20
+const WINDOW_MS = 300_000
+
+export interface NewAccount {
+  username: string
+  email: string
+  password: string
+}
+
+/** Signs people up and in. */
+export class Accounts {
+  readonly #app: FastifyInstance
+  readonly #cost: number
+
+  constructor (app: FastifyInstance, passwordCost: number) {
+    this.#app = app
+    this.#cost = passwordCost
+  }
+
+  /** Makes an account and signs it in. @throws InputError, UserExistsError, TooManyError, SignUpClosedError */
+  async signUp (request: FastifyRequest, account: NewAccount): Promise<User> {
+    if (await this.#app.configCache.isFeatureEnabled('sign-up-closed')) throw new SignUpClosedError()
+    await this.#limit(`signup:${request.ip}`)
+    const user = await this.#add(account, 'user')
+    await this.#app.sessions.login(request, user.username, { role: user.role })
+    return user
+  }
+
+  /** The session gets a new id. @throws CredentialsError, TooManyError */
+  async signIn (request: FastifyRequest, name: string, password: string): Promise<User> {
+    const wanted = name.trim().toLowerCase()
+    await Promise.all([this.#limit(`login:ip:${request.ip}`), this.#limit(`login:name:${wanted}`)])
+    const user = await this.#app.documents.users.find(wanted)
+    if (!await checkPassword(password, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
+    await this.#app.sessions.login(request, user.username, { role: user.role })
+    return user
+  }
+
+  /** Makes the account that the environment names, where it is missing. Other workers do the same at the same time. */
+  async ensureAdmin (account: NewAccount, log: FastifyBaseLogger): Promise<void> {
+    if (await this.#app.documents.users.find(account.username) !== null) return
+    try {
+      await this.#add(account, 'admin')
+      log.info({ username: account.username }, 'the administrator\'s account was made')
+    } catch (err) {
+      if (!(err instanceof UserExistsError)) throw err
+    }
+  }
+
+  async #add ({ username, email, password }: NewAccount, role: Role): Promise<User> {
+    const user = { username: checkUsername(username), email: checkEmail(email), hash: await hashPassword(checkNew(password), this.#cost), role, createdAt: new Date() }
+    await this.#app.documents.users.add(user)
+    return user
+  }
+
+  /** Counts over all workers. */
+  async #limit (name: string): Promise<void> {
+    const { allowed, retryAfterMs } = await this.#app.redisLink.rateLimit(name.slice(0, 200), ATTEMPTS, WINDOW_MS)
+    if (!allowed) throw Object.assign(new TooManyError(), { retryAfter: Math.ceil(retryAfterMs / 1000) })
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    accounts: Accounts
+  }
+}
+
+export default fp(async (app: FastifyInstance, { passwordCost }: { passwordCost: number }) => {
+  app.decorate('accounts', new Accounts(app, passwordCost))
+}, { name: 'site-accounts', fastify: '5.x', dependencies: ['@jpulse/redis-sessions', 'site-documents'] })
+
+function checkUsername (text: string): string {
+  const username = text.trim().toLowerCase()
+  if (!/^[a-z0-9][a-z0-9._-]{1,31}$/.test(username)) throw new InputError('A user name has 2 to 32 letters, digits, dots, dashes or underscores.')
+  return username
+}
+
+function checkEmail (text: string): string {
+  const email = text.trim().toLowerCase()
+  if (!/^[^\s@]{1,64}@[^\s@]{1,190}$/.test(email)) throw new InputError('Please give an e-mail address.')
+  return email
+}
+
+function checkNew (password: string): string {
+  if (password.length < 10 || password.length > 200) throw new InputError('A password has 10 to 200 characters.')
+  return password
+}

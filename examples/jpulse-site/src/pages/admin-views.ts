@@ -1,0 +1,59 @@
+import type { ClusterStats } from '@jpulse/ws-namespaces'
+import { html, type Html } from '../html.ts'
+import type { User } from '../users/users.ts'
+
+interface AdminView {
+  saved: string | undefined
+  flags: Array<{ name: string, about: string, enabled: boolean }>
+  documents: Array<{ collection: string, key: string, about: string, value: unknown }>
+  templates: Array<{ name: string, body: string }>
+}
+
+const LINKS = html`<ul class="links">
+      <li><a class="button" href="/admin/cluster">Cluster dashboard</a></li>
+      <li><a class="button" href="/admin/websockets">WebSockets</a></li>
+      <li><a class="button" href="/admin/users">Users</a></li>
+      <li><a class="button" href="/metrics?scope=cluster">Prometheus</a></li>
+    </ul>`
+
+export function adminPage ({ saved, flags, documents, templates }: AdminView): Html {
+  return html`
+    <section class="hero"><h1>Admin</h1>
+    <p class="lead">A change is saved when no worker can serve what was before. No restart, no waiting.</p>${LINKS}</section>
+    ${saved !== undefined && html`<p class="card thanks" role="status">Saved: ${saved}</p>`}
+    <section class="card" aria-labelledby="flags"><h2 id="flags">Feature flags</h2><ul class="flags">${flags.map(({ name, about, enabled }) => html`
+      <li><div><code>${name}</code> <span class="state ${enabled ? 'up' : 'disabled'}">${enabled ? 'on' : 'off'}</span><p class="hint">${about}</p></div>
+        <form method="post" action="/admin/features"><input type="hidden" name="name" value="${name}"><input type="hidden" name="enabled" value="${enabled ? 'false' : 'true'}">
+          <button type="submit" class="quiet" aria-label="Turn ${name} ${enabled ? 'off' : 'on'}">Turn ${enabled ? 'off' : 'on'}</button></form></li>`)}</ul></section>
+    <section class="card" aria-labelledby="templates"><h2 id="templates">Templates</h2>${templates.map(({ name, body }) => html`
+      <form method="post" action="/admin/templates"><input type="hidden" name="name" value="${name}">
+        <label for="template-${name}">${name}</label>
+        <textarea id="template-${name}" name="body" rows="4" maxlength="20000" spellcheck="false">${'\n'}${body}</textarea>
+        <p class="actions"><button type="submit" name="action" value="save" aria-label="Save template ${name}">Save</button> <button type="submit" name="action" value="reset" class="quiet" aria-label="Reset template ${name}">Back to the file</button></p></form>`)}</section>
+    <section class="card" aria-labelledby="documents"><h2 id="documents">Configuration</h2>${documents.map(({ collection, key, about, value }) => html`
+      <form method="post" action="/admin/config"><input type="hidden" name="collection" value="${collection}"><input type="hidden" name="key" value="${key}">
+        <label for="document-${key}">${collection} / ${key}</label><p class="hint">${about}</p>
+        <textarea id="document-${key}" name="value" rows="6" maxlength="20000" spellcheck="false">${'\n'}${JSON.stringify(value, null, 2)}</textarea>
+        <p class="actions"><button type="submit" aria-label="Save document ${key}">Save</button></p></form>`)}</section>`
+}
+
+export function webSocketStatus (rows: Array<{ name: string } & ClusterStats[string]>): Html {
+  return html`
+    <section class="hero"><h1>WebSockets</h1><p class="lead">The namespaces, counted over the whole cluster. <a href="/admin/websockets">Count again</a></p></section>
+    <div class="card scroll" tabindex="0" role="region" aria-label="Namespaces"><table>
+      <thead><tr>${['Namespace', 'Status', 'Connections', 'Users', 'Messages', 'Dropped', 'Instances'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
+      <tbody>${rows.map(({ name, status, connections, users, messages, drops, instances }) => html`
+        <tr data-namespace="${name}"><td><code>${name}</code></td><td><span class="state ${status === 'green' ? 'up' : ''}">${status}</span></td><td>${connections}</td><td>${users}</td><td>${messages}</td>
+          <td>${drops.oversize + drops.rateLimit + drops.invalid + drops.slow}</td><td>${instances}</td></tr>`)}</tbody>
+    </table></div>`
+}
+
+export function userList (users: ReadonlyArray<Omit<User, 'hash'>>): Html {
+  return html`
+    <section class="hero"><h1>Users</h1><p class="lead">The newest accounts.</p></section>
+    <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>
+      <thead><tr>${['User name', 'E-mail', 'Role', 'Since'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
+      <tbody>${users.map(({ username, email, role, createdAt }) => html`
+        <tr><td>${username}</td><td>${email}</td><td>${role}</td><td>${createdAt.toISOString().slice(0, 10)}</td></tr>`)}</tbody>
+    </table></div>`
+}

@@ -1,0 +1,34 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { maybeViewer } from '../auth/viewer.ts'
+import { Type } from 'typebox'
+import { Page, PageFailure } from '../schemas.ts'
+import { layout, type Layout } from './layout.ts'
+
+/** Sends a page, with who looks at it and who served it. */
+export async function sendPage (app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, page: Omit<Layout, 'worker' | 'viewer' | 'footer'>): Promise<FastifyReply> {
+  const viewer = maybeViewer(app, request)
+  const footer = await footerOf(app)
+  const text = layout({ ...page, worker: app.identity.instanceId, viewer, footer }).toString()
+  return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(viewer === 'unknown' ? text : app.guardForms(request, text))
+}
+
+/** What an administrator wrote for the foot of each page. */
+async function footerOf (app: FastifyInstance): Promise<string> {
+  const site = await app.configCache.get('site', { collection: 'config' }).catch(() => null) as { footer?: unknown } | null
+  return typeof site?.footer === 'string' ? site.footer : ''
+}
+
+/** Schema of the responses of a page, and of a form that leads to one. */
+export const pageResponses = { 200: Page, 303: Type.Null(), '4xx': PageFailure, 503: PageFailure }
+
+/** A path of this site to go on with; anything else would send a visitor to somebody else's. */
+export function ownPath (next: unknown): string {
+  if (typeof next !== 'string' || !/^\/(?![/\\])[^\s\\]{0,500}$/.test(next)) return '/'
+  const base = 'http://own.invalid'
+  return URL.canParse(next, base) && new URL(next, base).origin === base ? next : '/'
+}
+
+/** Sends a visitor to sign in, and back afterwards. */
+export function toSignIn (reply: FastifyReply, next: string): FastifyReply {
+  return reply.redirect(`/sign-in?next=${encodeURIComponent(next)}`, 303)
+}

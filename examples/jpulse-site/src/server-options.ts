@@ -1,0 +1,30 @@
+import { type FastifyServerOptions, LogController } from 'fastify'
+import type { SiteConfig } from './config.ts'
+import { answerClientError, sendError } from './plugins/errors.ts'
+
+/** What browsers may load: this site's own files, and nothing inline. `'self'` covers WebSockets to the same host. */
+export const CONTENT_SECURITY_POLICY = {
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'"],
+    imgSrc: ["'self'"],
+    connectSrc: ["'self'"],
+    formAction: ["'self'"],
+    baseUri: ["'none'"],
+    frameAncestors: ["'none'"]
+  }
+}
+
+export function serverOptions ({ identity, logLevel, trustProxy }: SiteConfig): FastifyServerOptions {
+  return {
+    logger: { level: logLevel },
+    logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
+    trustProxy: typeof trustProxy === 'object' ? [...trustProxy] : trustProxy,
+    // A worker that drains still answers: its clients leave with `connection: close`.
+    return503OnClosing: false,
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, identity.instanceId),
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))
+  }
+}

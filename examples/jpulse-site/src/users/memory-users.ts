@@ -1,0 +1,17 @@
+import { UserExistsError } from '../errors.ts'
+import type { User, Users } from './users.ts'
+
+/** Accounts in this process: they go when it stops. */
+export function memoryUsers (): Users {
+  const users = new Map<string, User>()
+  const find = (name: string) => users.get(name) ?? [...users.values()].find(({ email }) => email === name) ?? null
+  return {
+    async add (user) {
+      if (users.has(user.username)) throw new UserExistsError('user name')
+      if (find(user.email) !== null) throw new UserExistsError('e-mail address')
+      users.set(user.username, user)
+    },
+    async find (name) { return find(name) },
+    async list (limit) { return [...users.values()].reverse().slice(0, limit).map(({ hash, ...user }) => user) }
+  }
+}

@@ -1,0 +1,49 @@
+import { MongoServerError, type Collection } from 'mongodb'
+import type { MongoLink } from 'server-kit'
+import { UserExistsError } from '../errors.ts'
+import type { User, Users } from './users.ts'
+
+export interface UserDocument extends Omit<User, 'username'> { _id: string }
+
+const DUPLICATE_KEY = 11_000
+
+/** Accounts in MongoDB; two unique indexes, not checks, decide who has a name. */
+export function mongoUsers (collection: Collection<UserDocument>, link: MongoLink): Users {
+  let indexed: Promise<unknown> | undefined
+  const index = () => {
+    indexed ??= collection.createIndex({ email: 1 }, { unique: true }).catch((err) => {
+      indexed = undefined
+      throw err
+    })
+    return indexed
+  }
+  return {
+    add ({ username, ...rest }) {
+      return link.use(async () => {
+        await index()
+        try {
+          await collection.insertOne({ _id: username, ...rest })
+        } catch (err) {
+          if (!(err instanceof MongoServerError && err.code === DUPLICATE_KEY)) throw err
+          throw new UserExistsError(await collection.findOne({ _id: username }) === null ? 'e-mail address' : 'user name')
+        }
+      })
+    },
+    find (name) {
+      return link.use(async () => {
+        const found = await collection.findOne({ _id: name }) ?? (name.includes('@') ? await collection.findOne({ email: name }) : null)
+        return found === null ? null : toUser(found)
+      })
+    },
+    list (limit) {
+      return link.use(async () => {
+        const found = await collection.find().sort({ createdAt: -1, _id: 1 }).limit(limit).toArray()
+        return found.map(toUser).map(({ hash, ...user }) => user)
+      })
+    }
+  }
+}
+
+function toUser ({ _id, email, hash, role, createdAt }: UserDocument): User {
+  return { username: _id, email, hash, role, createdAt }
+}

@@ -1,0 +1,162 @@
+import t from 'tap'
+import { waitFor } from '../../../test/helpers/index.ts'
+import { adminSite, Client, MODES, PASSWORD, siteIn } from './helper.ts'
+
+t.setTimeout(180_000)
+
+for (const mode of MODES) {
+  t.test(`${mode}: sign up, out and in, by name and by address; what is wrong is said beside the form`, async (t) => {
+    const app = await siteIn(t, mode)
+    const ada = new Client(app)
+    t.match(await ada.signUp('Ada'), { statusCode: 303, headers: { location: '/' } })
+    t.same(await ada.status(), { authenticated: true, username: 'ada', role: 'user' })
+    t.match((await ada.get('/')).body, 'data-testid="me">ada<')
+    t.match((await ada.get('/profile')).body, 'ada@example.org')
+    t.equal((await ada.form('/sign-out')).statusCode, 303)
+    t.same(await ada.status(), { authenticated: false })
+    t.match(await ada.get('/profile'), { statusCode: 303, headers: { location: '/sign-in?next=%2Fprofile' } })
+
+    const wrong = await ada.form('/sign-in', { username: 'ada', password: 'wrong' })
+    t.equal(wrong.statusCode, 401)
+    t.match(wrong.body, /role="alert">User name or password is wrong\.</)
+    t.match(wrong.body, 'value="ada"', 'what was typed is still there')
+    t.match((await ada.form('/sign-in', { username: 'nobody', password: 'wrong' })).body, 'User name or password is wrong.', 'it does not tell who exists')
+    t.match(await ada.form('/sign-in', { username: ' ADA@example.org ', password: PASSWORD, next: '/devices' }), { statusCode: 303, headers: { location: '/devices' } })
+    t.match(await ada.status(), { username: 'ada' })
+
+    const other = new Client(app)
+    t.match(await other.signUp('ada'), { statusCode: 409, body: /This user name is taken\./ })
+    t.match(await other.form('/sign-up', { username: 'bob', email: 'ada@example.org', password: PASSWORD }), { statusCode: 409, body: /This e-mail address is taken\./ })
+    t.match(await other.form('/sign-up', { username: 'bob', email: 'bob@example.org', password: 'short' }), { statusCode: 400, body: /A password has 10 to 200 characters\./ })
+    t.match(await other.json('POST', '/api/1/auth/login', { username: 'ada', password: 'wrong' }), { statusCode: 401, body: /FST_ERR_SITE_CREDENTIALS/ })
+    t.match((await other.json('POST', '/api/1/auth/login', { email: 'ada@example.org', password: PASSWORD })).json(), { success: true, data: { username: 'ada', role: 'user' } })
+    t.match((await other.json('POST', '/api/1/auth/logout', {})).json(), { success: true, data: { ended: 1 } })
+    t.same(await other.status(), { authenticated: false })
+  })
+
+  t.test(`${mode}: devices are listed and signed out one by one, and everywhere ends the session that pressed it too`, async (t) => {
+    const app = await siteIn(t, mode)
+    const [desk, phone, tablet] = [new Client(app), new Client(app), new Client(app)]
+    await desk.signUp('ada')
+    for (const device of [phone, tablet]) await device.json('POST', '/api/1/auth/login', { username: 'ada', password: PASSWORD }, { 'user-agent': 'Phone <i>' })
+    const { body } = await desk.get('/devices')
+    t.equal(body.match(/<li class="card">/g)?.length, 3)
+    t.match(body, 'Phone &lt;i&gt;')
+    t.match(body, /this one/)
+    t.notMatch(body, desk.cookies.get('sessionId')!.split('.')[0]!, 'no session id is on the page')
+    const handles = [...body.matchAll(/name="handle" value="([^"]+)"/g)].map(([, handle]) => handle!)
+    const own = (await app.sessions.list('ada')).map(({ handle }) => handle)
+    t.same([...handles].sort(), [...own].sort())
+
+    await desk.form('/devices/sign-out', { handle: await handleOf(phone) })
+    t.same(await phone.status(), { authenticated: false })
+    t.match(await tablet.status(), { authenticated: true })
+    t.match(await desk.form('/devices/sign-out', { handle: 'unknown' }), { statusCode: 404 })
+    t.match(await desk.form('/devices/sign-out-everywhere'), { statusCode: 303, headers: { location: '/' } })
+    for (const device of [desk, tablet]) t.same(await device.status(), { authenticated: false })
+
+    async function handleOf (client: Client): Promise<string> {
+      const [, handle] = /this one[^]*?name="handle" value="([^"]+)"/.exec((await client.get('/devices')).body) ?? []
+      return handle!
+    }
+  })
+
+  t.test(`${mode}: an administrator edits flags, templates and documents, and the next page shows it`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    const page = await admin.get('/admin/')
+    t.match(page.body, 'Turn banner on')
+    t.notMatch((await admin.get('/')).body, 'data-testid="banner"')
+    t.match(await admin.form('/admin/features', { name: 'banner', enabled: 'true' }), { statusCode: 303, headers: { location: '/admin/?saved=flag%20banner' } })
+    t.match((await admin.get('/admin/?saved=flag%20banner')).body, /Saved: flag banner/)
+    t.match((await new Client(app).get('/')).body, /data-testid="banner"[^]*Planned maintenance/)
+    t.match((await new Client(app).get('/api/1/features/banner')).json(), { success: true, data: { name: 'banner', enabled: true } })
+    await admin.form('/admin/templates', { name: 'welcome', body: '<p class="lead">Edited by {{nobody}}hand</p>', action: 'save' })
+    t.match((await admin.get('/')).body, '<p class="lead">Edited by hand</p>')
+    t.match((await admin.json('PUT', '/api/1/admin/templates/welcome', { body: 'Edited again' })).json(), { success: true })
+    t.match((await admin.get('/')).body, 'Edited again')
+    await admin.form('/admin/templates', { name: 'welcome', action: 'reset' })
+    t.match((await admin.get('/')).body, 'Every worker of every server')
+    t.equal((await admin.json('POST', '/api/1/admin/templates/refresh')).statusCode, 200)
+    t.match(await admin.form('/admin/templates', { name: '../app', body: 'x', action: 'save' }), { statusCode: 400 })
+    t.match(await admin.form('/admin/config', { collection: 'config', key: 'site', value: '{"footer":"<b>Imprint</b>"}' }), { statusCode: 303 })
+    t.match((await admin.get('/')).body, '&lt;b&gt;Imprint&lt;/b&gt;')
+    t.match(await admin.form('/admin/config', { collection: 'config', key: 'site', value: '{' }), { statusCode: 400, body: /no JSON/ })
+    await admin.form('/admin/config', { collection: 'doctypes', key: 'person', value: '{"columns":[{"field":"email","label":"Address"}]}' })
+    t.match((await admin.get('/users')).body, /<th scope="col" class="email">Address<\/th>/)
+    await admin.form('/admin/features', { name: 'sign-up-closed', enabled: 'true' })
+    t.match(await new Client(app).signUp('late'), { statusCode: 403, body: /Nobody new can sign up/ })
+    t.match((await admin.get('/admin/users')).body, 'admin@example.org')
+    t.match((await admin.get('/admin/websockets')).body, 'data-namespace="hello-todo"')
+    t.match(await admin.get('/admin/cluster'), { statusCode: 200, headers: { 'content-type': /text\/html/ } })
+    t.match((await admin.get('/api/1/ws/stats')).json(), { success: true, data: { 'hello-todo': { connections: 0 } } })
+    t.match((await admin.get('/api/1/metrics')).json().data, { statistics: { totalInstances: 1 } })
+  })
+
+  t.test(`${mode}: messages reach the processes and the pages`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    const user = new Client(app)
+    await user.signUp('ada')
+    t.match((await user.json('POST', '/api/1/notices', { text: 'hello <b>' })).json(), { success: true, data: { instances: ['025:0'], missing: [] } })
+    t.match((await user.get('/hello-app-cluster/')).body, /<strong>ada<\/strong>[^]*hello &lt;b&gt;/)
+    const delivered = mode === 'servers' ? 'cluster' : 'local'
+    for (const url of ['/api/1/broadcast', '/api/1/message/ada']) t.match((await admin.json('POST', url, { text: 'hi' })).json(), { success: true, data: { delivered } })
+    t.match(await user.json('POST', '/api/1/notices', { text: '  ' }), { statusCode: 400 })
+    t.match(await new Client(app).json('POST', '/api/1/notices', { text: 'hi' }), { statusCode: 401 })
+  })
+
+  t.test(`${mode}: the charts are computed once and the route says so; a new person makes them anew`, async (t) => {
+    const { app, admin } = await adminSite(t, mode, { SEED_PEOPLE: '300' })
+    const ask = async () => {
+      const { headers, body } = await admin.get('/api/1/analytics/performance')
+      return { from: headers['x-cache'], ...JSON.parse(body).data }
+    }
+    // With Redis, caching begins when the process has its lease.
+    await waitFor(async () => (await ask()).from === 'HIT', { what: 'a report from the cache', timeoutMs: 60_000 })
+    const report = await ask()
+    t.equal(report.people, 300)
+    t.equal(report.cities.reduce((sum: number, { people }: { people: number }) => sum + people, 0), 300)
+    t.match((await admin.get('/analytics/')).body, 'data-testid="people">300<')
+    await app.configCache.write({ tags: ['people'] }, () => app.documents.directory.seed(310))
+    t.equal((await ask()).people, 310)
+    t.match((await admin.get('/analytics/')).body, 'data-testid="people">310<')
+  })
+}
+
+t.test('a walk over ten thousand people shows each once, forwards and back, and every page leads on', async (t) => {
+  const { admin } = await adminSite(t, 'embedded', { SEED_PEOPLE: '10000' })
+  const walk = async (url: string, rel: 'next' | 'prev') => {
+    const ids: number[] = []
+    let last = url
+    for (let at: string | undefined = url; at !== undefined;) {
+      const { body } = await admin.get(at)
+      const page = [...body.matchAll(/<tr data-id="(\d+)"/g)].map(([, id]) => Number(id))
+      ids.push(...(rel === 'next' ? page : page.reverse()))
+      last = at
+      const href = new RegExp(`rel="${rel}" href="([^"]+)"`).exec(body)?.[1]
+      at = href === undefined ? undefined : `/users${href.replaceAll('&amp;', '&')}`
+    }
+    return { ids, last }
+  }
+  const forwards = await walk('/users?limit=200&sort=-joinedAt', 'next')
+  t.equal(forwards.ids.length, 10_000)
+  t.equal(new Set(forwards.ids).size, 10_000)
+  const backwards = await walk(forwards.last, 'prev')
+  t.same(backwards.ids.reverse(), forwards.ids)
+  const api = await admin.get('/api/1/users?limit=3&sort=-spent')
+  t.match(api.json(), { success: true, count: 3, pagination: { mode: 'cursor', hasMore: true, nextCursor: /^[\w-]+$/ } })
+  t.match(api.headers.link, 'rel="next"')
+  t.match(await admin.get('/users?cursor=nonsense'), { statusCode: 400, body: /<h1>Bad Request<\/h1>/ })
+})
+
+t.test('every route of the API is described at /docs and in its OpenAPI document', async (t) => {
+  const { admin } = await adminSite(t, 'embedded')
+  const { paths } = (await admin.get('/docs/json')).json()
+  const wanted = [
+    '/api/1/auth/login', '/api/1/auth/logout', '/api/1/auth/logout-all', '/api/1/auth/status', '/api/1/features/{name}', '/api/1/broadcast',
+    '/api/1/message/{userId}', '/api/1/health', '/api/1/metrics', '/api/1/metrics/servers', '/api/1/ws/stats', '/api/1/ws/{namespace}/broadcast', '/api/1/config/{collection}/{key}',
+    '/api/1/analytics/performance', '/api/1/users', '/api/1/admin/templates/refresh', '/health', '/health/live', '/health/redis', '/metrics'
+  ]
+  t.same(wanted.filter((path) => paths[path] === undefined), [])
+  const page = (await admin.get('/docs')).body
+  for (const path of wanted) t.match(page, `<code>${path}</code>`)
+})

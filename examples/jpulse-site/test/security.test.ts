@@ -1,0 +1,141 @@
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { serversEnv } from '../../../test/helpers/index.ts'
+import { adminSite, Client, PASSWORD, site, siteIn } from './helper.ts'
+
+t.setTimeout(120_000)
+
+t.test('what another site makes a browser send is refused, whichever way it is sent, and changes nothing', async (t) => {
+  const { app, admin } = await adminSite(t, 'embedded')
+  const sends: readonly [what: string, headers: Record<string, string>][] = [
+    ['a form of another site', { 'sec-fetch-site': 'cross-site' }],
+    ['a form of a sibling domain', { 'sec-fetch-site': 'same-site' }],
+    ['an older browser', { 'sec-fetch-site': '', origin: 'https://evil.example' }],
+    ['a sandboxed frame', { 'sec-fetch-site': '', origin: 'null' }],
+    ['nothing said about where it came from', { 'sec-fetch-site': '' }]
+  ]
+  for (const [what, headers] of sends) {
+    const refused = await admin.form('/devices/sign-out-everywhere', {}, headers)
+    t.match(refused, { statusCode: 403, body: /came from another site/ }, what)
+    t.match(await admin.form('/admin/features', { name: 'banner', enabled: 'true' }, headers), { statusCode: 403 }, what)
+  }
+  const trick = await admin.json('POST', '/api/1/broadcast', { text: 'x' }, { 'content-type': 'text/plain' })
+  t.equal(trick.statusCode, 403, 'JSON in disguise, which needs no permission to be sent')
+  t.match(await admin.status(), { authenticated: true })
+  t.equal(await app.configCache.isFeatureEnabled('banner'), false)
+  t.equal((await admin.form('/admin/features', { name: 'banner', enabled: 'true' }, { 'sec-fetch-site': '', origin: 'http://localhost', host: 'localhost' })).statusCode, 303, 'the own form of an older browser')
+  const [, token = ''] = /name="_csrf" value="([^"]+)"/.exec((await admin.get('/admin/')).body) ?? []
+  t.equal((await admin.form('/admin/features', { name: 'banner', enabled: 'false', _csrf: token }, { 'sec-fetch-site': '' })).statusCode, 303, 'a program that sends back the form as it was')
+  t.equal((await admin.form('/admin/features', { name: 'banner', enabled: 'true', _csrf: token.slice(1) }, { 'sec-fetch-site': '' })).statusCode, 403)
+  t.equal(await app.configCache.isFeatureEnabled('banner'), false)
+})
+
+t.test('a session id that somebody planted is not taken on, and signing in makes a new one', async (t) => {
+  const app = await siteIn(t, 'embedded')
+  const planted = new Client(app)
+  planted.cookies.set('sessionId', 'x'.repeat(43))
+  await planted.signUp('ada')
+  const first = planted.cookies.get('sessionId')!
+  t.notMatch(first, /^x/)
+  const again = await planted.form('/sign-in', { username: 'ada', password: PASSWORD })
+  t.not(planted.cookies.get('sessionId'), first)
+  t.match(again.cookies[0], { name: 'sessionId', httpOnly: true, sameSite: 'Lax', path: '/' })
+  const thief = new Client(app)
+  thief.cookies.set('sessionId', first)
+  t.same(await thief.status(), { authenticated: false }, 'the old one is dead')
+})
+
+t.test('after signing in nobody is sent to another site', async (t) => {
+  const app = await siteIn(t, 'embedded')
+  const ada = new Client(app)
+  await ada.signUp('ada')
+  const elsewhere = ['https://evil.example', '//evil.example', '/\\evil.example', '/\t/evil.example', 'javascript:alert(1)', '\\\\evil.example', '/%0d%0aSet-Cookie:x', ' //evil.example', '/' + 'x'.repeat(550)]
+  for (const next of elsewhere) {
+    const location = (await ada.form('/sign-in', { username: 'ada', password: PASSWORD, next })).headers.location as string
+    t.equal(new URL(location, 'http://own.test').origin, 'http://own.test', JSON.stringify(next))
+    t.notMatch(location, /[\r\n\\]/)
+    t.notMatch((await new Client(app).get(`/sign-in?next=${encodeURIComponent(next)}`)).body, /value="[^"]*evil/)
+  }
+})
+
+t.test('what people type is text on every page that shows it', async (t) => {
+  const hostile = '"><script>alert(1)</script>'
+  const { app, admin } = await adminSite(t, 'embedded')
+  const visitor = new Client(app)
+  for (const [path, fields] of [['/sign-in', { username: hostile, password: 'x' }], ['/sign-up', { username: hostile, email: hostile, password: PASSWORD }]] as const) {
+    const { body } = await visitor.form(path, fields)
+    t.match(body, '&quot;&gt;&lt;script&gt;')
+    t.notMatch(body, '<script>')
+  }
+  t.notMatch((await admin.get(`/admin/?saved=${encodeURIComponent(hostile)}`)).body, '<script>')
+  await admin.json('POST', '/api/1/notices', { text: hostile })
+  t.notMatch((await admin.get('/hello-app-cluster/')).body, '<script>alert')
+  await admin.form('/admin/config', { collection: 'doctypes', key: 'person', value: JSON.stringify({ columns: [{ field: 'name', label: hostile }] }) })
+  t.notMatch((await admin.get('/users')).body, '<script>alert')
+  t.notMatch((await admin.get(`/users?sort=name&x=${encodeURIComponent(hostile)}`)).body, '<script>alert')
+})
+
+t.test('administrators only: each of their routes refuses a user and a stranger, and no state changes', async (t) => {
+  const { app } = await adminSite(t, 'embedded')
+  const [user, stranger] = [new Client(app), new Client(app)]
+  await user.signUp('ada')
+  const gets = ['/admin/', '/admin/users', '/admin/websockets', '/admin/cluster', '/metrics', '/api/1/metrics/servers', '/api/1/metrics/errors/recent', '/api/1/ws/stats', '/api/1/config/config/site', '/api/1/cache/stats', '/api/1/app-cluster/status', '/api/1/admin/templates/welcome']
+  for (const url of gets) {
+    t.equal((await user.get(url)).statusCode, 403, url)
+    t.ok([401, 303].includes((await stranger.get(url)).statusCode), url)
+  }
+  const posts: readonly ['POST' | 'PUT' | 'DELETE', string, object?][] = [
+    ['POST', '/admin/features', { name: 'banner', enabled: 'true' }], ['POST', '/admin/config', {}], ['POST', '/admin/templates', {}], ['POST', '/api/1/broadcast', { text: 'x' }],
+    ['POST', '/api/1/message/ada', { text: 'x' }], ['PUT', '/api/1/features/banner', { enabled: true }], ['PUT', '/api/1/config/config/site', { value: 1 }], ['DELETE', '/api/1/config/config/site'],
+    ['POST', '/api/1/cache/clear'], ['POST', '/api/1/admin/templates/refresh'], ['PUT', '/api/1/admin/templates/welcome', { body: 'x' }], ['POST', '/api/1/ws/hello-todo/broadcast', { type: 'x' }], ['POST', '/api/1/app-cluster/broadcast/x', { data: 1 }]
+  ]
+  for (const [method, url, body] of posts) {
+    t.equal((await user.json(method, url, body)).statusCode, 403, `${method} ${url}`)
+    t.equal((await stranger.json(method, url, body)).statusCode, 401, `${method} ${url}`)
+  }
+  t.equal(await app.configCache.isFeatureEnabled('banner'), false)
+  t.match((await stranger.get('/api/1/metrics')).body, /\*\*\*/, 'anybody gets the metrics, masked')
+})
+
+t.test('twenty attempts to sign in, counted over all workers; then 429 with the time to wait', async (t) => {
+  const env = await serversEnv(t)
+  const workers = [await site(t, env), await site(t, env)]
+  const statuses: number[] = []
+  for (let n = 0; n < 22; n++) {
+    const client = new Client(workers[n % 2]!)
+    const response = await client.json('POST', '/api/1/auth/login', { username: 'ada', password: 'wrong' })
+    statuses.push(response.statusCode)
+    if (response.statusCode === 429) t.ok(Number(response.headers['retry-after']) > 0)
+  }
+  t.same(statuses, [...Array(20).fill(401), 429, 429])
+  const page = await new Client(workers[0]!).form('/sign-in', { username: 'ada', password: 'wrong' })
+  t.match(page, { statusCode: 429, body: /Too many attempts/ })
+  t.equal((await workers[0]!.inject('/')).statusCode, 200, 'the rest of the site has no such limit')
+})
+
+t.test('bodies beyond what a route needs are refused before they are read', async (t) => {
+  const { admin } = await adminSite(t, 'embedded')
+  const big = 'x'.repeat(1_100_000)
+  t.equal((await admin.json('POST', '/api/1/auth/login', { username: big.slice(0, 20_000), password: 'x' })).statusCode, 413)
+  t.equal((await admin.form('/sign-up', { username: 'x', email: 'x', password: big.slice(0, 20_000) })).statusCode, 413)
+  t.equal((await admin.form('/admin/templates', { name: 'welcome', body: big })).statusCode, 413)
+  t.equal((await admin.json('POST', '/api/1/notices', { text: big })).statusCode, 413)
+})
+
+t.test('a WebSocket is for whoever is signed in, and for pages of this site', async (t) => {
+  const { app, admin } = await adminSite(t, 'embedded')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const host = `127.0.0.1:${(app.server.address() as AddressInfo).port}`
+  const open = (path: string, headers: Record<string, string>) => new Promise<number>((resolve, reject) => {
+    const socket = new WebSocket(`ws://${host}${path}`, { headers })
+    socket.once('open', () => { socket.close(); resolve(101) })
+    socket.once('unexpected-response', (_request, response) => { response.resume(); resolve(response.statusCode!) })
+    socket.once('error', reject)
+  })
+  for (const path of ['/api/1/ws/hello-todo', '/ws/hello-todo', '/api/1/ws/rooms/x']) {
+    t.equal(await open(path, {}), 401, path)
+    t.equal(await open(path, { cookie: admin.cookie, origin: 'https://evil.example' }), 403, path)
+    t.equal(await open(path, { cookie: admin.cookie, origin: `http://${host}` }), 101, path)
+  }
+})
