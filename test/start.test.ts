@@ -68,6 +68,18 @@ const sign = ({ address }: Started, name: string) => fetch(`${address}/api/1/gue
   method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ name, message: 'was here' })
 })
 
+/** The cookie of the administrator's session; null while there is no such account yet. */
+async function signIn ({ address }: Started, password: string): Promise<string | null> {
+  const response = await fetch(`${address}/api/1/auth/login`, {
+    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: 'admin', password })
+  })
+  return response.status === 200 ? response.headers.get('set-cookie')!.split(';')[0]! : null
+}
+
+async function me ({ address }: Started, cookie: string): Promise<string> {
+  return (await fetch(`${address}/api/1/auth/status`, { headers: { cookie } })).text()
+}
+
 function isOpen (port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true) })
@@ -91,6 +103,9 @@ t.test('npm start serves the site from two PM2 workers on servers of its own; Ct
   t.same(await workersOf(first, 2), ['025:0', '025:1'])
   t.equal(serverPorts(first).length, 2, 'a Redis and a MongoDB of its own')
   t.equal((await sign(first, 'Ada')).status, 201)
+  const [, password = ''] = /Administrator: admin, password (\S+) \(shown once/.exec(first.output()) ?? []
+  const cookie = await waitFor(() => signIn(first, password), { what: 'the administrator', timeoutMs: 60_000 })
+  await waitFor(async () => (await page(first, '/api/1/analytics/performance')).includes('"people":10000,'), { what: 'ten thousand people', timeoutMs: 120_000, everyMs: 500 })
   const before = await visits(first)
 
   const second = await start(t, dir, { env: { SERVER_ID: '026' } })
@@ -110,6 +125,8 @@ t.test('npm start serves the site from two PM2 workers on servers of its own; Ct
   const again = await start(t, dir)
   await again.ready(60_000)
   t.equal(await visits(again), before + 2, 'Redis kept the counter')
+  t.match(await me(again, cookie), '"username":"admin"', 'and nobody was signed out')
+  t.notMatch(again.output(), password, 'the password was shown once')
   t.match(await page(again), '<strong>Ada</strong>', 'MongoDB kept the guest book')
   process.kill(again.pid, 'SIGTERM')
   t.equal(await again.exited, 0)
@@ -145,7 +162,7 @@ t.test('EMBEDDED=1 npm start runs one process, no server and no daemon, whatever
   const commands = started.alive().join('\n')
   t.match(commands, 'jpulse-site/dist/server.js')
   t.notMatch(commands, /pm2|redis-server|valkey|mongo|ferretdb/)
-  t.match(await page(started, '/health'), '"redis":{"status":"disabled"},"mongodb":{"status":"disabled"}')
+  for (const path of ['/', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/sign-in', '/health']) t.equal((await fetch(started.address + path)).status, 200, path)
   t.equal((await sign(started, 'Ada')).status, 201)
   process.kill(started.pid, 'SIGTERM')
   await started.exited

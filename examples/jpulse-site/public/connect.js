@@ -1,5 +1,9 @@
 import { connect } from '/assets/ws/client.js'
 
+// A form that is on its way leads somewhere already: signing out ends the session before its answer is here.
+let leaving = false
+addEventListener('submit', (event) => { if (!event.defaultPrevented) leaving = true })
+
 /**
  * A connection to a namespace of this site that shows its state in an element.
  * @param {string} namespace
@@ -15,7 +19,7 @@ export function open (namespace, shown = null) {
         shown.className = `state ${status === 'connected' ? 'up' : 'connecting'}`
       }
       // The session has ended, here or on another device.
-      if (status === 'auth-required') location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`)
+      if (status === 'auth-required' && !leaving) location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`)
     }
   })
   addEventListener('pagehide', () => connection.close())

@@ -64,7 +64,7 @@ for (const mode of MODES) {
   t.test(`${mode}: an administrator edits flags, templates and documents, and the next page shows it`, async (t) => {
     const { app, admin } = await adminSite(t, mode)
     const page = await admin.get('/admin/')
-    t.match(page.body, 'Turn banner on')
+    t.match(page.body, 'Turn on banner')
     t.notMatch((await admin.get('/')).body, 'data-testid="banner"')
     t.match(await admin.form('/admin/features', { name: 'banner', enabled: 'true' }), { statusCode: 303, headers: { location: '/admin/?saved=flag%20banner' } })
     t.match((await admin.get('/admin/?saved=flag%20banner')).body, /Saved: flag banner/)

@@ -12,8 +12,14 @@ const PING_TIMEOUT_MS = 1000
 const UNREACHABLE: ReadonlySet<string> = new Set([
   'MongoNetworkError', 'MongoNetworkTimeoutError', 'MongoServerSelectionError', 'MongoOperationTimeoutError',
   'MongoPoolClearedError', 'MongoPoolClosedError', 'MongoNotConnectedError', 'MongoTopologyClosedError',
-  'MongoClientClosedError', 'MongoWaitQueueTimeoutError'
+  'MongoClientClosedError', 'MongoWaitQueueTimeoutError', 'PoolClearedError', 'PoolClearedOnNetworkError'
 ])
+
+/** A write to a connection that has just broken is rejected with the socket's own error, which the driver passes on as it is. */
+function isUnreachable (err: unknown): boolean {
+  if (err instanceof MongoError) return UNREACHABLE.has(err.name)
+  return err instanceof Error && (err as NodeJS.ErrnoException).syscall !== undefined
+}
 
 /**
  * Knows whether MongoDB answers, so that a request which needs it fails at once while it is away instead of waiting for
@@ -57,7 +63,7 @@ export class MongoLink {
     try {
       return await fn()
     } catch (err) {
-      if (!(err instanceof MongoError && UNREACHABLE.has(err.name))) throw err
+      if (!isUnreachable(err)) throw err
       this.#log.warn({ err }, 'MongoDB did not answer')
       throw Object.assign(new DocumentsUnavailableError(), { cause: err })
     }

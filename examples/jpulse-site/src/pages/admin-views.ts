@@ -24,12 +24,12 @@ export function adminPage ({ saved, flags, documents, templates }: AdminView): H
     <section class="card" aria-labelledby="flags"><h2 id="flags">Feature flags</h2><ul class="flags">${flags.map(({ name, about, enabled }) => html`
       <li><div><code>${name}</code> <span class="state ${enabled ? 'up' : 'disabled'}">${enabled ? 'on' : 'off'}</span><p class="hint">${about}</p></div>
         <form method="post" action="/admin/features"><input type="hidden" name="name" value="${name}"><input type="hidden" name="enabled" value="${enabled ? 'false' : 'true'}">
-          <button type="submit" class="quiet" aria-label="Turn ${name} ${enabled ? 'off' : 'on'}">Turn ${enabled ? 'off' : 'on'}</button></form></li>`)}</ul></section>
+          <button type="submit" class="quiet" aria-label="Turn ${enabled ? 'off' : 'on'} ${name}">Turn ${enabled ? 'off' : 'on'}</button></form></li>`)}</ul></section>
     <section class="card" aria-labelledby="templates"><h2 id="templates">Templates</h2>${templates.map(({ name, body }) => html`
       <form method="post" action="/admin/templates"><input type="hidden" name="name" value="${name}">
         <label for="template-${name}">${name}</label>
         <textarea id="template-${name}" name="body" rows="4" maxlength="20000" spellcheck="false">${'\n'}${body}</textarea>
-        <p class="actions"><button type="submit" name="action" value="save" aria-label="Save template ${name}">Save</button> <button type="submit" name="action" value="reset" class="quiet" aria-label="Reset template ${name}">Back to the file</button></p></form>`)}</section>
+        <p class="actions"><button type="submit" name="action" value="save" aria-label="Save template ${name}">Save</button> <button type="submit" name="action" value="reset" class="quiet" aria-label="Back to the file: ${name}">Back to the file</button></p></form>`)}</section>
     <section class="card" aria-labelledby="documents"><h2 id="documents">Configuration</h2>${documents.map(({ collection, key, about, value }) => html`
       <form method="post" action="/admin/config"><input type="hidden" name="collection" value="${collection}"><input type="hidden" name="key" value="${key}">
         <label for="document-${key}">${collection} / ${key}</label><p class="hint">${about}</p>
