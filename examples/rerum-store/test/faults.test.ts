@@ -101,7 +101,7 @@ t.test('nothing is stale while something breaks', async (t) => {
     await waitFor(async () => (await pids()).length === WORKERS + 1, { timeoutMs: 60_000 })
     const more = new Traffic(address, subjects, { readers: 10, writers: 2, pauseMs: 25 })
     try {
-      await waitFor(() => more.workers.size === WORKERS + 1, { timeoutMs: 60_000, what: 'the new worker to answer' }).catch(() => {})
+      await waitFor(() => more.workers.size === WORKERS + 1, { timeoutMs: 60_000, what: 'the new worker to answer' })
       await waitFor(() => more.writes >= 10, { timeoutMs: 60_000 })
     } finally {
       t.match(await more.stop(), { stale: 0, backwards: 0, early: 0 })
