@@ -5,27 +5,29 @@ const { availableParallelism } = require('node:os')
 const instances = process.env.INSTANCES ? Number(process.env.INSTANCES) : Math.max(2, availableParallelism())
 if (!Number.isInteger(instances) || instances < 1) throw new Error(`INSTANCES must be a whole number from 1, not "${process.env.INSTANCES}"`)
 
+/** What all workers have in common. */
+const worker = {
+  cwd: __dirname,
+  exec_mode: 'cluster',
+  // A worker says when it listens; until then a reload keeps its predecessor. PM2 ends the predecessor when this
+  // time is over whether or not its successor listens, so the time is for a machine under heavy load.
+  wait_ready: true,
+  listen_timeout: 60_000,
+  // Longer than the worker's own limit for a drain, so that SIGKILL is never what ends it.
+  kill_timeout: 6000,
+  // Workers have no children to look for, and a bare machine has no ps to look with.
+  treekill: false,
+  max_memory_restart: '512M',
+  // A configuration that makes no sense does not get better by trying again.
+  stop_exit_codes: [78],
+  merge_logs: true,
+  env_production: { NODE_ENV: 'production' }
+}
+
 module.exports = {
   apps: [
-    {
-      name: 'jpulse-site',
-      script: './examples/jpulse-site/dist/server.js',
-      cwd: __dirname,
-      exec_mode: 'cluster',
-      instances,
-      // A worker says when it listens; until then a reload keeps its predecessor. PM2 ends the predecessor when this
-      // time is over whether or not its successor listens, so the time is for a machine under heavy load.
-      wait_ready: true,
-      listen_timeout: 60_000,
-      // Longer than the worker's own limit for a drain, so that SIGKILL is never what ends it.
-      kill_timeout: 6000,
-      // Workers have no children to look for, and a bare machine has no ps to look with.
-      treekill: false,
-      max_memory_restart: '512M',
-      // A configuration that makes no sense does not get better by trying again.
-      stop_exit_codes: [78],
-      merge_logs: true,
-      env_production: { NODE_ENV: 'production' }
-    }
+    { ...worker, name: 'jpulse-site', script: './examples/jpulse-site/dist/server.js', instances },
+    // Four workers unless told otherwise, as in the plan that it answers (examples/rerum-store/README.md).
+    { ...worker, name: 'rerum-store', script: './examples/rerum-store/dist/server.js', instances: process.env.INSTANCES ? instances : 4 }
   ]
 }

@@ -4,6 +4,10 @@ export default [
   { ignores: ['**/dist/**', '.tap/**', '.run/**', '.cache/**', '**/playwright-report/**'] },
   ...neostandard({ ts: true }),
   {
+    files: ['examples/*/public/**/*.js', 'packages/*/dashboard/**/*.js'],
+    languageOptions: { globals: { addEventListener: 'readonly', location: 'readonly' } }
+  },
+  {
     files: ['**/*.ts'],
     rules: { '@typescript-eslint/consistent-type-imports': 'error' }
   }

@@ -33,7 +33,7 @@ await compare({
   'bentocache get (L1)': () => bento.get({ key: 'app:limits' }),
   'cacheable get (primary)': () => cacheable.get('app:limits'),
   'async-cache-dedupe (memory)': () => /** @type {any} */ (dedupe).limits('a')
-}, { operations: 100_000, turns: 8, base: 'lru-cache get, awaited bare', unit: 'µs' })
+}, { operations: 100_000, turns: 8, base: 'lru-cache get, awaited bare' })
 const { l1Hits, loads } = cache.stats()
 console.log(`config-cache: ${l1Hits} hits, ${loads} loads`)
 await app.close()

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis'
-import { compare, instance, url } from './setup.js'
+import { alternate, instance, url } from './setup.js'
 
 // A hit in Redis, against a bare GET of the same value: of a flag, and of a list of 50 objects, most of whose cost is to parse
 // and freeze it. Each key is read again only after its millisecond in the process is over.
@@ -19,11 +19,11 @@ for (const [kind, value] of Object.entries(values)) {
   await bare.set(`${siteId}:${kind}`, JSON.stringify(value), 'PX', 600_000)
   for (let i = 0; i < KEYS; i++) await filler.configCache.getOrLoad(`${kind}${i}`, {}, loader)
   let key = 0
-  await compare({
+  await alternate({
     [`${kind}: ioredis GET`]: () => bare.get(`${siteId}:${kind}`),
     [`${kind}: ioredis GET, JSON.parse`]: async () => JSON.parse(/** @type {string} */ (await bare.get(`${siteId}:${kind}`))),
     [`${kind}: config-cache`]: () => reader.configCache.getOrLoad(`${kind}${key++ % KEYS}`, { ttlMs: 1 }, loader)
-  }, { operations: 1000, turns: 8, base: `${kind}: ioredis GET`, unit: 'ms' })
+  }, 3000, `${kind}: ioredis GET`)
   await bare.del(`${siteId}:${kind}`)
 }
 const { l1Hits, l2Hits, loads } = reader.configCache.stats()

@@ -4,11 +4,12 @@ import { configCache } from '@jpulse/config-cache'
 
 export const url = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 
-/** @param {string} siteId */
-export async function instance (siteId) {
+/** @param {string} siteId @param {(app: import('fastify').FastifyInstance) => unknown} routes */
+export async function instance (siteId, routes = () => {}) {
   const app = Fastify()
   await app.register(redisLink, { url, siteId })
   await app.register(configCache, { blockTtlMs: 500 })
+  routes(app)
   await app.ready()
   while (app.configCache.mode !== 'coherent') await new Promise((resolve) => setTimeout(resolve, 20))
   return app
@@ -24,9 +25,9 @@ export const quantile = (values, part) => [...values].sort((a, b) => a - b)[Math
  * Runs contenders in turns, so that whatever else the machine does hits all of them, and prints each one's best turn.
  *
  * @param {Record<string, () => unknown>} contenders each does one operation
- * @param {{ operations: number, turns: number, base: string, unit: 'µs' | 'ms' }} options
+ * @param {{ operations: number, turns: number, base: string }} options
  */
-export async function compare (contenders, { operations, turns, base, unit }) {
+export async function compare (contenders, { operations, turns, base }) {
   /** @type {Record<string, number>} */
   const best = {}
   for (let turn = 0; turn < turns; turn++) {
@@ -40,7 +41,26 @@ export async function compare (contenders, { operations, turns, base, unit }) {
     }
   }
   for (const [name, each] of Object.entries(best)) {
-    const shown = unit === 'µs' ? each * 1000 : each
-    console.log(`${name.padEnd(32)} ${shown.toFixed(3).padStart(9)} ${unit}   ${(each / /** @type {number} */ (best[base])).toFixed(2)}x`)
+    console.log(`${name.padEnd(32)} ${(each * 1000).toFixed(3).padStart(9)} µs   ${(each / /** @type {number} */ (best[base])).toFixed(2)}x`)
   }
+}
+
+/**
+ * Runs contenders one operation each in turn, so that a busy machine is the same to all of them, and prints medians.
+ *
+ * @param {Record<string, () => Promise<unknown>>} contenders
+ * @param {number} operations of each
+ * @param {string} base
+ */
+export async function alternate (contenders, operations, base) {
+  const times = Object.fromEntries(Object.keys(contenders).map((name) => [name, /** @type {number[]} */ ([])]))
+  for (let i = -100; i < operations; i++) {
+    for (const [name, operation] of Object.entries(contenders)) {
+      const start = performance.now()
+      await operation()
+      if (i >= 0) times[name]?.push(performance.now() - start)
+    }
+  }
+  const middle = median(times[base] ?? [])
+  for (const [name, all] of Object.entries(times)) console.log(`${name.padEnd(32)} ${median(all).toFixed(3).padStart(9)} ms   ${(median(all) / middle).toFixed(2)}x`)
 }

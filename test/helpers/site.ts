@@ -10,6 +10,10 @@ import { temporaryFolder, uniqueName, type Scope } from './scope.ts'
 export interface SiteOptions {
   /** PM2 cluster workers; 0 runs the site as one process on the embedded defaults. @default 2 */
   workers?: number
+  /** Which app of the ecosystem file. One process without PM2 is always jpulse-site. @default 'jpulse-site' */
+  app?: string
+  /** Another ecosystem file. @default that of the checkout */
+  ecosystem?: string
   /** Variables for the workers, over those of a site of the test's own. */
   env?: Record<string, string>
 }
@@ -28,16 +32,16 @@ export interface TestSite {
 const START_TIMEOUT_MS = 120_000
 
 /**
- * jpulse-site in processes of its own: PM2 cluster workers on the servers that `npm test` provided, or one embedded
+ * A site in processes of its own: PM2 cluster workers on the servers that `npm test` provided, or one embedded
  * process. It has a port, keys, a database and a PM2 of its own, and ends with the test, also where the test crashes.
  */
-export async function site (t: Scope, { workers = 2, env: own = {} }: SiteOptions = {}): Promise<TestSite> {
+export async function site (t: Scope, { workers = 2, app, ecosystem, env: own = {} }: SiteOptions = {}): Promise<TestSite> {
   const dir = join(temporaryFolder(t), 'site')
   mkdirSync(dir)
   const log = join(dir, 'site.log')
   const env = { ...await baseEnv(), ...workers > 0 && await serversEnv(t), ...own }
   const running = workers > 0
-    ? await runCluster({ env, log, home: join(dir, 'pm2'), instances: workers })
+    ? await runCluster({ env, log, home: join(dir, 'pm2'), instances: workers, ...app !== undefined && { app }, ...ecosystem !== undefined && { ecosystem } })
     : { ...await runSingle({ env, log }), pm2: async () => { throw new Error('the embedded site has no PM2') } }
   let stopped: Promise<void> | undefined
   const stop = () => (stopped ??= running.stop())

@@ -19,6 +19,9 @@ const SOUND = [
   { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=1'], exhaustive: true },
   { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0'], exhaustive: LONG },
   { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=0', 'EXPIRE'], exhaustive: LONG },
+  { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET'], exhaustive: true },
+  { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET', 'EXPIRE'], exhaustive: LONG },
+  { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET', 'AFTER_RESTART'], exhaustive: LONG },
   ...LONG ? [{ defines: ['N=1', 'W=1', 'WRITES=2', 'RESTARTS=1'], exhaustive: false }, { defines: ['N=2', 'W=1', 'WRITES=2', 'RESTARTS=1'], exhaustive: false }] : []
 ]
 
@@ -30,10 +33,14 @@ const MUTATIONS = [
   ['NO_EPOCH_IN_GENERATION', 'WRITES=1', 'RESTARTS=1'],
   ['NO_TOUCH', 'WRITES=1', 'RESTARTS=0'],
   ['NO_RELEASE_TOUCH', 'WRITES=1', 'RESTARTS=0'],
-  ['NO_REDO', 'WRITES=1', 'RESTARTS=1'],
+  ['NO_REDO', 'WRITES=1', 'RESTARTS=0', 'EXPIRE'],
   ['NO_QUARANTINE', 'WRITES=1', 'RESTARTS=1'],
   ['NO_FENCE_CHECK', 'WRITES=2', 'RESTARTS=0'],
-  ['NO_COUNT', 'WRITES=2', 'RESTARTS=0']
+  ['NO_COUNT', 'WRITES=2', 'RESTARTS=0'],
+  ['NO_TERM', 'WRITES=1', 'RESTARTS=1'],
+  ['NO_CALM', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET'],
+  ['NO_FIRST_BLOCK', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET', 'EXPIRE'],
+  ['NO_OPEN_HAND_ON', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET', 'AFTER_RESTART']
 ]
 
 /** @param {string[]} defines @param {string[]} cflags @param {number} seconds */
@@ -63,7 +70,7 @@ function report (ok, text) {
 
 try {
   for (const { defines, exhaustive } of SOUND) {
-    const { violated, complete, states } = verify(defines, ['-DCOLLAPSE'], LONG ? 900 : 120)
+    const { violated, complete, states } = verify(defines, ['-DCOLLAPSE'], LONG ? 900 : exhaustive ? 400 : 60)
     report(!violated && (complete || !exhaustive), `${defines.join(' ')}: ${states.toExponential(1)} states, ${complete ? 'all' : 'in part'}${violated ? ', VIOLATED' : ''}`)
   }
   for (const defines of MUTATIONS) {

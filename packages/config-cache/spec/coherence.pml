@@ -6,7 +6,7 @@
  * end under its writer; then only G1 is claimed.
  *
  * Faults: messages are lost, leases lapse at any time, replies are lost, Redis restarts and loses its state but keeps old
- * cached values, a block expires. spec/check.js runs it, and each mutation (-DNO_…), which must find a violation.
+ * cached values, a block expires, a value that a writer hands on arrives at any time or never. spec/check.js runs it, and each mutation (-DNO_…), which must find a violation.
  */
 #ifndef N
 #define N 1
@@ -20,7 +20,24 @@
 #ifndef RESTARTS
 #define RESTARTS 1
 #endif
+/* -DAFTER_RESTART begins where a restart left an operation of writer 0 on its way, and no lease. */
+#ifdef AFTER_RESTART
+#define AT_FIRST 0
+#else
+#define AT_FIRST 1
+#endif
 #define CAP 3
+
+/* -DQUIET leaves the losses and needless renewals out, so that what concerns several writers is reached. */
+#ifdef QUIET
+#define MAY_RENEW(m) (!lease[m])
+#define MAY_LAPSE(m) (leaseEpoch[m] != epoch)
+#define MAY_LOSE false
+#else
+#define MAY_RENEW(m) true
+#define MAY_LAPSE(m) true
+#define MAY_LOSE true
+#endif
 
 #if N > 1
 #define EVERY(p) (p(0) && p(1))
@@ -42,18 +59,21 @@ byte seen = 1;          /* newest value that a read returned */
 #endif
 
 /* Redis. Every script is atomic. */
-byte epoch = 1;
-bool open = true;
+byte epoch = 2 - AT_FIRST;
+bool open = AT_FIRST;
 byte seq = 0;
 byte blocks = 0;
-byte gen = 0;           /* generation of the tag; it is a mark while blocks > 0 */
+byte gen = 0;           /* generation of the tag: the seq of what touched it last, or a name that a writer chose; it is a mark while blocks > 0 */
 byte l2 = 0, l2gen = 0, l2epoch = 0;
 bool member[N];
 byte renewed[N];
 bool echo[N];           /* the last reply arrived, so the next renewal can echo its token */
 byte minSeq = 0;        /* a writer has waited out every lease that was asked for before this */
 byte restarts = 0;
-bool expired = false, hasExpired = false;
+bool held[W];           /* Redis holds the block of this writer */
+bool hasExpired = false;
+/* What a writer hands on, on its way to Redis, where nothing but its name orders it. */
+byte sent[W], sentGen[W], sentEpoch[W];
 
 /* Members. */
 bool lease[N];
@@ -72,10 +92,8 @@ byte workEpoch[W];
 #define OLDWORK(w) (working[w] && workEpoch[w] != epoch)
 #if W > 1
 #define OLDWORKS (OLDWORK(0) || OLDWORK(1))
-#define WORKS (working[0] || working[1])
 #else
 #define OLDWORKS OLDWORK(0)
-#define WORKS working[0]
 #endif
 
 inline publish (kind) {
@@ -85,13 +103,19 @@ inline publish (kind) {
   :: p < N ->
        if
        :: nfull(inbox[p]) -> inbox[p]!kind, seq, epoch
-       :: skip                                  /* lost */
+       :: MAY_LOSE || full(inbox[p]) -> skip    /* lost */
        fi;
        p++
   :: p >= N -> break
   od;
   p = 0
 }
+
+#ifdef NO_COUNT
+#define COUNTED true
+#else
+#define COUNTED counted
+#endif
 
 proctype Member (byte me) {
   mtype kind; byte s, e;
@@ -119,8 +143,8 @@ proctype Member (byte me) {
                  fi
             fi
        fi; kind = 0; s = 0; e = 0 }
-  :: atomic { lease[me] -> lease[me] = false; clean[me] = false }             /* it lapses */
-  :: atomic { !asked -> asked = true;
+  :: atomic { lease[me] && MAY_LAPSE(me) -> lease[me] = false; clean[me] = false }
+  :: atomic { !asked && MAY_RENEW(me) -> asked = true;
        counted = member[me] && echo[me];
        if
        :: counted -> renewed[me] = seq
@@ -130,21 +154,22 @@ proctype Member (byte me) {
        echo[me] = false; rseq = seq; repoch = epoch; rblocks = blocks };
      atomic {
        if
-       :: true -> skip                                                  /* the reply is lost */
+       :: MAY_LOSE || repoch != epoch -> skip                           /* the reply is lost */
        :: repoch == epoch ->
             echo[me] = true;
             if
             :: repoch != myEpoch[me] || rseq > lastSeq[me] ->           /* something was missed */
+                 if :: repoch != myEpoch[me] -> lease[me] = false :: else fi;
                  l1[me] = 0; clean[me] = false; blocked[me] = rblocks; lastSeq[me] = rseq; myEpoch[me] = repoch;
                  if :: rblocks > 0 -> acked[me] = rseq :: else fi
             :: else
             fi;
             if
-#ifdef NO_COUNT
-            :: open && rseq >= minSeq -> lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
-#else
-            :: open && counted && rseq >= minSeq -> lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
+            :: open && COUNTED && rseq >= minSeq ->
+#ifndef NO_TERM
+                 if :: !lease[me] -> clean[me] = false :: else fi;      /* a load that began without a lease may have missed anything */
 #endif
+                 lease[me] = true; leaseSeq[me] = rseq; leaseEpoch[me] = repoch
             :: else
             fi
        fi; asked = false; rseq = 0; repoch = 0; rblocks = 0; counted = false }
@@ -173,7 +198,7 @@ proctype Reader (byte me) {
        :: lease[me] && myEpoch[me] == epoch && blocks == 0 && l2 != 0 && l2gen == gen && l2epoch == epoch -> value = l2; goto keep
 #endif
        :: lease[me] && myEpoch[me] == epoch && blocks == 0 -> fill = true; tok = gen; te = epoch
-       :: true                                                          /* not reachable, or blocked */
+       :: MAY_LOSE || !lease[me] || myEpoch[me] != epoch || blocks > 0  /* not reachable, or blocked */
        fi };
      value = db;
      if
@@ -199,11 +224,33 @@ answer: atomic { assert(value >= need); if :: value > seen -> seen = value :: el
 #define OVER(m) (!lease[m] || (leaseEpoch[m] == we && leaseSeq[m] >= my))
 #define OLDOVER(m) (!lease[m] || leaseEpoch[m] == epoch)
 
+/* Unlike any seq, and chosen once. */
+#define NAME (100 + 10 * w + i)
+#ifdef NO_CALM
+#define CALM true
+#else
+#define CALM (gen == my)
+#endif
+#ifdef NO_FIRST_BLOCK
+#define FIRST true
+#else
+#define FIRST first
+#endif
+#ifdef NO_OPEN_HAND_ON
+#define WAS_OPEN true
+#else
+#define WAS_OPEN wasOpen
+#endif
+
 proctype Writer (byte w) {
-  byte my, we, p, mine, i; bool held;
+  byte my, we, p, mine, i; bool confirmed, first, wasOpen;
+#ifdef AFTER_RESTART
+  if :: w == 0 -> first = true; wasOpen = true; we = 1; goto work :: else fi;
+#endif
   do
-  :: i < WRITES ->
-block: atomic { we = epoch; if :: !working[w] -> working[w] = true; workEpoch[w] = we :: else fi; blocks++; gen++; publish(BLOCK); my = seq; held = true };
+  :: i < WRITES -> first = true;
+block: atomic { we = epoch; wasOpen = open; if :: mine == 0 -> working[w] = true; workEpoch[w] = we :: else fi;
+       held[w] = true; blocks++; publish(BLOCK); my = seq; gen = seq; confirmed = false };
 #ifndef NO_ACK
      if
      :: atomic { we == epoch && open && EVERY(ACKED) }
@@ -221,27 +268,41 @@ block: atomic { we = epoch; if :: !working[w] -> working[w] = true; workEpoch[w]
      :: atomic { we != epoch -> goto block }
      fi;
 #endif
-     atomic { if :: mine == 0 -> counter++; mine = counter; db = mine :: else fi };
+work: atomic { if :: mine == 0 -> counter++; mine = counter; db = mine; working[w] = false; workEpoch[w] = 0 :: else fi };
+     /* The value goes ahead of the release, under the name that only the release makes current. */
+     atomic { if :: FIRST && WAS_OPEN -> sent[w] = mine; sentGen[w] = NAME; sentEpoch[w] = we :: else fi };
      atomic {
        if
-       :: we == epoch && blocks > 0 && !expired -> blocks--; gen++; publish(RELEASE)
-#ifndef NO_REDO
-       :: we != epoch || blocks == 0 || expired -> held = false; expired = false
+       :: we == epoch && held[w] ->
+            held[w] = false; blocks--; publish(RELEASE); confirmed = true;
+            if :: FIRST && WAS_OPEN && CALM && blocks == 0 -> gen = NAME :: else -> gen = seq fi
+#ifdef NO_REDO
+       :: we != epoch || !held[w] -> confirmed = true
 #else
-       :: we != epoch || blocks == 0 || expired -> expired = false
+       :: we != epoch || !held[w]
 #endif
        fi };
-     if :: !held -> goto block :: else fi;
-     atomic { if :: mine > resolved -> resolved = mine :: else fi; mine = 0; working[w] = false; workEpoch[w] = 0; i++ }
+     first = false;
+     if :: !confirmed -> goto block :: else fi;
+     atomic { if :: mine > resolved -> resolved = mine :: else fi; mine = 0; my = 0; we = 0; wasOpen = false; first = false; confirmed = false; i++ }
   :: i >= WRITES -> break
   od
 }
 
+#define DELIVER(w) :: atomic { sent[w] != 0 -> \
+       if :: l2 = sent[w]; l2gen = sentGen[w]; l2epoch = sentEpoch[w] :: skip fi; \
+       sent[w] = 0; sentGen[w] = 0; sentEpoch[w] = 0 }
+/* A member takes the writer for dead. */
+#define EXPIRY(w) :: atomic { !hasExpired && held[w] -> hasExpired = true; held[w] = false; blocks--; publish(RELEASE); gen = seq }
+
 proctype Faults () {
-  byte m;
+  byte m, p;
   do
   :: atomic { restarts < RESTARTS ->                                    /* Redis restarts; cached values come back */
-       restarts++; epoch++; seq = 0; blocks = 0; gen = 0; minSeq = 0;
+       restarts++; epoch++; seq = 0; blocks = 0; gen = 0; minSeq = 0; held[0] = false;
+#if W > 1
+       held[1] = false;
+#endif
 #ifdef NO_QUARANTINE
        open = true;
 #else
@@ -255,9 +316,15 @@ proctype Faults () {
        od }
   /* A quarantine lets old leases and old database work end. */
   :: atomic { !open && EVERY(OLDOVER) && !OLDWORKS -> open = true }
+  DELIVER(0)
+#if W > 1
+  DELIVER(1)
+#endif
 #ifdef EXPIRE
-  :: atomic { !hasExpired && WORKS && blocks == 1 -> hasExpired = true; expired = true; blocks = 0; gen++; seq++;
-       m = 0; do :: m < N -> if :: nfull(inbox[m]) -> inbox[m]!RELEASE, seq, epoch :: skip fi; m++ :: m >= N -> m = 0; break od }
+  EXPIRY(0)
+#if W > 1
+  EXPIRY(1)
+#endif
 #endif
   :: restarts >= RESTARTS && open -> break
   od
@@ -267,9 +334,12 @@ init {
   atomic {
     byte m = 0;
     do
-    :: m < N -> member[m] = true; echo[m] = true; lease[m] = true; leaseEpoch[m] = 1; myEpoch[m] = 1; m++
+    :: m < N -> member[m] = AT_FIRST; echo[m] = AT_FIRST; lease[m] = AT_FIRST; leaseEpoch[m] = 1; myEpoch[m] = 1; m++
     :: m >= N -> break
     od;
+#ifdef AFTER_RESTART
+    working[0] = true; workEpoch[0] = 1;
+#endif
     m = 0;
     do :: m < N -> run Member(m); run Reader(m); m++ :: m >= N -> break od;
     run Writer(0);

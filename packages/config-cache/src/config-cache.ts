@@ -1,7 +1,8 @@
 import type { Coherence } from './coherence.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
+import { handOn, type Handed, type Values } from './handed.ts'
 import { toText } from './json.ts'
-import { checkName, checkOwnKey, documentKey, isReserved, tagsOf, touchedBy } from './names.ts'
+import { checkName, checkOwnKey, checkValues, documentKey, isReserved, tagsOf, touchedBy } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Reads, Wanted } from './reads.ts'
 import type { ConfigSource } from './source.ts'
@@ -26,6 +27,17 @@ export interface Touched {
   /** Keys of `getOrLoad`, or of documents as `config:<collection>:<key>`. */
   keys?: readonly string[]
   tags?: readonly string[]
+}
+
+/** A write, and what its keys stand for once its work is done. */
+export interface Write<T> extends Touched {
+  /**
+   * What a loader of each key would return now, or a function that says so of what the work returned: instances then read
+   * that in place of loading it. Only for keys in `keys` whose entries bear no other tag. @default every instance loads anew
+   */
+  values?: Values | ((result: T) => Values)
+  /** Longest life of those values in Redis, in milliseconds. @default the option `redisTtlMs` */
+  ttlMs?: number
 }
 
 /** A feature flag: `enabled`, and whatever the application keeps beside it. */
@@ -82,14 +94,14 @@ export class ConfigCache {
    */
   async set (key: string, value: unknown, options?: GetOptions): Promise<void> {
     const collection = this.#checked(options?.collection ?? 'config', key)
-    const plain: unknown = JSON.parse(toText(value, this.#options.maxValueBytes))
-    await this.write({ keys: [documentKey(collection, key)] }, () => this.#source.save(collection, key, plain))
+    const text = toText(value, this.#options.maxValueBytes)
+    await this.#writeDocument(collection, key, text, () => this.#source.save(collection, key, JSON.parse(text)))
   }
 
   /** Removes a document; whether there was one. Otherwise as `set`. */
   async delete (key: string, options?: GetOptions): Promise<boolean> {
     const collection = this.#checked(options?.collection ?? 'config', key)
-    return this.write({ keys: [documentKey(collection, key)] }, () => this.#source.remove(collection, key))
+    return this.#writeDocument(collection, key, 'null', () => this.#source.remove(collection, key))
   }
 
   /**
@@ -109,13 +121,27 @@ export class ConfigCache {
    * meanwhile; once resolved, every read that starts later on any instance sees the work.
    *
    * @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNREACHABLE before the
-   * work; what the work throws; FST_ERR_CONFIG_CACHE_UNCONFIRMED after it
+   * work; what the work or `values` throws; FST_ERR_CONFIG_CACHE_UNCONFIRMED after it
    */
-  async write<T> (touched: Touched, work: () => Promise<T>): Promise<T> {
-    const tags = touchedBy(touched)
+  async write<T> (write: Write<T>, work: () => Promise<T>): Promise<T> {
+    const tags = touchedBy(write)
+    const { keys = [], values, ttlMs = this.#options.redisTtlMs } = write
+    if (values === undefined) return this.#write(tags, work)
+    if (typeof values !== 'function') checkValues(keys, values)
+    return this.#write(tags, work, (result) =>
+      handOn(typeof values === 'function' ? values(result) : values, keys, ttlMs, this.#options.maxValueBytes))
+  }
+
+  async #writeDocument<T> (collection: string, key: string, text: string, work: () => Promise<T>): Promise<T> {
+    const composed = documentKey(collection, key)
+    const { l2TtlMs: ttlMs } = this.#wantedDocument(collection, composed)
+    return this.#write([composed], work, () => [{ key: composed, tags: [composed], text, ttlMs }])
+  }
+
+  async #write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
     if (this.#closing !== undefined) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     try {
-      const value = await this.#coherence.write(tags, work)
+      const value = await this.#coherence.write(tags, work, handOn)
       this.#counters.writes++
       return value
     } catch (err) {
@@ -183,9 +209,11 @@ export class ConfigCache {
     this.#checked(collection, key)
     const composed = documentKey(collection, key)
     this.#remember(collection, key, composed)
-    return this.#reads.hit(composed) ?? this.#reads.miss(this.#wanted(composed, [composed], {
-      ttlMs: collection === FEATURES ? this.#options.featureTtlMs : undefined
-    }), () => this.#source.load(collection, key))
+    return this.#reads.hit(composed) ?? this.#reads.miss(this.#wantedDocument(collection, composed), () => this.#source.load(collection, key))
+  }
+
+  #wantedDocument (collection: string, composed: string): Wanted {
+    return this.#wanted(composed, [composed], { ttlMs: collection === FEATURES ? this.#options.featureTtlMs : undefined })
   }
 
   async #load<T> (key: string, options: LoadOptions, loader: () => Promise<T>): Promise<unknown> {

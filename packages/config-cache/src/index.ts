@@ -74,7 +74,7 @@ export default configCache
 export * from './errors.ts'
 export { memorySource } from './memory-source.ts'
 export { mongoSource, type MongoDatabase, type MongoSourceOptions } from './mongo-source.ts'
-export type { ConfigCache, Feature, GetOptions, LoadOptions, Touched } from './config-cache.ts'
+export type { ConfigCache, Feature, GetOptions, LoadOptions, Touched, Write } from './config-cache.ts'
 export type { Authorize, FastifyConfigCacheOptions } from './options.ts'
 export type { RouteCacheOptions, RouteInvalidates } from './route-options.ts'
 export type { ConfigDocument, ConfigSource } from './source.ts'

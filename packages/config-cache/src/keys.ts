@@ -14,12 +14,17 @@ export class CacheKeys {
   readonly bus: string
   readonly #build: Build
   readonly #tag: string
+  /** Made once: each read needs a name of either kind. */
+  readonly #generations: string
+  readonly #values: string
 
   constructor (build: Build) {
     this.#build = build
     this.#tag = `{${build('cache')}}`
     this.core = [this.#shared('state'), this.#shared('members'), this.#shared('ops'), this.#shared('tags')]
     this.bus = build('cache', 'bus')
+    this.#generations = this.#shared('g', '')
+    this.#values = build('cache', 'c', '')
   }
 
   /** Proof that a member of this id received its last reply, while it is not registered. */
@@ -29,12 +34,12 @@ export class CacheKeys {
 
   /** Generation of a tag. */
   generation (tag: string): string {
-    return this.#shared('g', tag)
+    return this.#generations + tag
   }
 
   /** A cached value. `space` changes when the cache is cleared. */
   value (space: string, key: string): string {
-    return this.#build('cache', 'c', space, key)
+    return `${this.#values}${space}:${key}`
   }
 
   /** Channel on which a writer hears acknowledgements. */

@@ -215,7 +215,7 @@ export class Member {
       const generations = tags.map((tag) => this.#keys.generation(tag))
       this.#log.warn({ opId, tags: tags.length }, 'the block of a silent writer is removed')
       this.#connection.run((client) => client.configCacheReleaseV1(...this.#args(generations,
-        reply.nonce, opId, beat, this.#keys.bus, releaseText(opId), this.#options.generationTtlMs, ...tags))).catch(() => {})
+        reply.nonce, opId, beat, this.#keys.bus, releaseText(opId), this.#options.generationTtlMs, 0, '', ...tags))).catch(() => {})
     }
   }
 

@@ -33,6 +33,12 @@ export function tagsOf (key: string, tags: readonly string[] | undefined): reado
   return [...new Set([key, ...tags])]
 }
 
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE where a value is for a key that the write does not name */
+export function checkValues (keys: readonly string[], values: Readonly<Record<string, unknown>>): void {
+  const stranger = Object.keys(values).find((key) => !keys.includes(key))
+  if (stranger !== undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE(`has a value for "${stranger}", which is not among its keys`)
+}
+
 /**
  * The tags that a write touches, once each.
  *

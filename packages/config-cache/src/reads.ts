@@ -20,7 +20,7 @@ export interface Wanted {
 export interface Ticket {
   readonly load: Load
   readonly generations: string | null
-  /** Hands the value to the reads that joined; undefined where there is none. */
+  /** Ends the load and hands the value to the reads that joined; undefined where there is none. */
   readonly settle: (value: unknown) => void
 }
 
@@ -87,40 +87,46 @@ export class Reads {
 
   /** Keeps what a ticket was for, where nothing changed since. */
   done (wanted: Wanted, { load, generations, settle }: Ticket, value: unknown): void {
+    let kept: unknown
     try {
-      settle(this.#keep(wanted, load, generations, toText(value, this.#maxValueBytes)))
+      kept = this.#keep(wanted, load, generations, toText(value, this.#maxValueBytes))
     } finally {
-      settle(undefined)
-      this.#view.end()
+      settle(kept)
     }
   }
 
   drop ({ settle }: Ticket): void {
     settle(undefined)
-    this.#view.end()
   }
 
   async #takeOff (wanted: Wanted): Promise<{ value: unknown } | { ticket: Ticket }> {
     const load = this.#view.begin()
     let settle: Ticket['settle'] = () => {}
-    this.#offer(wanted, load, new Promise((resolve) => { settle = resolve }))
+    this.#offer(wanted, load, new Promise((resolve) => {
+      settle = (value) => {
+        resolve(value)
+        this.#land(wanted, load)
+      }
+    }))
     const found = await this.#shared(wanted, load)
     if ('generations' in found) {
       this.#counters.loads++
       return { ticket: { load, generations: found.generations, settle } }
     }
     settle(found.value)
-    this.#view.end()
     return found
   }
 
   /** Lets reads join, as long as nothing is blocked. */
   #offer (wanted: Wanted, load: Load, promise: Promise<unknown>): void {
     if (!this.#view.isClean(load, wanted.tags)) return
-    const flight = { load, tags: wanted.tags, promise }
-    this.#flights.set(wanted.key, flight)
-    const landed = () => { if (this.#flights.get(wanted.key) === flight) this.#flights.delete(wanted.key) }
-    promise.then(landed, landed)
+    this.#flights.set(wanted.key, { load, tags: wanted.tags, promise })
+  }
+
+  /** Each load ends here, and never in the turn in which it began. */
+  #land (wanted: Wanted, load: Load): void {
+    if (this.#flights.get(wanted.key)?.load === load) this.#flights.delete(wanted.key)
+    this.#view.end()
   }
 
   async #load (wanted: Wanted, load: Load, loader: () => Promise<unknown>): Promise<unknown> {
@@ -131,7 +137,7 @@ export class Reads {
       const text = toText(await loader(), this.#maxValueBytes)
       return this.#keep(wanted, load, found.generations, text)
     } finally {
-      this.#view.end()
+      this.#land(wanted, load)
     }
   }
 

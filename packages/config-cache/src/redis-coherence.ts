@@ -4,6 +4,7 @@ import { Acknowledgements } from './acknowledgements.ts'
 import type { Coherence } from './coherence.ts'
 import { Connection } from './connection.ts'
 import { Epochs } from './epochs.ts'
+import type { Handed } from './handed.ts'
 import { randomId, uniqueId } from './id.ts'
 import { CacheKeys } from './keys.ts'
 import type { L1 } from './l1.ts'
@@ -73,9 +74,9 @@ export class RedisCoherence implements Coherence {
     return this.#view.isLeased ? 'coherent' : 'bypass'
   }
 
-  write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
+  write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
     const path: WritePath = this.#fence ?? this.#redisWrites
-    return path.write(tags, work)
+    return path.write(tags, work, handOn)
   }
 
   held () {

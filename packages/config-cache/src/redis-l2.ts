@@ -1,9 +1,13 @@
 import type { Connection } from './connection.ts'
+import { Deadlines } from './deadlines.ts'
 import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import type { Found, L2 } from './l2.ts'
 import type { Member } from './member.ts'
 import { scriptArgs } from './scripts.ts'
+
+/** A value as Redis keeps it. */
+export const stored = (generations: string, text: string): string => `${generations}|${text}`
 
 /**
  * Values in Redis as "generations|JSON". A value is good while the generations of its tags are the ones it was loaded
@@ -13,14 +17,15 @@ export class RedisL2 implements L2 {
   readonly #connection: Connection
   readonly #keys: CacheKeys
   readonly #member: Member
-  readonly #timeoutMs: number
+  /** A slow Redis must not cost a read more than it could save. */
+  readonly #deadlines: Deadlines
   readonly #generationTtlMs: number
 
   constructor (connection: Connection, keys: CacheKeys, member: Member, timeoutMs: number, generationTtlMs: number) {
     this.#connection = connection
     this.#keys = keys
     this.#member = member
-    this.#timeoutMs = timeoutMs
+    this.#deadlines = new Deadlines(timeoutMs)
     this.#generationTtlMs = generationTtlMs
   }
 
@@ -28,40 +33,35 @@ export class RedisL2 implements L2 {
     const { version } = this.#connection
     const { nonce } = this.#member
     if (nonce === null || !this.#connection.isUp) return null
-    const found = await this.#inTime(this.#look(nonce, key, tags))
+    const found = await this.#deadlines.within(this.#look(nonce, key, tags))
     // Answers from a connection that broke meanwhile may come from Redis' life before or after this epoch.
     return version === this.#connection.version && nonce === this.#member.nonce ? found : null
   }
 
   write (key: string, generations: string, text: string, ttlMs: number): void {
     const name = this.#keys.value(this.#member.space, key)
-    this.#connection.run((client) => client.set(name, `${generations}|${text}`, 'PX', ttlMs)).catch(() => {})
+    this.#connection.run((client) => client.set(name, stored(generations, text), 'PX', ttlMs)).catch(() => {})
   }
 
   async #look (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {
-    const { value, generations } = this.#connection.isCluster
-      ? await this.#lookTwice(nonce, key, tags)
-      : await this.#lookOnce(nonce, key, tags)
+    let value: string | null
+    let generations: string | null
+    if (this.#connection.isCluster) {
+      // The value lies elsewhere: it is read first, so that equal generations afterwards prove it current. The script
+      // makes sure that the node which tells them has not just taken over with older ones.
+      value = await this.#connection.run((client) => client.get(this.#keys.value(this.#member.space, key)))
+      generations = await this.#make(nonce, tags)
+    } else {
+      // Value and generations of one moment, in one command (benchmarks/config-cache/l2.bench.js).
+      const names = [this.#keys.value(this.#member.space, key)]
+      for (const tag of tags) names.push(this.#keys.generation(tag))
+      const found = await this.#connection.run((client) => client.mget(...names))
+      value = found.shift() ?? null
+      generations = joined(found, `${nonce}.`) ?? await this.#make(nonce, tags)
+    }
     if (generations === null || generations.includes('!')) return null
     if (value?.startsWith(generations) === true && value[generations.length] === '|') return { text: value.slice(generations.length + 1) }
     return { generations }
-  }
-
-  /** Value and generations of one moment, in one command (benchmarks/config-cache/l2.bench.js). */
-  async #lookOnce (nonce: string, key: string, tags: readonly string[]) {
-    const names = [this.#keys.value(this.#member.space, key), ...tags.map((tag) => this.#keys.generation(tag))]
-    const [value, ...found] = await this.#connection.run((client) => client.mget(names))
-    const known = found.every((one) => one !== null && (one.startsWith(`${nonce}.`) || one.startsWith('!')))
-    return { value: value ?? null, generations: known ? found.join() : await this.#make(nonce, tags) }
-  }
-
-  /**
-   * On a Redis Cluster the value lies elsewhere: it is read first, so that equal generations afterwards prove it current.
-   * The script makes sure that the node which tells them has not just taken over with older ones.
-   */
-  async #lookTwice (nonce: string, key: string, tags: readonly string[]) {
-    const value = await this.#connection.run((client) => client.get(this.#keys.value(this.#member.space, key)))
-    return { value, generations: await this.#make(nonce, tags) }
   }
 
   /** Null in another epoch. */
@@ -70,17 +70,10 @@ export class RedisL2 implements L2 {
       [...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [uniqueId(), nonce, this.#generationTtlMs, ...tags])))
     return found.length === tags.length ? found.join() : null
   }
+}
 
-  /** A slow Redis must not cost a read more than it could save. */
-  async #inTime (look: Promise<Found | null>): Promise<Found | null> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<null>((resolve) => { timer = setTimeout(resolve, this.#timeoutMs, null) })
-    try {
-      return await Promise.race([look, late])
-    } catch {
-      return null
-    } finally {
-      clearTimeout(timer)
-    }
-  }
+/** The generations as one text; null where one is missing or of another epoch. */
+function joined (found: ReadonlyArray<string | null>, epoch: string): string | null {
+  for (const one of found) if (one === null || !(one.startsWith(epoch) || one.startsWith('!'))) return null
+  return found.length === 1 ? found[0]! : found.join()
 }

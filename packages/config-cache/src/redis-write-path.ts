@@ -3,10 +3,12 @@ import type { Unsubscribe } from '@jpulse/redis-link'
 import type { Connection } from './connection.ts'
 import type { Epochs } from './epochs.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
+import type { Handed } from './handed.ts'
 import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import { blockText, opText, releaseText } from './message.ts'
 import type { PendingOps } from './pending.ts'
+import { stored } from './redis-l2.ts'
 import { scriptArgs } from './scripts.ts'
 import { step } from './steps.ts'
 import { now, pause, surely } from './time.ts'
@@ -25,6 +27,9 @@ interface Held {
   readonly opId: string
   readonly nonce: string
   readonly seq: number
+  /** Name of the shared level's values. */
+  readonly space: string
+  readonly isOpen: boolean
 }
 
 const RETRY_MS = 25
@@ -68,20 +73,22 @@ export class RedisWritePath implements WritePath {
     await this.#unsubscribe
   }
 
-  async write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
+  async write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
     if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     const held = await this.#acquire(tags)
     const beat = setInterval(() => { this.#beat(held).catch(() => {}) }, this.#options.blockTtlMs / 4).unref()
     let done: { value: T } | { error: unknown }
+    let handed: readonly Handed[] = []
     try {
       done = { value: await work() }
+      if (handOn !== undefined) handed = handOn(done.value)
     } catch (error) {
       done = { error }
     } finally {
       clearInterval(beat)
     }
     step('written', held.opId, tags)
-    const confirmed = await this.#confirm(held, tags).then(() => undefined, (err: unknown) => err)
+    const confirmed = await this.#confirm(held, tags, this.#handOn(held, handed)).then(() => undefined, (err: unknown) => err)
     // The application has to know of its own failure first; the repair goes on either way.
     if ('error' in done) throw done.error
     if (confirmed !== undefined) throw confirmed
@@ -118,12 +125,12 @@ export class RedisWritePath implements WritePath {
     // Like a lease, the block is only as fresh as the request that last proved it.
     let provenAt = now()
     try {
-      const [nonce, seq, open, list] = await this.#connection.run((client) => client.configCacheBlockV1(...this.#args(tags,
+      const [nonce, seq, open, space, list] = await this.#connection.run((client) => client.configCacheBlockV1(...this.#args(tags,
         opId, this.#keys.bus, blockText(block), opText(block), this.#options.generationTtlMs, ...tags)))
       const blockedAt = now()
       step('blocked', opId, tags)
-      const held = { opId, nonce, seq }
-      if (open === '1') await this.#membersSafe(held, blockedAt, hosts(list), pending.wait.bind(pending))
+      const held = { opId, nonce, seq, space, isOpen: open === '1' }
+      if (held.isOpen) await this.#membersSafe(held, blockedAt, hosts(list), pending.wait.bind(pending))
       else await this.#oldLeasesOver(nonce)
       // A process that was stopped or busy meanwhile may have lost the block: the work must not begin without it.
       while (now() - provenAt > this.#options.blockTtlMs / 2) {
@@ -157,20 +164,38 @@ export class RedisWritePath implements WritePath {
     return await this.#connection.run((client) => client.configCacheBeatV1(...this.#args([], nonce, opId))) === 1
   }
 
-  async #release ({ nonce, opId }: Pick<Held, 'nonce' | 'opId'>, tags: readonly string[]): Promise<boolean> {
+  /**
+   * Sends values ahead of the release that makes them current, and returns the name of the generation for that, '' without
+   * one. The name is unlike any other, so it does not matter when a value arrives: it is judged when it is read.
+   *
+   * Not in a closed epoch: an operation of the epoch before may still reach the database, after ours and unknown to Redis.
+   */
+  #handOn ({ nonce, space, isOpen }: Held, handed: readonly Handed[]): string {
+    if (handed.length === 0 || !isOpen) return ''
+    const name = uniqueId()
+    for (const { key, tags, text, ttlMs } of handed) {
+      const generations = tags.map(() => `${nonce}.${name}`).join()
+      this.#connection.run((client) => client.set(this.#keys.value(space, key), stored(generations, text), 'PX', ttlMs)).catch(() => {})
+    }
+    return name
+  }
+
+  /** @param name for the generations where nobody else touched the tags: only of the block that the work ran under */
+  async #release ({ nonce, opId, seq }: Pick<Held, 'nonce' | 'opId' | 'seq'>, tags: readonly string[], name = ''): Promise<boolean> {
     return await this.#connection.run((client) => client.configCacheReleaseV1(...this.#args(tags,
-      nonce, opId, '', this.#keys.bus, releaseText(opId), this.#options.generationTtlMs, ...tags))) === 1
+      nonce, opId, '', this.#keys.bus, releaseText(opId), this.#options.generationTtlMs, seq, name, ...tags))) === 1
   }
 
   /** Releases, where the block was lost after one more block. @throws FST_ERR_CONFIG_CACHE_UNCONFIRMED */
-  async #confirm (held: Held, tags: readonly string[]): Promise<void> {
+  async #confirm (held: Held, tags: readonly string[], name: string): Promise<void> {
     const deadline = now() + this.#options.confirmTimeoutMs
     let mine: Held | undefined = held
     let cause: unknown
     // A write that is still under way at close is released as well.
     do {
       try {
-        if (mine !== undefined && await this.#release(mine, tags)) return
+        // A block that was lost let others write meanwhile: what we wrote may be old by now, and is not handed on.
+        if (mine !== undefined && await this.#release(mine, tags, mine === held ? name : '')) return
         mine = undefined
         mine = await this.#acquire(tags)
       } catch (err) {
@@ -206,7 +231,7 @@ export class RedisWritePath implements WritePath {
     const attempt = async () => {
       await pause(RETRY_MS)
       const nonce = await this.#connection.run((client) => client.hget(this.#keys.core[0], 'nonce'))
-      if (nonce !== null) await this.#release({ opId, nonce }, tags)
+      if (nonce !== null) await this.#release({ opId, nonce, seq: 0 }, tags)
     }
     attempt().catch((err) => this.#log.debug({ err, opId }, 'a block that was given up will be removed by the members'))
   }

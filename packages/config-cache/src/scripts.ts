@@ -61,42 +61,46 @@ return { nonce, seq, open, space, counted, without_mark(redis.call('HGETALL', KE
  * Blocks tags.
  *
  * KEYS[5…] generations of the tags; ARGV[2] opId; ARGV[3] channel; ARGV[4] message; ARGV[5] JSON of [writer, tags];
- * ARGV[6] life of a generation in ms; ARGV[7…] tags. Returns { nonce, seq, open, [memberId, "renewed token host", …] }.
+ * ARGV[6] life of a generation in ms; ARGV[7…] tags. Returns { nonce, seq, open, space, [memberId, "renewed token host", …] }.
  *
- * Closes: who fills or reads the shared level between block and release sees the mark '!' in place of a generation.
+ * Closes: who fills or reads the shared level between block and release sees the mark '!' in place of a generation. A
+ * command that a client sent twice counts its tags once, or they would stay blocked for ever.
  */
 const blockLua = `${begin}
-redis.call('HSET', KEYS[3], ARGV[2], '0 ' .. ARGV[5])
+local added = redis.call('HSET', KEYS[3], ARGV[2], '0 ' .. ARGV[5])
 advance(ARGV[3], ARGV[4])
 for i = 7, #ARGV do
-  redis.call('HINCRBY', KEYS[4], ARGV[i], 1)
+  redis.call('HINCRBY', KEYS[4], ARGV[i], added)
   redis.call('SET', KEYS[i - 2], '!' .. nonce .. '.' .. seq, 'PX', ARGV[6])
 end
-return { nonce, seq, open, without_mark(redis.call('HGETALL', KEYS[2])) }
+return { nonce, seq, open, space, without_mark(redis.call('HGETALL', KEYS[2])) }
 `
 
 /**
  * Releases a block, or removes one whose writer fell silent.
  *
  * KEYS[5…] generations; ARGV[2] nonce of the block; ARGV[3] opId; ARGV[4] beat that it must have, '' for any;
- * ARGV[5] channel; ARGV[6] message; ARGV[7] life of a generation in ms; ARGV[8…] tags. Returns 1 where the block was
- * held until now, else 0.
+ * ARGV[5] channel; ARGV[6] message; ARGV[7] life of a generation in ms; ARGV[8] seq of the block; ARGV[9] name of the
+ * generation under which the writer handed values on, '' where it did not; ARGV[10…] tags. Returns 1 where the block
+ * was held until now, else 0.
  *
  * Closes: a load that began under the block may have read the old value: the generations change once more. A block that
- * expired or went with its epoch must not count as held.
+ * expired or went with its epoch must not count as held. Of writers whose blocks overlapped nobody knows whose value
+ * the database kept: the name becomes a generation only where the tag's mark is still the one that this block set.
  */
 const releaseLua = `${begin}
 local held = nonce == ARGV[2] and redis.call('HGET', KEYS[3], ARGV[3])
 if not held or (ARGV[4] ~= '' and string.match(held, '^%d+') ~= ARGV[4]) then return 0 end
 redis.call('HDEL', KEYS[3], ARGV[3])
 advance(ARGV[5], ARGV[6])
-for i = 8, #ARGV do
-  local mark = '!'
+for i = 10, #ARGV do
+  local key, mark, name = KEYS[i - 5], '!', seq
   if redis.call('HINCRBY', KEYS[4], ARGV[i], -1) <= 0 then
     redis.call('HDEL', KEYS[4], ARGV[i])
     mark = ''
+    if ARGV[9] ~= '' and redis.call('GET', key) == '!' .. nonce .. '.' .. ARGV[8] then name = ARGV[9] end
   end
-  redis.call('SET', KEYS[i - 3], mark .. nonce .. '.' .. seq, 'PX', ARGV[7])
+  redis.call('SET', key, mark .. nonce .. '.' .. name, 'PX', ARGV[7])
 end
 return 1
 `
@@ -188,7 +192,7 @@ type Keys = readonly string[]
 type Args = ReadonlyArray<string | number>
 
 type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[]]
-type BlockReply = [nonce: string, seq: number, open: string, members: string[]]
+type BlockReply = [nonce: string, seq: number, open: string, space: string, members: string[]]
 
 /** The commands that the scripts define. Each takes the number of keys, the keys, the arguments. */
 export interface CacheCommands {

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Connection } from './connection.ts'
 import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
+import type { Handed } from './handed.ts'
 import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import { scriptArgs } from './scripts.ts'
@@ -63,10 +64,10 @@ export class SourceFence implements WritePath {
     return fences.length === 0
   }
 
-  async write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
+  async write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
     if (this.#raising === undefined || this.#lowering) {
       try {
-        return await this.#writes.write(tags, work)
+        return await this.#writes.write(tags, work, handOn)
       } catch (err) {
         if (!(err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE)) throw err
       }

@@ -11,7 +11,7 @@ export interface ConfigDocument {
 export interface ConfigSource {
   /** The value, or null where there is none. */
   load (collection: string, key: string): Promise<unknown>
-  /** Creates or replaces. */
+  /** Creates or replaces. What `load` then returns is this value as JSON keeps it: `set` hands it to readers without asking. */
   save (collection: string, key: string, value: unknown): Promise<void>
   /** Whether there was one. */
   remove (collection: string, key: string): Promise<boolean>

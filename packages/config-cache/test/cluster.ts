@@ -11,6 +11,8 @@ export interface TestClusterOptions {
   design?: string
   /** Options of the cache. @default a short block TTL, so that caching begins soon */
   cache?: object
+  /** Share of the writes that hand on what they wrote. @default 0.5 */
+  handOn?: number
   /** Whether messages can be lost on demand. */
   deaf?: boolean
   /** Port of Redis; each instance then has a proxy of its own before it. */

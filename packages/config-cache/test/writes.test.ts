@@ -4,13 +4,24 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource } from '../src/index.ts'
+import { CacheKeys } from '../src/keys.ts'
+import { releaseText } from '../src/message.ts'
+import { defineScripts, scriptArgs, type CacheCommands } from '../src/scripts.ts'
 
 t.setTimeout(200_000)
+
+interface Step { step: string, opId: string, tags: string[] }
+
+function onStep (t: Test, listener: (message: Step) => void): void {
+  const typed = (message: unknown) => listener(message as Step)
+  subscribe('jpulse:config-cache:write', typed)
+  t.teardown(() => unsubscribe('jpulse:config-cache:write', typed))
+}
 
 async function build (t: Test, url: string, siteId: string, options: object = {}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(redisLink, { url, siteId })
+  await app.register(redisLink, { url, siteId, commandTimeoutMs: 10_000 })
   await app.register(configCache, { source: memorySource(), blockTtlMs: 500, ...options })
   await app.ready()
   await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
@@ -43,31 +54,131 @@ t.test('the steps of a write are published in their order', async (t) => {
   const redis = await redisServer(t)
   const { configCache: cache } = await build(t, redis.url, uniqueName())
   const steps: unknown[] = []
-  const listener = (message: unknown) => { steps.push(message) }
-  subscribe('jpulse:config-cache:write', listener)
-  t.teardown(() => unsubscribe('jpulse:config-cache:write', listener))
+  onStep(t, (message) => steps.push(message))
   await cache.write({ tags: ['a', 'b', 'a'] }, async () => { steps.push('work') })
   t.match(steps, [{ step: 'blocked', tags: ['a', 'b'] }, { step: 'safe' }, 'work', { step: 'written' }, { step: 'released' }])
 })
 
-t.test('a dead process of this machine is not waited for, a silent one elsewhere for a lease', async (t) => {
+t.test('a silent member on another machine is waited for, for a lease', async (t) => {
   const redis = await redisServer(t)
   const siteId = uniqueName()
   const { configCache: cache } = await build(t, redis.url, siteId)
   const client = redis.connect()
   const members = (await client.keys('*:members'))[0]!
-  const [mine] = Object.entries(await client.hgetall(members)).find(([id]) => id !== '_')!
-  const host = (await client.hget(members, mine))!.split(' ')[2]!
-  const timed = async () => {
-    const start = performance.now()
-    await cache.write({ keys: ['a'] }, async () => {})
-    return performance.now() - start
-  }
   await client.hset(members, 'elsewhere', '0 token 1@another-machine')
-  t.ok(await timed() >= 1000, 'it may hold a lease')
+  const start = performance.now()
+  await cache.write({ keys: ['a'] }, async () => {})
+  t.ok(performance.now() - start >= 1000, 'it may hold a lease')
   t.notOk(await client.hexists(members, 'elsewhere'), 'and is fenced')
+})
+
+t.test('a dead process of this machine is not waited for', async (t) => {
+  const redis = await redisServer(t)
+  // So long a lease that no busy machine is taken for one that waits for it.
+  const { configCache: cache } = await build(t, redis.url, uniqueName(), { leaseMs: 10_000 })
+  const client = redis.connect()
+  const members = (await client.keys('*:members'))[0]!
+  const [mine] = Object.entries(await client.hgetall(members)).find(([id]) => id !== '_')!
+  const place = (await client.hget(members, mine))!.split(' ')[2]!.split('@')[1]
   // Pids are at most 2^22 on Linux.
-  await client.hset(members, 'dead', `0 token 9999999@${host.split('@')[1]}`)
-  t.ok(await timed() < 1000)
+  await client.hset(members, 'dead', `0 token 9999999@${place}`)
+  const start = performance.now()
+  await cache.write({ keys: ['a'] }, async () => {})
+  t.ok(performance.now() - start < 10_000)
   t.notOk(await client.hexists(members, 'dead'))
+})
+
+/** Two instances, and what they read. */
+async function pair (t: Test) {
+  const redis = await redisServer(t)
+  const siteId = uniqueName()
+  const apps = [await build(t, redis.url, siteId), await build(t, redis.url, siteId)] as const
+  const [one, other] = [apps[0].configCache, apps[1].configCache]
+  const both = async (loader: () => Promise<unknown>) => [await one.getOrLoad('a', {}, loader), await other.getOrLoad('a', {}, loader)]
+  return { redis, app: apps[0], one, other, both }
+}
+
+t.test('what set, delete and write({ values }) wrote is handed on: nobody loads it', async (t) => {
+  const { one, other } = await pair(t)
+  const loaded = (key: string) => other.getOrLoad(key, {}, async () => 'loaded')
+  const ways = {
+    set: async (i: number) => { await one.set(`k${i}`, i); return [i, await other.get(`k${i}`)] },
+    delete: async (i: number) => { await one.delete(`k${i}`); return [null, await other.get(`k${i}`)] },
+    'a map': async (i: number) => { await one.write({ keys: [`m${i}`], values: { [`m${i}`]: i } }, async () => {}); return [i, await loaded(`m${i}`)] },
+    'a function': async (i: number) => { await one.write({ keys: [`f${i}`], values: (result) => ({ [`f${i}`]: result }) }, async () => i); return [i, await loaded(`f${i}`)] }
+  }
+  for (const [name, way] of Object.entries(ways)) {
+    let i = 0
+    // Where RELEASE reaches the other instance after its read has begun, that read loads.
+    await waitFor(async () => {
+      const { l2Hits } = other.stats()
+      const [wanted, found] = await way(i++)
+      if (other.stats().l2Hits === l2Hits) return false
+      t.equal(found, wanted, name)
+      return true
+    }, { what: `${name} to be handed on`, timeoutMs: 30_000 })
+  }
+})
+
+t.test('writers whose blocks overlap hand nothing on: the database may have kept the other value', async (t) => {
+  const { one, other, both } = await pair(t)
+  let value = ''
+  const load = async () => value
+  const write = (cache: typeof one, mine: string, meanwhile = async () => {}) =>
+    cache.write({ keys: ['a'], values: { a: mine } }, async () => { value = mine; await meanwhile() })
+  await write(one, 'outer', () => write(other, 'inner'))
+  for (let i = 0; i < 3; i++) t.strictSame(await both(load), ['inner', 'inner'])
+  // The one that began first ends first, and the other's value is older than its own.
+  let [begun, letGo] = [() => {}, () => {}]
+  const gate = new Promise<void>((resolve) => { letGo = resolve })
+  let first: Promise<void> = Promise.resolve()
+  await new Promise<void>((resolve) => {
+    begun = resolve
+    first = write(one, 'first', () => { begun(); return gate })
+  })
+  await write(other, 'second', async () => { value = 'first, again'; letGo(); await first })
+  for (let i = 0; i < 3; i++) t.strictSame(await both(load), ['first, again', 'first, again'])
+})
+
+t.test('a writer that lost its block hands nothing on: another may have written since', async (t) => {
+  const { redis, app, one, other, both } = await pair(t)
+  const client = redis.connect() as ReturnType<typeof redis.connect> & CacheCommands
+  defineScripts(client)
+  const keys = new CacheKeys((...parts) => app.redisLink.key(...parts))
+  let block: Step | undefined
+  onStep(t, (message) => { if (message.step === 'safe') block ??= message })
+  let value = 'before'
+  await one.write({ keys: ['a'], values: { a: 'lost' } }, async () => {
+    value = 'lost'
+    // As a member does that takes the writer for dead.
+    const nonce = await client.hget(keys.core[0], 'nonce')
+    t.equal(await client.configCacheReleaseV1(...scriptArgs([...keys.core, keys.generation('a')],
+      ['nonce', nonce!, block!.opId, '', keys.bus, releaseText(block!.opId), 60_000, 0, '', 'a'])), 1)
+    await other.write({ keys: ['a'] }, async () => { value = 'newer' })
+  })
+  for (let i = 0; i < 3; i++) t.strictSame(await both(async () => value), ['newer', 'newer'])
+})
+
+t.test('nothing is handed on while the epoch is closed, when work of the one before may still reach the database', async (t) => {
+  const redis = await redisServer(t)
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { url: redis.url, siteId: uniqueName() })
+  await app.register(configCache, { source: memorySource(), blockTtlMs: 600_000 })
+  await app.ready()
+  await app.configCache.set('a', 1)
+  t.strictSame(await redis.connect().keys('*:cache:c:*'), [])
+  t.equal(await app.configCache.get('a'), 1)
+})
+
+t.test('values that cannot be cached are not handed on, and for keys that the write does not name refused', async (t) => {
+  const { one, both } = await pair(t)
+  const ran = async () => 'ran'
+  for (const bad of [10n, () => {}, 'x'.repeat(2 ** 20)]) t.equal(await one.write({ keys: ['a'], values: { a: bad } }, ran), 'ran')
+  t.equal(await one.write({ keys: ['a'], values: () => ({ b: 1 }) }, ran), 'ran')
+  t.strictSame(await both(ran), ['ran', 'ran'])
+  await t.rejects(one.write({ keys: ['a'], values: { b: 1 } }, async () => t.fail('must not run')), { code: 'FST_ERR_CONFIG_CACHE_INVALID_WRITE' })
+  await t.rejects(one.write({ keys: ['a'], values: () => { throw new Error('mine') } }, ran), { message: 'mine' })
+  await t.rejects(one.write({ keys: ['a'], values: { a: 'never' } }, async () => { throw new Error('mine') }), { message: 'mine' })
+  t.strictSame(await both(ran), ['ran', 'ran'])
 })

@@ -1,3 +1,5 @@
+// So that `request.session` is typed for who imports this package.
+/// <reference types="@fastify/session" preserve="true" />
 import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
 import type {} from '@jpulse/redis-link'

@@ -1,0 +1,69 @@
+import { type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, ConfigError } from 'server-kit'
+
+export interface StoreConfig {
+  /** `NODE_ENV`. @default 'development' */
+  environment: 'development' | 'test' | 'production'
+  /** `PORT`; 0 takes a free one. @default 3001 */
+  port: number
+  /** `HOST`: the address to listen on. @default '127.0.0.1' */
+  host: string
+  /** `SITE_ID`: keeps this store's Redis keys and database apart from another's. @default 'rerum' */
+  siteId: string
+  /** `LOG_LEVEL`. @default 'info' */
+  logLevel: typeof LOG_LEVELS[number]
+  /** `PUBLIC_URL`: what every `@id` begins with, for good. @default 'http://HOST:PORT' */
+  publicUrl: string
+  /** `REDIS_URL`; without it a worker of many caches nothing. */
+  redisUrl: string | undefined
+  /** `MONGODB_URI`. */
+  mongoUri: string
+  /** `JWT_SECRET`: key of the tokens, HS256, at least 32 characters. */
+  jwtSecret: string
+  /** `READONLY`: whether writes are refused. @default false */
+  readonly: boolean
+  /** `CACHE_BLOCK_TTL_MS`: `blockTtlMs` of config-cache; longer than the longest database operation. @default 10000 */
+  blockTtlMs: number
+  identity: Identity
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+/** No secret: production refuses it. */
+export const DEVELOPMENT_SECRET = 'for development only: not a secret at all'
+
+/**
+ * The store's configuration from environment variables.
+ * @throws {ConfigError} naming the variable that makes no sense
+ */
+export function loadConfig (env: Env = process.env): Readonly<StoreConfig> {
+  const environment = oneOf(env, 'NODE_ENV', ['development', 'test', 'production'], 'development')
+  const host = matching(env, 'HOST', /^[\w.:%-]{1,255}$/, 'an address or a host name') ?? '127.0.0.1'
+  const port = integer(env, 'PORT', { min: 0, max: 65_535, fallback: 3001 })
+  const mongoUri = secretUrl(env, 'MONGODB_URI', ['mongodb', 'mongodb+srv'], 'mongodb://127.0.0.1:27017')
+  if (mongoUri === undefined) throw new ConfigError('MONGODB_URI must be set: the store keeps its objects there')
+  return Object.freeze({
+    environment,
+    port,
+    host,
+    siteId: matching(env, 'SITE_ID', /^[a-z0-9][a-z0-9_-]{0,31}$/, 'up to 32 lower-case letters, digits, dashes and underscores') ?? 'rerum',
+    logLevel: oneOf(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
+    publicUrl: publicUrl(env, `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
+    redisUrl: secretUrl(env, 'REDIS_URL', ['redis', 'rediss'], 'redis://127.0.0.1:6379'),
+    mongoUri,
+    jwtSecret: jwtSecret(env, environment),
+    readonly: oneOf(env, 'READONLY', ['true', 'false'], 'false') === 'true',
+    blockTtlMs: integer(env, 'CACHE_BLOCK_TTL_MS', { min: 500, max: 600_000, fallback: 10_000 }),
+    identity: identify(env)
+  })
+}
+
+export function jwtSecret (env: Env, environment: StoreConfig['environment']): string {
+  const secret = text(env, 'JWT_SECRET')
+  if (secret === undefined && environment !== 'production') return DEVELOPMENT_SECRET
+  if (secret === undefined || secret.length < 32) throw new ConfigError('JWT_SECRET must have at least 32 characters')
+  return secret
+}
+
+function publicUrl (env: Env, fallback: string): string {
+  const url = matching(env, 'PUBLIC_URL', /^https?:\/\/[^\s?#]+$/, 'an address such as https://store.example.org') ?? fallback
+  return url.replace(/\/+$/, '')
+}

@@ -1,0 +1,58 @@
+import createError from '@fastify/error'
+
+/** The body, or a part of it, is no object that can be stored. */
+export const FST_ERR_RERUM_INVALID_BODY = createError<[problem: string]>('FST_ERR_RERUM_INVALID_BODY', 'The body %s', 400)
+
+/** A filter holds an operator that is not allowed, or makes no sense. */
+export const FST_ERR_RERUM_INVALID_FILTER = createError<[problem: string]>('FST_ERR_RERUM_INVALID_FILTER', 'The filter %s', 400)
+
+/** A search holds no word, or an unknown option. */
+export const FST_ERR_RERUM_INVALID_SEARCH = createError<[problem: string]>('FST_ERR_RERUM_INVALID_SEARCH', 'The search %s', 400)
+
+/** An id is neither one of this store nor a URI. */
+export const FST_ERR_RERUM_INVALID_ID = createError<[id: string]>('FST_ERR_RERUM_INVALID_ID', '"%s" is no id', 400)
+
+/** A slug holds characters that it must not, or looks like an id. */
+export const FST_ERR_RERUM_INVALID_SLUG = createError<[slug: string]>('FST_ERR_RERUM_INVALID_SLUG', '"%s" cannot be a slug: up to 100 letters, digits, dots, dashes and underscores, and not 24 hexadecimal digits', 400)
+
+/** No token, or one that is not valid. */
+export const FST_ERR_RERUM_UNAUTHORIZED = createError<[problem: string]>('FST_ERR_RERUM_UNAUTHORIZED', 'Not authorized: %s', 401)
+
+/** The object was made by another agent. */
+export const FST_ERR_RERUM_NOT_GENERATOR = createError('FST_ERR_RERUM_NOT_GENERATOR', 'Only the agent that made the object may do this', 401)
+
+/** The token names no agent. */
+export const FST_ERR_RERUM_NO_AGENT = createError('FST_ERR_RERUM_NO_AGENT', 'The token names no agent', 403)
+
+/** The token does not name an administrator. */
+export const FST_ERR_RERUM_NOT_ADMIN = createError('FST_ERR_RERUM_NOT_ADMIN', 'This is for administrators', 403)
+
+/** The object is deleted. */
+export const FST_ERR_RERUM_DELETED = createError('FST_ERR_RERUM_DELETED', 'The object is deleted', 403)
+
+/** The object is released, and cannot change any more. */
+export const FST_ERR_RERUM_RELEASED = createError('FST_ERR_RERUM_RELEASED', 'The object is released, and does not change any more', 403)
+
+/** There is no object of that id or slug. */
+export const FST_ERR_RERUM_NOT_FOUND = createError<[id: string]>('FST_ERR_RERUM_NOT_FOUND', 'There is no object "%s"', 404)
+
+/** There is nothing at this address. */
+export const FST_ERR_RERUM_NO_ROUTE = createError<[url: string]>('FST_ERR_RERUM_NO_ROUTE', 'There is nothing at %s', 404)
+
+/** The address does not take this method; `Allow` says which it takes. */
+export const FST_ERR_RERUM_METHOD = createError<[method: string]>('FST_ERR_RERUM_METHOD', '%s is not allowed here', 405)
+
+/** The slug belongs to another object. */
+export const FST_ERR_RERUM_SLUG_TAKEN = createError<[slug: string]>('FST_ERR_RERUM_SLUG_TAKEN', 'The slug "%s" is taken', 409)
+
+/** The object was overwritten since the version that `If-Overwritten-Version` names. */
+export const FST_ERR_RERUM_VERSION = createError('FST_ERR_RERUM_VERSION', 'The object was overwritten meanwhile', 409)
+
+/** The store takes no writes. */
+export const FST_ERR_RERUM_READONLY = createError('FST_ERR_RERUM_READONLY', 'The store is read only at the moment', 503)
+
+/** Others were writing to the same versions all the time. Nothing was written; the request may be sent again. */
+export const FST_ERR_RERUM_BUSY = createError('FST_ERR_RERUM_BUSY', 'Others are writing to this object. Please try again', 503)
+
+/** The database did not finish in time. */
+export const FST_ERR_RERUM_TOO_SLOW = createError('FST_ERR_RERUM_TOO_SLOW', 'The database took too long. Please try again, or ask for less', 503)

@@ -1,0 +1,40 @@
+import { FST_ERR_RERUM_INVALID_BODY } from '../errors.ts'
+
+export type Body = Record<string, unknown>
+
+/** What the store alone says about an object; in a request it is ignored. */
+const OWN = new Set(['@id', '__rerum', '__deleted', '_id'])
+const MAX_DEPTH = 50
+
+/**
+ * What a client wants to be stored.
+ *
+ * @throws FST_ERR_RERUM_INVALID_BODY for names that a database or a filter would read as something else
+ */
+export function contentOf (body: unknown): Body {
+  if (!isRecord(body)) throw new FST_ERR_RERUM_INVALID_BODY('must be a JSON object')
+  const content = Object.fromEntries(Object.entries(body).filter(([name]) => !OWN.has(name)))
+  check(content, 0)
+  return content
+}
+
+/** @throws FST_ERR_RERUM_INVALID_BODY */
+export function newContentOf (body: unknown): Body {
+  const content = contentOf(body)
+  if ((body as Body)['@id'] !== undefined) throw new FST_ERR_RERUM_INVALID_BODY('has an @id: update makes a new version of an object, or imports one')
+  if (Object.keys(content).length === 0) throw new FST_ERR_RERUM_INVALID_BODY('is empty')
+  return content
+}
+
+export const isRecord = (value: unknown): value is Body => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+function check (value: unknown, depth: number): void {
+  if (typeof value !== 'object' || value === null) return
+  if (depth > MAX_DEPTH) throw new FST_ERR_RERUM_INVALID_BODY(`is nested deeper than ${MAX_DEPTH} levels`)
+  for (const [name, part] of Object.entries(value)) {
+    if (!Array.isArray(value) && !isPlainName(name)) throw new FST_ERR_RERUM_INVALID_BODY(`has the name ${JSON.stringify(name.slice(0, 100))}: names are not empty, hold no dot or NUL, and do not begin with a dollar sign`)
+    check(part, depth + 1)
+  }
+}
+
+const isPlainName = (name: string): boolean => name !== '' && !name.startsWith('$') && !/[.\0]/.test(name)

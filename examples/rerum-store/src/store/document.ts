@@ -1,0 +1,54 @@
+import { ObjectId } from 'mongodb'
+
+/** What the store says about an object. */
+export interface Rerum {
+  createdAt: string
+  generatedBy: string
+  /** Time of the last overwrite, '' without any. Never the same twice, so that it tells versions apart. */
+  isOverwritten: string
+  isReleased: string
+  slug: string
+  history: { prime: string, previous: string, next: string[] }
+  releases: { previous: string, next: string[], replaces: string }
+}
+
+export interface Living { '@id': string, __rerum: Rerum, [name: string]: unknown }
+
+export interface Tombstone { '@id': string, __deleted: { object: Living, deletor: string, time: string } }
+
+/** An object as it lies in the database: what clients see is `object` alone, and filters reach nothing else. */
+export interface Stored {
+  _id: string
+  /** Counts the writes of this document: what a write read is what it replaces. */
+  rev: number
+  /** The write that made this state. */
+  op: string
+  /** Root of its versions. */
+  tree: string
+  /** The version that it was made from; null for a root. */
+  parent: string | null
+  /** Absent without one, so that the unique index is of those that have one. */
+  slug?: string
+  /** What a search finds it by. */
+  words: string[]
+  object: Living | Tombstone
+}
+
+export interface LivingStored extends Stored { object: Living }
+
+export const isLiving = (stored: Stored): stored is LivingStored => !('__deleted' in stored.object)
+
+/** Ids grow with time, so their order is the order of creation. */
+export const newId = (): string => new ObjectId().toHexString()
+export const isId = (text: string): boolean => /^[0-9a-f]{24}$/.test(text)
+const isSlug = (text: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(text) && !/^[0-9a-f]{24}$/i.test(text)
+
+/** Whether a text can name an object of this store, as an id or a slug. */
+export const isName = (text: string): boolean => isId(text) || isSlug(text)
+export { isSlug }
+
+/** A time that is later than another one, also within a millisecond. */
+export function later (than = ''): string {
+  const now = new Date().toISOString()
+  return now > than ? now : new Date(Date.parse(than) + 1).toISOString()
+}

@@ -1,0 +1,21 @@
+const MAX_WORDS = 2000
+
+/** The different words of a text, in lower case and without accents. */
+export function wordsIn (text: string): string[] {
+  const plain = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase()
+  return [...new Set(plain.match(/[\p{L}\p{N}]{1,64}/gu))]
+}
+
+/** The different words of all texts in an object, at most 2000. What begins with @ or __ is no text of its author's. */
+export function wordsOf (object: object): string[] {
+  const words = new Set<string>()
+  collect(object, words)
+  return [...words].slice(0, MAX_WORDS)
+}
+
+function collect (value: unknown, words: Set<string>): void {
+  if (words.size >= MAX_WORDS) return
+  if (typeof value === 'string') for (const word of wordsIn(value)) words.add(word)
+  if (typeof value !== 'object' || value === null) return
+  for (const [name, part] of Object.entries(value)) if (!/^(@|__)/.test(name)) collect(part, words)
+}

@@ -1,0 +1,265 @@
+import t from 'tap'
+import { ALICE, BOB, caller, idOf, store, tokenFor } from './helper.ts'
+
+t.setTimeout(180_000)
+
+t.test('create, read, update, and the versions that come of it', async (t) => {
+  const call = caller(await store(t))
+  const created = await call('POST', '/api/create', { type: 'Note', text: 'one' })
+  t.equal(created.status, 201)
+  const x = created.json
+  t.equal(created.headers.location, x['@id'])
+  t.match(x['@id'], /^http:\/\/store\.test\/v1\/id\/[0-9a-f]{24}$/)
+  t.match(x, {
+    type: 'Note',
+    text: 'one',
+    __rerum: { generatedBy: ALICE, isOverwritten: '', isReleased: '', slug: '', history: { prime: 'root', previous: '', next: [] }, releases: { previous: '', next: [], replaces: '' } }
+  })
+
+  const read = await call('GET', `/id/${idOf(x)}`)
+  t.equal(read.status, 200)
+  t.same(read.json, x)
+  t.match(read.headers, { location: x['@id'], 'cache-control': 'no-cache', 'current-overwritten-version': '', 'x-cache': String, 'x-worker': '025:0', link: 'rel="http://www.w3.org/ns/json-ld#context"' })
+  t.equal((await call('GET', `/id/${idOf(x)}`, undefined, { 'if-none-match': String(read.headers.etag) })).status, 304)
+  const head = await call('HEAD', `/id/${idOf(x)}`)
+  t.equal(head.status, 200)
+  t.equal(head.text, '')
+  t.equal(head.headers['content-length'], String(Buffer.byteLength(read.text)))
+
+  const y = (await call('PUT', '/api/update', { '@id': x['@id'], type: 'Note', text: 'two' })).json
+  const z = (await call('PATCH', '/api/patch', { '@id': y['@id'], text: 'three', unknown: 1 })).json
+  const w = (await call('PATCH', '/api/set', { '@id': y['@id'], text: 'kept', more: true })).json
+  t.match(z, { type: 'Note', text: 'three', __rerum: { history: { prime: x['@id'], previous: y['@id'], next: [] } } })
+  t.notOk('unknown' in z)
+  t.match(w, { text: 'two', more: true })
+  const { json: u } = await call('PATCH', '/api/unset', { '@id': w['@id'], more: null })
+  t.notOk('more' in u)
+  t.same((await call('GET', `/id/${idOf(x)}`)).json.__rerum.history.next, [y['@id']])
+  const ids = async (path: string) => (await call('GET', path)).json.map((one: { '@id': string }) => one['@id'])
+  t.same(await ids(`/since/${idOf(x)}`), [y, z, w, u].map((one) => one['@id']), 'each before what was made from it')
+  t.same(await ids(`/history/${idOf(u)}`), [w, y, x].map((one) => one['@id']), 'nearest first')
+  t.same(await ids(`/history/${idOf(x)}`), [])
+  t.equal((await call('HEAD', `/history/${idOf(u)}`)).status, 200)
+  t.equal((await call('HEAD', `/since/${idOf(u)}`)).status, 200)
+
+  for (const [name, body] of [['patch', { text: 'three' }], ['set', { text: 'x' }], ['unset', { other: null }]] as const) {
+    const same = await call('PATCH', `/api/${name}`, { '@id': z['@id'], ...body })
+    t.equal(same.status, 200)
+    t.same(same.json, z, `${name} of nothing returns the original`)
+  }
+})
+
+t.test('an object of elsewhere becomes a root here', async (t) => {
+  const call = caller(await store(t))
+  const { status, json } = await call('PUT', '/api/update', { '@id': 'https://elsewhere.org/objects/7', text: 'far' })
+  t.equal(status, 200)
+  t.match(json, { text: 'far', __rerum: { history: { prime: 'root', previous: 'https://elsewhere.org/objects/7' } } })
+  t.same((await call('GET', `/history/${idOf(json)}`)).json, [])
+  for (const name of ['patch', 'set', 'unset']) t.equal((await call('PATCH', `/api/${name}`, { '@id': 'https://elsewhere.org/objects/7', a: 1 })).status, 404)
+  t.equal((await call('PUT', '/api/overwrite', { '@id': 'https://elsewhere.org/objects/7', a: 1 })).status, 404)
+})
+
+t.test('overwrite replaces in place, and only the version that it names', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  const { json: x } = await call('POST', '/api/create', { count: 0 })
+  const first = await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 1 }, { 'if-overwritten-version': '' })
+  t.equal(first.status, 200)
+  const version = first.json.__rerum.isOverwritten
+  t.equal(first.headers['current-overwritten-version'], version)
+  t.equal((await call('GET', `/id/${idOf(x)}`)).headers['current-overwritten-version'], version)
+  const late = await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 99 }, { 'if-overwritten-version': '' })
+  t.equal(late.status, 409)
+  t.match(late.json, { success: false, code: 'FST_ERR_RERUM_VERSION', statusCode: 409, currentVersion: version })
+  t.equal((await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 2 }, { 'if-overwritten-version': version })).status, 200)
+  t.equal((await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 3 })).json.count, 3, 'without a version, whatever is there')
+
+  t.equal((await caller(app, BOB)('PUT', '/api/overwrite', { '@id': x['@id'] })).status, 401)
+  const { json: gone } = await call('POST', '/api/create', { a: 1 })
+  t.equal((await call('DELETE', `/api/delete/${idOf(gone)}`)).status, 204)
+  t.equal((await call('PUT', '/api/overwrite', { '@id': gone['@id'] })).status, 403)
+
+  const before = (await call('GET', `/id/${idOf(x)}`)).json.__rerum.isOverwritten
+  const raced = await Promise.all([1, 2, 3, 4, 5].map((count) => call('PUT', '/api/overwrite', { '@id': x['@id'], count }, { 'if-overwritten-version': before })))
+  t.same(raced.map(({ status }) => status).sort(), [200, 409, 409, 409, 409], 'one of five writers of the same version wins')
+})
+
+t.test('delete leaves a tombstone, and joins what it parted', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  const make = async (parent: { '@id': string }, text: string) => (await call('PUT', '/api/update', { '@id': parent['@id'], text })).json
+  const get = async (one: { '@id': string }) => (await call('GET', `/id/${idOf(one)}`)).json
+  const { json: a } = await call('POST', '/api/create', { text: 'a' }, { slug: 'the-root' })
+  const b = await make(a, 'b')
+  const c = await make(b, 'c')
+  const d = await make(b, 'd')
+  const e = await make(c, 'e')
+
+  t.equal((await caller(app, BOB)('DELETE', `/api/delete/${idOf(b)}`)).status, 401)
+  t.equal((await call('DELETE', `/api/delete/${idOf(b)}`)).status, 204)
+  t.match(await get(b), { '@id': b['@id'], __deleted: { object: { text: 'b' }, deletor: ALICE, time: /^\d{4}-/ } })
+  t.notOk('__rerum' in await get(b))
+  t.same((await get(a)).__rerum.history.next, [c['@id'], d['@id']])
+  t.match(await get(c), { __rerum: { history: { prime: a['@id'], previous: a['@id'], next: [e['@id']] } } })
+  t.same((await call('GET', `/history/${idOf(b)}`)).json, [])
+  t.same((await call('GET', `/since/${idOf(b)}`)).json, [])
+  for (const response of [
+    await call('DELETE', `/api/delete/${idOf(b)}`), await call('PATCH', `/api/release/${idOf(b)}`), await call('PUT', '/api/update', { '@id': b['@id'] }),
+    await call('PATCH', '/api/patch', { '@id': b['@id'] }), await call('PATCH', '/api/set', { '@id': b['@id'] }), await call('PATCH', '/api/unset', { '@id': b['@id'] })
+  ]) t.match(response, { status: 403, json: { code: 'FST_ERR_RERUM_DELETED' } })
+
+  t.equal((await call('DELETE', '/api/delete/the-root')).status, 204, 'by its slug')
+  t.ok('__deleted' in (await call('GET', '/id/the-root')).json, 'which leads to the tombstone')
+  t.match(await get(c), { __rerum: { history: { prime: 'root', previous: '', next: [e['@id']] } } })
+  t.match(await get(d), { __rerum: { history: { prime: 'root', previous: '', next: [] } } })
+  t.match(await get(e), { __rerum: { history: { prime: c['@id'], previous: c['@id'] } } })
+})
+
+t.test('release locks, takes a slug, and is known to its versions', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  const make = async (parent: { '@id': string }, text: string) => (await call('PUT', '/api/update', { '@id': parent['@id'], text })).json
+  const releases = async (one: { '@id': string }) => (await call('GET', `/id/${idOf(one)}`)).json.__rerum.releases
+  const { json: a } = await call('POST', '/api/create', { text: 'a' })
+  const b = await make(a, 'b')
+  const c = await make(b, 'c')
+  t.equal((await caller(app, BOB)('PATCH', `/api/release/${idOf(a)}`)).status, 401)
+  const released = await call('PATCH', `/api/release/${idOf(a)}`, undefined, { slug: 'first' })
+  t.equal(released.status, 200)
+  t.match(released.json.__rerum, { isReleased: /^\d{4}-/, slug: 'first', releases: { previous: '', next: [], replaces: '' } })
+  t.same((await call('GET', '/id/first')).json, released.json)
+  t.equal((await call('PATCH', `/api/release/${idOf(c)}`)).json.__rerum.releases.replaces, a['@id'])
+  t.same(await releases(a), { previous: '', next: [c['@id']], replaces: '' })
+  t.same(await releases(b), { previous: a['@id'], next: [c['@id']], replaces: '' })
+  const d = await make(c, 'd')
+  t.same(await releases(d), { previous: c['@id'], next: [], replaces: '' })
+  for (const response of [await call('PATCH', '/api/release/first'), await call('DELETE', '/api/delete/first'), await call('PUT', '/api/overwrite', { '@id': a['@id'] })]) {
+    t.match(response, { status: 403, json: { code: 'FST_ERR_RERUM_RELEASED' } })
+  }
+  t.equal((await make(a, 'a2')).__rerum.history.previous, a['@id'], 'a new version of a released one is allowed')
+  t.match(await call('PATCH', `/api/release/${idOf(d)}`, undefined, { slug: 'first' }), { status: 409, json: { code: 'FST_ERR_RERUM_SLUG_TAKEN' } })
+  t.equal((await call('GET', `/id/${idOf(d)}`)).json.__rerum.isReleased, '', 'and nothing happened')
+  t.equal((await call('PATCH', '/api/release/unknown')).status, 404)
+})
+
+t.test('a slug belongs to one object, whoever comes at the same time', async (t) => {
+  const call = caller(await store(t))
+  t.equal((await call('GET', '/id/wanted')).status, 404)
+  const answers = await Promise.all([1, 2, 3, 4, 5, 6].map((n) => call('POST', '/api/create', { n }, { slug: 'wanted' })))
+  t.same(answers.map(({ status }) => status).sort(), [201, 409, 409, 409, 409, 409])
+  t.same((await call('GET', '/id/wanted')).json, answers.find(({ status }) => status === 201)!.json)
+  for (const slug of ['a/b', 'a b', '-a', '507f1f77bcf86cd799439011', 'x'.repeat(101)]) {
+    t.match(await call('POST', '/api/create', { a: 1 }, { slug }), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_SLUG' } })
+  }
+})
+
+t.test('bulk: all are created, each is updated, and what is missing or deleted is reported', async (t) => {
+  const call = caller(await store(t))
+  const { status, json: made } = await call('POST', '/api/bulkCreate', [{ n: 1 }, { n: 2 }, { n: 3 }])
+  t.equal(status, 201)
+  t.same(made.map(({ n }: { n: number }) => n), [1, 2, 3])
+  await call('DELETE', `/api/delete/${idOf(made[2])}`)
+  const missing = 'http://store.test/v1/id/507f1f77bcf86cd799439011'
+  const updated = await call('PUT', '/api/bulkUpdate', [{ '@id': made[0]['@id'], n: 10 }, { '@id': missing }, { '@id': made[2]['@id'] }, { '@id': made[1]['@id'], n: 20 }])
+  t.equal(updated.status, 200)
+  t.match(updated.json, { updated: [{ n: 10 }, { n: 20 }], missing: [missing], deleted: [made[2]['@id']] })
+  for (const body of [{}, [], [1], [{ '@id': missing, a: 1 }], [{}]]) t.equal((await call('POST', '/api/bulkCreate', body)).status, 400, JSON.stringify(body))
+  for (const body of [{}, [], [1], [{ n: 1 }]]) t.equal((await call('PUT', '/api/bulkUpdate', body)).status, 400, JSON.stringify(body))
+})
+
+t.test('query: filters, pages in a stable order', async (t) => {
+  const call = caller(await store(t))
+  const { json: made } = await call('POST', '/api/bulkCreate', Array.from({ length: 7 }, (_, n) => ({ type: n % 2 ? 'Odd' : 'Even', n, tags: ['a', `t${n}`], at: { x: n } })))
+  const query = async (filter: unknown, page = '') => (await call('POST', `/api/query${page}`, filter)).json.map(({ n }: { n: number }) => n)
+  t.same(await query({ type: 'Odd' }), [1, 3, 5])
+  t.same(await query({ tags: 't4' }), [4])
+  t.same(await query({ 'at.x': { $gte: 2, $lt: 5 } }), [2, 3, 4])
+  t.same(await query({ n: { $in: [6, 0] } }), [0, 6])
+  t.same(await query({ $or: [{ n: 1 }, { type: 'Even', n: { $gt: 3 } }] }), [1, 4, 6])
+  t.same(await query({ tags: { $all: ['a', 't2'] } }), [2])
+  t.same(await query({ type: { $ne: 'Even' }, n: { $not: { $gt: 3 } } }), [1, 3])
+  t.same(await query({ missing: { $exists: false }, tags: { $size: 2 } }, '?limit=2&skip=3'), [3, 4])
+  await call('PUT', '/api/update', { '@id': made[0]['@id'], n: 70, type: 'Even' })
+  t.same(await query({ '__rerum.history.next': { $size: 0 }, type: 'Even' }), [2, 4, 6, 70], 'the usual query for leaves')
+})
+
+t.test('search: words of any text, best first', async (t) => {
+  const call = caller(await store(t))
+  await call('POST', '/api/bulkCreate', [{ text: 'A red fox and a hen' }, { text: 'The red fox' }, { text: 'Hens', body: [{ value: 'élan vital' }] }])
+  const search = async (body: unknown) => (await call('POST', '/api/search', body)).json
+  t.same((await search('fox red')).map(({ text }: { text: string }) => text), ['The red fox', 'A red fox and a hen'])
+  t.ok((await search('fox'))[0].__rerum.score > 0)
+  t.same((await search({ searchText: 'hen the' })).length, 2)
+  t.same((await search({ searchText: 'hen the', options: { match: 'all' } })).length, 0)
+  t.same((await search({ searchText: 'ELAN' })).length, 1)
+  t.equal((await call('POST', '/api/search', undefined, { 'content-type': 'text/plain' })).status, 400)
+  for (const body of ['', '!', { text: 'x' }, { searchText: 'x', options: { fuzzy: 1 } }, 7]) t.match(await call('POST', '/api/search', body), { status: 400, json: { success: false } })
+})
+
+t.test('who may not: 401 without a valid token, 403 without an agent, 503 when read only', async (t) => {
+  const app = await store(t)
+  const create = (authorization?: string) => app.inject({ method: 'POST', url: '/v1/api/create', payload: { a: 1 }, headers: authorization === undefined ? {} : { authorization } })
+  for (const authorization of [undefined, 'Basic x', 'Bearer nonsense', `Bearer ${tokenFor(ALICE).slice(0, -3)}abc`, `Bearer ${tokenFor(ALICE, { exp: 1 })}`]) {
+    const response = await create(authorization)
+    t.match(response, { statusCode: 401 })
+    t.match(response.json(), { success: false, code: 'FST_ERR_RERUM_UNAUTHORIZED' })
+  }
+  t.match((await create(`Bearer ${tokenFor('')}`)).json(), { statusCode: 403, code: 'FST_ERR_RERUM_NO_AGENT' })
+  const closed = await store(t, { READONLY: 'true' })
+  t.match(await caller(closed)('POST', '/api/create', { a: 1 }), { status: 503, json: { code: 'FST_ERR_RERUM_READONLY' } })
+})
+
+t.test('bad requests', async (t) => {
+  const call = caller(await store(t))
+  const { json: x } = await call('POST', '/api/create', { a: 1 })
+  for (const body of [[], 'text', 7, null, {}, { '@id': x['@id'], a: 1 }, { $where: '1' }, { a: { $gt: 1 } }, { 'a.b': 1 }, { '': 1 }, { __rerum: {} }]) {
+    t.match(await call('POST', '/api/create', body), { status: 400, json: { success: false, statusCode: 400 } }, JSON.stringify(body))
+  }
+  t.equal((await call('PUT', '/api/update', { a: 1 })).status, 400)
+  t.equal((await call('PUT', '/api/update', { '@id': 7 })).status, 400)
+  t.equal((await call('PUT', '/api/update', { '@id': 'nowhere' })).status, 400)
+  t.equal((await call('PUT', '/api/update', { '@id': 'http://store.test/v1/id/507f1f77bcf86cd799439011' })).status, 404)
+  for (const filter of [[], 'x', { $where: 'true' }, { a: { $where: '1' } }, { $expr: {} }, { a: { $regex: '.*' } }, { a: { $function: {} } }, { a: { $gt: 1, b: 2 } }, { a: { b: { $gt: 1 } } },
+    { $or: {} }, { $or: [] }, { a: { $in: 1 } }, { a: { $size: -1 } }, { a: { $exists: 1 } }, { '': 1 }, { 'a..b': 1 }, { $text: { $search: 'x' } }, { a: { $not: 1 } }]) {
+    t.match(await call('POST', '/api/query', filter), { status: 400, json: { success: false } }, JSON.stringify(filter))
+  }
+  for (const page of ['limit=0', 'limit=501', 'limit=x', 'skip=-1', 'skip=100001']) t.equal((await call('POST', `/api/query?${page}`, { a: 1 })).status, 400, page)
+  for (const id of ['507f1f77bcf86cd799439011', 'unknown', '%00', '$ne', 'a%20b']) {
+    for (const path of ['id', 'history', 'since']) t.equal((await call('GET', `/${path}/${id}`)).status, 404, `${path}/${id}`)
+  }
+  t.equal((await call('DELETE', '/api/delete/unknown')).status, 404)
+  t.equal((await call('GET', '/nothing')).status, 404)
+  t.equal((await call('POST', '/api/create', { a: 'x'.repeat(5 * 1024 * 1024) })).status, 413)
+  for (const type of ['text/plain', 'application/xml', 'application/x-www-form-urlencoded']) t.equal((await call('POST', '/api/create', { a: 1 }, { 'content-type': type })).status, 415, type)
+  t.equal((await call('POST', '/api/create', { a: 1 }, { 'content-type': 'application/ld+json' })).status, 201)
+})
+
+t.test('a wrong method is answered with those that are right', async (t) => {
+  const call = caller(await store(t))
+  const expected: Array<[path: string, allow: string]> = [
+    ['/id/x', 'GET, HEAD'], ['/history/x', 'GET, HEAD'], ['/since/x', 'GET, HEAD'], ['/api/query', 'POST'], ['/api/search', 'POST'], ['/api/create', 'POST'], ['/api/bulkCreate', 'POST'],
+    ['/api/update', 'PUT'], ['/api/bulkUpdate', 'PUT'], ['/api/patch', 'PATCH'], ['/api/set', 'PATCH'], ['/api/unset', 'PATCH'], ['/api/overwrite', 'PUT'], ['/api/delete/x', 'DELETE'],
+    ['/api/release/x', 'PATCH'], ['/api/cache/stats', 'GET, HEAD'], ['/api/cache/health', 'GET, HEAD'], ['/api/cache/clear', 'POST']
+  ]
+  for (const [path, allow] of expected) {
+    for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const) {
+      if (allow.includes(method)) continue
+      const response = await call(method, path, method === 'GET' ? undefined : {})
+      t.equal(response.status, 405, `${method} ${path}`)
+      t.equal(response.headers.allow, allow)
+      t.equal(response.json.code, 'FST_ERR_RERUM_METHOD')
+    }
+  }
+})
+
+t.test('the care of the cache', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  t.match((await call('GET', '/api/cache/stats')).json, { hitRate: Number, loads: Number, worker: '025:0' })
+  t.match((await call('GET', '/api/cache/health')).json, { success: true, data: { status: 'ok' } })
+  t.equal((await call('POST', '/api/cache/clear')).status, 403)
+  t.match((await call('POST', '/api/cache/clear', undefined, { authorization: `Bearer ${tokenFor(ALICE, { role: 'admin' })}` })), { status: 200, json: { cleared: true } })
+  t.match((await app.inject('/health')).json(), { status: 'ok' })
+  t.equal((await app.inject('/health/live')).statusCode, 200)
+  t.equal((await call('GET', '/context.json')).status, 200)
+})

@@ -1,0 +1,52 @@
+import { now } from './time.ts'
+
+interface Waiting {
+  readonly at: number
+  isOver: boolean
+  readonly end: () => void
+}
+
+/**
+ * One limit for many operations, kept by one coarse timer: setting and clearing a timer for each read costs more than
+ * the rest of the read's own work.
+ */
+export class Deadlines {
+  readonly #ms: number
+  readonly #tick: number
+  /** All have the same limit, so the first is the first to be over. */
+  #waiting: Waiting[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (ms: number) {
+    this.#ms = ms
+    this.#tick = Math.max(1, Math.ceil(ms / 8))
+  }
+
+  /** What the promise resolves to; null where it rejects or takes longer than the limit, by at most an eighth more. */
+  within<T> (promise: Promise<T>): Promise<T | null> {
+    return new Promise((resolve) => {
+      const waiting: Waiting = { at: now() + this.#ms, isOver: false, end: () => resolve(null) }
+      const settle = (value: T | null): void => {
+        waiting.isOver = true
+        resolve(value)
+      }
+      promise.then(settle, () => settle(null))
+      this.#waiting.push(waiting)
+      // Referenced: a process that waits for nothing else must get its answer.
+      this.#timer ??= setInterval(() => this.#look(), this.#tick)
+    })
+  }
+
+  #look (): void {
+    const time = now()
+    this.#waiting = this.#waiting.filter((one) => {
+      if (one.isOver) return false
+      if (time < one.at) return true
+      one.end()
+      return false
+    })
+    if (this.#waiting.length > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}

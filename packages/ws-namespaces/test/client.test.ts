@@ -1,0 +1,161 @@
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
+import { ClientError, connect, type Client, type ClientOptions, type Messages, type Status } from '../src/client.ts'
+import { build, byHeader } from './support/build.ts'
+import { servers } from './support/processes.ts'
+
+/** Says who the client is, as a cookie does in a browser. */
+const as = (user: string) => class extends WebSocket {
+  constructor (url: string) { super(url, { headers: { user } }) }
+}
+
+interface Watched<M extends Messages = Messages> { client: Client<M>, statuses: Status[] }
+
+function watched (t: Scope, url: string, user = 'u', options: ClientOptions = {}): Watched {
+  const statuses: Status[] = []
+  const client = connect(url, { WebSocket: as(user) as never, maxDelayMs: 200, onStatus: (status) => { statuses.push(status) }, ...options })
+  t.teardown(() => client.close())
+  return { client, statuses }
+}
+
+const is = (client: Client, status: Status) => waitFor(() => client.status === status, { what: `the client to be ${status}`, timeoutMs: 60_000 })
+const codeOf = (promise: Promise<unknown>) => promise.then(() => 'resolved', (err: unknown) => err instanceof ClientError ? err.code : err)
+
+/** One process with a namespace that answers, asks and stays silent as its messages say. */
+const one = (t: Scope) => build(t, {
+  setup: ({ wsNamespaces }) => {
+    const chat = wsNamespaces.create('chat', {
+      authorize: byHeader,
+      history: {},
+      clientRooms: true,
+      limits: { maxMessageBytes: 1000 },
+      async onMessage (conn, { type, data }, reply) {
+        if (type === 'echo') reply(data)
+        if (type === 'ask') reply(await chat.request(conn, 'question', data, { timeoutMs: 30_000 }).catch((err) => err.message))
+        if (type === 'never') await new Promise(() => {})
+        if (type === 'end') conn.close(Number(data), 'as it wished')
+        if (type === 'room') await chat.toRoom('r', 'said', data)
+      }
+    })
+  }
+})
+
+t.test('a client connects, sends, asks and is asked', async (t) => {
+  const { app, port } = await one(t)
+  const { client, statuses } = watched(t, `http://127.0.0.1:${port}/api/1/ws/chat`)
+  t.equal(client.status, 'connecting')
+  await is(client, 'connected')
+  t.match(client.clientId, /^[\w-]{16,}$/)
+  t.same(await client.request('echo', { deep: [1, null, 'ü'] }), { deep: [1, null, 'ü'] })
+  t.same(await Promise.all(Array.from({ length: 40 }, (_, n) => client.request('echo', n))), Array.from({ length: 40 }, (_, n) => n), 'each its own answer')
+
+  t.match(await client.request('ask', 1), /nobody answers/, 'a question without a handler is answered too')
+  const off = client.on('question', async (data) => data + 1)
+  t.equal(await client.request('ask', 1), 2)
+  off()
+
+  const heard: unknown[] = []
+  client.on('said', (data) => { heard.push(data) })
+  await client.join('r')
+  client.send('room', 'one')
+  await waitFor(() => heard.length === 1)
+  await client.leave('r')
+  await client.request('room', 'two').catch(() => {})
+  await app.wsNamespaces.get('chat')!.broadcast('said', 'three')
+  await waitFor(() => heard.includes('three'))
+  t.same(heard, ['one', 'three'])
+  t.same(statuses, ['connected'])
+})
+
+t.test('every request settles', async (t) => {
+  const { port } = await one(t)
+  const { client } = watched(t, `ws://127.0.0.1:${port}/api/1/ws/chat`)
+  t.equal(await codeOf(client.request('echo', 1)), 'NOT_CONNECTED', 'before there is a connection')
+  t.notOk(client.send('echo', 1))
+  await is(client, 'connected')
+  t.equal(await codeOf(client.request('echo', 'x'.repeat(1000))), 'MESSAGE_TOO_LARGE')
+  t.equal(await codeOf(client.request('quiet')), 'NO_REPLY')
+  t.equal(await codeOf(client.request('never', null, { timeoutMs: 50 })), 'REQUEST_TIMEOUT')
+  const broken = codeOf(client.request('never', null, { timeoutMs: 60_000 }))
+  client.send('end', 1001)
+  t.equal(await broken, 'NOT_CONNECTED', 'the connection broke')
+  await is(client, 'connected')
+  const closed = codeOf(client.request('never', null, { timeoutMs: 60_000 }))
+  client.close()
+  t.equal(await closed, 'NOT_CONNECTED', 'the client was closed')
+  t.equal(client.status, 'disconnected')
+})
+
+t.test('it comes back after what can be mended, with its name, and not after what cannot', async (t) => {
+  const { port } = await one(t)
+  for (const code of [1001, 1011, 4408, 4429]) {
+    const { client, statuses } = watched(t, `ws://127.0.0.1:${port}/api/1/ws/chat`)
+    await is(client, 'connected')
+    const name = client.clientId
+    client.send('end', code)
+    await waitFor(() => statuses.length === 3, { what: `to be back after ${code}` })
+    t.same(statuses, ['connected', 'reconnecting', 'connected'])
+    t.equal(client.clientId, name)
+  }
+  for (const code of [4401, 4403]) {
+    const { client, statuses } = watched(t, `ws://127.0.0.1:${port}/api/1/ws/chat`)
+    await is(client, 'connected')
+    client.send('end', code)
+    await is(client, 'auth-required')
+    t.same(statuses, ['connected', 'auth-required'])
+  }
+})
+
+t.test('pauses are random up to a bound that doubles', async (t) => {
+  const { Backoff } = await import('../src/client-backoff.ts')
+  const pauses = Array.from({ length: 2000 }, () => new Backoff(100, 1000)).map((backoff) => Array.from({ length: 6 }, () => backoff.next()))
+  for (const [attempt, bound] of [100, 200, 400, 800, 1000, 1000].entries()) {
+    const all = pauses.map((pause) => pause[attempt]!)
+    t.ok(Math.max(...all) <= bound && Math.max(...all) > bound * 0.9 && Math.min(...all) < bound * 0.1, `attempt ${attempt}`)
+  }
+})
+
+t.test('what handlers throw reaches the application, and no other handler', async (t) => {
+  const { app, port } = await one(t)
+  const errors: unknown[] = []
+  const { client } = watched(t, `ws://127.0.0.1:${port}/api/1/ws/chat`, 'u', { onError: (err) => { errors.push((err as Error).message) } })
+  const heard: unknown[] = []
+  client.on('n', () => { throw new Error('mine') })
+  client.on('n', (data) => { heard.push(data) })
+  await is(client, 'connected')
+  await app.wsNamespaces.get('chat')!.broadcast('n', 1)
+  await waitFor(() => heard.length === 1 && errors.length === 1)
+  t.same([heard, errors], [[1], ['mine']])
+})
+
+t.test('messages are all there, in order, once: over cut connections, another worker, and a killed one', async (t) => {
+  const [first, second, third] = await servers(t, sharedRedis(), 3, { namespaces: { feed: { history: { maxLength: 5000 } } } })
+  const proxies = await Promise.all([first!, second!].map(({ port }) => tcpProxy(t, port)))
+  // A load balancer that has two workers behind it, of which one may be away.
+  let target = 0
+  const balanced = class extends WebSocket {
+    constructor (url: string) { super(url.replace('0.0.0.0:1', `127.0.0.1:${proxies[target % 2]!.port}`), { headers: { user: 'u' } }) }
+  }
+  const { client, statuses } = watched(t, 'ws://0.0.0.0:1/api/1/ws/feed', 'u', { WebSocket: balanced as never })
+  const heard: number[] = []
+  const recovered: boolean[] = []
+  client.on('n', (data: number) => { heard.push(data) })
+  client.on('connected', (data) => { recovered.push(data.recovered) })
+  await is(client, 'connected')
+  const stream = third!.call<string[]>('stream', 'feed', 1, 600, 5)
+  for (const seen of [50, 150, 250]) {
+    await waitFor(() => heard.length >= seen, { what: `${seen} messages`, timeoutMs: 60_000 })
+    proxies[target++ % 2]!.reset()
+    await waitFor(() => statuses.at(-1) === 'connected' && client.status === 'connected', { timeoutMs: 60_000 })
+  }
+  await waitFor(() => heard.length >= 350, { what: '350 messages', timeoutMs: 60_000 })
+  const here = target % 2
+  target++
+  ;[first, second][here]!.kill('SIGKILL')
+  t.same((await stream).filter((delivered) => delivered !== 'cluster'), [])
+  await waitFor(() => heard.length >= 600, { what: 'all messages', timeoutMs: 60_000 })
+  t.same(heard, Array.from({ length: 600 }, (_, n) => n + 1))
+  t.same(recovered.slice(1).filter((was) => !was), [], 'each time it was told that nothing is missing')
+  t.ok(recovered.length >= 5, `${recovered.length} connections`)
+})
