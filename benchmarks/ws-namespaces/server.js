@@ -1,4 +1,5 @@
 import { createServer } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { clusterBroadcast } from '@jpulse/cluster-broadcast'
 import { redisLink } from '@jpulse/redis-link'
 import { wsNamespaces } from '@jpulse/ws-namespaces'
@@ -63,13 +64,15 @@ const calls = {
   /** So many messages in one turn. @param {number} count */
   burst: (count) => { for (let n = 0; n < count; n++) running.publish({ t: performance.timeOrigin + performance.now(), pad: PAD }) },
   usage: () => process.cpuUsage(),
-  memory: () => {
-    globalThis.gc?.()
-    globalThis.gc?.()
+  memory: async () => {
+    for (let turn = 0; turn < 10; turn++) {
+      await sleep(50)
+      globalThis.gc?.()
+    }
     return process.memoryUsage.rss()
   }
 }
 
-process.on('message', (/** @type {any} */ { id, call, args }) => process.send?.({ id, value: calls[call]?.(...args) }))
+process.on('message', async (/** @type {any} */ { id, call, args }) => process.send?.({ id, value: await calls[call]?.(...args) }))
 process.on('disconnect', () => process.exit(0))
 process.send?.('ready')
