@@ -15,19 +15,21 @@ import Fastify from 'fastify'
 import redisLink from '@jpulse/redis-link'
 import clusterBroadcast from '@jpulse/cluster-broadcast'
 import redisSessions from '@jpulse/redis-sessions'
+import clusterMetrics from '@jpulse/cluster-metrics'
 import configCache, { memorySource } from '@jpulse/config-cache'
 import cursorPagination from '@jpulse/cursor-pagination'
+import wsNamespaces from '@jpulse/ws-namespaces'
 const app = Fastify()
 const [isAdmin, secret, source] = [async () => true, 'a secret of more than thirty-two characters', memorySource()]
 ${composed!.replace("'shop'", `'${uniqueName()}'`)}
 await app.ready()
-const names = ['redisLink', 'appCluster', 'sessions', 'configCache', 'paginate'].filter((name) => app.hasDecorator(name))
+const names = ['redisLink', 'appCluster', 'sessions', 'wsNamespaces', 'configCache', 'clusterMetrics', 'paginate'].filter((name) => app.hasDecorator(name))
 console.log(JSON.stringify({ names, state: app.redisLink.state }))
 await app.close()`
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code],
       { cwd: root, env: { PATH: process.env.PATH, ...redis && { REDIS_URL: sharedRedis() } }, timeout: 60_000 })
     t.same(JSON.parse(stdout), {
-      names: ['redisLink', 'appCluster', 'sessions', 'configCache', 'paginate'],
+      names: ['redisLink', 'appCluster', 'sessions', 'wsNamespaces', 'configCache', 'clusterMetrics', 'paginate'],
       state: redis ? 'up' : 'disabled'
     })
   })
