@@ -1,7 +1,5 @@
-import { fileURLToPath } from 'node:url'
 import formbody from '@fastify/formbody'
 import helmet from '@fastify/helmet'
-import statics from '@fastify/static'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import clusterBroadcast from '@jpulse/cluster-broadcast'
 import clusterMetrics from '@jpulse/cluster-metrics'
@@ -22,12 +20,11 @@ import documents from './documents.ts'
 import live from './live/namespaces.ts'
 import notices from './live/notices.ts'
 import pages from './pages/routes.ts'
+import assets from './plugins/assets.ts'
 import errors from './plugins/errors.ts'
 import openApi from './plugins/open-api.ts'
 import { CONTENT_SECURITY_POLICY, serverOptions } from './server-options.ts'
 import templates, { COLLECTION as TEMPLATES } from './templates.ts'
-
-const PUBLIC = fileURLToPath(new URL('../public/', import.meta.url))
 
 /** The site, composed. It does not listen yet. */
 export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
@@ -59,7 +56,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(templates, { watch: environment === 'development' })
   await app.register(live)
   await app.register(notices)
-  await app.register(statics, { root: PUBLIC, prefix: '/assets/' })
+  await app.register(assets)
   await app.register(pages)
   await app.register(api, { prefix: '/api/1' })
   return app

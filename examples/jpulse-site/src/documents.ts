@@ -13,7 +13,7 @@ import { mongoUsers, type UserDocument } from './users/mongo-users.ts'
 import type { Users } from './users/users.ts'
 
 /** What the site keeps. */
-export interface Documents {
+interface Documents {
   readonly users: Users
   readonly directory: Directory
   readonly todos: Todos

@@ -20,7 +20,7 @@ type Values = Readonly<Record<string, unknown>>
  * Pieces of pages that an administrator can edit while the site runs. A piece is a document, or the file of its name where
  * there is none; both are read through the cache, so after an edit no worker shows the old one.
  */
-export class Templates {
+class Templates {
   readonly #app: FastifyInstance
 
   constructor (app: FastifyInstance) {

@@ -114,6 +114,7 @@ for (const mode of MODES) {
     await waitFor(async () => (await ask()).from === 'HIT', { what: 'a report from the cache', timeoutMs: 60_000 })
     const report = await ask()
     t.equal(report.people, 300)
+    t.ok(report.months.reduce((sum: number, { spent }: { spent: number }) => sum + spent, 0) > 1000)
     t.equal(report.cities.reduce((sum: number, { people }: { people: number }) => sum + people, 0), 300)
     t.match((await admin.get('/analytics/')).body, 'data-testid="people">300<')
     await app.configCache.write({ tags: ['people'] }, () => app.documents.directory.seed(310))

@@ -10,14 +10,14 @@ import { checkPassword, hashPassword } from './password.ts'
 const ATTEMPTS = 20
 const WINDOW_MS = 300_000
 
-export interface NewAccount {
+interface NewAccount {
   username: string
   email: string
   password: string
 }
 
 /** Signs people up and in. */
-export class Accounts {
+class Accounts {
   readonly #app: FastifyInstance
   readonly #cost: number
 

@@ -5,10 +5,10 @@ import fp from 'fastify-plugin'
 const CHANNEL = 'hello:notice'
 const KEPT = 10
 
-export interface Notice { text: string, by: string, from: string, at: number }
+interface Notice { text: string, by: string, from: string, at: number }
 
 /** Notices from one process to all: each keeps the last ones, and says that it has heard. */
-export interface Notices {
+interface Notices {
   /** Newest first, as this process heard them. */
   readonly heard: readonly Notice[]
   send (text: string, by: string): Promise<{ instances: string[], missing: string[] }>

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Collection } from 'mongodb'
 import type { MongoLink } from 'server-kit'
 
-export interface Todo {
+interface Todo {
   id: string
   text: string
   done: boolean
@@ -25,7 +25,7 @@ export interface Todos {
 }
 
 /** The most that are listed. */
-export const TODOS_MAX = 200
+const TODOS_MAX = 200
 
 export function memoryTodos (): Todos {
   const todos = new Map<string, Todo>()
