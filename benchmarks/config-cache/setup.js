@@ -45,6 +45,9 @@ export async function compare (contenders, { operations, turns, base }) {
   }
 }
 
+/** Operations of each contender that are not counted: compilers and sockets have to be warm. */
+const WARM_UP = 1000
+
 /**
  * Runs contenders one operation each in turn, so that a busy machine is the same to all of them, and prints medians.
  *
@@ -54,13 +57,16 @@ export async function compare (contenders, { operations, turns, base }) {
  */
 export async function alternate (contenders, operations, base) {
   const times = Object.fromEntries(Object.keys(contenders).map((name) => [name, /** @type {number[]} */ ([])]))
-  for (let i = -100; i < operations; i++) {
-    for (const [name, operation] of Object.entries(contenders)) {
+  const all = Object.entries(contenders)
+  for (let i = -WARM_UP; i < operations; i++) {
+    // Another order each time: who comes after a heavy contender would otherwise always do so.
+    for (let turn = 0; turn < all.length; turn++) {
+      const [name, operation] = /** @type {[string, () => Promise<unknown>]} */ (all[(turn + i + WARM_UP) % all.length])
       const start = performance.now()
       await operation()
       if (i >= 0) times[name]?.push(performance.now() - start)
     }
   }
   const middle = median(times[base] ?? [])
-  for (const [name, all] of Object.entries(times)) console.log(`${name.padEnd(32)} ${median(all).toFixed(3).padStart(9)} ms   ${(median(all) / middle).toFixed(2)}x`)
+  for (const [name, each] of Object.entries(times)) console.log(`${name.padEnd(32)} ${median(each).toFixed(3).padStart(9)} ms   ${(median(each) / middle).toFixed(2)}x`)
 }

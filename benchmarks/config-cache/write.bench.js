@@ -6,7 +6,8 @@ import { instance, median, quantile, url } from './setup.js'
 // What a coherent write adds to the database's own time, with 1, 4, 16 and 64 members in 1 to 4 processes, against a bare
 // PUBLISH that every member answers by a PUBLISH.
 
-const WRITES = 300
+const WARM_UP = 1000
+const WRITES = 1000
 const member = new URL('member.js', import.meta.url)
 
 for (const members of [1, 4, 16, 64]) {
@@ -21,9 +22,12 @@ for (const members of [1, 4, 16, 64]) {
   const ask = await answered(siteId, members)
   const bare = []
   const ours = []
-  for (let i = 0; i < WRITES; i++) {
-    bare.push(await timed(() => ask.once()))
-    ours.push(await timed(() => app.configCache.write({ keys: [`k${i % 10}`] }, async () => {})))
+  for (let i = -WARM_UP; i < WRITES; i++) {
+    const one = await timed(() => ask.once())
+    const other = await timed(() => app.configCache.write({ keys: [`k${Math.abs(i % 10)}`] }, async () => {}))
+    if (i < 0) continue
+    bare.push(one)
+    ours.push(other)
   }
   const [one, other] = [median(bare), median(ours)]
   console.log(`${String(members).padStart(2)} members: PUBLISH answered ${one.toFixed(2)} ms, write ${other.toFixed(2)} ms (${(other / one).toFixed(2)}x), p99 ${quantile(ours, 0.99).toFixed(2)} ms`)
