@@ -17,6 +17,8 @@ export class Traffic {
   readonly reads = notes()
   /** Writes that were acknowledged. */
   writes = 0
+  /** Worker that acknowledged the last of them. */
+  lastWriter = ''
   readonly errors: Record<string, number> = {}
   hits = 0
   readonly workers = new Set<string>()
@@ -84,6 +86,7 @@ export class Traffic {
     const answer = await overwriteCount(pin, subject, count, known.json.__rerum.isOverwritten)
     if (answer.status !== 200) return this.#refused(answer.json?.code)
     this.writes++
+    this.lastWriter = pin.worker
   }
 
   async #refused (code: string): Promise<void> {
