@@ -1,8 +1,8 @@
 import type { Collection, ObjectId, WithId } from 'mongodb'
 import type { FastifyInstance } from 'fastify'
 import { expect, test } from 'tstyche'
-import { suggestIndex, toJpulse, toRelay, type JpulsePage, type Page, type PageOf, type PaginateOptions, type RelayConnection } from '../src/index.ts'
-import type { Static, TObject, TString } from 'typebox'
+import { suggestIndex, toJpulse, toRelay, type JpulsePage, type Page, type PageOf, type PageQuery, type PaginateOptions, type RelayConnection } from '../src/index.ts'
+import type { Static, TInteger, TObject, TOptional, TString } from 'typebox'
 
 interface User {
   name: string
@@ -21,6 +21,10 @@ test('items have the type of the source', () => {
   expect(fastify.paginate(new Set<User>())).type.toBe<Promise<Page<User>>>()
   expect(fastify.paginate({} as AsyncIterable<User>)).type.toBe<Promise<Page<User>>>()
   expect(fastify.paginate.pipeline<{ _id: ObjectId, sum: number }>(users, [])).type.toBe<Promise<Page<{ _id: ObjectId, sum: number }>>>()
+})
+
+test('an exported query can be named in a declaration', () => {
+  expect<ReturnType<typeof PageQuery>['properties']['limit']>().type.toBe<TOptional<TInteger>>()
 })
 
 test('options are checked against the documents', () => {
