@@ -46,7 +46,7 @@ export async function compare (contenders, { operations, turns, base }) {
 }
 
 /** Operations of each contender that are not counted: compilers and sockets have to be warm. */
-const WARM_UP = 1000
+export const WARM_UP = 1000
 
 /**
  * Runs contenders one operation each in turn, so that a busy machine is the same to all of them, and prints medians.

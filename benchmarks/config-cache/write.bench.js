@@ -1,12 +1,11 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Redis } from 'ioredis'
-import { instance, median, quantile, url } from './setup.js'
+import { WARM_UP, instance, median, quantile, url } from './setup.js'
 
 // What a coherent write adds to the database's own time, with 1, 4, 16 and 64 members in 1 to 4 processes, against a bare
 // PUBLISH that every member answers by a PUBLISH.
 
-const WARM_UP = 1000
 const WRITES = 1000
 const member = new URL('member.js', import.meta.url)
 
