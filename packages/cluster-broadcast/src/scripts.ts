@@ -85,8 +85,8 @@ return 1
  * empty where the caller knows it.
  *
  * Closes: the position in the log is read with the join, so a member hears exactly what is published after it. All
- * time is Redis'. Time in which nobody could renew (Redis was away) does not count against a lease, else the first who
- * is back would remove the others.
+ * time is Redis'. A pause in which nobody could renew (Redis was away) counts as one heartbeat against a lease, a long
+ * one not at all, else the first who is back would remove those who are slower.
  */
 const beatLua = `${epochOf}
 local function announce(epoch, sign, what)
@@ -94,11 +94,13 @@ local function announce(epoch, sign, what)
   redis.call('PUBLISH', ARGV[7], epoch .. ' ' .. int(mv) .. ' ' .. sign .. ' ' .. what)
 end
 local epoch = epochOf(KEYS[1], KEYS[2], ARGV[1])
-local time, lease = now(), tonumber(ARGV[4])
+local time, lease, heartbeat = now(), tonumber(ARGV[4]), tonumber(ARGV[5])
 local renews = redis.call('ZSCORE', KEYS[4], ARGV[2])
-local beatAt = tonumber(redis.call('HGET', KEYS[1], 'beatAt') or time)
-if renews and time - beatAt > 3 * tonumber(ARGV[5]) then
-  for _, boot in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do redis.call('ZADD', KEYS[4], 'GT', time + lease, boot) end
+local pause = time - tonumber(redis.call('HGET', KEYS[1], 'beatAt') or time)
+if renews and pause > heartbeat then
+  local grant = pause > 3 * heartbeat and pause or pause - heartbeat
+  local leases = redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES')
+  for i = 1, #leases, 2 do redis.call('ZADD', KEYS[4], 'GT', math.min(leases[i + 1] + grant, time + lease), leases[i]) end
 end
 redis.call('HSET', KEYS[1], 'beatAt', time)
 redis.call('ZADD', KEYS[4], time + lease, ARGV[2])

@@ -107,6 +107,34 @@ t.test('any of the keys evicted: messages and membership go on', async (t) => {
   t.ok(ttls.every((ttl) => ttl > 0), 'no key is immortal')
 })
 
+t.test('a pause in which nobody could renew counts as one heartbeat, a long one not at all', async (t) => {
+  const heartbeatMs = 60_000
+  const leaseMs = 3 * heartbeatMs
+  const { client, keys } = await pair(t, { heartbeatMs, leaseMs })
+  const clock = async () => Number((await client.time())[0]) * 1000
+  /** A member whose lease ended half a heartbeat ago, on the first renewal after a pause. Returns what is left of its lease. */
+  async function leftAfter (pauseMs: number): Promise<number | null> {
+    const now = await clock()
+    const card = { instanceId: 'slow:0', serverId: 'slow', bootId: 'slowslowslow', pid: 1, startedAt: 1, leaseMs }
+    await client.multi()
+      .hset(keys.members, card.bootId, JSON.stringify(card)).zadd(keys.leases, now - heartbeatMs / 2, card.bootId)
+      .hset(keys.state, 'beatAt', now - pauseMs)
+      .exec()
+    // An announcement that does not follow makes who hears it renew.
+    await client.publish(keys.channel('membership'), `${await client.hget(keys.state, 'epoch')} 999999 - nobody`)
+    await waitFor(async () => Number(await client.hget(keys.state, 'beatAt')) > now - Math.min(1000, pauseMs))
+    const end = await client.zscore(keys.leases, card.bootId)
+    return end === null ? null : Number(end) - now
+  }
+  const left = async (pauses: number) => {
+    const ms = await leftAfter(pauses * heartbeatMs)
+    return ms === null ? null : Math.round(2 * ms / heartbeatMs) / 2
+  }
+  t.equal(await left(0.75), null, 'no pause: it leaves')
+  t.equal(await left(2), 0.5, 'one heartbeat later than it would have ended')
+  t.equal(await left(10), 3, 'a whole lease')
+})
+
 t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {
   const two = await pair(t)
   const { client, keys, got } = two
