@@ -90,7 +90,8 @@ return 1
  * instance that is known to be dead or '', 1 where the instance has users, then user and 1 or 0 in turn. Returns { generation, 1 where the lease was known before }.
  *
  * Closes: two workers that see a user's first or last socket at once announce it once; an instance that was taken for dead
- * learns it and comes again; time in which nobody could renew (Redis was away) does not count against a lease.
+ * learns it and comes again; a pause in which nobody could renew (Redis was away) counts as one renewal, a third of a
+ * lease, and a long one not at all, else the first who is back would take the slower ones for dead.
  */
 const presenceLua = `${helpers}
 local lease, token = tonumber(ARGV[3]), ARGV[2]
@@ -112,9 +113,11 @@ local function keep(user, tokens)
     left[#left + 1] = user
   else redis.call('HSET', KEYS[1], user, tokens) end
 end
-local beatAt = tonumber(redis.call('HGET', KEYS[3], 'beatAt') or now)
-if now - beatAt > lease * 0.9 then
-  for _, one in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do redis.call('ZADD', KEYS[2], 'XX', 'GT', int(now + lease), one) end
+local pause = now - tonumber(redis.call('HGET', KEYS[3], 'beatAt') or now)
+if pause > lease / 3 then
+  local grant = pause > lease and pause or pause - lease / 3
+  local leases = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+  for i = 1, #leases, 2 do redis.call('ZADD', KEYS[2], 'GT', int(math.min(leases[i + 1] + grant, now + lease)), leases[i]) end
 end
 redis.call('HSET', KEYS[3], 'beatAt', int(now))
 local known = redis.call('ZSCORE', KEYS[2], token)

@@ -96,3 +96,28 @@ t.test('no ghosts after 200 random connects, disconnects, kills and losses of Re
   t.same(wrong(), [], 'what the clients were told last is true')
   t.same(Array.from({ length: 12 }, (_, index) => seen(observer, `u${index}`)).filter((events) => events.some((event, index) => event === events[index - 1])), [], 'joins and leaves in turn')
 })
+
+t.test('a pause in which nobody could renew counts as one renewal, a long one not at all', async (t) => {
+  const siteId = uniqueName('pre')
+  const leaseMs = 60_000
+  const [worker] = await servers(t, sharedRedis(), 1, { siteId, namespaces, options: { presenceLeaseMs: leaseMs } }) as [Awaited<ReturnType<typeof servers>>[0]]
+  await connect(t, worker.port, PATH, { user: 'here' })
+  const redis = connectRedis(t, Number(new URL(sharedRedis()).port))
+  const key = (name: string): string => `${siteId}:test:ws:${name}:{chat}`
+  /** Whether a user stays whose instance's lease ended a sixth of a lease ago, when the first one renews after a pause. */
+  async function stays (pauseMs: number): Promise<boolean> {
+    const user = uniqueName('slow')
+    const now = Number((await redis.time())[0]) * 1000
+    await redis.multi()
+      .hset(key('online'), user, 'slow/slow:0').zadd(key('leases'), now - leaseMs / 6, 'slow/slow:0')
+      .hset(key('beats'), 'beatAt', now - pauseMs)
+      .exec()
+    const trigger = uniqueName('trigger')
+    await connect(t, worker.port, PATH, { user: trigger })
+    await waitFor(async () => (await worker.call<{ online: boolean }>('online', 'chat', trigger)).online)
+    return (await worker.call<{ online: boolean }>('online', 'chat', user)).online
+  }
+  t.notOk(await stays(leaseMs / 4), 'no pause')
+  t.ok(await stays(leaseMs * 2 / 3), 'some renewals were not possible')
+  t.ok(await stays(leaseMs * 4), 'none for long')
+})
