@@ -13,7 +13,7 @@ import { runCluster } from '../../scripts/site/run-site.js'
 // read most is also written most. The ratios that count: hit rate (> 70%), mean latency of a query without the cache to that with it.
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 2)
-const REQUESTS = Number(process.env.BENCH_REQUESTS ?? 3000)
+const REQUESTS = Number(process.env.BENCH_REQUESTS ?? 1200)
 const TARGETS = 100
 const CLIENTS = 4
 const SECRET = 'a secret of the benchmark, longer than 32 characters'
