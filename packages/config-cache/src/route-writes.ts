@@ -37,7 +37,9 @@ function wrap (handler: RouteHandlerMethod, invalidates: RouteInvalidates, write
   return async function (request, reply) {
     const tags = typeof invalidates === 'function' ? await invalidates(request) : invalidates
     const work = new HandlerWork(() => handler.call(this, request, reply), reply)
-    const over = writes.write({ tags }, () => {
+    const over = writes.write({ tags }, async () => {
+      // Without Redis the work begins before its write has a promise, which the handler's reply waits for.
+      await undefined
       runningOf.set(request, { sent: () => work.sent(), over })
       return work.run()
     })
@@ -65,12 +67,17 @@ class HandlerWork {
     this.#reply = reply
   }
 
-  async run (): Promise<unknown> {
-    // The caller gets the promise of the write before the handler can send.
-    await undefined
+  run (): Promise<unknown> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
-      this.#call().then((value) => { if (value !== undefined) resolve(value) }, reject)
+      const result = this.#handler()
+      // Hijacked: no response comes by that the write could hold.
+      if (this.#reply.sent) resolve(undefined)
+      // A reply is a promise of the end of the response, which waits for the write: it must not be waited for.
+      if (result === this.#reply) return
+      // Who calls back returns nothing; an async handler may fulfil with nothing, and is over then.
+      if (isThenable(result)) result.then(resolve, reject)
+      else if (result !== undefined) resolve(result)
     })
   }
 
@@ -78,14 +85,6 @@ class HandlerWork {
     this.isSent = true
     this.#resolve(undefined)
   }
-
-  /** A reply is a promise of the end of the response, which waits for the write: it must not be waited for. */
-  #call (): Promise<unknown> {
-    try {
-      const result = this.#handler()
-      return Promise.resolve(result === this.#reply ? undefined : result)
-    } catch (err) {
-      return Promise.reject(err)
-    }
-  }
 }
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | undefined)?.then === 'function'

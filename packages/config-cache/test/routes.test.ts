@@ -87,18 +87,40 @@ t.test('the second instance hits what the first one answered, and an invalidatin
     app.post('/sends', { config: { invalidates: () => ['analytics'] } }, async (_request, reply) => reply.send({ value: ++value }))
     app.post('/calls-back', { config: { invalidates: ['analytics'] } }, (_request, reply) => { setTimeout(() => reply.send({ value: ++value }), 5) })
     app.post('/fails', { config: { invalidates: ['analytics'] } }, async () => { value++; throw Object.assign(new Error('no'), { statusCode: 409 }) })
+    app.post('/empty', { config: { invalidates: ['analytics'] } }, async (_request, reply) => { value++; reply.code(204) })
   })
   await cached(one, 'GET', '/analytics')
   await waitFor(async () => (await cached(one, 'GET', '/analytics')).headers['x-cache'] === 'HIT')
   const before = runs
   t.match(await cached(other, 'GET', '/analytics'), { headers: { 'x-cache': 'HIT' }, body: '{"value":0}' })
   t.equal(runs, before)
-  for (const url of ['/returns', '/sends', '/calls-back', '/fails', '/returns']) {
+  for (const url of ['/returns', '/sends', '/calls-back', '/fails', '/empty', '/returns']) {
     const answer = await cached(one, 'POST', url)
-    t.equal(answer.statusCode, url === '/fails' ? 409 : 200, url)
+    t.equal(answer.statusCode, url === '/fails' ? 409 : url === '/empty' ? 204 : 200, url)
     t.strictSame((await cached(other, 'GET', '/analytics')).json(), { value }, url)
     t.strictSame((await cached(one, 'GET', '/analytics')).json(), { value }, url)
   }
+})
+
+t.test('an invalidating route works alike without Redis', async (t) => {
+  let value = 0
+  const app = await build(t, {}, (app) => {
+    app.get('/analytics', { config: { cache: { tags: ['analytics'] } } }, async () => ({ value }))
+    app.post('/returns', { config: { invalidates: ['analytics'] } }, async () => ({ value: ++value }))
+    app.post('/sends', { config: { invalidates: ['analytics'] } }, (_request, reply) => { reply.send({ value: ++value }) })
+    app.post('/hijacks', { config: { invalidates: ['analytics'] } }, (_request, reply) => {
+      value++
+      reply.hijack()
+      reply.raw.end('mine')
+      return reply
+    })
+  })
+  for (const url of ['/returns', '/sends', '/hijacks', '/returns']) {
+    t.strictSame((await cached(app, 'GET', '/analytics')).json(), { value })
+    t.equal((await cached(app, 'POST', url)).statusCode, 200, url)
+    t.strictSame((await cached(app, 'GET', '/analytics')).json(), { value }, url)
+  }
+  t.equal(app.configCache.stats().blocks, 0)
 })
 
 t.test('without a cache to trust a route says BYPASS and answers', async (t) => {
