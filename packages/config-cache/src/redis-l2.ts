@@ -72,8 +72,8 @@ export class RedisL2 implements L2 {
   }
 }
 
-/** The generations as one text; null where one is missing or of another epoch. */
+/** The generations as one text; null where one is missing or of another epoch, a block's mark of that epoch too. */
 function joined (found: ReadonlyArray<string | null>, epoch: string): string | null {
-  for (const one of found) if (one === null || !(one.startsWith(epoch) || one.startsWith('!'))) return null
+  for (const one of found) if (one === null || !one.startsWith(epoch, one.startsWith('!') ? 1 : 0)) return null
   return found.length === 1 ? found[0]! : found.join()
 }
