@@ -14,6 +14,8 @@ export function checkName (what: string, name: unknown): asserts name is string 
   if (typeof name !== 'string' || name === '') throw new FST_ERR_CONFIG_CACHE_INVALID_KEY(what, 'must be a string of at least one character')
   // UTF-16 units are at most three bytes of UTF-8 each.
   if (name.length * 3 > MAX_BYTES && Buffer.byteLength(name) > MAX_BYTES) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY(what, `is longer than ${MAX_BYTES} bytes`)
+  // UTF-8 has no form for half a surrogate pair: names that differ in nothing else would be one key in Redis.
+  if (/\p{Surrogate}/u.test(name)) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY(what, 'is no well-formed Unicode')
 }
 
 /** @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_RESERVED */

@@ -114,7 +114,7 @@ t.test('bad input is refused before anything is written', async (t) => {
   const cyclic: Record<string, unknown> = {}
   cyclic.self = cyclic
   const code = (suffix: string) => ({ code: `FST_ERR_CONFIG_CACHE_${suffix}` })
-  for (const key of ['', 'k'.repeat(513), 'ü'.repeat(257), 7 as unknown as string]) {
+  for (const key of ['', 'k'.repeat(513), 'ü'.repeat(257), 'a\ud800', 7 as unknown as string]) {
     await t.rejects(cache.set(key, 1), code('INVALID_KEY'))
     await t.rejects(cache.get(key), code('INVALID_KEY'))
     await t.rejects(cache.getOrLoad(key, {}, async () => 1), code('INVALID_KEY'))
