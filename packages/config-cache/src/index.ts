@@ -50,7 +50,7 @@ async function makeCoherence (fastify: FastifyInstance, view: View, l1: L1, sour
   }
   const alone = isAlone()
   if (options.enabled && !alone) log.warn('nothing is cached: this process has siblings, and only Redis could keep them coherent')
-  return new LocalCoherence(view, l1, options.enabled && alone)
+  return new LocalCoherence(view, l1, options.enabled && alone, options.blockTtlMs)
 }
 
 function defaultSource (fastify: FastifyInstance): ConfigSource {

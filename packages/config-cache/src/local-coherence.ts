@@ -10,10 +10,10 @@ export class LocalCoherence implements Coherence {
   readonly #l1: L1
   readonly #writes: LocalWritePath
 
-  constructor (view: View, l1: L1, mayCache: boolean) {
+  constructor (view: View, l1: L1, mayCache: boolean, blockTtlMs: number) {
     this.#view = view
     this.#l1 = l1
-    this.#writes = new LocalWritePath(view)
+    this.#writes = new LocalWritePath(view, blockTtlMs)
     if (mayCache) view.grant(Infinity)
   }
 

@@ -7,11 +7,12 @@ import type { Handed } from './handed.ts'
 import { uniqueId } from './id.ts'
 import type { CacheKeys } from './keys.ts'
 import { blockText, opText, releaseText } from './message.ts'
+import { isDecided } from './outcome.ts'
 import type { PendingOps } from './pending.ts'
 import { stored } from './redis-l2.ts'
 import { scriptArgs } from './scripts.ts'
 import { step } from './steps.ts'
-import { now, pause, surely } from './time.ts'
+import { idle, now, pause, surely } from './time.ts'
 import type { WritePath } from './write-path.ts'
 
 export interface RedisWriteOptions {
@@ -34,6 +35,8 @@ interface Held {
 
 const RETRY_MS = 25
 const REPAIR_MS = 200
+/** Blocks of failed work that a process keeps at most: each is told to every member at each renewal. */
+const MOST_OUTLASTED = 1000
 
 /**
  * BLOCK, acknowledgements, work, RELEASE. What each step is for, and what happens where it fails: docs/coherence.md.
@@ -76,18 +79,28 @@ export class RedisWritePath implements WritePath {
   async write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
     if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     const held = await this.#acquire(tags)
+    const began = now()
     const beat = setInterval(() => { this.#beat(held).catch(() => {}) }, this.#options.blockTtlMs / 4).unref()
     let done: { value: T } | { error: unknown }
-    let handed: readonly Handed[] = []
     try {
       done = { value: await work() }
-      if (handOn !== undefined) handed = handOn(done.value)
     } catch (error) {
       done = { error }
     } finally {
       clearInterval(beat)
     }
     step('written', held.opId, tags)
+    if ('error' in done && !isDecided(done.error) && this.#repairs.size < MOST_OUTLASTED) {
+      // A driver that gave up waiting has not called its operation back: while it may arrive, nobody keeps what he reads.
+      this.#repair(held, tags, began + this.#options.blockTtlMs)
+      throw done.error
+    }
+    let handed: readonly Handed[] = []
+    try {
+      if ('value' in done && handOn !== undefined) handed = handOn(done.value)
+    } catch (error) {
+      done = { error }
+    }
     const confirmed = await this.#confirm(held, tags, this.#handOn(held, handed)).then(() => undefined, (err: unknown) => err)
     // The application has to know of its own failure first; the repair goes on either way.
     if ('error' in done) throw done.error
@@ -207,10 +220,18 @@ export class RedisWritePath implements WritePath {
     throw unconfirmed(cause)
   }
 
-  #repair (held: Held | undefined, tags: readonly string[]): void {
-    const repair = this.#untilReleased(held, tags)
+  /** @param notBefore when the block may end, on the monotonic clock */
+  #repair (held: Held | undefined, tags: readonly string[], notBefore = 0): void {
+    const repair = this.#outlast(held, notBefore).then(() => this.#untilReleased(held, tags))
     this.#repairs.add(repair)
     repair.finally(() => this.#repairs.delete(repair))
+  }
+
+  async #outlast (held: Held | undefined, until: number): Promise<void> {
+    while (held !== undefined && !this.#closed && now() < until) {
+      await idle(Math.min(this.#options.blockTtlMs / 4, until - now()))
+      await this.#beat(held).catch(() => {})
+    }
   }
 
   async #untilReleased (held: Held | undefined, tags: readonly string[]): Promise<void> {

@@ -6,3 +6,6 @@ export const surely = (ms: number): number => ms * 1.02 + 50
 
 /** Resolves after a pause. */
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, Math.max(0, ms)) })
+
+/** A pause that keeps no process alive. */
+export const idle = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, Math.max(0, ms)).unref() })

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { configCache, memorySource } from '../src/index.ts'
+import { configCache, memorySource, type ConfigCache } from '../src/index.ts'
 import { CacheKeys } from '../src/keys.ts'
 import { releaseText } from '../src/message.ts'
 import { defineScripts, scriptArgs, type CacheCommands } from '../src/scripts.ts'
@@ -50,6 +50,57 @@ t.test('work that fails while Redis is gone rejects with its own error', async (
   await t.rejects(cache.write({ keys: ['a'] }, async () => { await redis.kill(); throw new Error('mine') }), { message: 'mine' })
 })
 
+for (const where of ['with Redis', 'without']) {
+  t.test(`an operation that arrives after the driver gave up waiting for it leaves nothing stale, ${where}`, async (t) => {
+    const options = { blockTtlMs: 1000 }
+    const caches: ConfigCache[] = []
+    if (where === 'with Redis') {
+      const redis = await redisServer(t)
+      const siteId = uniqueName()
+      for (let i = 0; i < 2; i++) caches.push((await build(t, redis.url, siteId, options)).configCache)
+    } else {
+      const app = Fastify()
+      t.teardown(() => app.close())
+      await app.register(redisLink, { siteId: uniqueName() })
+      await app.register(configCache, options)
+      await app.ready()
+      caches.push(app.configCache)
+    }
+    let value = 'old'
+    const read = (cache: ConfigCache) => cache.getOrLoad('a', {}, async () => value)
+    const keepsNow = async (cache: ConfigCache) => {
+      const before = cache.stats().l1Hits
+      await read(cache)
+      return cache.stats().l1Hits > before
+    }
+    const [writer] = caches
+    const timeout = writer!.write({ keys: ['a'] }, async () => { throw new Error('the socket timed out') })
+    const began = performance.now()
+    await t.rejects(timeout, { message: 'the socket timed out' })
+    // Time enough to keep it, had the block ended.
+    await Promise.all(caches.map((cache) => waitFor(() => keepsNow(cache), { timeoutMs: 300 }).catch(() => {})))
+    value = 'new'
+    const seen = await Promise.all(caches.map(read))
+    // On a machine that stalled for the life of the block the operation is later than any may be.
+    if (performance.now() - began < 900) t.same(seen, caches.map(() => 'new'))
+    for (const cache of caches) await waitFor(() => keepsNow(cache), { timeoutMs: 30_000 })
+    t.same(await Promise.all(caches.map(read)), caches.map(() => 'new'))
+  })
+}
+
+t.test('a refusal of the application ends the block at once, any other error when no operation can be under way', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { siteId: uniqueName() })
+  await app.register(configCache, { blockTtlMs: 60_000 })
+  await app.ready()
+  const failing = (error: unknown) => t.rejects(app.configCache.write({ keys: ['a'] }, async () => { throw error }))
+  await failing(Object.assign(new Error('changed meanwhile'), { statusCode: 409 }))
+  t.equal(app.configCache.stats().blocks, 0)
+  for (const error of [new Error('timed out'), Object.assign(new Error('too slow'), { statusCode: 503 }), undefined]) await failing(error)
+  t.equal(app.configCache.stats().blocks, 3)
+})
+
 t.test('the steps of a write are published in their order', async (t) => {
   const redis = await redisServer(t)
   const { configCache: cache } = await build(t, redis.url, uniqueName())
@@ -57,6 +108,21 @@ t.test('the steps of a write are published in their order', async (t) => {
   onStep(t, (message) => steps.push(message))
   await cache.write({ tags: ['a', 'b', 'a'] }, async () => { steps.push('work') })
   t.match(steps, [{ step: 'blocked', tags: ['a', 'b'] }, { step: 'safe' }, 'work', { step: 'written' }, { step: 'released' }])
+})
+
+t.test('a block\'s mark that an epoch left behind does not keep the shared level from its tag', async (t) => {
+  const redis = await redisServer(t)
+  const siteId = uniqueName()
+  const app = await build(t, redis.url, siteId)
+  const one = app.configCache
+  const other = (await build(t, redis.url, siteId)).configCache
+  const keys = new CacheKeys((...parts) => app.redisLink.key(...parts))
+  await redis.connect().set(keys.generation('a'), '!another.7')
+  await waitFor(async () => {
+    await one.getOrLoad('a', {}, async () => 1)
+    await other.getOrLoad('a', { ttlMs: 1 }, async () => 1)
+    return other.stats().l2Hits > 0
+  })
 })
 
 t.test('a silent member on another machine is waited for, for a lease', async (t) => {
