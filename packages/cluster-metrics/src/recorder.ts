@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { bucketOf, emptyHistogram } from './histogram.ts'
+import { fit } from './limits.ts'
 import { RouteStats, Series } from './series.ts'
 
 /** The route of requests that no route matched. */
@@ -122,7 +123,7 @@ export class Recorder {
     const known = byMethod.get(method)
     if (known !== undefined) return known
     const full = this.routes.length >= this.#maxRoutes
-    const made = full ? (this.#other ??= this.#make('*', OTHER)) : this.#make(method, route)
+    const made = full ? (this.#other ??= this.#make('*', OTHER)) : this.#make(method, fit(route))
     byMethod.set(method, made)
     return made
   }

@@ -1,8 +1,9 @@
 import { Type, type Static } from 'typebox'
 import Compile from 'typebox/compile'
+import { LONGEST_TEXT, MOST_NAMESPACES } from './limits.ts'
 
 const Num = Type.Number()
-const Str = Type.String({ maxLength: 1000 })
+const Str = Type.String({ maxLength: LONGEST_TEXT })
 const MaybeStr = Type.Union([Str, Type.Null()])
 const MaybeNum = Type.Union([Num, Type.Null()])
 const Sparse = Type.String({ maxLength: 10_000 })
@@ -58,7 +59,7 @@ const InstanceSchema = Type.Object({
   cpu: Num,
   restarts: Num,
   eventLoop: Type.Object({ delay: Type.Object({ p50: Num, p99: Num, max: Num }), utilization: Num }),
-  websockets: Type.Object({ uptime: Num, localConnections: Num, localMessages: Num, namespaces: Type.Array(NamespaceSchema, { maxItems: 1000 }) }),
+  websockets: Type.Object({ uptime: Num, localConnections: Num, localMessages: Num, namespaces: Type.Array(NamespaceSchema, { maxItems: MOST_NAMESPACES }) }),
   processInfo: Type.Object({
     ppid: Num,
     memoryUsage: Type.Object({ rss: Num, heapTotal: Num, heapUsed: Num, external: Num, arrayBuffers: Num })

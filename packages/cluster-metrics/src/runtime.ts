@@ -38,7 +38,8 @@ export class RuntimeSampler {
       cpu: round((user + system) / 10 / elapsed, 1),
       eventLoop: {
         delay: { p50: this.#ms(this.#delay.percentile(50)), p99: this.#ms(this.#delay.percentile(99)), max: this.#ms(this.#delay.max) },
-        utilization: round(performance.eventLoopUtilization(utilization, this.#utilization).utilization, 4)
+        // NaN between two samples of one moment.
+        utilization: round(performance.eventLoopUtilization(utilization, this.#utilization).utilization || 0, 4)
       }
     }
     this.#cpuUsage = process.cpuUsage()

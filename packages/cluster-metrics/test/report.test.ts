@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { readError } from '../src/error-log.ts'
+import { readReport, readTotals } from '../src/report.ts'
+import { build, data } from './build.ts'
+
+interface Stats {
+  path: string
+  users: number
+  connections: number
+  messages: number
+  rooms: number
+  drops: { oversize: number, rateLimit: number, invalid: number, slow: number }
+  lastActivity: number | null
+}
+
+const DROPS = { oversize: 1, rateLimit: 2, invalid: 3, slow: 4 }
+const statsOf = (path: string, connections: number): Stats => ({ path, users: connections, connections, messages: 2 * connections, rooms: 0, drops: DROPS, lastActivity: connections === 0 ? null : connections })
+
+/** Namespaces as ws-namespaces tells of them, the later the busier; their paths begin alike. */
+function namespaces (count: number, pathLength: number): Record<string, Stats> {
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => {
+    const number = String(index).padStart(5, '0')
+    return [`rooms/${number}`, statsOf(`${'/ws/rooms/'.padEnd(Math.max(10, pathLength - 5), '%E6')}${number}`, index)] as const
+  }))
+}
+
+const around = (limit: number) => fc.oneof(fc.integer({ min: 0, max: 3 }), fc.integer({ min: limit - 2, max: limit + 2 }), fc.integer({ min: limit + 3, max: 5 * limit }))
+const sumTo = (count: number) => (count * count - count) / 2
+
+t.test('what an instance reports can be read, at and over every bound', async (t) => {
+  let local: Record<string, Stats> = {}
+  const lengths = [999, 1000, 1001, 1002, 3000]
+  const templates = lengths.flatMap((length) => ['a', 'b'].map((last) => `/${'x'.repeat(length - 2)}${last}`))
+  const { app } = await build(t, {
+    plugins: (app) => { app.decorate('wsNamespaces', { local: () => local } as never) },
+    routes: (app) => {
+      for (const template of templates) app.get(template, async () => 'ok')
+      app.get('/odd\nroute"', async () => 'ok')
+      app.get(`/fails${'y'.repeat(2000)}`, async () => { throw Object.assign(new Error('z'.repeat(5000)), { code: 'c'.repeat(5000) }) })
+    }
+  })
+  const { clusterMetrics } = app
+  for (const template of templates) await app.inject(template)
+  await app.inject('/odd%0Aroute%22')
+  await app.inject(`/fails${'y'.repeat(2000)}`)
+  const odd = [NaN, -Infinity, undefined, null, 'x'.repeat(20_000), { deep: [[{}]] }, [1, 'a'], new Date(NaN), () => 1, 10n]
+  for (let i = 0; i < 250; i++) clusterMetrics.gauge(`${'g'.repeat(60)}${i}`, () => odd[i % odd.length])
+  for (let i = 0; i < 250; i++) clusterMetrics.increment(`${'c'.repeat(60)}${i}`, Number.MAX_SAFE_INTEGER)
+  for (let i = 0; i < 47; i++) clusterMetrics.provider(`${'p'.repeat(60)}${i}`, () => ({ [`key\n${i}`]: odd[i % 9], text: 'x'.repeat(16_000), ['k'.repeat(200)]: 1 }), { reduce: { text: 'concat' } })
+  await clusterMetrics.internals.reporter.now()
+  const { local: own, errors } = clusterMetrics.internals
+
+  fc.assert(fc.property(around(1000), around(1000), (count, pathLength) => {
+    local = namespaces(count, pathLength)
+    const report = own.report()
+    assert.deepEqual(readReport(JSON.stringify(report)), JSON.parse(JSON.stringify(report)))
+    const { localConnections, localMessages, namespaces: listed } = report.instance.websockets
+    assert.deepEqual([localConnections, localMessages], [sumTo(count), 2 * sumTo(count)], 'totals over all')
+    assert.equal(listed.length, Math.min(count, 1000))
+    assert.ok(listed.every(({ connections }) => connections >= count - 1000), 'the busiest are listed')
+    assert.equal(new Set(listed.map(({ path }) => path)).size, listed.length, 'and stay apart')
+  }), { numRuns: 30, examples: [[1001, 10], [1, 1001], [1000, 1000]] })
+
+  const totals = own.totals()
+  t.strictSame(readTotals(JSON.stringify(totals)), JSON.parse(JSON.stringify(totals)))
+  t.equal(totals.series.filter(([, route]) => route.startsWith('/xx')).length, templates.length, 'long templates stay apart')
+  t.equal(Object.keys(own.report().routes).filter((name) => name.startsWith('GET /xx')).length, templates.length)
+  const [error] = errors.recent()
+  t.strictSame(readError(JSON.stringify(error)), error)
+})
+
+t.test('an instance with more and longer namespaces than fit is seen by the others, and all its connections count', async (t) => {
+  const link = { url: sharedRedis(), siteId: uniqueName(), env: 'test' }
+  const local = namespaces(1003, 1001)
+  const { app: other } = await build(t, { link, pmId: '0' })
+  await build(t, { link, pmId: '1', options: { reportIntervalMs: 10_000 }, plugins: (app) => { app.decorate('wsNamespaces', { local: () => local } as never) } })
+  const { statistics } = await waitFor(async () => {
+    const seen = await data(other)
+    return (seen.statistics.totalInstances === 2 || seen.statistics.skippedReports > 0) && seen
+  }, { what: 'its report', timeoutMs: 60_000 })
+  t.match(statistics, { totalInstances: 2, skippedReports: 0, totalWebSocketConnections: sumTo(1003), totalWebSocketMessages: 2 * sumTo(1003), totalWebSocketNamespaces: 1000 })
+})
