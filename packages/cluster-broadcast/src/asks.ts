@@ -26,10 +26,15 @@ interface Pending {
 export class Asks {
   readonly #pending = new Map<string, Pending>()
   readonly #nameOf: (bootId: string) => string
+  readonly #known: () => string[]
 
-  /** @param nameOf instance id of a member */
-  constructor (nameOf: (bootId: string) => string) {
+  /**
+   * @param nameOf instance id of a member
+   * @param known boot ids of the members as this process knows them
+   */
+  constructor (nameOf: (bootId: string) => string, known: () => string[]) {
     this.#nameOf = nameOf
+    this.#known = known
   }
 
   /**
@@ -52,7 +57,9 @@ export class Asks {
     await over
     clearTimeout(timer)
     this.#pending.delete(id)
-    const missing = [...pending.expected ?? []].filter((bootId) => !pending.replies.has(bootId))
+    // Redis may take longer than the ask: then nobody is known to have heard it, which must not look like nobody was asked.
+    const expected = pending.expected ?? new Set([...this.#known(), ...pending.left])
+    const missing = [...expected].filter((bootId) => !pending.replies.has(bootId))
     return { replies: [...pending.replies.values()], missing: missing.map((bootId) => this.#nameOf(bootId)) }
   }
 

@@ -30,7 +30,7 @@ export class Messenger {
   readonly #events: EventEmitter<ClusterEvents>
   readonly #identity: Identity
   readonly #log: FastifyBaseLogger
-  readonly #asks = new Asks((bootId) => this.#nameOf(bootId))
+  readonly #asks = new Asks((bootId) => this.#nameOf(bootId), () => this.#known())
   readonly #counters = { logged: 0, direct: 0 }
   /** Own messages that their handlers have not got yet, each followed by who wants the answer. */
   #local: Array<[message: Outgoing, done: ((outcome: Outcome) => void) | undefined]> = []
@@ -76,7 +76,7 @@ export class Messenger {
     const message = this.#compose(channel, 'ask', json, logged)
     const { id, bootId } = message
     const members = this.transport.send(message).then(({ delivered, members }) => {
-      const others = (members ?? this.transport.members().map((member) => member.bootId)).filter((other) => other !== bootId)
+      const others = (members ?? this.#known()).filter((other) => other !== bootId)
       // Nobody else can have heard it.
       if (!delivered && this.transport.mode === 'local') for (const other of others) this.#asks.leave(other)
       return [bootId, ...others]
@@ -182,6 +182,11 @@ export class Messenger {
         this.#log.error({ err, event }, 'a listener of an event failed')
       }
     }
+  }
+
+  /** Boot ids of the members, as far as this process knows them. */
+  #known (): string[] {
+    return this.transport.members().map((member) => member.bootId)
   }
 
   #nameOf (bootId: string): string {

@@ -232,6 +232,19 @@ t.test('Redis gone while an ask waits and while it is away: the own answer, and 
   t.same([replies.map(({ instanceId }) => instanceId.split(':')[0]), missing.map((id) => id.split(':')[0])], [['first'], ['second']])
 })
 
+t.test('an ask that Redis has not taken when its time is over: the own answer, and everybody else is missing', async (t) => {
+  const two = await pair(t)
+  const { broadcast } = two.first.app.appCluster
+  two.redis.freeze()
+  // Each ends before the command does, the second behind the batch of the first.
+  const first = broadcast.ask('n', 1)
+  await new Promise(setImmediate)
+  const asked = await Promise.all([first, broadcast.ask('n', 2, { timeoutMs: 500 })])
+  two.redis.thaw()
+  const serverOf = (id: string) => id.split(':')[0]
+  for (const { replies, missing } of asked) t.same([replies.map(({ instanceId }) => serverOf(instanceId)), missing.map(serverOf)], [['first'], ['second']])
+})
+
 t.test('an answer that cannot be sent is an error, not a silence', async (t) => {
   const two = await pair(t, { maxMessageBytes: 100 })
   const answers: unknown[] = [1n, 'x'.repeat(200), undefined, { a: 1 }]
