@@ -130,8 +130,10 @@ export class ClusterMetrics {
   async prometheus (scope: 'instance' | 'cluster'): Promise<string> {
     if (scope === 'instance') return instanceText(this.#local, this.#options.registry)
     const { value } = await this.#orNothing(() => Promise.all([this.#store.found(), this.#store.totals()]))
-    const [found, totals] = value ?? [null, []]
-    return clusterText({ reports: this.#withOwn(found?.reports ?? []).map(({ report }) => report), totals: [this.#local.totals(), ...totals] })
+    // What only grows is as reported, of this instance too: with the own present counts, the next answer, which another
+    // instance gives through the load balancer, would be lower, and Prometheus takes that for a restart.
+    const [found, totals] = value ?? [null, [this.#local.totals()]]
+    return clusterText({ reports: this.#withOwn(found?.reports ?? []).map(({ report }) => report), totals })
   }
 
   async #aggregate (): Promise<ClusterData> {

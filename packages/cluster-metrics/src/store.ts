@@ -101,10 +101,10 @@ export class Store {
     return found
   }
 
-  /** What only grows, of the living and of those that ended within `keepMs`, this process excepted. */
+  /** What only grows, of the living and of those that ended within `keepMs`, as they last reported: this process too. */
   async totals (): Promise<Totals[]> {
     const { members } = await this.#list(this.#keepMs)
-    const texts = await this.#strings(members.filter(([bootId]) => bootId !== this.#bootId).map(([bootId]) => this.keys.totals(bootId)))
+    const texts = await this.#strings(members.map(([bootId]) => this.keys.totals(bootId)))
     return texts.map((text) => text === null ? null : readTotals(text)).filter((totals) => totals !== null)
   }
 

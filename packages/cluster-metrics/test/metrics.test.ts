@@ -272,8 +272,10 @@ t.test('counters, gauges and providers of the application', async (t) => {
   t.same((statistics.components.mail!.host as string[]).toSorted(), ['mx2', 'mx6'])
   t.ok(lines.some((line) => line.includes('"gauge":"broken"')))
   t.ok(lines.some((line) => line.includes('"component":"wrong"')))
-  const text = parsePrometheus((await ask(one, '/metrics?scope=cluster')).body)
-  t.equal(text.get('orders_total')?.lines[0]?.value, 8)
+  const text = await waitFor(async () => {
+    const text = parsePrometheus((await ask(one, '/metrics?scope=cluster')).body)
+    return text.get('orders_total')?.lines[0]?.value === 8 && text
+  }, { what: 'both to have reported', ...settled })
   t.equal(text.get('queue')?.lines[0]?.value, 4)
   t.equal(await redis(t).get(`${shared.siteId}:test:metric:orders:${two.appCluster.bootId}`), '6', 'for other readers, under the name of the plan')
 
@@ -325,6 +327,40 @@ t.test('what Prometheus gets is valid, has the names and buckets of OpenTelemetr
   const cluster = parsePrometheus((await ask(app, '/metrics?scope=cluster')).body)
   t.equal(cluster.get('cluster_instances')?.lines[0]?.value, 1)
   t.notOk(cluster.has('shop_sales_total'))
+})
+
+t.test('counters of the cluster never fall, whoever answers and whenever it last reported', async (t) => {
+  const shared = link()
+  // They report when the test says so.
+  const options = { reportIntervalMs: 600_000 }
+  const { app: one } = await build(t, { link: shared, pmId: '0', options, routes: exampleRoutes })
+  const { app: two } = await build(t, { link: shared, pmId: '1', options, routes: exampleRoutes })
+  const report = async (app: typeof one) => {
+    const { reporter } = app.clusterMetrics.internals
+    // Joins the report under way, which may be an older one.
+    await reporter.now()
+    await reporter.now()
+  }
+  let [orders, items] = [0, 0]
+  const scrape = async (app: typeof one) => {
+    const text = parsePrometheus((await ask(app, '/metrics?scope=cluster')).body)
+    const before = [orders, items] as const
+    orders = text.get('orders_total')?.lines[0]?.value ?? 0
+    items = text.get('http_server_request_duration_seconds')?.lines.find(({ name, labels }) => name.endsWith('_count') && labels.route === '/item/:id')?.value ?? 0
+    t.ok(orders >= before[0] && items >= before[1], `${before} then ${[orders, items]}`)
+  }
+  for (const reporting of [one, two, null, two, one, null]) {
+    for (const app of [one, two]) {
+      app.clusterMetrics.increment('orders', 100)
+      await app.inject('/item/1')
+      await scrape(app)
+    }
+    if (reporting !== null) await report(reporting)
+    for (const app of [one, two, one]) await scrape(app)
+  }
+  for (const app of [one, two]) await report(app)
+  await scrape(one)
+  t.same([orders, items], [1200, 12], 'and nothing is lost')
 })
 
 t.test('requests, errors and history of all', async (t) => {
