@@ -28,6 +28,12 @@ export interface AskOptions {
   timeoutMs?: number
 }
 
+/** Of the handle for plugins. */
+export interface InternalAskOptions extends AskOptions {
+  /** Whether who reconnects just then reads it from the log; else it is `missing`. False for look-ups: they would push out of the log what nobody may miss. @default as configured */
+  replay?: boolean
+}
+
 /** Messages between the instances of a cluster. */
 export class Broadcast {
   protected readonly messenger: Messenger
@@ -72,12 +78,8 @@ export class Broadcast {
    *
    * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_DATA, _MESSAGE_TOO_LARGE, _INVALID_ARGUMENT
    */
-  async ask (channel: string, data?: unknown, { timeoutMs = 1000 }: AskOptions = {}): Promise<AskResult> {
-    this.check(channel)
-    if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > 3_600_000) {
-      throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('timeoutMs', 'a whole number from 1 to 3600000')
-    }
-    return this.messenger.ask(channel, this.encode(data), this.messenger.isLogged(channel), timeoutMs)
+  async ask (channel: string, data?: unknown, { timeoutMs }: AskOptions = {}): Promise<AskResult> {
+    return this.gather(channel, data, timeoutMs)
   }
 
   /**
@@ -91,6 +93,14 @@ export class Broadcast {
    */
   async once<T> (name: string, ttlMs: number, fn: () => T | Promise<T>): Promise<OnceResult<T>> {
     return runOnce(this.#claims, this.#owner ?? 'app', name, ttlMs, fn)
+  }
+
+  protected async gather (channel: string, data: unknown, timeoutMs = 1000, replay?: boolean): Promise<AskResult> {
+    this.check(channel)
+    if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > 3_600_000) {
+      throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('timeoutMs', 'a whole number from 1 to 3600000')
+    }
+    return this.messenger.ask(channel, this.encode(data), replay ?? this.messenger.isLogged(channel), timeoutMs)
   }
 
   protected check (channel: string): void {
@@ -148,6 +158,10 @@ export class InternalBroadcast extends Broadcast {
     this.measure(json)
     const { message, ack } = this.messenger.publish(channel, json, replay)
     return outcome(message, await ack)
+  }
+
+  override async ask (channel: string, data?: unknown, { timeoutMs, replay }: InternalAskOptions = {}): Promise<AskResult> {
+    return this.gather(channel, data, timeoutMs, replay)
   }
 
   /** As `subscribe`; the handler gets the data as JSON text. */

@@ -39,7 +39,7 @@ export default clusterBroadcast
 export * from './errors.ts'
 export type { AppCluster, ClusterStatus } from './app-cluster.ts'
 export type { AskReply, AskResult } from './asks.ts'
-export type { AskOptions, Broadcast, InternalBroadcast, PublishResult, Subscribing, Unsubscribe } from './broadcast.ts'
+export type { AskOptions, Broadcast, InternalAskOptions, InternalBroadcast, PublishResult, Subscribing, Unsubscribe } from './broadcast.ts'
 export type { Member } from './members.ts'
 export type { ClusterEvents } from './messenger.ts'
 export type { ReservedPrefix } from './names.ts'

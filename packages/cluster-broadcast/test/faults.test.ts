@@ -245,6 +245,20 @@ t.test('an ask that Redis has not taken when its time is over: the own answer, a
   for (const { replies, missing } of asked) t.same([replies.map(({ instanceId }) => serverOf(instanceId)), missing.map(serverOf)], [['first'], ['second']])
 })
 
+t.test('a plugin asks everybody without a place in the log', async (t) => {
+  const { client, keys, first, second, publish } = await pair(t)
+  const handles = [first, second].map(({ app }) => app.appCluster.internal('jp'))
+  for (const handle of handles) handle.subscribe('jp:q', ({ data }) => data)
+  await publish(1)
+  for (let asked = 0; asked < 20; asked++) {
+    const { replies, missing } = await handles[0]!.ask('jp:q', asked, { timeoutMs: 30_000, replay: false })
+    t.same([replies.map((reply) => 'value' in reply && reply.value), missing], [[asked, asked], []])
+  }
+  t.equal(await client.xlen(keys.stream), 1)
+  t.equal((await handles[0]!.ask('jp:q', 0, { timeoutMs: 30_000 })).replies.length, 2)
+  t.equal(await client.xlen(keys.stream), 2, 'as configured otherwise')
+})
+
 t.test('an answer that cannot be sent is an error, not a silence', async (t) => {
   const two = await pair(t, { maxMessageBytes: 100 })
   const answers: unknown[] = [1n, 'x'.repeat(200), undefined, { a: 1 }]

@@ -32,6 +32,8 @@ type Ask =
 
 const CHANNEL = 'ws:ask'
 const ASK_MS = 2000
+/** Its answer is of use now or never, and it must not push out of the log what others may not miss; unlike a `disconnect`. */
+const LOOK_UP = { timeoutMs: ASK_MS, replay: false }
 
 /** Asks every process what it knows, or has it do something, and answers the others. */
 export class Cluster {
@@ -65,7 +67,7 @@ export class Cluster {
 
   /** The users that are connected, or in a room, or one of them. */
   async users (namespace: string, which: { room?: string, userId?: string }): Promise<Present[]> {
-    const { replies } = await this.#bus.ask(CHANNEL, { op: 'users', namespace, ...which } satisfies Ask, { timeoutMs: ASK_MS })
+    const { replies } = await this.#bus.ask(CHANNEL, { op: 'users', namespace, ...which } satisfies Ask, LOOK_UP)
     const present = new Map<string, string[]>()
     for (const reply of replies) {
       for (const userId of 'value' in reply ? reply.value as string[] ?? [] : []) present.set(userId, [...present.get(userId) ?? [], reply.instanceId])
@@ -93,7 +95,7 @@ export class Cluster {
   }
 
   async #ask<T> (ask: Ask): Promise<{ values: T[], missing: number }> {
-    const { replies, missing } = await this.#bus.ask(CHANNEL, ask, { timeoutMs: ASK_MS })
+    const { replies, missing } = await this.#bus.ask(CHANNEL, ask, ask.op === 'disconnect' ? { timeoutMs: ASK_MS } : LOOK_UP)
     return { values: replies.flatMap((reply) => 'value' in reply && reply.value !== undefined && reply.value !== null ? [reply.value as T] : []), missing: missing.length }
   }
 

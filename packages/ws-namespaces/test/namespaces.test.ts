@@ -203,6 +203,43 @@ t.test('clients that choose rooms; what the server sends, asks and ends across w
   t.equal((await connect(t, b.port, `${P}/chat`, { user: 'x' })).refused?.status, 404)
 })
 
+t.test('look-ups take no place in the log that all plugins share', async (t) => {
+  const siteId = uniqueName('log')
+  const two = await Promise.all(['0', '1'].map((pmId) => build(t, {
+    link: { url: sharedRedis(), siteId, env: 'test' },
+    pmId,
+    options: { authorize: () => true },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, clientRooms: () => true }) }
+  })))
+  const [a, b] = two as [typeof two[0], typeof two[0]]
+  await waitFor(() => two.every(({ app }) => app.appCluster.members().length === 2), { timeoutMs: 30_000 })
+  for (const { port } of two) {
+    const client = await connect(t, port, `${P}/chat`, { user: 'bob' })
+    await client.request({ type: 'join', data: { room: 'r' } })
+    client.ws.on('message', (data) => {
+      const { type, id } = JSON.parse(String(data))
+      if (type === 'question') client.send({ type: 'reply', replyTo: id, data: 1 })
+    })
+  }
+  const redis = connectRedis(t, Number(new URL(sharedRedis()).port))
+  const key = (name: string) => `${siteId}:test:cluster:{${siteId}:test}:${name}`
+  const logged = async () => [await redis.xlen(key('stream')), Number(await redis.hget(key('state'), 'seq'))]
+  await a.app.appCluster.broadcast.publish('other', 1)
+  const before = await logged()
+  const chat = a.app.wsNamespaces.get('chat')!
+  for (let round = 0; round < 20; round++) {
+    t.match(await chat.presence(), [{ userId: 'bob' }])
+    t.match(await chat.presence('r'), [{ userId: 'bob' }])
+    t.same((await chat.online('bob')).instances.toSorted(), ['test:0', 'test:1'])
+    t.equal(await chat.request('bob', 'question', 1, { timeoutMs: 30_000 }), 1)
+    t.match(await chat.stats(), { users: 1, connections: 2, rooms: 1 })
+    t.equal((await b.app.inject({ url: `${P}/stats`, headers: { who: 'admin' } })).statusCode, 200)
+  }
+  t.same(await logged(), before)
+  t.equal(await chat.disconnect('bob', 4403, 'out'), 2)
+  t.same(await logged(), before.map((number) => number + 1), 'whoever reconnects just then must not miss this one')
+})
+
 t.test('limits: the stated code, and the connection stays, unless it is abuse', async (t) => {
   const { app, port, complaints } = await build(t, {
     options: { maxPayloadBytes: 8192 },
