@@ -70,8 +70,9 @@ export class Heartbeat {
       this.#again = false
       const asked = this.#source.mark()
       try {
-        const beat = await this.#source.beat(this.#members.version)
-        this.#members.applyList(beat.epoch, beat.mv, beat.members)
+        const { version, mv } = this.#members
+        const beat = await this.#source.beat(version)
+        this.#members.applyList(beat.epoch, beat.mv, beat.members, mv)
         this.#members.applyLeases(beat.now, beat.leases)
         this.#source.onBeat(beat, asked)
       } catch (err) {

@@ -23,7 +23,8 @@ interface Entry {
 
 /**
  * This process' picture of the cluster. It follows joins and leaves by their version (epoch and mv), so that an answer
- * and an announcement that overtake each other neither revive a member nor report it twice.
+ * and an announcement that overtake each other neither revive a member nor report it twice. Only an answer that is older
+ * than what was known when its question was sent proves that Redis itself went back.
  */
 export class Members {
   readonly #own: MemberCard
@@ -50,10 +51,20 @@ export class Members {
       .sort((a, b) => a.startedAt - b.startedAt || (a.bootId < b.bootId ? -1 : 1))
   }
 
-  /** Takes the list that Redis holds, as boot ids and JSON in turn; empty where it is the one that is known. */
-  applyList (epoch: string, mv: number, list: readonly string[]): void {
-    if (epoch === this.#epoch && mv <= this.#mv) return
-    const anew = epoch !== this.#epoch && this.#epoch !== ''
+  /** Number of the last change that is known. */
+  get mv (): number {
+    return this.#mv
+  }
+
+  /**
+   * Takes the list that Redis holds, as boot ids and JSON in turn; empty where it is the one that is known.
+   *
+   * @param asked what `mv` was when the question was sent
+   */
+  applyList (epoch: string, mv: number, list: readonly string[], asked: number): void {
+    const wentBack = epoch === this.#epoch && mv < asked
+    if (epoch === this.#epoch && mv <= this.#mv && !wentBack) return
+    const anew = wentBack || (epoch !== this.#epoch && this.#epoch !== '')
     this.#epoch = epoch
     this.#mv = mv
     const cards = list.map((text, index) => index % 2 === 1 ? readCard(text) : null).filter((card) => card !== null)
@@ -61,7 +72,7 @@ export class Members {
     for (const card of cards) this.#add(card)
     for (const [bootId, entry] of this.#others) {
       if (listed.has(bootId)) continue
-      // A list that began anew knows only who was faster to come back: the others get the time of a lease.
+      // A list that began anew, or went back, knows only who was faster to come back: the others get the time of a lease.
       if (anew) entry.goneAt ??= performance.now() + entry.card.leaseMs
       else if (entry.goneAt === undefined) this.#remove(bootId)
     }

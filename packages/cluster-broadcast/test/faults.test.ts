@@ -16,6 +16,8 @@ interface Pair {
   /** What the second got of `n`. */
   got: unknown[]
   publish (...numbers: number[]): Promise<void>
+  /** One more instance. */
+  add (serverId: string): Promise<Built>
 }
 
 /** Two instances in this process on a Redis of their own. */
@@ -38,7 +40,8 @@ async function pair (t: Test, options: FastifyClusterBroadcastOptions = {}): Pro
     got,
     async publish (...numbers) {
       for (const number of numbers) await first.app.appCluster.broadcast.publish('n', number)
-    }
+    },
+    add: (serverId) => build(t, link, { ...options, serverId })
   }
 }
 
@@ -86,6 +89,37 @@ t.test('a log that went back (a failover lost its end): one gap each, and what f
   t.same(got, [1, 2, 3, 4, 5, 6, 7, 8, 9])
   t.same([two.first.gaps, two.second.gaps], [[{ missed: null }], [{ missed: null }]])
   t.match(await client.hget(keys.state, 'epoch'), /\.1$/, 'everybody is told, also who could not notice')
+})
+
+t.test('a membership that went back (a snapshot lost a join and a leave): later joins and leaves are seen', async (t) => {
+  const { client, keys, first, second, add } = await pair(t, { heartbeatMs: 200, leaseMs: 60_000 })
+  const others = [first, second].map(({ app }) => app.appCluster)
+  const beats = others.map((cluster) => {
+    const count = { beats: 0 }
+    cluster.on('heartbeat', () => { count.beats++ })
+    return count
+  })
+  const serversOf = (cluster: typeof others[number]) => cluster.members().map(({ serverId }) => serverId).toSorted().join()
+  const see = (servers: string) => waitFor(() => others.every((cluster) => serversOf(cluster) === servers), { what: servers, timeoutMs: 20_000 })
+  const stays = await add('stays')
+  await see('first,second,stays')
+  const membership = [keys.state, keys.members, keys.leases]
+  const saved = await Promise.all(membership.map((key) => client.dumpBuffer(key)))
+  const lost = await add('lost')
+  await see('first,lost,second,stays')
+  await lost.app.close()
+  await see('first,second,stays')
+  const restored = client.multi()
+  membership.forEach((key, index) => restored.restore(key, 0, saved[index]!, 'REPLACE'))
+  await restored.exec()
+  const before = beats.map(({ beats }) => beats)
+  // Of two, the second was sent after the first was over.
+  await waitFor(() => beats.every(({ beats }, index) => beats >= before[index]! + 2))
+  await stays.app.close()
+  const late = await add('late')
+  await see('first,late,second')
+  await late.app.close()
+  await see('first,second')
 })
 
 t.test('any of the keys evicted: messages and membership go on', async (t) => {
