@@ -236,7 +236,8 @@ t.test('a publish whose answer is lost says local; its process gets it once, the
 t.test('Redis away at boot: the process boots alone, and joins when Redis is there', async (t) => {
   const redis = await redisServer(t)
   await redis.kill()
-  const { app, gaps } = await build(t, { url: redis.url, siteId: uniqueName(), connectTimeoutMs: 200 })
+  // A renewal over its time on a loaded machine would be a change of mode as well.
+  const { app, gaps } = await build(t, { url: redis.url, siteId: uniqueName(), connectTimeoutMs: 200, commandTimeoutMs: 30_000 })
   const { appCluster } = app
   const modes: string[] = []
   appCluster.on('mode', (mode) => modes.push(mode))
@@ -298,7 +299,7 @@ t.test('an answer that cannot be sent is an error, not a silence', async (t) => 
   const answers: unknown[] = [1n, 'x'.repeat(200), undefined, { a: 1 }]
   two.second.app.appCluster.broadcast.subscribe('q', ({ data }) => answers[data as number])
   const answer = async (index: number) => {
-    const { replies } = await two.first.app.appCluster.broadcast.ask('q', index)
+    const { replies } = await two.first.app.appCluster.broadcast.ask('q', index, { timeoutMs: 30_000 })
     const reply = replies.find(({ instanceId }) => instanceId.startsWith('second'))!
     return 'error' in reply ? `error: ${reply.error}` : reply.value
   }
