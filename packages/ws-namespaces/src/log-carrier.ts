@@ -40,17 +40,19 @@ export class LogCarrier implements Carrier {
     this.#context = context
     this.#keys = new Keys(context.link, namespace)
     this.#history = history
-    this.#follower = new LogFollower({
+    this.#follower = new LogFollower(context.bootId, {
       read: (after, count) => this.#read(after, count),
       turn: async (epoch) => { await this.#run((client) => client.wsNamespacesTurnV1(this.#keys.state, this.#keys.log, epoch, randomEpoch())) },
       hears: () => context.subscriber.isUp,
       pause: () => context.outage.change(RETRY_MS)
     }, sink)
     this.#outbox = new LogOutbox({
-      commit: (runs, counter) => this.#commit(runs, counter),
+      commit: async (runs, counter) => {
+        await this.#commit(runs, counter)
+        this.#follower.committed()
+      },
       onGiveUp: (counter, message) => {
-        this.#follower.deliveredHere(context.bootId, counter)
-        sink.deliver(message, null)
+        if (this.#follower.giveUp(counter)) sink.deliver(message, null)
       }
     }, context.outage, context.waitMs)
     context.subscriber.on('up', this.#sync)

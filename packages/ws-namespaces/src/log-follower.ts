@@ -1,4 +1,5 @@
 import type { Place, Sink } from './carrier.ts'
+import { GivenUp } from './given-up.ts'
 import type { Topic } from './keys.ts'
 import { readLine, type Run } from './run.ts'
 import { Seen } from './seen.ts'
@@ -36,7 +37,9 @@ const MOST_HELD = 5000
 export class LogFollower {
   readonly #source: FollowerSource
   readonly #sink: Sink
+  readonly #bootId: string
   readonly #seen = new Seen()
+  readonly #givenUp = new GivenUp()
   #place: Place | null = null
   #held: Array<[topic: Topic, run: Run]> = []
   #syncing = false
@@ -44,7 +47,8 @@ export class LogFollower {
   #closed = false
   #gaps = 0
 
-  constructor (source: FollowerSource, sink: Sink) {
+  constructor (bootId: string, source: FollowerSource, sink: Sink) {
+    this.#bootId = bootId
     this.#source = source
     this.#sink = sink
   }
@@ -75,9 +79,15 @@ export class LogFollower {
     this.end()
   }
 
-  /** A message of ours was delivered here without the log. */
-  deliveredHere (bootId: string, counter: number): void {
-    this.#seen.take(bootId, counter)
+  /** Whether a message of ours that is given up was not delivered yet. From now on it was. */
+  giveUp (counter: number): boolean {
+    this.#givenUp.add(counter)
+    return !this.#seen.has(this.#bootId, counter)
+  }
+
+  /** A batch of ours is in the log. */
+  committed (): void {
+    this.#givenUp.cut()
   }
 
   hear (topic: Topic, run: Run): void {
@@ -152,9 +162,11 @@ export class LogFollower {
     } else if (place === null || last > place.seq) {
       if (place !== null) this.#place = { epoch, seq: last }
     }
+    const isOurs = bootId === this.#bootId
     for (let seq = first; seq <= last; seq++) {
       const line = readLine(topic, run, seq)
-      if (line !== null && this.#seen.take(bootId, line.counter)) this.#sink.deliver(line.message, { epoch, seq })
+      if (line === null || (isOurs && this.#givenUp.has(line.counter))) continue
+      if (this.#seen.take(bootId, line.counter)) this.#sink.deliver(line.message, { epoch, seq })
     }
     if (run.lines.length === 0) this.#sink.mark({ epoch, seq: last })
   }

@@ -15,6 +15,8 @@ interface Batch {
   readonly messages: Array<{ counter: number, message: Delivery }>
   characters: number
   readonly ack: Promise<Delivered>
+  /** Whether it is known what became of it. */
+  isOver: boolean
   settle (delivered: Delivered): void
 }
 
@@ -35,13 +37,16 @@ let counters = 0
 
 /**
  * Sends the messages of a namespace in batches, one at a time, and again until it is known that Redis has them: an outage
- * that ends within `waitMs` loses nothing. One at a time, because a later batch must not overtake.
+ * that ends within `waitMs` loses nothing. One at a time, because a later batch must not overtake. Where more waits than may,
+ * the oldest is given up, because a newer one would overtake it on its way to the clients here.
  */
 export class LogOutbox {
   readonly #target: OutboxTarget
   readonly #outage: Outage
   readonly #waitMs: number
   #queue: Batch[] = []
+  /** On its way to Redis. */
+  #head: Batch | null = null
   #characters = 0
   #busy = false
   #closed = false
@@ -59,7 +64,7 @@ export class LogOutbox {
   /** Resolves with what became of the message. */
   send (message: Delivery): Promise<Delivered> {
     const counter = ++counters
-    if (this.#characters > MOST_CHARACTERS || this.#closed) {
+    if (this.#closed) {
       this.#target.onGiveUp(counter, message)
       return Promise.resolve('local')
     }
@@ -71,6 +76,7 @@ export class LogOutbox {
     batch.messages.push({ counter, message })
     batch.characters += line.length
     this.#characters += line.length
+    this.#makeRoom()
     if (!this.#busy) {
       this.#busy = true
       Promise.resolve().then(() => this.#flush())
@@ -88,22 +94,38 @@ export class LogOutbox {
     if (last !== undefined && last.messages.length < BATCH_MESSAGES && last.characters < BATCH_CHARACTERS) return last
     let settle!: (delivered: Delivered) => void
     const ack = new Promise<Delivered>((resolve) => { settle = resolve })
-    const batch = { runs: [], messages: [], characters: 0, ack, settle }
+    const batch = { runs: [], messages: [], characters: 0, ack, isOver: false, settle }
     this.#queue.push(batch)
     return batch
   }
 
   async #flush (): Promise<void> {
     for (let batch = this.#queue.shift(); batch !== undefined; batch = this.#queue.shift()) {
-      const delivered = await this.#deliver(batch)
-      if (delivered === 'local') for (const { counter, message } of batch.messages) this.#target.onGiveUp(counter, message)
-      this.#characters -= batch.characters
-      batch.settle(delivered)
+      this.#head = batch
+      this.#end(batch, await this.#deliver(batch))
+      this.#head = null
     }
     this.#busy = false
   }
 
-  async #deliver ({ runs, messages }: Batch): Promise<Delivered> {
+  #makeRoom (): void {
+    while (this.#characters > MOST_CHARACTERS) {
+      if (this.#head?.isOver === false) this.#end(this.#head, 'local')
+      else if (this.#queue.length > 1) this.#end(this.#queue.shift()!, 'local')
+      else return
+    }
+  }
+
+  #end (batch: Batch, delivered: Delivered): void {
+    if (batch.isOver) return
+    batch.isOver = true
+    this.#characters -= batch.characters
+    if (delivered === 'local') for (const { counter, message } of batch.messages) this.#target.onGiveUp(counter, message)
+    batch.settle(delivered)
+  }
+
+  async #deliver (batch: Batch): Promise<Delivered> {
+    const { runs, messages } = batch
     const begun = performance.now()
     for (;;) {
       try {
@@ -111,7 +133,7 @@ export class LogOutbox {
         return 'cluster'
       } catch {
         // What an outage has lasted already counts, so that in a long one nobody waits.
-        if (this.#closed || performance.now() - (this.#outage.since ?? begun) >= this.#waitMs) return 'local'
+        if (batch.isOver || this.#closed || performance.now() - (this.#outage.since ?? begun) >= this.#waitMs) return 'local'
         await this.#outage.change(RETRY_MS)
       }
     }

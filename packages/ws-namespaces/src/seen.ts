@@ -7,6 +7,11 @@ const MOST = 2000
 export class Seen {
   readonly #highest = new Map<string, number>()
 
+  /** Whether a publisher's message was delivered. */
+  has (bootId: string, counter: number): boolean {
+    return counter <= (this.#highest.get(bootId) ?? 0)
+  }
+
   /** Whether a publisher's message was not delivered yet; from now on it was, and all before it. */
   take (bootId: string, counter: number): boolean {
     const highest = this.#highest.get(bootId)

@@ -1,0 +1,106 @@
+import { EventEmitter } from 'node:events'
+import Fastify from 'fastify'
+import { redisLink, type RedisLink } from '@jpulse/redis-link'
+import t, { type Test } from 'tap'
+import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import type { Delivery, Place } from '../src/carrier.ts'
+import { LogCarrier } from '../src/log-carrier.ts'
+import { Outage } from '../src/outage.ts'
+import { defineScripts } from '../src/scripts.ts'
+
+const HISTORY = { maxLength: 200, maxAgeMs: 60_000, stateMs: 600_000, markEvery: 1000 }
+
+/** A subscriber that hears when the test says so. */
+class Ear extends EventEmitter {
+  isUp = true
+  readonly #listeners = new Map<string, (bytes: Buffer) => void>()
+  readonly #link: RedisLink
+
+  constructor (link: RedisLink) {
+    super()
+    this.#link = link
+    link.subscriber()!.on('up', () => {})
+  }
+
+  async subscribe (channel: string, listener: (bytes: Buffer) => void): Promise<() => Promise<void>> {
+    this.#listeners.set(channel, listener)
+    return this.#link.subscriber()!.subscribe(channel, (bytes) => { if (this.isUp) listener(bytes) })
+  }
+
+  down (): void {
+    this.isUp = false
+  }
+
+  up (): void {
+    this.isUp = true
+    this.emit('up')
+  }
+}
+
+interface One {
+  ear: Ear
+  carrier: LogCarrier
+  link: RedisLink
+  /** What clients of this process got: what was sent, and its place as text. */
+  got: unknown[]
+  places: Array<Place | null>
+  publish (...numbers: number[]): Promise<string[]>
+}
+
+const message = (data: unknown): Delivery => ({ topic: 'broadcast', json: JSON.stringify(data), except: '', volatile: false })
+
+/** One process' side of a namespace's log. */
+async function one (t: Test, url: string, siteId: string, { name = 'a', waitMs = 60_000 } = {}): Promise<One> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { url, siteId, env: 'test' })
+  const link = app.redisLink
+  await waitFor(() => link.isUp)
+  defineScripts(link.client!)
+  const ear = new Ear(link)
+  const outage = new Outage(link)
+  const got: unknown[] = []
+  const places: Array<Place | null> = []
+  const carrier = new LogCarrier('chat', { link, subscriber: ear as never, bootId: `${name}${uniqueName('').replace(/[^a-z0-9]/g, '')}`, outage, waitMs, log: app.log }, HISTORY, {
+    deliver: ({ json }, place) => {
+      got.push(JSON.parse(json).n)
+      places.push(place)
+    },
+    mark: () => {}
+  })
+  t.teardown(() => {
+    carrier.close()
+    outage.close()
+  })
+  await carrier.listen('broadcast').ready
+  await carrier.open(null)
+  return { ear, carrier, link, got, places, publish: (...numbers) => Promise.all(numbers.map((n) => carrier.publish(message({ n })))) }
+}
+
+t.test('a message that is given up does not hide one that Redis has and that was not heard yet', async (t) => {
+  const redis = await redisServer(t)
+  const { ear, carrier, got, publish } = await one(t, redis.url, uniqueName(), { waitMs: 0 })
+  ear.down()
+  t.same(await publish(1, 2), ['cluster', 'cluster'])
+  await redis.kill()
+  t.same(await publish(3), ['local'])
+  t.same(got, [3])
+  await redis.restart()
+  ear.up()
+  await waitFor(() => got.length === 3, { timeoutMs: 30_000 })
+  t.same(got, [3, 1, 2])
+  t.equal(carrier.gaps, 0)
+})
+
+t.test('more messages than may wait: the oldest are given up, so that clients here get all, in order, once', async (t) => {
+  const siteId = uniqueName()
+  const [here, there] = [await one(t, sharedRedis(), siteId, { name: 'a' }), await one(t, sharedRedis(), siteId, { name: 'b' })]
+  const text = 'x'.repeat(12 * 1024 * 1024)
+  const delivered = await Promise.all([1, 2, 3, 4, 5].map((n) => here.carrier.publish(message({ n, text }))))
+  t.same(delivered, ['local', 'local', 'local', 'cluster', 'cluster'])
+  await waitFor(() => here.got.length === 5 && there.got.length === 2, { timeoutMs: 30_000 })
+  await here.publish(6)
+  await waitFor(() => here.got.length >= 6 && there.got.length >= 3, { timeoutMs: 30_000 })
+  t.same(here.got, [1, 2, 3, 4, 5, 6])
+  t.same(there.got, [4, 5, 6])
+})
