@@ -20,7 +20,7 @@ export function channelOf (namespace: string, topic: Topic): string {
  * finds them on one node of a Redis Cluster, while namespaces are spread over the nodes.
  */
 export class Keys {
-  /** Hash of the log: `epoch`, `seq`, and where and when the last mark was. */
+  /** Hash of the log: `epoch`, `seq`, the number where the epoch began, and where and when the last mark was. */
   readonly state: string
   /** Stream: runs of messages by the number of their last one. */
   readonly log: string

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { RedisClient, RedisLink, Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { parseOffset, type Carrier, type Delivered, type Delivery, type Listening, type Logged, type Opening, type Place, type Sink } from './carrier.ts'
+import { Furthest } from './furthest.ts'
 import { Keys, type Topic } from './keys.ts'
 import { LogFollower, type Reading } from './log-follower.ts'
 import { LogOutbox, type OutgoingRun } from './log-outbox.ts'
@@ -33,6 +34,7 @@ export class LogCarrier implements Carrier {
   readonly #history: History
   readonly #outbox: LogOutbox
   readonly #follower: LogFollower
+  readonly #furthest = new Furthest()
   #listening = 0
   #keptAt = 0
 
@@ -42,7 +44,7 @@ export class LogCarrier implements Carrier {
     this.#history = history
     this.#follower = new LogFollower(context.bootId, {
       read: (after, count) => this.#read(after, count),
-      turn: async (epoch) => { await this.#run((client) => client.wsNamespacesTurnV1(this.#keys.state, this.#keys.log, epoch, randomEpoch())) },
+      turn: async (epoch, base) => { await this.#run((client) => client.wsNamespacesTurnV1(this.#keys.state, epoch, base)) },
       hears: () => context.subscriber.isUp,
       pause: () => context.outage.change(RETRY_MS)
     }, sink)
@@ -76,7 +78,10 @@ export class LogCarrier implements Carrier {
     const listening = this.#context.subscriber.subscribe(this.#keys.channel(topic), (bytes) => {
       const run = readRun(bytes)
       if (run === null) this.#context.log.warn({ topic }, 'a malformed message was dropped')
-      else this.#follower.hear(topic, run)
+      else {
+        this.#furthest.heard(run.epoch, run.last)
+        this.#follower.hear(topic, run)
+      }
     })
     return {
       ready: listening.then(() => {}),
@@ -157,21 +162,31 @@ export class LogCarrier implements Carrier {
     return this.#context.link.run((client) => command(client as unknown as RedisClient & Commands))
   }
 
+  /** The epoch of a log that has to be made, and up to where the log must be there. */
+  #epochs (): [candidate: string, known: string, knownSeq: number] {
+    const { epoch, seq } = this.#furthest.place
+    return [randomEpoch(), epoch, seq]
+  }
+
   async #commit (runs: readonly OutgoingRun[], lastCounter: number): Promise<void> {
     const { bootId } = this.#context
     const { state, log } = this.#keys
     const { maxLength, maxAgeMs, stateMs, markEvery } = this.#history
     const args = runs.flatMap(({ topic, lines }) => [this.#keys.channel(topic), topic, lines.length, lines.join('\n')])
-    await this.#run((client) => client.wsNamespacesCommitV1(state, log, this.#keys.publisher(bootId),
-      randomEpoch(), lastCounter, bootId, maxLength, maxAgeMs, stateMs, markEvery, this.#keys.channel('broadcast'), ...args))
+    const [epoch, seq] = await this.#run((client) => client.wsNamespacesCommitV1(state, log, this.#keys.publisher(bootId),
+      ...this.#epochs(), lastCounter, bootId, maxLength, maxAgeMs, stateMs, markEvery, this.#keys.channel('broadcast'), ...args))
+    this.#furthest.said(epoch, Number(seq))
   }
 
   async #read (after: number, count: number): Promise<Reading> {
     const { state, log } = this.#keys
-    const [epoch, seq, now, entries] = await this.#run((client) => client.wsNamespacesReadV1Buffer(state, log, after, count, randomEpoch(), this.#history.stateMs))
+    const [epochBytes, last, base, now, entries] = await this.#run((client) => client.wsNamespacesReadV1Buffer(state, log, ...this.#epochs(), after, count, this.#history.stateMs))
+    const [epoch, seq] = [String(epochBytes), Number(last)]
+    this.#furthest.said(epoch, seq)
     return {
-      epoch: String(epoch),
-      seq: Number(seq),
+      epoch,
+      seq,
+      base: Number(base),
       now: Number(now),
       entries: entries.flatMap(([, [, topic, , frame, , at]]) => {
         const run = readRun(frame!)

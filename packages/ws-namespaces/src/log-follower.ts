@@ -1,4 +1,5 @@
 import type { Place, Sink } from './carrier.ts'
+import { isBefore, isSameRoot } from './epoch.ts'
 import { GivenUp } from './given-up.ts'
 import type { Topic } from './keys.ts'
 import { readLine, type Run } from './run.ts'
@@ -9,6 +10,8 @@ export interface Reading {
   readonly epoch: string
   /** Number of the last message. */
   readonly seq: number
+  /** Number after which the epoch began. */
+  readonly base: number
   /** Redis' time in milliseconds. */
   readonly now: number
   readonly entries: ReadonlyArray<{ topic: Topic, run: Run, at: number }>
@@ -17,13 +20,16 @@ export interface Reading {
 export interface FollowerSource {
   /** Reads the log after a number. Rejects in an outage. */
   read (after: number, count: number): Promise<Reading>
-  /** Says to everybody that the log of this epoch went back. */
-  turn (epoch: string): Promise<void>
+  /** Says to everybody that the log of this epoch went back, and where to read on. */
+  turn (epoch: string, base: number): Promise<void>
   /** Whether every topic is heard. A connection that comes back hears some before `sync` can be called. */
   hears (): boolean
   /** Waits a moment before the next try. */
   pause (): Promise<void>
 }
+
+/** A message by its publisher and the publisher's number. */
+interface Anchor { readonly bootId: string, readonly counter: number }
 
 const CHUNK = 100
 const MOST_HELD = 5000
@@ -41,6 +47,10 @@ export class LogFollower {
   readonly #seen = new Seen()
   readonly #givenUp = new GivenUp()
   #place: Place | null = null
+  /** The message at the place, where it is known: tells whether the log is still the one that we knew. */
+  #anchor: Anchor | null = null
+  /** Number where we began: nothing before it concerns us. */
+  #begun = 0
   #held: Array<[topic: Topic, run: Run]> = []
   #syncing = false
   #again = false
@@ -65,7 +75,9 @@ export class LogFollower {
 
   /** Begins here, where it has not begun. */
   begin (place: Place): void {
-    this.#place ??= place
+    if (this.#place !== null) return
+    this.#begun = place.seq
+    this.#move(place.epoch, place.seq)
   }
 
   /** Begins anew at the next connection. */
@@ -131,43 +143,68 @@ export class LogFollower {
   async #readOn (): Promise<boolean> {
     const place = this.#place
     if (place === null || this.#closed) return false
-    const { epoch, seq, entries } = await this.#source.read(place.seq, CHUNK)
+    // With what was heard last, to see whether the log still has it.
+    const after = this.#anchor === null ? place.seq : place.seq - 1
+    const { epoch, seq, base, entries } = await this.#source.read(after, CHUNK)
     if (this.#place !== place || this.#closed) return this.#place !== null && !this.#closed
     if (epoch !== place.epoch) {
       this.#gaps++
-      this.#place = { epoch, seq: 0 }
+      const from = isSameRoot(epoch, place.epoch) ? base : 0
+      this.#begun = Math.min(this.#begun, from)
+      this.#move(epoch, Math.min(place.seq, from))
       return true
     }
-    if (seq < place.seq) {
-      this.#gaps++
-      this.#place = { epoch, seq }
-      await this.#source.turn(epoch)
+    if (this.#wentBack(entries[0]?.run, place.seq)) {
+      await this.#source.turn(epoch, this.#begun)
       return true
     }
-    const first = entries[0]?.run.first ?? seq + 1
-    if (first > place.seq + 1) this.#gaps++
-    for (const { topic, run } of entries) this.#take(topic, run)
+    const news = entries.filter(({ run }) => run.last > place.seq)
+    if ((news[0]?.run.first ?? seq + 1) > place.seq + 1) this.#gaps++
+    for (const { topic, run } of news) this.#move(epoch, run.last, this.#deliver(topic, run))
     if (entries.length === CHUNK) return true
-    if (this.#place.seq < seq) this.#place = { epoch, seq }
+    if (this.#place.seq < seq) this.#move(epoch, seq)
     return false
   }
 
+  /** Whether another log grew where we were: what others added before they knew that the end was lost. */
+  #wentBack (head: Run | undefined, seq: number): boolean {
+    if (this.#anchor === null || head === undefined || head.first > seq) return false
+    if (head.last > seq) return true
+    const { bootId, counter } = this.#anchor
+    return head.bootId !== bootId || readLine('broadcast', head, seq)?.counter !== counter
+  }
+
   #take (topic: Topic, run: Run): void {
-    const { epoch, first, last, bootId } = run
+    const { epoch, first, last } = run
     const place = this.#place
-    if (place !== null && place.epoch !== epoch) {
+    const anchor = this.#deliver(topic, run)
+    if (place === null || (place.epoch === epoch ? last <= place.seq : isBefore(epoch, place.epoch))) return
+    if (place.epoch !== epoch) {
       // A successor whose beginning was lost with a connection is read by the sync that follows on that.
       if (first > 1) this.#gaps++
-      this.#place = { epoch, seq: last }
-    } else if (place === null || last > place.seq) {
-      if (place !== null) this.#place = { epoch, seq: last }
+      if (!isSameRoot(epoch, place.epoch)) this.#begun = 0
     }
+    this.#move(epoch, last, anchor)
+  }
+
+  /** Hands on what was not yet. Returns the last message. */
+  #deliver (topic: Topic, run: Run): Anchor | null {
+    const { epoch, first, last, bootId } = run
     const isOurs = bootId === this.#bootId
+    let anchor: Anchor | null = null
     for (let seq = first; seq <= last; seq++) {
       const line = readLine(topic, run, seq)
-      if (line === null || (isOurs && this.#givenUp.has(line.counter))) continue
+      if (line === null) continue
+      if (seq === last) anchor = { bootId, counter: line.counter }
+      if (isOurs && this.#givenUp.has(line.counter)) continue
       if (this.#seen.take(bootId, line.counter)) this.#sink.deliver(line.message, { epoch, seq })
     }
     if (run.lines.length === 0) this.#sink.mark({ epoch, seq: last })
+    return anchor
+  }
+
+  #move (epoch: string, seq: number, anchor: Anchor | null = null): void {
+    this.#place = { epoch, seq }
+    this.#anchor = anchor
   }
 }

@@ -104,3 +104,88 @@ t.test('more messages than may wait: the oldest are given up, so that clients he
   t.same(here.got, [1, 2, 3, 4, 5, 6])
   t.same(there.got, [4, 5, 6])
 })
+
+/** Takes what Redis has of a namespace's log; returns a function that puts it back, as a failover that lost the end does. */
+async function snapshot ({ link }: One): Promise<() => Promise<void>> {
+  const client = link.client!
+  const keys = [link.key('ws', 'state', '{chat}'), link.key('ws', 'log', '{chat}')] as const
+  const [state, log] = [(await client.dumpBuffer(keys[0]))!, (await client.dumpBuffer(keys[1]))!]
+  return async () => { await client.multi().restore(keys[0], 0, state, 'REPLACE').restore(keys[1], 0, log, 'REPLACE').exec() }
+}
+
+/** Where the process stands, as a client that is connected to it. */
+const offsetOf = ({ places }: One): string => {
+  const place = places.at(-1)!
+  return `${place.epoch}.${place.seq}`
+}
+
+t.test('a log that went back and grew beyond again, by who knows it: what is new comes, once; who resumes is told', async (t) => {
+  const siteId = uniqueName()
+  const [here, there] = [await one(t, sharedRedis(), siteId, { name: 'a' }), await one(t, sharedRedis(), siteId, { name: 'b' })]
+  await here.publish(1, 2)
+  await there.publish(3)
+  await waitFor(() => here.got.length === 3 && there.got.length === 3)
+  const goBack = await snapshot(here)
+  await here.publish(4, 5)
+  await waitFor(() => here.got.length === 5 && there.got.length === 5)
+  const offset = offsetOf(here)
+  here.ear.down()
+  await goBack()
+  await here.publish(6)
+  await there.publish(7)
+  await here.publish(8)
+  here.ear.up()
+  await waitFor(() => here.got.includes(8) && there.got.includes(8))
+  t.same([here.got, there.got], [[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 8]])
+  t.same([here.carrier.gaps, there.carrier.gaps], [1, 1])
+  t.equal((await there.carrier.open(offset)).recovered, false)
+  await there.publish(9)
+  await waitFor(() => here.got.includes(9) && there.got.includes(9))
+  t.same([here.got.length, there.got.length], [9, 9])
+  const { recovered, missed } = await here.carrier.open(offsetOf(there).replace(/\d+$/, (seq) => String(Number(seq) - 1)))
+  t.same([recovered, missed.map(({ json }) => json)], [true, ['{"n":9}']], 'recovery goes on')
+})
+
+t.test('a log that went back and grew beyond again, by who does not know it: who reads on notices', async (t) => {
+  const siteId = uniqueName()
+  const [here, there] = [await one(t, sharedRedis(), siteId, { name: 'a' }), await one(t, sharedRedis(), siteId, { name: 'b' })]
+  await here.publish(1, 2)
+  await there.publish(3)
+  await waitFor(() => here.got.length === 3 && there.got.length === 3)
+  const goBack = await snapshot(here)
+  there.ear.down()
+  await here.publish(4)
+  await here.publish(5)
+  await waitFor(() => here.got.length === 5)
+  const offset = offsetOf(here)
+  here.ear.down()
+  await goBack()
+  for (const n of [6, 7, 8]) await there.publish(n)
+  here.ear.up()
+  await waitFor(() => here.got.includes(8))
+  t.same(here.got, [1, 2, 3, 4, 5, 6, 7, 8])
+  t.equal(here.carrier.gaps, 1)
+  t.equal((await there.carrier.open(offset)).recovered, false)
+  there.ear.up()
+  await waitFor(() => there.got.includes(8))
+  await here.publish(9)
+  await waitFor(() => here.got.includes(9) && there.got.includes(9))
+  t.same([here.got, there.got], [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 6, 7, 8, 9]])
+})
+
+t.test('a log that went back, read before anything is added: a gap, and who resumes is told', async (t) => {
+  const here = await one(t, sharedRedis(), uniqueName())
+  await here.publish(1)
+  const goBack = await snapshot(here)
+  await here.publish(2, 3)
+  await waitFor(() => here.got.length === 3)
+  const offset = offsetOf(here)
+  here.ear.down()
+  await goBack()
+  here.ear.up()
+  await waitFor(() => here.carrier.gaps === 1)
+  t.equal((await here.carrier.open(offset)).recovered, false)
+  await here.publish(4)
+  await waitFor(() => here.got.includes(4))
+  t.same([here.got, here.carrier.gaps], [[1, 2, 3, 4], 1])
+})
