@@ -56,7 +56,8 @@ async function begin (registry: Registry, conn: Connection, offset: string | nul
     if (!conn.isOpen) return
     const { maxMessageBytes, messages, windowMs } = definition.limits
     const data = { clientId: conn.clientId, namespace: hub.name, limits: { maxMessageBytes, messages, windowMs }, recovered, offset: place === null ? null : formatOffset(place) }
-    conn.start({ type: 'connected', data }, place, missed.filter(({ topic, except }) => conn.hears(topic) && !except.split('.').includes(conn.clientId)))
+    const own = missed.filter(({ topic, except }) => conn.hears(topic) && !except.split('.').includes(conn.clientId))
+    conn.start({ type: 'connected', data }, place, own, recovered ? offset : null)
     if (conn.userId !== null) hub.presence?.change(conn.userId, true)
   } finally {
     clearTimeout(timer)

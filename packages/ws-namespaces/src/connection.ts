@@ -166,19 +166,31 @@ export class Connection<Ctx extends Identity = Identity> {
     this.answer({ type: 'error', error: { code, message: MESSAGES[code] }, ...(replyTo === undefined ? {} : { replyTo }) })
   }
 
-  /** @internal Begins to send: the first frame, what was missed, then what waited. */
-  start (connected: object, place: Place | null, missed: readonly Logged[]): void {
+  /**
+   * @internal Begins to send: the first frame, what was missed, then what waited.
+   *
+   * @param from offset where a client that resumes was; null for others
+   */
+  start (connected: object, place: Place | null, missed: readonly Logged[], from: string | null): void {
     const held = this.#held!
     this.#held = null
     this.#floor = place
     this.#last = place?.seq ?? 0
     const { outlet } = this.internals
     outlet.push(textFrame(toJson(connected)))
-    for (const { json, seq } of missed) {
-      const frame = textFrame(withOffset(json, formatOffset({ epoch: place!.epoch, seq })))
+    const send = (json: string, offset: string): void => {
+      const frame = textFrame(withOffset(json, offset))
       outlet.allow(frame.length)
       outlet.push(frame)
     }
+    let at = from
+    for (const { json, seq } of missed) {
+      at = formatOffset({ epoch: place!.epoch, seq })
+      send(json, at)
+    }
+    // The client may take the place of the first frame only now: a connection that broke before would lose what it missed.
+    const end = place === null ? null : formatOffset(place)
+    if (at !== null && end !== null && at !== end) send('{"type":"offset"}', end)
     for (const [frame, at] of held) this.deliver(frame, at, false)
   }
 

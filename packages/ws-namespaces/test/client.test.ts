@@ -107,6 +107,47 @@ t.test('it comes back after what can be mended, with its name, and not after wha
   }
 })
 
+t.test('after it came back it stands where the log is, whoever the last messages were for', async (t) => {
+  const { app, port } = await one(t)
+  const chat = app.wsNamespaces.get('chat')!
+  const asked: Array<string | null> = []
+  let away = false
+  const leaving = class extends WebSocket {
+    constructor (url: string) {
+      if (!away) asked.push(new URL(url).searchParams.get('offset'))
+      super(away ? 'ws://127.0.0.1:1' : url, { headers: { user: 'u' } })
+    }
+  }
+  const { client } = watched(t, `ws://127.0.0.1:${port}/api/1/ws/chat`, 'u', { WebSocket: leaving as never })
+  const began: Array<{ recovered: boolean, offset: string }> = []
+  const heard: unknown[] = []
+  client.on('connected', (data) => { began.push(data) })
+  client.on('n', (data) => { heard.push(data) })
+  await is(client, 'connected')
+  const leave = async (): Promise<void> => {
+    away = true
+    await chat.disconnect('u', 1001)
+    await is(client, 'reconnecting')
+  }
+  const back = async (times: number): Promise<void> => {
+    away = false
+    await waitFor(() => began.length === times, { timeoutMs: 30_000 })
+  }
+  await leave()
+  await chat.toUser('other', 'n', 1)
+  await back(2)
+  await leave()
+  await chat.toUser('u', 'n', 2)
+  await chat.toUser('other', 'n', 3)
+  await back(3)
+  await leave()
+  await back(4)
+  t.same(asked, [null, ...began.slice(0, 3).map(({ offset }) => offset)])
+  t.same(began.map(({ recovered }) => recovered), [false, true, true, true])
+  t.equal(new Set(asked).size, 4)
+  t.same(heard, [2])
+})
+
 t.test('pauses are random up to a bound that doubles', async (t) => {
   const { Backoff } = await import('../src/client-backoff.ts')
   const pauses = Array.from({ length: 2000 }, () => new Backoff(100, 1000)).map((backoff) => Array.from({ length: 6 }, () => backoff.next()))
