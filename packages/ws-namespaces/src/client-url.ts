@@ -12,6 +12,7 @@ export async function isRefused (url: URL): Promise<boolean> {
   if (page === undefined) return false
   const plain = new URL(url)
   plain.protocol = plain.protocol.replace('ws', 'http')
-  const status = await fetch(plain, { credentials: 'same-origin' }).then((response) => response.status, () => 0)
+  // As a WebSocket does, which sends cookies to another origin too: without them who is logged in would be refused here.
+  const status = await fetch(plain, { credentials: 'include' }).then((response) => response.status, () => 0)
   return status === 401 || status === 403
 }

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { redisSessions } from '@jpulse/redis-sessions'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { browser } from '../../../test/helpers/browser.ts'
 import { waitFor } from '../../../test/helpers/index.ts'
@@ -10,19 +12,26 @@ const PAGE = `<!doctype html><title>client</title><link rel="icon" href="data:,"
 import { connect } from '/client.js'
 globalThis.heard = []
 globalThis.statuses = []
-globalThis.client = connect('/api/1/ws/chat', { maxDelayMs: 200, onStatus: (status) => statuses.push(status) })
+globalThis.client = connect(new URLSearchParams(location.search).get('at') ?? '/api/1/ws/chat', { maxDelayMs: 200, onStatus: (status) => statuses.push(status) })
 client.on('n', (data) => heard.push(data))
 client.on('question', (data) => data * 2)
 </script>`
+
+function serveClient (app: FastifyInstance): void {
+  app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
+  app.get<{ Params: { file: string } }>('/:file(^client[a-z-]*\\.js$)', (request, reply) => reply.type('text/javascript').send(readFileSync(new URL(request.params.file, DIST))))
+}
+
+/** A page of one origin with a namespace of another. */
+const pageOf = (origin: string, port: number) => `${origin}/?at=${encodeURIComponent(`http://127.0.0.1:${port}/api/1/ws/chat`)}`
 
 t.test('the client in a browser: two tabs hear, come back with what they missed, answer, and give up when the session ends', async (t) => {
   const { app, port } = await build(t, {
     options: { drainMs: 0 },
     before: (app) => {
       app.register(redisSessions, { secret: 'a secret of at least thirty-two characters' })
-      app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
+      serveClient(app)
       app.get('/login', async (request) => app.sessions.login(request, 'ann').then(() => 'in'))
-      app.get<{ Params: { file: string } }>('/:file(^client[a-z-]*\\.js$)', (request, reply) => reply.type('text/javascript').send(readFileSync(new URL(request.params.file, DIST))))
     },
     setup: ({ wsNamespaces }) => wsNamespaces.create('chat', { history: {}, onMessage: (_conn, { data }, reply) => reply(data) })
   })
@@ -58,4 +67,41 @@ t.test('the client in a browser: two tabs hear, come back with what they missed,
   // A browser is not told why an upgrade was refused: the client finds out, and does not try for ever.
   await tabs[0]!.goto(`http://127.0.0.1:${port}/`)
   await waitFor(() => ask<boolean>(tabs[0]!, 'client.status === "auth-required"'), { what: 'to find out that nobody is logged in', timeoutMs: 30_000 })
+})
+
+t.test('a page of another origin comes back after a restart of the server, and learns when the session ended', async (t) => {
+  const pages = Fastify()
+  t.teardown(() => pages.close())
+  serveClient(pages)
+  await pages.listen({ port: 0, host: '127.0.0.1' })
+  const origin = `http://127.0.0.1:${(pages.server.address() as AddressInfo).port}`
+  let refused = 0
+  const { app, port } = await build(t, {
+    options: { drainMs: 0 },
+    before: (app) => {
+      app.register(redisSessions, { secret: 'a secret of at least thirty-two characters' })
+      app.get('/login', async (request) => app.sessions.login(request, 'ann').then(() => 'in'))
+      app.addHook('onRequest', async (request, reply) => {
+        reply.headers({ 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true' })
+        if (request.headers.upgrade !== undefined && refused > 0) {
+          refused--
+          return reply.code(503).send()
+        }
+      })
+    },
+    setup: ({ wsNamespaces }) => wsNamespaces.create('chat', { origins: [origin] })
+  })
+  const { page } = await (await browser(t))()
+  await page.goto(`http://127.0.0.1:${port}/login`)
+  await page.goto(pageOf(origin, port))
+  const status = () => page.evaluate('client.status') as Promise<string>
+  await waitFor(async () => await status() === 'connected', { timeoutMs: 30_000 })
+  refused = 3
+  await app.wsNamespaces.get('chat')!.disconnect('ann', 1001)
+  await waitFor(async () => refused < 3 && ['connected', 'auth-required'].includes(await status()), { timeoutMs: 30_000 })
+  t.same(await page.evaluate('statuses'), ['connected', 'reconnecting', 'connected'])
+
+  await app.sessions.logoutAll('ann')
+  await page.goto(pageOf(origin, port))
+  await waitFor(async () => await status() === 'auth-required', { what: 'to find out that nobody is logged in', timeoutMs: 30_000 })
 })
