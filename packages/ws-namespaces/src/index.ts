@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import { Heartbeat } from './heartbeat.ts'
 import { resolveOptions, type FastifyWsNamespacesOptions } from './options.ts'
 import { Registry } from './registry.ts'
-import { routes } from './routes.ts'
+import { onlineOfLongNames, routes } from './routes.ts'
 import { endRefused, upgradeRoute } from './upgrade.ts'
 import { WsNamespaces } from './ws-namespaces.ts'
 
@@ -38,10 +38,10 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     await registry.close()
   })
   await registry.open()
-  for (const prefix of [resolved.routePrefix, ...resolved.aliases]) {
-    await fastify.register((scope) => upgradeRoute(scope, registry, fastify), { prefix })
-  }
-  const { authorize, routePrefix } = resolved
+  const { authorize, routePrefix, aliases } = resolved
+  const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
+  await fastify.register((scope) => upgradeRoute(scope, registry, fastify, plain), { prefix: routePrefix })
+  for (const prefix of aliases) await fastify.register((scope) => upgradeRoute(scope, registry, fastify, null), { prefix })
   if (authorize === undefined) log.info('without the option authorize there are no HTTP routes')
   else await fastify.register((scope) => routes(scope, namespaces, registry, authorize), { prefix: routePrefix })
 }

@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { ResolvedOptions } from './options.ts'
 import type { Registry } from './registry.ts'
-import { fail } from './upgrade.ts'
+import { readTarget } from './target.ts'
+import { fail, pathOf, type PlainRoute } from './upgrade.ts'
 import type { WsNamespaces } from './ws-namespaces.ts'
 
 const Failure = Type.Object({ success: Type.Literal(false), error: Type.String(), code: Type.String(), statusCode: Type.Integer() })
@@ -27,26 +28,58 @@ const Stats = ok(Type.Record(Type.String(), Type.Object({
 
 const InNamespace = Type.Object({ namespace: Namespace })
 const OfUser = Type.Object({ namespace: Namespace, userId: User })
+const LongNames = Type.Object({ '*': Type.String({ description: 'As above, for names of more than 100 characters' }) })
+
+type Authorize = NonNullable<ResolvedOptions['authorize']>
+
+const guard = (authorize: Authorize) => async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+  if (await authorize(request) === true) return
+  await reply.code(401).send({ success: false, error: 'Only who is authorized may use this', code: 'UNAUTHORIZED', statusCode: 401 })
+}
 
 /** Registers the routes, which only those may use whom `authorize` lets in. */
-export async function routes (scope: FastifyInstance, namespaces: WsNamespaces, registry: Registry, authorize: NonNullable<ResolvedOptions['authorize']>): Promise<void> {
+export async function routes (scope: FastifyInstance, namespaces: WsNamespaces, registry: Registry, authorize: Authorize): Promise<void> {
+  const broadcast = async (namespace: string, { type, data }: Static<typeof Message>) => ({ success: true, data: await namespaces.must(namespace).broadcast(type, data) })
+  const toUser = async (namespace: string, userId: string, { type, data }: Static<typeof Message>) => ({ success: true, data: await namespaces.must(namespace).toUser(userId, type, data) })
   scope.setErrorHandler(fail)
-  scope.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
-    if (await authorize(request) === true) return
-    await reply.code(401).send({ success: false, error: 'Only who is authorized may use this', code: 'UNAUTHORIZED', statusCode: 401 })
-  })
+  scope.addHook('onRequest', guard(authorize))
 
   scope.post<{ Params: Static<typeof InNamespace>, Body: Static<typeof Message> }>('/:namespace/broadcast', {
     schema: { params: InNamespace, body: Message, response: { 200: Sent, ...failures } }
-  }, async ({ params, body }) => ({ success: true, data: await namespaces.must(params.namespace).broadcast(body.type, body.data) }))
+  }, async ({ params, body }) => broadcast(params.namespace, body))
 
   scope.post<{ Params: Static<typeof OfUser>, Body: Static<typeof Message> }>('/:namespace/user/:userId', {
     schema: { params: OfUser, body: Message, response: { 200: Sent, ...failures } }
-  }, async ({ params, body }) => ({ success: true, data: await namespaces.must(params.namespace).toUser(params.userId, body.type, body.data) }))
+  }, async ({ params, body }) => toUser(params.namespace, params.userId, body))
 
   scope.get<{ Params: Static<typeof OfUser> }>('/:namespace/user/:userId/online', {
     schema: { params: OfUser, response: { 200: Online, ...failures } }
-  }, async ({ params }) => ({ success: true, data: await namespaces.must(params.namespace).online(params.userId) }))
+  }, async ({ params }) => online(namespaces, params.namespace, params.userId))
+
+  scope.post<{ Body: Static<typeof Message> }>('/*', {
+    schema: { params: LongNames, body: Message, response: { 200: Sent, ...failures } }
+  }, async (request, reply) => {
+    const target = readTarget(pathOf(request))
+    if (target === null || target.what === 'online') return reply.callNotFound()
+    return target.userId === null ? broadcast(target.namespace, request.body) : toUser(target.namespace, target.userId, request.body)
+  })
 
   scope.get('/stats', { schema: { response: { 200: Stats, ...failures } } }, async () => ({ success: true, data: await registry.cluster.stats() }))
+}
+
+/** Who is online, for names that fit no parameter: such a GET reaches the route of the upgrade. */
+export function onlineOfLongNames (namespaces: WsNamespaces, authorize: Authorize): PlainRoute {
+  const check = guard(authorize)
+  return (path) => {
+    const target = readTarget(path)
+    if (target?.what !== 'online') return null
+    return async (request, reply) => {
+      await check(request, reply)
+      if (!reply.sent) await reply.send(await online(namespaces, target.namespace, target.userId!))
+    }
+  }
+}
+
+async function online (namespaces: WsNamespaces, namespace: string, userId: string): Promise<object> {
+  return { success: true, data: await namespaces.must(namespace).online(userId) }
 }

@@ -11,17 +11,24 @@ const kSeat = Symbol('ws-namespaces.seat')
 
 interface Seated { [kSeat]?: { seat: Seat, onLost: () => void } }
 
+/** Answers plain requests of a path, where it is one that it knows; null elsewhere. */
+export type PlainRoute = (path: string) => ((request: FastifyRequest, reply: FastifyReply) => Promise<void>) | null
+
 /** One route for all namespaces: routes cannot be added once the server listens, namespaces can. */
-export async function upgradeRoute (scope: FastifyInstance, registry: Registry, fastify: FastifyInstance): Promise<void> {
+export async function upgradeRoute (scope: FastifyInstance, registry: Registry, fastify: FastifyInstance, plain: PlainRoute | null): Promise<void> {
   const gate = new Gate(fastify, registry)
   scope.setErrorHandler(fail)
   scope.route({
     method: 'GET',
     url: '/*',
     // Plain requests pass the same checks, so that a page can ask why its WebSocket did not open.
-    preHandler: async (request: FastifyRequest) => {
-      const admitted = await gate.admit(request, pathOf(request))
-      if (!(request as { ws?: boolean }).ws) throw new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED()
+    preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
+      const path = pathOf(request)
+      const isUpgrade = (request as { ws?: boolean }).ws === true
+      const answer = isUpgrade ? null : plain?.(path) ?? null
+      if (answer !== null) return answer(request, reply)
+      const admitted = await gate.admit(request, path)
+      if (!isUpgrade) throw new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED()
       take(request, new Seat(registry, admitted), registry)
     },
     handler: async () => { throw new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED() },
@@ -35,8 +42,8 @@ export async function upgradeRoute (scope: FastifyInstance, registry: Registry, 
   } as unknown as RouteOptions)
 }
 
-/** The encoded path below the route's prefix. */
-function pathOf (request: FastifyRequest): string {
+/** The encoded path below the prefix of a route that ends in a wildcard. */
+export function pathOf (request: FastifyRequest): string {
   const url = request.raw.url!
   const end = url.search(/[?;#]/)
   return (end === -1 ? url : url.slice(0, end)).slice(request.routeOptions.url!.length - 1)

@@ -240,6 +240,45 @@ t.test('look-ups take no place in the log that all plugins share', async (t) => 
   t.same(await logged(), before.map((number) => number + 1), 'whoever reconnects just then must not miss this one')
 })
 
+t.test('HTTP routes: names may be longer than a parameter of a route', async (t) => {
+  const { app, port } = await build(t, {
+    options: { authorize: ({ headers }) => headers.who === 'admin', aliases: ['/ws'] },
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', { authorize: byHeader })
+      wsNamespaces.create('rooms/:id', { authorize: byHeader })
+    }
+  })
+  const ask = async (method: 'GET' | 'POST', path: string, headers: Record<string, string> = { who: 'admin' }, payload: object = { type: 'n', data: 1 }): Promise<[status: number, body: any]> => {
+    const answer = await app.inject({ method, url: path, headers, ...(method === 'GET' ? {} : { payload }) })
+    return [answer.statusCode, answer.json()]
+  }
+  const sent = [200, { success: true, data: { delivered: 'local' } }]
+  for (const user of ['u'.repeat(300), 'ä/%2F:@ ?#'.repeat(30), '50%/online', 'x'.repeat(512)]) {
+    for (const name of ['chat', `rooms/${'r/'.repeat(60)}é`]) {
+      const [first, ...rest] = name.split('/')
+      const client = await connect(t, port, `${P}/${rest.length === 0 ? first : `${first}/${encodeURIComponent(rest.join('/'))}`}`, { user })
+      const path = `/${encodeURIComponent(name)}`
+      const ofUser = `${path}/user/${encodeURIComponent(user)}`
+      t.same(await ask('POST', `${P}${ofUser}`), sent)
+      t.same(await ask('POST', `${P}${path}/broadcast?x=/user/y`), sent)
+      t.same(await client.wait('n', 2), [1, 1])
+      t.match(await ask('GET', `${P}${ofUser}/online?x=1`), [200, { success: true, data: { online: true, instances: ['test:0'] } }])
+      t.equal((await ask('GET', `${P}${ofUser}/online`, {}))[0], 401)
+      t.equal((await ask('POST', `${P}${ofUser}`, {}))[0], 401)
+      t.equal((await ask('GET', `/ws${ofUser}/online`))[1].code, 'FST_ERR_WS_NAMESPACES_NOT_FOUND', 'none below an alias')
+      t.equal((await ask('POST', `${P}${ofUser}`, undefined, { data: 1 }))[0], 400)
+      client.ws.terminate()
+    }
+  }
+  const long = 'u'.repeat(300)
+  t.match(await ask('GET', `${P}/chat/user/${long}/online`), [200, { data: { online: false, instances: [] } }])
+  t.match(await ask('GET', `${P}/nowhere/user/${long}/online`), [404, { code: 'FST_ERR_WS_NAMESPACES_NOT_FOUND' }])
+  t.match(await ask('POST', `${P}/nowhere/user/${long}`), [404, { code: 'FST_ERR_WS_NAMESPACES_NOT_FOUND' }])
+  t.equal((await ask('POST', `${P}/chat/user/${'u'.repeat(513)}`))[0], 400)
+  t.equal((await ask('GET', `${P}/chat/user/${'u'.repeat(513)}/online`))[0], 400)
+  for (const path of [`/chat/user/${long}/else`, `/chat/user/${long}/online`, '/chat', '/', '/chat/broadcast//x', `/chat/${long}`]) t.equal((await ask('POST', `${P}${path}`))[0], 404, path)
+})
+
 t.test('limits: the stated code, and the connection stays, unless it is abuse', async (t) => {
   const { app, port, complaints } = await build(t, {
     options: { maxPayloadBytes: 8192 },
