@@ -28,8 +28,10 @@ export class Heartbeat {
     for (const conn of this.#registry.connections()) {
       const { internals } = conn
       const sincePing = now - internals.pingedAt
-      if (internals.heardAt < internals.pingedAt && sincePing >= pongTimeoutMs) internals.socket.terminate()
-      else if (sincePing >= pingIntervalMs && conn.isOpen) {
+      // A further ping would give a silent client its time anew, each time.
+      if (internals.heardAt < internals.pingedAt) {
+        if (sincePing >= pongTimeoutMs) internals.socket.terminate()
+      } else if (sincePing >= pingIntervalMs && conn.isOpen) {
         internals.pingedAt = now
         internals.socket.ping()
         this.#registry.sessions.look(conn)

@@ -70,7 +70,8 @@ t.test('close() with Redis frozen and connections open is bounded; silent client
   const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
   const { app, port } = await build(t, {
     link: { url: redis.url, siteId: uniqueName('life'), env: 'test', commandTimeoutMs: 500 },
-    options: { pingIntervalMs: 200, pongTimeoutMs: 200, drainMs: 500 },
+    // Client and server share this process: the pong has to have time for both.
+    options: { pingIntervalMs: 200, pongTimeoutMs: 5000, drainMs: 500 },
     setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: async (request) => await byHeader(request) ?? { userId: String(request.headers.user) }, history: {}, presence: true }) }
   })
   const client: Client = await connect(t, port, PATH, { user: 'ann' })
