@@ -61,7 +61,8 @@ t.test('drain: 1001 for all in slices, bounded with clients that do not answer, 
   t.same([...new Set(clients.map(({ closed }) => closed!.code))], [1001])
   t.ok(early < 200, `${early} were closed first, not all at once`)
   t.comment(`${Math.round(ms)} ms`)
-  t.ok(ms < 60_000)
+  // ws by itself waits 30 s for a client that does not answer a close.
+  t.ok(ms < 25_000)
   t.equal((await server!.call<Record<string, { connections: number }>>('local')).chat!.connections, 0, 'also the deaf ones')
   await server!.call('close')
 })
@@ -85,6 +86,6 @@ t.test('close() with Redis frozen and connections open is bounded; silent client
   const ms = performance.now() - begin
   redis.thaw()
   t.comment(`${Math.round(ms)} ms`)
-  t.ok(ms < 30_000)
+  t.ok(ms < 10_000)
   t.equal((await client.end()).code, 1001)
 })
