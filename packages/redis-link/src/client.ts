@@ -1,5 +1,6 @@
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { backoff } from './backoff.ts'
+import { rejectLostAnswers } from './lost-answers.ts'
 import type { ResolvedOptions } from './options.ts'
 
 /** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
@@ -17,7 +18,7 @@ const DISCONNECT_MS = 100
 export function makeClient (options: ResolvedOptions): RedisClient | null {
   if (options.mode === 'none') return null
   if (options.client !== undefined) return options.client
-  if (options.mode === 'cluster') return new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options))
+  if (options.mode === 'cluster') return rejectLostAnswers(new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options)))
   return new Redis({ ...commonOptions(options), ...standaloneOptions(options) })
 }
 

@@ -1,0 +1,76 @@
+import type { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { redisCluster, tcpProxy, waitFor } from '../../../test/helpers/index.ts'
+import { build, rejection } from './build.ts'
+
+/** A Redis Cluster whose primary of a key is reached through a proxy only, and an application on it. */
+async function behindProxy (t: Test, key: string, commandTimeoutMs: number) {
+  const cluster = await redisCluster(t)
+  const primary = await cluster.primaryOf(key)
+  const proxy = await tcpProxy(t, primary.port)
+  await primary.client.call('CONFIG', 'SET', 'cluster-announce-port', String(proxy.port))
+  for (const node of cluster.nodes) await waitFor(async () => JSON.stringify(await node.client.call('CLUSTER', 'SLOTS')).includes(String(proxy.port)), { what: 'the address of the proxy to be known', timeoutMs: 20_000 })
+  const nodes = cluster.nodes.filter((node) => node !== primary).map(({ port }) => ({ host: '127.0.0.1', port }))
+  const { app } = await build(t, { cluster: { nodes }, connectTimeoutMs: 10_000, commandTimeoutMs })
+  t.ok(app.redisLink.isUp)
+  return { link: app.redisLink, proxy, primary: primary.client }
+}
+
+t.test('a command whose answer was lost with its connection is rejected, not repeated', async (t) => {
+  const { link, proxy, primary } = await behindProxy(t, 'counter', 10_000)
+  proxy.mute('down')
+  const single = rejection(link.run((client) => client.incr('counter')))
+  const piped = link.run((client) => client.pipeline().incr('{counter}pipe').incr('{counter}pipe').exec())
+  const multi = rejection(link.run((client) => client.multi().incr('{counter}multi').exec()))
+  await waitFor(async () => await primary.get('counter') === '1' && await primary.get('{counter}pipe') === '2' && await primary.get('{counter}multi') === '1')
+  proxy.mend()
+  t.match(await single, { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /closed before the answer came/ })
+  for (const [err] of (await piped)!) t.match(err, { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE' })
+  await multi
+  t.same(await primary.mget('counter', '{counter}pipe', '{counter}multi'), ['1', '2', '1'])
+  t.equal(await waitFor(() => link.run((client) => client.incr('counter'))), 2, 'the next one is carried out')
+})
+
+t.test('a lock that Redis gave with a lost answer is not asked for again', async (t) => {
+  const { link, proxy, primary } = await behindProxy(t, 'lock', 10_000)
+  const key = '{lock}taken'
+  proxy.mute('down')
+  const lost = rejection(link.run((client) => client.set(key, 'token', 'PX', 60_000, 'NX')))
+  await waitFor(() => primary.get(key))
+  proxy.mend()
+  t.equal((await lost).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'unknown, in contrast to null, which says that somebody holds it')
+})
+
+t.test('a command that timed out is not repeated when its connection closes later', async (t) => {
+  const { link, proxy, primary } = await behindProxy(t, 'counter', 1000)
+  proxy.mute('down')
+  const { code } = await rejection(link.run((client) => client.incr('counter')))
+  t.match(code, /^FST_ERR_REDIS_LINK_/)
+  await waitFor(async () => await primary.get('counter') === '1')
+  proxy.mend()
+  // ioredis repeats after 100 ms: whatever is sent after as long an answer comes after the repetition.
+  await waitFor(() => link.run((client) => client.incr('{counter}other')))
+  await waitFor(() => link.run(async (client) => await client.incr('{counter}other') > 20 || null), { everyMs: 20 })
+  t.equal(await primary.get('counter'), '1')
+})
+
+t.test('commands that were never sent still wait for a node that is connecting, and follow the slots to it', async (t) => {
+  const cluster = await redisCluster(t)
+  const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }))
+  const { app } = await build(t, { cluster: { nodes }, connectTimeoutMs: 10_000, commandTimeoutMs: 5000 })
+  const old = await cluster.primaryOf('a')
+  const replica = await successorOf(old.client, cluster.nodes.map(({ client }) => client))
+  await waitFor(async () => {
+    await replica.call('CLUSTER', 'FAILOVER').catch(() => {})
+    return (await replica.call('ROLE') as string[])[0] === 'master'
+  }, { everyMs: 200, timeoutMs: 20_000 })
+  await waitFor(async () => await cluster.primaryOf('a') !== old, { timeoutMs: 20_000 })
+  const answers = await Promise.all(Array.from({ length: 20 }, () => app.redisLink.run((client) => client.incr('a'))))
+  t.same(answers.sort((a, b) => a - b), Array.from({ length: 20 }, (_, at) => at + 1))
+})
+
+/** The replica of a primary. */
+async function successorOf (primary: Redis, clients: Redis[]): Promise<Redis> {
+  const [, , [[, port]]] = await primary.call('ROLE') as [string, number, [[string, string]]]
+  return clients.find(({ options }) => options.port === Number(port))!
+}
