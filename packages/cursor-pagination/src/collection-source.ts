@@ -1,4 +1,5 @@
 import type { Collection, CountDocumentsOptions, FindOptions, Hint } from 'mongodb'
+import type { PageDriverOptions } from './driver-options.ts'
 import { InvalidOptionsError } from './errors.ts'
 import type { PlanObserver } from './plan-observer.ts'
 import { inDialect, rowsOf, serverQuery } from './mongo-query.ts'
@@ -8,7 +9,7 @@ import type { Query, Row, Source, Stretch } from './source.ts'
 /** What is passed on to the driver. */
 export interface DriverOptions {
   hint?: Hint | undefined
-  driverOptions?: FindOptions | undefined
+  driverOptions?: PageDriverOptions | undefined
   /** Looks at the plan of each shape of query. */
   observer?: PlanObserver | undefined
 }

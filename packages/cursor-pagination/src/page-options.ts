@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import type { Collation } from './collation.ts'
+import { checkDriverOptions } from './driver-options.ts'
 import { InvalidCursorError, InvalidLimitError, InvalidOffsetError, InvalidOptionsError } from './errors.ts'
 import { checkOptions, defined, type ResolvedOptions } from './options.ts'
 import type { PaginateOptions, TotalMode } from './types.ts'
@@ -52,6 +53,7 @@ export function readRequest<T extends object> (options: PaginateOptions<T>, limi
   if (typeof options !== 'object' || options === null) throw new InvalidOptionsError('they are not an object')
   const given = defined(options)
   checkOptions(Options, given)
+  checkDriverOptions(given.driverOptions ?? {})
   const token = readToken(given)
   const offset = readOffset(given.offset, limits.maxOffset)
   if (offset !== undefined && token !== undefined) throw new InvalidOffsetError('it stands beside a cursor')

@@ -36,10 +36,10 @@ export class Paginator {
     const binding = bindingOf({ ...request, source: source.name, stages: source.stages, sort: query.fields, scope: options.scope })
     const position = request.token === undefined ? undefined : this.#open(request.token, binding)
     const backwards = position?.backwards ?? false
-    const [rows, total] = await Promise.all([
-      source.read({ position, backwards, take: request.limit + 1, skip: request.offset }),
-      this.#total(source, request)
-    ])
+    const read = source.read({ position, backwards, take: request.limit + 1, skip: request.offset })
+    // The driver allows no parallel operations in a transaction.
+    if (options.driverOptions?.session !== undefined) await read
+    const [rows, total] = await Promise.all([read, this.#total(source, request)])
     refuseTies(rows.map(({ key }) => key), query.fields, request.keyName, query.strings)
     const beyond = position !== undefined && await hasOtherSide(source, position, rows.length)
     if (pages.hasSubscribers) pages.publish({ source: source.name, limit: request.limit, rows: Math.min(rows.length, request.limit), backwards, offset: request.offset })

@@ -1,5 +1,6 @@
-import type { AggregateOptions, AggregationCursor, Collection, Document, Filter, FindOptions, Hint, WithId } from 'mongodb'
+import type { AggregateOptions, AggregationCursor, Collection, Document, Filter, Hint, WithId } from 'mongodb'
 import type { Collation } from './collation.ts'
+import type { PageDriverOptions } from './driver-options.ts'
 import type { SortSpec } from './sort.ts'
 
 /** How the total is found; see {@link PaginateOptions.total}. */
@@ -47,8 +48,12 @@ export interface PaginateOptions<T extends object = Document> {
   key?: string | ((item: T) => unknown)
   /** Overrides the plugin's option of the same name. */
   explain?: boolean
-  /** Further options for the driver's find or aggregate, such as session, maxTimeMS or readPreference. */
-  driverOptions?: FindOptions
+  /**
+   * Further options for the driver's find or aggregate, such as session, maxTimeMS or readPreference. Those that would
+   * break a walk are refused: what a page has an option for, and what makes the driver give anything else than the
+   * documents. With a session, the page and its total are read one after the other, as a transaction demands.
+   */
+  driverOptions?: PageDriverOptions
 }
 
 /** Options of one page of a pipeline: its filter is one of the collection, all else is about what the pipeline yields. */

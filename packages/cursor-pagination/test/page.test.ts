@@ -269,6 +269,63 @@ t.test('driverOptions, hint and session reach the driver', async (t) => {
   await t.rejects(paginate(db.collection('types'), { driverOptions: { signal: AbortSignal.abort(new Error('gone')) } as object }), { message: 'gone' })
 })
 
+t.test('driver options that would break a walk are refused by name, those that do not are taken', async (t) => {
+  const users = db.collection<Item>('refused')
+  await users.insertMany(items(5))
+  const bad = {
+    sort: { a: 1 },
+    projection: { b: 1 },
+    skip: 1,
+    limit: 1,
+    collation: { locale: 'de' },
+    hint: { a: 1 },
+    min: { _id: 1 },
+    max: { _id: 3 },
+    returnKey: true,
+    singleBatch: true,
+    tailable: true,
+    awaitData: true,
+    raw: true,
+    fieldsAsRaw: { a: true },
+    explain: 'queryPlanner',
+    out: 'x'
+  }
+  for (const [name, value] of Object.entries(bad)) {
+    const options = wrong({ driverOptions: { [name]: value } })
+    for (const call of [() => paginate(users, options), () => paginate(items(5), options), () => paginate.pipeline(users, [], options as object)]) {
+      await t.rejects(call(), { code: code('INVALID_OPTIONS'), statusCode: 500, message: new RegExp(`"driverOptions\\.${name}"`) }, name)
+    }
+  }
+  const page = await paginate(users, wrong({ limit: 2, driverOptions: { maxTimeMS: 5000, batchSize: 1, comment: 'a page', sort: undefined } }))
+  t.same(ids(page), [0, 1])
+})
+
+t.test('in a session the page and its total are read one after the other', async (t) => {
+  const users = db.collection<Item>('sessions')
+  await users.insertMany(items(9))
+  const session = db.client.startSession()
+  t.teardown(() => session.endSession())
+  const calls: string[] = []
+  const timed = <A>(name: string, work: () => Promise<A>) => async () => {
+    calls.push(`${name} begins`)
+    return work().finally(() => calls.push(`${name} ends`))
+  }
+  const watched = new Proxy(users, {
+    get: (target, name) => {
+      if (name === 'countDocuments') return (...args: Parameters<typeof users.countDocuments>) => timed('count', () => target.countDocuments(...args))()
+      if (name !== 'find') return Reflect.get(target, name, target)
+      return (...args: Parameters<typeof users.find>) => {
+        const cursor = target.find(...args)
+        t.intercept(cursor, 'toArray', { value: timed('find', () => Object.getPrototypeOf(cursor).toArray.call(cursor)) })
+        return cursor
+      }
+    }
+  })
+  const { items: rows, pageInfo } = await paginate(watched, { filter: { a: 1 }, limit: 2, total: 'exact', driverOptions: { session } })
+  t.same([rows.length, pageInfo.total], [2, 3])
+  t.same(calls, ['find begins', 'find ends', 'count begins', 'count ends'])
+})
+
 t.test('the collections of @fastify/mongodb are paged in a route, with a hidden sort field', async (t) => {
   const { url, db: { databaseName } } = await mongo(t)
   const app = Fastify()

@@ -1,4 +1,4 @@
-import type { Collection, ObjectId, WithId } from 'mongodb'
+import type { ClientSession, Collection, ObjectId, WithId } from 'mongodb'
 import type { FastifyInstance } from 'fastify'
 import { expect, test } from 'tstyche'
 import { suggestIndex, toJpulse, toRelay, type JpulsePage, type Page, type PageOf, type PageQuery, type PaginateOptions, type RelayConnection } from '../src/index.ts'
@@ -35,6 +35,9 @@ test('options are checked against the documents', () => {
   expect(fastify.paginate).type.not.toBeCallableWith(users, { sort: { age: { order: 1, type: 'text' } } })
   expect(fastify.paginate).type.not.toBeCallableWith(users, { total: 'all' })
   expect(fastify.paginate).type.not.toBeCallableWith(users, { limits: 5 })
+  expect(fastify.paginate).type.toBeCallableWith(users, { driverOptions: { session: {} as ClientSession, maxTimeMS: 100, readPreference: 'secondary' } })
+  expect(fastify.paginate).type.not.toBeCallableWith(users, { driverOptions: { sort: { age: 1 } } })
+  expect(fastify.paginate).type.not.toBeCallableWith(users, { driverOptions: { raw: true } })
   expect(fastify.paginate).type.not.toBeCallableWith('users')
   expect(fastify.paginate.pipeline<{ sum: number }>).type.toBeCallableWith(users, [], { filter: { name: 'Ada' }, sort: { sum: 1 } })
   expect(fastify.paginate.pipeline).type.not.toBeCallableWith([], [])
