@@ -17,7 +17,7 @@ export interface Bound {
 /**
  * The SHA-256 of a query in BSON, which keeps types that JSON would merge (`1` and `'1'`, a date and its text). The
  * order of fields counts as it does in MongoDB, in embedded documents and pipelines; the filter's own conditions are
- * sorted, for their order means nothing.
+ * sorted, for their order means nothing. Undefined counts as null, as the driver sends it.
  *
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS when a value is not one of BSON
  */
@@ -25,7 +25,7 @@ export function bindingOf ({ source, filter, stages, sort, collation, scope }: B
   const conditions = Object.entries(filter).sort(([a], [b]) => a < b ? -1 : 1)
   const query = { source, filter: conditions, stages, sort, collation: collation ?? null, scope: scope ?? null }
   try {
-    return createHash('sha256').update(serialize(query, { serializeFunctions: true })).digest()
+    return createHash('sha256').update(serialize(query, { serializeFunctions: true, ignoreUndefined: false })).digest()
   } catch (err) {
     throw new InvalidOptionsError(`the filter, collation or scope is not BSON: ${(err as Error).message}`)
   }

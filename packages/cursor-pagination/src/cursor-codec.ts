@@ -53,7 +53,8 @@ export class CursorCodec {
   /** @throws FST_ERR_CURSOR_PAGINATION_CURSOR_TOO_LONG */
   seal ({ key, backwards, inclusive }: Position, binding: Buffer): string {
     const flags = (backwards ? BACKWARDS : 0) | (inclusive ? INCLUSIVE : 0)
-    const plain = Buffer.from(serialize({ k: key, f: flags, ...(this.#ttlMs === undefined ? {} : { e: Date.now() + this.#ttlMs }) }))
+    // Undefined inside a value is null in the order: left out, the cursor would stand at another place.
+    const plain = Buffer.from(serialize({ k: key, f: flags, ...(this.#ttlMs === undefined ? {} : { e: Date.now() + this.#ttlMs }) }, { ignoreUndefined: false }))
     const [keys] = this.#keys
     const tag = sign(keys, binding, plain)
     const token = Buffer.concat([Buffer.of(VERSION), tag, crypt(keys, tag, plain)]).toString('base64url')

@@ -188,3 +188,30 @@ t.test('sort values that would make an oversized cursor are an error, never a cu
   await t.rejects(paginate(items, { sort: { text: 1 }, limit: 1 }), { code: 'FST_ERR_CURSOR_PAGINATION_CURSOR_TOO_LONG', statusCode: 500 })
   t.equal((await paginate(items, { sort: { text: -1 }, limit: 2 })).items.length, 2, 'a page without cursors is not affected')
 })
+
+t.test('undefined inside a sort value is null in its cursor, as it is in the order', async (t) => {
+  const items = [{ _id: 1, o: { a: undefined } }, { _id: 2, o: { b: 1 } }, { _id: 3, o: { a: undefined, c: 1 } }, { _id: 4, o: {} }]
+  const paginate = await paginateOf(t)
+  const expected = (await paginate(items, { sort: { o: 1 } })).items.map(({ _id }) => _id)
+  const seen: number[] = []
+  for (let cursor: string | null | undefined; cursor !== null && seen.length <= items.length;) {
+    const page: Page<{ _id: number }> = await paginate(items, { sort: { o: 1 }, limit: 1, cursor })
+    seen.push(...page.items.map(({ _id }) => _id))
+    cursor = page.pageInfo.nextCursor
+  }
+  t.same(seen, expected)
+})
+
+t.test('a condition or scope with undefined is not one without it', async (t) => {
+  const paginate = await paginateOf(t)
+  const items = Array.from({ length: 5 }, (_, _id) => ({ _id, a: {} }))
+  const pairs: Array<[PaginateOptions, PaginateOptions]> = [
+    [{ filter: { a: { $ne: undefined } } }, { filter: { a: {} } }],
+    [{ scope: { tenant: undefined } }, { scope: {} }]
+  ]
+  for (const [one, other] of pairs) {
+    const { pageInfo: { nextCursor: cursor } } = await paginate(items, { ...one, limit: 2 } as object)
+    t.same((await paginate(items, { ...one, limit: 2, cursor } as object)).items.map(({ _id }) => _id), [2, 3])
+    await t.rejects(paginate(items, { ...other, limit: 2, cursor } as object), INVALID)
+  }
+})
