@@ -12,6 +12,8 @@ export interface Bound {
   sort: readonly SortField[]
   collation: object | undefined
   scope: unknown
+  /** Stands for the filter and the stages. */
+  bind: unknown
 }
 
 /**
@@ -21,12 +23,14 @@ export interface Bound {
  *
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS when a value is not one of BSON
  */
-export function bindingOf ({ source, filter, stages, sort, collation, scope }: Bound): Buffer {
+export function bindingOf ({ source, filter, stages, sort, collation, scope, bind }: Bound): Buffer {
   const conditions = Object.entries(filter).sort(([a], [b]) => a < b ? -1 : 1)
-  const query = { source, filter: conditions, stages, sort, collation: collation ?? null, scope: scope ?? null }
+  // Neither reads like the other: conditions are a list.
+  const listing = bind === undefined ? { filter: conditions, stages } : { filter: { bind } }
+  const query = { source, ...listing, sort, collation: collation ?? null, scope: scope ?? null }
   try {
     return createHash('sha256').update(serialize(query, { serializeFunctions: true, ignoreUndefined: false })).digest()
   } catch (err) {
-    throw new InvalidOptionsError(`the filter, collation or scope is not BSON: ${(err as Error).message}`)
+    throw new InvalidOptionsError(`the filter, collation, scope or bind is not BSON: ${(err as Error).message}`)
   }
 }

@@ -19,6 +19,7 @@ const Options = Type.Object({
   hint: Type.Optional(Type.Unknown()),
   total: Type.Optional(Type.Enum(['none', 'exact', 'estimated', 'capped', 'firstPage'] satisfies TotalMode[])),
   scope: Type.Optional(Type.Unknown()),
+  bind: Type.Optional(Type.Unknown()),
   key: Type.Optional(Type.Unknown()),
   explain: Type.Optional(Type.Boolean()),
   driverOptions: Type.Optional(Type.Object({}))

@@ -33,7 +33,7 @@ export class Paginator {
     const request = readRequest(options, this.#options)
     const query = queryOf(request, options)
     const source = makeSource(query)
-    const binding = bindingOf({ ...request, source: source.name, stages: source.stages, sort: query.fields, scope: options.scope })
+    const binding = bindingOf({ ...request, source: source.name, stages: source.stages, sort: query.fields, scope: options.scope, bind: options.bind })
     const position = request.token === undefined ? undefined : this.#open(request.token, binding)
     const backwards = position?.backwards ?? false
     const read = source.read({ position, backwards, take: request.limit + 1, skip: request.offset })

@@ -13,7 +13,7 @@ export type ListSource<T extends object> = Iterable<T> | AsyncIterable<T>
 export interface PaginateOptions<T extends object = Document> {
   /**
    * Which documents, as a MongoDB filter; for arrays it is evaluated by mingo. A cursor is bound to it: one with
-   * another filter is refused. @default all
+   * another filter is refused, also where only a time in it is another; see `bind`. @default all
    */
   filter?: Filter<T>
   /** The order. The key is added as the last field, with the direction of the one before it. @default the key, ascending */
@@ -42,6 +42,17 @@ export interface PaginateOptions<T extends object = Document> {
   total?: TotalMode
   /** Whose listing it is, such as a tenant: a cursor of another scope is refused. Any BSON value. */
   scope?: unknown
+  /**
+   * Stands for the filter, and for the stages of a pipeline, where a cursor is bound to its query: for a filter that is
+   * another one on each call though it lists the same, such as one with the present time. Any BSON value.
+   *
+   * The caller promises that equal values mean the same listing but for time: put into it all that the filter depends
+   * on, such as a visitor's search words. A cursor is then taken beside any filter with an equal value; it widens
+   * nothing, because each call asks with its own filter, but a walk across filters skips and repeats documents.
+   *
+   * @default the filter and the stages themselves
+   */
+  bind?: unknown
   /**
    * The field that tells documents apart. For arrays also a function of the item. @default '_id'
    */

@@ -215,3 +215,38 @@ t.test('a condition or scope with undefined is not one without it', async (t) =>
     await t.rejects(paginate(items, { ...other, limit: 2, cursor } as object), INVALID)
   }
 })
+
+t.test('with bind, a filter with the present time keeps its cursors, and another bind does not', async (t) => {
+  const { db } = await mongo(t)
+  const collection = db.collection<{ _id: number, expiresAt: Date }>('expiring')
+  const documents = Array.from({ length: 6 }, (_, _id) => ({ _id, expiresAt: new Date(_id * 1000) }))
+  await collection.insertMany(documents)
+  const paginate = await paginateOf(t)
+  const at = (seconds: number): PaginateOptions<typeof documents[0]> => ({ filter: { expiresAt: { $gt: new Date(seconds * 1000) } }, limit: 2 })
+  for (const source of [documents, collection] as Array<typeof documents>) {
+    const plain = await paginate(source, at(0))
+    await t.rejects(paginate(source, { ...at(1), cursor: plain.pageInfo.nextCursor }), INVALID, 'without it each moment is another filter')
+
+    const { items, pageInfo: { nextCursor: cursor } } = await paginate(source, { ...at(0), bind: ['live', 'ann'] })
+    t.same(items.map(({ _id }) => _id), [1, 2])
+    const next = await paginate(source, { ...at(3), bind: ['live', 'ann'], cursor })
+    t.same(next.items.map(({ _id }) => _id), [4, 5], 'the filter of this call is the one that is asked')
+    for (const bind of [['live', 'bob'], 'live', undefined, null]) await t.rejects(paginate(source, { ...at(0), bind, cursor }), INVALID)
+    await t.rejects(paginate(source, { ...at(0), bind: ['live', 'ann'], sort: { expiresAt: 1 }, cursor }), INVALID, 'all else is bound as before')
+    await t.rejects(paginate(source, { ...at(0), bind: ['live', 'ann'], scope: 'ann', cursor }), INVALID)
+  }
+  const cyclic: { self?: object } = {}
+  cyclic.self = cyclic
+  await t.rejects(paginate(documents, { bind: cyclic }), { code: 'FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS' })
+})
+
+t.test('bind stands for the stages of a pipeline too', async (t) => {
+  const { db } = await mongo(t)
+  const collection = db.collection<{ _id: number }>('expiring')
+  await collection.insertMany(Array.from({ length: 6 }, (_, _id) => ({ _id })))
+  const paginate = await paginateOf(t)
+  const after = (n: number) => [{ $match: { _id: { $gt: n } } }]
+  const { pageInfo: { nextCursor: cursor } } = await paginate.pipeline(collection, after(0), { bind: 'after', limit: 2 })
+  t.same((await paginate.pipeline(collection, after(1), { bind: 'after', limit: 2, cursor })).items.map(({ _id }) => _id), [3, 4])
+  await t.rejects(paginate.pipeline(collection, after(0), { limit: 2, cursor }), INVALID)
+})
