@@ -106,7 +106,8 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   }
 
   /**
-   * Runs commands on the client, at once rejected while Redis is away, and bounded by `commandTimeoutMs`.
+   * Runs commands on the client, at once rejected while Redis is away. A client of the link's own bounds each command by
+   * `commandTimeoutMs`; with an injected one the whole function is bounded by it, and its commands go on unheard.
    *
    * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT; a Redis error reply as it is
    */
@@ -115,7 +116,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     const ms = this.#options.commandTimeoutMs
     try {
       const answer = command(this.#commands)
-      // A client of ours bounds its commands itself.
+      // A client of ours bounds its commands itself; those of an injected one cannot be bounded one by one.
       return await (this.#options.client === undefined ? answer : bounded(answer, ms))
     } catch (err) {
       if (!isOutage(err)) throw err

@@ -46,7 +46,7 @@ export interface FastifyRedisLinkOptions {
   required?: boolean
   /** Longest wait for Redis at boot, in milliseconds; 0 does not wait. @default 2000 */
   connectTimeoutMs?: number
-  /** Longest wait for the answer to one command, in milliseconds, at least 1. @default 1000 */
+  /** Longest wait for the answer to one command, with an injected client for all of one `run`, in milliseconds, at least 1. @default 1000 */
   commandTimeoutMs?: number
   /** Longest time `close()` takes, in milliseconds; 0 cuts the connections at once. @default 1500 */
   closeTimeoutMs?: number
