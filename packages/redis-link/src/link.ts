@@ -226,7 +226,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     })
     monitor.on('epoch', (epoch) => {
       this.#epoch = epoch
-      this.emit('change', { state: this.#state, epoch })
+      this.#tell('change', { state: this.#state, epoch })
     })
     // Until the boot has ended, a lost attempt is followed by the next.
     monitor.on('down', () => { if (this.#state !== 'connecting') this.#turn('down') })
@@ -240,8 +240,19 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     if (state === 'up') this.#log.info({ mode: this.mode, epoch: this.#epoch }, 'Redis is up')
     else this.#log.error({ mode: this.mode }, `Redis is down: ${this.#reason()}`)
     ;(state === 'up' ? upChannel : downChannel).publish(change)
-    this.emit(state, change)
-    this.emit('change', change)
+    this.#tell(state, change)
+    this.#tell('change', change)
+  }
+
+  /** One listener's fault must not keep the change from the others, nor count as an outage, nor end the process. */
+  #tell (event: keyof RedisLinkEvents, change: RedisChange): void {
+    for (const listener of this.rawListeners(event)) {
+      try {
+        listener.call(this, change)
+      } catch (err) {
+        this.#log.error({ err, event }, 'a listener of the link to Redis failed')
+      }
+    }
   }
 
   /** Resolves when Redis is up, when waiting longer makes no sense, or when the time of the boot is over. */

@@ -80,21 +80,22 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   }
 
   async #look (): Promise<void> {
+    let epoch: string | null
     try {
-      const epoch = await readEpoch(this.#client, this.#commandTimeoutMs) ?? this.#epoch
-      if (this.#stopped || this.#client.status !== 'ready') return
-      this.#timeouts = 0
-      this.#error = undefined
-      const changed = epoch !== this.#epoch
-      this.#epoch = epoch
-      if (!this.#up) {
-        this.#up = true
-        this.emit('up', epoch)
-      } else if (changed) {
-        this.emit('epoch', epoch)
-      }
+      epoch = await readEpoch(this.#client, this.#commandTimeoutMs) ?? this.#epoch
     } catch (err) {
-      this.#failed(err as Error)
+      return this.#failed(err as Error)
+    }
+    if (this.#stopped || this.#client.status !== 'ready') return
+    this.#timeouts = 0
+    this.#error = undefined
+    const changed = epoch !== this.#epoch
+    this.#epoch = epoch
+    if (!this.#up) {
+      this.#up = true
+      this.emit('up', epoch)
+    } else if (changed) {
+      this.emit('epoch', epoch)
     }
   }
 
