@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import type { FastifyBaseLogger } from 'fastify'
-import { bounded, isOutage } from './bounded.ts'
+import { bounded } from './bounded.ts'
 import { cutClient, makeClient, primaries, type RedisClient } from './client.ts'
 import { diagnose } from './diagnose.ts'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
@@ -11,6 +11,7 @@ import { MemoryLocks, RedisLocks, type Lock, type Locks } from './lock.ts'
 import { MemoryKvStore } from './memory-kv-store.ts'
 import { Monitor } from './monitor.ts'
 import type { RedisMode, ResolvedOptions } from './options.ts'
+import { isOutage } from './outage.ts'
 import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitResult } from './rate-limit.ts'
 import { RedisKvStore } from './redis-kv-store.ts'
 import { withScripts, type LinkCommands } from './scripts.ts'
@@ -109,7 +110,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * Runs commands on the client, at once rejected while Redis is away. A client of the link's own bounds each command by
    * `commandTimeoutMs`; with an injected one the whole function is bounded by it, and its commands go on unheard.
    *
-   * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT; a Redis error reply as it is
+   * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT; a Redis error reply, and what the function itself throws, as it is
    */
   async run<T> (command: (client: RedisClient & LinkCommands) => Promise<T>): Promise<T> {
     if (this.#commands === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#reason())

@@ -1,6 +1,8 @@
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import t from 'tap'
-import { redisServer, waitFor } from '../../../test/helpers/index.ts'
+import { freePort, redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
+import { FST_ERR_REDIS_LINK_TIMEOUT } from '../src/index.ts'
+import { isOutage } from '../src/outage.ts'
 import { build } from './build.ts'
 
 t.test('a listener of the link that throws is logged, and Redis stays up', async (t) => {
@@ -24,4 +26,44 @@ t.test('a listener of the link that throws is logged, and Redis stays up', async
   t.same(changes.map(({ state }) => state), ['down', 'up'])
   t.same(heard, ['down down', 'change down', 'up up', 'change up'], 'the other listeners hear')
   t.equal(complaints.filter((line) => line === 'a listener of the link to Redis failed').length, 4)
+})
+
+t.test('what the caller\'s own code throws in run passes as it is', async (t) => {
+  const { app } = await build(t, { url: sharedRedis() })
+  class OutOfStock extends Error {
+    readonly code = 'OUT_OF_STOCK'
+    readonly statusCode = 409
+  }
+  const faults: Error[] = [new OutOfStock('none left'), new Error('plain'), new TypeError('t'), Object.assign(new Error('ENOENT'), { code: 'ENOENT', syscall: 'open' }),
+    new DOMException('The operation was aborted', 'AbortError')]
+  for (const fault of faults) await t.rejects(app.redisLink.run(async () => { throw fault }), fault)
+  await t.rejects(app.redisLink.run(async () => JSON.parse('not json')), SyntaxError)
+  await t.rejects(app.redisLink.run(() => { throw new OutOfStock('at once') }), { code: 'OUT_OF_STOCK' })
+  t.ok(app.redisLink.isUp)
+})
+
+t.test('what ioredis says of the connection is an outage', async (t) => {
+  const port = await freePort()
+  const seen: unknown[] = []
+  const see = async (client: Redis, command: (client: Redis) => Promise<unknown>) => {
+    client.on('error', (err) => { seen.push(err) })
+    t.teardown(() => client.disconnect())
+    await command(client).catch((err) => { seen.push(err) })
+  }
+  const away = { port, lazyConnect: true, maxRetriesPerRequest: 0 }
+  await see(new Redis({ ...away, retryStrategy: () => null }), (client) => client.get('a'))
+  await see(new Redis({ ...away, retryStrategy: () => 10_000 }), (client) => client.get('a'))
+  await see(new Redis({ ...away, enableOfflineQueue: false }), (client) => client.get('a'))
+  await see(new Redis({ lazyConnect: true, sentinels: [{ port }], name: 'main', sentinelRetryStrategy: () => null }), (client) => client.get('a'))
+  const frozen = await redisServer(t)
+  const slow = new Redis({ port: frozen.port, commandTimeout: 50, lazyConnect: true })
+  await slow.connect()
+  frozen.freeze()
+  await see(slow, (client) => client.get('a'))
+  frozen.thaw()
+  for (const err of seen) t.ok(isOutage(err), String(err))
+  t.match(seen.map(String).join('\n'), /ECONNREFUSED[\s\S]*Connection is closed[\s\S]*max retries[\s\S]*isn't writeable[\s\S]*All sentinels are unreachable[\s\S]*Command timed out/)
+  t.ok(isOutage(new FST_ERR_REDIS_LINK_TIMEOUT(5)))
+  for (const text of ['None of startup nodes is available', 'Cluster isn\'t ready and enableOfflineQueue options is false', 'Too many Cluster redirections. Last error: ReplyError: MOVED 1 a:1']) t.ok(isOutage(new Error(text)), text)
+  for (const text of ['Connection in subscriber mode, only subscriber commands may be used', 'All the keys in a pipeline command should belong to the same slot']) t.notOk(isOutage(new Error(text)), text)
 })
