@@ -209,11 +209,13 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   async #close (): Promise<void> {
     this.#monitor?.stop()
     this.#subscriber?.close()
+    const wasUp = this.isUp
     if (this.#state !== 'disabled') this.#state = 'down'
     await this.kv.close()
     const { client } = this
     if (client === null || (this.#options.client !== undefined && !this.#options.closeClient)) return
-    if (client.status === 'ready' && this.#options.closeTimeoutMs > 0) {
+    // A connection may look open while nobody answers on it.
+    if (wasUp && client.status === 'ready' && this.#options.closeTimeoutMs > 0) {
       await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
     }
     cutClient(client)

@@ -3,7 +3,7 @@ import t from 'tap'
 import { freePort, redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
 import { FST_ERR_REDIS_LINK_TIMEOUT } from '../src/index.ts'
 import { isOutage } from '../src/outage.ts'
-import { build } from './build.ts'
+import { build, rejection } from './build.ts'
 
 t.test('a listener of the link that throws is logged, and Redis stays up', async (t) => {
   const redis = await redisServer(t)
@@ -66,4 +66,18 @@ t.test('what ioredis says of the connection is an outage', async (t) => {
   t.ok(isOutage(new FST_ERR_REDIS_LINK_TIMEOUT(5)))
   for (const text of ['None of startup nodes is available', 'Cluster isn\'t ready and enableOfflineQueue options is false', 'Too many Cluster redirections. Last error: ReplyError: MOVED 1 a:1']) t.ok(isOutage(new Error(text)), text)
   for (const text of ['Connection in subscriber mode, only subscriber commands may be used', 'All the keys in a pipeline command should belong to the same slot']) t.notOk(isOutage(new Error(text)), text)
+})
+
+t.test('close() says no goodbye to a Redis that is down', async (t) => {
+  const redis = await redisServer(t)
+  const { app } = await build(t, { url: redis.url, commandTimeoutMs: 100, probeIntervalMs: 3_600_000 })
+  const client = app.redisLink.client as Redis
+  redis.freeze()
+  await rejection(app.redisLink.ping())
+  await waitFor(() => app.redisLink.state === 'down')
+  t.equal(client.status, 'ready', 'the connection looks open')
+  const quits = t.capture(client, 'quit', client.quit)
+  await app.close()
+  t.same(quits(), [])
+  redis.thaw()
 })
