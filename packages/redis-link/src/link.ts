@@ -222,7 +222,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   }
 
   #watch (client: RedisClient): Monitor {
-    const monitor = new Monitor(client, this.#options.commandTimeoutMs, this.#options.probeIntervalMs)
+    const monitor = new Monitor(client, this.#options)
     monitor.on('up', (epoch) => {
       this.#epoch = epoch
       this.#turn('up')

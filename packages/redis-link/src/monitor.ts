@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { Redis } from 'ioredis'
 import { bounded } from './bounded.ts'
 import { primaries, type RedisClient } from './client.ts'
+import type { ResolvedOptions } from './options.ts'
 
 export interface MonitorEvents {
   up: [epoch: string | null]
@@ -23,6 +24,7 @@ const TIMEOUTS_BEFORE_RECONNECT = 2
 export class Monitor extends EventEmitter<MonitorEvents> {
   #client: RedisClient
   #commandTimeoutMs: number
+  #ours: boolean
   #timer: NodeJS.Timeout
   #up: boolean | undefined
   #probing = false
@@ -33,9 +35,10 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   #error: Error | undefined
   readonly #listeners: Array<[event: string, listener: (value?: unknown) => void]>
 
-  constructor (client: RedisClient, commandTimeoutMs: number, probeIntervalMs: number) {
+  constructor (client: RedisClient, { client: injected, commandTimeoutMs, probeIntervalMs }: Pick<ResolvedOptions, 'client' | 'commandTimeoutMs' | 'probeIntervalMs'>) {
     super()
     this.#client = client
+    this.#ours = injected === undefined
     this.#commandTimeoutMs = commandTimeoutMs
     this.#timer = setInterval(() => this.probe(), probeIntervalMs).unref()
     const lost = () => this.#lost(this.#error)
@@ -103,7 +106,9 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     if (this.#stopped) return
     this.#timeouts++
     this.#lost(err)
-    if (this.#timeouts < TIMEOUTS_BEFORE_RECONNECT || this.#client.status !== 'ready') return
+    // An injected client stays as it is: the probe may wait behind a blocking command, and a client that does not
+    // reconnect would be gone.
+    if (!this.#ours || this.#timeouts < TIMEOUTS_BEFORE_RECONNECT || this.#client.status !== 'ready') return
     this.#timeouts = 0
     this.#client.disconnect(true)
   }

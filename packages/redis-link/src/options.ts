@@ -34,7 +34,7 @@ export interface FastifyRedisLinkOptions {
   password?: string
   /** TLS: `true` for the system's authorities, or options of Node's `tls.connect`. @default false, true for `rediss://` */
   tls?: boolean | ConnectionOptions
-  /** An ioredis client of the application. Neither configured nor closed by the plugin. @default `fastify.redis` where the application registered @fastify/redis and no connection option is given */
+  /** An ioredis client of the application. Neither configured, disconnected nor closed by the plugin. @default `fastify.redis` where the application registered @fastify/redis and no connection option is given */
   client?: RedisClient
   /** Whether `close()` also closes an injected client. @default false */
   closeClient?: boolean

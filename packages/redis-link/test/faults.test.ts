@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { freePort, redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
@@ -80,4 +81,23 @@ t.test('close() says no goodbye to a Redis that is down', async (t) => {
   await app.close()
   t.same(quits(), [])
   redis.thaw()
+})
+
+t.test('an injected client is never disconnected, whatever the probes say', async (t) => {
+  const redis = await redisServer(t)
+  const client = new Redis({ port: redis.port, retryStrategy: () => null })
+  await once(client, 'ready')
+  t.teardown(() => client.disconnect())
+  const { app } = await build(t, { client, commandTimeoutMs: 50, probeIntervalMs: 10 })
+  await waitFor(() => app.redisLink.isUp)
+  const probes = t.capture(client, 'info', client.info)
+  // It waits for its own answer on the client's one connection, and the probes behind it.
+  const popped = client.blpop('list', 0)
+  let seen = 0
+  await waitFor(() => (seen += probes().length) >= 10)
+  t.equal(app.redisLink.state, 'down')
+  t.equal(client.status, 'ready')
+  await redis.client.rpush('list', 'x')
+  t.same(await popped, ['list', 'x'])
+  await waitFor(() => app.redisLink.isUp)
 })
