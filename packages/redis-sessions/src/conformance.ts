@@ -123,6 +123,27 @@ promise('removeAll ends the sessions of a group, and no other', async (store) =>
   equal((await store.removeAll(tag)).known.length, 0)
 })
 
+promise('parallel logouts of one group end all of it, and none of them fails', async (store) => {
+  const { tag, ref } = group()
+  const refs = Array.from({ length: 6 }, ref)
+  for (const each of refs) await store.create(each, 'a')
+  await Promise.all([store.removeAll(tag), store.removeAll(tag), ...refs.slice(3).map((each) => store.remove(each)), store.removeAll(tag)])
+  for (const each of refs) equal(await store.read(each), null)
+  equal((await store.list(tag)).length, 0)
+})
+
+promise('removeAll and a remove of the same session at once both hold', async (store) => {
+  const { tag, ref } = group()
+  for (let trial = 0; trial < 10; trial++) {
+    const [one, two] = [ref(), ref()]
+    await store.create(one, 'a')
+    await store.create(two, 'a')
+    await Promise.all(trial % 2 === 0 ? [store.removeAll(tag), store.remove(one)] : [store.remove(one), store.removeAll(tag)])
+    equal(await store.read(one), null)
+    equal(await store.read(two), null)
+  }
+})
+
 promise('a login right after removeAll is valid', async (store) => {
   const { tag, ref } = group()
   for (let trial = 0; trial < 50; trial++) {

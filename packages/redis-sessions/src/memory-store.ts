@@ -63,20 +63,19 @@ export class MemoryStore implements SessionStore {
     return entry.stored
   }
 
+  /** In one turn of the event loop, so that a parallel logout never finds it half done. */
   async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
-    const mark = this.#micros() - Math.round(ageMs) * 1000
-    this.#watermarks.set(tag, Math.max(mark, this.#watermark(tag)))
-    const ended = (await this.list(tag)).filter(({ ref, stored }) => ref.hash !== except?.hash && stored.stamp <= mark)
-    for (const { ref } of ended) this.#drop(this.#entries.get(ref.hash)!)
     const kept = except === undefined ? undefined : this.#live(except)
+    const mark = Math.max(this.#watermark(tag), this.#micros() - Math.round(ageMs) * 1000)
+    const ended = this.#group(tag).filter(({ ref, stored }) => ref.hash !== except?.hash && stored.stamp <= mark)
+    for (const entry of ended) this.#drop(entry)
     if (kept !== undefined) kept.stored = { ...kept.stored, stamp: Math.max(kept.stored.stamp, this.#micros()) }
-    return { mark, known: ended }
+    this.#watermarks.set(tag, mark)
+    return { mark, known: ended.map(({ ref, stored }) => ({ ref, stored })) }
   }
 
   async list (tag: string): Promise<ListedSession[]> {
-    const hashes = [...this.#groups.get(tag) ?? []]
-    return hashes.map((hash) => this.#live(this.#entries.get(hash)!.ref)).filter((entry) => entry !== undefined)
-      .map(({ ref, stored }) => ({ ref, stored }))
+    return this.#group(tag).map(({ ref, stored }) => ({ ref, stored }))
   }
 
   async count (): Promise<number> {
@@ -115,9 +114,15 @@ export class MemoryStore implements SessionStore {
 
   #live (ref: SessionRef): Entry | undefined {
     const entry = this.#entries.get(ref.hash)
-    if (entry === undefined || this.#inTime(entry.stored)) return entry
+    if (entry === undefined) return undefined
+    if (this.#inTime(entry.stored) && entry.stored.stamp > this.#watermark(entry.ref.tag)) return entry
     this.#drop(entry)
     return undefined
+  }
+
+  #group (tag: string): Entry[] {
+    const hashes = [...this.#groups.get(tag) ?? []]
+    return hashes.map((hash) => this.#live({ hash, tag, owned: true })).filter((entry) => entry !== undefined)
   }
 
   #join ({ hash, tag, owned }: SessionRef): void {
