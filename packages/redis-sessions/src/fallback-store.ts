@@ -7,6 +7,8 @@ import { MemoryStore } from './memory-store.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
 
 const RETRY_MS = 250
+/** So many sessions or logouts are told to Redis at once. */
+const SLICE = 100
 /**
  * The ages of a logout-all and of the session that outlived it here are told to Redis one after the other, each exact to
  * some milliseconds. This keeps their order.
@@ -16,12 +18,16 @@ const CLOCK_SLACK_MICROS = 50_000
 /** A logout-all to be carried out in Redis; `at` is of `performance.now()`. */
 interface LateLogout { tag: string, at: number, except?: SessionRef }
 
+/** A session that was sent to Redis in the recovery; `isThere` where Redis said that it took it. */
+interface Moved { ref: SessionRef, isThere: boolean }
+
 /**
  * Policy `onUnavailable: 'memory'`: sessions live in Redis while it answers, else in the process.
  *
  * During an outage the process knows only the sessions made here, never copies of Redis' sessions: a copy could be of one
  * that was logged out elsewhere. Logouts are remembered, whether the session is known or not. When Redis is back they are
- * carried out there first, then the sessions made here are moved; until that is done, nothing is read from Redis.
+ * carried out there first, then the sessions made here are moved. Requests do not wait for that: a session of which
+ * something is still to be told to Redis is looked up here, any other there.
  */
 export class FallbackStore implements SessionStore {
   readonly #primary: SessionStore
@@ -33,6 +39,8 @@ export class FallbackStore implements SessionStore {
   readonly #onUp = () => { this.#recover() }
   /** Groups whose late logouts are carried out, in the recovery under way. */
   readonly #replayed = new Set<string>()
+  /** By hash, until the recovery is done. */
+  readonly #moved = new Map<string, Moved>()
   #isAway = false
   #replaying: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
@@ -51,29 +59,32 @@ export class FallbackStore implements SessionStore {
   }
 
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    return this.#either((store) => store.read(ref))
+    return this.#either(this.#isHere(ref), (store) => store.read(ref))
   }
 
   async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
-    return this.#either((store) => store.create(ref, payload, origin))
+    return this.#either(this.#isHere(ref), (store) => store.create(ref, payload, origin))
   }
 
   async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
-    const result = await this.#either((store) => store.replace(ref, version, payload))
-    if (result.outcome !== 'gone' || !this.#isAway || this.#ended.has(ref.hash) || this.#late.has(ref.tag)) return result
-    // Loaded before the outage: it is in Redis, where this change cannot go now.
-    throw unavailable(new Error('the session is in Redis'))
+    return this.#either(this.#isHere(ref), async (store) => {
+      const result = await store.replace(ref, version, payload)
+      if (store !== this.#memory || result.outcome !== 'gone' || this.#ended.has(ref.hash) || this.#late.has(ref.tag)) return result
+      // Loaded before the outage: it is in Redis, where this change cannot go now.
+      throw unavailable(new Error('the session is in Redis'))
+    })
   }
 
   async touch (ref: SessionRef): Promise<boolean> {
-    return this.#either((store) => store.touch(ref))
+    return this.#either(this.#isHere(ref), (store) => store.touch(ref))
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
+    // It may be on its way to Redis, and arrive after the logout: the recovery carries that out once more.
+    if (this.#moved.has(ref.hash)) this.#ended.set(ref.hash, ref)
     const known = await this.#memory.remove(ref)
     try {
       // Asked in an outage too: it refuses at once, and where it has a backup, that knows of the logout then.
-      await this.#replaying
       const ended = await this.#primary.remove(ref)
       return ended ?? known
     } catch (err) {
@@ -84,25 +95,29 @@ export class FallbackStore implements SessionStore {
   }
 
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
-    const here = await this.#memory.removeAll(tag, options)
+    const here = await this.#removeAllHere(tag, options)
     try {
-      await this.#replaying
       const { mark, known } = await this.#primary.removeAll(tag, options)
       return { mark, known: [...here.known, ...known] }
     } catch (err) {
       this.#away(err)
       this.#late.set(tag, { tag, at: performance.now(), ...(options.except === undefined ? {} : { except: options.except }) })
-      const { mark, known } = await this.#memory.removeAll(tag, options)
+      const { mark, known } = await this.#removeAllHere(tag, options)
       return { mark, known: [...here.known, ...known] }
     }
   }
 
   async list (tag: string): Promise<ListedSession[]> {
-    return this.#either((store) => store.list(tag))
+    if (!this.#isAway) return this.#either(false, (store) => store.list(tag))
+    const here = await this.#memory.list(tag)
+    if (this.#replaying === undefined || this.#late.has(tag)) return here
+    const there = await this.#either(false, (store) => store.list(tag))
+    const known = new Set(here.map(({ ref }) => ref.hash))
+    return [...here, ...there.filter(({ ref: { hash } }) => !known.has(hash) && !this.#ended.has(hash))]
   }
 
   async count (): Promise<number> {
-    return this.#either((store) => store.count())
+    return this.#either(this.#isAway && this.#replaying === undefined, (store) => store.count())
   }
 
   async close (): Promise<void> {
@@ -115,9 +130,9 @@ export class FallbackStore implements SessionStore {
     await this.#primary.close()
   }
 
-  async #either<T> (use: (store: SessionStore) => Promise<T>): Promise<T> {
+  async #either<T> (here: boolean, use: (store: SessionStore) => Promise<T>): Promise<T> {
+    if (here) return use(this.#memory)
     try {
-      await this.#whenRecovered()
       return await use(this.#primary)
     } catch (err) {
       this.#away(err)
@@ -125,11 +140,16 @@ export class FallbackStore implements SessionStore {
     }
   }
 
-  /** Redis' answers count only when all that happened here is there. Rejects while it is away. */
-  async #whenRecovered (): Promise<void> {
-    if (!this.#isAway) return
-    if (this.#replaying === undefined) throw unavailable(new Error('Redis is away'))
-    await this.#replaying
+  /** Redis' answer counts where it answers, and all that happened to the session here is there. */
+  #isHere (ref: SessionRef): boolean {
+    if (!this.#isAway) return false
+    return this.#replaying === undefined || this.#ended.has(ref.hash) || this.#late.has(ref.tag) || this.#memory.get(ref) !== null
+  }
+
+  #removeAllHere (tag: string, options: EndAllOptions): Promise<EndedAll> {
+    // Between those that were moved and this one the clocks of two machines would decide.
+    for (const { ref } of this.#moved.values()) if (ref.tag === tag && ref.hash !== options.except?.hash) this.#ended.set(ref.hash, ref)
+    return this.#memory.removeAll(tag, options)
   }
 
   /** @throws what is no outage of Redis */
@@ -146,7 +166,6 @@ export class FallbackStore implements SessionStore {
     this.#timer = setTimeout(() => this.#recover(), RETRY_MS).unref()
   }
 
-  /** Requests wait for the replay, but not for the probe before it, which a frozen Redis does not answer. */
   async #recover (): Promise<void> {
     if (!this.#isAway || this.#closed || this.#replaying !== undefined) return
     try {
@@ -163,44 +182,80 @@ export class FallbackStore implements SessionStore {
 
   async #replay (): Promise<void> {
     let moved = 0
-    // Logouts come in while this runs, so it goes on until there is nothing left to do.
+    // Logouts and changes come in while this runs, so it goes on until there is nothing left to do.
     for (;;) {
-      const [ended] = this.#ended.values()
-      const [late] = this.#late.values()
-      const [made] = this.#memory.all()
-      if (ended !== undefined) {
-        await this.#primary.remove(ended)
-        this.#ended.delete(ended.hash)
-      } else if (late !== undefined) {
-        const { tag, at, except } = late
-        await this.#primary.removeAll(tag, { ageMs: performance.now() - at, ...(except === undefined ? {} : { except }) })
-        this.#replayed.add(tag)
-        if (this.#late.get(tag) === late) this.#late.delete(tag)
-      } else if (made !== undefined) {
-        if (await this.#move(made)) moved++
-      } else {
-        break
+      await this.#replayLogouts()
+      const made = this.#memory.all()
+      if (made.length === 0 && this.#ended.size === 0 && this.#late.size === 0) break
+      for (const slice of slices(made)) {
+        await this.#replayLogouts()
+        moved += (await settle(slice.map(({ ref }) => this.#move(ref)))).filter(Boolean).length
       }
     }
     clearTimeout(this.#timer)
     this.#memory.clear()
     this.#replayed.clear()
+    this.#moved.clear()
     this.#isAway = false
     this.#log.info({ moved }, 'Redis is back: it has the logouts and the sessions of the outage')
   }
 
-  /** A session made here goes to Redis with its age, so that a logout-all elsewhere in the meantime holds for it too. */
-  async #move ({ ref, stored }: ListedSession): Promise<boolean> {
-    const { payload, version, createdAt, touchedAt } = stored
-    const stamp = stored.stamp + (this.#replayed.has(ref.tag) ? CLOCK_SLACK_MICROS : 0)
-    const created = await this.#primary.create(ref, payload, { stamp, createdAt, touchedAt, clock: Date.now() })
-    if (created === null) {
+  async #replayLogouts (): Promise<void> {
+    while (this.#ended.size > 0 || this.#late.size > 0) {
+      for (const slice of slices([...this.#ended.values()])) await settle(slice.map((ref) => this.#replayLogout(ref)))
+      for (const slice of slices([...this.#late.values()])) await settle(slice.map((late) => this.#replayLogoutAll(late)))
+    }
+  }
+
+  async #replayLogout (ref: SessionRef): Promise<void> {
+    await this.#primary.remove(ref)
+    if (this.#ended.get(ref.hash) === ref) this.#ended.delete(ref.hash)
+  }
+
+  async #replayLogoutAll (late: LateLogout): Promise<void> {
+    const { tag, at, except } = late
+    await this.#primary.removeAll(tag, { ageMs: performance.now() - at, ...(except === undefined ? {} : { except }) })
+    this.#replayed.add(tag)
+    if (this.#late.get(tag) === late) this.#late.delete(tag)
+  }
+
+  /**
+   * A session made here goes to Redis with its age, so that a logout-all elsewhere in the meantime holds for it too. What
+   * Redis once took is not made there again: if it is gone, it was logged out elsewhere.
+   */
+  async #move (ref: SessionRef): Promise<boolean> {
+    const stored = this.#memory.get(ref)
+    if (stored === null) return false
+    const { payload, version } = stored
+    const moved = this.#moved.get(ref.hash) ?? { ref, isThere: false }
+    this.#moved.set(ref.hash, moved)
+    const isNew = !moved.isThere && await this.#primary.create(ref, payload, this.#originOf(ref, stored)) !== null
+    if (!isNew) {
       // There from an attempt whose answer was lost, and changed here since; or refused by a logout.
       const there = await this.#primary.read(ref)
       if (there !== null) await this.#primary.replace(ref, there.version, payload)
+      else if (moved.isThere) await this.#memory.remove(ref)
     }
+    moved.isThere = true
     // Changed while it was moved: the next round takes it along.
-    if ((await this.#memory.read(ref))?.version === version) await this.#memory.remove(ref)
-    return created !== null
+    if (this.#memory.get(ref)?.version === version) await this.#memory.remove(ref)
+    return isNew
   }
+
+  #originOf ({ tag }: SessionRef, { stamp, createdAt, touchedAt }: StoredSession): Origin {
+    const clock = Date.now()
+    // Never ahead of a logout-all that follows.
+    const latest = Math.max(stamp, (clock + 1) * 1000)
+    return { stamp: this.#replayed.has(tag) ? Math.min(stamp + CLOCK_SLACK_MICROS, latest) : stamp, createdAt, touchedAt, clock }
+  }
+}
+
+function slices<T> (items: T[]): T[][] {
+  return Array.from({ length: Math.ceil(items.length / SLICE) }, (_, index) => items.slice(index * SLICE, (index + 1) * SLICE))
+}
+
+/** Waits for all, so that nothing is under way where the next attempt begins. @throws the first failure */
+async function settle<T> (promises: Array<Promise<T>>): Promise<T[]> {
+  await Promise.allSettled(promises)
+  return Promise.all(promises)
 }

@@ -21,7 +21,7 @@ export class MemoryStore implements SessionStore {
   }
 
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    return this.#live(ref)?.stored ?? null
+    return this.get(ref)
   }
 
   async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
@@ -84,6 +84,11 @@ export class MemoryStore implements SessionStore {
   }
 
   async close (): Promise<void> {}
+
+  /** `read` without a wait. */
+  get (ref: SessionRef): StoredSession | null {
+    return this.#live(ref)?.stored ?? null
+  }
 
   /** Everything that is alive. */
   all (): ListedSession[] {
