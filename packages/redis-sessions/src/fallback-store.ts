@@ -117,7 +117,15 @@ export class FallbackStore implements SessionStore {
   }
 
   async count (): Promise<number> {
-    return this.#either(this.#isAway && this.#replaying === undefined, (store) => store.count())
+    if (this.#isAway && this.#replaying === undefined) return this.#memory.count()
+    try {
+      return await this.#primary.count()
+    } catch (err) {
+      // It takes many commands: that one was slow does not say that sessions cannot be read.
+      if (this.#link.isUp) throw err
+      this.#away(err)
+      return this.#memory.count()
+    }
   }
 
   async close (): Promise<void> {

@@ -95,11 +95,7 @@ export class RedisStore implements SessionStore {
 
   /** SCAN over every primary: in proportion to all keys of the database. Parallel calls share one. */
   async count (): Promise<number> {
-    this.#counting ??= this.#run(async (client) => {
-      const nodes = 'nodes' in client ? client.nodes('master') : [client]
-      const counts = await Promise.all(nodes.map((node) => this.#countOn(node as RedisClient)))
-      return counts.reduce((sum, count) => sum + count, 0)
-    }).finally(() => { this.#counting = undefined })
+    this.#counting ??= this.#count().catch((err) => { throw unavailable(err) }).finally(() => { this.#counting = undefined })
     return this.#counting
   }
 
@@ -107,11 +103,19 @@ export class RedisStore implements SessionStore {
     this.#breaker.stop()
   }
 
+  /** Past the breaker: a SCAN that is slow says nothing of the reads. */
+  async #count (): Promise<number> {
+    const nodes = await this.#link.run(async (client) => 'nodes' in client ? client.nodes('master') : [client])
+    const counts = await Promise.all(nodes.map((node) => this.#countOn(node as RedisClient)))
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
   async #countOn (node: RedisClient): Promise<number> {
     const keys = new Set<string>()
     let cursor = '0'
     do {
-      const [next, found] = await node.scan(cursor, 'MATCH', `${this.#keys.sessions}*`, 'COUNT', 1000, 'TYPE', 'string')
+      // Each of its own, since `run` bounds all that it is given by one command timeout.
+      const [next, found] = await this.#link.run(() => node.scan(cursor, 'MATCH', `${this.#keys.sessions}*`, 'COUNT', 1000, 'TYPE', 'string'))
       // SCAN may name a key twice.
       for (const key of found) keys.add(key)
       cursor = next
