@@ -5,10 +5,12 @@ import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
 
-/** Notes which sessions the next batch has to write to the backup. */
-export interface DirtyList {
-  /** Never rejects. */
+/** What keeps Redis and the backup together. */
+export interface Upkeep {
+  /** Notes that the next batch has to write a session to the backup. Never rejects. */
   add (ref: SessionRef): Promise<void>
+  /** Whether Redis knows of all that ended. Not after a restart or a failover, which may have lost some, until that is made up for. */
+  isComplete (): Promise<boolean>
 }
 
 /** How long a changed session may wait for its batch before it is written by the request that changes it. */
@@ -20,29 +22,35 @@ const REMEMBERED = 100_000
  * A session that Redis does not know is looked up there and restored.
  *
  * A logout is written to Redis first. Redis keeps a tombstone, or the watermark of its user, which refuses a restoration
- * that read the backup before the logout got there.
+ * that read the backup before the logout got there. A Redis that restarted or failed over may have lost both and have the
+ * session: until the backup's ends are in it again, what it knows is compared with the backup.
  */
 export class BackedStore implements SessionStore {
   readonly mode = 'hybrid'
   readonly #primary: SessionStore
   readonly #backup: SessionBackup
-  readonly #dirty: DirtyList
+  readonly #upkeep: Upkeep
   readonly #lifetimes: Lifetimes
   readonly #log: FastifyBaseLogger
   readonly #writtenAt = new Map<string, number>()
   readonly #onClose: () => Promise<void>
 
-  constructor (primary: SessionStore, backup: SessionBackup, dirty: DirtyList, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
+  constructor (primary: SessionStore, backup: SessionBackup, upkeep: Upkeep, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
     this.#primary = primary
     this.#backup = backup
-    this.#dirty = dirty
+    this.#upkeep = upkeep
     this.#lifetimes = lifetimes
     this.#log = log
     this.#onClose = onClose
   }
 
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    return await this.#primary.read(ref) ?? this.#restore(ref)
+    const stored = await this.#primary.read(ref)
+    if (stored === null) return this.#restore(ref)
+    // Asked after the read: what was read is of this Redis, or of the one before it.
+    if (await this.#upkeep.isComplete() || !await this.#isEnded(ref, stored)) return stored
+    await this.#primary.remove(ref)
+    return null
   }
 
   async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
@@ -64,7 +72,7 @@ export class BackedStore implements SessionStore {
 
   async touch (ref: SessionRef): Promise<boolean> {
     const isAlive = await this.#primary.touch(ref) || (await this.#restore(ref) !== null && await this.#primary.touch(ref))
-    if (isAlive) await this.#dirty.add(ref)
+    if (isAlive) await this.#upkeep.add(ref)
     return isAlive
   }
 
@@ -82,7 +90,7 @@ export class BackedStore implements SessionStore {
       const ended = await this.#primary.removeAll(tag, options)
       await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
       // Redis made it valid anew.
-      if (options.except !== undefined) await this.#dirty.add(options.except)
+      if (options.except !== undefined) await this.#upkeep.add(options.except)
       return ended
     } catch (err) {
       // Where the caller carries the logout out later, the backup must not bring anybody back before.
@@ -92,7 +100,10 @@ export class BackedStore implements SessionStore {
   }
 
   async list (tag: string): Promise<ListedSession[]> {
-    return this.#primary.list(tag)
+    const listed = await this.#primary.list(tag)
+    if (listed.length === 0 || await this.#upkeep.isComplete()) return listed
+    const ended = await Promise.all(listed.map(({ ref, stored }) => this.#isEnded(ref, stored)))
+    return listed.filter((_session, index) => !ended[index])
   }
 
   async count (): Promise<number> {
@@ -116,9 +127,13 @@ export class BackedStore implements SessionStore {
     return null
   }
 
+  #isEnded (ref: SessionRef, stored: StoredSession): Promise<boolean> {
+    return this.#backup.isEnded(ref, stored).catch((err) => { throw backupUnavailable(err) })
+  }
+
   async #note (ref: SessionRef, stored: StoredSession): Promise<void> {
     const writtenAt = this.#writtenAt.get(ref.hash)
-    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#dirty.add(ref)
+    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#upkeep.add(ref)
     await this.#writeOrNote(ref, stored)
   }
 
@@ -130,7 +145,7 @@ export class BackedStore implements SessionStore {
       this.#writtenAt.set(ref.hash, Date.now())
     } catch (err) {
       this.#log.warn({ err }, 'a session could not be written to the backup; the next batch tries again')
-      await this.#dirty.add(ref)
+      await this.#upkeep.add(ref)
     }
   }
 }

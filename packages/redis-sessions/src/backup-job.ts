@@ -1,11 +1,13 @@
 import { channel } from 'node:diagnostics_channel'
-import type { RedisClient, RedisLink } from '@jpulse/redis-link'
+import type { Lock, RedisClient, RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import { entryOf, restore, type DirtyList } from './backed-store.ts'
-import type { BackupEntry, SessionBackup } from './backup.ts'
+import { entryOf, restore, type Upkeep } from './backed-store.ts'
+import type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
+import { unavailable } from './errors.ts'
 import type { SessionRef } from './ids.ts'
 import type { Keys } from './keys.ts'
-import type { Lifetimes, SessionStore } from './store.ts'
+import type { RedisStore } from './redis-store.ts'
+import type { Lifetimes } from './store.ts'
 
 const SLICE = 200
 const RESTORE_LOCK_MS = 60_000
@@ -14,23 +16,27 @@ const batchChannel = channel('jpulse:redis-sessions:backup-batch')
 const restoreChannel = channel('jpulse:redis-sessions:restore')
 
 /**
- * Writes changed sessions to the backup in batches, on one instance at a time, and restores all of them when Redis came
- * back without its data, which a missing mark in Redis tells.
+ * Writes changed sessions to the backup in batches, on one instance at a time. When Redis came back without its data or
+ * with older ones, which a mark in Redis that is missing or of another epoch tells, carries out again what ended and
+ * restores all sessions.
  */
-export class BackupJob implements DirtyList {
+export class BackupJob implements Upkeep {
   readonly #link: RedisLink
   readonly #keys: Keys
-  readonly #primary: SessionStore
+  readonly #primary: RedisStore
   readonly #backup: SessionBackup
   readonly #lifetimes: Lifetimes
   readonly #log: FastifyBaseLogger
   readonly #timer: NodeJS.Timeout
-  readonly #onChange = () => { this.tick() }
+  // Once more after a batch under way, which may have looked at the Redis before this one.
+  readonly #onChange = () => { this.tick().then(() => this.tick()) }
+  /** Of the Redis that was last seen to know all ends; undefined for none. */
+  #completeEpoch: string | null | undefined
   #isOpen = false
   #running: Promise<void> | undefined
   #closed = false
 
-  constructor (link: RedisLink, keys: Keys, primary: SessionStore, backup: SessionBackup, lifetimes: Lifetimes, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, keys: Keys, primary: RedisStore, backup: SessionBackup, lifetimes: Lifetimes, log: FastifyBaseLogger) {
     this.#link = link
     this.#keys = keys
     this.#primary = primary
@@ -45,6 +51,12 @@ export class BackupJob implements DirtyList {
   async add ({ hash, tag, owned }: SessionRef): Promise<void> {
     await this.#run((client) => client.sadd(this.#keys.backup('dirty'), `${owned ? 'u' : 'a'}:${tag}:${hash}`))
       .catch((err) => this.#log.debug({ err }, 'a session could not be noted for the backup'))
+  }
+
+  /** Costs a command only until it is true for this Redis. */
+  async isComplete (): Promise<boolean> {
+    if (this.#completeEpoch !== undefined && this.#completeEpoch === this.#link.epoch) return true
+    return this.#ask().catch((err) => { throw unavailable(err) })
   }
 
   /** Never rejects; one at a time. */
@@ -106,34 +118,51 @@ export class BackupJob implements DirtyList {
   }
 
   async #restoreAll (): Promise<void> {
-    const mark = this.#keys.backup('complete')
-    if (await this.#run((client) => client.exists(mark)) === 1) return
+    if (await this.#ask()) return
+    const { epoch } = this.#link
     const lock = await this.#link.tryLock('sessions:restore', RESTORE_LOCK_MS)
     if (lock === null) return
     try {
-      const restored = await this.#restoreEach(() => lock.extend())
-      await this.#run((client) => client.set(mark, '1'))
-      if (restored > 0) this.#log.warn({ restored }, 'Redis had lost its sessions: restored from the backup')
-      restoreChannel.publish({ restored })
+      // The ends first: what they leave of an older state stands.
+      const ended = await this.#each(this.#backup.ends(), (end) => this.#endAgain(end), lock)
+      const restored = await this.#each(this.#backup.all(), async (entry) => await restore(this.#primary, entry) !== null, lock)
+      // Of the Redis that this began with: where it is another by now, it begins again.
+      await this.#run((client) => client.set(this.#keys.backup('complete'), epoch ?? 'unknown'))
+      if (restored > 0 || ended > 0) this.#log.warn({ restored, ended }, 'Redis had lost sessions or logouts: made up for from the backup')
+      restoreChannel.publish({ restored, ended })
     } finally {
       await lock.release()
     }
   }
 
-  async #restoreEach (onSlice: () => Promise<unknown>): Promise<number> {
-    let restored = 0
-    let slice: BackupEntry[] = []
+  /** @returns whether it ended a session that Redis had */
+  async #endAgain (end: BackupEnd): Promise<boolean> {
+    if ('ref' in end) return await this.#primary.read(end.ref) !== null && await this.#primary.remove(end.ref) !== null
+    await this.#primary.endUpTo(end.tag, end.mark, end.except)
+    return false
+  }
+
+  /** @returns how many items `use` was true for */
+  async #each<T> (items: AsyncIterable<T>, use: (item: T) => Promise<boolean>, lock: Lock): Promise<number> {
+    let count = 0
+    let slice: T[] = []
     const flush = async () => {
-      const results = await Promise.all(slice.map((entry) => restore(this.#primary, entry)))
-      restored += results.filter((stored) => stored !== null).length
+      count += (await Promise.all(slice.map(use))).filter(Boolean).length
       slice = []
-      await onSlice()
+      await lock.extend()
     }
-    for await (const entry of this.#backup.all()) {
-      if (slice.push(entry) === SLICE) await flush()
-    }
+    for await (const item of items) if (slice.push(item) === SLICE) await flush()
     await flush()
-    return restored
+    return count
+  }
+
+  /** Asks Redis for the epoch that its mark is of. A server that does not tell its epoch is taken at its word. */
+  async #ask (): Promise<boolean> {
+    const { epoch } = this.#link
+    const mark = await this.#run((client) => client.get(this.#keys.backup('complete')))
+    const isComplete = mark !== null && (epoch === null || mark === epoch)
+    this.#completeEpoch = isComplete ? epoch : undefined
+    return isComplete
   }
 
   #run<T> (command: (client: RedisClient) => Promise<T>): Promise<T> {

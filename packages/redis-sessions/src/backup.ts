@@ -10,6 +10,11 @@ export interface BackupEntry {
   readonly expiresAt: number
 }
 
+/** What ended: one session, or those of a group with a stamp up to `mark`, but for `except`. */
+export type BackupEnd =
+  | { readonly ref: SessionRef }
+  | { readonly tag: string, readonly mark: number, readonly except?: SessionRef }
+
 /**
  * Where a copy of the sessions is kept for the case that Redis loses its data. What ended must never be handed out again,
  * also where `put` comes late, with a state read before the end.
@@ -27,6 +32,10 @@ export interface SessionBackup {
   endAll (tag: string, stamp: number, until: number, except?: SessionRef): Promise<void>
   /** A session that neither ended nor expired, or null. */
   get (ref: SessionRef): Promise<BackupEntry | null>
+  /** Whether it remembers that this session ended. False for one that it does not know. */
+  isEnded (ref: SessionRef, stored: StoredSession): Promise<boolean>
+  /** All that it remembers as ended. */
+  ends (): AsyncIterable<BackupEnd>
   /** All sessions that neither ended nor expired. */
   all (): AsyncIterable<BackupEntry>
   /** Drops what is no longer needed, where the place does not do that by itself. */

@@ -69,7 +69,7 @@ export const redisSessions = fp(plugin, {
 export default redisSessions
 
 export * from './errors.ts'
-export type { BackupEntry, SessionBackup } from './backup.ts'
+export type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
 export type { Fields } from './fields.ts'
 export type { StoredSession } from './header.ts'
 export type { SessionRef } from './ids.ts'

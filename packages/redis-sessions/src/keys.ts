@@ -32,7 +32,7 @@ export class Keys {
     return this.#key('sess', '')
   }
 
-  /** `session-backup:{job}:<part>`: what the backup job keeps. */
+  /** `session-backup:{job}:<part>`: what the backup job keeps. `complete` holds the `epoch` of the link that it is true for. */
   backup (part: 'dirty' | 'work' | 'complete'): string {
     return this.#key('session-backup', '{job}', part)
   }

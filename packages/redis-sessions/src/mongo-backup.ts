@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { BackupEntry, SessionBackup } from './backup.ts'
+import type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
 import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
+import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 
 /** What is used of a collection of the `mongodb` driver. */
@@ -37,6 +38,7 @@ interface SessionDocument {
 interface WatermarkDocument { _id: string, stamp: number, except: string | null, expiresAt: Date }
 
 const DUPLICATE_KEY = 11000
+const WATERMARK = 'all:'
 
 /**
  * A backup in MongoDB, one document per session: `fastify.mongo.db.collection('sessions')`. Expired ones go by a TTL index,
@@ -87,8 +89,8 @@ class MongoBackup implements SessionBackup {
     await ignoreDuplicates(this.#collection.bulkWrite(operations, { ordered: false }))
   }
 
-  async end ({ hash }: SessionRef, until: number): Promise<void> {
-    const update = { $set: { ended: true, expiresAt: new Date(until) }, $unset: { payload: '', version: '' } }
+  async end ({ hash, tag, owned }: SessionRef, until: number): Promise<void> {
+    const update = { $set: { tag, owned, ended: true, expiresAt: new Date(until) }, $unset: { payload: '', version: '' } }
     // Parallel insertions of one id: the loser finds the document now.
     const write = () => this.#collection.updateOne({ _id: hash }, update, { upsert: true })
     await write().catch((err) => {
@@ -108,10 +110,24 @@ class MongoBackup implements SessionBackup {
   }
 
   async get (ref: SessionRef): Promise<BackupEntry | null> {
-    const found = await this.#collection.find({ _id: { $in: [ref.hash, watermarkId(ref.tag)] } }).toArray() as Array<SessionDocument | WatermarkDocument>
-    const session = found.find(({ _id }) => _id === ref.hash) as SessionDocument | undefined
-    const watermark = found.find(({ _id }) => _id !== ref.hash) as WatermarkDocument | undefined
+    const { session, watermark } = await this.#find(ref)
     return session === undefined ? null : toEntry(session, watermark)
+  }
+
+  async isEnded (ref: SessionRef, { stamp }: StoredSession): Promise<boolean> {
+    const { session, watermark } = await this.#find(ref)
+    return session?.ended === true || isVoid(ref.hash, stamp, watermark)
+  }
+
+  async * ends (): AsyncIterable<BackupEnd> {
+    for await (const { _id: tag, stamp: mark, except } of this.#collection.find({ except: { $exists: true } }) as AsyncIterable<WatermarkDocument>) {
+      const end = { tag: tag.slice(WATERMARK.length), mark }
+      yield except === null ? end : { ...end, except: { hash: except, tag: end.tag, owned: true } }
+    }
+    // One without a tag is of a version that did not note it for sessions that never were here.
+    for await (const { _id: hash, tag, owned } of this.#collection.find({ ended: true, tag: { $exists: true } }) as AsyncIterable<SessionDocument>) {
+      yield { ref: { hash, tag, owned } }
+    }
   }
 
   async * all (): AsyncIterable<BackupEntry> {
@@ -123,20 +139,33 @@ class MongoBackup implements SessionBackup {
     }
   }
 
+  async #find ({ hash, tag }: SessionRef): Promise<{ session?: SessionDocument, watermark?: WatermarkDocument }> {
+    const found = await this.#collection.find({ _id: { $in: [hash, watermarkId(tag)] } }).toArray() as Array<SessionDocument | WatermarkDocument>
+    const session = found.find(({ _id }) => _id === hash) as SessionDocument | undefined
+    const watermark = found.find(({ _id }) => _id !== hash) as WatermarkDocument | undefined
+    return { ...(session === undefined ? {} : { session }), ...(watermark === undefined ? {} : { watermark }) }
+  }
+
   async sweep (): Promise<void> {
     if (!this.#hasTtlIndex) await this.#collection.deleteMany({ expiresAt: { $lt: new Date() } })
   }
 }
 
 function watermarkId (tag: string): string {
-  return `all:${tag}`
+  return WATERMARK + tag
+}
+
+function isVoid (hash: string, stamp: number, watermark: WatermarkDocument | undefined): boolean {
+  return watermark !== undefined && stamp <= watermark.stamp && watermark.except !== hash
 }
 
 function toEntry (session: SessionDocument, watermark: WatermarkDocument | undefined): BackupEntry | null {
   const { _id: hash, tag, owned, version, stamp, createdAt, touchedAt, payload, ended, expiresAt } = session
   if (ended === true || typeof payload !== 'string' || expiresAt.getTime() <= Date.now()) return null
-  if (watermark !== undefined && stamp <= watermark.stamp && watermark.except !== hash) return null
-  return { ref: { hash, tag, owned }, stored: { version, stamp, createdAt, touchedAt, payload }, expiresAt: expiresAt.getTime() }
+  if (isVoid(hash, stamp, watermark)) return null
+  // The session that a logout-all spared became valid anew with it.
+  const valid = watermark?.except === hash ? Math.max(stamp, watermark.stamp + 1) : stamp
+  return { ref: { hash, tag, owned }, stored: { version, stamp: valid, createdAt, touchedAt, payload }, expiresAt: expiresAt.getTime() }
 }
 
 async function ignoreDuplicates (write: Promise<unknown>): Promise<void> {

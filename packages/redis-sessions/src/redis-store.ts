@@ -85,6 +85,15 @@ export class RedisStore implements SessionStore {
     return { mark, known: ended.filter(({ stored }) => this.#inTime(stored)) }
   }
 
+  /** Carries out again what Redis lost: the sessions of a group with a stamp up to `mark` are void, but for `except`. */
+  async endUpTo (tag: string, mark: number, except?: SessionRef): Promise<void> {
+    const { absoluteTimeoutMs } = this.#lifetimes
+    const watermark = this.#keys.watermark(tag)
+    await this.#run((client) => client.redisSessionsEndUpToV1(
+      except === undefined ? watermark : this.#keys.session(except), watermark, this.#keys.index(tag),
+      mark, absoluteTimeoutMs, except === undefined ? '0' : '1', absoluteTimeoutMs))
+  }
+
   async list (tag: string): Promise<ListedSession[]> {
     const [members, mark] = await this.#run((client) => Promise.all([
       client.zrange(this.#keys.index(tag), '0', '-1'), client.get(this.#keys.watermark(tag))

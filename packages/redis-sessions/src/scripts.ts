@@ -131,6 +131,21 @@ local members = redis.pcall('ZRANGE', KEYS[3], 0, -1)
 return { string.format('%.0f', mark), members.err and {} or members }
 `
 
+/**
+ * Carries a logout-all out again whose watermark Redis lost. KEYS[1] the session to keep, or the watermark again for none.
+ *
+ * ARGV: 1 watermark, 2 ms that it stands, 3 '1' to keep KEYS[1], 4 absolute ms. Returns 1.
+ *
+ * Closes: by its age instead, a login right after it would depend on the time that the command took.
+ */
+const endUpToLua = common + `
+local keep = ARGV[3] == '1' and live(tonumber(ARGV[4]))
+local mark = math.max(tonumber(redis.call('MGET', KEYS[2])[1] or '0') or 0, tonumber(ARGV[1]))
+redis.call('SET', KEYS[2], string.format('%.0f', mark), 'PX', ARGV[2])
+if keep and number(keep, 15, 30) <= mark then redis.call('SETRANGE', KEYS[1], 14, string.format('%016.0f', mark + 1)) end
+return 1
+`
+
 /** The commands that the scripts define, as ioredis offers them. */
 export interface SessionCommands {
   redisSessionsCreateV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<string | null>
@@ -138,6 +153,7 @@ export interface SessionCommands {
   redisSessionsTouchV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<number>
   redisSessionsRemoveV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<string | null>
   redisSessionsRemoveAllV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<[mark: string, members: string[]]>
+  redisSessionsEndUpToV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<number>
 }
 
 const SCRIPTS = {
@@ -145,7 +161,8 @@ const SCRIPTS = {
   redisSessionsReplaceV1: replaceLua,
   redisSessionsTouchV1: touchLua,
   redisSessionsRemoveV1: removeLua,
-  redisSessionsRemoveAllV1: removeAllLua
+  redisSessionsRemoveAllV1: removeAllLua,
+  redisSessionsEndUpToV1: endUpToLua
 }
 
 /** Defines the commands on a client. */

@@ -43,6 +43,12 @@ async function loseRedis ({ redis, app }: Hybrid): Promise<void> {
   await waitFor(() => app.redisLink.isUp)
 }
 
+/** Until then each session that Redis knows is compared with the backup. */
+async function isComplete ({ redisLink }: FastifyInstance): Promise<void> {
+  const key = redisLink.key('session-backup', '{job}', 'complete')
+  await waitFor(async () => await redisLink.run((client) => client.get(key)) === redisLink.epoch, { what: 'the ends to be in Redis' })
+}
+
 t.test(`Redis loses its data: ${COUNT} who were logged in stay in, ${COUNT} who had logged out stay out`, async (t) => {
   // No batch runs in this time: what is checked is there before the response of a login or logout leaves.
   const all = await hybrid(t, 600_000)
@@ -145,9 +151,10 @@ t.test('expired sessions and marks go from the backup, by the TTL index or by th
 
 t.test('while the backup is away logins go on, and a logout that would not hold in it is refused', async (t) => {
   const fail = async () => { throw new Error('the backup is away') }
-  const backup: SessionBackup = { intervalMs: 600_000, open: async () => {}, put: fail, end: fail, endAll: fail, get: fail, async * all () {}, sweep: async () => {} }
+  const backup: SessionBackup = { intervalMs: 600_000, open: async () => {}, put: fail, end: fail, endAll: fail, get: fail, isEnded: fail, async * ends () {}, async * all () {}, sweep: async () => {} }
   const redis = await redisServer(t)
   const app = await makeApp(t, { redis: { url: redis.url }, sessions: { backup } })
+  await isComplete(app)
   const browser = await logIn(app, 'u')
   t.equal((await browser.get('/me')).json().userId, 'u')
   const response = await browser.post('/logout')
@@ -175,6 +182,7 @@ t.test('policy memory with a backup: an outage of the backup is none of Redis, a
   t.notOk((await fresh.inject({ url: '/me', headers: { cookie } })).json().userId)
   t.notOk((await everywhere.get('/me', fresh)).json().userId)
   t.equal((await stay.get('/me', fresh)).json().userId, 'stay')
+  await isComplete(fresh)
   const { bulkWrite, updateOne, find } = all.collection
   Object.assign(all.collection, { find () { throw new Error('the backup is away') } })
   t.equal((await fresh.inject({ url: '/me', headers: { cookie } })).statusCode, 503)
