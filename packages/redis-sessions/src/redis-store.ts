@@ -40,21 +40,21 @@ export class RedisStore implements SessionStore {
 
   /** One MGET: the session and the watermark of its user share a slot. */
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    const [text, mark] = await this.#guard(() => this.#reads.read(this.#keys.session(ref), this.#keys.watermark(ref.tag)))
+    const [text, mark] = await this.#guard(ref.tag, () => this.#reads.read(this.#keys.session(ref), this.#keys.watermark(ref.tag)))
     return this.#live(text, mark)
   }
 
   async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
     const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
     const from = origin === undefined ? ['', '', '', ''] : [origin.stamp, origin.createdAt, origin.touchedAt ?? '', origin.clock ?? '']
-    const text = await this.#run((client) => client.redisSessionsCreateV1(...this.#keysOf(ref),
+    const text = await this.#run(ref.tag, (client) => client.redisSessionsCreateV1(...this.#keysOf(ref),
       newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref), ...from))
     return text === null ? null : parseStored(text)
   }
 
   async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
     const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
-    const [code, text = ''] = await this.#run((client) => client.redisSessionsReplaceV1(...this.#keysOf(ref),
+    const [code, text = ''] = await this.#run(ref.tag, (client) => client.redisSessionsReplaceV1(...this.#keysOf(ref),
       version, newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref)))
     const stored = parseStored(code === 1 ? text + payload : text)
     if (stored === null) return { outcome: 'gone' }
@@ -63,12 +63,12 @@ export class RedisStore implements SessionStore {
 
   async touch (ref: SessionRef): Promise<boolean> {
     const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
-    return await this.#run((client) => client.redisSessionsTouchV1(...this.#keysOf(ref),
+    return await this.#run(ref.tag, (client) => client.redisSessionsTouchV1(...this.#keysOf(ref),
       idleTimeoutMs, absoluteTimeoutMs, memberOf(ref))) === 1
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
-    const text = await this.#run((client) => client.redisSessionsRemoveV1(...this.#keysOf(ref),
+    const text = await this.#run(ref.tag, (client) => client.redisSessionsRemoveV1(...this.#keysOf(ref),
       memberOf(ref), this.#tombstoneMs, this.#lifetimes.absoluteTimeoutMs))
     return text === null ? null : parseStored(text)
   }
@@ -76,7 +76,7 @@ export class RedisStore implements SessionStore {
   async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
     const { absoluteTimeoutMs } = this.#lifetimes
     const watermark = this.#keys.watermark(tag)
-    const [text, members] = await this.#run((client) => client.redisSessionsRemoveAllV1(
+    const [text, members] = await this.#run(tag, (client) => client.redisSessionsRemoveAllV1(
       except === undefined ? watermark : this.#keys.session(except), watermark, this.#keys.index(tag),
       Math.round(ageMs), absoluteTimeoutMs, except === undefined ? '0' : '1', absoluteTimeoutMs))
     const mark = Number(text)
@@ -89,13 +89,13 @@ export class RedisStore implements SessionStore {
   async endUpTo (tag: string, mark: number, except?: SessionRef): Promise<void> {
     const { absoluteTimeoutMs } = this.#lifetimes
     const watermark = this.#keys.watermark(tag)
-    await this.#run((client) => client.redisSessionsEndUpToV1(
+    await this.#run(tag, (client) => client.redisSessionsEndUpToV1(
       except === undefined ? watermark : this.#keys.session(except), watermark, this.#keys.index(tag),
       mark, absoluteTimeoutMs, except === undefined ? '0' : '1', absoluteTimeoutMs))
   }
 
   async list (tag: string): Promise<ListedSession[]> {
-    const [members, mark] = await this.#run((client) => Promise.all([
+    const [members, mark] = await this.#run(tag, (client) => Promise.all([
       client.zrange(this.#keys.index(tag), '0', '-1'), client.get(this.#keys.watermark(tag))
     ]))
     const all = await this.#load(tag, members)
@@ -138,7 +138,7 @@ export class RedisStore implements SessionStore {
     const found: ListedSession[] = []
     for (let first = 0; first < refs.length; first += SLICE) {
       const slice = refs.slice(first, first + SLICE)
-      const texts = await this.#run((client) => client.mget(slice.map((ref) => this.#keys.session(ref))))
+      const texts = await this.#run(tag, (client) => client.mget(slice.map((ref) => this.#keys.session(ref))))
       for (const [index, ref] of slice.entries()) {
         const stored = parseStored(texts[index] ?? '')
         if (stored !== null) found.push({ ref, stored })
@@ -148,7 +148,7 @@ export class RedisStore implements SessionStore {
   }
 
   async #forget (tag: string, refs: SessionRef[]): Promise<void> {
-    await this.#run((client) => Promise.all([
+    await this.#run(tag, (client) => Promise.all([
       client.unlink(...refs.map((ref) => this.#keys.session(ref))),
       client.zrem(this.#keys.index(tag), ...refs.map(({ hash }) => hash))
     ]))
@@ -170,16 +170,17 @@ export class RedisStore implements SessionStore {
     return [this.#keys.session(ref), this.#keys.watermark(ref.tag), this.#keys.index(ref.tag)]
   }
 
-  #run<T> (command: (client: Client) => Promise<T>): Promise<T> {
-    return this.#guard(() => this.#link.run((client) => command(client as unknown as Client)))
+  #run<T> (tag: string, command: (client: Client) => Promise<T>): Promise<T> {
+    return this.#guard(tag, () => this.#link.run((client) => command(client as unknown as Client)))
   }
 
-  async #guard<T> (ask: () => Promise<T>): Promise<T> {
-    if (this.#breaker.isOpen) throw unavailable(new Error('Redis did not answer an earlier command'))
+  async #guard<T> (tag: string, ask: () => Promise<T>): Promise<T> {
+    const node = this.#breaker.nodeOf(tag)
+    if (this.#breaker.isOpen(node)) throw unavailable(new Error('Redis did not answer an earlier command'))
     try {
       return await ask()
     } catch (err) {
-      if ((err as { code?: unknown }).code === 'FST_ERR_REDIS_LINK_TIMEOUT') this.#breaker.trip()
+      if ((err as { code?: unknown }).code === 'FST_ERR_REDIS_LINK_TIMEOUT') this.#breaker.trip(node)
       throw unavailable(err)
     }
   }
