@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connect, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { EndedSessions } from '../src/index.ts'
-import { refOf } from '../src/ids.ts'
+import { refOf, tagOf } from '../src/ids.ts'
 import { Browser, fieldsOf, makeApp, SECRET, type Setup } from './support/app.ts'
 
 /** Runs a test in the process and on Redis. */
@@ -489,8 +489,9 @@ t.test('MONITOR: a read is one command and writes no payload', async (t) => {
 })
 
 t.test('eviction: with its index gone, logout-all still ends every session, and sessions that are seen rebuild it', async (t) => {
-  const server = await redisServer(t, { args: ['--maxmemory-policy', 'allkeys-lru', '--maxmemory-samples', '10'] })
-  const app = await makeApp(t, { redis: { url: server.url }, sessions: { touchIntervalMs: 0 } })
+  const server = await redisServer(t, { args: ['--maxmemory-policy', 'allkeys-lru', '--maxmemory-samples', '64'] })
+  const siteId = uniqueName()
+  const app = await makeApp(t, { redis: { url: server.url, siteId }, sessions: { touchIntervalMs: 0 } })
   const browsers = await Promise.all(Array.from({ length: 5 }, () => logIn(app, 'u')))
   const other = await logIn(app, 'v')
   const client = server.connect()
@@ -505,15 +506,22 @@ t.test('eviction: with its index gone, logout-all still ends every session, and 
   const again = await logIn(app, 'u')
   t.equal((await again.get('/me')).json().userId, 'u')
 
-  // For real: fill the memory with newer keys until the index goes, while the sessions are in use.
+  // For real: fill the memory with newer keys until the index goes, while the session is in use.
+  const reader = await makeApp(t, { redis: { url: server.url, siteId }, sessions: { touchIntervalMs: 60_000 } })
   const kept = await logIn(app, 'w')
+  const index = app.redisLink.key('user', 'sessions', `{${tagOf('w')}}`)
+  await waitFor(async () => Number(await client.object('IDLETIME', index)) >= 2, { what: 'the index to be older than what comes' })
+  // Read, but not noted as seen, which would use the index.
+  t.equal((await kept.get('/me', reader)).json().userId, 'w')
   const size = Number(/used_memory:(\d+)/.exec(await client.info('memory'))![1])
-  await client.config('SET', 'maxmemory', String(size + 2_000_000))
-  for (let index = 0; index < 6000; index++) {
-    if (index % 200 === 0) await kept.get('/me')
-    await client.set(`filler${index}`, 'x'.repeat(1000))
+  await client.config('SET', 'maxmemory', String(size + 300_000))
+  let fillers = 0
+  while (await client.exists(index) === 1 && fillers < 20_000) {
+    await client.set(`filler${fillers}`, 'x'.repeat(1000))
+    if (++fillers % 100 === 0) await kept.get('/me', reader)
   }
-  t.ok(Number(/evicted_keys:(\d+)/.exec(await client.info('stats'))![1]) > 0)
+  t.equal(await client.exists(index), 0, 'evicted')
+  t.equal((await kept.get('/me', reader)).json().userId, 'w', 'its session is not')
   await app.sessions.logoutAll('w')
   t.notOk((await kept.get('/me')).json().userId)
 })
