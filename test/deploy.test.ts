@@ -34,6 +34,18 @@ t.test('docker-compose.yml: three app servers, nginx, Redis with three Sentinels
   t.notMatch(read('deploy/docker-compose.yml'), /(?:PASSWORD|SECRET): "?(?!\$\{)\w/, 'no secret stands in it')
 })
 
+t.test('.dockerignore: the image takes neither what git ignores, such as the secrets of .run, nor what git itself keeps', async (t) => {
+  const lines = (path: string) => read(path).split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const kept = lines('.dockerignore')
+  t.same(kept.filter((line) => line.startsWith('!')), [], 'no exception lets something in again')
+  // git looks for a name on every level, Docker only at the root unless told otherwise.
+  for (const name of [...lines('.gitignore'), '.git', '.env']) t.ok(kept.includes(`**/${name.replace(/\/$/, '')}`), name)
+  // What the Dockerfile's bootstrap, and then PM2, need.
+  for (const needed of ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', 'ecosystem.config.cjs', 'scripts', 'packages', 'examples', 'benchmarks']) {
+    t.notOk(kept.some((line) => line.replace('**/', '') === needed), needed)
+  }
+})
+
 t.test('nginx.conf: balances all app servers and upgrades WebSockets', async (t) => {
   const conf = read('deploy/nginx.conf').replaceAll(/#.*/g, '')
   t.equal(conf.match(/\{/g)?.length, conf.match(/\}/g)?.length)
