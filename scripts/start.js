@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { cleanEnv, ROOT, say } from './bootstrap.js'
 import { CannotProvide } from './servers/binaries.js'
 import { freePort } from './servers/free-port.js'
+import { withoutServers, withServers } from './site/given.js'
 import { runCluster, runSingle } from './site/run-site.js'
 import { runSecrets } from './site/secrets.js'
 import { provideServers } from './site/servers.js'
@@ -56,7 +57,7 @@ async function start () {
 
   const servers = EMBEDDED || !prepared ? undefined : await provide()
   stopped.throwIfAborted()
-  const site = servers === undefined ? await embedded(env, log) : await cluster({ ...env, REDIS_URL: servers.redisUrl, MONGODB_URI: patient(servers.mongoUri) }, log)
+  const site = servers === undefined ? await embedded(env, log) : await cluster(withServers(env, servers.env), log)
   started.push(site.stop)
   say(`starting ${site.workers === 1 ? 'one process' : `${site.workers} workers`} (log: ${log})`)
   try {
@@ -70,7 +71,8 @@ async function start () {
 
 /** The environment of the workers, with the address decided. */
 async function siteEnv () {
-  const env = cleanEnv()
+  const env = EMBEDDED ? withoutServers(cleanEnv()) : cleanEnv()
+  if (env.REDIS_MODE?.trim() === 'none') throw new StartError('REDIS_MODE=none: the workers of npm start share a Redis. For one process without it: EMBEDDED=1 npm start')
   const host = env.HOST?.trim() || '127.0.0.1'
   const port = env.PORT?.trim() || '3000'
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) throw new StartError(`PORT must be a whole number from 0 to 65535, not "${port}"`)
@@ -150,7 +152,7 @@ function cluster (env, log) {
 }
 
 /** @param {NodeJS.ProcessEnv} env @param {string} log */
-function embedded ({ REDIS_URL: _redis, MONGODB_URI: _mongo, ...env }, log) {
+function embedded (env, log) {
   process.stderr.write(`
   Embedded mode: one process, no Redis, no MongoDB.
   - accounts, sessions and documents live in this process and go when it stops
@@ -158,12 +160,7 @@ function embedded ({ REDIS_URL: _redis, MONGODB_URI: _mongo, ...env }, log) {
   For all of it: ${EMBEDDED ? 'npm start without EMBEDDED' : 'see above, or set REDIS_URL and MONGODB_URI'}
 
 `)
-  return runSingle({ env, log })
-}
-
-/** The database that is provided reads all of a collection for a sorted page, so it is given longer. @param {string} uri */
-function patient (uri) {
-  return uri === process.env.MONGODB_URI || uri.includes('?') ? uri : `${uri.replace(/\/$/, '')}/?socketTimeoutMS=8000`
+  return runSingle({ env: withoutServers(env), log })
 }
 
 /** The log of the run before stays for comparison; older ones go, so that logs do not pile up. @param {string} log */

@@ -1,5 +1,6 @@
 import { bootstrap, say } from '../bootstrap.js'
 import { CannotProvide, mongoWireBinary, onPath, redisBinary } from '../servers/binaries.js'
+import { namesMongo, namesRedis } from './given.js'
 
 // The slow and blocking part of `npm start` (install, build, fetch servers), in a process of its own that a signal
 // can end at once.
@@ -10,8 +11,8 @@ const CANNOT_PROVIDE = 3
 bootstrap()
 if (!process.argv.includes('--embedded')) {
   try {
-    if (!process.env.REDIS_URL) redisBinary(say)
-    if (!process.env.MONGODB_URI && onPath('mongod', 'ferretdb') === undefined) mongoWireBinary(say)
+    if (!namesRedis(process.env)) redisBinary(say)
+    if (!namesMongo(process.env) && onPath('mongod', 'ferretdb') === undefined) mongoWireBinary(say)
   } catch (err) {
     if (!(err instanceof CannotProvide)) throw err
     process.stderr.write(`${err.message}\n`)

@@ -2,29 +2,34 @@ import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { provideMongo, provideRedis } from '../servers/provider.js'
+import { namesMongo, namesRedis, redisOf } from './given.js'
+
+/** In the run folder: who runs, and on which servers. */
+const FILE = 'servers.json'
 
 /**
- * @typedef {{ redisUrl: string, mongoUri: string }} Urls
- * @typedef {Urls & { stop: () => Promise<void> }} Servers
+ * @typedef {NodeJS.ProcessEnv} ServersEnv the variables of the site that say which Redis and MongoDB it uses
+ * @typedef {{ env: ServersEnv, stop: () => Promise<void> }} Servers
  */
 
 /**
- * The Redis and MongoDB of `npm start`, with data that stays in `dir` between runs. Two processes on one data folder
- * would ruin it, so a second `npm start` in this checkout joins the servers of the first.
+ * The Redis and MongoDB of `npm start`: what the environment names, and where it names none, one whose data stay in `dir`
+ * between runs. Two processes on one data folder would ruin it, so a second `npm start` in this checkout joins the servers
+ * of the first.
  *
  * @param {{ dir: string, say: (line: string) => void, signal: AbortSignal }} options
  * @returns {Promise<Servers>}
  * @throws {import('../servers/binaries.js').CannotProvide}
  */
 export async function provideServers ({ dir, say, signal }) {
-  const { REDIS_URL: redisUrl, MONGODB_URI: mongoUri } = process.env
-  if (redisUrl && mongoUri) return { redisUrl, mongoUri, stop: async () => {} }
+  const { env } = process
+  if (namesRedis(env) && namesMongo(env)) return { env, stop: async () => {} }
   mkdirSync(dir, { recursive: true })
-  const file = join(dir, 'servers.json')
+  const file = join(dir, FILE)
   const others = await claimOrJoin(file, signal)
   if (others !== undefined) {
     say('joining the servers of the npm start that already runs in this checkout')
-    return { redisUrl: redisUrl || others.redisUrl, mongoUri: mongoUri || others.mongoUri, stop: async () => {} }
+    return { env: others, stop: async () => {} }
   }
   /** @type {import('../servers/provider.js').Provided[]} */
   const started = []
@@ -33,30 +38,42 @@ export async function provideServers ({ dir, say, signal }) {
     rmSync(file, { force: true })
   }
   try {
-    const redis = await provideRedis({ dir, say, persistent: true })
-    started.push(redis)
-    const mongo = await provideMongo({ dir, say })
-    started.push(mongo)
-    const urls = { redisUrl: redis.url, mongoUri: mongo.url }
-    renameSync(write(file, urls), file)
-    return { ...urls, stop }
+    /** @type {ServersEnv} */
+    const servers = { ...redisOf(env), MONGODB_URI: env.MONGODB_URI }
+    if (!namesRedis(env)) {
+      const redis = await provideRedis({ dir, say, persistent: true })
+      started.push(redis)
+      servers.REDIS_URL = redis.url
+    }
+    if (!namesMongo(env)) {
+      const mongo = await provideMongo({ dir, say })
+      started.push(mongo)
+      servers.MONGODB_URI = patient(mongo.url)
+    }
+    renameSync(write(file, servers), file)
+    return { env: servers, stop }
   } catch (err) {
     await stop()
     throw err
   }
 }
 
+/** The database that is provided reads all of a collection for a sorted page, so it is given longer. @param {string} uri */
+function patient (uri) {
+  return uri.includes('?') ? uri : `${uri.replace(/\/$/, '')}/?socketTimeoutMS=8000`
+}
+
 /**
  * Makes the data folder ours, or finds whose it is and waits for their servers.
  * @param {string} file
  * @param {AbortSignal} signal
- * @returns {Promise<Urls | undefined>} undefined where it is ours
+ * @returns {Promise<ServersEnv | undefined>} undefined where it is ours
  */
 async function claimOrJoin (file, signal) {
   while (!claim(file)) {
-    const { pid, urls } = read(file)
+    const { pid, env } = read(file)
     if (pid === undefined || !isStart(pid)) rmSync(file, { force: true })
-    else if (urls !== undefined) return urls
+    else if (env !== undefined) return env
     else await sleep(200, undefined, { signal })
   }
   return undefined
@@ -76,14 +93,14 @@ function claim (file) {
   }
 }
 
-/** Written aside and then put in place, so that nobody reads half of it. @param {string} file @param {Urls} [urls] */
-function write (file, urls) {
+/** Written aside and then put in place, so that nobody reads half of it. @param {string} file @param {ServersEnv} [env] */
+function write (file, env) {
   const aside = `${file}.${process.pid}`
-  writeFileSync(aside, JSON.stringify({ pid: process.pid, urls }), { mode: 0o600 })
+  writeFileSync(aside, JSON.stringify({ pid: process.pid, env }), { mode: 0o600 })
   return aside
 }
 
-/** @param {string} file @returns {{ pid?: number, urls?: Urls }} */
+/** @param {string} file @returns {{ pid?: number, env?: ServersEnv }} */
 function read (file) {
   try { return JSON.parse(readFileSync(file, 'utf8')) } catch { return {} }
 }
