@@ -8,7 +8,7 @@ import { namesMongo, namesRedis, redisOf } from './given.js'
 const FILE = 'servers.json'
 
 /**
- * @typedef {NodeJS.ProcessEnv} ServersEnv the variables of the site that say which Redis and MongoDB it uses
+ * @typedef {NodeJS.ProcessEnv} ServersEnv the variables of the site that say which Redis and MongoDB it uses, and what of them
  * @typedef {{ env: ServersEnv, stop: () => Promise<void> }} Servers
  */
 
@@ -39,7 +39,7 @@ export async function provideServers ({ dir, say, signal }) {
   }
   try {
     /** @type {ServersEnv} */
-    const servers = { ...redisOf(env), MONGODB_URI: env.MONGODB_URI }
+    const servers = { ...redisOf(env), MONGODB_URI: env.MONGODB_URI, SITE_ID: env.SITE_ID, NODE_ENV: env.NODE_ENV }
     if (!namesRedis(env)) {
       const redis = await provideRedis({ dir, say, persistent: true })
       started.push(redis)
@@ -61,6 +61,16 @@ export async function provideServers ({ dir, say, signal }) {
 /** The database that is provided reads all of a collection for a sorted page, so it is given longer. @param {string} uri */
 function patient (uri) {
   return uri.includes('?') ? uri : `${uri.replace(/\/$/, '')}/?socketTimeoutMS=8000`
+}
+
+/**
+ * The servers of the `npm start` that runs with this run folder.
+ * @param {string} dir
+ * @returns {ServersEnv | undefined} undefined where none runs
+ */
+export function runningServers (dir) {
+  const { pid, env } = read(join(dir, FILE))
+  return pid !== undefined && isStart(pid) ? env : undefined
 }
 
 /**
