@@ -234,6 +234,29 @@ t.test('bad requests', async (t) => {
   t.equal((await call('POST', '/api/create', { a: 1 }, { 'content-type': 'application/ld+json' })).status, 201)
 })
 
+t.test('half a surrogate pair, which the database would store as another text, is refused wherever a text is', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  const half = 'x\ud800'
+  t.same((await call('POST', '/api/query', { a: 'x\ufffd' })).json, [])
+  const { json: x } = await call('POST', '/api/create', { b: 1, c: '\ud83e\udd8a' })
+  t.equal(x.c, '\u{1f98a}', 'a whole pair is a letter like others')
+  for (const body of [{ a: half }, { [half]: 1 }, { a: [{ b: [half] }] }, { a: { [half]: 1 } }]) {
+    t.match(await call('POST', '/api/create', body), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_BODY' } }, JSON.stringify(body))
+    t.match(await call('POST', '/api/bulkCreate', [body]), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_BODY' } })
+    for (const [method, name] of [['PUT', 'update'], ['PUT', 'overwrite'], ['PATCH', 'patch'], ['PATCH', 'set'], ['PATCH', 'unset']] as const) {
+      t.match(await call(method, `/api/${name}`, { '@id': x['@id'], ...body }), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_BODY' } }, `${name} ${JSON.stringify(body)}`)
+    }
+  }
+  t.match(await call('PUT', '/api/update', { '@id': `https://elsewhere.org/${half}`, b: 1 }), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_ID' } })
+  for (const filter of [{ a: half }, { [half]: 1 }, { a: { $in: ['a', half] } }, { a: { $ne: half } }, { a: { b: half } }, { a: { $eq: { [half]: 1 } } }, { $or: [{ a: [half] }] }]) {
+    t.match(await call('POST', '/api/query', filter), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_FILTER' } }, JSON.stringify(filter))
+  }
+  for (const search of [half, { searchText: half }]) t.match(await call('POST', '/api/search', search), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_SEARCH' } })
+  t.match(await caller(app, `https://example.org/${half}`)('POST', '/api/create', { a: 1 }), { status: 403, json: { code: 'FST_ERR_RERUM_NO_AGENT' } })
+  t.same((await call('POST', '/api/query', { a: 'x\ufffd' })).json, [], 'nothing was stored that this would have to show')
+})
+
 t.test('a wrong method is answered with those that are right', async (t) => {
   const call = caller(await store(t))
   const expected: Array<[path: string, allow: string]> = [

@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { createVerifier } from 'fast-jwt'
 import { FST_ERR_RERUM_NO_AGENT, FST_ERR_RERUM_NOT_ADMIN, FST_ERR_RERUM_READONLY, FST_ERR_RERUM_UNAUTHORIZED } from '../errors.ts'
+import { isWellFormed } from '../store/text.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -31,7 +32,7 @@ export default fp(async (app: FastifyInstance, { secret, readonly }: { secret: s
   app.decorateRequest('agent', '')
   app.decorate('asAgent', async (request: FastifyRequest) => {
     const { sub } = claimsOf(request)
-    if (typeof sub !== 'string' || sub === '') throw new FST_ERR_RERUM_NO_AGENT()
+    if (typeof sub !== 'string' || sub === '' || !isWellFormed(sub)) throw new FST_ERR_RERUM_NO_AGENT()
     if (readonly) throw new FST_ERR_RERUM_READONLY()
     request.agent = sub
   })

@@ -6,6 +6,7 @@ import { contentOf, isRecord, newContentOf, type Body } from '../store/body.ts'
 import { isSlug, type Living } from '../store/document.ts'
 import { EDITS } from '../store/edits.ts'
 import type { Store } from '../store/store.ts'
+import { isWellFormed } from '../store/text.ts'
 import { failures, JsonObject, Named, Objects } from './schemas.ts'
 
 const MAX_BULK = 200
@@ -87,7 +88,7 @@ function slugIn (header: string | string[] | undefined): string | undefined {
 function target (body: Body, store: Store): { own: string | undefined, uri: string } {
   const uri = body['@id']
   if (uri === undefined) throw new FST_ERR_RERUM_INVALID_BODY('has no @id')
-  if (typeof uri !== 'string' || uri.length > 2000 || !URL.canParse(uri)) throw new FST_ERR_RERUM_INVALID_ID(String(uri).slice(0, 200))
+  if (typeof uri !== 'string' || uri.length > 2000 || !isWellFormed(uri) || !URL.canParse(uri)) throw new FST_ERR_RERUM_INVALID_ID(String(uri).slice(0, 200))
   return { own: store.nameIn(uri), uri }
 }
 

@@ -1,4 +1,5 @@
 import { FST_ERR_RERUM_INVALID_BODY } from '../errors.ts'
+import { HALF_PAIR, isWellFormed } from './text.ts'
 
 export type Body = Record<string, unknown>
 
@@ -29,12 +30,13 @@ export function newContentOf (body: unknown): Body {
 export const isRecord = (value: unknown): value is Body => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 function check (value: unknown, depth: number): void {
+  if (typeof value === 'string' && !isWellFormed(value)) throw new FST_ERR_RERUM_INVALID_BODY(HALF_PAIR)
   if (typeof value !== 'object' || value === null) return
   if (depth > MAX_DEPTH) throw new FST_ERR_RERUM_INVALID_BODY(`is nested deeper than ${MAX_DEPTH} levels`)
   for (const [name, part] of Object.entries(value)) {
-    if (!Array.isArray(value) && !isPlainName(name)) throw new FST_ERR_RERUM_INVALID_BODY(`has the name ${JSON.stringify(name.slice(0, 100))}: names are not empty, hold no dot or NUL, and do not begin with a dollar sign`)
+    if (!Array.isArray(value) && !isPlainName(name)) throw new FST_ERR_RERUM_INVALID_BODY(`has the name ${JSON.stringify(name.slice(0, 100))}: names are not empty, hold no dot, NUL or half of a surrogate pair, and do not begin with a dollar sign`)
     check(part, depth + 1)
   }
 }
 
-const isPlainName = (name: string): boolean => name !== '' && !name.startsWith('$') && !/[.\0]/.test(name)
+const isPlainName = (name: string): boolean => name !== '' && !name.startsWith('$') && !/[.\0]/.test(name) && isWellFormed(name)

@@ -1,6 +1,7 @@
 import { FST_ERR_RERUM_INVALID_FILTER } from '../errors.ts'
 import { isRecord } from './body.ts'
 import { ANY, propertyTag, type Scalar } from './tags.ts'
+import { HALF_PAIR, isWellFormed } from './text.ts'
 
 /** A filter that may be handed to the database. */
 export interface Filter {
@@ -73,10 +74,12 @@ class Reader {
 
   /** A value to compare with: it holds no operator on any level. */
   #value (value: unknown, depth: number): unknown {
+    if (typeof value === 'string' && !isWellFormed(value)) throw invalid(HALF_PAIR)
     if (typeof value !== 'object' || value === null) return value
     this.#go(depth)
     for (const [name, part] of Object.entries(value)) {
       if (name.startsWith('$')) throw invalid(`holds ${JSON.stringify(name.slice(0, 100))} where a value is expected`)
+      if (!isWellFormed(name)) throw invalid(HALF_PAIR)
       this.#value(part, depth + 1)
     }
     return value
@@ -98,7 +101,7 @@ function list (name: string, value: unknown, least: number): unknown[] {
 }
 
 function path (name: string): string {
-  if (name.length > 500 || name.includes('\0') || name.split('.').some((part) => part === '' || part.startsWith('$'))) throw invalid(`holds the path ${JSON.stringify(name.slice(0, 100))}`)
+  if (name.length > 500 || name.includes('\0') || !isWellFormed(name) || name.split('.').some((part) => part === '' || part.startsWith('$'))) throw invalid(`holds the path ${JSON.stringify(name.slice(0, 100))}`)
   return name
 }
 

@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { FST_ERR_RERUM_INVALID_SEARCH } from '../errors.ts'
 import { wordTag } from './tags.ts'
+import { HALF_PAIR, isWellFormed } from './text.ts'
 import { wordsIn } from './words.ts'
 
 export interface Search {
@@ -24,6 +25,7 @@ const Body = Type.Union([
 export function readSearch (body: unknown): Search {
   if (!Value.Check(Body, body)) throw new FST_ERR_RERUM_INVALID_SEARCH('must be a text, or { searchText, options: { match: "any" | "all" } }')
   const text = typeof body === 'string' ? body : body.searchText
+  if (!isWellFormed(text)) throw new FST_ERR_RERUM_INVALID_SEARCH(HALF_PAIR)
   const match = typeof body === 'string' ? 'any' : body.options?.match ?? 'any'
   const words = wordsIn(text).sort()
   if (words.length === 0 || words.length > MAX_WORDS) throw new FST_ERR_RERUM_INVALID_SEARCH(`must have 1 to ${MAX_WORDS} words`)
