@@ -257,6 +257,32 @@ t.test('half a surrogate pair, which the database would store as another text, i
   t.same((await call('POST', '/api/query', { a: 'x\ufffd' })).json, [], 'nothing was stored that this would have to show')
 })
 
+t.test('a number beyond those that JSON can say is refused, and the database never sees it', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  const { json: x } = await call('POST', '/api/create', { a: 1 })
+  const send = async (method: 'POST' | 'PUT' | 'PATCH', name: string, payload: string) => {
+    const response = await app.inject({ method, url: `/v1/api/${name}`, payload, headers: { authorization: `Bearer ${tokenFor(ALICE)}`, 'content-type': 'application/json' } })
+    return { status: response.statusCode, json: response.json() }
+  }
+  for (const value of ['1e999', '-1e999', '[1, 1e999]', '{ "b": [{ "c": 1e999 }] }']) {
+    t.match(await send('POST', 'create', `{ "a": ${value} }`), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_BODY' } }, value)
+    for (const [method, name] of [['PUT', 'update'], ['PUT', 'overwrite'], ['PATCH', 'patch'], ['PATCH', 'set'], ['PATCH', 'unset']] as const) {
+      t.match(await send(method, name, `{ "@id": ${JSON.stringify(x['@id'])}, "a": ${value} }`), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_BODY' } }, `${name} ${value}`)
+    }
+  }
+  for (const condition of ['1e999', '{ "$lt": 1e999 }', '{ "$in": [1, -1e999] }', '{ "b": 1e999 }', '{ "$eq": [1e999] }']) {
+    t.match(await send('POST', 'query', `{ "a": ${condition} }`), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_FILTER' } }, condition)
+  }
+  t.equal((await send('POST', 'create', '{ "a": 1e308, "b": -0.0 }')).status, 201)
+})
+
+t.test('patch takes a name that every JavaScript object has for one that is not there', async (t) => {
+  const call = caller(await store(t))
+  const { json: x } = await call('POST', '/api/create', { a: 1 })
+  for (const name of ['toString', 'constructor', 'hasOwnProperty']) t.same((await call('PATCH', '/api/patch', { '@id': x['@id'], [name]: 'y' })).json, x, name)
+})
+
 t.test('a wrong method is answered with those that are right', async (t) => {
   const call = caller(await store(t))
   const expected: Array<[path: string, allow: string]> = [

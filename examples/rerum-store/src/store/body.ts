@@ -31,6 +31,8 @@ export const isRecord = (value: unknown): value is Body => typeof value === 'obj
 
 function check (value: unknown, depth: number): void {
   if (typeof value === 'string' && !isWellFormed(value)) throw new FST_ERR_RERUM_INVALID_BODY(HALF_PAIR)
+  // JSON says 1e999 as well, which JavaScript reads as Infinity.
+  if (typeof value === 'number' && !Number.isFinite(value)) throw new FST_ERR_RERUM_INVALID_BODY('holds a number that is too large')
   if (typeof value !== 'object' || value === null) return
   if (depth > MAX_DEPTH) throw new FST_ERR_RERUM_INVALID_BODY(`is nested deeper than ${MAX_DEPTH} levels`)
   for (const [name, part] of Object.entries(value)) {

@@ -5,7 +5,7 @@ import type { Body } from './body.ts'
 export const EDITS: Readonly<Record<'patch' | 'set' | 'unset', (content: Body, changes: Body) => Body | undefined>> = {
   /** Changes properties that are there; null removes one, as a merge patch does (RFC 7396). */
   patch: (content, changes) => {
-    const known = Object.entries(changes).filter(([name]) => name in content)
+    const known = Object.entries(changes).filter(([name]) => Object.hasOwn(content, name))
     const removed = new Set(known.filter(([, value]) => value === null).map(([name]) => name))
     return ifChanged(content, without({ ...content, ...Object.fromEntries(known) }, removed))
   },

@@ -75,6 +75,7 @@ class Reader {
   /** A value to compare with: it holds no operator on any level. */
   #value (value: unknown, depth: number): unknown {
     if (typeof value === 'string' && !isWellFormed(value)) throw invalid(HALF_PAIR)
+    if (typeof value === 'number' && !Number.isFinite(value)) throw invalid('holds a number that is too large')
     if (typeof value !== 'object' || value === null) return value
     this.#go(depth)
     for (const [name, part] of Object.entries(value)) {
