@@ -1,13 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { html, type Html } from '../html.ts'
-import { makeReport, PEOPLE, REPORT_TTL_MS, type Report } from '../people/report.ts'
+import { currentReport, type Report } from '../people/report.ts'
 import { pageResponses, sendPage } from './page.ts'
 
 /** Charts over all people, drawn on the server. */
 const analytics: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/analytics/', { schema: { response: pageResponses } }, async (request, reply) => {
-    const { directory } = app.documents
-    const report = await app.configCache.getOrLoad('analytics', { tags: [PEOPLE], ttlMs: REPORT_TTL_MS }, () => makeReport(directory)) as Report
+    const report = await currentReport(app)
     const orders = report.cities.reduce((sum, city) => sum + city.orders, 0)
     const spent = report.cities.reduce((sum, city) => sum + city.spent, 0)
     return sendPage(app, request, reply, {

@@ -1,3 +1,5 @@
+import type {} from '@jpulse/config-cache'
+import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
 import type { Counted, Directory } from './directory.ts'
 
@@ -13,8 +15,14 @@ export const REPORT_TTL_MS = 300_000
 export const ReportSchema = Type.Object({ people: Type.Integer(), cities: Type.Array(RowSchema), months: Type.Array(RowSchema) })
 export type Report = Static<typeof ReportSchema>
 
+/** The report of now, from the cache where it is there. */
+export async function currentReport (app: FastifyInstance): Promise<Report> {
+  const { directory } = app.documents
+  return await app.configCache.getOrLoad('analytics', { tags: [PEOPLE], ttlMs: REPORT_TTL_MS }, () => makeReport(directory)) as Report
+}
+
 /** Reads every person: the slow work that one instance does, and whose result all others find in the cache. */
-export async function makeReport (directory: Directory): Promise<Report> {
+async function makeReport (directory: Directory): Promise<Report> {
   const [cities, months] = [new Map<string, Row>(), new Map<string, Row>()]
   let people = 0
   await directory.each((person) => {
