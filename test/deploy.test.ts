@@ -10,7 +10,7 @@ const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 interface Service { environment?: Record<string, string>, depends_on?: string[] | Record<string, unknown>, command?: string[], image?: string, build?: unknown }
 
 /** As docker compose fills variables in. */
-const filled = read('deploy/docker-compose.yml').replaceAll(/\$\{(\w+):\?[^}]*\}/g, (_, name: string) => `value-of-${name}-0123456789abcdefghij`)
+const filled = read('deploy/docker-compose.yml').replaceAll(/\$\{(\w+):[?-][^}]*\}/g, (_, name: string) => `value-of-${name}-0123456789abcdefghij`)
 const { services, volumes } = parse(filled, { merge: true }) as { services: Record<string, Service>, volumes: object }
 const named = (prefix: string) => Object.keys(services).filter((name) => name.startsWith(prefix))
 
@@ -18,7 +18,7 @@ t.test('docker-compose.yml: three app servers, nginx, Redis with three Sentinels
   t.same([named('app-'), named('redis-'), named('sentinel-'), named('mongo-').slice(0, 3), named('nginx')].map(({ length }) => length), [3, 3, 3, 3, 1])
   const configs = named('app-').map((name) => loadConfig(services[name]!.environment))
   t.same(configs.map(({ identity }) => identity.serverId), ['001', '002', '003'])
-  for (const { environment, redis, mongoUri, secrets, admin } of configs) {
+  for (const { environment, redis, mongoUri, secrets, admin, metricsToken } of configs) {
     t.match({ environment, redis, mongoUri, admin }, {
       environment: 'production',
       redis: { mode: 'sentinel', sentinel: { name: 'main', sentinels: named('sentinel-').map((host) => ({ host, port: 26_379 })) } },
@@ -26,6 +26,7 @@ t.test('docker-compose.yml: three app servers, nginx, Redis with three Sentinels
       admin: { username: 'admin' }
     })
     t.ok(secrets[0]!.length >= 32)
+    t.match(metricsToken, 'value-of-METRICS_TOKEN')
   }
   for (const [name, { depends_on: needs = [] }] of Object.entries(services)) {
     for (const other of Array.isArray(needs) ? needs : Object.keys(needs)) t.ok(services[other] !== undefined, `${name} needs ${other}`)
@@ -55,6 +56,13 @@ t.test('nginx.conf: balances all app servers and upgrades WebSockets', async (t)
   }
   t.same(conf.split(/\blocation\b/).slice(1).filter((location) => /proxy_set_header/.test(location)), [], 'a location with headers of its own would lose the others')
   for (const statement of conf.split('\n').map((line) => line.trim()).filter(Boolean)) t.match(statement, /[;{}]$/, statement)
+})
+
+t.test('docs/deployment.md: Prometheus asks one target for the whole cluster, with the token', async (t) => {
+  const [, yaml = ''] = /```yaml\n(scrape_configs:[^]*?)```/.exec(read('docs/deployment.md')) ?? []
+  const [job, ...others] = (parse(yaml) as { scrape_configs: object[] }).scrape_configs
+  t.same(others, [])
+  t.match(job, { metrics_path: '/metrics', params: { scope: ['cluster'] }, authorization: { type: 'Bearer', credentials_file: String }, static_configs: [{ targets: [`${named('app-')[0]}:3000`] }] })
 })
 
 t.test('links of the guides lead somewhere', async (t) => {

@@ -13,6 +13,7 @@ import { drain, mongo, worker } from 'server-kit'
 import api from './api/routes.ts'
 import accounts from './auth/accounts.ts'
 import sameSite from './auth/same-site.ts'
+import { mayScrape } from './auth/scraper.ts'
 import { isAdmin, mayConfigure } from './auth/viewer.ts'
 import type { SiteConfig } from './config.ts'
 import { configSource } from './config-source.ts'
@@ -45,7 +46,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs })
   await app.register(sameSite, { secret: secrets[0]! })
   await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })
-  await app.register(clusterMetrics, { authorize: isAdmin, isDraining: () => app.drain.active, environment })
+  await app.register(clusterMetrics, { authorize: mayScrape(config.metricsToken), isDraining: () => app.drain.active, environment })
   await app.register(wsNamespaces, { authorize: isAdmin, aliases: ['/ws'] })
   await app.register(configCache, { source: configSource(app), authorize: mayConfigure, collections: ['config', 'features', 'doctypes', TEMPLATES], enabled: config.cacheEnabled, ttlMs: config.cacheTtlMs })
   await app.register(cursorPagination, { secret: secrets })

@@ -37,6 +37,8 @@ export interface SiteConfig {
   seedPeople: number
   /** `ADMIN_USERNAME`, `ADMIN_EMAIL`, `ADMIN_PASSWORD`: an account that the boot makes where it is missing. */
   admin: { username: string, email: string, password: string } | undefined
+  /** `METRICS_TOKEN`: with it, as a Bearer token, Prometheus may scrape `/metrics`; without it administrators alone may. */
+  metricsToken: string | undefined
   identity: Identity
 }
 
@@ -65,6 +67,7 @@ export function loadConfig (env: Env = process.env): Readonly<SiteConfig> {
     passwordCost: integer(env, 'PASSWORD_COST', { min: 10, max: 20, fallback: 15 }),
     seedPeople: integer(env, 'SEED_PEOPLE', { min: 0, max: 1_000_000, fallback: 10_000 }),
     admin: admin(env),
+    metricsToken: metricsToken(env),
     identity: identify(env)
   })
 }
@@ -87,6 +90,13 @@ function admin (env: Env): SiteConfig['admin'] {
   if (username === undefined || email === undefined || password === undefined) throw new ConfigError('ADMIN_USERNAME, ADMIN_EMAIL and ADMIN_PASSWORD belong together')
   if (password.length < 12) throw new ConfigError('ADMIN_PASSWORD must be 12 characters or more')
   return { username, email, password }
+}
+
+function metricsToken (env: Env): string | undefined {
+  const token = text(env, 'METRICS_TOKEN')
+  // What a header can hold, and no more of it than fits.
+  if (token !== undefined && !/^[\x21-\x7e]{16,500}$/.test(token)) throw new ConfigError('METRICS_TOKEN must be 16 to 500 letters, digits and signs without blanks')
+  return token
 }
 
 function host (env: Env): string {

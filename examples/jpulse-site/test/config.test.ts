@@ -83,6 +83,14 @@ t.test('production does not start without a secret of 32 characters, and its val
   t.same(loadConfig({ SESSION_SECRET: `${SECRET}, ${SECRET}y` }).secrets, [SECRET, `${SECRET}y`], 'of several the first signs')
 })
 
+t.test('METRICS_TOKEN is none, or one that nobody guesses and a header can hold, and its value is in no message', async (t) => {
+  t.equal(loadConfig({}).metricsToken, undefined)
+  t.equal(loadConfig({ METRICS_TOKEN: 'x'.repeat(16) }).metricsToken, 'x'.repeat(16))
+  for (const value of ['hunter2', 'x'.repeat(15), 'hunter2 with blanks inside', 'hunter2-hünter2-hünter2', `hunter2${'x'.repeat(1000)}`]) {
+    t.throws(() => loadConfig({ METRICS_TOKEN: value }), { code: 'FST_ERR_SITE_CONFIG', message: /^METRICS_TOKEN must be 16 (?!.*hunter2)/ }, value)
+  }
+})
+
 t.test('Redis is reached by URL, host, Sentinels or nodes', async (t) => {
   t.same(loadConfig({ REDIS_HOST: 'r1', REDIS_PASSWORD: 'p', REDIS_TLS: 'true' }).redis, { mode: 'single', single: { host: 'r1', port: 6379 }, password: 'p', tls: true })
   t.same(loadConfig({ REDIS_MODE: 'sentinel', REDIS_SENTINELS: 's1:26379, s2', REDIS_SENTINEL_NAME: 'main' }).redis,

@@ -47,6 +47,25 @@ t.test('a session id that somebody planted is not taken on, and signing in makes
   t.same(await thief.status(), { authenticated: false }, 'the old one is dead')
 })
 
+t.test("Prometheus' token opens the scrape and nothing else", async (t) => {
+  const METRICS_TOKEN = 'prometheus-0123456789'
+  const { app, admin } = await adminSite(t, 'embedded', { METRICS_TOKEN })
+  const get = async (url: string, authorization?: string) => app.inject({ url, headers: authorization === undefined ? {} : { authorization } })
+  for (const url of ['/metrics', '/metrics?scope=cluster']) {
+    t.match(await get(url, `Bearer ${METRICS_TOKEN}`), { statusCode: 200, headers: { 'content-type': /^text\/plain/ }, body: 'process_uptime_seconds' }, url)
+    t.match(await get(url, `bearer ${METRICS_TOKEN}`), { statusCode: 200 }, 'the scheme is a word in any case')
+    for (const authorization of [undefined, '', 'Bearer', 'Bearer ', METRICS_TOKEN, `Basic ${METRICS_TOKEN}`, `Bearer ${METRICS_TOKEN}x`, `Bearer ${METRICS_TOKEN.slice(1)}`, `Bearer ${METRICS_TOKEN.toUpperCase()}`, `Bearer ${METRICS_TOKEN} ${METRICS_TOKEN}`]) {
+      t.match(await get(url, authorization), { statusCode: 401 }, `${url} ${authorization}`)
+    }
+    t.match(await admin.get(url), { statusCode: 200 }, 'administrators still may')
+  }
+  t.match((await get('/api/1/metrics', `Bearer ${METRICS_TOKEN}`)).json().data.servers[0].serverId, '***')
+  for (const url of ['/api/1/metrics/servers', '/api/1/metrics/errors/recent', '/admin/cluster', '/api/1/ws/stats']) t.match(await get(url, `Bearer ${METRICS_TOKEN}`), { statusCode: 401 }, url)
+
+  const without = await siteIn(t, 'embedded')
+  for (const authorization of ['Bearer undefined', 'Bearer ']) t.match(await without.inject({ url: '/metrics', headers: { authorization } }), { statusCode: 401 }, 'where none is set, none is right')
+})
+
 t.test('after signing in nobody is sent to another site', async (t) => {
   const app = await siteIn(t, 'embedded')
   const ada = new Client(app)

@@ -92,10 +92,23 @@ t.test('an idle client does not keep it, and a second SIGTERM ends it at once', 
   t.equal(await hurried.exited, 1)
 })
 
+t.test('a token for metrics is in no line of the log, whether right or wrong', async (t) => {
+  const server = await start(t, { LOG_LEVEL: 'trace', METRICS_TOKEN: 'hunter2-0123456789' })
+  await ready(server)
+  const scrape = async (token: string) => (await fetch(`http://127.0.0.1:${server.port}/metrics`, { headers: { authorization: `Bearer ${token}` } })).status
+  t.equal(await scrape('hunter2-0123456789'), 200)
+  t.equal(await scrape('hunter2-9876543210'), 401)
+  server.child.kill('SIGTERM')
+  await server.exited
+  t.match(server.output(), '"url":"/metrics"', 'requests are logged')
+  t.notMatch(server.output(), 'hunter2')
+})
+
 t.test('a configuration that makes no sense ends it with 78 and one line, without secrets', async (t) => {
   const cases: readonly [name: string, value: string, line: RegExp][] = [
     ['PORT', 'abc', /^PORT must be a whole number from 0 to 65535, not "abc"\n$/],
     ['MONGODB_URI', 'mongodb://u:hunter2@host:port', /^MONGODB_URI (?!.*hunter2).+\n$/],
+    ['METRICS_TOKEN', 'hunter2', /^METRICS_TOKEN (?!.*hunter2).+\n$/],
     ['REDIS_URL', 'redis://:hunter2@host:port', /^.*url(?!.*hunter2).+\n$/]
   ]
   for (const [name, value, line] of cases) {
