@@ -63,33 +63,57 @@ t.test('the server says ready when it answers, and SIGTERM or SIGINT end it with
   }
 })
 
+/**
+ * What came of a drain that was to be interrupted, with time to spare, before it ends by itself after three seconds. On
+ * a machine that stalled for that long it says nothing about the server, and is done again.
+ */
+async function inTime<T> (attempt: () => Promise<{ outcome: T, tookMs: number }>): Promise<T> {
+  for (let n = 0; n < 5; n++) {
+    const { outcome, tookMs } = await attempt()
+    if (tookMs < 2500) return outcome
+  }
+  throw new Error('five drains took as long as one that nothing interrupts')
+}
+
 t.test("PM2's shutdown message ends it with 0, and the signal that may follow is not a second one", async (t) => {
-  const server = await start(t)
-  await ready(server)
-  const client = await idleClient(t, server.port)
-  server.child.send('shutdown')
-  await refused(server.port)
-  server.child.kill('SIGINT')
-  client.write('GET / HTTP/1.1\r\nhost: site\r\n\r\n')
-  t.match(String((await once(client, 'data'))[0]), /^HTTP\/1\.1 200 [^]*connection: close/, 'an open connection is still answered')
+  const { answer, server } = await inTime(async () => {
+    const server = await start(t)
+    await ready(server)
+    const client = await idleClient(t, server.port)
+    const answered = Promise.race([once(client, 'data').then(String, () => 'an error'), once(client, 'close').then(() => 'nothing')])
+    const began = performance.now()
+    server.child.send('shutdown')
+    await refused(server.port)
+    server.child.kill('SIGINT')
+    client.write('GET / HTTP/1.1\r\nhost: site\r\n\r\n')
+    const answer = await answered
+    return { outcome: { answer, server }, tookMs: performance.now() - began }
+  })
+  t.match(answer, /^HTTP\/1\.1 200 [^]*connection: close/, 'an open connection is still answered')
   t.equal(await server.exited, 0)
 })
 
-t.test('an idle client does not keep it, and a second SIGTERM ends it at once', async (t) => {
-  const patient = await start(t)
-  await ready(patient)
-  await idleClient(t, patient.port)
-  patient.child.kill('SIGTERM')
-  t.equal(await patient.exited, 0)
+t.test('an idle client does not keep it', async (t) => {
+  const server = await start(t)
+  await ready(server)
+  await idleClient(t, server.port)
+  server.child.kill('SIGTERM')
+  t.equal(await server.exited, 0)
+})
 
-  const hurried = await start(t)
-  await ready(hurried)
-  const client = await idleClient(t, hurried.port)
-  hurried.child.kill('SIGTERM')
-  await refused(hurried.port)
-  t.equal(client.closed, false, 'it waits for its client')
-  hurried.child.kill('SIGTERM')
-  t.equal(await hurried.exited, 1)
+t.test('a second SIGTERM ends it at once', async (t) => {
+  const outcome = await inTime(async () => {
+    const server = await start(t)
+    await ready(server)
+    const client = await idleClient(t, server.port)
+    const began = performance.now()
+    server.child.kill('SIGTERM')
+    await refused(server.port)
+    const waits = !client.closed
+    server.child.kill('SIGTERM')
+    return { outcome: { waits, status: await server.exited }, tookMs: performance.now() - began }
+  })
+  t.same(outcome, { waits: true, status: 1 }, 'it waited for its client until then')
 })
 
 t.test('a token for metrics is in no line of the log, whether right or wrong', async (t) => {
