@@ -228,7 +228,8 @@ export class RedisWritePath implements WritePath {
   }
 
   async #outlast (held: Held | undefined, until: number): Promise<void> {
-    while (held !== undefined && !this.#closed && now() < until) {
+    if (held === undefined) return
+    while (!this.#closed && now() < until) {
       await idle(Math.min(this.#options.blockTtlMs / 4, until - now()))
       await this.#beat(held).catch(() => {})
     }
