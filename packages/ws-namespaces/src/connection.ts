@@ -53,8 +53,8 @@ export class Connection<Ctx extends Identity = Identity> {
   #held: Array<[frame: Buffer, place: Place | null]> | null = []
   /** Up to where the client was served when it came. */
   #floor: Place | null = null
-  /** Number of the last message of the log that it got, or was told of. */
-  #last = 0
+  /** The last message of the log that it got, or was told of. */
+  #last: Place | null = null
   #gone = false
 
   /** @internal */
@@ -141,7 +141,7 @@ export class Connection<Ctx extends Identity = Identity> {
     if (place !== null) {
       const floor = this.#floor
       if (floor !== null && place.epoch === floor.epoch && place.seq <= floor.seq) return
-      this.#last = place.seq
+      this.#last = place
     }
     const pushed = this.internals.outlet.push(frame, volatile)
     if (pushed === 'dropped') this.internals.hub.drops.slow++
@@ -150,9 +150,10 @@ export class Connection<Ctx extends Identity = Identity> {
   }
 
   /** @internal Tells a client that got nothing lately how far the log is. */
-  tell (frame: Buffer, { seq }: Place): void {
-    if (this.#held !== null || this.#gone || this.#last >= seq) return
-    this.#last = seq
+  tell (frame: Buffer, place: Place): void {
+    const last = this.#last
+    if (this.#held !== null || this.#gone || (last?.epoch === place.epoch && last.seq >= place.seq)) return
+    this.#last = place
     this.internals.outlet.push(frame, true)
   }
 
@@ -175,7 +176,7 @@ export class Connection<Ctx extends Identity = Identity> {
     const held = this.#held!
     this.#held = null
     this.#floor = place
-    this.#last = place?.seq ?? 0
+    this.#last = place
     const { outlet } = this.internals
     outlet.push(textFrame(toJson(connected)))
     const send = (json: string, offset: string): void => {

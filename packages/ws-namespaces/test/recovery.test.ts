@@ -106,6 +106,22 @@ t.test('Redis comes back empty: nobody is disconnected, messages go on, who resu
   t.same(await has([back], 1), [31])
 })
 
+t.test('Redis comes back empty: a client that nothing is meant for learns where the new log is', async (t) => {
+  const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
+  const [a] = await servers(t, redis.url, 1, { namespaces: { chat: { history: { maxLength: 50, maxAgeMs: 300_000 } } }, options: { publishWaitMs: 60_000 } })
+  const quiet = await connect(t, a!.port, PATH, { user: 'quiet' })
+  await a!.call('publishAll', range(1, 200).map((n) => ['chat', 'broadcast', '', n]))
+  await has([quiet], 200)
+  const epochOf = (client: Client) => client.offset!.split('.')[0]
+  const before = epochOf(quiet)
+  await redis.restart({ empty: true })
+  await a!.call('publishAll', range(1, 60).map((n) => ['chat', 'user', 'nobody', n]))
+  await waitFor(() => epochOf(quiet) !== before, { what: 'an offset of the new log' })
+  quiet.ws.terminate()
+  await quiet.end()
+  t.equal((await resume(t, a!.port, PATH, quiet, 'quiet')).connected.recovered, true)
+})
+
 t.test('Redis stays away: messages reach the clients here after the wait, and are not doubled when it returns', async (t) => {
   const redis = await redisServer(t)
   const [a, b] = await servers(t, redis.url, 2, { namespaces: { chat: { history: {} }, live: {} }, options: { publishWaitMs: 500 } })
