@@ -20,7 +20,7 @@ export function redisOf (env) {
 }
 
 /** @param {NodeJS.ProcessEnv} env */
-export function withoutRedis (env) {
+function withoutRedis (env) {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('REDIS_')))
 }
 
