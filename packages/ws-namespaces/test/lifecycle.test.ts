@@ -42,7 +42,8 @@ t.test('1000 clients that stop reading: memory stays, they are dropped with 4408
   await waitFor(async () => (await server!.call<Record<string, number>>('closes'))[4408] === 1000, { what: 'all to be dropped', timeoutMs: 60_000 })
   peak = Math.max(peak, await server!.call<number>('memory'))
   t.comment(`after ${sent} messages of 60 kB, ${Math.round((peak - before) / MIB)} MiB more at most`)
-  t.ok(peak - before < 100 * MIB, `${Math.round((peak - before) / MIB)} MiB`)
+  // With a copy of each frame for each client it would be `maxBufferedBytes` of each, 1 GiB; what Node keeps for itself differs by version.
+  t.ok(peak - before < 250 * MIB, `${Math.round((peak - before) / MIB)} MiB`)
   t.equal((await server!.call<Record<string, { drops: { slow: number } }>>('local')).chat!.drops.slow, 1000)
   t.equal((await reader.request({ type: 'echo', data: 'here' })).data, 'here')
   t.equal(reader.closed, null)
