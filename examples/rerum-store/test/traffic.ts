@@ -84,6 +84,8 @@ export class Traffic {
     if (known.status !== 200) return this.#refused(known.json?.code)
     const count = known.json.count + 1
     const answer = await overwriteCount(pin, subject, count, known.json.__rerum.isOverwritten)
+    // Elsewhere a write may be taken: all writers may be with the one worker that is cut off.
+    if (answer.status === 503) pin.close()
     if (answer.status !== 200) return this.#refused(answer.json?.code)
     this.writes++
     this.lastWriter = pin.worker
