@@ -128,7 +128,10 @@ export class LogFollower {
         this.#again = true
         await this.#source.pause()
       }
-      if (!this.#again) this.#release()
+      if (this.#again) continue
+      // A mark may be among what was missed.
+      if (this.#place !== null) this.#sink.mark(this.#place)
+      this.#release()
     }
   }
 
