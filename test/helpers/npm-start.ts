@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { cleanEnv, ROOT } from '../../scripts/bootstrap.js'
 import { answers } from '../../scripts/site/answers.js'
@@ -40,7 +41,12 @@ export async function start (t: Scope, dir: string, { command = START_JS as read
   const exited = once(child, 'exit').then(([status]) => status as number | null)
   const processes = () => processesWith(`MARKER=${dir}:${port}:`)
   t.teardown(async () => {
-    for (const { pid } of processes()) try { process.kill(pid, 'SIGKILL') } catch {}
+    // What is killed may be about to start another, a daemon of PM2 among them: until nothing is found twice.
+    for (let empty = 0; empty < 2; await sleep(100)) {
+      const found = processes()
+      for (const { pid } of found) try { process.kill(pid, 'SIGKILL') } catch {}
+      empty = found.length === 0 ? empty + 1 : 0
+    }
     await exited
   })
   return {
