@@ -5,6 +5,7 @@ import { bounded } from './bounded.ts'
 import { cutClient, makeClient, primaries, type RedisClient } from './client.ts'
 import { diagnose } from './diagnose.ts'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
+import type { RedisChange, RedisLinkEvents, RedisState } from './events.ts'
 import { Keys } from './keys.ts'
 import { Kv, type KvMode } from './kv.ts'
 import { MemoryLocks, RedisLocks, type Lock, type Locks } from './lock.ts'
@@ -16,25 +17,6 @@ import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitResult
 import { RedisKvStore } from './redis-kv-store.ts'
 import { withScripts, type LinkCommands } from './scripts.ts'
 import { Subscriber } from './subscriber.ts'
-
-/** `disabled`: not configured. `connecting`: first connection of the boot. `up`, `down`: whether Redis answers now. */
-export type RedisState = 'disabled' | 'connecting' | 'up' | 'down'
-
-/** What a change of the link was. */
-export interface RedisChange {
-  state: RedisState
-  /** See `RedisLink.epoch`. */
-  epoch: string | null
-}
-
-export interface RedisLinkEvents {
-  /** Redis answers; once per transition. */
-  up: [RedisChange]
-  /** Redis does not answer; once per transition. */
-  down: [RedisChange]
-  /** The state or the epoch is another. */
-  change: [RedisChange]
-}
 
 const KV_MODES: Record<RedisState, KvMode> = { disabled: 'memory', connecting: 'initializing', up: 'redis', down: 'memory' }
 
