@@ -1,5 +1,5 @@
 import type { RedisLink } from '@jpulse/redis-link'
-import { slotOf } from './slot.ts'
+import calculateSlot from 'cluster-key-slot'
 
 const PAUSE_MS = 100
 /** Stands for the only server where there is no Cluster. */
@@ -27,7 +27,7 @@ export class Breaker {
   /** The server that has the keys of a tag now. */
   nodeOf (tag: string): string {
     const { client } = this.#link
-    return client !== null && 'nodes' in client ? client.slots[slotOf(tag)]?.[0] ?? ONLY : ONLY
+    return client !== null && 'nodes' in client ? client.slots[calculateSlot(`{${tag}}`)]?.[0] ?? ONLY : ONLY
   }
 
   /** Whether commands to this server are refused. */

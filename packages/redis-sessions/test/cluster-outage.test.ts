@@ -1,7 +1,6 @@
 import t from 'tap'
 import { redisCluster, waitFor } from '../../../test/helpers/index.ts'
 import { tagOf } from '../src/ids.ts'
-import { slotOf } from '../src/slot.ts'
 import { Browser, makeApp } from './support/app.ts'
 
 t.test('a silent primary of a Cluster stops its own sessions only', async (t) => {
@@ -32,11 +31,4 @@ t.test('a silent primary of a Cluster stops its own sessions only', async (t) =>
   t.match((await theirs[0]!.browser.get('/me')).json().message, /away/, 'refused at once, after one that did not answer in time')
   silent.thaw()
   for (const { user, browser } of theirs) await waitFor(async () => (await browser.get('/me')).json().userId === user)
-})
-
-t.test('the slot of a tag is the one that Redis computes', async (t) => {
-  const cluster = await redisCluster(t)
-  for (const tag of ['123456789', 'ü', tagOf('u'), 'x'.repeat(43)]) {
-    t.equal(slotOf(tag), await cluster.nodes[0]!.client.cluster('KEYSLOT', `a:{${tag}}:b`))
-  }
 })
