@@ -120,13 +120,18 @@ const offsetOf = ({ places }: One): string => {
   return `${place.epoch}.${place.seq}`
 }
 
-t.test('a log that went back and grew beyond again, by who knows it: what is new comes, once; who resumes is told', async (t) => {
+/** Two processes that got three messages, and what takes the log back to there. */
+async function three (t: Test): Promise<{ here: One, there: One, goBack: () => Promise<void> }> {
   const siteId = uniqueName()
   const [here, there] = [await one(t, sharedRedis(), siteId, { name: 'a' }), await one(t, sharedRedis(), siteId, { name: 'b' })]
   await here.publish(1, 2)
   await there.publish(3)
   await waitFor(() => here.got.length === 3 && there.got.length === 3)
-  const goBack = await snapshot(here)
+  return { here, there, goBack: await snapshot(here) }
+}
+
+t.test('a log that went back and grew beyond again, by who knows it: what is new comes, once; who resumes is told', async (t) => {
+  const { here, there, goBack } = await three(t)
   await here.publish(4, 5)
   await waitFor(() => here.got.length === 5 && there.got.length === 5)
   const offset = offsetOf(here)
@@ -148,12 +153,7 @@ t.test('a log that went back and grew beyond again, by who knows it: what is new
 })
 
 t.test('a log that went back and grew beyond again, by who does not know it: who reads on notices', async (t) => {
-  const siteId = uniqueName()
-  const [here, there] = [await one(t, sharedRedis(), siteId, { name: 'a' }), await one(t, sharedRedis(), siteId, { name: 'b' })]
-  await here.publish(1, 2)
-  await there.publish(3)
-  await waitFor(() => here.got.length === 3 && there.got.length === 3)
-  const goBack = await snapshot(here)
+  const { here, there, goBack } = await three(t)
   there.ear.down()
   await here.publish(4)
   await here.publish(5)
