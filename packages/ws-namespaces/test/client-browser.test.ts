@@ -7,7 +7,7 @@ import { browser } from '../../../test/helpers/browser.ts'
 import { waitFor } from '../../../test/helpers/index.ts'
 import { build } from './support/build.ts'
 
-const DIST = new URL('../dist/', import.meta.url)
+const DIST = new URL('../dist/client/', import.meta.url)
 const PAGE = `<!doctype html><title>client</title><link rel="icon" href="data:,"><script type="module">
 import { connect } from '/client.js'
 globalThis.heard = []
@@ -19,7 +19,7 @@ client.on('question', (data) => data * 2)
 
 function serveClient (app: FastifyInstance): void {
   app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
-  app.get<{ Params: { file: string } }>('/:file(^client[a-z-]*\\.js$)', (request, reply) => reply.type('text/javascript').send(readFileSync(new URL(request.params.file, DIST))))
+  app.get<{ Params: { file: string } }>('/:file(^(?:client|backoff|pending|types|url)\\.js$)', (request, reply) => reply.type('text/javascript').send(readFileSync(new URL(request.params.file, DIST))))
 }
 
 /** A page of one origin with a namespace of another. */

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
-import { ClientError, connect, type Client, type ClientOptions, type Messages, type Status } from '../src/client.ts'
+import { ClientError, connect, type Client, type ClientOptions, type Messages, type Status } from '../src/client/client.ts'
 import { build, byHeader } from './support/build.ts'
 import { servers } from './support/processes.ts'
 
@@ -149,7 +149,7 @@ t.test('after it came back it stands where the log is, whoever the last messages
 })
 
 t.test('pauses are random up to a bound that doubles', async (t) => {
-  const { Backoff } = await import('../src/client-backoff.ts')
+  const { Backoff } = await import('../src/client/backoff.ts')
   const pauses = Array.from({ length: 2000 }, () => new Backoff(100, 1000)).map((backoff) => Array.from({ length: 6 }, () => backoff.next()))
   for (const [attempt, bound] of [100, 200, 400, 800, 1000, 1000].entries()) {
     const all = pauses.map((pause) => pause[attempt]!)

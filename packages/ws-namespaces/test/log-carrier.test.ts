@@ -3,10 +3,10 @@ import Fastify from 'fastify'
 import { redisLink, type RedisLink, type Subscriber } from '@jpulse/redis-link'
 import t, { type Test } from 'tap'
 import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import type { Delivery, Place } from '../src/carrier.ts'
-import { LogCarrier } from '../src/log-carrier.ts'
-import { Outage } from '../src/outage.ts'
-import { defineScripts } from '../src/scripts.ts'
+import type { Delivery, Place } from '../src/delivery/carrier.ts'
+import { LogCarrier } from '../src/delivery/log-carrier.ts'
+import { Outage } from '../src/delivery/outage.ts'
+import { defineScripts } from '../src/delivery/scripts.ts'
 
 const HISTORY = { maxLength: 200, maxAgeMs: 60_000, stateMs: 600_000, markEvery: 1000 }
 

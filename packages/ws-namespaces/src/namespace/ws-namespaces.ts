@@ -1,6 +1,6 @@
 import type { TSchema } from 'typebox'
 import { define, type Identity, type NamespaceOptions } from './definition.ts'
-import { FST_ERR_WS_NAMESPACES_NOT_FOUND } from './errors.ts'
+import { FST_ERR_WS_NAMESPACES_NOT_FOUND } from '../errors.ts'
 import type { LocalStats } from './hub.ts'
 import { Namespace } from './namespace.ts'
 import type { Registry } from './registry.ts'

@@ -1,5 +1,5 @@
 import type { TSchema } from 'typebox'
-import type { Definition } from './definition.ts'
+import type { Definition } from '../namespace/definition.ts'
 
 /** An AsyncAPI 3.0 document, as plain JSON. */
 export interface AsyncApi {

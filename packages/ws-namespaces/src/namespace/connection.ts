@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { MESSAGES, type ErrorCode } from './codes.ts'
-import { formatOffset, type Logged, type Place } from './carrier.ts'
+import { MESSAGES, type ErrorCode } from '../codes.ts'
+import { formatOffset, type Logged, type Place } from '../delivery/carrier.ts'
 import type { Identity } from './definition.ts'
-import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from './errors.ts'
-import { envelope, textFrame, toJson, withOffset } from './frame.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from '../errors.ts'
+import { envelope, textFrame, toJson, withOffset } from '../delivery/frame.ts'
 import type { Hub } from './hub.ts'
-import type { Topic } from './keys.ts'
+import type { Topic } from '../delivery/keys.ts'
 import { isName } from './names.ts'
-import { Outlet } from './outlet.ts'
-import type { WatchedSession } from './sessions.ts'
-import { OPEN, type Socket } from './socket.ts'
+import { Outlet } from '../delivery/outlet.ts'
+import type { WatchedSession } from '../admission/sessions.ts'
+import { OPEN, type Socket } from '../admission/socket.ts'
 
 const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
 const MOST_HELD = 20_000

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { RedisClient, RedisLink, Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import { Keys } from './keys.ts'
+import { Keys } from '../delivery/keys.ts'
 import { Audience } from './audience.ts'
 import type { Presence, PresenceSink, Present } from './presence.ts'
 import type { Commands } from './scripts.ts'

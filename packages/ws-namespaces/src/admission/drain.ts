@@ -1,5 +1,5 @@
-import { Close } from './codes.ts'
-import type { Connection } from './connection.ts'
+import { Close } from '../codes.ts'
+import type { Connection } from '../namespace/connection.ts'
 
 const SLICES = 10
 const LEAST = 50

@@ -1,9 +1,9 @@
-import { Backoff } from './client-backoff.ts'
-import { Pending } from './client-pending.ts'
-import { ClientError, type ClientOptions, type Messages, type Received, type Status, type WebSocketLike } from './client-types.ts'
-import { isRefused, socketUrl } from './client-url.ts'
+import { Backoff } from './backoff.ts'
+import { Pending } from './pending.ts'
+import { ClientError, type ClientOptions, type Messages, type Received, type Status, type WebSocketLike } from './types.ts'
+import { isRefused, socketUrl } from './url.ts'
 
-export { ClientError, type ClientOptions, type Messages, type Received, type Status } from './client-types.ts'
+export { ClientError, type ClientOptions, type Messages, type Received, type Status } from './types.ts'
 
 /** Codes after which coming back would change nothing. */
 const UNAUTHENTICATED = 4401

@@ -1,12 +1,12 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Definition, Identity } from './definition.ts'
+import type { Definition, Identity } from '../namespace/definition.ts'
 import {
   FST_ERR_WS_NAMESPACES_DRAINING, FST_ERR_WS_NAMESPACES_FORBIDDEN, FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN,
   FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_UNAUTHENTICATED
-} from './errors.ts'
-import type { Hub } from './hub.ts'
-import { decodePath, isName, type Params } from './names.ts'
-import type { Registry } from './registry.ts'
+} from '../errors.ts'
+import type { Hub } from '../namespace/hub.ts'
+import { decodePath, isName, type Params } from '../namespace/names.ts'
+import type { Registry } from '../namespace/registry.ts'
 import { sessionsOf, type WatchedSession } from './sessions.ts'
 
 /** A client that was let in. */

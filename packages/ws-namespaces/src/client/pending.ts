@@ -1,4 +1,4 @@
-import { ClientError } from './client-types.ts'
+import { ClientError } from './types.ts'
 
 interface Waiting {
   resolve (data: unknown): void

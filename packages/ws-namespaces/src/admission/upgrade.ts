@@ -2,9 +2,9 @@ import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { attend } from './attendance.ts'
-import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from './errors.ts'
+import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
 import { Gate, Seat } from './gate.ts'
-import type { Registry } from './registry.ts'
+import type { Registry } from '../namespace/registry.ts'
 import type { Socket } from './socket.ts'
 
 const kSeat = Symbol('ws-namespaces.seat')

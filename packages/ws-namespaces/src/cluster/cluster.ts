@@ -1,10 +1,10 @@
 import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
 import type { RedisLink } from '@jpulse/redis-link'
-import type { Topic } from './keys.ts'
-import type { Drops, LocalStats } from './hub.ts'
-import type { Present } from './presence.ts'
-import type { Registry } from './registry.ts'
-import { textFrame } from './frame.ts'
+import type { Topic } from '../delivery/keys.ts'
+import type { Drops, LocalStats } from '../namespace/hub.ts'
+import type { Present } from '../presence/presence.ts'
+import type { Registry } from '../namespace/registry.ts'
+import { textFrame } from '../delivery/frame.ts'
 
 /** A namespace in the whole cluster. */
 export interface NamespaceStats {

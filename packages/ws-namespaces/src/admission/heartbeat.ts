@@ -1,4 +1,4 @@
-import type { Registry } from './registry.ts'
+import type { Registry } from '../namespace/registry.ts'
 
 const SWEEP_MS = 1000
 const BEAT_MS = 5000

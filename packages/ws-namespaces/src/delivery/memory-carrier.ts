@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { parseOffset, type Carrier, type Delivered, type Delivery, type Listening, type Logged, type Opening, type Place, type Sink } from './carrier.ts'
-import type { History } from './options.ts'
+import type { History } from '../options.ts'
 
 interface Kept extends Logged { readonly at: number }
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
-import type { Connection } from './connection.ts'
-import { FST_ERR_WS_NAMESPACES_NOT_CONNECTED, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT } from './errors.ts'
+import type { Connection } from '../namespace/connection.ts'
+import { FST_ERR_WS_NAMESPACES_NOT_CONNECTED, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT } from '../errors.ts'
 
 /** What a client answered. */
 interface ClientAnswer {

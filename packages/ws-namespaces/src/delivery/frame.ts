@@ -1,5 +1,5 @@
-import { RESERVED } from './codes.ts'
-import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_DATA } from './errors.ts'
+import { RESERVED } from '../codes.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_DATA } from '../errors.ts'
 
 const FINAL_TEXT = 0x81
 

@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
-import type { ResolvedOptions } from './options.ts'
-import type { Registry } from './registry.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { Registry } from '../namespace/registry.ts'
 import { readTarget } from './target.ts'
-import { fail, pathOf, type PlainRoute } from './upgrade.ts'
-import type { WsNamespaces } from './ws-namespaces.ts'
+import { fail, pathOf, type PlainRoute } from '../admission/upgrade.ts'
+import type { WsNamespaces } from '../namespace/ws-namespaces.ts'
 
 const Failure = Type.Object({ success: Type.Literal(false), error: Type.String(), code: Type.String(), statusCode: Type.Integer() })
 const failures = { '4xx': Failure, '5xx': Failure }

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Close } from './codes.ts'
-import type { Connection } from './connection.ts'
+import { Close } from '../codes.ts'
+import type { Connection } from '../namespace/connection.ts'
 
 /** A session as seen from a connection, see @jpulse/redis-sessions. */
 export interface WatchedSession {

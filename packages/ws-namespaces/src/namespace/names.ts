@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { FST_ERR_WS_NAMESPACES_INVALID_NAME } from './errors.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_NAME } from '../errors.ts'
 
 const LITERAL = /^[A-Za-z0-9._-]{1,100}$/
 const PARAMETER = /^:[A-Za-z_][A-Za-z0-9_]{0,50}$/

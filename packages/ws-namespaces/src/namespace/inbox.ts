@@ -1,9 +1,9 @@
-import { Close, RESERVED } from './codes.ts'
+import { Close, RESERVED } from '../codes.ts'
 import type { Connection } from './connection.ts'
 import type { Reply } from './definition.ts'
-import { envelope, textFrame } from './frame.ts'
+import { envelope, textFrame } from '../delivery/frame.ts'
 import { isName } from './names.ts'
-import type { Requests } from './requests.ts'
+import type { Requests } from '../cluster/requests.ts'
 
 /** A message as JSON.parse gave it, of which the form is checked. */
 interface Parsed {

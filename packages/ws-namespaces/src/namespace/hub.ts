@@ -1,12 +1,12 @@
 import type { FastifyBaseLogger } from 'fastify'
-import { formatOffset, type Carrier, type Delivered, type Delivery, type Listening, type Place, type Sink } from './carrier.ts'
-import { Close } from './codes.ts'
+import { formatOffset, type Carrier, type Delivered, type Delivery, type Listening, type Place, type Sink } from '../delivery/carrier.ts'
+import { Close } from '../codes.ts'
 import type { Connection } from './connection.ts'
 import type { Definition } from './definition.ts'
-import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from './errors.ts'
-import { textFrame, toJson, withOffset } from './frame.ts'
-import type { Topic } from './keys.ts'
-import type { Presence } from './presence.ts'
+import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
+import { textFrame, toJson, withOffset } from '../delivery/frame.ts'
+import type { Topic } from '../delivery/keys.ts'
+import type { Presence } from '../presence/presence.ts'
 
 /** Messages that were not handled, and clients that were too slow, since the start of the process. */
 export interface Drops {

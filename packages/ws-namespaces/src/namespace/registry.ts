@@ -1,26 +1,27 @@
 import type { AppCluster, Member } from '@jpulse/cluster-broadcast'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Carrier } from './carrier.ts'
-import { Cluster } from './cluster.ts'
-import { Close } from './codes.ts'
+import type { Carrier } from '../delivery/carrier.ts'
+import { Cluster } from '../cluster/cluster.ts'
+import { Close } from '../codes.ts'
 import type { Connection } from './connection.ts'
 import type { Definition } from './definition.ts'
-import { Drain } from './drain.ts'
-import { FST_ERR_WS_NAMESPACES_EXISTS, FST_ERR_WS_NAMESPACES_NOT_FOUND } from './errors.ts'
+import { Drain } from '../admission/drain.ts'
+import { FST_ERR_WS_NAMESPACES_EXISTS, FST_ERR_WS_NAMESPACES_NOT_FOUND } from '../errors.ts'
 import { Hub, type HubParts, type LocalStats } from './hub.ts'
 import { Inbox } from './inbox.ts'
 import type { Params } from './names.ts'
-import { LiveCarrier } from './live-carrier.ts'
-import { LogCarrier } from './log-carrier.ts'
-import { MemoryCarrier, MemoryLog } from './memory-carrier.ts'
-import type { ResolvedOptions } from './options.ts'
-import { Outage } from './outage.ts'
-import { MemoryPresence } from './presence.ts'
-import { RedisPresence } from './redis-presence.ts'
-import { Requests } from './requests.ts'
-import { defineScripts } from './scripts.ts'
-import { WatchedSessions } from './sessions.ts'
+import { LiveCarrier } from '../delivery/live-carrier.ts'
+import { LogCarrier } from '../delivery/log-carrier.ts'
+import { MemoryCarrier, MemoryLog } from '../delivery/memory-carrier.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { Outage } from '../delivery/outage.ts'
+import { MemoryPresence } from '../presence/presence.ts'
+import { RedisPresence } from '../presence/redis-presence.ts'
+import { Requests } from '../cluster/requests.ts'
+import { defineScripts as defineLogScripts } from '../delivery/scripts.ts'
+import { defineScripts as definePresenceScripts } from '../presence/scripts.ts'
+import { WatchedSessions } from '../admission/sessions.ts'
 
 /** What was published right before the end gets so long to leave. */
 const LAST_WORDS_MS = 500
@@ -54,7 +55,10 @@ export class Registry {
     this.cluster = new Cluster(this.#bus, link, this)
     this.inbox = new Inbox(this.requests)
     this.drain = new Drain(() => this.connections(), options.drainMs)
-    if (link.client !== null) defineScripts(link.client)
+    if (link.client !== null) {
+      defineLogScripts(link.client)
+      definePresenceScripts(link.client)
+    }
   }
 
   async open (): Promise<void> {

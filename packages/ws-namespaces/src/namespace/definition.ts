@@ -2,9 +2,9 @@ import type { FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Connection } from './connection.ts'
-import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from './errors.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from '../errors.ts'
 import { NamePattern, type Params } from './names.ts'
-import { checkFunction, checkSchema, definedOnly, type History, type Limits } from './options.ts'
+import { checkFunction, checkSchema, definedOnly, type History, type Limits } from '../options.ts'
 
 /** Who a client is, as `authorize` says. Further fields are the application's own, on `conn.ctx`. */
 export interface Identity {

@@ -1,8 +1,8 @@
-import { Close } from './codes.ts'
-import { formatOffset } from './carrier.ts'
-import { Connection } from './connection.ts'
+import { Close } from '../codes.ts'
+import { formatOffset } from '../delivery/carrier.ts'
+import { Connection } from '../namespace/connection.ts'
 import type { Seat } from './gate.ts'
-import type { Registry } from './registry.ts'
+import type { Registry } from '../namespace/registry.ts'
 import type { Socket } from './socket.ts'
 
 const kAttending = Symbol('ws-namespaces.attending')
