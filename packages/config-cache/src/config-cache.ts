@@ -1,12 +1,11 @@
-import type { Coherence } from './coherence.ts'
+import type { Coherence } from './coherence/index.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
-import { handOn, type Handed, type Values } from './handed.ts'
-import { toText } from './json.ts'
 import { checkName, checkOwnKey, checkValues, documentKey, isReserved, tagsOf, touchedBy } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { Reads, Wanted } from './reads.ts'
-import type { ConfigSource } from './source.ts'
-import type { CacheMode, CacheStats, Counters } from './stats.ts'
+import type { Reads, Wanted } from './levels/index.ts'
+import type { ConfigSource } from './sources/index.ts'
+import type { CacheMode, CacheStats, Counters, Held } from './stats.ts'
+import { handOn, toText, type Handed, type Values } from './values.ts'
 
 /** Where a document is. */
 export interface GetOptions {
@@ -56,17 +55,19 @@ export class ConfigCache {
   readonly #reads: Reads
   readonly #coherence: Coherence
   readonly #counters: Counters
+  readonly #held: () => Held
   readonly #collections: ReadonlySet<string>
   /** Composed once: joining strings on each hit costs as much as the hit. */
   readonly #keys = new Map<string, Map<string, string>>()
   #closing: Promise<void> | undefined
 
-  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, coherence: Coherence, counters: Counters }) {
+  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, coherence: Coherence, counters: Counters, held: () => Held }) {
     this.#options = parts.options
     this.#source = parts.source
     this.#reads = parts.reads
     this.#coherence = parts.coherence
     this.#counters = parts.counters
+    this.#held = parts.held
     this.#collections = new Set(parts.options.collections)
   }
 
@@ -193,7 +194,7 @@ export class ConfigCache {
   stats (): CacheStats {
     const { l1Hits, l2Hits, joined, loads } = this.#counters
     const reads = l1Hits + l2Hits + joined + loads
-    return { ...this.#counters, ...this.#coherence.held(), mode: this.mode, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
+    return { ...this.#counters, ...this.#held(), mode: this.mode, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
   }
 
   /** Empties this process and, where it answers, Redis and with it every instance. Coherence never needs it. */

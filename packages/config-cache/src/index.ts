@@ -1,21 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { isAlone } from './alone.ts'
+import { isAlone, LocalCoherence, RedisCoherence, View, type Coherence } from './coherence/index.ts'
 import { ConfigCache } from './config-cache.ts'
-import { L1 } from './l1.ts'
-import { LocalCoherence } from './local-coherence.ts'
-import { memorySource } from './memory-source.ts'
-import { mongoSource, type MongoDatabase } from './mongo-source.ts'
-import { resolveOptions, type FastifyConfigCacheOptions, type ResolvedOptions } from './options.ts'
-import { Reads } from './reads.ts'
-import { addRouteCache } from './route-cache.ts'
-import type { CoherentWrites } from './route-options.ts'
-import { addRouteWrites } from './route-writes.ts'
-import { addRoutes } from './routes.ts'
-import { RedisCoherence } from './redis-coherence.ts'
-import type { ConfigSource } from './source.ts'
+import { addRoutes } from './http/index.ts'
+import { L1, Reads, RedisL2 } from './levels/index.ts'
+import { resolveOptions, type FastifyConfigCacheOptions } from './options.ts'
+import { addRouteCache, addRouteWrites, type CoherentWrites } from './routes/index.ts'
+import { memorySource, mongoSource, type ConfigSource, type MongoDatabase } from './sources/index.ts'
 import { counters } from './stats.ts'
-import { View } from './view.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -30,27 +22,28 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   const source = options.source ?? defaultSource(fastify)
   const l1 = new L1(options.maxEntries, options.maxBytes)
   const view = new View(l1)
-  const coherence = await makeCoherence(fastify, view, l1, source, options, log)
   const counted = counters()
-  const reads = new Reads(view, l1, coherence instanceof RedisCoherence ? coherence.l2 : null, counted, options.maxValueBytes)
-  const cache = new ConfigCache({ options, source, reads, coherence, counters: counted })
+  let coherence: Coherence
+  let l2: RedisL2 | null = null
+  if (fastify.redisLink.state !== 'disabled') {
+    const clustered = new RedisCoherence(fastify.redisLink, view, source, options, log)
+    await clustered.start()
+    coherence = clustered
+    l2 = new RedisL2(clustered.shared, options.redisTimeoutMs, options.generationTtlMs)
+  } else {
+    const alone = isAlone()
+    if (options.enabled && !alone) log.warn('nothing is cached: this process has siblings, and only Redis could keep them coherent')
+    coherence = new LocalCoherence(view, options.enabled && alone, options.blockTtlMs)
+  }
+  const reads = new Reads(view, l1, l2, counted, options.maxValueBytes)
+  const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })
+  const cache = new ConfigCache({ options, source, reads, coherence, counters: counted, held })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
   const writes: CoherentWrites = { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }
   addRouteCache(fastify, reads, writes, options)
   addRouteWrites(fastify, writes)
   await addRoutes(fastify, cache, options)
-}
-
-async function makeCoherence (fastify: FastifyInstance, view: View, l1: L1, source: ConfigSource, options: ResolvedOptions, log: FastifyInstance['log']) {
-  if (fastify.redisLink.state !== 'disabled') {
-    const coherence = new RedisCoherence(fastify.redisLink, view, l1, source, options, log)
-    await coherence.start()
-    return coherence
-  }
-  const alone = isAlone()
-  if (options.enabled && !alone) log.warn('nothing is cached: this process has siblings, and only Redis could keep them coherent')
-  return new LocalCoherence(view, l1, options.enabled && alone, options.blockTtlMs)
 }
 
 function defaultSource (fastify: FastifyInstance): ConfigSource {
@@ -71,11 +64,9 @@ export const configCache = fp(plugin, {
 
 export default configCache
 
-export * from './errors.ts'
-export { memorySource } from './memory-source.ts'
-export { mongoSource, type MongoDatabase, type MongoSourceOptions } from './mongo-source.ts'
 export type { ConfigCache, Feature, GetOptions, LoadOptions, Touched, Write } from './config-cache.ts'
+export * from './errors.ts'
 export type { Authorize, FastifyConfigCacheOptions } from './options.ts'
-export type { RouteCacheOptions, RouteInvalidates } from './route-options.ts'
-export type { ConfigDocument, ConfigSource } from './source.ts'
+export type { RouteCacheOptions, RouteInvalidates } from './routes/index.ts'
+export { memorySource, mongoSource, type ConfigDocument, type ConfigSource, type MongoDatabase, type MongoSourceOptions } from './sources/index.ts'
 export type { CacheMode, CacheStats } from './stats.ts'

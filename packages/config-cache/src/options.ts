@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from './errors.ts'
-import type { ConfigSource } from './source.ts'
+import type { ConfigSource } from './sources/index.ts'
 
 /** Decides whether a request may use the HTTP routes. */
 export type Authorize = (request: FastifyRequest) => boolean | Promise<boolean>

@@ -21,13 +21,17 @@ export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, load
 /** `coherent`: caching under a lease. `local`: caching alone in this process. `bypass`: every read goes to the source. */
 export type CacheMode = 'coherent' | 'local' | 'bypass'
 
-/** What `stats()` returns. */
-export interface CacheStats extends Counters {
-  readonly mode: CacheMode
-  /** Reads answered without the source, of all reads; 0 without reads. */
-  readonly hitRate: number
+/** What an instance holds now. */
+export interface Held {
   readonly entries: number
   readonly bytes: number
   /** Writes under way in the cluster, as this instance knows. */
   readonly blocks: number
+}
+
+/** What `stats()` returns. */
+export interface CacheStats extends Counters, Held {
+  readonly mode: CacheMode
+  /** Reads answered without the source, of all reads; 0 without reads. */
+  readonly hitRate: number
 }

@@ -4,9 +4,9 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, type ConfigCache } from '../src/index.ts'
-import { CacheKeys } from '../src/keys.ts'
-import { releaseText } from '../src/message.ts'
-import { defineScripts, scriptArgs, type CacheCommands } from '../src/scripts.ts'
+import { CacheKeys } from '../src/coherence/keys.ts'
+import { releaseText } from '../src/coherence/messages.ts'
+import { defineScripts, type CacheCommands } from '../src/coherence/scripts.ts'
 
 t.setTimeout(200_000)
 
@@ -218,8 +218,8 @@ t.test('a writer that lost its block hands nothing on: another may have written 
     value = 'lost'
     // As a member does that takes the writer for dead.
     const nonce = await client.hget(keys.core[0], 'nonce')
-    t.equal(await client.configCacheReleaseV1(...scriptArgs([...keys.core, keys.generation('a')],
-      ['nonce', nonce!, block!.opId, '', keys.bus, releaseText(block!.opId), 60_000, 0, '', 'a'])), 1)
+    t.equal(await client.configCacheReleaseV1(5, ...keys.core, keys.generation('a'),
+      'nonce', nonce!, block!.opId, '', keys.bus, releaseText(block!.opId), 60_000, 0, '', 'a'), 1)
     await other.write({ keys: ['a'] }, async () => { value = 'newer' })
   })
   for (let i = 0; i < 3; i++) t.strictSame(await both(async () => value), ['newer', 'newer'])

@@ -1,9 +1,9 @@
-import { fromText, toText } from './json.ts'
+import { fromText, toText } from '../values.ts'
 import type { L1 } from './l1.ts'
 import type { L2 } from './l2.ts'
-import type { Counters } from './stats.ts'
-import { now } from './time.ts'
-import type { Load, View } from './view.ts'
+import type { Counters } from '../stats.ts'
+import { now } from '../time.ts'
+import type { Load, View } from '../coherence/index.ts'
 
 /** What is asked for. */
 export interface Wanted {

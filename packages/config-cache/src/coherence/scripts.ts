@@ -188,7 +188,6 @@ ${begin}
 return nonce
 `
 
-type Keys = readonly string[]
 type Args = ReadonlyArray<string | number>
 
 type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[]]
@@ -224,9 +223,4 @@ const SCRIPTS: Record<keyof CacheCommands, string> = {
 /** Defines the commands on a client. */
 export function defineScripts (client: RedisClient): void {
   for (const [name, lua] of Object.entries(SCRIPTS)) client.defineCommand(name, { lua })
-}
-
-/** The arguments of a script in the order that ioredis wants them. */
-export function scriptArgs (keys: Keys, args: Args): [count: number, ...rest: Args] {
-  return [keys.length, ...keys, ...args]
 }

@@ -2,15 +2,12 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Unsubscribe } from '@jpulse/redis-link'
 import type { Acknowledgements } from './acknowledgements.ts'
 import type { Connection } from './connection.ts'
-import type { Epochs } from './epochs.ts'
 import { hostOf } from './host.ts'
-import { uniqueId } from './id.ts'
-import type { CacheKeys } from './keys.ts'
-import { parseMessage, parseOps, releaseText, type ActiveBlock, type Message } from './message.ts'
-import { scriptArgs } from './scripts.ts'
-import { now, pause, surely } from './time.ts'
+import { uniqueId } from '../id.ts'
+import { parseMessage, parseOps, releaseText, type ActiveBlock, type Message } from './messages.ts'
+import { now, pause, surely } from '../time.ts'
 import type { View } from './view.ts'
-import { Watch } from './watch.ts'
+import { Watch, type Epochs } from './epochs.ts'
 
 export interface MemberOptions {
   readonly leaseMs: number
@@ -38,13 +35,11 @@ const GRACE_MS = 40
  */
 export class Member {
   readonly id: string
-  readonly #connection: Connection
-  readonly #keys: CacheKeys
+  readonly connection: Connection
   readonly #view: View
   readonly #epochs: Epochs
   readonly #options: MemberOptions
   readonly #log: FastifyBaseLogger
-  readonly #onClear: () => void
   readonly #mayLease: () => Promise<boolean>
   readonly #acks: Acknowledgements
   readonly #watch: Watch
@@ -61,29 +56,17 @@ export class Member {
   #again = false
   #closed = false
 
-  constructor (parts: {
-    id: string,
-    connection: Connection,
-    keys: CacheKeys,
-    view: View,
-    epochs: Epochs,
-    acks: Acknowledgements,
-    options: MemberOptions
-    log: FastifyBaseLogger,
-    onClear: () => void,
-    mayLease: () => Promise<boolean>
-  }) {
-    this.id = parts.id
-    this.#connection = parts.connection
-    this.#keys = parts.keys
-    this.#view = parts.view
-    this.#epochs = parts.epochs
-    this.#acks = parts.acks
-    this.#options = parts.options
-    this.#log = parts.log
-    this.#onClear = parts.onClear
-    this.#mayLease = parts.mayLease
-    this.#watch = new Watch(parts.options.blockTtlMs)
+  /** @param mayLease asked at each renewal whether anything but Redis forbids a lease */
+  constructor (id: string, connection: Connection, view: View, epochs: Epochs, acks: Acknowledgements, mayLease: () => Promise<boolean>, options: MemberOptions, log: FastifyBaseLogger) {
+    this.id = id
+    this.connection = connection
+    this.#view = view
+    this.#epochs = epochs
+    this.#acks = acks
+    this.#mayLease = mayLease
+    this.#options = options
+    this.#log = log
+    this.#watch = new Watch(options.blockTtlMs)
   }
 
   /** Nonce of the epoch that this member is in. */
@@ -96,15 +79,10 @@ export class Member {
     return this.#space
   }
 
-  /** Newest message applied: whatever was blocked up to here is known. */
-  get lastSeq (): number {
-    return this.#lastSeq
-  }
-
   /** Listens, joins, and renews until it is closed. Resolves when listening, at the latest after the first attempt to join. */
   async start (): Promise<void> {
-    const { link, subscriber } = this.#connection
-    this.#unsubscribe = await subscriber.subscribe(this.#keys.bus, (bytes) => this.#hear(bytes))
+    const { link, subscriber } = this.connection
+    this.#unsubscribe = await subscriber.subscribe(this.connection.keys.bus, (bytes) => this.#hear(bytes))
     subscriber.on('up', this.#renewNow)
     link.on('up', this.#renewNow)
     this.#timer = setInterval(this.#renewNow, this.#options.leaseMs / 4).unref()
@@ -115,12 +93,12 @@ export class Member {
   async close (): Promise<void> {
     this.#closed = true
     clearInterval(this.#timer)
-    this.#connection.subscriber.off('up', this.#renewNow)
-    this.#connection.link.off('up', this.#renewNow)
+    this.connection.subscriber.off('up', this.#renewNow)
+    this.connection.link.off('up', this.#renewNow)
     this.#view.endLease()
-    if (!this.#connection.isUp) return
+    if (!this.connection.isUp) return
     await Promise.allSettled([
-      this.#connection.run((client) => client.configCacheLeaveV1(...this.#args([], this.id))),
+      this.connection.script('configCacheLeaveV1', [], this.id),
       this.#unsubscribe?.()
     ])
   }
@@ -145,14 +123,14 @@ export class Member {
   }
 
   async #round (): Promise<void> {
-    if (this.#closed || !this.#connection.isUp) return
+    if (this.#closed || !this.connection.isUp) return
     // The lease runs from before the request was sent: whatever delays the reply shortens it.
     const sentAt = now()
-    const { version } = this.#connection
+    const { version } = this.connection
     const [reply, mayLease] = await Promise.all([this.#ask(), this.#mayLease()])
-    if (this.#closed || version !== this.#connection.version) return
+    if (this.#closed || version !== this.connection.version) return
     const behind = await this.#catchUp(reply)
-    if (this.#closed || version !== this.#connection.version) return
+    if (this.#closed || version !== this.connection.version) return
     if (behind) this.#resync(reply)
     this.#removeSilent(reply)
     if (reply.nonce === this.#seen.nonce && reply.seq < this.#seen.seq && this.#lastSeq < this.#seen.seq) this.#again = true
@@ -164,8 +142,8 @@ export class Member {
 
   async #ask (): Promise<Renewal> {
     const token = uniqueId()
-    const [nonce, seq, open, space, counted, ops] = await this.#connection.run((client) => client.configCacheRenewV1(
-      ...this.#args([this.#keys.hello(this.id)], this.id, this.#token, token, hostOf())))
+    const [nonce, seq, open, space, counted, ops] = await this.connection.script('configCacheRenewV1', [this.connection.keys.hello(this.id)],
+      this.id, this.#token, token, hostOf())
     this.#token = token
     return { nonce, seq, isOpen: open === '1', space, isCounted: counted === 1, blocks: parseOps(ops) }
   }
@@ -206,16 +184,15 @@ export class Member {
   /** Nobody but the clients' monotonic clocks watches the quarantine. Its epoch's first renewal after it finds it open. */
   async #openWhenQuarantineIsOver (nonce: string): Promise<void> {
     if (now() - this.#epochs.since(nonce) < surely(this.#options.blockTtlMs)) return
-    const opened = await this.#connection.run((client) => client.configCacheOpenV1(...this.#args([], nonce)))
+    const opened = await this.connection.script('configCacheOpenV1', [], nonce)
     if (opened === 1) this.#again = true
   }
 
   #removeSilent (reply: Renewal): void {
     for (const { opId, beat, tags } of this.#watch.look(reply.blocks)) {
-      const generations = tags.map((tag) => this.#keys.generation(tag))
       this.#log.warn({ opId, tags: tags.length }, 'the block of a silent writer is removed')
-      this.#connection.run((client) => client.configCacheReleaseV1(...this.#args(generations,
-        reply.nonce, opId, beat, this.#keys.bus, releaseText(opId), this.#options.generationTtlMs, 0, '', ...tags))).catch(() => {})
+      this.connection.scriptOnTags('configCacheReleaseV1', tags,
+        reply.nonce, opId, beat, this.connection.keys.bus, releaseText(opId), this.#options.generationTtlMs, 0, '').catch(() => {})
     }
   }
 
@@ -251,11 +228,7 @@ export class Member {
       this.#view.release(message.opId)
     } else {
       this.#space = message.space
-      this.#onClear()
+      this.#view.forget()
     }
-  }
-
-  #args (keys: readonly string[], ...args: Array<string | number>) {
-    return scriptArgs([...this.#keys.core, ...keys], [uniqueId(), ...args])
   }
 }

@@ -1,13 +1,11 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Connection } from './connection.ts'
-import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
-import type { Handed } from './handed.ts'
-import { uniqueId } from './id.ts'
-import type { CacheKeys } from './keys.ts'
-import { scriptArgs } from './scripts.ts'
-import type { ConfigSource } from './source.ts'
-import { now, pause, surely } from './time.ts'
-import type { WritePath } from './write-path.ts'
+import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
+import type { Handed } from '../values.ts'
+import { uniqueId } from '../id.ts'
+import type { ConfigSource } from '../sources/index.ts'
+import { now, pause, surely } from '../time.ts'
+import type { WritePath } from './coherence.ts'
 
 export interface SourceFenceOptions {
   readonly leaseMs: number
@@ -27,7 +25,6 @@ export class SourceFence implements WritePath {
   readonly #id: string
   readonly #source: ConfigSource
   readonly #connection: Connection
-  readonly #keys: CacheKeys
   readonly #writes: WritePath
   readonly #options: SourceFenceOptions
   readonly #log: FastifyBaseLogger
@@ -39,22 +36,13 @@ export class SourceFence implements WritePath {
   #running = 0
   #lowering = false
 
-  constructor (parts: {
-    id: string,
-    source: ConfigSource,
-    connection: Connection,
-    keys: CacheKeys,
-    writes: WritePath
-    options: SourceFenceOptions,
-    log: FastifyBaseLogger
-  }) {
-    this.#id = parts.id
-    this.#source = parts.source
-    this.#connection = parts.connection
-    this.#keys = parts.keys
-    this.#writes = parts.writes
-    this.#options = parts.options
-    this.#log = parts.log
+  constructor (id: string, source: ConfigSource, connection: Connection, writes: WritePath, options: SourceFenceOptions, log: FastifyBaseLogger) {
+    this.#id = id
+    this.#source = source
+    this.#connection = connection
+    this.#writes = writes
+    this.#options = options
+    this.#log = log
   }
 
   /** Whether no fence stands, so that a lease may be taken. Asked between the begin of a renewal and its lease. */
@@ -156,7 +144,7 @@ export class SourceFence implements WritePath {
   }
 
   async #endEpoch (): Promise<void> {
-    await this.#connection.run((client) => client.configCacheResetV1(...scriptArgs(this.#keys.core, [uniqueId()])))
+    await this.#connection.script('configCacheResetV1', [])
   }
 
   /** Lowers the fence of a writer that gave no sign of life for longer than an operation may last. */

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { canonical } from './json.ts'
-import type { CoherentWrites, RouteCacheOptions } from './route-options.ts'
-import { checkName, tagsOf } from './names.ts'
-import type { ResolvedOptions } from './options.ts'
-import type { Reads, Ticket, Wanted } from './reads.ts'
+import { canonical } from '../values.ts'
+import type { CoherentWrites, RouteCacheOptions } from './options.ts'
+import { checkName, tagsOf } from '../names.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { Reads, Ticket, Wanted } from '../levels/index.ts'
 
 /** A response as it is cached. */
 interface Stored {

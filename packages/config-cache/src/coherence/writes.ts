@@ -1,19 +1,15 @@
+import { channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Unsubscribe } from '@jpulse/redis-link'
 import type { Connection } from './connection.ts'
 import type { Epochs } from './epochs.ts'
-import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
-import type { Handed } from './handed.ts'
-import { uniqueId } from './id.ts'
-import type { CacheKeys } from './keys.ts'
-import { blockText, opText, releaseText } from './message.ts'
-import { isDecided } from './outcome.ts'
-import type { PendingOps } from './pending.ts'
-import { stored } from './redis-l2.ts'
-import { scriptArgs } from './scripts.ts'
-import { step } from './steps.ts'
-import { idle, now, pause, surely } from './time.ts'
-import type { WritePath } from './write-path.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
+import type { Handed } from '../values.ts'
+import { uniqueId } from '../id.ts'
+import { blockText, opText, releaseText, stored } from './messages.ts'
+import { isDecided, type WritePath } from './coherence.ts'
+import type { PendingOps } from './acknowledgements.ts'
+import { idle, now, pause, surely } from '../time.ts'
 
 export interface RedisWriteOptions {
   readonly leaseMs: number
@@ -44,7 +40,6 @@ const MOST_OUTLASTED = 1000
 export class RedisWritePath implements WritePath {
   readonly #id: string
   readonly #connection: Connection
-  readonly #keys: CacheKeys
   readonly #epochs: Epochs
   readonly #pending: PendingOps
   readonly #options: RedisWriteOptions
@@ -53,26 +48,17 @@ export class RedisWritePath implements WritePath {
   #unsubscribe: Promise<Unsubscribe> | undefined
   #closed = false
 
-  constructor (parts: {
-    id: string,
-    connection: Connection,
-    keys: CacheKeys,
-    epochs: Epochs,
-    pending: PendingOps
-    options: RedisWriteOptions,
-    log: FastifyBaseLogger
-  }) {
-    this.#id = parts.id
-    this.#connection = parts.connection
-    this.#keys = parts.keys
-    this.#epochs = parts.epochs
-    this.#pending = parts.pending
-    this.#options = parts.options
-    this.#log = parts.log
+  constructor (id: string, connection: Connection, epochs: Epochs, pending: PendingOps, options: RedisWriteOptions, log: FastifyBaseLogger) {
+    this.#id = id
+    this.#connection = connection
+    this.#epochs = epochs
+    this.#pending = pending
+    this.#options = options
+    this.#log = log
   }
 
   async start (): Promise<void> {
-    this.#unsubscribe = this.#connection.subscriber.subscribe(this.#keys.acks(this.#id), (bytes) => this.#pending.hear(bytes))
+    this.#unsubscribe = this.#connection.subscriber.subscribe(this.#connection.keys.acks(this.#id), (bytes) => this.#pending.hear(bytes))
     await this.#unsubscribe
   }
 
@@ -138,8 +124,8 @@ export class RedisWritePath implements WritePath {
     // Like a lease, the block is only as fresh as the request that last proved it.
     let provenAt = now()
     try {
-      const [nonce, seq, open, space, list] = await this.#connection.run((client) => client.configCacheBlockV1(...this.#args(tags,
-        opId, this.#keys.bus, blockText(block), opText(block), this.#options.generationTtlMs, ...tags)))
+      const [nonce, seq, open, space, list] = await this.#connection.scriptOnTags('configCacheBlockV1', tags,
+        opId, this.#connection.keys.bus, blockText(block), opText(block), this.#options.generationTtlMs)
       const blockedAt = now()
       step('blocked', opId, tags)
       const held = { opId, nonce, seq, space, isOpen: open === '1' }
@@ -164,7 +150,7 @@ export class RedisWritePath implements WritePath {
     // Leases from before the block end within one lease of it; those from after it know the block.
     const silent = await wait(members, blockedAt + surely(this.#options.leaseMs))
     if (silent.length === 0) return
-    const fenced = await this.#connection.run((client) => client.configCacheFenceV1(...this.#args([], held.nonce, held.seq, ...silent)))
+    const fenced = await this.#connection.script('configCacheFenceV1', [], held.nonce, held.seq, ...silent)
     if (fenced === 0) throw new Error('Redis lost its state during the write')
   }
 
@@ -174,7 +160,7 @@ export class RedisWritePath implements WritePath {
   }
 
   async #beat ({ nonce, opId }: Held): Promise<boolean> {
-    return await this.#connection.run((client) => client.configCacheBeatV1(...this.#args([], nonce, opId))) === 1
+    return await this.#connection.script('configCacheBeatV1', [], nonce, opId) === 1
   }
 
   /**
@@ -188,15 +174,15 @@ export class RedisWritePath implements WritePath {
     const name = uniqueId()
     for (const { key, tags, text, ttlMs } of handed) {
       const generations = tags.map(() => `${nonce}.${name}`).join()
-      this.#connection.run((client) => client.set(this.#keys.value(space, key), stored(generations, text), 'PX', ttlMs)).catch(() => {})
+      this.#connection.run((client) => client.set(this.#connection.keys.value(space, key), stored(generations, text), 'PX', ttlMs)).catch(() => {})
     }
     return name
   }
 
   /** @param name for the generations where nobody else touched the tags: only of the block that the work ran under */
   async #release ({ nonce, opId, seq }: Pick<Held, 'nonce' | 'opId' | 'seq'>, tags: readonly string[], name = ''): Promise<boolean> {
-    return await this.#connection.run((client) => client.configCacheReleaseV1(...this.#args(tags,
-      nonce, opId, '', this.#keys.bus, releaseText(opId), this.#options.generationTtlMs, seq, name, ...tags))) === 1
+    return await this.#connection.scriptOnTags('configCacheReleaseV1', tags,
+      nonce, opId, '', this.#connection.keys.bus, releaseText(opId), this.#options.generationTtlMs, seq, name) === 1
   }
 
   /** Releases, where the block was lost after one more block. @throws FST_ERR_CONFIG_CACHE_UNCONFIRMED */
@@ -252,14 +238,10 @@ export class RedisWritePath implements WritePath {
   #giveUp (opId: string, tags: readonly string[]): void {
     const attempt = async () => {
       await pause(RETRY_MS)
-      const nonce = await this.#connection.run((client) => client.hget(this.#keys.core[0], 'nonce'))
+      const nonce = await this.#connection.run((client) => client.hget(this.#connection.keys.core[0], 'nonce'))
       if (nonce !== null) await this.#release({ opId, nonce, seq: 0 }, tags)
     }
     attempt().catch((err) => this.#log.debug({ err, opId }, 'a block that was given up will be removed by the members'))
-  }
-
-  #args (tags: readonly string[], ...args: Array<string | number>) {
-    return scriptArgs([...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [uniqueId(), ...args])
   }
 }
 
@@ -282,4 +264,14 @@ function unconfirmed (cause: unknown): Error {
   const err = new FST_ERR_CONFIG_CACHE_UNCONFIRMED(reasonOf(cause))
   err.cause = cause
   return err
+}
+
+/** Where a write stands. `blocked`: Redis holds the block; `safe`: nobody serves the old value; `written`: the database answered; `released`: done. */
+type Step = 'blocked' | 'safe' | 'written' | 'released'
+
+const steps = channel('jpulse:config-cache:write')
+
+/** Published synchronously, so a subscriber can act between two steps; nobody subscribed costs nothing. */
+function step (name: Step, opId: string, tags: readonly string[]): void {
+  if (steps.hasSubscribers) steps.publish({ step: name, opId, tags })
 }

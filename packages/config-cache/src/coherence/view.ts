@@ -1,5 +1,4 @@
-import type { L1 } from './l1.ts'
-import { now } from './time.ts'
+import { now } from '../time.ts'
 
 /** A load that began: what happened since then decides whether its result may be kept. */
 export interface Load {
@@ -15,6 +14,12 @@ export interface Block {
   readonly tags: readonly string[]
 }
 
+/** What must go when a tag is touched: the values of this process. */
+export interface Kept {
+  drop (tag: string): void
+  clear (): void
+}
+
 /** Past this, old touches are forgotten and the loads in flight with them. */
 const MOST_TOUCHES = 20_000
 
@@ -27,7 +32,7 @@ const MOST_TOUCHES = 20_000
 export class View {
   /** End of the lease on the monotonic clock. Compared with the clock at each read, never by a timer: a process that was stopped or busy must not serve before it renewed. */
   leaseUntil = -Infinity
-  readonly #l1: L1
+  readonly #kept: Kept
   readonly #ops = new Map<string, Block>()
   readonly #blocked = new Map<string, number>()
   readonly #touched = new Map<string, number>()
@@ -36,8 +41,8 @@ export class View {
   #floor = 0
   #loads = 0
 
-  constructor (l1: L1) {
-    this.#l1 = l1
+  constructor (kept: Kept) {
+    this.#kept = kept
   }
 
   get isLeased (): boolean {
@@ -78,7 +83,7 @@ export class View {
     for (const tag of block.tags) {
       this.#blocked.set(tag, (this.#blocked.get(tag) ?? 0) + 1)
       this.#touch(tag)
-      this.#l1.drop(tag)
+      this.#kept.drop(tag)
     }
   }
 
@@ -101,8 +106,13 @@ export class View {
     this.#blocked.clear()
     this.#touched.clear()
     this.#floor = ++this.#clock
-    this.#l1.clear()
+    this.#kept.clear()
     for (const block of blocks) this.block(block)
+  }
+
+  /** Empties this process. Coherence never needs it. */
+  forget (): void {
+    this.#kept.clear()
   }
 
   /** Say so before the first byte of the value is asked for, and `end` when the value is kept or given up. */

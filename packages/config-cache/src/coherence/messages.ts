@@ -26,6 +26,9 @@ export function parseMessage (bytes: Buffer): Message | undefined {
   }
 }
 
+/** A value as Redis keeps it. */
+export const stored = (generations: string, text: string): string => `${generations}|${text}`
+
 /** A block with the beat of its writer, as the renewal returns it. */
 export interface ActiveBlock extends Block {
   readonly beat: string

@@ -1,61 +1,66 @@
-import type { Connection } from './connection.ts'
 import { Deadlines } from './deadlines.ts'
-import { uniqueId } from './id.ts'
-import type { CacheKeys } from './keys.ts'
-import type { Found, L2 } from './l2.ts'
-import type { Member } from './member.ts'
-import { scriptArgs } from './scripts.ts'
+import { stored, type SharedState } from '../coherence/index.ts'
 
-/** A value as Redis keeps it. */
-export const stored = (generations: string, text: string): string => `${generations}|${text}`
+/** What the shared level answered: the value's text, or what a fill needs. */
+export type Found =
+  | { readonly text: string }
+  | { readonly text?: undefined, readonly generations: string }
+
+/** The level that all instances share. */
+export interface L2 {
+  /**
+   * @returns null where it cannot be used now: not reachable in time, or a tag is blocked
+   */
+  read (key: string, tags: readonly string[]): Promise<Found | null>
+  /** Stores a value under the generations that were read before its load. Never rejects. */
+  write (key: string, generations: string, text: string, ttlMs: number): void
+}
 
 /**
  * Values in Redis as "generations|JSON". A value is good while the generations of its tags are the ones it was loaded
  * under; a generation of a blocked tag begins with '!', one of another epoch with another nonce.
  */
 export class RedisL2 implements L2 {
-  readonly #connection: Connection
-  readonly #keys: CacheKeys
-  readonly #member: Member
+  readonly #state: SharedState
   /** A slow Redis must not cost a read more than it could save. */
   readonly #deadlines: Deadlines
   readonly #generationTtlMs: number
 
-  constructor (connection: Connection, keys: CacheKeys, member: Member, timeoutMs: number, generationTtlMs: number) {
-    this.#connection = connection
-    this.#keys = keys
-    this.#member = member
+  constructor (state: SharedState, timeoutMs: number, generationTtlMs: number) {
+    this.#state = state
     this.#deadlines = new Deadlines(timeoutMs)
     this.#generationTtlMs = generationTtlMs
   }
 
   async read (key: string, tags: readonly string[]): Promise<Found | null> {
-    const { version } = this.#connection
-    const { nonce } = this.#member
-    if (nonce === null || !this.#connection.isUp) return null
+    const { connection, nonce } = this.#state
+    const { version } = connection
+    if (nonce === null || !connection.isUp) return null
     const found = await this.#deadlines.within(this.#look(nonce, key, tags))
     // Answers from a connection that broke meanwhile may come from Redis' life before or after this epoch.
-    return version === this.#connection.version && nonce === this.#member.nonce ? found : null
+    return version === connection.version && nonce === this.#state.nonce ? found : null
   }
 
   write (key: string, generations: string, text: string, ttlMs: number): void {
-    const name = this.#keys.value(this.#member.space, key)
-    this.#connection.run((client) => client.set(name, stored(generations, text), 'PX', ttlMs)).catch(() => {})
+    const { connection, space } = this.#state
+    const name = connection.keys.value(space, key)
+    connection.run((client) => client.set(name, stored(generations, text), 'PX', ttlMs)).catch(() => {})
   }
 
   async #look (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {
+    const { connection, space } = this.#state
     let value: string | null
     let generations: string | null
-    if (this.#connection.isCluster) {
+    if (connection.isCluster) {
       // The value lies elsewhere: it is read first, so that equal generations afterwards prove it current. The script
       // makes sure that the node which tells them has not just taken over with older ones.
-      value = await this.#connection.run((client) => client.get(this.#keys.value(this.#member.space, key)))
+      value = await connection.run((client) => client.get(connection.keys.value(space, key)))
       generations = await this.#make(nonce, tags)
     } else {
       // Value and generations of one moment, in one command (benchmarks/config-cache/l2.bench.js).
-      const names = [this.#keys.value(this.#member.space, key)]
-      for (const tag of tags) names.push(this.#keys.generation(tag))
-      const found = await this.#connection.run((client) => client.mget(...names))
+      const names = [connection.keys.value(space, key)]
+      for (const tag of tags) names.push(connection.keys.generation(tag))
+      const found = await connection.run((client) => client.mget(...names))
       value = found.shift() ?? null
       generations = joined(found, `${nonce}.`) ?? await this.#make(nonce, tags)
     }
@@ -66,8 +71,7 @@ export class RedisL2 implements L2 {
 
   /** Null in another epoch. */
   async #make (nonce: string, tags: readonly string[]): Promise<string | null> {
-    const found = await this.#connection.run((client) => client.configCacheGenerationsV1(...scriptArgs(
-      [...this.#keys.core, ...tags.map((tag) => this.#keys.generation(tag))], [uniqueId(), nonce, this.#generationTtlMs, ...tags])))
+    const found = await this.#state.connection.scriptOnTags('configCacheGenerationsV1', tags, nonce, this.#generationTtlMs)
     return found.length === tags.length ? found.join() : null
   }
 }

@@ -1,5 +1,20 @@
-import type { ActiveBlock } from './message.ts'
-import { now, surely } from './time.ts'
+import { now, surely } from '../time.ts'
+import type { ActiveBlock } from './messages.ts'
+
+/** When this process first knew an epoch: old leases and old blocks are waited out from then on its monotonic clock. */
+export class Epochs {
+  readonly #seen = new Map<string, number>()
+
+  /** Time since which the epoch surely existed. */
+  since (nonce: string): number {
+    const known = this.#seen.get(nonce)
+    if (known !== undefined) return known
+    if (this.#seen.size >= 16) this.#seen.delete(this.#seen.keys().next().value!)
+    const time = now()
+    this.#seen.set(nonce, time)
+    return time
+  }
+}
 
 /**
  * Finds blocks whose writer fell silent: the beat of a block that did not change for its whole life, on the monotonic clock

@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
-import type { CoherentWrites, RouteInvalidates } from './route-options.ts'
+import type { CoherentWrites, RouteInvalidates } from './options.ts'
 
 /** A handler under way inside a write. */
 interface Running {

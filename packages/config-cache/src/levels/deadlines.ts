@@ -1,4 +1,4 @@
-import { now } from './time.ts'
+import { now } from '../time.ts'
 
 interface Waiting {
   readonly at: number

@@ -1,7 +1,10 @@
 import type { RedisClient, RedisLink, Subscriber } from '@jpulse/redis-link'
+import { uniqueId } from '../id.ts'
+import { CacheKeys } from './keys.ts'
 import { defineScripts, type CacheCommands } from './scripts.ts'
 
 type Client = RedisClient & CacheCommands
+type Reply<Name extends keyof CacheCommands> = Awaited<ReturnType<CacheCommands[Name]>>
 
 /** What the watched connections of ioredis have in common: a server, a node of a Cluster, the Cluster itself. */
 interface Emitter {
@@ -10,11 +13,12 @@ interface Emitter {
 }
 
 /**
- * The link as the protocol sees it: commands, and a number that changes with every close and error of the command or
+ * The link as the protocol sees it: scripts, commands, and a number that changes with every close and error of the command or
  * subscriber connection. What was asked under one number and answered under another may come from another life of Redis.
  */
 export class Connection {
   readonly link: RedisLink
+  readonly keys: CacheKeys
   readonly subscriber: Subscriber
   readonly isCluster: boolean
   readonly #onBreak: () => void
@@ -28,9 +32,10 @@ export class Connection {
   #version = 0
 
   /** @param onBreak called at each close and error */
-  constructor (link: RedisLink, subscriber: Subscriber, onBreak: () => void) {
+  constructor (link: RedisLink, onBreak: () => void) {
     this.link = link
-    this.subscriber = subscriber
+    this.keys = new CacheKeys((...parts) => link.key(...parts))
+    this.subscriber = link.subscriber()!
     this.isCluster = link.mode === 'cluster'
     this.#onBreak = onBreak
     const client = link.client!
@@ -40,7 +45,7 @@ export class Connection {
       for (const node of client.nodes('all')) this.#watch(node)
       client.on('+node', this.#nodeJoined)
     }
-    subscriber.on('down', this.#broke)
+    this.subscriber.on('down', this.#broke)
   }
 
   get version (): number {
@@ -55,6 +60,17 @@ export class Connection {
   /** Bounded and typed as `redisLink.run`. */
   run<T> (command: (client: Client) => Promise<T>): Promise<T> {
     return this.link.run((client) => command(client as unknown as Client))
+  }
+
+  /** Runs a script on the four keys of the state and those in `keys`, with a nonce for the epoch that it may begin. */
+  script<Name extends keyof CacheCommands> (name: Name, keys: readonly string[], ...args: Array<string | number>): Promise<Reply<Name>> {
+    const all = [...this.keys.core, ...keys]
+    return this.run((client) => client[name](all.length, ...all, uniqueId(), ...args) as Promise<Reply<Name>>)
+  }
+
+  /** The same for a script that also takes the generations of tags, and the tags after its arguments. */
+  scriptOnTags<Name extends keyof CacheCommands> (name: Name, tags: readonly string[], ...args: Array<string | number>): Promise<Reply<Name>> {
+    return this.script(name, tags.map((tag) => this.keys.generation(tag)), ...args, ...tags)
   }
 
   close (): void {

@@ -1,8 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type TSchema } from 'typebox'
-import type { ConfigCache, Feature } from './config-cache.ts'
-import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND } from './errors.ts'
-import type { Authorize, ResolvedOptions } from './options.ts'
+import type { ConfigCache, Feature } from '../config-cache.ts'
+import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND } from '../errors.ts'
+import type { Authorize, ResolvedOptions } from '../options.ts'
 
 const Params = Type.Object({ collection: Type.String({ minLength: 1, maxLength: 64 }), key: Type.String({ minLength: 1, maxLength: 512 }) })
 const Name = Type.Object({ name: Type.String({ minLength: 1, maxLength: 400 }) })

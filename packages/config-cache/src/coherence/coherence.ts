@@ -1,0 +1,28 @@
+import type { CacheMode } from '../stats.ts'
+import type { Handed } from '../values.ts'
+
+/** The way every mutation goes: nobody serves the old value while the work runs, nor once it has resolved. */
+export interface WritePath {
+  /**
+   * @param tags of everything that the work changes
+   * @param handOn what entries are once the work returned this; without it the next read loads them
+   * @throws FST_ERR_CONFIG_CACHE_UNREACHABLE before the work was begun; FST_ERR_CONFIG_CACHE_UNCONFIRMED after it; what the work throws
+   */
+  write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T>
+  close (): Promise<void>
+}
+
+/** What keeps the instances of a site coherent, or says that nothing is cached. */
+export interface Coherence extends WritePath {
+  readonly mode: CacheMode
+  clear (): Promise<void>
+}
+
+/**
+ * Whether an error tells what became of the work: a 4xx is the application's own refusal. After any other, say a timeout of
+ * the driver, the operation may still be on its way to the database.
+ */
+export function isDecided (error: unknown): boolean {
+  const statusCode = (error as { statusCode?: unknown } | null | undefined)?.statusCode
+  return typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
+}

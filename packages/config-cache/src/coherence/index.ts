@@ -1,0 +1,7 @@
+// The door of what keeps the instances of a site coherent.
+export type { Coherence } from './coherence.ts'
+export { isAlone } from './host.ts'
+export { LocalCoherence } from './local.ts'
+export { stored } from './messages.ts'
+export { RedisCoherence, type SharedState } from './redis.ts'
+export { View, type Load } from './view.ts'

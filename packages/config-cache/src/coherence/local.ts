@@ -1,0 +1,46 @@
+import { uniqueId } from '../id.ts'
+import type { CacheMode } from '../stats.ts'
+import { idle, now } from '../time.ts'
+import { isDecided, type Coherence } from './coherence.ts'
+import type { View } from './view.ts'
+
+/** One process without Redis: alone it caches for ever under its own lease and its blocks are told to nobody; among others it caches nothing. */
+export class LocalCoherence implements Coherence {
+  readonly #view: View
+  readonly #blockTtlMs: number
+
+  constructor (view: View, mayCache: boolean, blockTtlMs: number) {
+    this.#view = view
+    this.#blockTtlMs = blockTtlMs
+    if (mayCache) view.grant(Infinity)
+  }
+
+  get mode (): CacheMode {
+    return this.#view.isLeased ? 'local' : 'bypass'
+  }
+
+  async write<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
+    const opId = uniqueId()
+    const began = now()
+    let notBefore = 0
+    this.#view.block({ opId, writer: '', tags })
+    try {
+      return await work()
+    } catch (err) {
+      if (!isDecided(err)) notBefore = began + this.#blockTtlMs
+      throw err
+    } finally {
+      if (now() >= notBefore) this.#view.release(opId)
+      else idle(notBefore - now()).then(() => this.#view.release(opId))
+    }
+  }
+
+  async clear (): Promise<void> {
+    this.#view.forget()
+  }
+
+  async close (): Promise<void> {
+    this.#view.endLease()
+    this.#view.forget()
+  }
+}

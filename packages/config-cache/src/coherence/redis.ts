@@ -1,0 +1,85 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { RedisLink } from '@jpulse/redis-link'
+import { randomId, uniqueId } from '../id.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { ConfigSource } from '../sources/index.ts'
+import type { CacheMode } from '../stats.ts'
+import { pause } from '../time.ts'
+import type { Handed } from '../values.ts'
+import { Acknowledgements, PendingOps } from './acknowledgements.ts'
+import type { Coherence, WritePath } from './coherence.ts'
+import { Connection } from './connection.ts'
+import { Epochs } from './epochs.ts'
+import { SourceFence } from './fence.ts'
+import { Member } from './member.ts'
+import { clearText } from './messages.ts'
+import type { View } from './view.ts'
+import { RedisWritePath } from './writes.ts'
+
+/** What the shared level has to know: whom to ask, and which values are of now. */
+export interface SharedState {
+  readonly connection: Connection
+  /** Nonce of the epoch that this instance is in. */
+  readonly nonce: string | null
+  /** Name under which the values are kept now. */
+  readonly space: string
+}
+
+/** A member and a writer of the cluster that one Redis makes. */
+export class RedisCoherence implements Coherence {
+  readonly #connection: Connection
+  readonly #view: View
+  readonly #member: Member
+  readonly #redisWrites: RedisWritePath
+  readonly #fence: SourceFence | null
+  readonly #isMember: boolean
+
+  constructor (link: RedisLink, view: View, source: ConfigSource, options: ResolvedOptions, log: FastifyBaseLogger) {
+    const id = randomId()
+    const connection = new Connection(link, () => view.endLease())
+    const pending = new PendingOps()
+    const epochs = new Epochs()
+    const acks = new Acknowledgements(id, connection, (opId) => pending.acknowledge(id, [opId]))
+    this.#view = view
+    this.#connection = connection
+    this.#isMember = options.enabled
+    this.#redisWrites = new RedisWritePath(id, connection, epochs, pending, options, log)
+    this.#fence = options.whenUnreachable === 'source-fence'
+      ? new SourceFence(id, source, connection, this.#redisWrites, options, log)
+      : null
+    const mayLease = async () => await this.#fence?.isDown() ?? true
+    this.#member = new Member(id, connection, view, epochs, acks, mayLease, options, log)
+  }
+
+  async start (): Promise<void> {
+    await this.#redisWrites.start()
+    if (this.#isMember) await this.#member.start()
+  }
+
+  get shared (): SharedState {
+    return this.#member
+  }
+
+  get mode (): CacheMode {
+    return this.#view.isLeased ? 'coherent' : 'bypass'
+  }
+
+  write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
+    const path: WritePath = this.#fence ?? this.#redisWrites
+    return path.write(tags, work, handOn)
+  }
+
+  async clear (): Promise<void> {
+    this.#view.forget()
+    if (!this.#connection.isUp) return
+    const space = uniqueId()
+    await this.#connection.script('configCacheClearV1', [], this.#connection.keys.bus, clearText(space), space)
+  }
+
+  /** Bounded: a frozen Redis answers nothing. */
+  async close (): Promise<void> {
+    this.#view.endLease()
+    await Promise.race([Promise.allSettled([this.#member.close(), this.#fence?.close(), this.#redisWrites.close()]), pause(1000)])
+    this.#connection.close()
+  }
+}

@@ -1,0 +1,4 @@
+// The door of the levels that a read passes.
+export { L1 } from './l1.ts'
+export { RedisL2 } from './l2.ts'
+export { Reads, type Ticket, type Wanted } from './reads.ts'
