@@ -1,17 +1,14 @@
 import type { RedisLink } from '@jpulse/redis-link'
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { aggregate, type Aged, type ClusterData } from './aggregate.ts'
-import type { Provider } from './components.ts'
-import { ErrorLog, type ErrorEntry } from './error-log.ts'
-import { HealthChecks, type Check, type CheckOptions } from './health.ts'
-import { mergeHistory, type HistoryPoint } from './history.ts'
-import { Local } from './local.ts'
-import type { Counts } from './minutes.ts'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Check, CheckOptions, HealthChecks, Provider } from './application/index.ts'
+import type { ErrorLog } from './failures/index.ts'
+import type { ErrorEntry, Reduce } from './formats/index.ts'
+import type { Local, Reporter } from './instance/index.ts'
 import type { ResolvedOptions } from './options.ts'
-import { clusterText, instanceText } from './prometheus.ts'
-import type { Reduce } from './reduce.ts'
-import { Reporter } from './reporter.ts'
-import { Store } from './store.ts'
+import { aggregate, mergeHistory, type Aged, type ClusterData, type HistoryPoint } from './picture/index.ts'
+import { clusterText, instanceText } from './prometheus/index.ts'
+import type { Counts } from './requests/index.ts'
+import type { Store } from './store/index.ts'
 
 /** Requests of one route and status. */
 export interface RequestCount {
@@ -23,10 +20,17 @@ export interface RequestCount {
 /** An answer, and whether it is about this instance only. */
 export type Seen<T> = T & { degraded: boolean }
 
+/** What the answers are made from. */
+export interface Parts {
+  local: Local
+  store: Store
+  errors: ErrorLog
+  reporter: Reporter
+  health: HealthChecks
+}
+
 /** Health and metrics of the cluster as this process sees it. */
 export class ClusterMetrics {
-  /** For the hooks and routes of this plugin. @internal */
-  readonly internals: { readonly local: Local, readonly errors: ErrorLog, readonly health: HealthChecks, readonly reporter: Reporter }
   readonly #link: RedisLink
   readonly #log: FastifyBaseLogger
   readonly #options: ResolvedOptions
@@ -37,16 +41,15 @@ export class ClusterMetrics {
   readonly #health: HealthChecks
   #aggregating: Promise<ClusterData> | null = null
 
-  constructor (fastify: FastifyInstance, options: ResolvedOptions, log: FastifyBaseLogger) {
-    this.#link = fastify.redisLink
+  constructor (link: RedisLink, { local, store, errors, reporter, health }: Parts, options: ResolvedOptions, log: FastifyBaseLogger) {
+    this.#link = link
     this.#log = log
     this.#options = options
-    this.#local = new Local(fastify, options, log)
-    this.#store = new Store(fastify.redisLink, fastify.appCluster.bootId, options.ttlMs, options.keepMs)
-    this.#errors = new ErrorLog(fastify.appCluster.instanceId, options.errorStacks)
-    this.#reporter = new Reporter(fastify.redisLink, this.#local, this.#store, this.#errors, options.reportIntervalMs, log)
-    this.#health = new HealthChecks(fastify.redisLink, this.#local, options.checkTimeoutMs, log)
-    this.internals = { local: this.#local, errors: this.#errors, health: this.#health, reporter: this.#reporter }
+    this.#local = local
+    this.#store = store
+    this.#errors = errors
+    this.#reporter = reporter
+    this.#health = health
   }
 
   /**

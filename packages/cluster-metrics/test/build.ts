@@ -2,12 +2,16 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOp
 import { clusterBroadcast } from '@jpulse/cluster-broadcast'
 import { redisLink, type FastifyRedisLinkOptions } from '@jpulse/redis-link'
 import type { Scope } from '../../../test/helpers/index.ts'
-import { clusterMetrics, type ClusterData, type FastifyClusterMetricsOptions } from '../src/index.ts'
+import fp from 'fastify-plugin'
+import type { Parts } from '../src/cluster-metrics.ts'
+import type { ClusterData, FastifyClusterMetricsOptions } from '../src/index.ts'
+import { install } from '../src/install.ts'
 
 export interface Built {
   app: FastifyInstance
   /** Everything that was logged, line by line. */
   lines: string[]
+  parts: Parts
 }
 
 export interface BuildOptions {
@@ -36,11 +40,12 @@ export async function build (t: Scope, { link = {}, serverId = 'web1', pmId = '0
   t.teardown(() => app.close())
   app.register(redisLink, link)
   app.register(clusterBroadcast, { serverId, pmId })
-  app.register(clusterMetrics, { authorize, reportIntervalMs: 200, ...options })
+  let parts: Parts
+  app.register(fp(async (scope) => { parts = await install(scope, { authorize, reportIntervalMs: 200, ...options }) }, { name: '@jpulse/cluster-metrics' }))
   plugins?.(app)
   if (routes !== undefined) app.register(async (scope) => routes(scope))
   await app.ready()
-  return { app, lines }
+  return { app, lines, parts: parts! }
 }
 
 /** Answer of a route, parsed. */

@@ -333,10 +333,12 @@ t.test('counters of the cluster never fall, whoever answers and whenever it last
   const shared = link()
   // They report when the test says so.
   const options = { reportIntervalMs: 600_000 }
-  const { app: one } = await build(t, { link: shared, pmId: '0', options, routes: exampleRoutes })
-  const { app: two } = await build(t, { link: shared, pmId: '1', options, routes: exampleRoutes })
+  const first = await build(t, { link: shared, pmId: '0', options, routes: exampleRoutes })
+  const second = await build(t, { link: shared, pmId: '1', options, routes: exampleRoutes })
+  const { app: one } = first
+  const { app: two } = second
   const report = async (app: typeof one) => {
-    const { reporter } = app.clusterMetrics.internals
+    const { reporter } = app === one ? first.parts : second.parts
     // Joins the report under way, which may be an older one.
     await reporter.now()
     await reporter.now()

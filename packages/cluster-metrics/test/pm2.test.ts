@@ -10,7 +10,7 @@ import { cleanEnv } from '../../../scripts/bootstrap.js'
 import { runCluster } from '../../../scripts/site/run-site.js'
 import { freePort, sharedRedis, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { ClusterData } from '../src/index.ts'
-import { Pm2Siblings } from '../src/pm2.ts'
+import { Pm2Siblings } from '../src/process/pm2.ts'
 import { PLAN } from './plan.ts'
 
 t.setTimeout(180_000)

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { readError } from '../src/error-log.ts'
-import { readReport, readTotals } from '../src/report.ts'
+import { readError, readReport, readTotals } from '../src/formats/index.ts'
 import { build, data } from './build.ts'
 
 interface Stats {
@@ -34,7 +33,7 @@ t.test('what an instance reports can be read, at and over every bound', async (t
   let local: Record<string, Stats> = {}
   const lengths = [999, 1000, 1001, 1002, 3000]
   const templates = lengths.flatMap((length) => ['a', 'b'].map((last) => `/${'x'.repeat(length - 2)}${last}`))
-  const { app } = await build(t, {
+  const { app, parts } = await build(t, {
     plugins: (app) => { app.decorate('wsNamespaces', { local: () => local } as never) },
     routes: (app) => {
       for (const template of templates) app.get(template, async () => 'ok')
@@ -50,8 +49,8 @@ t.test('what an instance reports can be read, at and over every bound', async (t
   for (let i = 0; i < 250; i++) clusterMetrics.gauge(`${'g'.repeat(60)}${i}`, () => odd[i % odd.length])
   for (let i = 0; i < 250; i++) clusterMetrics.increment(`${'c'.repeat(60)}${i}`, Number.MAX_SAFE_INTEGER)
   for (let i = 0; i < 47; i++) clusterMetrics.provider(`${'p'.repeat(60)}${i}`, () => ({ [`key\n${i}`]: odd[i % 9], text: 'x'.repeat(16_000), ['k'.repeat(200)]: 1 }), { reduce: { text: 'concat' } })
-  await clusterMetrics.internals.reporter.now()
-  const { local: own, errors } = clusterMetrics.internals
+  await parts.reporter.now()
+  const { local: own, errors } = parts
 
   fc.assert(fc.property(around(1000), around(1000), (count, pathLength) => {
     local = namespaces(count, pathLength)

@@ -1,11 +1,11 @@
 import t from 'tap'
-import { addSparse, bucketOf, BUCKETS, emptyHistogram, percentiles, toSparse } from '../src/histogram.ts'
-import { Minutes } from '../src/minutes.ts'
-import { formatUptime } from '../src/facts.ts'
+import { addSparse, bucketOf, BUCKETS, emptyHistogram, percentiles, toSparse } from '../src/formats/histogram.ts'
+import { Minutes } from '../src/requests/minutes.ts'
+import { formatUptime } from '../src/process/facts.ts'
 import { resolveOptions } from '../src/options.ts'
-import { redact } from '../src/redact.ts'
-import { reduce } from '../src/reduce.ts'
-import { Series } from '../src/series.ts'
+import { redact } from '../src/failures/redact.ts'
+import { reduce } from '../src/formats/reduce.ts'
+import { Series } from '../src/requests/series.ts'
 import { parsePrometheus } from './prometheus-parser.ts'
 
 /** The same numbers at each run. */

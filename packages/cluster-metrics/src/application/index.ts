@@ -1,0 +1,5 @@
+export { addBuiltIns } from './built-in.ts'
+export { HealthChecks, type Check, type CheckOptions, type CheckResult, type Health } from './checks.ts'
+export { Components, type Fields, type Provider } from './components.ts'
+export { CustomMetrics } from './custom.ts'
+export { SessionCount } from './session-count.ts'

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto'
+import type { FastifyError, FastifyRequest } from 'fastify'
+import { UNMATCHED, type ErrorEntry } from '../formats/index.ts'
+import { redact } from './redact.ts'
+
+const MOST = 100
+const LONGEST_MESSAGE = 300
+const LONGEST_STACK = 2000
+
+/** The errors of this process, the same ones counted instead of repeated, so that a storm of one does not push out the others. */
+export class ErrorLog {
+  readonly #instanceId: string
+  readonly #stacks: boolean
+  #unsaved = new Map<string, ErrorEntry>()
+  #kept: ErrorEntry[] = []
+
+  constructor (instanceId: string, stacks: boolean) {
+    this.#instanceId = instanceId
+    this.#stacks = stacks
+  }
+
+  add (error: FastifyError, { method, routeOptions: { url = UNMATCHED } }: FastifyRequest, statusCode: number): void {
+    if (statusCode < 500) return
+    const name = String(error?.code ?? error?.name ?? 'Error').slice(0, 100)
+    const message = redact(String(error?.message ?? error)).slice(0, LONGEST_MESSAGE)
+    const fingerprint = fingerprintOf(name, method, url, message)
+    const known = this.#unsaved.get(fingerprint)
+    if (known === undefined && this.#unsaved.size >= MOST) return
+    const timestamp = new Date().toISOString()
+    if (known !== undefined) {
+      known.count++
+      known.timestamp = timestamp
+      return
+    }
+    const stack = this.#stacks && typeof error?.stack === 'string' ? { stack: redact(error.stack).slice(0, LONGEST_STACK) } : {}
+    this.#unsaved.set(fingerprint, { fingerprint, code: name, message, method, route: url, statusCode, instanceId: this.#instanceId, timestamp, count: 1, ...stack })
+  }
+
+  /** What Redis does not know; it is forgotten as such, and given back where it could not be written. */
+  take (): ErrorEntry[] {
+    const entries = [...this.#unsaved.values()]
+    this.#unsaved = new Map()
+    this.#kept = [...entries.toReversed(), ...this.#kept].slice(0, MOST)
+    return entries
+  }
+
+  giveBack (entries: ErrorEntry[]): void {
+    for (const entry of entries) {
+      const known = this.#unsaved.get(entry.fingerprint)
+      if (known !== undefined) known.count += entry.count
+      else if (this.#unsaved.size < MOST) this.#unsaved.set(entry.fingerprint, entry)
+    }
+    const given = new Set(entries)
+    this.#kept = this.#kept.filter((entry) => !given.has(entry))
+  }
+
+  /** The last ones of this process, the newest first. */
+  recent (): ErrorEntry[] {
+    return [...[...this.#unsaved.values()].reverse(), ...this.#kept].slice(0, MOST)
+  }
+
+  get unsaved (): ErrorEntry[] {
+    return [...this.#unsaved.values()].reverse()
+  }
+}
+
+function fingerprintOf (code: string, method: string, route: string, message: string): string {
+  const kind = message.replace(/[0-9a-f]{8,}|\d+/gi, '#')
+  return createHash('sha256').update(JSON.stringify([code, method, route, kind])).digest('hex').slice(0, 12)
+}

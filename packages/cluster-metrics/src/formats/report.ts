@@ -1,0 +1,146 @@
+import { createHash } from 'node:crypto'
+import { Type, type Static } from 'typebox'
+import Compile from 'typebox/compile'
+
+/*
+ * What readers of a report take. Writers keep to it: a report with one text or entry too many is no report to the
+ * others, and its instance is gone from their picture.
+ */
+export const LONGEST_TEXT = 1000
+export const MOST_NAMESPACES = 1000
+
+/** The route of requests that no route matched. */
+export const UNMATCHED = '__unmatched__'
+
+/** A text that readers take: a longer one is cut, and stays apart from others that begin alike. */
+export function fit (text: string): string {
+  if (text.length <= LONGEST_TEXT) return text
+  const end = `…${createHash('sha256').update(text).digest('hex').slice(0, 12)}`
+  return text.slice(0, LONGEST_TEXT - end.length) + end
+}
+
+const Num = Type.Number()
+const Str = Type.String({ maxLength: LONGEST_TEXT })
+const MaybeStr = Type.Union([Str, Type.Null()])
+const MaybeNum = Type.Union([Num, Type.Null()])
+const Sparse = Type.String({ maxLength: 10_000 })
+const Reduce = Type.Enum(['sum', 'avg', 'max', 'min', 'first', 'count', 'concat'])
+
+/** MongoDB as a server; what could not be found out is null. */
+const MongoServerSchema = Type.Object({
+  status: Type.Enum(['running', 'down', 'unknown', 'disabled']),
+  version: MaybeStr,
+  connections: Type.Union([Type.Object({ current: MaybeNum, available: MaybeNum }), Type.Null()]),
+  uptime: MaybeNum,
+  host: MaybeStr
+})
+
+/** The machine. Memory in MiB. */
+const ServerSchema = Type.Object({
+  serverName: Str,
+  platform: Str,
+  arch: Str,
+  nodeVersion: Str,
+  cpus: Num,
+  loadAverage: Type.Array(Num, { minItems: 3, maxItems: 3 }),
+  freeMemory: Num,
+  totalMemory: Num,
+  mongodb: MongoServerSchema
+})
+
+/** One namespace of one instance. */
+const NamespaceSchema = Type.Object({
+  path: Str,
+  users: Num,
+  connections: Num,
+  messages: Num,
+  rooms: Num,
+  drops: Type.Object({ oversize: Num, rateLimit: Num, invalid: Num, slow: Num }),
+  lastActivity: MaybeStr
+})
+
+/** The process. Memory in MiB, times in seconds or as text. */
+const InstanceSchema = Type.Object({
+  pid: Num,
+  pm2Available: Type.Boolean(),
+  pm2ProcessName: MaybeStr,
+  status: Type.Enum(['online', 'stopping']),
+  version: MaybeStr,
+  release: MaybeStr,
+  environment: Str,
+  database: Type.Object({ status: Type.Enum(['connected', 'disconnected', 'disabled']), name: MaybeStr }),
+  deployment: Type.Object({ mode: Str, config: Type.Object({ port: MaybeNum, db: MaybeStr }) }),
+  uptime: Num,
+  uptimeFormatted: Str,
+  memory: Type.Object({ used: Num, total: Num }),
+  cpu: Num,
+  restarts: Num,
+  eventLoop: Type.Object({ delay: Type.Object({ p50: Num, p99: Num, max: Num }), utilization: Num }),
+  websockets: Type.Object({ uptime: Num, localConnections: Num, localMessages: Num, namespaces: Type.Array(NamespaceSchema, { maxItems: MOST_NAMESPACES }) }),
+  processInfo: Type.Object({
+    ppid: Num,
+    memoryUsage: Type.Object({ rss: Num, heapTotal: Num, heapUsed: Num, external: Num, arrayBuffers: Num })
+  })
+})
+
+/** Siblings that PM2 does not run at the moment; null where it was not asked. */
+const SiblingsSchema = Type.Union([Type.Object({ stopped: Num, errored: Num }), Type.Null()])
+
+/** What an instance tells the others, at intervals. */
+const ReportSchema = Type.Object({
+  bootId: Str,
+  instanceId: Str,
+  serverId: Str,
+  startedAt: Num,
+  server: ServerSchema,
+  instance: InstanceSchema,
+  siblings: SiblingsSchema,
+  http: Type.Object({ requests: Num, errors: Num, active: Num, latency: Sparse }),
+  /** By `<method> <route>`: requests, errors, latencies of the last minutes. */
+  routes: Type.Record(Type.String(), Type.Tuple([Num, Num, Sparse])),
+  components: Type.Record(Type.String(), Type.Object({
+    fields: Type.Record(Type.String(), Type.Unknown()),
+    reduce: Type.Record(Type.String(), Reduce)
+  })),
+  gauges: Type.Record(Type.String(), Type.Tuple([Reduce, Type.Unknown()])),
+  counters: Type.Record(Type.String(), Num)
+})
+
+/** Everything of an instance that only grows, since its start. */
+const TotalsSchema = Type.Object({
+  instanceId: Str,
+  counters: Type.Record(Type.String(), Num),
+  /** Method, route, status, sum in milliseconds, requests per bucket of `BOUNDS`. */
+  series: Type.Array(Type.Tuple([Str, Str, Num, Num, Type.Array(Num, { minItems: 15, maxItems: 15 })]), { maxItems: 200_000 })
+})
+
+export type Report = Static<typeof ReportSchema>
+export type Totals = Static<typeof TotalsSchema>
+export type InstanceFacts = Static<typeof InstanceSchema>
+export type ServerFacts = Static<typeof ServerSchema>
+export type MongoServer = Static<typeof MongoServerSchema>
+export type Namespace = Static<typeof NamespaceSchema>
+export type Siblings = Static<typeof SiblingsSchema>
+export { InstanceSchema, NamespaceSchema, ServerSchema }
+
+const reportCheck = Compile(ReportSchema)
+const totalsCheck = Compile(TotalsSchema)
+
+/** Null where the text is not a report: another version wrote it, or somebody else did. */
+export function readReport (text: string): Report | null {
+  const value = parse(text)
+  return reportCheck.Check(value) ? value : null
+}
+
+export function readTotals (text: string): Totals | null {
+  const value = parse(text)
+  return totalsCheck.Check(value) ? value : null
+}
+
+function parse (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return null
+  }
+}

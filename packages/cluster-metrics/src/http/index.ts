@@ -1,0 +1,5 @@
+export { dashboardRoutes } from './dashboard.ts'
+export { sendFailure } from './guard.ts'
+export { healthRoutes } from './health.ts'
+export { metricsRoutes, revealingRoutes } from './metrics.ts'
+export { prometheusRoutes } from './prometheus.ts'

@@ -1,0 +1,53 @@
+import type { FastifyInstance } from 'fastify'
+import { Type, type Static } from 'typebox'
+import type { ClusterMetrics } from '../cluster-metrics.ts'
+import { FST_ERR_CLUSTER_METRICS_INVALID_QUERY } from '../errors.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { mask } from '../picture/index.ts'
+import { guard, isAuthorized } from './guard.ts'
+import { answers, Errors, HistoryPoints, Metrics, RequestCounts, Servers } from './schemas.ts'
+
+// Text, because a validator that turns it into a number lets 1e999 through; `wholeNumber` checks it.
+const Number_ = (description: string) => Type.Optional(Type.String({ maxLength: 20, description }))
+const Minutes = (initial: number) => Type.Object({ minutes: Number_(`1 to 60, ${initial} without`) })
+const CountQuery = Type.Object({ count: Number_('1 to 100, 10 without') })
+
+/** The plan's document, for anybody with what names or reveals something masked. */
+export async function metricsRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, { authorize }: ResolvedOptions): Promise<void> {
+  fastify.get('/metrics', { schema: { response: answers(Metrics) } }, async (request, reply) => {
+    reply.header('cache-control', 'no-store')
+    const [data, authorized] = await Promise.all([metrics.aggregate(), isAuthorized(authorize, request, fastify.log)])
+    return { success: true, data: authorized ? data : mask(data) }
+  })
+}
+
+/** What only some may see. */
+export async function revealingRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, authorize: NonNullable<ResolvedOptions['authorize']>): Promise<void> {
+  fastify.addHook('onRequest', guard(authorize))
+  fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
+
+  fastify.get('/metrics/servers', { schema: { response: answers(Servers) } }, async () => {
+    const { degraded, servers } = await metrics.aggregate()
+    return { success: true, data: { degraded, servers } }
+  })
+
+  fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/requests', {
+    schema: { querystring: Minutes(5), response: answers(RequestCounts) }
+  }, async ({ query }) => ({ success: true, data: await metrics.requests(wholeNumber('minutes', query.minutes, 5, 60)) }))
+
+  fastify.get<{ Querystring: Static<typeof CountQuery> }>('/metrics/errors/recent', {
+    schema: { querystring: CountQuery, response: answers(Errors) }
+  }, async ({ query }) => ({ success: true, data: await metrics.recentErrors(wholeNumber('count', query.count, 10, 100)) }))
+
+  fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/history', {
+    schema: { querystring: Minutes(60), response: answers(HistoryPoints) }
+  }, async ({ query }) => ({ success: true, data: await metrics.history(wholeNumber('minutes', query.minutes, 60, 60)) }))
+}
+
+/** @throws FST_ERR_CLUSTER_METRICS_INVALID_QUERY where the text is not a number from 1 to `most` in digits */
+function wholeNumber (name: string, text: string | undefined, initial: number, most: number): number {
+  if (text === undefined) return initial
+  const number = /^\d{1,6}$/.test(text) ? Number(text) : NaN
+  if (!(number >= 1 && number <= most)) throw new FST_ERR_CLUSTER_METRICS_INVALID_QUERY(name, `a whole number from 1 to ${most}`)
+  return number
+}

@@ -1,0 +1,54 @@
+import type { FastifyInstance } from 'fastify'
+import { HealthChecks } from './application/index.ts'
+import { ClusterMetrics, type Parts } from './cluster-metrics.ts'
+import { ErrorLog } from './failures/index.ts'
+import { dashboardRoutes, healthRoutes, metricsRoutes, prometheusRoutes, revealingRoutes, sendFailure } from './http/index.ts'
+import { Local, Reporter } from './instance/index.ts'
+import { resolveOptions, type FastifyClusterMetricsOptions, type ResolvedOptions } from './options.ts'
+import { Store } from './store/index.ts'
+
+/** Builds the parts, decorates Fastify, and adds hooks and routes. */
+export async function install (fastify: FastifyInstance, given: FastifyClusterMetricsOptions): Promise<Parts> {
+  const options = resolveOptions(given)
+  const log = fastify.log.child({ plugin: '@jpulse/cluster-metrics' })
+  const { redisLink: link, appCluster: { bootId, instanceId } } = fastify
+  const local = new Local(fastify, options, log)
+  const store = new Store(link, bootId, options.ttlMs, options.keepMs)
+  const errors = new ErrorLog(instanceId, options.errorStacks)
+  const reporter = new Reporter(link, local, store, errors, options.reportIntervalMs, log)
+  const health = new HealthChecks(link, { draining: () => local.draining, pingMongo: () => local.mongo.ping() }, options.checkTimeoutMs, log)
+  const parts = { local, store, errors, reporter, health }
+  const metrics = new ClusterMetrics(link, parts, options, log)
+  fastify.decorate('clusterMetrics', metrics)
+  addHooks(fastify, parts)
+  await fastify.register(async (scope) => {
+    scope.setErrorHandler(sendFailure)
+    await healthRoutes(scope, metrics, health, options)
+    await scope.register((inner) => metricsRoutes(inner, metrics, options), { prefix: options.routePrefix })
+    await addRevealing(scope, metrics, options)
+  })
+  if (options.authorize === undefined) log.info('without the option authorize there is no dashboard, and no route that reveals something')
+  return parts
+}
+
+function addHooks (fastify: FastifyInstance, { local, errors, reporter }: Parts): void {
+  fastify.addHook('onRequest', local.recorder.onRequest)
+  fastify.addHook('onError', (request, reply, error, done) => {
+    errors.add(error, request, error.statusCode ?? (reply.statusCode >= 400 ? reply.statusCode : 500))
+    done()
+  })
+  // Not waited for: the boot does not depend on Redis.
+  fastify.addHook('onReady', async () => { reporter.start() })
+  fastify.addHook('preClose', async () => { local.drain() })
+  fastify.addHook('onClose', async () => {
+    await reporter.stop()
+    local.close()
+  })
+}
+
+async function addRevealing (scope: FastifyInstance, metrics: ClusterMetrics, { authorize, routePrefix, prometheusPath, dashboardPath }: ResolvedOptions): Promise<void> {
+  if (authorize === undefined) return
+  await scope.register((inner) => revealingRoutes(inner, metrics, authorize), { prefix: routePrefix })
+  if (prometheusPath !== false) await prometheusRoutes(scope, metrics, prometheusPath, authorize)
+  if (dashboardPath !== false) await scope.register((inner) => dashboardRoutes(inner, dashboardPath, routePrefix, authorize))
+}

@@ -1,0 +1,2 @@
+export { Local } from './local.ts'
+export { Reporter } from './reporter.ts'

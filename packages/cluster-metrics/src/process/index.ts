@@ -1,0 +1,5 @@
+export { instanceFacts, serverFacts } from './facts.ts'
+export { MongoWatch } from './mongodb.ts'
+export { Pm2Siblings } from './pm2.ts'
+export { RuntimeSampler } from './runtime.ts'
+export { localSockets } from './websockets.ts'

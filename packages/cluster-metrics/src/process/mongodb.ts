@@ -1,0 +1,91 @@
+import type { FastifyInstance } from 'fastify'
+import type { InstanceFacts, MongoServer } from '../formats/index.ts'
+import type { MongoHandle } from '../options.ts'
+import { within } from '../within.ts'
+
+/** MongoDB as this process sees it. */
+export interface MongoState {
+  server: MongoServer
+  database: InstanceFacts['database']['status']
+  name: string | null
+}
+
+const NOTHING = { version: null, connections: null, uptime: null, host: null }
+
+/** Looks after MongoDB, never twice at a time. Takes single fields of its answers, so that no connection string gets on. */
+export class MongoWatch {
+  readonly #fastify: FastifyInstance
+  readonly #option: MongoHandle | false | undefined
+  readonly #timeoutMs: number
+  #running: Promise<void> | null = null
+  #state: MongoState = { server: { status: 'unknown', ...NOTHING }, database: 'disconnected', name: null }
+
+  constructor (fastify: FastifyInstance, option: MongoHandle | false | undefined, timeoutMs: number) {
+    this.#fastify = fastify
+    this.#option = option
+    this.#timeoutMs = timeoutMs
+  }
+
+  get state (): MongoState {
+    return this.#handle === null ? { server: { status: 'disabled', ...NOTHING }, database: 'disabled', name: null } : this.#state
+  }
+
+  /** Whether MongoDB answers now; null without MongoDB. */
+  async ping (): Promise<boolean | null> {
+    const handle = this.#handle
+    if (handle === null) return null
+    return within(this.#timeoutMs, command(handle, { ping: 1 })).then(() => true, () => false)
+  }
+
+  /** Asks for what the metrics show. */
+  async refresh (): Promise<void> {
+    const handle = this.#handle
+    if (handle === null) return
+    this.#running ??= this.#ask(handle).finally(() => { this.#running = null })
+    await within(this.#timeoutMs, this.#running).catch(() => { this.#down(handle) })
+  }
+
+  async #ask (handle: MongoHandle): Promise<void> {
+    await command(handle, { ping: 1 })
+    // Who may not ask for the status, or a server that does not know it, is connected all the same.
+    const status = await command(handle, { serverStatus: 1 }).catch(() => null)
+    this.#state = { server: { status: 'running', ...fieldsOf(status), host: hostOf(handle) }, database: 'connected', name: nameOf(handle) }
+  }
+
+  #down (handle: MongoHandle): void {
+    this.#state = { server: { status: 'down', ...NOTHING, host: hostOf(handle) }, database: 'disconnected', name: nameOf(handle) }
+  }
+
+  get #handle (): MongoHandle | null {
+    if (this.#option === false) return null
+    if (this.#option !== undefined) return this.#option
+    const registered = this.#fastify.hasDecorator('mongo') ? (this.#fastify as unknown as { mongo: MongoHandle }).mongo : undefined
+    return typeof registered?.client?.db === 'function' ? registered : null
+  }
+}
+
+const command = async (handle: MongoHandle, what: Record<string, unknown>): Promise<unknown> => handle.client.db('admin').command(what)
+
+const nameOf = ({ db }: MongoHandle): string | null => db?.databaseName.slice(0, 100) ?? null
+
+function fieldsOf (status: unknown): Pick<MongoServer, 'version' | 'connections' | 'uptime'> {
+  const { version, uptime, connections } = (status ?? {}) as { version?: unknown, uptime?: unknown, connections?: { current?: unknown, available?: unknown } }
+  return {
+    version: typeof version === 'string' ? version.slice(0, 50) : null,
+    uptime: number(uptime),
+    connections: typeof connections === 'object' && connections !== null ? { current: number(connections.current), available: number(connections.available) } : null
+  }
+}
+
+/** Of the driver's options only host and port: the others hold the credentials. */
+function hostOf ({ client }: MongoHandle): string | null {
+  const hosts = (client.options as { hosts?: Array<{ host?: unknown, port?: unknown, socketPath?: unknown }> } | undefined)?.hosts
+  if (!Array.isArray(hosts)) return null
+  return hosts.map(({ host, port }) => typeof host === 'string' ? `${host}:${Number(port) || 27017}` : 'socket').join(',').slice(0, 500)
+}
+
+/** Also of the driver's Long and Int32. */
+function number (value: unknown): number | null {
+  const parsed = typeof value === 'number' || (typeof value === 'object' && value !== null) ? Number(value) : NaN
+  return Number.isFinite(parsed) ? parsed : null
+}

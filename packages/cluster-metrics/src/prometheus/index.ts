@@ -1,0 +1,1 @@
+export { clusterText, instanceText } from './families.ts'
