@@ -1,7 +1,7 @@
 import type { AppCluster, Member } from '@jpulse/cluster-broadcast'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Carrier } from '../delivery/carrier.ts'
+import { Carriers } from '../delivery/carriers.ts'
 import { Cluster } from '../cluster/cluster.ts'
 import { Close } from '../codes.ts'
 import type { Connection } from './connection.ts'
@@ -11,20 +11,12 @@ import { FST_ERR_WS_NAMESPACES_EXISTS, FST_ERR_WS_NAMESPACES_NOT_FOUND } from '.
 import { Hub, type HubParts, type LocalStats } from './hub.ts'
 import { Inbox } from './inbox.ts'
 import type { Params } from './names.ts'
-import { LiveCarrier } from '../delivery/live-carrier.ts'
-import { LogCarrier } from '../delivery/log-carrier.ts'
-import { MemoryCarrier, MemoryLog } from '../delivery/memory-carrier.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { Outage } from '../delivery/outage.ts'
 import { MemoryPresence } from '../presence/presence.ts'
 import { RedisPresence } from '../presence/redis-presence.ts'
 import { Requests } from '../cluster/requests.ts'
-import { defineScripts as defineLogScripts } from '../delivery/scripts.ts'
 import { defineScripts as definePresenceScripts } from '../presence/scripts.ts'
 import { WatchedSessions } from '../admission/sessions.ts'
-
-/** What was published right before the end gets so long to leave. */
-const LAST_WORDS_MS = 500
 
 /** The namespaces of this process, and what they share. */
 export class Registry {
@@ -37,11 +29,10 @@ export class Registry {
   readonly drain: Drain
   readonly #link: RedisLink
   readonly #appCluster: AppCluster
-  readonly #outage: Outage
+  readonly #carriers: Carriers
   readonly #bus
   readonly #definitions = new Map<string, Definition>()
   readonly #hubs = new Map<string, Hub>()
-  readonly #memoryLogs = new Map<string, MemoryLog>()
   readonly #closed = new Set<Definition>()
 
   constructor (link: RedisLink, appCluster: AppCluster, options: ResolvedOptions, log: FastifyBaseLogger) {
@@ -49,16 +40,13 @@ export class Registry {
     this.log = log
     this.#link = link
     this.#appCluster = appCluster
-    this.#outage = new Outage(link)
+    this.#carriers = new Carriers(link, appCluster, options.publishWaitMs, log)
     this.#bus = appCluster.internal('ws')
     this.requests = new Requests(this.#bus, appCluster.bootId)
     this.cluster = new Cluster(this.#bus, link, this)
     this.inbox = new Inbox(this.requests)
     this.drain = new Drain(() => this.connections(), options.drainMs)
-    if (link.client !== null) {
-      defineLogScripts(link.client)
-      definePresenceScripts(link.client)
-    }
+    if (link.client !== null) definePresenceScripts(link.client)
   }
 
   async open (): Promise<void> {
@@ -173,18 +161,17 @@ export class Registry {
         else this.release(hub)
       }
     }
-    for (const [name, log] of this.#memoryLogs) if (log.stale && !this.#hubs.has(name)) this.#memoryLogs.delete(name)
+    this.#carriers.sweep((name) => this.#hubs.has(name))
   }
 
   /** Says goodbye, bounded by the commands' time. */
   async close (): Promise<void> {
     this.#appCluster.off('leave', this.#onLeave)
     await Promise.all([...this.#hubs.values()].map((hub) => hub.presence?.beat().catch(() => {})))
-    const end = performance.now() + LAST_WORDS_MS
-    while ([...this.#hubs.values()].some(({ carrier }) => !carrier.idle) && this.#link.isUp && performance.now() < end) await this.#outage.change(10)
+    await this.#carriers.settle([...this.#hubs.values()].map(({ carrier }) => carrier))
     for (const hub of this.#hubs.values()) hub.close()
     this.#hubs.clear()
-    this.#outage.close()
+    this.#carriers.close()
   }
 
   readonly #onLeave = ({ bootId, instanceId }: Member): void => {
@@ -209,16 +196,11 @@ export class Registry {
   #makeHub (name: string, definition: Definition): Hub {
     const subscriber = this.#link.subscriber()
     const { bootId, instanceId } = this.#appCluster
-    const shared = { link: this.#link, subscriber: subscriber!, bootId, outage: this.#outage, waitMs: this.options.publishWaitMs, log: this.log }
     const parts: HubParts = {
       path: this.pathOf(name),
       maxOutgoingBytes: this.options.maxOutgoingBytes,
       log: this.log,
-      carrier: (sink): Carrier => {
-        const { history } = definition
-        if (history === null) return new LiveCarrier(name, this.#bus, this.#outage, sink)
-        return subscriber === null ? new MemoryCarrier(this.#memoryLog(name, definition), history, sink) : new LogCarrier(name, shared, history, sink)
-      },
+      carrier: (sink) => this.#carriers.make(name, definition.history, sink),
       presence: (sink) => {
         if (!definition.presence) return null
         return subscriber === null
@@ -227,12 +209,6 @@ export class Registry {
       }
     }
     return new Hub(name, definition, parts)
-  }
-
-  #memoryLog (name: string, definition: Definition): MemoryLog {
-    const log = this.#memoryLogs.get(name) ?? new MemoryLog(definition.history!)
-    this.#memoryLogs.set(name, log)
-    return log
   }
 }
 

@@ -1,0 +1,57 @@
+import type { AppCluster, InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { RedisLink } from '@jpulse/redis-link'
+import type { FastifyBaseLogger } from 'fastify'
+import type { History } from '../options.ts'
+import type { Carrier, Sink } from './carrier.ts'
+import { LiveCarrier } from './live-carrier.ts'
+import { LogCarrier, type LogContext } from './log-carrier.ts'
+import { MemoryCarrier, MemoryLog } from './memory-carrier.ts'
+import { Outage } from './outage.ts'
+import { defineScripts } from './scripts.ts'
+
+/** What was published right before the end gets so long to leave. */
+const LAST_WORDS_MS = 500
+
+/** Makes the carrier of each namespace of this process, and keeps what they share. */
+export class Carriers {
+  readonly #link: RedisLink
+  readonly #bus: InternalBroadcast
+  readonly #outage: Outage
+  /** Null where no Redis is configured. */
+  readonly #logContext: LogContext | null
+  /** Outlive the namespaces' hubs, so that who comes back finds them. */
+  readonly #memoryLogs = new Map<string, MemoryLog>()
+
+  /** @param waitMs longest that a message of a namespace with history waits for Redis to return */
+  constructor (link: RedisLink, appCluster: AppCluster, waitMs: number, log: FastifyBaseLogger) {
+    this.#link = link
+    this.#bus = appCluster.internal('ws')
+    this.#outage = new Outage(link)
+    const subscriber = link.subscriber()
+    this.#logContext = subscriber === null ? null : { link, subscriber, bootId: appCluster.bootId, outage: this.#outage, waitMs, log }
+    if (link.client !== null) defineScripts(link.client)
+  }
+
+  make (namespace: string, history: History | null, sink: Sink): Carrier {
+    if (history === null) return new LiveCarrier(namespace, this.#bus, this.#outage, sink)
+    if (this.#logContext !== null) return new LogCarrier(namespace, this.#logContext, history, sink)
+    const log = this.#memoryLogs.get(namespace) ?? new MemoryLog(history)
+    this.#memoryLogs.set(namespace, log)
+    return new MemoryCarrier(log, history, sink)
+  }
+
+  /** Forgets the logs that nobody can resume from any more. */
+  sweep (isUsed: (namespace: string) => boolean): void {
+    for (const [namespace, log] of this.#memoryLogs) if (log.stale && !isUsed(namespace)) this.#memoryLogs.delete(namespace)
+  }
+
+  /** Resolves when nothing is on its way, or after a bound. */
+  async settle (carriers: readonly Carrier[]): Promise<void> {
+    const end = performance.now() + LAST_WORDS_MS
+    while (carriers.some(({ idle }) => !idle) && this.#link.isUp && performance.now() < end) await this.#outage.change(10)
+  }
+
+  close (): void {
+    this.#outage.close()
+  }
+}
