@@ -1,7 +1,7 @@
 import { equal, notEqual, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { newId, refOf, tagOf, type SessionRef } from './ids.ts'
-import type { Lifetimes, SessionStore } from './store.ts'
+import { newId, refOf, tagOf, type SessionRef } from './stores/ids.ts'
+import type { Lifetimes, SessionStore } from './stores/store.ts'
 
 /** One promise of the contract. */
 export interface ConformanceCase {

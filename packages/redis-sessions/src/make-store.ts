@@ -1,12 +1,12 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { BackedStore } from './backed-store.ts'
-import { BackupJob } from './backup-job.ts'
-import { FallbackStore } from './fallback-store.ts'
-import { Keys } from './keys.ts'
-import { MemoryStore } from './memory-store.ts'
+import { BackedStore } from './backup/backed-store.ts'
+import { BackupJob } from './backup/backup-job.ts'
+import { FallbackStore } from './stores/fallback-store.ts'
+import { Keys } from './stores/redis/keys.ts'
+import { MemoryStore } from './stores/memory-store.ts'
 import type { ResolvedOptions } from './options.ts'
-import { RedisStore } from './redis-store.ts'
-import type { SessionStore } from './store.ts'
+import { RedisStore } from './stores/redis/redis-store.ts'
+import type { SessionStore } from './stores/store.ts'
 
 /** Longer than a restoration takes between reading the backup and writing to Redis. */
 const TOMBSTONE_MS = 60_000

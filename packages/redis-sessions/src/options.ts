@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
-import type { SessionBackup } from './backup.ts'
+import type { SessionBackup } from './backup/backup.ts'
 import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
 
 /** Attributes of the session cookie; `HttpOnly` is always set. */

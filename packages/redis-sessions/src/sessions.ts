@@ -1,16 +1,16 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
-import { stateOf } from './bridge.ts'
+import { stateOf } from './request/bridge.ts'
 import {
   FST_ERR_REDIS_SESSIONS_INVALID_USER, FST_ERR_REDIS_SESSIONS_NO_SESSION, FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN,
   FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE
 } from './errors.ts'
-import { checkNames, toJson, type Fields } from './fields.ts'
-import { setSession } from './hooks.ts'
-import { refOf, tagOf } from './ids.ts'
-import type { Context, RequestSession } from './request-session.ts'
-import type { SessionStore } from './store.ts'
-import type { Loaded, Vault } from './vault.ts'
+import { checkNames, toJson, type Fields } from './vault/fields.ts'
+import { setSession } from './request/hooks.ts'
+import { refOf, tagOf } from './stores/ids.ts'
+import type { Context, RequestSession } from './request/request-session.ts'
+import type { SessionStore } from './stores/store.ts'
+import type { Loaded, Vault } from './vault/vault.ts'
 
 /** Why sessions ended. Timeouts are not told: Redis forgets those by itself. */
 export type EndReason = 'login' | 'logout' | 'logout-all' | 'logout-others' | 'revoked' | 'destroy'

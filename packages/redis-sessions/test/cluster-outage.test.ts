@@ -1,6 +1,6 @@
 import t from 'tap'
 import { redisCluster, waitFor } from '../../../test/helpers/index.ts'
-import { tagOf } from '../src/ids.ts'
+import { tagOf } from '../src/stores/ids.ts'
 import { Browser, makeApp } from './support/app.ts'
 
 t.test('a silent primary of a Cluster stops its own sessions only', async (t) => {

@@ -2,15 +2,15 @@ import redisLink, { type FastifyRedisLinkOptions, type RedisLink } from '@jpulse
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { mongo, redisCluster, sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
-import { BackedStore } from '../src/backed-store.ts'
-import { BackupJob } from '../src/backup-job.ts'
+import { BackedStore } from '../src/backup/backed-store.ts'
+import { BackupJob } from '../src/backup/backup-job.ts'
 import { storeConformance } from '../src/conformance.ts'
-import { FallbackStore } from '../src/fallback-store.ts'
-import { Keys } from '../src/keys.ts'
-import { MemoryStore } from '../src/memory-store.ts'
-import { mongoBackup } from '../src/mongo-backup.ts'
-import { RedisStore } from '../src/redis-store.ts'
-import type { Lifetimes, SessionStore } from '../src/store.ts'
+import { FallbackStore } from '../src/stores/fallback-store.ts'
+import { Keys } from '../src/stores/redis/keys.ts'
+import { MemoryStore } from '../src/stores/memory-store.ts'
+import { mongoBackup } from '../src/backup/mongo-backup.ts'
+import { RedisStore } from '../src/stores/redis/redis-store.ts'
+import type { Lifetimes, SessionStore } from '../src/stores/store.ts'
 
 type Make = (lifetimes: Lifetimes) => SessionStore
 

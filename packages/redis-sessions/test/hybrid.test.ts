@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { mongo, redisServer, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
 import { mongoBackup, type MongoBackupCollection, type SessionBackup } from '../src/index.ts'
-import { newId, refOf } from '../src/ids.ts'
+import { newId, refOf } from '../src/stores/ids.ts'
 import { Browser, makeApp } from './support/app.ts'
 
 const COUNT = 100

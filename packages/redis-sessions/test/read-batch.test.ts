@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
-import { ReadBatch } from '../src/read-batch.ts'
+import { ReadBatch } from '../src/stores/redis/read-batch.ts'
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
 

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connect, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { EndedSessions } from '../src/index.ts'
-import { refOf, tagOf } from '../src/ids.ts'
+import { refOf, tagOf } from '../src/stores/ids.ts'
 import { Browser, fieldsOf, makeApp, SECRET, type Setup } from './support/app.ts'
 
 /** Runs a test in the process and on Redis. */

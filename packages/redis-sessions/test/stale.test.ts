@@ -2,9 +2,9 @@ import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { mongo, redisServer, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
 import { mongoBackup, type MongoBackupCollection } from '../src/index.ts'
-import { refOf } from '../src/ids.ts'
-import { Keys } from '../src/keys.ts'
-import { RedisStore } from '../src/redis-store.ts'
+import { refOf } from '../src/stores/ids.ts'
+import { Keys } from '../src/stores/redis/keys.ts'
+import { RedisStore } from '../src/stores/redis/redis-store.ts'
 import { Browser, makeApp } from './support/app.ts'
 
 interface Setup { redis: TestRedis, app: FastifyInstance, another: () => Promise<FastifyInstance>, complete: () => Promise<string | null> }

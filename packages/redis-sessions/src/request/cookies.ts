@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from '../options.ts'
 
 /** Longer ones are not ours: id 54, dot, signature 43. Not even their signature is looked at. */
 const MOST = 128

@@ -1,12 +1,12 @@
 import type { RedisClient, RedisLink } from '@jpulse/redis-link'
 import { Breaker } from './breaker.ts'
-import { unavailable } from './errors.ts'
-import { newVersion, parseStored, type StoredSession } from './header.ts'
-import type { SessionRef } from './ids.ts'
+import { unavailable } from '../../errors.ts'
+import { newVersion, parseStored, type StoredSession } from '../header.ts'
+import type { SessionRef } from '../ids.ts'
 import type { Keys } from './keys.ts'
 import { ReadBatch, type Read } from './read-batch.ts'
 import { defineScripts, type SessionCommands } from './scripts.ts'
-import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from '../store.ts'
 
 const SLICE = 500
 

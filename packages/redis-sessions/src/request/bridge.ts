@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import { fieldsOf, type Fields } from './fields.ts'
-import { newId, refOf, tagOf } from './ids.ts'
+import { fieldsOf, type Fields } from '../vault/fields.ts'
+import { newId, refOf, tagOf } from '../stores/ids.ts'
 import type { Context, RequestSession, SessionObject } from './request-session.ts'
 
 type Callback = (err?: unknown) => void

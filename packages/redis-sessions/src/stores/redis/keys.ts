@@ -1,4 +1,4 @@
-import type { SessionRef } from './ids.ts'
+import type { SessionRef } from '../ids.ts'
 
 /**
  * The only builder of this package's Redis keys. What one script touches shares the hash tag of the user's group, or of the

@@ -3,11 +3,11 @@ import type { Lock, RedisClient, RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { entryOf, restore, type Upkeep } from './backed-store.ts'
 import type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
-import { unavailable } from './errors.ts'
-import type { SessionRef } from './ids.ts'
-import type { Keys } from './keys.ts'
-import type { RedisStore } from './redis-store.ts'
-import type { Lifetimes } from './store.ts'
+import { unavailable } from '../errors.ts'
+import type { SessionRef } from '../stores/ids.ts'
+import type { Keys } from '../stores/redis/keys.ts'
+import type { RedisStore } from '../stores/redis/redis-store.ts'
+import type { Lifetimes } from '../stores/store.ts'
 
 const SLICE = 200
 const RESTORE_LOCK_MS = 60_000

@@ -1,8 +1,8 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
-import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
-import type { StoredSession } from './header.ts'
-import type { SessionRef } from './ids.ts'
+import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from '../errors.ts'
+import type { StoredSession } from '../stores/header.ts'
+import type { SessionRef } from '../stores/ids.ts'
 
 /** What is used of a collection of the `mongodb` driver. */
 export interface MongoBackupCollection {

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Codec } from './cipher.ts'
-import { FST_ERR_REDIS_SESSIONS_CONFLICT, FST_ERR_REDIS_SESSIONS_TOO_LARGE, withRetryAfter } from './errors.ts'
+import { FST_ERR_REDIS_SESSIONS_CONFLICT, FST_ERR_REDIS_SESSIONS_TOO_LARGE, withRetryAfter } from '../errors.ts'
 import { applyChanges, type Changes, type Fields } from './fields.ts'
-import type { StoredSession } from './header.ts'
-import type { SessionRef } from './ids.ts'
+import type { StoredSession } from '../stores/header.ts'
+import type { SessionRef } from '../stores/ids.ts'
 import { decodeRecord, encodeRecord, type SessionRecord } from './record.ts'
-import type { ListedSession, Origin, SessionStore } from './store.ts'
+import type { ListedSession, Origin, SessionStore } from '../stores/store.ts'
 
 /** A session as a request knows it. */
 export interface Loaded extends SessionRecord {

@@ -1,12 +1,12 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { Cookies } from './cookies.ts'
-import { unavailable } from './errors.ts'
-import { changesOf, checkName, checkNames, fieldsOf, hasNoFields, isSame, toJson, type Fields } from './fields.ts'
-import { refOf } from './ids.ts'
-import type { ResolvedOptions } from './options.ts'
-import { newMeta } from './record.ts'
-import type { EndedSessions } from './sessions.ts'
-import type { Loaded, Vault } from './vault.ts'
+import { unavailable } from '../errors.ts'
+import { changesOf, checkName, checkNames, fieldsOf, hasNoFields, isSame, toJson, type Fields } from '../vault/fields.ts'
+import { refOf } from '../stores/ids.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { newMeta } from '../vault/record.ts'
+import type { EndedSessions } from '../sessions.ts'
+import type { Loaded, Vault } from '../vault/vault.ts'
 
 /** What all requests of an application share. */
 export interface Context {

@@ -1,4 +1,4 @@
-import { FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE, FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from './errors.ts'
+import { FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE, FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from '../errors.ts'
 
 /** What the application keeps in a session. */
 export type Fields = Record<string, unknown>

@@ -1,9 +1,9 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { BackupEntry, SessionBackup } from './backup.ts'
-import { backupUnavailable } from './errors.ts'
-import type { StoredSession } from './header.ts'
-import type { SessionRef } from './ids.ts'
-import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+import { backupUnavailable } from '../errors.ts'
+import type { StoredSession } from '../stores/header.ts'
+import type { SessionRef } from '../stores/ids.ts'
+import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from '../stores/store.ts'
 
 /** What keeps Redis and the backup together. */
 export interface Upkeep {

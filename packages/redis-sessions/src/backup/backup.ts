@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { StoredSession } from './header.ts'
-import type { SessionRef } from './ids.ts'
+import type { StoredSession } from '../stores/header.ts'
+import type { SessionRef } from '../stores/ids.ts'
 
 /** A session as a backup keeps it. */
 export interface BackupEntry {

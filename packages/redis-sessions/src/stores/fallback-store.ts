@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
-import { FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from './errors.ts'
+import { FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from '../errors.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import { MemoryStore } from './memory-store.ts'

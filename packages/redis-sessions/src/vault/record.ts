@@ -1,4 +1,4 @@
-import { newHandle } from './ids.ts'
+import { newHandle } from '../stores/ids.ts'
 import { isReserved, type Fields } from './fields.ts'
 
 /** What the plugin itself keeps of a session, beside the fields of the application. */
