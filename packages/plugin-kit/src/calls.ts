@@ -1,0 +1,58 @@
+import type { EventEmitter } from 'node:events'
+
+/** Gets what a function of the application threw, or what its promise rejected with. */
+export type OnFault = (err: unknown) => void
+
+/**
+ * Calls a function of the application and waits for nothing. Neither a throw nor a rejection reaches the caller; one that never
+ * settles holds nobody up. `onFault` logs it, and is expected not to throw.
+ */
+export function callSafely<A extends unknown[]> (onFault: OnFault, callback: ((...args: A) => unknown) | undefined, ...args: A): void {
+  if (callback === undefined) return
+  try {
+    const returned = callback(...args)
+    if (isThenable(returned)) returned.then(undefined, onFault)
+  } catch (err) {
+    onFault(err)
+  }
+}
+
+/**
+ * Tells the listeners of an event, each by itself: the fault of one keeps the event from no other, nor from whoever tells it.
+ * Returns whether there was one. Unlike `emit` it does not treat the event `error` differently.
+ */
+export function emitSafely (emitter: EventEmitter, onFault: OnFault, event: string | symbol, ...args: unknown[]): boolean {
+  // Raw, because what `once` added takes itself away only when it is called through its wrapper.
+  const listeners = emitter.rawListeners(event)
+  for (const listener of listeners) callSafely(onFault, (...given: unknown[]) => listener.apply(emitter, given) as unknown, ...args)
+  return listeners.length > 0
+}
+
+/**
+ * What a promise resolves with, or `late()` as rejection where it takes longer than `ms`. What it does later is heard by nobody,
+ * and its rejection ends no process.
+ */
+export async function within<T> (ms: number, promise: PromiseLike<T>, late: () => Error): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const time = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(late()), ms)
+  })
+  promise.then(undefined, () => {})
+  try {
+    return await Promise.race([promise, time])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * Calls a function of the application and waits for it, at most `ms`. Rejects with what it threw or rejected with, or with `late()`.
+ */
+export async function callWithin<T> (ms: number, call: () => T | PromiseLike<T>, late: () => Error): Promise<T> {
+  const returned = call()
+  return isThenable(returned) ? within(ms, returned as PromiseLike<T>, late) : returned as T
+}
+
+function isThenable (value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+}

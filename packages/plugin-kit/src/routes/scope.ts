@@ -1,0 +1,41 @@
+import type { FastifyInstance, FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
+import type { TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+import { isObject, problemOf } from '../options/problem.ts'
+import type { Shape } from '../options/wanted.ts'
+import { answerFailure } from './failure.ts'
+
+/**
+ * Makes a scope independent of what the application set for its own routes. A validator or serializer for another kind of
+ * schema, a formatter of validation errors or an error handler of its own would break a plugin's routes or change their answers.
+ * Here TypeBox checks what comes, texts in the path and the query become the numbers and booleans that the schema wants, nothing
+ * leaves that the response's schema does not name, and every error is answered in the envelope.
+ *
+ * @param plugin start of the plugin's codes: `FST_ERR_CONFIG_CACHE`
+ */
+export function prepareScope (scope: FastifyInstance, plugin: string): void {
+  scope.setValidatorCompiler(validatorCompiler)
+  scope.setSerializerCompiler(serializerCompiler)
+  scope.setErrorHandler((err, request, reply) => answerFailure(err, request, reply, plugin))
+}
+
+const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => (given: unknown) => {
+  const value = httpPart === 'body' ? given : converted(schema as Shape, given)
+  const problem = problemOf(schema, value, httpPart)
+  return problem === null ? { value } : { error: new Error(`${problem.path} ${problem.text}`) }
+}
+
+/** By property: converted as a whole, TypeBox would read the name `*` of a wildcard as a pattern. */
+function converted (schema: Shape, given: unknown): unknown {
+  if (!isObject(given)) return given
+  return Object.fromEntries(Object.entries(given).map(([name, value]) => {
+    const property = schema.properties?.[name]
+    return [name, property === undefined ? value : Value.Convert(property as TSchema, value)]
+  }))
+}
+
+const serializerCompiler: FastifySerializerCompiler<TSchema> = ({ schema }) => (data: unknown) => {
+  // What JSON makes of it is what leaves, so that is what is cleaned: dates and ids of databases have forms of their own.
+  const json = JSON.stringify(data)
+  return json === undefined ? '' : JSON.stringify(Value.Clean(schema, JSON.parse(json)))
+}

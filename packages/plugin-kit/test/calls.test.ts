@@ -1,0 +1,52 @@
+import { EventEmitter } from 'node:events'
+import t from 'tap'
+import { callSafely, callWithin, emitSafely, within } from '../src/index.ts'
+
+const late = (): Error => new Error('late')
+const never = new Promise<never>(() => {})
+
+t.test('neither a throw nor a rejection of a callback reaches who calls it', async (t) => {
+  const faults: unknown[] = []
+  const onFault = (err: unknown): void => { faults.push((err as Error).message) }
+  const got: unknown[] = []
+  callSafely(onFault, (a: number, b: string) => { got.push(a, b) }, 1, 'b')
+  callSafely(onFault, undefined)
+  callSafely(onFault, () => { throw new Error('thrown') })
+  callSafely(onFault, async () => { throw new Error('rejected') })
+  callSafely(onFault, () => never)
+  await new Promise(setImmediate)
+  t.strictSame(got, [1, 'b'])
+  t.strictSame(faults, ['thrown', 'rejected'])
+})
+
+t.test('the fault of one listener keeps the event from no other', async (t) => {
+  const emitter = new EventEmitter()
+  const faults: unknown[] = []
+  const got: unknown[] = []
+  emitter.once('change', () => { throw new Error('first') })
+  emitter.on('change', async () => { throw new Error('second') })
+  emitter.on('change', () => never)
+  emitter.on('change', function (this: unknown, value: unknown) { got.push(this === emitter, value) })
+  const emit = (): boolean => emitSafely(emitter, (err) => { faults.push((err as Error).message) }, 'change', 5)
+  t.equal(emit(), true)
+  t.equal(emit(), true)
+  await new Promise(setImmediate)
+  t.strictSame(got, [true, 5, true, 5])
+  t.strictSame(faults.sort(), ['first', 'second', 'second'], 'once means once')
+  t.equal(emitSafely(emitter, () => {}, 'error', new Error('unheard')), false, 'an error that nobody hears is no exception')
+})
+
+t.test('a callback that is awaited is bounded, and its own fault is told', async (t) => {
+  t.equal(await callWithin(1000, () => 5, late), 5)
+  t.equal(await callWithin(1000, async () => 6, late), 6)
+  await t.rejects(callWithin(1000, () => { throw new Error('thrown') }, late), { message: 'thrown' })
+  await t.rejects(callWithin(1000, async () => { throw new Error('rejected') }, late), { message: 'rejected' })
+  await t.rejects(callWithin(1, () => never, late), { message: 'late' })
+})
+
+t.test('what fails after its time ends no process', async (t) => {
+  let fail!: (err: Error) => void
+  await t.rejects(within(1, new Promise<void>((_resolve, reject) => { fail = reject }), late), { message: 'late' })
+  fail(new Error('too late'))
+  await new Promise(setImmediate)
+})
