@@ -6,7 +6,7 @@ import swagger from '@fastify/swagger'
 import { Type } from 'typebox'
 import t from 'tap'
 import cursorPagination, { linkHeader, PageOf, PageQuery, paginateOptions, suggestIndex, toJpulse, toRelay, type PageQueryOptions } from '../src/index.ts'
-import { problemOf } from '../src/plan-observer.ts'
+import { problemOf } from '../src/mongo/plan-observer.ts'
 
 const User = Type.Object({ _id: Type.Integer(), name: Type.String() })
 const users = Array.from({ length: 25 }, (_, _id) => ({ _id, name: `user ${_id % 5}`, salary: _id * 10 }))

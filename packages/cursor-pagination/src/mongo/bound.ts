@@ -1,8 +1,8 @@
 import { ObjectId } from 'bson'
-import { Kind, kindOf, type Place } from './bson-kind.ts'
-import { isNaNValue } from './bson-number.ts'
+import { Kind, kindOf, type Place } from '../bson/kind.ts'
+import { isNaNValue } from '../bson/number.ts'
 import type { Clause } from './predicate.ts'
-import type { Direction, SortField } from './sort.ts'
+import type { Direction, SortField } from '../order/sort.ts'
 
 /**
  * What selects all of a type, or nearly all, by a plain comparison that index bounds are made of. `$type` would be

@@ -1,9 +1,9 @@
-import type { StringOrder } from './bson-compare.ts'
-import type { Collation } from './collation.ts'
-import type { Position } from './cursor-codec.ts'
+import type { StringOrder } from '../bson/compare.ts'
+import type { Collation } from '../bson/collation.ts'
+import type { Position } from '../cursor/codec.ts'
 import type { ProjectionPlan } from './projection.ts'
-import type { SortField } from './sort.ts'
-import type { SortKey } from './sort-key.ts'
+import type { SortField } from '../order/sort.ts'
+import type { SortKey } from '../order/sort-key.ts'
 
 /** A document beside the values by which it is sorted. */
 export interface Row {

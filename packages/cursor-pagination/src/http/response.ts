@@ -1,5 +1,5 @@
 import { Type, type TSchema } from 'typebox'
-import type { Page } from './types.ts'
+import type { Page } from '../page/types.ts'
 
 /** A page as jPulse answers it. */
 export interface JpulsePage<T> {

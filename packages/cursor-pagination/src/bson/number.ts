@@ -1,4 +1,4 @@
-import { tagOf } from './bson-kind.ts'
+import { tagOf } from './kind.ts'
 
 /** coefficient × 10^exponent */
 interface Decimal {

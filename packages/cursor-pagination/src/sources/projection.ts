@@ -1,6 +1,6 @@
 import { types } from 'node:util'
-import { tagOf } from './bson-kind.ts'
-import { InvalidOptionsError } from './errors.ts'
+import { tagOf } from '../bson/kind.ts'
+import { InvalidOptionsError } from '../errors.ts'
 
 /** What to ask the source for, and how to make of its answer what the caller asked for. */
 export interface ProjectionPlan {

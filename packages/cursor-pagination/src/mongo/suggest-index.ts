@@ -1,7 +1,7 @@
-import type { Collation } from './collation.ts'
-import { tagOf } from './bson-kind.ts'
+import type { Collation } from '../bson/collation.ts'
+import { tagOf } from '../bson/kind.ts'
 import { types } from 'node:util'
-import { parseSort, type Direction, type SortField, type SortSpec } from './sort.ts'
+import { parseSort, type Direction, type SortField, type SortSpec } from '../order/sort.ts'
 
 /** An index as `createIndex(key, options)` takes it. */
 export interface SuggestedIndex {

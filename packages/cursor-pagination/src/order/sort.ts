@@ -1,4 +1,4 @@
-import { InvalidSortError } from './errors.ts'
+import { InvalidSortError } from '../errors.ts'
 
 /** 1 ascending, -1 descending. */
 export type Direction = 1 | -1

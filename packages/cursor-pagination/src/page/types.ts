@@ -1,7 +1,7 @@
 import type { AggregateOptions, AggregationCursor, Collection, Document, Filter, Hint, WithId } from 'mongodb'
-import type { Collation } from './collation.ts'
-import type { PageDriverOptions } from './driver-options.ts'
-import type { SortSpec } from './sort.ts'
+import type { Collation } from '../bson/collation.ts'
+import type { PageDriverOptions } from '../mongo/driver-options.ts'
+import type { SortSpec } from '../order/sort.ts'
 
 /** How the total is found; see {@link PaginateOptions.total}. */
 export type TotalMode = 'none' | 'exact' | 'estimated' | 'capped' | 'firstPage'

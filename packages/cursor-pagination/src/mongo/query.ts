@@ -1,9 +1,9 @@
 import type { Collection, Document } from 'mongodb'
 import { boundOf } from './bound.ts'
 import { afterPosition, RARE, type Clause, type Dialect } from './predicate.ts'
-import { reversed, type SortField } from './sort.ts'
-import { readerOf } from './sort-key.ts'
-import type { Query, Row, Stretch } from './source.ts'
+import { reversed, type SortField } from '../order/sort.ts'
+import { readerOf } from '../order/sort-key.ts'
+import type { Query, Row, Stretch } from '../sources/source.ts'
 
 /** What is asked of a server for one stretch. */
 export interface ServerQuery {

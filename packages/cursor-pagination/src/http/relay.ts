@@ -1,4 +1,4 @@
-import type { Page } from './types.ts'
+import type { Page } from '../page/types.ts'
 
 /** A page as a Relay connection. */
 export interface RelayConnection<T> {

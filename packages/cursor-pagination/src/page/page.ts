@@ -1,6 +1,6 @@
-import type { Position } from './cursor-codec.ts'
-import type { SortKey } from './sort-key.ts'
-import type { Row } from './source.ts'
+import type { Position } from '../cursor/codec.ts'
+import type { SortKey } from '../order/sort-key.ts'
+import type { Row } from '../sources/source.ts'
 import type { Page } from './types.ts'
 
 /** What a page is made of, beside its rows. */

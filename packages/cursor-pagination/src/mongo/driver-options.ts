@@ -1,6 +1,6 @@
 import type { FindOptions } from 'mongodb'
-import { InvalidOptionsError } from './errors.ts'
-import { defined } from './options.ts'
+import { InvalidOptionsError } from '../errors.ts'
+import { defined } from '../options.ts'
 
 /** Options of the driver that a page has as its own, and by which name: as the driver's they would change what is read behind its back. */
 const OWN = { sort: 'sort', projection: 'projection', skip: 'offset', limit: 'limit', collation: 'collation', hint: 'hint' } as const

@@ -1,7 +1,7 @@
-import { tagOf } from './bson-kind.ts'
-import { InvalidKeyError, InvalidOptionsError } from './errors.ts'
-import { reversed, type SortField } from './sort.ts'
-import { compareKeys, readerOf, type Reader } from './sort-key.ts'
+import { tagOf } from '../bson/kind.ts'
+import { InvalidKeyError, InvalidOptionsError } from '../errors.ts'
+import { reversed, type SortField } from '../order/sort.ts'
+import { compareKeys, readerOf, type Reader } from '../order/sort-key.ts'
 import type { Query, Row, Source, Stretch } from './source.ts'
 import { TopRows } from './top-rows.ts'
 

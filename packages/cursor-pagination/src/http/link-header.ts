@@ -1,4 +1,4 @@
-import type { Page } from './types.ts'
+import type { Page } from '../page/types.ts'
 
 /**
  * The value of a `Link` header (RFC 8288) with the first, previous and next page. Links are references relative to the

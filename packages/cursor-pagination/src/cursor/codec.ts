@@ -1,7 +1,7 @@
 import { createCipheriv, createHmac, createSecretKey, hkdfSync, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { deserialize, serialize } from 'bson'
-import { CursorTooLongError, InvalidCursorError } from './errors.ts'
-import type { SortKey } from './sort-key.ts'
+import { CursorTooLongError, InvalidCursorError } from '../errors.ts'
+import type { SortKey } from '../order/sort-key.ts'
 
 /** A place in an order, and which way to read from it. */
 export interface Position {

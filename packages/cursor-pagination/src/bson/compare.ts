@@ -1,6 +1,6 @@
-import { Kind, kindOf, tagOf, type Place } from './bson-kind.ts'
-import { compareNumbers } from './bson-number.ts'
-import { compareStrings } from './bson-string.ts'
+import { Kind, kindOf, tagOf, type Place } from './kind.ts'
+import { compareNumbers } from './number.ts'
+import { compareStrings } from './string.ts'
 
 /** How two strings compare: by bytes, or by a collation. */
 export type StringOrder = (a: string, b: string) => number

@@ -1,9 +1,9 @@
 import type { Collection, CountDocumentsOptions, FindOptions, Hint } from 'mongodb'
-import type { PageDriverOptions } from './driver-options.ts'
-import { InvalidOptionsError } from './errors.ts'
-import type { PlanObserver } from './plan-observer.ts'
-import { inDialect, rowsOf, serverQuery } from './mongo-query.ts'
-import { defined } from './options.ts'
+import type { PageDriverOptions } from '../mongo/driver-options.ts'
+import { InvalidOptionsError } from '../errors.ts'
+import type { PlanObserver } from '../mongo/plan-observer.ts'
+import { inDialect, rowsOf, serverQuery } from '../mongo/query.ts'
+import { defined } from '../options.ts'
 import type { Query, Row, Source, Stretch } from './source.ts'
 
 /** What is passed on to the driver. */

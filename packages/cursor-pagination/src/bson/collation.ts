@@ -1,6 +1,6 @@
-import type { StringOrder } from './bson-compare.ts'
-import { compareStrings } from './bson-string.ts'
-import { InvalidOptionsError } from './errors.ts'
+import type { StringOrder } from './compare.ts'
+import { compareStrings } from './string.ts'
+import { InvalidOptionsError } from '../errors.ts'
 
 /** A collation document of MongoDB. */
 export interface Collation {

@@ -1,10 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import { Type, type TSchema } from 'typebox'
-import { InvalidSortError } from './errors.ts'
-import type { ResolvedOptions } from './options.ts'
-import { readLimit } from './page-options.ts'
-import { parseSortText } from './sort.ts'
-import type { PaginateOptions } from './types.ts'
+import { InvalidSortError } from '../errors.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { readLimit } from '../page/request.ts'
+import { parseSortText } from '../order/sort.ts'
+import type { PaginateOptions } from '../page/types.ts'
 
 /** What visitors may ask of a listing. */
 export interface PageQueryOptions {

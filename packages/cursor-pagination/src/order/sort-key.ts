@@ -1,8 +1,8 @@
 import { types } from 'node:util'
-import { nameOf, Kind, kindOf, tagOf, type Place } from './bson-kind.ts'
-import { compareBson, type StringOrder } from './bson-compare.ts'
-import { isNaNValue } from './bson-number.ts'
-import { ArrayFieldError, InvalidKeyError, TypeMismatchError, UnsortableValueError } from './errors.ts'
+import { nameOf, Kind, kindOf, tagOf, type Place } from '../bson/kind.ts'
+import { compareBson, type StringOrder } from '../bson/compare.ts'
+import { isNaNValue } from '../bson/number.ts'
+import { ArrayFieldError, InvalidKeyError, TypeMismatchError, UnsortableValueError } from '../errors.ts'
 import type { DeclaredType, SortField } from './sort.ts'
 
 /** The values by which a document is sorted, in the order of the sort fields. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { serialize } from 'bson'
-import { InvalidOptionsError } from './errors.ts'
-import type { SortField } from './sort.ts'
+import { InvalidOptionsError } from '../errors.ts'
+import type { SortField } from '../order/sort.ts'
 
 /** What a cursor belongs to: it is refused beside anything else. */
 export interface Bound {

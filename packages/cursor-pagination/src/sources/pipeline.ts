@@ -1,8 +1,8 @@
 import type { AggregateOptions, Collection, Document } from 'mongodb'
-import { refuseKeyFunction, type DriverOptions } from './collection-source.ts'
-import { InvalidOptionsError } from './errors.ts'
-import { inDialect, rowsOf, serverQuery } from './mongo-query.ts'
-import { defined } from './options.ts'
+import { refuseKeyFunction, type DriverOptions } from './collection.ts'
+import { InvalidOptionsError } from '../errors.ts'
+import { inDialect, rowsOf, serverQuery } from '../mongo/query.ts'
+import { defined } from '../options.ts'
 import type { Query, Row, Source, Stretch } from './source.ts'
 
 /** What an aggregation pipeline yields. */

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Query } from './source.ts'
+import type { Query } from '../sources/source.ts'
 import { indexFor } from './suggest-index.ts'
 
 /** Shapes remembered, so that filters with names made of data cannot fill the memory. */

@@ -1,8 +1,8 @@
 import { Type } from 'typebox'
-import type { Collation } from './collation.ts'
-import { checkDriverOptions } from './driver-options.ts'
-import { InvalidCursorError, InvalidLimitError, InvalidOffsetError, InvalidOptionsError } from './errors.ts'
-import { checkOptions, defined, type ResolvedOptions } from './options.ts'
+import type { Collation } from '../bson/collation.ts'
+import { checkDriverOptions } from '../mongo/driver-options.ts'
+import { InvalidCursorError, InvalidLimitError, InvalidOffsetError, InvalidOptionsError } from '../errors.ts'
+import { checkOptions, defined, type ResolvedOptions } from '../options.ts'
 import type { PaginateOptions, TotalMode } from './types.ts'
 
 /** Numbers, cursors and the sort are read one by one, for they come from visitors and have errors of their own. */

@@ -1,7 +1,7 @@
-import { Kind, kindOf, type Place } from './bson-kind.ts'
-import { isNaNValue } from './bson-number.ts'
-import type { Direction, SortField } from './sort.ts'
-import type { SortKey } from './sort-key.ts'
+import { Kind, kindOf, type Place } from '../bson/kind.ts'
+import { isNaNValue } from '../bson/number.ts'
+import type { Direction, SortField } from '../order/sort.ts'
+import type { SortKey } from '../order/sort-key.ts'
 
 /** A query document of MongoDB. */
 export type Clause = Record<string, unknown>
