@@ -27,10 +27,17 @@ export function onPath (...names) {
   return undefined
 }
 
-/** @param {Say} say @returns {string} a redis-server or valkey-server binary */
+/** @param {Say} say @returns {string} a redis-server or valkey-server binary: the first of REDIS_BIN, else the one on PATH */
 export function redisBinary (say) {
-  return onPath('redis-server', 'valkey-server') ??
+  return redisBinaries()[0] ??
     aptInstall('redis-server', ['redis-server'], say, 'Redis', 'Install redis-server or valkey-server, or set REDIS_URL.')
+}
+
+/** @returns {string[]} the servers that REDIS_BIN names (as PATH is written), else those on PATH */
+export function redisBinaries () {
+  const named = (process.env.REDIS_BIN ?? '').split(delimiter).filter((file) => file !== '')
+  if (named.length > 0) return named
+  return [onPath('redis-server'), onPath('valkey-server')].filter((file) => file !== undefined)
 }
 
 /** @param {Say} say @returns {string} a Chromium or Chrome binary */

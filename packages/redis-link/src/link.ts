@@ -13,9 +13,10 @@ import { MemoryKvStore } from './memory-kv-store.ts'
 import { Monitor } from './monitor.ts'
 import type { RedisMode, ResolvedOptions } from './options.ts'
 import { isOutage } from './outage.ts'
+import { LinkOutages, type Outages } from './outages.ts'
 import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitResult } from './rate-limit.ts'
 import { RedisKvStore } from './redis-kv-store.ts'
-import { withScripts, type LinkCommands } from './scripts.ts'
+import { Scripts, type CallScript, type Script, type ScriptParameters } from './script.ts'
 import { Subscriber } from './subscriber.ts'
 
 const KV_MODES: Record<RedisState, KvMode> = { disabled: 'memory', connecting: 'initializing', up: 'redis', down: 'memory' }
@@ -32,9 +33,11 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   /** Key-value API with memory fallback. Keys are `<siteId>:<env>:kv:<key>`. */
   readonly kv: Kv
   readonly #options: ResolvedOptions
+  readonly #outages: LinkOutages
   readonly #log: FastifyBaseLogger
   readonly #keys: Keys
-  readonly #commands: (RedisClient & LinkCommands) | null
+  readonly #scripts: Scripts | null
+  readonly #call: CallScript | null
   readonly #monitor: Monitor | null
   readonly #memoryLocks = new MemoryLocks()
   readonly #redisLocks: Locks
@@ -52,7 +55,9 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.mode = options.mode
     this.#keys = new Keys(options.siteId, options.env)
     this.client = makeClient(options)
-    this.#commands = this.client === null ? null : withScripts(this.client)
+    this.#outages = new LinkOutages(this.client, options.commandTimeoutMs)
+    this.#scripts = this.client === null ? null : new Scripts(this.client)
+    this.#call = this.#scripts?.on() ?? null
     this.#state = this.client === null ? 'disabled' : 'connecting'
     this.#monitor = this.client === null ? null : this.#watch(this.client)
     this.#redisLocks = new RedisLocks((command) => this.run(command), this.key('lock', ''))
@@ -62,6 +67,11 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   /** Asked at the time of use: the state may be another in the next moment. */
   get state (): RedisState {
     return this.#state
+  }
+
+  /** What is known of an outage. */
+  get outages (): Outages {
+    return this.#outages
   }
 
   /** Whether Redis answers now. */
@@ -92,13 +102,14 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * Runs commands on the client, at once rejected while Redis is away. A client of the link's own bounds each command by
    * `commandTimeoutMs`; with an injected one the whole function is bounded by it, and its commands go on unheard.
    *
+   * @param command gets the client, and a function that runs a script beside other commands; for a script alone there is `runScript`
    * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT; a Redis error reply, and what the function itself throws, as it is
    */
-  async run<T> (command: (client: RedisClient & LinkCommands) => Promise<T>): Promise<T> {
-    if (this.#commands === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#reason())
+  async run<T> (command: (client: RedisClient, call: CallScript) => Promise<T>): Promise<T> {
+    if (this.client === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#reason())
     const ms = this.#options.commandTimeoutMs
     try {
-      const answer = command(this.#commands)
+      const answer = command(this.client, this.#call!)
       // A client of ours bounds its commands itself; those of an injected one cannot be bounded one by one.
       return await (this.#options.client === undefined ? answer : bounded(answer, ms))
     } catch (err) {
@@ -108,11 +119,46 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     }
   }
 
+  /**
+   * Runs a script that `defineScript` declared, with the limits and errors of `run`.
+   *
+   * @param parameters the values of KEYS and ARGV in the order of the declaration; on a Redis Cluster all keys share a slot
+   * @throws as `run`
+   */
+  runScript<Reply, const Keys extends readonly string[], const Args extends readonly string[]> (
+    script: Script<Reply, Keys, Args>, parameters: ScriptParameters<Keys, Args>): Promise<Reply> {
+    return this.run((_client, call) => call(script, parameters))
+  }
+
+  /**
+   * Runs many commands in one go, in this order: as one pipeline, or on a Redis Cluster, whose keys lie on several servers,
+   * beside each other. Returns their answers in the same order.
+   *
+   * @param commands each is given the pipeline or client, and a function that runs a script on it; what it returns is of no use
+   * @throws the first error among the answers; otherwise as `run`
+   */
+  runAll (commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
+    return this.run(async (client, call) => {
+      if (client.isCluster) return Promise.all(commands.map((command) => command(client, call)))
+      const pipeline = client.pipeline()
+      const callThere = this.#scripts!.on(pipeline)
+      // A pipeline has the same methods.
+      for (const command of commands) command(pipeline as unknown as RedisClient, callThere)
+      return (await pipeline.exec() ?? []).map(([err, answer]) => {
+        if (err !== null) throw err
+        return answer
+      })
+    })
+  }
+
   /** The process' one subscriber connection, made at the first call; null in mode `none`. */
   subscriber (): Subscriber | null {
     if (this.client === null || this.#closing !== undefined) return null
-    this.#subscriber ??= new Subscriber(this.client, this.#options,
-      (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'))
+    if (this.#subscriber === null) {
+      this.#subscriber = new Subscriber(this.client, this.#options,
+        (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'))
+      this.#outages.watchSubscriber(this.#subscriber)
+    }
     return this.#subscriber
   }
 
@@ -191,6 +237,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   async #close (): Promise<void> {
     this.#monitor?.stop()
     this.#subscriber?.close()
+    this.#outages.close()
     const wasUp = this.isUp
     if (this.#state !== 'disabled') this.#state = 'down'
     await this.kv.close()
@@ -221,6 +268,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   #turn (state: 'up' | 'down'): void {
     if (this.#state === state) return
     this.#state = state
+    this.#outages.turn(state === 'up')
     const change = { state, epoch: this.#epoch }
     if (state === 'up') this.#log.info({ mode: this.mode, epoch: this.#epoch }, 'Redis is up')
     else this.#log.error({ mode: this.mode }, `Redis is down: ${this.#reason()}`)

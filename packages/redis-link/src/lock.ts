@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { checkKey, checkMs } from './check.ts'
 import type { Run } from './redis-kv-store.ts'
+import { extend, release } from './scripts.ts'
 
 /** A lock that this process holds, until its time is over. */
 export interface Lock {
@@ -34,10 +35,10 @@ export class RedisLocks implements Locks {
     const taken = await this.#run((client) => client.set(key, token, 'PX', ttlMs, 'NX')).catch(() => null)
     if (taken === null) return null
     return {
-      release: () => this.#run((client) => client.redisLinkReleaseV1(key, token)).then((held) => held === 1, () => false),
+      release: () => this.#run((_client, call) => call(release, { keys: [key], args: [token] })).then((held) => held === 1, () => false),
       extend: async (ms = ttlMs) => {
         checkMs('ttlMs', ms)
-        return this.#run((client) => client.redisLinkExtendV1(key, token, ms)).then((held) => held === 1, () => false)
+        return this.#run((_client, call) => call(extend, { keys: [key], args: [token, ms] })).then((held) => held === 1, () => false)
       }
     }
   }

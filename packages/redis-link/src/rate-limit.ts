@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { checkCount, checkKey, checkMs } from './check.ts'
 import type { Run } from './redis-kv-store.ts'
+import { rateLimit } from './scripts.ts'
 
 export interface RateLimitResult {
   allowed: boolean
@@ -25,7 +26,7 @@ export function checkRateLimit (name: string, max: number, windowMs: number): vo
 
 /** Counts in Redis, for all processes together. */
 export async function rateLimitInRedis (run: Run, key: string, max: number, windowMs: number): Promise<RateLimitResult> {
-  const [allowed, remaining, retryAfterMs] = await run((client) => client.redisLinkRateLimitV1(key, max, windowMs, randomUUID()))
+  const [allowed, remaining, retryAfterMs] = await run((_client, call) => call(rateLimit, { keys: [key], args: [max, windowMs, randomUUID()] }))
   return { allowed: allowed === 1, remaining, retryAfterMs, degraded: false }
 }
 

@@ -1,10 +1,11 @@
 import type { RedisClient } from './client.ts'
 import { FST_ERR_REDIS_LINK_NOT_A_COUNTER } from './errors.ts'
 import type { KvStore } from './kv-store.ts'
-import type { LinkCommands } from './scripts.ts'
+import type { CallScript } from './script.ts'
+import { increment } from './scripts.ts'
 
 /** Runs a command on the client with the link's limits and typed errors. */
-export type Run = <T>(command: (client: RedisClient & LinkCommands) => Promise<T>) => Promise<T>
+export type Run = <T>(command: (client: RedisClient, call: CallScript) => Promise<T>) => Promise<T>
 
 /** Keeps the texts as Redis strings. */
 export class RedisKvStore implements KvStore {
@@ -32,7 +33,7 @@ export class RedisKvStore implements KvStore {
 
   async increment (key: string, by: number, ttlMs: number): Promise<number> {
     try {
-      return await this.#run((client) => client.redisLinkIncrementV1(key, by, ttlMs))
+      return await this.#run((_client, call) => call(increment, { keys: [key], args: [by, ttlMs] }))
     } catch (err) {
       if (/not an integer|overflow|WRONGTYPE/.test((err as Error).message)) throw new FST_ERR_REDIS_LINK_NOT_A_COUNTER(key)
       throw err

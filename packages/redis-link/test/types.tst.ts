@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import type { Cluster, Redis } from 'ioredis'
 import { expect, test } from 'tstyche'
-import redisLinkDefault, { redisLink, type FastifyRedisLinkOptions, type KvStats, type Lock, type RateLimitResult, type RedisState, type Subscriber } from '../src/index.ts'
+import redisLinkDefault, { defineScript, redisLink, reply, type FastifyRedisLinkOptions, type KvStats, type Lock, type RateLimitResult, type RedisState, type Subscriber } from '../src/index.ts'
 
 const app = Fastify()
 
@@ -26,6 +26,15 @@ test('the decorator is typed', () => {
     expect(epoch).type.toBe<string | null>()
   })
   expect(app.redisLink.on).type.not.toBeCallableWith('sideways', () => {})
+})
+
+test('a script is held to its declaration', () => {
+  const { redisLink: link } = app
+  const script = defineScript({ name: 'appTestV1', keys: ['a', 'b'], args: ['n', '...more'], reply: reply<[string, number]>(), lua: '' })
+  expect(link.runScript(script, { keys: ['a', 'b'], args: [1, 'x', Buffer.from('y')] })).type.toBe<Promise<[string, number]>>()
+  expect(link.runScript).type.not.toBeCallableWith(script, { keys: ['a'], args: [1] })
+  expect(link.runScript).type.not.toBeCallableWith(script, { keys: ['a', 'b'], args: [] })
+  expect(link.run((_client, call) => call(script, { keys: ['a', 'b'], args: [1] }))).type.toBe<Promise<[string, number]>>()
 })
 
 test('kv is typed by its caller', () => {
