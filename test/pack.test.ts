@@ -16,10 +16,13 @@ const { packageManager, devDependencies } = JSON.parse(readFileSync(join(root, '
 t.test('a packed redis-link installs into an empty project, and the example of its README runs there', async (t) => {
   const folder = join(root, 'packages/redis-link')
   const project = temporaryFolder(t)
-  await run('npm', ['exec', '--yes', '--prefer-offline', `--package=${packageManager}`, '--', 'pnpm', 'pack', '--pack-destination', project], { cwd: folder, env: cleanEnv() })
-  const [tarball] = readdirSync(project)
+  // What it depends on is not published yet, so it lies beside it.
+  for (const name of ['plugin-kit', 'redis-link']) {
+    await run('npm', ['exec', '--yes', '--prefer-offline', `--package=${packageManager}`, '--', 'pnpm', 'pack', '--pack-destination', project], { cwd: join(root, 'packages', name), env: cleanEnv() })
+  }
+  const tarballs = readdirSync(project).map((name) => `./${name}`)
   writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module', private: true }))
-  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', `./${tarball}`, `fastify@${devDependencies.fastify}`], { cwd: project, env: cleanEnv() })
+  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...tarballs, `fastify@${devDependencies.fastify}`], { cwd: project, env: cleanEnv() })
   t.ok(existsSync(join(project, 'node_modules/@jpulse/redis-link/LICENSE')))
   t.notOk(existsSync(join(project, 'node_modules/@jpulse/redis-link/test')), 'tests are not published')
 
