@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { bootstrap, ROOT, run, say } from './bootstrap.js'
 
-// npm run check            types, type tests, lint, unused code, and what would be published
+// npm run check            types, type tests, lint, unused code, circles of imports, and what would be published
 // node … check.js --types  types only
 
 const bin = (/** @type {string} */ file) => join(ROOT, 'node_modules', file)
@@ -18,6 +18,8 @@ if (!process.argv.includes('--types')) {
   step('type tests', 'tstyche/build/bin.js')
   step('lint', 'eslint/bin/eslint.js', '.', '--max-warnings=0')
   step('unused files, exports and dependencies', 'knip/bin/knip.js')
+  const sources = ['packages', 'examples'].flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(ROOT, folder, name, 'src')))
+  step('circles of imports', 'madge/bin/cli.js', '--circular', '--extensions', 'ts', '--no-spinner', ...sources.filter((source) => existsSync(source)))
   for (const name of readdirSync(join(ROOT, 'packages'))) {
     if (!existsSync(join(ROOT, 'packages', name, 'package.json'))) continue
     step(`what ${name} would publish`, 'publint/src/cli.js', join(ROOT, 'packages', name), '--strict', '--pack', 'npm')
