@@ -1,10 +1,9 @@
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { backoff } from './backoff.ts'
 import { rejectLostAnswers } from './lost-answers.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { RedisClient, ResolvedOptions } from './options.ts'
 
-/** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
-export type RedisClient = Redis | Cluster
+export type { RedisClient }
 
 /** How long ioredis keeps a socket that is being closed, and with it the process, where the server is silent. */
 const DISCONNECT_MS = 100

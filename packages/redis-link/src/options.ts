@@ -1,9 +1,13 @@
 import type { ConnectionOptions } from 'node:tls'
+import { checker, opaque, wantedOf } from '@jpulse/plugin-kit'
+import type { Cluster, Redis } from 'ioredis'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
-import type { RedisClient } from './client.ts'
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from './errors.ts'
 import { parseUrl } from './url.ts'
+
+/** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
+export type RedisClient = Redis | Cluster
 
 /** A Redis address. */
 export interface RedisNode {
@@ -20,7 +24,7 @@ export type RedisMode = 'none' | 'single' | 'sentinel' | 'cluster'
 export interface FastifyRedisLinkOptions {
   /** Topology. @default inferred from `cluster`, `sentinel`, `url`, `single` or `client`; `'none'` without any */
   mode?: RedisMode
-  /** `redis://[user:password@]host:port[/db]`, `rediss://` for TLS; with mode `cluster` the first node to ask. */
+  /** `redis://[user:password@]host:port[/db]`, `rediss://` for TLS; with mode `cluster` the first node to ask. An empty one is none. */
   url?: string
   /** Address of one Redis server. */
   single?: RedisNode
@@ -87,7 +91,7 @@ const Node = Type.Object({
   host: Type.Optional(Type.String({ minLength: 1 })),
   port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 }))
 }, closed)
-const Name = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$' })
+const Name = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$', wanted: 'a name of 1 to 64 letters, digits, ".", "_" and "-"' })
 const Ms = (minimum: number) => Type.Integer({ minimum, maximum: 3_600_000 })
 
 const Schema = Type.Object({
@@ -103,8 +107,8 @@ const Schema = Type.Object({
   }, closed)),
   username: Type.Optional(Type.String()),
   password: Type.Optional(Type.String()),
-  tls: Type.Optional(Type.Unsafe<boolean | ConnectionOptions>({ type: ['boolean', 'object'] })),
-  client: Type.Optional(Type.Unsafe<RedisClient>({ type: 'object' })),
+  tls: Type.Optional(opaque<boolean | ConnectionOptions>('true, false or options of tls.connect', (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null))),
+  client: Type.Optional(opaque<RedisClient>('an ioredis Redis or Cluster', (value) => typeof (value as RedisClient | null)?.duplicate === 'function')),
   closeClient: Type.Optional(Type.Boolean()),
   siteId: Type.Optional(Name),
   env: Type.Optional(Name),
@@ -119,13 +123,8 @@ const Schema = Type.Object({
   }, closed))
 }, closed)
 
-const WANTED: Record<string, string> = {
-  '/siteId': 'may hold 1 to 64 letters, digits, ".", "_" and "-" only',
-  '/env': 'may hold 1 to 64 letters, digits, ".", "_" and "-" only',
-  '/mode': 'must be one of none, single, sentinel, cluster'
-}
-
 const invalid = (option: string, problem: string) => new FST_ERR_REDIS_LINK_INVALID_OPTION(option, problem)
+const check = checker(Schema, invalid)
 
 /**
  * Checks the options once and returns a frozen copy with every default.
@@ -133,8 +132,9 @@ const invalid = (option: string, problem: string) => new FST_ERR_REDIS_LINK_INVA
  * @throws FST_ERR_REDIS_LINK_INVALID_OPTION naming the option
  */
 export function resolveOptions (options: FastifyRedisLinkOptions = {}): ResolvedOptions {
-  const given = definedOnly(options)
-  checkSchema(given)
+  const { url, ...rest } = check(options)
+  // A variable that is set to nothing, as in REDIS_URL=, is one that is not set.
+  const given: FastifyRedisLinkOptions = url === undefined || url === '' ? rest : { ...rest, url }
   const mode = inferMode(given)
   const { tls, ...address } = resolveAddress(given, mode)
   const username = given.username ?? address.username
@@ -161,25 +161,6 @@ export function resolveOptions (options: FastifyRedisLinkOptions = {}): Resolved
       maxBytes: given.memory?.maxBytes ?? 32 * 1024 * 1024
     })
   })
-}
-
-/** Drops `undefined`, so that `{ url: process.env.REDIS_URL }` works where the variable is unset. */
-function definedOnly (options: FastifyRedisLinkOptions): FastifyRedisLinkOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-}
-
-function checkSchema (options: FastifyRedisLinkOptions): void {
-  const { client, tls, ...plain } = options
-  // The client and TLS contexts are objects of others: looked at from outside only, never walked.
-  if (client !== undefined && typeof client?.duplicate !== 'function') throw invalid('client', 'must be an ioredis Redis or Cluster')
-  if (tls !== undefined && typeof tls !== 'boolean' && (typeof tls !== 'object' || tls === null)) throw invalid('tls', 'must be a boolean or options of tls.connect')
-  if (Value.Check(Schema, plain)) return
-  const [first] = Value.Errors(Schema, plain)
-  const path = first?.instancePath ?? ''
-  const option = path.slice(1).replaceAll('/', '.') || 'options'
-  const unknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
-  if (unknown) throw invalid(option, 'is unknown')
-  throw invalid(option, WANTED[path] ?? first?.message ?? 'is invalid')
 }
 
 function inferMode (given: FastifyRedisLinkOptions): RedisMode {
@@ -222,6 +203,6 @@ function resolveAddress (given: FastifyRedisLinkOptions, mode: RedisMode) {
 
 function envName (): string {
   const name = process.env.NODE_ENV || 'development'
-  if (!Value.Check(Name, name)) throw invalid('env', `${WANTED['/env']} (NODE_ENV is taken as its default)`)
+  if (!Value.Check(Name, name)) throw invalid('env', `must be ${wantedOf(Name)} (NODE_ENV is taken as its default)`)
   return name
 }

@@ -30,6 +30,20 @@ t.test('the topology is inferred from what is given', async (t) => {
   t.match(resolveOptions({ mode: 'none', url: 'redis://h' }), { mode: 'none', nodes: [] }, 'mode none switches Redis off')
 })
 
+t.test('a variable that is set to nothing names no Redis', async (t) => {
+  t.match(resolveOptions({ url: '' }), { mode: 'none', nodes: [] })
+  t.match(resolveOptions({ url: '', single: { host: 'a' } }), { mode: 'single', nodes: [{ host: 'a' }] })
+})
+
+t.test('an error says what the option must be', async (t) => {
+  const says = (options: unknown, text: string): void => { t.throws(() => resolveOptions(options as FastifyRedisLinkOptions), { message: `redis-link: option ${text}` }) }
+  says({ mode: 'ring' }, 'mode must be "none", "single", "sentinel" or "cluster"')
+  says({ siteId: 'a:b' }, 'siteId must be a name of 1 to 64 letters, digits, ".", "_" and "-"')
+  says({ tls: 'yes' }, 'tls must be true, false or options of tls.connect')
+  says({ sentinel: { sentinels: [{}] } }, 'sentinel.name is missing: it must be a text that is not empty')
+  says({ cluster: { nodes: [{ colour: 1 }] } }, 'cluster.nodes.0.colour is unknown')
+})
+
 t.test('a URL carries user, password, database and TLS', async (t) => {
   t.match(resolveOptions({ url: 'rediss://ann:p%40ss@[::1]:6380/2' }), { nodes: [{ host: '::1', port: 6380 }], db: 2, username: 'ann', password: 'p@ss', tls: {} })
   t.match(resolveOptions({ url: 'redis://:old@h', password: 'new' }), { password: 'new' }, 'an option beats the URL')
