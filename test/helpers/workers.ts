@@ -57,10 +57,9 @@ async function worker (t: Scope, script: URL, env: Record<string, string>): Prom
     await exited
   })
   const call = callsOf(child, exited, output)
-  await waitFor(() => {
-    if (ended) throw new Error(`the worker ended at its start: ${output.join('\n')}`)
-    return output.includes('ready')
-  }, { what: 'a worker to be ready', timeoutMs: 60_000 }).catch((err) => { throw new Error(`${err.message}: ${output.join('\n')}`) })
+  const ready = waitFor(() => ended || output.includes('ready'), { what: 'a worker to be ready', timeoutMs: 60_000 })
+  await ready.catch((err) => { throw new Error(`${err.message}: ${output.join('\n')}`) })
+  if (ended) throw new Error(`the worker ended at its start: ${output.join('\n')}`)
   return { pid: child.pid!, output, call, exited, kill: (signal) => { child.kill(signal) } }
 }
 

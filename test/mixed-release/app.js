@@ -1,0 +1,93 @@
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import { serve } from '../helpers/worker.js'
+
+// One instance of an application on the packages of RELEASE, a folder. URL and SITE name the Redis that all share.
+
+const { RELEASE = '', URL: url = '', SITE: siteId = '' } = process.env
+/** @param {string} name @returns {Promise<any>} */
+const release = async (name) => (await import(pathToFileURL(join(RELEASE, 'packages', name, 'dist/index.js')).href)).default
+
+/** The database: what the caches are judged by. */
+const database = new Redis(url)
+/** @param {string} collection */
+const table = (collection) => `${siteId}:database:${collection}`
+const source = {
+  /** @param {string} collection @param {string} key */
+  async load (collection, key) {
+    const text = await database.hget(table(collection), key)
+    return text === null ? null : JSON.parse(text)
+  },
+  /** @param {string} collection @param {string} key @param {unknown} value */
+  save: (collection, key, value) => database.hset(table(collection), key, JSON.stringify(value)),
+  /** @param {string} collection @param {string} key */
+  remove: async (collection, key) => await database.hdel(table(collection), key) > 0,
+  list: async () => []
+}
+
+const app = Fastify()
+await app.register(await release('redis-link'), { url, siteId })
+await app.register(await release('cluster-broadcast'), { heartbeatMs: 200, leaseMs: 2000 })
+await app.register(await release('redis-sessions'), { secret: 'a secret of more than thirty-two characters', touchIntervalMs: 50 })
+await app.register(await release('ws-namespaces'))
+await app.register(await release('config-cache'), { source, leaseMs: 500, blockTtlMs: 1000 })
+await app.register(await release('cluster-metrics'), { authorize: async () => true, reportIntervalMs: 500, ttlMs: 2000 })
+
+app.post('/login/:user', async (request) => {
+  await app.sessions.login(request, /** @type {{ user: string }} */ (request.params).user)
+  return {}
+})
+app.post('/logout', async (request) => {
+  await app.sessions.logout(request)
+  return {}
+})
+app.get('/me', async (request) => ({ userId: app.sessions.current(request)?.userId ?? null }))
+app.post('/field/:name', async (request) => {
+  const session = /** @type {any} */ (request.session)
+  session[/** @type {{ name: string }} */ (request.params).name] = true
+  return {}
+})
+app.get('/field/:name', async (request) => ({ set: /** @type {any} */ (request.session)[/** @type {{ name: string }} */ (request.params).name] === true }))
+
+await app.ready()
+const namespace = app.wsNamespaces.create('mixed', { history: { maxLength: 1000 }, presence: true, onConnect: (conn) => conn.join('lobby') })
+
+/** @type {string[]} */
+const heard = []
+const { broadcast } = app.appCluster
+await broadcast.subscribe('mixed:logged', ({ data }) => { heard.push(String(data)) })
+await broadcast.subscribe('mixed:ask', ({ data }) => ({ answer: data }))
+await app.listen({ port: 0, host: '127.0.0.1' })
+
+serve({
+  info: () => ({ port: /** @type {import('node:net').AddressInfo} */ (app.server.address()).port, bootId: app.appCluster.bootId }),
+  state: () => ({ mode: app.appCluster.mode, members: app.appCluster.members().length, cache: app.configCache.mode }),
+  heard: () => heard,
+  publish: async (/** @type {string[]} */ texts) => (await Promise.all(texts.map((text) => broadcast.publish('mixed:logged', text)))).map(({ delivered }) => delivered),
+  ask: async (/** @type {unknown} */ data) => {
+    const { replies, missing } = await broadcast.ask('mixed:ask', data, { timeoutMs: 5000 })
+    return { answers: replies.filter((/** @type {any} */ { value }) => value?.answer === data).length, missing: missing.length }
+  },
+  once: (/** @type {string} */ name) => broadcast.once(name, 60_000, () => {}).then((/** @type {{ ran: boolean }} */ { ran }) => ran),
+  lock: async (/** @type {string} */ name) => await app.redisLink.tryLock(name, 60_000) !== null,
+  keep: (/** @type {string} */ key, /** @type {unknown} */ value) => app.redisLink.kv.set(key, value, 60),
+  kept: (/** @type {string} */ key) => app.redisLink.kv.get(key),
+  write: (/** @type {string} */ key, /** @type {unknown} */ value) => app.configCache.set(key, value),
+  read: (/** @type {string} */ key) => app.configCache.get(key),
+  toClients: async (/** @type {Array<[kind: string, number: number]>} */ messages) => (await Promise.all(messages.map(([kind, number]) => kind === 'room'
+    ? namespace.toRoom('lobby', 'number', number)
+    : namespace.broadcast('number', number)))).map(({ delivered }) => delivered),
+  online: async () => (await namespace.presence()).map((/** @type {{ userId: string }} */ { userId }) => userId).sort(),
+  count: (/** @type {number} */ by) => { app.clusterMetrics.increment('things', by) },
+  metrics: async () => {
+    const { statistics } = await app.clusterMetrics.aggregate()
+    return { instances: statistics.totalInstances, things: statistics.counters.things ?? 0 }
+  },
+  hits: () => app.configCache.stats().l1Hits,
+  close: async () => {
+    await app.close()
+    database.disconnect()
+  }
+})

@@ -1,0 +1,53 @@
+import t from 'tap'
+import { redisServer, uniqueName, type Scope } from '../helpers/index.ts'
+import { Fleet } from './fleet.ts'
+import { mutant } from './mutant.ts'
+import { previousRelease, THIS_RELEASE } from './previous-release.ts'
+import { clean, Traffic, type Verdict } from './traffic.ts'
+
+const previous = previousRelease()
+
+t.test('instances of this release and of the one before live on one Redis while one after the other is replaced, forwards and back', async (t) => {
+  const fleet = await Fleet.start(t, await redisServer(t), uniqueName(), [previous, previous, previous])
+  const traffic = new Traffic(fleet)
+  await traffic.begin(t, [previous, THIS_RELEASE])
+  await traffic.round()
+  for (const release of [THIS_RELEASE, previous]) {
+    for (let index = 0; index < 3; index++) {
+      // The first of each direction is killed; the others end in order.
+      await Promise.all([fleet.replace(index, release, { kill: index === 0 }), traffic.meanwhile()])
+      await traffic.round()
+    }
+  }
+  t.strictSame(traffic.end(), clean())
+  const { reads, messages, requests, onSockets } = traffic.asked
+  t.ok(reads > 200 && messages > 1000 && requests > 500 && onSockets > 3000, `enough was asked: ${JSON.stringify(traffic.asked)}`)
+})
+
+t.test('it is seen when a release changes keys, channels or formats that the one before uses', async (t) => {
+  const verdict = await shortRun(t, mutant(t, [
+    ['cluster-broadcast', "'state'", "'log-state'"],
+    ['config-cache', "'cache'", "'cache2'"],
+    ['redis-link', "'kv'", "'values'"],
+    ['ws-namespaces', "'broadcast'", "'all'"]
+  ]), [previous])
+  t.ok(verdict.notWhole + verdict.lostMessages > 0, 'the log of the cluster has another state')
+  t.ok(verdict.staleReads > 0, 'the cache has other keys')
+  t.ok(verdict.lostValues > 0, 'values are kept elsewhere')
+  t.ok(verdict.lostOnSockets > 0, 'the log of a namespace has another channel')
+  t.comment(JSON.stringify(verdict))
+})
+
+t.test('it is seen when a release keeps sessions elsewhere', async (t) => {
+  const verdict = await shortRun(t, mutant(t, [['redis-sessions', "'sess'", "'sessions'"]]), [])
+  t.ok(verdict.signedOut > 0)
+  t.ok(verdict.lostFields > 0)
+})
+
+async function shortRun (t: Scope, release: string, clientReleases: readonly string[]): Promise<Verdict> {
+  const fleet = await Fleet.start(t, await redisServer(t), uniqueName(), [previous, release])
+  const traffic = new Traffic(fleet, { patienceMs: 1000 })
+  await traffic.begin(t, clientReleases)
+  await traffic.round()
+  return traffic.end()
+}
