@@ -1,15 +1,5 @@
-import { Type, type TSchema } from 'typebox'
-
-/** The envelope of every error of the API. */
-export const Failure = Type.Object({
-  success: Type.Literal(false),
-  error: Type.String(),
-  code: Type.String(),
-  statusCode: Type.Integer()
-})
-
-/** The envelope of every other answer of the API. */
-export const Success = <T extends TSchema>(data: T) => Type.Object({ success: Type.Literal(true), data })
+import { Failure } from '@jpulse/plugin-kit'
+import { Type } from 'typebox'
 
 export const Page = Type.String({ description: 'An HTML page' })
 

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Failure, Success } from '@jpulse/plugin-kit'
 import { currentReport, PEOPLE, ReportSchema, REPORT_TTL_MS } from '../people/report.ts'
-import { Failure, Success } from '../schemas.ts'
 
 /** The slow aggregate: one instance computes it, all answer from the cache until a person changes. */
 const analytics: FastifyPluginAsyncTypebox = async (app) => {

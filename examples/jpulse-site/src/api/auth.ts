@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Failure, Success } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 import { mustViewer, viewer } from '../auth/viewer.ts'
-import { Failure, Success } from '../schemas.ts'
 
 const Login = Type.Object({
   username: Type.Optional(Type.String({ minLength: 1, maxLength: 300, description: 'User name or e-mail address' })),

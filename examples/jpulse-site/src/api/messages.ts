@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Failure, Success } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 import { isAdmin, mustViewer } from '../auth/viewer.ts'
-import { Failure, Success } from '../schemas.ts'
 
 const Text = Type.Object({ text: Type.String({ minLength: 1, maxLength: 500, pattern: '\\S' }) })
 const Sent = Success(Type.Object({ delivered: Type.Enum(['cluster', 'local']) }))

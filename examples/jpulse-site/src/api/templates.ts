@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Failure, Success } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 import { isAdmin } from '../auth/viewer.ts'
-import { Failure, Success } from '../schemas.ts'
 
 const Name = Type.Object({ name: Type.String({ maxLength: 32 }) })
 const Template = Success(Type.Object({ name: Type.String(), body: Type.String() }))

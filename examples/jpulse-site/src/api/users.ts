@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { linkHeader, PageOf, toJpulse, type Page } from '@jpulse/cursor-pagination'
+import { Failure } from '@jpulse/plugin-kit'
 import { Type, type Static } from 'typebox'
 import { PeopleQuery, pageOfPeople } from '../people/page.ts'
-import { Failure } from '../schemas.ts'
 
 const Item = Type.Object({
   id: Type.Integer(), name: Type.String(), email: Type.String(), city: Type.String(), joinedAt: Type.String(), orders: Type.Integer(), spent: Type.Integer()

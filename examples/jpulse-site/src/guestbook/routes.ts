@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Failure, Success } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
-import { Failure, Success } from '../schemas.ts'
 import { EntrySchema, type GuestBook, LIST_MAX, NewEntrySchema } from './guestbook.ts'
 import { tidyBody } from './input.ts'
 

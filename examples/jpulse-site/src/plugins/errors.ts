@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ConnectionError, FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { tellOf } from '@jpulse/plugin-kit'
+import type { ConnectionError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { DocumentsUnavailableError } from 'server-kit'
 import { NotFoundError } from '../errors.ts'
@@ -14,15 +15,15 @@ export default fp(async (app: FastifyInstance) => {
   })
 }, { name: 'site-errors', fastify: '5.x' })
 
-export function sendError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const { statusCode, code, message } = describe(error)
+const RETRY_AFTER_SECONDS = '2'
+
+export function sendError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { statusCode, code, error, headers } = tellOf(thrown, 'FST_ERR_SITE')
   // That MongoDB is away is in the log already, once.
-  if (statusCode >= 500 && !(error instanceof DocumentsUnavailableError)) request.log.error({ err: error }, 'request failed')
-  reply.code(statusCode)
-  const { retryAfter = statusCode === 503 ? 2 : undefined } = error as { retryAfter?: number }
-  if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
-  if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message }).toString())
-  return reply.send({ success: false, error: message, code, statusCode })
+  if (statusCode >= 500 && !(thrown instanceof DocumentsUnavailableError)) request.log.error({ err: thrown }, 'request failed')
+  reply.code(statusCode).headers(statusCode === 503 ? { 'retry-after': RETRY_AFTER_SECONDS, ...headers } : headers)
+  if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message: error }).toString())
+  return reply.send({ success: false, error, code, statusCode })
 }
 
 /** Answers what is no HTTP at all, before there is a request that a hook or a handler could see. */
@@ -32,13 +33,6 @@ export function answerClientError ({ code }: ConnectionError, socket: Socket, wo
   const error = STATUS_CODES[statusCode] ?? ''
   const body = JSON.stringify({ success: false, error, code: 'FST_ERR_SITE_BAD_REQUEST', statusCode })
   socket.end(`HTTP/1.1 ${statusCode} ${error}\r\nX-Worker: ${worker}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
-}
-
-/** What the client learns: the message of an error that is meant for it, and no more than that of any other. */
-function describe (error: FastifyError): { statusCode: number, code: string, message: string } {
-  const statusCode = error.statusCode !== undefined && error.statusCode >= 400 ? error.statusCode : 500
-  if (statusCode === 500) return { statusCode, code: 'FST_ERR_SITE_INTERNAL', message: 'Something went wrong on our side.' }
-  return { statusCode, code: error.code ?? 'FST_ERR_SITE_REQUEST', message: error.message }
 }
 
 function wantsPage (request: FastifyRequest): boolean {

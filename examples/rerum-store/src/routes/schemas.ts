@@ -1,3 +1,4 @@
+import { Failure as Common } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 
 export const Named = Type.Object({ id: Type.String({ minLength: 1, maxLength: 200 }) })
@@ -7,11 +8,5 @@ export const Paged = Type.Object({
 })
 export const JsonObject = Type.Object({}, { additionalProperties: true, description: 'a JSON object' })
 export const Objects = Type.Array(JsonObject)
-const Failure = Type.Object({
-  success: Type.Literal(false),
-  error: Type.String(),
-  code: Type.String(),
-  statusCode: Type.Integer(),
-  currentVersion: Type.Optional(Type.String())
-})
+const Failure = Type.Object({ ...Common.properties, currentVersion: Type.Optional(Type.String()) })
 export const failures = { '4xx': Failure, '5xx': Failure }
