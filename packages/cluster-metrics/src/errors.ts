@@ -20,9 +20,13 @@ export const FST_ERR_CLUSTER_METRICS_DUPLICATE = createError<[what: string, name
 export const FST_ERR_CLUSTER_METRICS_TOO_MANY = createError<[what: string, most: number]>(
   'FST_ERR_CLUSTER_METRICS_TOO_MANY', 'There may not be more %s than %s', 409)
 
-/** The caller is not one whom `authorize` lets in. */
+/** Nobody is logged in, and `authorize` does not let everybody in. */
 export const FST_ERR_CLUSTER_METRICS_UNAUTHORIZED = createError(
   'FST_ERR_CLUSTER_METRICS_UNAUTHORIZED', 'Only who is authorized may see this', 401)
+
+/** The caller is known, and not one whom `authorize` lets in. */
+export const FST_ERR_CLUSTER_METRICS_FORBIDDEN = createError(
+  'FST_ERR_CLUSTER_METRICS_FORBIDDEN', 'You may not see this', 403)
 
 /** A number of the query string is out of range. */
 export const FST_ERR_CLUSTER_METRICS_INVALID_QUERY = createError<[name: string, wanted: string]>(

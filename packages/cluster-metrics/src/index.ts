@@ -26,8 +26,9 @@ export const clusterMetrics = fp(async (fastify: FastifyInstance, options: Fasti
 export default clusterMetrics
 
 export * from './errors.ts'
+export type { Authorize } from '@jpulse/plugin-kit'
 export type { Check, CheckOptions, CheckResult, Fields, Health, Provider } from './application/index.ts'
 export type { ClusterMetrics, RequestCount, Seen } from './cluster-metrics.ts'
 export type { ErrorEntry, Percentiles, Reduce } from './formats/index.ts'
-export type { Authorize, FastifyClusterMetricsOptions, MongoHandle } from './options.ts'
+export type { FastifyClusterMetricsOptions, MongoHandle } from './options.ts'
 export type { ClusterData, HistoryPoint, InstanceMetrics, NamespaceTotals, RequestTotals, RouteTotals, ServerMetrics, Statistics } from './picture/index.ts'

@@ -1,8 +1,10 @@
+import { guard, prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import { HealthChecks } from './application/index.ts'
 import { ClusterMetrics, type Parts } from './cluster-metrics.ts'
+import { FST_ERR_CLUSTER_METRICS_FORBIDDEN, FST_ERR_CLUSTER_METRICS_UNAUTHORIZED } from './errors.ts'
 import { ErrorLog } from './failures/index.ts'
-import { dashboardRoutes, healthRoutes, metricsRoutes, prometheusRoutes, revealingRoutes, sendFailure } from './http/index.ts'
+import { dashboardRoutes, healthRoutes, metricsRoutes, prometheusRoutes, revealingRoutes } from './http/index.ts'
 import { Local, Reporter } from './instance/index.ts'
 import { resolveOptions, type FastifyClusterMetricsOptions, type ResolvedOptions } from './options.ts'
 import { Store } from './store/index.ts'
@@ -13,16 +15,16 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   const log = fastify.log.child({ plugin: '@jpulse/cluster-metrics' })
   const { redisLink: link, appCluster: { bootId, instanceId } } = fastify
   const local = new Local(fastify, options, log)
-  const store = new Store(link, bootId, options.ttlMs, options.keepMs)
+  const store = new Store(link, bootId, options)
   const errors = new ErrorLog(instanceId, options.errorStacks)
-  const reporter = new Reporter(link, local, store, errors, options.reportIntervalMs, log)
+  const reporter = new Reporter(link, local, store, errors, options, log)
   const health = new HealthChecks(link, { draining: () => local.draining, pingMongo: () => local.mongo.ping() }, options.checkTimeoutMs, log)
   const parts = { local, store, errors, reporter, health }
   const metrics = new ClusterMetrics(link, parts, options, log)
   fastify.decorate('clusterMetrics', metrics)
   addHooks(fastify, parts)
   await fastify.register(async (scope) => {
-    scope.setErrorHandler(sendFailure)
+    prepareScope(scope, 'FST_ERR_CLUSTER_METRICS')
     await healthRoutes(scope, metrics, health, options)
     await scope.register((inner) => metricsRoutes(inner, metrics, options), { prefix: options.routePrefix })
     await addRevealing(scope, metrics, options)
@@ -48,7 +50,8 @@ function addHooks (fastify: FastifyInstance, { local, errors, reporter }: Parts)
 
 async function addRevealing (scope: FastifyInstance, metrics: ClusterMetrics, { authorize, routePrefix, prometheusPath, dashboardPath }: ResolvedOptions): Promise<void> {
   if (authorize === undefined) return
-  await scope.register((inner) => revealingRoutes(inner, metrics, authorize), { prefix: routePrefix })
-  if (prometheusPath !== false) await prometheusRoutes(scope, metrics, prometheusPath, authorize)
-  if (dashboardPath !== false) await scope.register((inner) => dashboardRoutes(inner, dashboardPath, routePrefix, authorize))
+  const may = guard(authorize, { Unauthorized: FST_ERR_CLUSTER_METRICS_UNAUTHORIZED, Forbidden: FST_ERR_CLUSTER_METRICS_FORBIDDEN })
+  await scope.register((inner) => revealingRoutes(inner, metrics, may), { prefix: routePrefix })
+  if (prometheusPath !== false) await prometheusRoutes(scope, metrics, prometheusPath, may)
+  if (dashboardPath !== false) await scope.register((inner) => dashboardRoutes(inner, dashboardPath, routePrefix, may))
 }

@@ -1,11 +1,7 @@
-import type { FastifyRequest } from 'fastify'
+import { callback, checker, DAY_MS, opaque, type Authorize } from '@jpulse/plugin-kit'
 import type { Registry } from 'prom-client'
 import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { FST_ERR_CLUSTER_METRICS_INVALID_OPTION } from './errors.ts'
-
-/** Who may see what reveals something. Thrown errors with a 4xx statusCode are the answer. */
-export type Authorize = (request: FastifyRequest) => boolean | Promise<boolean>
 
 /** What we need of a MongoDB client: `fastify.mongo` of @fastify/mongodb has it. */
 export interface MongoHandle {
@@ -62,28 +58,31 @@ export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOption
   registry: Registry | false | undefined
 }>
 
-const closed = { additionalProperties: false }
 const Text = Type.String({ minLength: 1, maxLength: 100 })
-const Path = Type.String({ pattern: '^(?:/[^/?#]+)+$' })
+const Path = Type.String({ pattern: '^(?:/[^/?#]+)+$', wanted: 'a path that begins with / and does not end with it' })
+const Ms = (minimum: number, maximum: number) => Type.Integer({ minimum, maximum })
+const hasMethod = (name: string) => (value: unknown) => typeof (value as Record<string, unknown> | null)?.[name] === 'function'
 
-const Schema = Type.Object({
-  routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/?#]+)*$' })),
+const check = checker(Type.Object({
+  authorize: Type.Optional(callback<Authorize>()),
+  routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/?#]+)*$', wanted: 'empty, or a path that begins with / and does not end with it' })),
   dashboardPath: Type.Optional(Type.Union([Type.Literal(false), Path])),
   prometheusPath: Type.Optional(Type.Union([Type.Literal(false), Path])),
-  reportIntervalMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 600_000 })),
-  ttlMs: Type.Optional(Type.Integer({ minimum: 200, maximum: 3_600_000 })),
-  keepMs: Type.Optional(Type.Integer({ minimum: 1000, maximum: 86_400_000 })),
+  reportIntervalMs: Type.Optional(Ms(100, 600_000)),
+  ttlMs: Type.Optional(Ms(200, 3_600_000)),
+  keepMs: Type.Optional(Ms(1000, DAY_MS)),
   version: Type.Optional(Text),
   release: Type.Optional(Text),
   environment: Type.Optional(Text),
+  mongo: Type.Optional(Type.Union([Type.Literal(false), opaque<MongoHandle>('an object with a client, as fastify.mongo is', (value) => hasMethod('db')((value as MongoHandle | null)?.client))])),
+  registry: Type.Optional(Type.Union([Type.Literal(false), opaque<Registry>('a Registry of prom-client', hasMethod('getMetricsAsArray'))])),
   maxRoutes: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
-  checkTimeoutMs: Type.Optional(Type.Integer({ minimum: 1, maximum: 60_000 })),
+  checkTimeoutMs: Type.Optional(Ms(1, 60_000)),
+  isDraining: Type.Optional(callback<() => boolean>()),
   errorStacks: Type.Optional(Type.Boolean()),
   pm2: Type.Optional(Type.Boolean()),
-  sessionCountIntervalMs: Type.Optional(Type.Union([Type.Literal(0), Type.Integer({ minimum: 1000, maximum: 86_400_000 })]))
-}, closed)
-
-const invalid = (option: string, problem: string) => new FST_ERR_CLUSTER_METRICS_INVALID_OPTION(option, problem)
+  sessionCountIntervalMs: Type.Optional(Type.Union([Type.Literal(0), Ms(1000, DAY_MS)]))
+}, { additionalProperties: false }), (option, problem) => new FST_ERR_CLUSTER_METRICS_INVALID_OPTION(option, problem))
 
 /**
  * Checks the options once and returns a frozen copy with every default.
@@ -91,19 +90,17 @@ const invalid = (option: string, problem: string) => new FST_ERR_CLUSTER_METRICS
  * @throws FST_ERR_CLUSTER_METRICS_INVALID_OPTION naming the option
  */
 export function resolveOptions (options: FastifyClusterMetricsOptions = {}): ResolvedOptions {
-  const { authorize, isDraining, mongo, registry, ...given } = definedOnly(options)
-  checkObjects({ authorize, isDraining, mongo, registry })
-  checkSchema(given)
+  const given = check(options)
   const { reportIntervalMs = 10_000 } = given
   const ttlMs = given.ttlMs ?? Math.max(30_000, 3 * reportIntervalMs)
   const keepMs = given.keepMs ?? Math.max(3_600_000, ttlMs)
-  if (ttlMs < 2 * reportIntervalMs) throw invalid('ttlMs', 'must be at least twice reportIntervalMs')
-  if (keepMs < ttlMs) throw invalid('keepMs', 'must be at least ttlMs')
+  if (ttlMs < 2 * reportIntervalMs) throw new FST_ERR_CLUSTER_METRICS_INVALID_OPTION('ttlMs', 'must be at least twice reportIntervalMs')
+  if (keepMs < ttlMs) throw new FST_ERR_CLUSTER_METRICS_INVALID_OPTION('keepMs', 'must be at least ttlMs')
   return Object.freeze({
-    authorize,
-    isDraining: isDraining ?? (() => false),
-    mongo,
-    registry,
+    authorize: given.authorize,
+    isDraining: given.isDraining ?? (() => false),
+    mongo: given.mongo,
+    registry: given.registry,
     routePrefix: given.routePrefix ?? '/api/1',
     dashboardPath: given.dashboardPath ?? '/admin/cluster',
     prometheusPath: given.prometheusPath ?? '/metrics',
@@ -119,27 +116,6 @@ export function resolveOptions (options: FastifyClusterMetricsOptions = {}): Res
     pm2: given.pm2 ?? true,
     sessionCountIntervalMs: given.sessionCountIntervalMs ?? 60_000
   })
-}
-
-/** Drops `undefined`, so that `{ release: process.env.RELEASE_NAME }` works where the variable is unset. */
-function definedOnly (options: FastifyClusterMetricsOptions): FastifyClusterMetricsOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-}
-
-/** What is a function or somebody else's object is looked at from outside only. */
-function checkObjects ({ authorize, isDraining, mongo, registry }: Pick<FastifyClusterMetricsOptions, 'authorize' | 'isDraining' | 'mongo' | 'registry'>): void {
-  if (authorize !== undefined && typeof authorize !== 'function') throw invalid('authorize', 'must be a function')
-  if (isDraining !== undefined && typeof isDraining !== 'function') throw invalid('isDraining', 'must be a function')
-  if (mongo && typeof mongo.client?.db !== 'function') throw invalid('mongo', 'must have a client, as fastify.mongo has')
-  if (registry && typeof registry.getMetricsAsArray !== 'function') throw invalid('registry', 'must be a Registry of prom-client')
-}
-
-function checkSchema (options: unknown): void {
-  if (Value.Check(Schema, options)) return
-  const [first] = Value.Errors(Schema, options)
-  const option = first?.instancePath.slice(1).replaceAll('/', '.') || 'options'
-  const unknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
-  throw invalid(option, unknown ? 'is unknown' : first?.message ?? 'is invalid')
 }
 
 function text (value: string | undefined): string | null {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { redisCluster, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor, workers, type Worker } from '../../../test/helpers/index.ts'
+import { connect, redisCluster, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor, workers, type Worker } from '../../../test/helpers/index.ts'
 import type { ClusterData } from '../src/index.ts'
 import { ask, build, data } from './build.ts'
 import { parsePrometheus } from './prometheus-parser.ts'
@@ -50,6 +50,47 @@ t.test('a killed process is gone everywhere when its last report expires, a stop
   await sees(others[0]!, ['web1:0', 'web1:2', 'web1:3'])
   await again.call('increment', 'orders', 1)
   await waitFor(async () => JSON.stringify(await counted()) === JSON.stringify({ orders: 41, items: 20, statistics: 41 }), { what: 'the restarted one to add to it', ...slow })
+})
+
+t.test('what ended instances counted stays in the counters of the cluster for ever, once, and one that was only frozen is not counted twice', async (t) => {
+  const siteId = uniqueName()
+  const env = (index: number) => ({
+    LINK: JSON.stringify({ url: sharedRedis(), siteId, env: 'test' }),
+    OPTIONS: JSON.stringify({ reportIntervalMs: 100, ttlMs: 500, keepMs: 1000 }),
+    SERVER_ID: 'web1',
+    NODE_APP_INSTANCE: String(index)
+  })
+  const [killed, frozen, watcher] = await workers(t, 3, SCRIPT, { env }) as [Worker, Worker, Worker]
+  const client = connect(t, Number(new URL(sharedRedis()).port))
+  const index = `${siteId}:test:health:index`
+  for (const worker of [killed, frozen, watcher]) {
+    for (let i = 0; i < 5; i++) await worker.call('get', `/item/${i}`)
+    await worker.call('increment', 'orders', 10)
+  }
+  const counted = async () => {
+    const text = parsePrometheus((await watcher.call<{ body: string }>('get', '/metrics?scope=cluster')).body)
+    const requests = text.get('http_server_request_duration_seconds')?.lines.find(({ name, labels }) => name.endsWith('_count') && labels.route === '/item/:id')
+    return [text.get('orders_total')?.lines[0]?.value, requests?.value, (await documentOf(watcher)).statistics.counters.orders].join()
+  }
+  await waitFor(async () => await counted() === '30,15,30', { what: 'all to have reported', ...slow })
+  killed.kill('SIGKILL')
+  await killed.exited
+  frozen.kill('SIGSTOP')
+  await waitFor(async () => {
+    t.equal(await counted(), '30,15,30', 'never falls, never rises')
+    return await client.zcard(index) === 1
+  }, { what: 'the index to forget both', ...slow })
+  t.equal(await counted(), '30,15,30', 'beyond keepMs')
+  frozen.kill('SIGCONT')
+  await frozen.call('increment', 'orders', 1)
+  await waitFor(async () => {
+    const now = await counted()
+    t.match(now, /^3[01],15,/, 'not twice')
+    return now === '31,15,31'
+  }, { what: 'the one that was frozen to add to it', ...slow })
+  await frozen.call('close')
+  await waitFor(async () => await client.zcard(index) === 1, { what: 'the index to forget it again', ...slow })
+  t.equal(await counted(), '31,15,31')
 })
 
 t.test('without Redis each instance answers for itself at once, and the cluster is back by itself', async (t) => {
@@ -201,7 +242,7 @@ t.test('a slow Redis never makes two reports overlap', async (t) => {
   const { run } = app.redisLink
   app.redisLink.run = async (command) => {
     // cluster-broadcast uses the link as well.
-    if (!new Error().stack!.includes('/store.')) return run.call(app.redisLink, command) as never
+    if (!new Error().stack!.includes('/store/')) return run.call(app.redisLink, command) as never
     most = Math.max(most, ++running)
     try {
       await sleep(250)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { readError, readReport, readTotals } from '../src/formats/index.ts'
+import { readEnded, readError, readReport, readTotals, withEnded, withoutEnded, type Ended, type Totals } from '../src/formats/index.ts'
 import { build, data } from './build.ts'
 
 interface Stats {
@@ -81,4 +81,43 @@ t.test('an instance with more and longer namespaces than fit is seen by the othe
     return (seen.statistics.totalInstances === 2 || seen.statistics.skippedReports > 0) && seen
   }, { what: 'its report', timeoutMs: 60_000 })
   t.match(statistics, { totalInstances: 2, skippedReports: 0, totalWebSocketConnections: sumTo(1003), totalWebSocketMessages: 2 * sumTo(1003), totalWebSocketNamespaces: 1000 })
+})
+
+t.test('the sum of those that ended is the sum of what they counted, in whatever order they are added and taken back', async () => {
+  const totals = (seq: number, count: number, route: string): Totals => ({
+    instanceId: 'web1:0', seq, counters: { orders: count, [route]: 1 }, process: { cpu: count }, series: [['GET', route, 200, count * 1.5, Array.from({ length: 15 }, (_, bucket) => bucket === count % 15 ? count : 0)]]
+  })
+  const instance = fc.record({ count: fc.integer({ min: 0, max: 1000 }), route: fc.constantFrom('/a', '/b', '/c') })
+  fc.assert(fc.property(fc.array(instance, { minLength: 1, maxLength: 8 }), fc.array(fc.nat(7), { maxLength: 30 }), (instances, turns) => {
+    let text: string | null = null
+    const added = new Set<number>()
+    for (const turn of turns) {
+      const index = turn % instances.length
+      const its = totals(index, instances[index]!.count, instances[index]!.route)
+      const before: Ended = readEnded(text)!
+      assert.equal(before.boots.get(`boot${index}`), added.has(index) ? index : undefined)
+      text = added.has(index) ? withoutEnded(before, `boot${index}`, its) : withEnded(before, [[`boot${index}`, its]], new Set())
+      assert.notEqual(readEnded(text)!.version, before.version)
+      if (!added.delete(index)) added.add(index)
+      const orders = [...added].reduce((sum, one) => sum + instances[one]!.count, 0)
+      const after = readEnded(text)!
+      assert.equal(after.totals.counters.orders ?? 0, orders)
+      assert.equal(after.totals.process?.cpu ?? 0, orders)
+      assert.equal(after.totals.series.reduce((sum, [, , , , buckets]) => sum + buckets.reduce((a, b) => a + b), 0), orders)
+    }
+  }))
+})
+
+t.test('a sum that a newer release wrote is neither read nor replaced, and beyond the bound of routes the sum is kept', async (t) => {
+  for (const text of ['', 'x', '1 {', '1 {"format":2,"boots":[],"totals":{}}', '{"format":1}', '1 {"format":1,"boots":{},"totals":{"instanceId":"","counters":{},"series":[]}}']) t.equal(readEnded(text), null, text)
+  let ended = readEnded(null)!
+  for (let i = 0; i < 12; i++) {
+    const series = Array.from({ length: 1000 }, (_, route): Totals['series'][number] => ['GET', `/${i}/${route}`, 200, 1, [1, ...new Array<number>(14).fill(0)]])
+    ended = readEnded(withEnded(ended, [[`boot${i}`, { instanceId: 'web1:0', counters: {}, series }]], new Set()))!
+  }
+  t.equal(ended.totals.series.length, 5001)
+  t.equal(ended.totals.series.reduce((sum, [, , , , [first]]) => sum + first!, 0), 12_000)
+  const many = readEnded(withEnded(ended, Array.from({ length: 3000 }, (_, i) => [`old${i}`, null]), new Set()))!
+  const kept = readEnded(withEnded(many, [['one', null]], new Set(['old0'])))!
+  t.ok(kept.boots.has('old0') && kept.boots.has('one') && !kept.boots.has('old1') && kept.boots.size < 1100, 'who is in the index is remembered')
 })

@@ -1,7 +1,7 @@
 import type { RedisLink } from '@jpulse/redis-link'
+import { callWithin } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
-import { within } from '../within.ts'
 import { checkName } from './names.ts'
 
 /** Resolves where all is well: with anything but false. */
@@ -101,7 +101,7 @@ export class HealthChecks {
 
   async #run (name: string, { check, timeoutMs }: Registered): Promise<boolean> {
     try {
-      return await within(timeoutMs, Promise.resolve().then(check)) !== false
+      return await callWithin(timeoutMs, check, () => new Error(`no answer within ${timeoutMs} ms`)) !== false
     } catch (err) {
       this.#log.debug({ err, check: name }, 'a health check failed')
       return false

@@ -1,5 +1,7 @@
+export { readEnded, withEnded, withoutEnded, type Ended } from './ended.ts'
 export { readError, type ErrorEntry } from './error-entry.ts'
 export { addSparse, BOUNDS, bucketOf, emptyHistogram, percentiles, toSparse, type Percentiles } from './histogram.ts'
 export { decodePoint, encodePoint, type Point } from './points.ts'
 export { checkReduce, reduce, sumCounters, type Reduce } from './reduce.ts'
-export { fit, InstanceSchema, MOST_NAMESPACES, NamespaceSchema, readReport, readTotals, ServerSchema, UNMATCHED, type InstanceFacts, type MongoServer, type Namespace, type Report, type ServerFacts, type Siblings, type Totals } from './report.ts'
+export { fit, InstanceSchema, MOST_NAMESPACES, NamespaceSchema, readReport, ServerSchema, UNMATCHED, type InstanceFacts, type MongoServer, type Namespace, type Report, type ServerFacts, type Siblings } from './report.ts'
+export { OTHER, readTotals, TotalsSum, type Totals } from './totals.ts'

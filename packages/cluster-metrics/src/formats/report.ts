@@ -106,16 +106,7 @@ const ReportSchema = Type.Object({
   counters: Type.Record(Type.String(), Num)
 })
 
-/** Everything of an instance that only grows, since its start. */
-const TotalsSchema = Type.Object({
-  instanceId: Str,
-  counters: Type.Record(Type.String(), Num),
-  /** Method, route, status, sum in milliseconds, requests per bucket of `BOUNDS`. */
-  series: Type.Array(Type.Tuple([Str, Str, Num, Num, Type.Array(Num, { minItems: 15, maxItems: 15 })]), { maxItems: 200_000 })
-})
-
 export type Report = Static<typeof ReportSchema>
-export type Totals = Static<typeof TotalsSchema>
 export type InstanceFacts = Static<typeof InstanceSchema>
 export type ServerFacts = Static<typeof ServerSchema>
 export type MongoServer = Static<typeof MongoServerSchema>
@@ -124,7 +115,6 @@ export type Siblings = Static<typeof SiblingsSchema>
 export { InstanceSchema, NamespaceSchema, ServerSchema }
 
 const reportCheck = Compile(ReportSchema)
-const totalsCheck = Compile(TotalsSchema)
 
 /** Null where the text is not a report: another version wrote it, or somebody else did. */
 export function readReport (text: string): Report | null {
@@ -132,12 +122,8 @@ export function readReport (text: string): Report | null {
   return reportCheck.Check(value) ? value : null
 }
 
-export function readTotals (text: string): Totals | null {
-  const value = parse(text)
-  return totalsCheck.Check(value) ? value : null
-}
-
-function parse (text: string): unknown {
+/** Null where the text is no JSON. */
+export function parse (text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -1,9 +1,9 @@
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE, type KvMode, type KvStats, type RedisLink } from '@jpulse/redis-link'
+import { isAuthorized } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import type { HealthChecks } from '../application/index.ts'
 import type { ClusterMetrics } from '../cluster-metrics.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { isAuthorized } from './guard.ts'
 import { Health, Live, RedisState } from './schemas.ts'
 
 const REDIS_STATUS = { ok: 200, degraded: 503, error: 500 } as const
@@ -13,7 +13,7 @@ export async function healthRoutes (fastify: FastifyInstance, metrics: ClusterMe
   const schema = { response: { 200: Health, 503: Health } }
   for (const url of new Set(['/health', `${routePrefix}/health`])) {
     fastify.get(url, { schema }, async (request, reply) => {
-      const [seen, authorized] = await Promise.all([health.read(), isAuthorized(authorize, request, fastify.log)])
+      const [seen, authorized] = await Promise.all([health.read(), isAuthorized(authorize, request)])
       reply.code(seen.status === 'error' ? 503 : 200).header('cache-control', 'no-store')
       return authorized ? { ...seen, instances: await instancesOf(metrics) } : seen
     })

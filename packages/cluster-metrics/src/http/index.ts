@@ -1,5 +1,4 @@
 export { dashboardRoutes } from './dashboard.ts'
-export { sendFailure } from './guard.ts'
 export { healthRoutes } from './health.ts'
 export { metricsRoutes, revealingRoutes } from './metrics.ts'
 export { prometheusRoutes } from './prometheus.ts'

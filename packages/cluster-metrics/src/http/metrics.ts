@@ -1,11 +1,14 @@
-import type { FastifyInstance } from 'fastify'
+import { answers, isAuthorized, ok } from '@jpulse/plugin-kit'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { ClusterMetrics } from '../cluster-metrics.ts'
 import { FST_ERR_CLUSTER_METRICS_INVALID_QUERY } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { mask } from '../picture/index.ts'
-import { guard, isAuthorized } from './guard.ts'
-import { answers, Errors, HistoryPoints, Metrics, RequestCounts, Servers } from './schemas.ts'
+import { Errors, HistoryPoints, Metrics, RequestCounts, Servers } from './schemas.ts'
+
+/** Lets nobody through but who may see it. */
+export type Guard = (request: FastifyRequest) => Promise<void>
 
 // Text, because a validator that turns it into a number lets 1e999 through; `wholeNumber` checks it.
 const Number_ = (description: string) => Type.Optional(Type.String({ maxLength: 20, description }))
@@ -16,32 +19,32 @@ const CountQuery = Type.Object({ count: Number_('1 to 100, 10 without') })
 export async function metricsRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, { authorize }: ResolvedOptions): Promise<void> {
   fastify.get('/metrics', { schema: { response: answers(Metrics) } }, async (request, reply) => {
     reply.header('cache-control', 'no-store')
-    const [data, authorized] = await Promise.all([metrics.aggregate(), isAuthorized(authorize, request, fastify.log)])
-    return { success: true, data: authorized ? data : mask(data) }
+    const [data, authorized] = await Promise.all([metrics.aggregate(), isAuthorized(authorize, request)])
+    return ok(authorized ? data : mask(data))
   })
 }
 
 /** What only some may see. */
-export async function revealingRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, authorize: NonNullable<ResolvedOptions['authorize']>): Promise<void> {
-  fastify.addHook('onRequest', guard(authorize))
+export async function revealingRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, may: Guard): Promise<void> {
+  fastify.addHook('onRequest', may)
   fastify.addHook('onSend', async (_request, reply) => { reply.header('cache-control', 'no-store') })
 
   fastify.get('/metrics/servers', { schema: { response: answers(Servers) } }, async () => {
     const { degraded, servers } = await metrics.aggregate()
-    return { success: true, data: { degraded, servers } }
+    return ok({ degraded, servers })
   })
 
   fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/requests', {
     schema: { querystring: Minutes(5), response: answers(RequestCounts) }
-  }, async ({ query }) => ({ success: true, data: await metrics.requests(wholeNumber('minutes', query.minutes, 5, 60)) }))
+  }, async ({ query }) => ok(await metrics.requests(wholeNumber('minutes', query.minutes, 5, 60))))
 
   fastify.get<{ Querystring: Static<typeof CountQuery> }>('/metrics/errors/recent', {
     schema: { querystring: CountQuery, response: answers(Errors) }
-  }, async ({ query }) => ({ success: true, data: await metrics.recentErrors(wholeNumber('count', query.count, 10, 100)) }))
+  }, async ({ query }) => ok(await metrics.recentErrors(wholeNumber('count', query.count, 10, 100))))
 
   fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/history', {
     schema: { querystring: Minutes(60), response: answers(HistoryPoints) }
-  }, async ({ query }) => ({ success: true, data: await metrics.history(wholeNumber('minutes', query.minutes, 60, 60)) }))
+  }, async ({ query }) => ok(await metrics.history(wholeNumber('minutes', query.minutes, 60, 60))))
 }
 
 /** @throws FST_ERR_CLUSTER_METRICS_INVALID_QUERY where the text is not a number from 1 to `most` in digits */

@@ -1,4 +1,4 @@
-import { Type, type TSchema } from 'typebox'
+import { Type } from 'typebox'
 import { InstanceSchema, NamespaceSchema, ServerSchema } from '../formats/index.ts'
 
 const Count = Type.Integer({ minimum: 0 })
@@ -6,11 +6,6 @@ const Iso = Type.String({ description: 'ISO 8601' })
 const Anything = Type.Record(Type.String(), Type.Unknown())
 const Percentiles = { p50: Type.Number(), p95: Type.Number(), p99: Type.Number() }
 const Requests = Type.Object({ total: Count, errors: Count, active: Count })
-
-export const Failure = Type.Object({ success: Type.Literal(false), error: Type.String(), code: Type.String(), statusCode: Type.Integer() })
-
-/** Responses of a route whose answer is `data`. */
-export const answers = (data: TSchema) => ({ 200: Type.Object({ success: Type.Literal(true), data }), '4xx': Failure, '5xx': Failure })
 
 const Instance = Type.Object({
   instanceId: Type.String(),

@@ -1,13 +1,15 @@
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ErrorLog } from '../failures/index.ts'
-import { encodePoint } from '../formats/index.ts'
+import { encodePoint, type Totals } from '../formats/index.ts'
+import type { ResolvedOptions } from '../options.ts'
 import { History, Minutes } from '../requests/index.ts'
 import type { Store } from '../store/index.ts'
 import type { Local } from './local.ts'
 
 const COMPLAIN_MS = 60_000
 const LEAVE_MS = 1000
+const MOST_WRITTEN = 50
 
 /** Reports this process at intervals, never twice at a time. What could not be written is written with a later report. */
 export class Reporter {
@@ -19,19 +21,27 @@ export class Reporter {
   readonly #errors: ErrorLog
   readonly #log: FastifyBaseLogger
   readonly #everyMs: number
+  readonly #ttlMs: number
   readonly #onUp = () => { this.now() }
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | null = null
   #writing: Promise<void> | null = null
   #stopped = false
   #complainedAt = -Infinity
+  #seq = 0
+  #wroteAt = performance.now()
+  /** Until when it is to be looked whether this process was taken for dead. */
+  #doubtUntil = 0
+  /** What was written since the last write that is known to have arrived, that one included, by the number of the write. */
+  #written = new Map<number, Totals>()
 
-  constructor (link: RedisLink, local: Local, store: Store, errors: ErrorLog, everyMs: number, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, local: Local, store: Store, errors: ErrorLog, { reportIntervalMs, ttlMs }: Pick<ResolvedOptions, 'reportIntervalMs' | 'ttlMs'>, log: FastifyBaseLogger) {
     this.#link = link
     this.#local = local
     this.#store = store
     this.#errors = errors
-    this.#everyMs = everyMs
+    this.#everyMs = reportIntervalMs
+    this.#ttlMs = ttlMs
     this.#log = log
   }
 
@@ -86,6 +96,13 @@ export class Reporter {
     if (this.#stopped) return
     this.#writing = this.#write().finally(() => { this.#writing = null })
     await this.#writing
+    if (this.#link.isUp && !this.#stopped) await this.#tend()
+  }
+
+  /** One instance at a time adds those that ended. The lock is not given back: it is the pause until the next one does. */
+  async #tend (): Promise<void> {
+    if (performance.now() < this.#doubtUntil) await this.#store.takeBack((seq) => this.#written.get(seq))
+    if (await this.#link.tryLock('metrics:ended', this.#everyMs) !== null) await this.#store.addEnded()
   }
 
   /** Everything that the others do not know. */
@@ -96,24 +113,43 @@ export class Reporter {
     if (!this.#link.isUp) return
     const minutes = this.minutes.unsaved()
     const errors = this.#errors.take()
+    const totals = this.#nextTotals()
     try {
       await this.#store.write({
         report: JSON.stringify(report),
-        totals: JSON.stringify(this.#local.totals()),
+        totals: JSON.stringify(totals),
         counters: this.#local.custom.counters,
         minutes,
         errors,
         point: encodePoint(point)
       })
       this.minutes.saved(minutes)
+      this.#wrote(totals.seq)
     } catch (err) {
       this.#errors.giveBack(errors)
       throw err
     }
   }
 
+  #nextTotals (): Totals & { seq: number } {
+    const totals = { ...this.#local.totals(), seq: ++this.#seq }
+    this.#written.set(totals.seq, totals)
+    const [oldest] = this.#written.keys()
+    if (this.#written.size > MOST_WRITTEN) this.#written.delete(oldest!)
+    return totals
+  }
+
+  #wrote (seq: number): void {
+    const now = performance.now()
+    if (now - this.#wroteAt > this.#ttlMs) this.#doubtUntil = now + 4 * this.#ttlMs
+    this.#wroteAt = now
+    // Kept while it may be the one that somebody adds.
+    if (now >= this.#doubtUntil) for (const earlier of this.#written.keys()) if (earlier < seq) this.#written.delete(earlier)
+  }
+
   /** Once a minute at most; redis-link says itself that Redis is down. */
   #complain (err: unknown): void {
+    if (this.#stopped) return
     if (performance.now() - this.#complainedAt < COMPLAIN_MS) return
     this.#complainedAt = performance.now()
     this.#log.warn({ err }, 'this instance could not be reported')

@@ -1,7 +1,7 @@
+import { within } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import type { InstanceFacts, MongoServer } from '../formats/index.ts'
 import type { MongoHandle } from '../options.ts'
-import { within } from '../within.ts'
 
 /** MongoDB as this process sees it. */
 export interface MongoState {
@@ -34,7 +34,7 @@ export class MongoWatch {
   async ping (): Promise<boolean | null> {
     const handle = this.#handle
     if (handle === null) return null
-    return within(this.#timeoutMs, command(handle, { ping: 1 })).then(() => true, () => false)
+    return within(this.#timeoutMs, command(handle, { ping: 1 }), late).then(() => true, () => false)
   }
 
   /** Asks for what the metrics show. */
@@ -42,7 +42,7 @@ export class MongoWatch {
     const handle = this.#handle
     if (handle === null) return
     this.#running ??= this.#ask(handle).finally(() => { this.#running = null })
-    await within(this.#timeoutMs, this.#running).catch(() => { this.#down(handle) })
+    await within(this.#timeoutMs, this.#running, late).catch(() => { this.#down(handle) })
   }
 
   async #ask (handle: MongoHandle): Promise<void> {
@@ -63,6 +63,8 @@ export class MongoWatch {
     return typeof registered?.client?.db === 'function' ? registered : null
   }
 }
+
+const late = () => new Error('MongoDB did not answer in time')
 
 const command = async (handle: MongoHandle, what: Record<string, unknown>): Promise<unknown> => handle.client.db('admin').command(what)
 

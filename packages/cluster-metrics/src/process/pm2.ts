@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { within } from '@jpulse/plugin-kit'
 import type { Siblings } from '../formats/index.ts'
-import { within } from '../within.ts'
 
 const TIMEOUT_MS = 2000
 const MOST_BYTES = 32 * 1024 * 1024
@@ -41,7 +41,7 @@ export class Pm2Siblings {
     const socket = this.#socket
     if (socket === null || now - this.#askedAt < this.#pauseMs) return
     this.#askedAt = now
-    this.#running ??= within(TIMEOUT_MS, askPm2(socket))
+    this.#running ??= within(TIMEOUT_MS, askPm2(socket), () => new Error('PM2 did not answer in time'))
       .then((processes) => { this.#siblings = countOf(processes, this.#name) }, () => { this.#siblings = null })
       .finally(() => { this.#running = null })
     await this.#running

@@ -1,5 +1,5 @@
 import { register, type Registry } from 'prom-client'
-import { BOUNDS, reduce, sumCounters, type Reduce, type Report, type Totals } from '../formats/index.ts'
+import { BOUNDS, reduce, TotalsSum, type Reduce, type Report, type Totals } from '../formats/index.ts'
 import type { Local } from '../instance/index.ts'
 import { exposition, type Family, type Sample } from './text.ts'
 
@@ -35,7 +35,8 @@ async function othersText (registry: Registry | false | undefined, taken: Readon
   return texts.map((text) => `${text}\n`).join('')
 }
 
-function familiesOf ({ reports, totals }: Scope): Family[] {
+function familiesOf ({ reports, totals: parts }: Scope): Family[] {
+  const totals = new TotalsSum(parts).read()
   const facts = reports.map(({ instance }) => instance)
   const all = (of: (one: Report['instance']) => number, how: Reduce): Array<[Record<string, string>, number]> => [[{}, Number(reduce(how, facts.map(of)) ?? 0)]]
   return [
@@ -54,29 +55,17 @@ function familiesOf ({ reports, totals }: Scope): Family[] {
 }
 
 /** OpenTelemetry's `http.server.request.duration`. */
-function durations (totals: readonly Totals[]): Family {
-  const merged = new Map<string, { labels: Record<string, string>, sumMs: number, buckets: number[] }>()
-  for (const { series } of totals) {
-    for (const [method, route, status, sumMs, buckets] of series) {
-      const key = `${method} ${status} ${route}`
-      const known = merged.get(key)
-      if (known === undefined) {
-        merged.set(key, { labels: { method, route, status: String(status) }, sumMs, buckets: [...buckets] })
-        continue
-      }
-      known.sumMs += sumMs
-      buckets.forEach((count, index) => { known.buckets[index]! += count })
-    }
-  }
+function durations ({ series }: Totals): Family {
   return {
     name: 'http_server_request_duration_seconds',
     help: 'Duration of HTTP requests; status 499: the client went away before the answer',
     type: 'histogram',
-    samples: [...merged.values()].flatMap(samplesOf)
+    samples: series.flatMap(samplesOf)
   }
 }
 
-function samplesOf ({ labels, sumMs, buckets }: { labels: Record<string, string>, sumMs: number, buckets: number[] }): Sample[] {
+function samplesOf ([method, route, status, sumMs, buckets]: Totals['series'][number]): Sample[] {
+  const labels = { method, route, status: String(status) }
   let count = 0
   const samples: Sample[] = buckets.map((one, index) => {
     count += one
@@ -86,8 +75,8 @@ function samplesOf ({ labels, sumMs, buckets }: { labels: Record<string, string>
   return samples
 }
 
-function counters (totals: readonly Totals[]): Family[] {
-  return Object.entries(sumCounters(totals)).map(([name, value]) => ({
+function counters (totals: Totals): Family[] {
+  return Object.entries(totals.counters).map(([name, value]) => ({
     name: name.endsWith('_total') ? name : `${name}_total`,
     help: `Counter ${name} of the application`,
     type: 'counter',

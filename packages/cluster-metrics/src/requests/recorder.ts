@@ -1,10 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { bucketOf, emptyHistogram, fit, UNMATCHED } from '../formats/index.ts'
+import { bucketOf, emptyHistogram, fit, OTHER, UNMATCHED } from '../formats/index.ts'
 import { RouteStats, Series } from './series.ts'
 
-/** The route of requests beyond the bound of routes or series. */
-const OTHER = '__other__'
 /** The status of requests whose client went away before the answer. */
 const ABORTED = 499
 

@@ -4,6 +4,8 @@ import type { RedisLink } from '@jpulse/redis-link'
 export class Keys {
   /** Sorted set: boot id → when it last reported, in milliseconds of Redis' clock. */
   readonly index: string
+  /** String: the sum of what instances counted that ended. */
+  readonly ended: string
   /** List of the last errors, the newest first. */
   readonly errors: string
   readonly #link: Pick<RedisLink, 'key'>
@@ -11,6 +13,7 @@ export class Keys {
   constructor (link: Pick<RedisLink, 'key'>) {
     this.#link = link
     this.index = link.key('health', 'index')
+    this.ended = link.key('health', 'ended')
     this.errors = link.key('errors', 'recent')
   }
 

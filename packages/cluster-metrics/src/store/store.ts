@@ -1,8 +1,10 @@
-import type { RedisClient, RedisLink } from '@jpulse/redis-link'
-import { decodePoint, readError, readReport, readTotals, type ErrorEntry, type Point, type Report, type Totals } from '../formats/index.ts'
+import type { RedisLink } from '@jpulse/redis-link'
+import { decodePoint, readError, readReport, readTotals, type Ended, type ErrorEntry, type Point, type Report, type Totals } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
+import { Batch, type Command } from './batch.ts'
+import { EndedSum } from './ended-sum.ts'
 import { Keys } from './keys.ts'
-import { withScripts, type MetricsCommands } from './scripts.ts'
+import { Members, UNADDED_MS, type Member } from './members.ts'
 
 /** What one report consists of. */
 export interface Outgoing {
@@ -23,31 +25,31 @@ export interface Found {
 }
 
 const ERRORS_KEPT = 100
-/** Answers that are asked for at once: thousands in one go would hold up whoever shares the connection. */
-const CHUNK = 500
 
 /** What the instances know of each other, in Redis. Every method rejects in an outage, within redis-link's command timeout. */
 export class Store {
   readonly keys: Keys
-  readonly #link: RedisLink
+  readonly #batch: Batch
+  readonly #members: Members
+  readonly #ended: EndedSum
   readonly #bootId: string
   readonly #ttlMs: number
   readonly #keepMs: number
   readonly #parsed = new Map<string, { text: string, value: Parsed }>()
-  #offsetMs = 0
 
-  constructor (link: RedisLink, bootId: string, ttlMs: number, keepMs: number) {
+  constructor (link: RedisLink, bootId: string, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }) {
     this.keys = new Keys(link)
-    this.#link = link
+    this.#batch = new Batch(link)
+    this.#members = new Members(this.#batch, this.keys)
+    this.#ended = new EndedSum(this.#batch, this.keys, this.#members, { ttlMs, keepMs })
     this.#bootId = bootId
     this.#ttlMs = ttlMs
     this.#keepMs = keepMs
-    if (link.client !== null) withScripts(link.client)
   }
 
   /** Redis' time in milliseconds, as far as it is known. */
   now (): number {
-    return Date.now() + this.#offsetMs
+    return this.#members.now()
   }
 
   /** Writes a report: everything in one go, the index last, so that it never names a report that is not there yet. */
@@ -56,7 +58,7 @@ export class Store {
     const boot = this.#bootId
     const commands: Command[] = [
       (client) => client.set(keys.instance(boot), report, 'PX', this.#ttlMs),
-      (client) => client.set(keys.totals(boot), totals, 'PX', this.#keepMs),
+      (client) => client.set(keys.totals(boot), totals, 'PX', UNADDED_MS),
       (client) => client.clusterMetricsPointV1(keys.history(boot), point, this.#keepMs)
     ]
     for (const [name, value] of counters) commands.push((client) => client.set(keys.metric(name, boot), value, 'PX', this.#keepMs))
@@ -67,66 +69,83 @@ export class Store {
     if (errors.length > 0) {
       commands.push((client) => client.lpush(keys.errors, ...errors.map((entry) => JSON.stringify(entry))), (client) => client.ltrim(keys.errors, 0, ERRORS_KEPT - 1))
     }
-    commands.push((client) => client.clusterMetricsReportV1(keys.index, boot, 0, this.#keepMs))
-    const answers = await this.#all(commands)
-    this.#offsetMs = Number(answers.at(-1)) - Date.now()
+    commands.push(this.#members.reported(boot))
+    const answers = await this.#batch.all(commands)
+    this.#members.learn(Number(answers.at(-1)))
   }
 
   /** Says that this process is gone: at once, while its counters are kept. */
   async leave (): Promise<void> {
-    await this.#all([
-      (client) => client.del(this.keys.instance(this.#bootId)),
-      (client) => client.clusterMetricsReportV1(this.keys.index, this.#bootId, this.#ttlMs, this.#keepMs)
-    ])
+    await this.#batch.all([(client) => client.del(this.keys.instance(this.#bootId)), this.#members.reported(this.#bootId, this.#ttlMs)])
   }
 
-  /** The reports of the living, and the totals of those that ended within `keepMs`. */
+  /** Adds what ended instances counted to the cluster's sum. */
+  addEnded (): Promise<void> {
+    return this.#ended.addEnded()
+  }
+
+  /** For a process that was silent for so long that it may have been taken for dead. */
+  takeBack (written: (seq: number) => Totals | undefined): Promise<void> {
+    return this.#ended.takeBack(this.#bootId, written)
+  }
+
+  /** The reports of the living, and the totals of those that ended. */
   async found (): Promise<Found> {
-    const { now, members } = await this.#list(this.#keepMs)
-    const isAlive = ([, at]: [string, number]) => now - at < this.#ttlMs
-    const texts = await this.#strings(members.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
-    const found: Found = { reports: [], ended: [], skipped: 0 }
-    members.forEach((member, index) => {
+    const { ended, now, members } = await this.#everybody()
+    const isAlive = ([, at]: Member) => now - at < this.#ttlMs
+    const wanted = members.filter((member) => isAlive(member) || !ended?.boots.has(member[0]))
+    const texts = await this.#batch.strings(wanted.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
+    const found: Found = { reports: [], ended: ended === null ? [] : [ended.totals], skipped: ended === null ? 1 : 0 }
+    wanted.forEach((member, index) => {
       const text = texts[index]
       if (text === null || text === undefined) return
       const [bootId, at] = member
       const value = this.#read(bootId, text, isAlive(member) ? parseReport : parseTotals)
       if (value === null) found.skipped++
-      else if ('report' in value) found.reports.push({ report: value.report, ageMs: Math.max(0, now - at) })
+      else if ('report' in value) found.reports.push({ report: ended?.boots.has(bootId) === true ? { ...value.report, counters: {} } : value.report, ageMs: Math.max(0, now - at) })
       else found.ended.push(value.totals)
     })
     if (this.#parsed.size > 2 * members.length + 100) this.#parsed.clear()
     return found
   }
 
-  /** What only grows, of the living and of those that ended within `keepMs`, as they last reported: this process too. */
+  /** What only grows, of the living and of those that ended, as they last reported: this process too. */
   async totals (): Promise<Totals[]> {
-    const { members } = await this.#list(this.#keepMs)
-    const texts = await this.#strings(members.map(([bootId]) => this.keys.totals(bootId)))
-    return texts.map((text) => text === null ? null : readTotals(text)).filter((totals) => totals !== null)
+    const { ended, members } = await this.#everybody()
+    const texts = await this.#batch.strings(members.filter(([bootId]) => !ended?.boots.has(bootId)).map(([bootId]) => this.keys.totals(bootId)))
+    return [...ended === null ? [] : [ended.totals], ...texts.map((text) => text === null ? null : readTotals(text)).filter((totals) => totals !== null)]
+  }
+
+  /**
+   * The sum of those that ended, null where it cannot be read, and everybody in the index. The sum is read first: an
+   * instance is added to it at least one turn before the index drops it.
+   */
+  async #everybody (): Promise<{ ended: Ended | null, now: number, members: Member[] }> {
+    const ended = await this.#ended.read()
+    return { ended, ...await this.#members.list() }
   }
 
   /** Requests by `route:status` over the last minutes, of everybody but this process. */
   async requests (minutes: number): Promise<Array<Record<string, string>>> {
-    const { now, members } = await this.#list(this.#keepMs)
+    const { now, members } = await this.#members.list(this.#keepMs)
     const wanted = minutesOf(minutes, now)
     const keys = members.filter(([bootId, at]) => bootId !== this.#bootId && at >= wanted.at(-1)! - this.#ttlMs)
       .flatMap(([bootId]) => wanted.map((minute) => this.keys.requests(bootId, minute)))
-    return await this.#all(keys.map((key) => (client) => client.hgetall(key))) as Array<Record<string, string>>
+    return await this.#batch.all(keys.map((key) => (client) => client.hgetall(key))) as Array<Record<string, string>>
   }
 
   /** Points of the last minutes, of everybody but this process. */
   async history (minutes: number): Promise<Array<Array<[at: number, point: Point]>>> {
-    const { now, members } = await this.#list(this.#keepMs)
+    const { now, members } = await this.#members.list(this.#keepMs)
     const since = now - minutes * 60_000
     const keys = members.filter(([bootId, at]) => bootId !== this.#bootId && at >= since - this.#ttlMs).map(([bootId]) => this.keys.history(bootId))
-    const answers = await this.#all(keys.map((key) => (client) => client.zrange(key, since, '+inf', 'BYSCORE'))) as string[][]
+    const answers = await this.#batch.all(keys.map((key) => (client) => client.zrange(key, since, '+inf', 'BYSCORE'))) as string[][]
     return answers.map((points) => points.map(decodePoint).filter((point) => point !== null))
   }
 
   /** The last errors, the newest first. */
   async errors (): Promise<ErrorEntry[]> {
-    const texts = await this.#link.run((client) => client.lrange(this.keys.errors, 0, ERRORS_KEPT - 1))
+    const texts = await this.#batch.run((client) => client.lrange(this.keys.errors, 0, ERRORS_KEPT - 1))
     return texts.map(readError).filter((entry) => entry !== null)
   }
 
@@ -137,32 +156,6 @@ export class Store {
     const value = parse(text)
     this.#parsed.set(bootId, { text, value })
     return value
-  }
-
-  async #list (withinMs: number): Promise<{ now: number, members: Array<[bootId: string, at: number]> }> {
-    const [now, flat] = await this.#link.run((client) => (client as typeof client & MetricsCommands).clusterMetricsListV1(this.keys.index, withinMs))
-    const members: Array<[string, number]> = []
-    for (let i = 0; i + 1 < flat.length; i += 2) members.push([flat[i]!, Number(flat[i + 1])])
-    this.#offsetMs = Number(now) - Date.now()
-    return { now: Number(now), members }
-  }
-
-  async #strings (keys: string[]): Promise<Array<string | null>> {
-    if (keys.length === 0) return []
-    // The keys of a Redis Cluster lie on several nodes, and MGET asks one.
-    if (this.#link.mode === 'cluster') return await this.#all(keys.map((key) => (client) => client.get(key))) as Array<string | null>
-    return this.#link.run((client) => client.mget(keys))
-  }
-
-  async #all (commands: Command[]): Promise<unknown[]> {
-    const answers: unknown[] = []
-    for (let first = 0; first < commands.length; first += CHUNK) {
-      const chunk = commands.slice(first, first + CHUNK)
-      answers.push(...await this.#link.run((client) => this.#link.mode === 'cluster'
-        ? Promise.all(chunk.map((command) => command(client as typeof client & MetricsCommands)))
-        : pipelined(client, chunk)))
-    }
-    return answers
   }
 }
 
@@ -176,18 +169,4 @@ function parseReport (text: string): Parsed {
 function parseTotals (text: string): Parsed {
   const totals = readTotals(text)
   return totals && { totals }
-}
-
-type Command = (client: RedisClient & MetricsCommands) => Promise<unknown>
-
-/** Sends commands in one go. @throws the first error among the answers */
-async function pipelined (client: RedisClient, commands: Command[]): Promise<unknown[]> {
-  const pipeline = client.pipeline()
-  // A pipeline has the same methods; what they return is of no use here.
-  for (const command of commands) command(pipeline as unknown as RedisClient & MetricsCommands)
-  const answers = await pipeline.exec() ?? []
-  return answers.map(([err, answer]) => {
-    if (err !== null) throw err
-    return answer
-  })
 }

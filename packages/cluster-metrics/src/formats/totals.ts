@@ -1,0 +1,78 @@
+import { Type, type Static } from 'typebox'
+import Compile from 'typebox/compile'
+import { LONGEST_TEXT, parse } from './report.ts'
+
+const Num = Type.Number()
+const Str = Type.String({ maxLength: LONGEST_TEXT })
+
+/** Everything of an instance that only grows, since its start. What is optional was added later. */
+const TotalsSchema = Type.Object({
+  instanceId: Str,
+  counters: Type.Record(Type.String(), Num),
+  /** Method, route, status, sum in milliseconds, requests per bucket of `BOUNDS`. */
+  series: Type.Array(Type.Tuple([Str, Str, Num, Num, Type.Array(Num, { minItems: 15, maxItems: 15 })]), { maxItems: 200_000 }),
+  /** Counts the writes of one process. */
+  seq: Type.Optional(Num),
+  /** Counters of the process itself, under their names for Prometheus. */
+  process: Type.Optional(Type.Record(Type.String(), Num))
+})
+
+export type Totals = Static<typeof TotalsSchema>
+
+const check = Compile(TotalsSchema)
+
+/** Null where the text is not one: another version wrote it, or somebody else did. */
+export function readTotals (text: string): Totals | null {
+  const value = parse(text)
+  return isTotals(value) ? value : null
+}
+
+export const isTotals = (value: unknown): value is Totals => check.Check(value)
+
+type SeriesSum = [method: string, route: string, status: number, sumMs: number, buckets: number[]]
+
+/** Adds up totals. What is beyond the bound of series is counted as route `__other__`, so that the sum is kept. */
+export class TotalsSum {
+  readonly #counters = new Map<string, number>()
+  readonly #process = new Map<string, number>()
+  readonly #series = new Map<string, SeriesSum>()
+  readonly #mostSeries: number
+
+  constructor (parts: readonly Totals[] = [], mostSeries = Infinity) {
+    this.#mostSeries = mostSeries
+    for (const part of parts) this.add(part)
+  }
+
+  /** @param factor -1 takes away what was added */
+  add ({ counters, series, process = {} }: Totals, factor: 1 | -1 = 1): this {
+    addAll(this.#counters, counters, factor)
+    addAll(this.#process, process, factor)
+    for (const [method, route, status, sumMs, buckets] of series) {
+      const sum = this.#seriesOf(method, route, status)
+      sum[3] += factor * sumMs
+      buckets.forEach((count, index) => { sum[4][index]! += factor * count })
+    }
+    return this
+  }
+
+  read (): Totals {
+    return { instanceId: '', counters: Object.fromEntries(this.#counters), series: [...this.#series.values()], process: Object.fromEntries(this.#process) }
+  }
+
+  #seriesOf (method: string, route: string, status: number): SeriesSum {
+    const key = `${method} ${status} ${route}`
+    const known = this.#series.get(key)
+    if (known !== undefined) return known
+    if (this.#series.size >= this.#mostSeries && route !== OTHER) return this.#seriesOf('*', OTHER, Math.floor(status / 100) * 100)
+    const made: SeriesSum = [method, route, status, 0, new Array<number>(15).fill(0)]
+    this.#series.set(key, made)
+    return made
+  }
+}
+
+/** The route of requests beyond the bound of routes or series. */
+export const OTHER = '__other__'
+
+function addAll (sums: Map<string, number>, values: Record<string, number>, factor: number): void {
+  for (const [name, value] of Object.entries(values)) sums.set(name, (sums.get(name) ?? 0) + factor * value)
+}

@@ -1,0 +1,80 @@
+import { readEnded, readTotals, withEnded, withoutEnded, type Ended, type Totals } from '../formats/index.ts'
+import type { Batch } from './batch.ts'
+import type { Keys } from './keys.ts'
+import { UNADDED_MS, type Members } from './members.ts'
+
+/** Instances whose counts are added in one go. */
+const MOST_AT_ONCE = 200
+const ATTEMPTS = 5
+
+/**
+ * The sum of what instances counted that ended, so that no counter of the cluster falls when their own keys expire.
+ *
+ * The sum and the ids of whose counts are in it are one value, replaced only where it is still the one that was read: an
+ * instance is added once, whoever does it, and a reader counts it either here or by its own key. Its key and its place in
+ * the index stay for `keepMs`, for readers that know nothing of the sum.
+ */
+export class EndedSum {
+  readonly #batch: Batch
+  readonly #keys: Keys
+  readonly #members: Members
+  readonly #ttlMs: number
+  readonly #keepMs: number
+  #known: { text: string | null, ended: Ended | null } = { text: null, ended: readEnded(null) }
+
+  constructor (batch: Batch, keys: Keys, members: Members, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }) {
+    this.#batch = batch
+    this.#keys = keys
+    this.#members = members
+    this.#ttlMs = ttlMs
+    this.#keepMs = keepMs
+  }
+
+  /** Null where it cannot be read. A text is parsed once: it changes when an instance ends. */
+  async read (): Promise<Ended | null> {
+    const text = await this.#batch.run((client) => client.get(this.#keys.ended))
+    if (text !== this.#known.text) this.#known = { text, ended: readEnded(text) }
+    return this.#known.ended
+  }
+
+  /** Adds those that have been silent for twice `ttlMs`, and drops from the index whom nobody needs there any more. */
+  async addEnded (): Promise<void> {
+    const ended = await this.read()
+    if (ended === null) return
+    const { now, members } = await this.#members.list()
+    const silent = members.filter(([, at]) => now - at >= 2 * this.#ttlMs)
+    const fresh = silent.filter(([bootId]) => !ended.boots.has(bootId)).slice(0, MOST_AT_ONCE).map(([bootId]) => bootId)
+    if (fresh.length > 0) await this.#add(ended, fresh, new Set(members.map(([bootId]) => bootId)))
+    else await this.#batch.run((client) => client.pexpire(this.#keys.ended, UNADDED_MS))
+    // Whose counts were in the sum before this turn: a reader may have read the sum then, and the index only now.
+    await this.#members.drop(silent.filter(([bootId, at]) => ended.boots.has(bootId) && now - at >= this.#keepMs).map(([bootId]) => bootId), this.#keepMs)
+  }
+
+  async #add (ended: Ended, bootIds: string[], inIndex: ReadonlySet<string>): Promise<void> {
+    const texts = await this.#batch.strings(bootIds.map((bootId) => this.#keys.totals(bootId)))
+    const parts = bootIds.map((bootId, index) => ({ bootId, text: texts[index]!, totals: texts[index] === null ? null : readTotals(texts[index]!) }))
+    // What a newer release wrote is for that one to add.
+    const readable = parts.filter(({ text, totals }) => text === null || totals !== null)
+    if (readable.length === 0 || !await this.#replace(ended.version, withEnded(ended, readable.map(({ bootId, totals }) => [bootId, totals]), inIndex))) return
+    await this.#batch.all(readable.map(({ bootId }) => (client) => client.pexpire(this.#keys.totals(bootId), this.#keepMs)))
+  }
+
+  /**
+   * Takes the counts of a process back out that was silent for so long that it was taken for dead: they are counted by its
+   * own key again, which it has just written. One that wakes in the very moment in which it is added does it with its next report.
+   *
+   * @param written what it wrote, by the number of the write
+   */
+  async takeBack (bootId: string, written: (seq: number) => Totals | undefined): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const ended = await this.read()
+      const seq = ended?.boots.get(bootId)
+      const totals = seq === undefined ? undefined : written(seq)
+      if (ended === null || totals === undefined || await this.#replace(ended.version, withoutEnded(ended, bootId, totals))) return
+    }
+  }
+
+  async #replace (version: string, text: string): Promise<boolean> {
+    return await this.#batch.run((client) => client.clusterMetricsReplaceV1(this.#keys.ended, version, text, UNADDED_MS)) === 1
+  }
+}
