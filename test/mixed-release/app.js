@@ -28,7 +28,7 @@ const source = {
 }
 
 const app = Fastify()
-await app.register(await release('redis-link'), { url, siteId })
+await app.register(await release('redis-link'), { url, siteId, env: 'mixed' })
 await app.register(await release('cluster-broadcast'), { heartbeatMs: 200, leaseMs: 2000 })
 await app.register(await release('redis-sessions'), { secret: 'a secret of more than thirty-two characters', touchIntervalMs: 50 })
 await app.register(await release('ws-namespaces'))
