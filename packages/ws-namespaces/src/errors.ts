@@ -12,6 +12,10 @@ export const FST_ERR_WS_NAMESPACES_INVALID_NAME = createError<[problem: string]>
 export const FST_ERR_WS_NAMESPACES_EXISTS = createError<[name: string]>(
   'FST_ERR_WS_NAMESPACES_EXISTS', 'There is a namespace "%s" already', 500)
 
+/** Two patterns match the same name, and neither is narrower: nobody could say who answers. */
+export const FST_ERR_WS_NAMESPACES_AMBIGUOUS = createError<[name: string, other: string]>(
+  'FST_ERR_WS_NAMESPACES_AMBIGUOUS', 'The namespace "%s" matches names that "%s" matches as well, and neither is narrower', 500)
+
 /** No namespace has this name. */
 export const FST_ERR_WS_NAMESPACES_NOT_FOUND = createError('FST_ERR_WS_NAMESPACES_NOT_FOUND', 'There is no such namespace', 404)
 

@@ -1,14 +1,22 @@
 import fastifyWebsocket from '@fastify/websocket'
-import type {} from '@jpulse/cluster-broadcast'
+import type { Member } from '@jpulse/cluster-broadcast'
 import type {} from '@jpulse/redis-link'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { Drain } from './admission/drain.ts'
+import { Gate } from './admission/gate.ts'
 import { Heartbeat } from './admission/heartbeat.ts'
+import { WatchedSessions, type Ended } from './admission/sessions.ts'
 import { resolveOptions, type FastifyWsNamespacesOptions } from './options.ts'
-import { Registry } from './namespace/registry.ts'
+import { Decorator, type WsNamespaces } from './api/ws-namespaces.ts'
+import { Cluster } from './cluster/cluster.ts'
+import { Requests } from './cluster/requests.ts'
+import { Carriers } from './delivery/carriers.ts'
+import { Hubs } from './namespace/hubs.ts'
+import { Inbox } from './namespace/inbox.ts'
+import { Presences, tokenOf } from './presence/presences.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
 import { endRefused, upgradeRoute } from './admission/upgrade.ts'
-import { WsNamespaces } from './namespace/ws-namespaces.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -20,30 +28,62 @@ declare module 'fastify' {
 const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOptions): Promise<void> => {
   const resolved = resolveOptions(options)
   const log = fastify.log.child({ plugin: '@jpulse/ws-namespaces' })
-  const registry = new Registry(fastify.redisLink, fastify.appCluster, resolved, log)
-  const namespaces = new WsNamespaces(registry)
-  fastify.decorate('wsNamespaces', namespaces)
-  if (!fastify.hasPlugin('@fastify/websocket')) {
-    await fastify.register(fastifyWebsocket, {
-      options: { maxPayload: resolved.maxPayloadBytes },
-      // Its own closes without a code, and one client that does not answer holds it for 30 s.
-      preClose: (done: () => void) => done()
-    })
-  }
+  const { redisLink: link, appCluster } = fastify
+  const bus = appCluster.internal('ws')
+  const carriers = new Carriers(link, appCluster, resolved.publishWaitMs, log)
+  const presences = new Presences(link, appCluster, resolved.presenceLeaseMs, log)
+  const hubs = new Hubs(resolved.routePrefix, {
+    maxOutgoingBytes: resolved.maxOutgoingBytes,
+    log,
+    carrier: (name, { history }, sink) => carriers.make(name, history, sink),
+    presence: (name, sink) => presences.make(name, sink)
+  })
+  const requests = new Requests(bus, appCluster.bootId, log)
+  const cluster = new Cluster(bus, link, hubs)
+  const sessions = new WatchedSessions()
+  const drain = new Drain(() => hubs.connections(), resolved.drainMs)
+  const namespaces = new Decorator({ hubs, requests, cluster }, resolved.maxPayloadBytes, () => drain.start())
+  fastify.decorate<WsNamespaces>('wsNamespaces', namespaces)
+  await bringWebSockets(fastify, resolved.maxPayloadBytes)
   endRefused(fastify)
-  const heartbeat = new Heartbeat(registry)
-  fastify.addHook('preClose', () => registry.drain.start())
+  const heartbeat = new Heartbeat(resolved, hubs, sessions, () => {
+    hubs.beat()
+    carriers.sweep((name) => hubs.get(name) !== undefined)
+  })
+  const onLeave = ({ bootId, instanceId }: Member): void => hubs.beat(tokenOf(bootId, instanceId))
+  fastify.addHook('preClose', () => drain.start())
   fastify.addHook('onClose', async () => {
     heartbeat.stop()
-    await registry.close()
+    appCluster.off('leave', onLeave)
+    const all = [...hubs]
+    await Promise.all(all.map(({ presence }) => presence?.beat().catch(() => {})))
+    await carriers.settle(all.map(({ carrier }) => carrier))
+    hubs.close()
+    carriers.close()
   })
-  await registry.open()
+  await Promise.all([
+    requests.open(),
+    cluster.open(),
+    appCluster.internal('session').subscribe('session:ended', ({ data }) => sessions.onEnded(data as unknown as Ended))
+  ])
+  appCluster.on('leave', onLeave)
+  const gate = new Gate(fastify, hubs, drain)
+  const parts = { inbox: new Inbox((id, answer) => requests.answered(id, answer)), sessions, log }
   const { authorize, routePrefix, aliases } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
-  await fastify.register((scope) => upgradeRoute(scope, registry, fastify, plain), { prefix: routePrefix })
-  for (const prefix of aliases) await fastify.register((scope) => upgradeRoute(scope, registry, fastify, null), { prefix })
+  await fastify.register((scope) => upgradeRoute(scope, hubs, gate, parts, plain), { prefix: routePrefix })
+  for (const prefix of aliases) await fastify.register((scope) => upgradeRoute(scope, hubs, gate, parts, null), { prefix })
   if (authorize === undefined) log.info('without the option authorize there are no HTTP routes')
-  else await fastify.register((scope) => routes(scope, namespaces, registry, authorize), { prefix: routePrefix })
+  else await fastify.register((scope) => routes(scope, namespaces, cluster, authorize), { prefix: routePrefix })
+}
+
+async function bringWebSockets (fastify: FastifyInstance, maxPayload: number): Promise<void> {
+  if (fastify.hasPlugin('@fastify/websocket')) return
+  await fastify.register(fastifyWebsocket, {
+    options: { maxPayload },
+    // Its own closes without a code, and one client that does not answer holds it for 30 s.
+    preClose: (done: () => void) => done()
+  })
 }
 
 /**
@@ -59,14 +99,15 @@ export const wsNamespaces = fp(plugin, {
 export default wsNamespaces
 
 export * from './errors.ts'
-export type { AsyncApi } from './http/async-api.ts'
+export type { AsyncApi } from './api/async-api.ts'
+export type { Namespace, PublishOptions, PublishResult, RequestOptions } from './api/namespace.ts'
+export type { WsNamespaces } from './api/ws-namespaces.ts'
 export type { ClusterStats, NamespaceStats } from './cluster/cluster.ts'
 export type { ErrorCode } from './codes.ts'
-export type { Connection, SendOptions } from './namespace/connection.ts'
-export type { Identity, Incoming, MessageOf, NamespaceOptions, Reply } from './namespace/definition.ts'
-export type { Drops, LocalStats } from './namespace/hub.ts'
+export type { Connection, Identity, SendOptions } from './namespace/connection.ts'
+export type { Incoming, MessageOf, NamespaceOptions, Reply } from './namespace/definition.ts'
+export type { LocalStats } from './namespace/hub.ts'
 export type { Params } from './namespace/names.ts'
-export type { Namespace, PublishOptions, PublishResult, RequestOptions } from './namespace/namespace.ts'
+export type { Drops } from './namespace/peer.ts'
 export type { FastifyWsNamespacesOptions, Limits } from './options.ts'
 export type { Present } from './presence/presence.ts'
-export type { WsNamespaces } from './namespace/ws-namespaces.ts'

@@ -84,17 +84,18 @@ t.test('ids of every kind, over two workers: rooms, users, patterns and their en
     const path = `${P}/rooms/${encodeURIComponent(id)}`
     if (id === '..') continue
     const [ann, bob] = await Promise.all([connect(t, a.port, path, { user: `ann ${id}` }), connect(t, b.port, path, { user: id })])
-    t.equal(ann!.connected.namespace, `rooms/${id}`)
+    const here = (built: typeof a) => built.app.wsNamespaces.get('rooms/:id', { id })!
+    t.equal(ann!.connected.namespace, here(a).name)
     t.equal((await bob!.request({ type: 'join', data: { room: id } })).data.room, id)
     await ann!.request({ type: 'room', roomId: id, data: 1 })
     await ann!.request({ type: 'user', userId: id, data: 2 })
-    await a.app.wsNamespaces.get(`rooms/${id}`)!.broadcast('all', 3)
+    await here(a).broadcast('all', 3)
     await bob!.wait('all')
     t.same(bob!.messages.filter(({ replyTo }) => replyTo === undefined).map(({ type, data, ctx, roomId }) => [type, data, ctx?.userId, roomId]),
       [['room', 1, `ann ${id}`, id], ['user', 2, `ann ${id}`, undefined], ['all', 3, undefined, undefined]], id)
     t.same(ann!.of('room').filter((data) => data === 1), [], 'not in the room')
-    t.same(await b.app.wsNamespaces.get(`rooms/${id}`)!.presence(id), [{ userId: id, instances: ['test:1'] }])
-    t.same(await a.app.wsNamespaces.get(`rooms/${id}`)!.online(id), { online: true, instances: ['test:1'] })
+    t.same(await here(b).presence(id), [{ userId: id, instances: ['test:1'] }])
+    t.same(await here(a).online(id), { online: true, instances: ['test:1'] })
     ann!.ws.close()
     bob!.ws.close()
   }
@@ -254,10 +255,10 @@ t.test('HTTP routes: names may be longer than a parameter of a route', async (t)
   }
   const sent = [200, { success: true, data: { delivered: 'local' } }]
   for (const user of ['u'.repeat(300), 'ä/%2F:@ ?#'.repeat(30), '50%/online', 'x'.repeat(512)]) {
-    for (const name of ['chat', `rooms/${'r/'.repeat(60)}é`]) {
-      const [first, ...rest] = name.split('/')
-      const client = await connect(t, port, `${P}/${rest.length === 0 ? first : `${first}/${encodeURIComponent(rest.join('/'))}`}`, { user })
-      const path = `/${encodeURIComponent(name)}`
+    for (const name of [['chat'], ['rooms/:id', { id: `${'r/'.repeat(60)}é` }]] as Array<[string, Record<string, string>?]>) {
+      const namespace = app.wsNamespaces.get(...name)!
+      const client = await connect(t, port, namespace.local().path, { user })
+      const path = `/${encodeURIComponent(namespace.name)}`
       const ofUser = `${path}/user/${encodeURIComponent(user)}`
       t.same(await ask('POST', `${P}${ofUser}`), sent)
       t.same(await ask('POST', `${P}${path}/broadcast?x=/user/y`), sent)

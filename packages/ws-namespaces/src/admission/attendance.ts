@@ -1,115 +1,119 @@
+import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
 import { formatOffset } from '../delivery/carrier.ts'
-import { Connection } from '../namespace/connection.ts'
+import type { Socket } from '../delivery/socket.ts'
+import type { Hub } from '../namespace/hub.ts'
+import type { Inbox } from '../namespace/inbox.ts'
+import { Peer } from '../namespace/peer.ts'
 import type { Seat } from './gate.ts'
-import type { Registry } from '../namespace/registry.ts'
-import type { Socket } from './socket.ts'
+import type { WatchedSessions } from './sessions.ts'
 
 const kAttending = Symbol('ws-namespaces.attending')
 
 /** What the listeners of a socket need. One object and shared functions, because thousands of sockets have them. */
 interface Attending {
-  readonly registry: Registry
-  readonly conn: Connection
+  readonly parts: AttendanceParts
+  readonly peer: Peer
   readonly seat: Seat
 }
 
 interface Attended extends Socket { [kAttending]: Attending }
 
+export interface AttendanceParts {
+  readonly inbox: Inbox
+  readonly sessions: WatchedSessions
+  readonly log: FastifyBaseLogger
+}
+
 /** Longest that onConnect and the look into the history may take. */
 const BEGIN_MS = 30_000
 
 /** Takes a socket from its upgrade to its end. */
-export function attend (registry: Registry, socket: Socket, seat: Seat, { offset, clientId }: { offset: string | null, clientId: string | null }): void {
+export function attend (parts: AttendanceParts, socket: Socket, seat: Seat, { offset, clientId }: { offset: string | null, clientId: string | null }): void {
   const { hub, admitted } = seat
-  const conn = new Connection(hub, socket, admitted.ctx, admitted.session, clientId)
-  ;(socket as Attended)[kAttending] = { registry, conn, seat }
+  const peer = new Peer(hub, socket, admitted.ctx, admitted.session, clientId)
+  ;(socket as Attended)[kAttending] = { parts, peer, seat }
   socket.on('message', onMessage)
   socket.on('pong', onPong)
   socket.on('close', onClose)
   socket.on('error', onError)
   // Until the client is told that it is connected nothing of it is read, so nothing is lost and nothing piles up.
   socket.pause()
-  replace(conn)
-  hub.connections.add(conn)
-  registry.sessions.add(conn)
-  begin(registry, conn, offset).catch((err: unknown) => {
-    registry.log.error({ err, namespace: hub.name }, 'a connection could not begin')
-    conn.close(Close.failed, 'the connection could not begin')
+  replace(hub, peer)
+  hub.connections.add(peer)
+  parts.sessions.add(peer)
+  begin(hub, peer, offset).catch((err: unknown) => {
+    parts.log.error({ err, namespace: hub.name }, 'a connection could not begin')
+    peer.close(Close.failed, 'the connection could not begin')
     socket.resume()
   })
 }
 
-async function begin (registry: Registry, conn: Connection, offset: string | null): Promise<void> {
-  const { hub, socket } = conn.internals
+async function begin (hub: Hub, peer: Peer, offset: string | null): Promise<void> {
   const { definition } = hub
-  const heard = [hub.addTopic(conn, 'broadcast')]
-  if (conn.userId !== null) heard.push(hub.addTopic(conn, `user:${conn.userId}`))
+  const heard = [hub.addTopic(peer, 'broadcast')]
+  if (peer.userId !== null) heard.push(hub.addTopic(peer, `user:${peer.userId}`))
   if (hub.presence !== null) heard.push(hub.presence.attach())
-  const timer = setTimeout(() => conn.close(Close.failed, 'the connection took too long to begin'), BEGIN_MS).unref()
+  const timer = setTimeout(() => peer.close(Close.failed, 'the connection took too long to begin'), BEGIN_MS).unref()
   try {
     await Promise.all(heard)
-    if (!conn.isOpen) return
-    conn.internals.announced = true
-    await definition.onConnect?.(conn)
+    if (!peer.isOpen) return
+    peer.announced = true
+    await definition.onConnect?.(peer)
     const { place, recovered, missed } = await hub.carrier.open(offset)
-    if (!conn.isOpen) return
+    if (!peer.isOpen) return
     const { maxMessageBytes, messages, windowMs } = definition.limits
-    const data = { clientId: conn.clientId, namespace: hub.name, limits: { maxMessageBytes, messages, windowMs }, recovered, offset: place === null ? null : formatOffset(place) }
-    const own = missed.filter(({ topic, except }) => conn.hears(topic) && !except.split('.').includes(conn.clientId))
-    conn.start({ type: 'connected', data }, place, own, recovered ? offset : null)
-    if (conn.userId !== null) hub.presence?.change(conn.userId, true)
+    const data = { clientId: peer.clientId, namespace: hub.name, limits: { maxMessageBytes, messages, windowMs }, recovered, offset: place === null ? null : formatOffset(place) }
+    const own = missed.filter(({ topic, except }) => peer.hears(topic) && !except.split('.').includes(peer.clientId))
+    peer.start({ type: 'connected', data }, place, own, recovered ? offset : null)
+    if (peer.userId !== null) hub.presence?.change(peer.userId, true)
   } finally {
     clearTimeout(timer)
-    socket.resume()
+    peer.socket.resume()
   }
 }
 
 /** A client that comes back before its old connection was found dead takes its place. */
-function replace (conn: Connection): void {
-  const { hub } = conn.internals
-  if (conn.userId === null) return
-  for (const other of hub.connectionsOf(`user:${conn.userId}`)) if (other.clientId === conn.clientId) other.internals.socket.terminate()
+function replace (hub: Hub, { userId, clientId }: Peer): void {
+  if (userId === null) return
+  for (const other of hub.peersOf(`user:${userId}`)) if (other.clientId === clientId) other.socket.terminate()
 }
 
 function onMessage (this: Attended, data: Buffer, isBinary: boolean): void {
-  const { registry, conn } = this[kAttending]
+  const { parts, peer } = this[kAttending]
   try {
-    registry.inbox.receive(conn, data, isBinary)
+    parts.inbox.receive(peer, data, isBinary)
   } catch (err) {
     // An exception here would end the process.
-    registry.log.error({ err, namespace: conn.namespace }, 'a message could not be handled')
+    parts.log.error({ err, namespace: peer.namespace }, 'a message could not be handled')
   }
 }
 
 function onPong (this: Attended): void {
-  this[kAttending].conn.internals.heardAt = performance.now()
+  this[kAttending].peer.heardAt = performance.now()
 }
 
 /** The close that follows tells all. */
 function onError (this: Attended, err: Error): void {
-  const { registry, conn } = this[kAttending]
-  registry.log.debug({ err, namespace: conn.namespace }, 'the connection of a client failed')
+  const { parts, peer } = this[kAttending]
+  parts.log.debug({ err, namespace: peer.namespace }, 'the connection of a client failed')
 }
 
 function onClose (this: Attended, code: number, reason: Buffer): void {
-  const { registry, conn, seat } = this[kAttending]
-  const { hub, ended, announced } = conn.internals
-  hub.connections.delete(conn)
-  const topics = conn.isGone ? [] : conn.end()
-  for (const topic of topics) hub.removeTopic(conn, topic)
-  registry.sessions.remove(conn)
-  const { userId } = conn
-  if (userId !== null && hub.connectionsOf(`user:${userId}`).size === 0) hub.presence?.change(userId, false)
+  const { parts, peer, seat } = this[kAttending]
+  const { hub } = seat
+  hub.connections.delete(peer)
+  hub.leave(peer)
+  parts.sessions.remove(peer)
   if (hub.connections.size === 0) hub.presence?.detach()
-  if (announced) farewell(registry, conn, ended ?? { code, reason: String(reason) })
-  seat.free(registry)
+  if (peer.announced) farewell(parts.log, peer, peer.ended ?? { code, reason: String(reason) })
+  seat.free()
 }
 
-function farewell (registry: Registry, conn: Connection, closed: { code: number, reason: string }): void {
-  const failed = (err: unknown): void => registry.log.error({ err, namespace: conn.namespace }, 'onDisconnect failed')
+function farewell (log: FastifyBaseLogger, peer: Peer, closed: { code: number, reason: string }): void {
+  const failed = (err: unknown): void => log.error({ err, namespace: peer.namespace }, 'onDisconnect failed')
   try {
-    Promise.resolve(conn.internals.hub.definition.onDisconnect?.(conn, closed)).catch(failed)
+    Promise.resolve(peer.home.definition.onDisconnect?.(peer, closed)).catch(failed)
   } catch (err) {
     failed(err)
   }

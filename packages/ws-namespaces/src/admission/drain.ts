@@ -1,5 +1,5 @@
 import { Close } from '../codes.ts'
-import type { Connection } from '../namespace/connection.ts'
+import type { Peer } from '../namespace/peer.ts'
 
 const SLICES = 10
 const LEAST = 50
@@ -7,11 +7,11 @@ const LOOK_MS = 20
 
 /** Ends the connections of a process that is about to end, in slices, so that the clients do not come back all at once. */
 export class Drain {
-  readonly #connections: () => Iterable<Connection>
+  readonly #connections: () => Iterable<Peer>
   readonly #ms: number
   #done: Promise<void> | undefined
 
-  constructor (connections: () => Iterable<Connection>, ms: number) {
+  constructor (connections: () => Iterable<Peer>, ms: number) {
     this.#connections = connections
     this.#ms = ms
   }
@@ -37,7 +37,7 @@ export class Drain {
       if (first + size < all.length) await pause(this.#ms / 2 / SLICES)
     }
     while (this.#some() && performance.now() < end) await pause(LOOK_MS)
-    for (const conn of [...this.#connections()]) conn.internals.socket.terminate()
+    for (const conn of [...this.#connections()]) conn.socket.terminate()
     if (this.#some()) await pause(0)
   }
 

@@ -1,17 +1,22 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Definition, Identity } from '../namespace/definition.ts'
 import {
   FST_ERR_WS_NAMESPACES_DRAINING, FST_ERR_WS_NAMESPACES_FORBIDDEN, FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN,
   FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_UNAUTHENTICATED
 } from '../errors.ts'
+import { isName } from '../ids.ts'
+import type { Identity } from '../namespace/connection.ts'
+import type { Definition } from '../namespace/definition.ts'
+import type { Found } from '../namespace/directory.ts'
 import type { Hub } from '../namespace/hub.ts'
-import { decodePath, isName, type Params } from '../namespace/names.ts'
-import type { Registry } from '../namespace/registry.ts'
-import { sessionsOf, type WatchedSession } from './sessions.ts'
+import type { Hubs } from '../namespace/hubs.ts'
+import { decodePath, type Params } from '../namespace/names.ts'
+import type { WatchedSession } from '../namespace/peer.ts'
+import type { Drain } from './drain.ts'
+import { sessionsOf } from './sessions.ts'
 
 /** A client that was let in. */
 export interface Admitted {
-  readonly name: string
+  readonly found: Found
   readonly ctx: Identity
   readonly session: WatchedSession | null
 }
@@ -19,31 +24,33 @@ export interface Admitted {
 /** Decides who may connect. Nothing is made for a client before it is let in. */
 export class Gate {
   readonly #fastify: FastifyInstance
-  readonly #registry: Registry
+  readonly #hubs: Hubs
+  readonly #drain: Drain
 
-  constructor (fastify: FastifyInstance, registry: Registry) {
+  constructor (fastify: FastifyInstance, hubs: Hubs, drain: Drain) {
     this.#fastify = fastify
-    this.#registry = registry
+    this.#hubs = hubs
+    this.#drain = drain
   }
 
   /** @param path below the prefix, encoded. @throws what the client is answered */
   async admit (request: FastifyRequest, path: string): Promise<Admitted> {
-    if (this.#registry.drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
+    if (this.#drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
     const segments = decodePath(path)
-    const found = segments === null ? null : this.#registry.match(segments)
+    const found = segments === null ? null : this.#hubs.directory.match(segments)
     const sessions = sessionsOf(this.#fastify)
     if (found === null) {
       // What exists is told only to those who are somebody.
       if (sessions !== null && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHENTICATED()
       throw new FST_ERR_WS_NAMESPACES_NOT_FOUND()
     }
-    const { name, definition, params } = found
+    const { definition, params } = found
     checkOrigin(request, definition)
     if (sessions !== null && !definition.public && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHENTICATED()
     const ctx = await this.#identify(request, definition, params)
     // authorize may have taken its time.
-    if (this.#registry.drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
-    return { name, ctx, session: sessions === null ? null : watch(() => sessions.watch(request), definition.public) }
+    if (this.#drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
+    return { found, ctx, session: sessions === null ? null : watch(() => sessions.watch(request), definition.public) }
   }
 
   async #identify (request: FastifyRequest, definition: Definition, params: Params): Promise<Identity> {
@@ -92,25 +99,27 @@ function hostOf (origin: string): string | null {
 export class Seat {
   readonly hub: Hub
   readonly admitted: Admitted
+  readonly #hubs: Hubs
   #free = false
 
-  /** @throws TOO_MANY_CONNECTIONS */
-  constructor (registry: Registry, admitted: Admitted) {
-    const hub = registry.takeHub(admitted.name)
+  /** @throws TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_NOT_FOUND where the definition that admitted has gone meanwhile */
+  constructor (hubs: Hubs, admitted: Admitted) {
+    const hub = hubs.take(admitted.found)
     const { maxConnections, maxConnectionsPerUser } = hub.definition.limits
     const { userId } = admitted.ctx
     const ofUser = userId === null ? 0 : hub.seatsOf.get(userId) ?? 0
     if (hub.seats >= maxConnections || ofUser >= maxConnectionsPerUser) {
-      registry.release(hub)
+      hubs.release(hub)
       throw new FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS()
     }
     hub.seats++
     if (userId !== null) hub.seatsOf.set(userId, ofUser + 1)
     this.hub = hub
     this.admitted = admitted
+    this.#hubs = hubs
   }
 
-  free (registry: Registry): void {
+  free (): void {
     if (this.#free) return
     this.#free = true
     const { hub } = this
@@ -119,6 +128,6 @@ export class Seat {
     const left = userId === null ? 0 : hub.seatsOf.get(userId)! - 1
     if (userId !== null && left === 0) hub.seatsOf.delete(userId)
     else if (userId !== null) hub.seatsOf.set(userId, left)
-    registry.release(hub)
+    this.#hubs.release(hub)
   }
 }

@@ -1,19 +1,25 @@
-import type { Registry } from '../namespace/registry.ts'
+import type { Hubs } from '../namespace/hubs.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { WatchedSessions } from './sessions.ts'
 
 const SWEEP_MS = 1000
 const BEAT_MS = 5000
 
 /** Looks after the connections now and then: pings them, ends the silent, looks at their sessions; renews what lives by it. */
 export class Heartbeat {
-  readonly #registry: Registry
+  readonly #options: ResolvedOptions
+  readonly #hubs: Hubs
+  readonly #sessions: WatchedSessions
   readonly #timers: NodeJS.Timeout[]
 
-  constructor (registry: Registry) {
-    const { pingIntervalMs, pongTimeoutMs, presenceLeaseMs } = registry.options
-    this.#registry = registry
+  constructor (options: ResolvedOptions, hubs: Hubs, sessions: WatchedSessions, beat: () => void) {
+    const { pingIntervalMs, pongTimeoutMs, presenceLeaseMs } = options
+    this.#options = options
+    this.#hubs = hubs
+    this.#sessions = sessions
     this.#timers = [
       setInterval(() => this.#sweep(), Math.min(SWEEP_MS, Math.ceil(Math.min(pingIntervalMs, pongTimeoutMs) / 2))),
-      setInterval(() => registry.beat(), Math.min(BEAT_MS, Math.floor(presenceLeaseMs / 3)))
+      setInterval(beat, Math.min(BEAT_MS, Math.floor(presenceLeaseMs / 3)))
     ]
     for (const timer of this.#timers) timer.unref()
   }
@@ -23,18 +29,17 @@ export class Heartbeat {
   }
 
   #sweep (): void {
-    const { pingIntervalMs, pongTimeoutMs } = this.#registry.options
+    const { pingIntervalMs, pongTimeoutMs } = this.#options
     const now = performance.now()
-    for (const conn of this.#registry.connections()) {
-      const { internals } = conn
-      const sincePing = now - internals.pingedAt
+    for (const peer of this.#hubs.connections()) {
+      const sincePing = now - peer.pingedAt
       // A further ping would give a silent client its time anew, each time.
-      if (internals.heardAt < internals.pingedAt) {
-        if (sincePing >= pongTimeoutMs) internals.socket.terminate()
-      } else if (sincePing >= pingIntervalMs && conn.isOpen) {
-        internals.pingedAt = now
-        internals.socket.ping()
-        this.#registry.sessions.look(conn)
+      if (peer.heardAt < peer.pingedAt) {
+        if (sincePing >= pongTimeoutMs) peer.socket.terminate()
+      } else if (sincePing >= pingIntervalMs && peer.isOpen) {
+        peer.pingedAt = now
+        peer.socket.ping()
+        this.#sessions.look(peer)
       }
     }
   }

@@ -1,14 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Close } from '../codes.ts'
-import type { Connection } from '../namespace/connection.ts'
-
-/** A session as seen from a connection, see @jpulse/redis-sessions. */
-export interface WatchedSession {
-  readonly userId: string | null
-  readonly handle: string
-  /** Rejects while the store cannot be asked. */
-  isAlive (): Promise<boolean>
-}
+import type { Peer, WatchedSession } from '../namespace/peer.ts'
 
 /** What is used of `fastify.sessions`. */
 interface Sessions {
@@ -17,7 +9,7 @@ interface Sessions {
 }
 
 /** What `session:ended` tells. */
-interface Ended {
+export interface Ended {
   readonly userId: string
   readonly handles: readonly string[]
   readonly reason: string
@@ -31,41 +23,41 @@ export function sessionsOf (fastify: FastifyInstance): Sessions | null {
 
 /** The connections of this process by their session's user, to end them with it. */
 export class WatchedSessions {
-  readonly #byUser = new Map<string, Set<Connection>>()
+  readonly #byUser = new Map<string, Set<Peer>>()
 
-  add (conn: Connection): void {
-    const userId = conn.internals.session?.userId
+  add (peer: Peer): void {
+    const userId = peer.session?.userId
     if (userId == null) return
-    const conns = this.#byUser.get(userId)
-    if (conns === undefined) this.#byUser.set(userId, new Set([conn]))
-    else conns.add(conn)
+    const peers = this.#byUser.get(userId)
+    if (peers === undefined) this.#byUser.set(userId, new Set([peer]))
+    else peers.add(peer)
     // The session may have ended between the look at it and now.
-    this.look(conn)
+    this.look(peer)
   }
 
-  remove (conn: Connection): void {
-    const userId = conn.internals.session?.userId
-    const conns = userId == null ? undefined : this.#byUser.get(userId)
-    if (conns?.delete(conn) === true && conns.size === 0) this.#byUser.delete(userId!)
+  remove (peer: Peer): void {
+    const userId = peer.session?.userId
+    const peers = userId == null ? undefined : this.#byUser.get(userId)
+    if (peers?.delete(peer) === true && peers.size === 0) this.#byUser.delete(userId!)
   }
 
   /** Ends the connection where its session is dead. A store that cannot tell ends nobody. */
-  look (conn: Connection): void {
-    conn.internals.session?.isAlive().then((alive) => { if (!alive) expire(conn) }, () => {})
+  look (peer: Peer): void {
+    peer.session?.isAlive().then((alive) => { if (!alive) expire(peer) }, () => {})
   }
 
   /** Sessions ended somewhere. */
-  readonly onEnded = (ended: Ended): void => {
-    for (const conn of [...this.#byUser.get(ended.userId) ?? []]) {
-      const handle = conn.internals.session!.handle
-      const all = ended.reason === 'logout-all' || ended.reason === 'logout-others'
-      if (all ? handle !== ended.except : ended.handles.includes(handle)) expire(conn)
+  onEnded ({ userId, handles, reason, except }: Ended): void {
+    for (const peer of [...this.#byUser.get(userId) ?? []]) {
+      const handle = peer.session!.handle
+      const all = reason === 'logout-all' || reason === 'logout-others'
+      if (all ? handle !== except : handles.includes(handle)) expire(peer)
     }
   }
 }
 
-function expire (conn: Connection): void {
-  if (!conn.isOpen || conn.internals.ended !== null) return
-  conn.fail('SESSION_EXPIRED')
-  conn.close(Close.unauthenticated, 'session ended')
+function expire (peer: Peer): void {
+  if (!peer.isOpen || peer.ended !== null) return
+  peer.fail('SESSION_EXPIRED')
+  peer.close(Close.unauthenticated, 'session ended')
 }

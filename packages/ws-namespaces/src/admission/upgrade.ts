@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { attend } from './attendance.ts'
+import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
-import { Gate, Seat } from './gate.ts'
-import type { Registry } from '../namespace/registry.ts'
-import type { Socket } from './socket.ts'
+import type { Hubs } from '../namespace/hubs.ts'
+import { attend, type AttendanceParts } from './attendance.ts'
+import { Seat, type Gate } from './gate.ts'
 
 const kSeat = Symbol('ws-namespaces.seat')
 
@@ -15,8 +15,7 @@ interface Seated { [kSeat]?: { seat: Seat, onLost: () => void } }
 export type PlainRoute = (path: string) => ((request: FastifyRequest, reply: FastifyReply) => Promise<void>) | null
 
 /** One route for all namespaces: routes cannot be added once the server listens, namespaces can. */
-export async function upgradeRoute (scope: FastifyInstance, registry: Registry, fastify: FastifyInstance, plain: PlainRoute | null): Promise<void> {
-  const gate = new Gate(fastify, registry)
+export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Gate, parts: AttendanceParts, plain: PlainRoute | null): Promise<void> {
   scope.setErrorHandler(fail)
   scope.route({
     method: 'GET',
@@ -29,7 +28,7 @@ export async function upgradeRoute (scope: FastifyInstance, registry: Registry, 
       if (answer !== null) return answer(request, reply)
       const admitted = await gate.admit(request, path)
       if (!isUpgrade) throw new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED()
-      take(request, new Seat(registry, admitted), registry)
+      take(request, new Seat(hubs, admitted))
     },
     handler: async () => { throw new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED() },
     wsHandler: (socket: object, request: FastifyRequest) => {
@@ -37,21 +36,25 @@ export async function upgradeRoute (scope: FastifyInstance, registry: Registry, 
       const { offset, clientId } = request.query as Record<string, unknown>
       const ws = socket as Socket
       letGo(ws, onLost)
-      attend(registry, ws, seat, { offset: textOf(offset), clientId: textOf(clientId) })
+      attend(parts, ws, seat, { offset: textOf(offset), clientId: textOf(clientId) })
     }
   } as unknown as RouteOptions)
 }
 
+interface RouterConfig { useSemicolonDelimiter?: boolean, routerOptions?: { useSemicolonDelimiter?: boolean } }
+
 /** The encoded path below the prefix of a route that ends in a wildcard. */
 export function pathOf (request: FastifyRequest): string {
   const url = request.raw.url!
-  const end = url.search(/[?;#]/)
+  // As Fastify's router reads it: a semicolon is part of a segment, unless the application says otherwise.
+  const { routerOptions, useSemicolonDelimiter } = request.server.initialConfig as RouterConfig
+  const end = url.search(routerOptions?.useSemicolonDelimiter ?? useSemicolonDelimiter === true ? /[?;#]/ : /[?#]/)
   return (end === -1 ? url : url.slice(0, end)).slice(request.routeOptions.url!.length - 1)
 }
 
 /** Gives the seat back where the upgrade does not come about. */
-function take (request: FastifyRequest, seat: Seat, registry: Registry): void {
-  const onLost = (): void => seat.free(registry)
+function take (request: FastifyRequest, seat: Seat): void {
+  const onLost = (): void => seat.free()
   const { socket } = request.raw
   ;(request as Seated)[kSeat] = { seat, onLost }
   if (socket === undefined) return

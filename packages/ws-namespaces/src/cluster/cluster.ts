@@ -1,9 +1,10 @@
 import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { Topic } from '../delivery/keys.ts'
-import type { Drops, LocalStats } from '../namespace/hub.ts'
+import { noDrops, type LocalStats } from '../namespace/hub.ts'
+import type { Hubs } from '../namespace/hubs.ts'
+import type { Drops } from '../namespace/peer.ts'
 import type { Present } from '../presence/presence.ts'
-import type { Registry } from '../namespace/registry.ts'
 import { textFrame } from '../delivery/frame.ts'
 
 /** A namespace in the whole cluster. */
@@ -39,12 +40,12 @@ const LOOK_UP = { timeoutMs: ASK_MS, replay: false }
 export class Cluster {
   readonly #bus: InternalBroadcast
   readonly #link: RedisLink
-  readonly #registry: Registry
+  readonly #hubs: Hubs
 
-  constructor (bus: InternalBroadcast, link: RedisLink, registry: Registry) {
+  constructor (bus: InternalBroadcast, link: RedisLink, hubs: Hubs) {
     this.#bus = bus
     this.#link = link
-    this.#registry = registry
+    this.#hubs = hubs
   }
 
   async open (): Promise<void> {
@@ -100,26 +101,26 @@ export class Cluster {
   }
 
   #answer (ask: Ask): unknown {
-    if (ask.op === 'stats') return ask.namespace === undefined ? this.#registry.local() : this.#registry.localIfAny(ask.namespace)
-    const hub = this.#registry.hub(ask.namespace)
+    if (ask.op === 'stats') return this.#hubs.local(ask.namespace)
+    const hub = this.#hubs.get(ask.namespace)
     if (hub === undefined) return ask.op === 'users' || ask.op === 'rooms' ? [] : 0
     if (ask.op === 'rooms') return hub.roomNames
     if (ask.op === 'users') {
-      if (ask.room !== undefined) return [...new Set([...hub.connectionsOf(`room:${ask.room}`)].flatMap(({ userId }) => userId ?? []))]
-      return ask.userId === undefined ? hub.userIds : hub.connectionsOf(`user:${ask.userId}`).size > 0 ? [ask.userId] : []
+      if (ask.room !== undefined) return [...new Set([...hub.peersOf(`room:${ask.room}`)].flatMap(({ userId }) => userId ?? []))]
+      return ask.userId === undefined ? hub.userIds : hub.peersOf(`user:${ask.userId}`).size > 0 ? [ask.userId] : []
     }
-    const conns = [...hub.connectionsOf(`user:${ask.userId}` satisfies Topic)].filter((conn) => conn.isOpen)
-    if (ask.op === 'disconnect') for (const conn of conns) conn.close(ask.code, ask.reason)
+    const peers = [...hub.peersOf(`user:${ask.userId}` satisfies Topic)].filter(({ isOpen }) => isOpen)
+    if (ask.op === 'disconnect') for (const peer of peers) peer.close(ask.code, ask.reason)
     else {
       const frame = textFrame(ask.json)
-      for (const conn of conns) conn.deliver(frame, null, false)
+      for (const peer of peers) peer.deliver(frame, null, false)
     }
-    return conns.length
+    return peers.length
   }
 }
 
 function none (status: NamespaceStats['status']): NamespaceStats {
-  return { users: 0, connections: 0, messages: 0, rooms: 0, instances: 0, drops: { oversize: 0, rateLimit: 0, invalid: 0, slow: 0 }, status, lastActivity: null }
+  return { users: 0, connections: 0, messages: 0, rooms: 0, instances: 0, drops: noDrops(), status, lastActivity: null }
 }
 
 function add (stats: NamespaceStats, local: LocalStats): void {

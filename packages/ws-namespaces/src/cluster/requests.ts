@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
-import type { Connection } from '../namespace/connection.ts'
+import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_WS_NAMESPACES_NOT_CONNECTED, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT } from '../errors.ts'
 
 /** What a client answered. */
@@ -16,11 +16,13 @@ const ID = /^([a-z0-9]{1,40})\.[A-Za-z0-9_-]{16}$/
 export class Requests {
   readonly #bus: InternalBroadcast
   readonly #bootId: string
+  readonly #log: FastifyBaseLogger
   readonly #pending = new Map<string, (answer: ClientAnswer) => void>()
 
-  constructor (bus: InternalBroadcast, bootId: string) {
+  constructor (bus: InternalBroadcast, bootId: string, log: FastifyBaseLogger) {
     this.#bus = bus
     this.#bootId = bootId
+    this.#log = log
   }
 
   async open (): Promise<void> {
@@ -52,14 +54,14 @@ export class Requests {
   }
 
   /** A client answered. Returns whether it was to a request of the cluster. */
-  answered (id: string, conn: Connection, { data, error }: ClientAnswer): boolean {
+  answered (id: string, { data, error }: ClientAnswer): boolean {
     const bootId = ID.exec(id)?.[1]
     if (bootId === undefined) return false
     const answer = { ...(data === undefined ? {} : { data }), ...(error === undefined ? {} : { error }) }
     if (bootId === this.#bootId) this.#pending.get(id)?.(answer)
     else {
       this.#bus.publishJson(`${CHANNEL}:${bootId}`, JSON.stringify({ id, answer }), { replay: false })
-        .catch((err: unknown) => conn.internals.hub.log.warn({ err }, 'the answer of a client could not be handed on'))
+        .catch((err: unknown) => this.#log.warn({ err }, 'the answer of a client could not be handed on'))
     }
     return true
   }

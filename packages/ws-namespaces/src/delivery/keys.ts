@@ -1,5 +1,5 @@
 import type { RedisLink } from '@jpulse/redis-link'
-import { encodePart } from '../namespace/names.ts'
+import { encodePart } from '../ids.ts'
 
 /** Who of a namespace a message is for: `broadcast`, `user:<id>` or `room:<id>`, the id as it is. */
 export type Topic = 'broadcast' | `user:${string}` | `room:${string}`

@@ -1,4 +1,4 @@
-import { OPEN, type Socket } from '../admission/socket.ts'
+import { OPEN, type Socket } from './socket.ts'
 
 /** What a push meant: `overflow` is queued, but the client is slow; `refused` is not, and the client has to go. */
 export type Pushed = 'queued' | 'dropped' | 'overflow' | 'refused'

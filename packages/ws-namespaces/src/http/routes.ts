@@ -1,10 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { ResolvedOptions } from '../options.ts'
-import type { Registry } from '../namespace/registry.ts'
 import { readTarget } from './target.ts'
+import type { Decorator } from '../api/ws-namespaces.ts'
+import type { Cluster } from '../cluster/cluster.ts'
 import { fail, pathOf, type PlainRoute } from '../admission/upgrade.ts'
-import type { WsNamespaces } from '../namespace/ws-namespaces.ts'
 
 const Failure = Type.Object({ success: Type.Literal(false), error: Type.String(), code: Type.String(), statusCode: Type.Integer() })
 const failures = { '4xx': Failure, '5xx': Failure }
@@ -38,7 +38,7 @@ const guard = (authorize: Authorize) => async (request: FastifyRequest, reply: F
 }
 
 /** Registers the routes, which only those may use whom `authorize` lets in. */
-export async function routes (scope: FastifyInstance, namespaces: WsNamespaces, registry: Registry, authorize: Authorize): Promise<void> {
+export async function routes (scope: FastifyInstance, namespaces: Decorator, cluster: Cluster, authorize: Authorize): Promise<void> {
   const broadcast = async (namespace: string, { type, data }: Static<typeof Message>) => ({ success: true, data: await namespaces.must(namespace).broadcast(type, data) })
   const toUser = async (namespace: string, userId: string, { type, data }: Static<typeof Message>) => ({ success: true, data: await namespaces.must(namespace).toUser(userId, type, data) })
   scope.setErrorHandler(fail)
@@ -64,11 +64,11 @@ export async function routes (scope: FastifyInstance, namespaces: WsNamespaces, 
     return target.userId === null ? broadcast(target.namespace, request.body) : toUser(target.namespace, target.userId, request.body)
   })
 
-  scope.get('/stats', { schema: { response: { 200: Stats, ...failures } } }, async () => ({ success: true, data: await registry.cluster.stats() }))
+  scope.get('/stats', { schema: { response: { 200: Stats, ...failures } } }, async () => ({ success: true, data: await cluster.stats() }))
 }
 
 /** Who is online, for names that fit no parameter: such a GET reaches the route of the upgrade. */
-export function onlineOfLongNames (namespaces: WsNamespaces, authorize: Authorize): PlainRoute {
+export function onlineOfLongNames (namespaces: Decorator, authorize: Authorize): PlainRoute {
   const check = guard(authorize)
   return (path) => {
     const target = readTarget(path)
@@ -80,6 +80,6 @@ export function onlineOfLongNames (namespaces: WsNamespaces, authorize: Authoriz
   }
 }
 
-async function online (namespaces: WsNamespaces, namespace: string, userId: string): Promise<object> {
+async function online (namespaces: Decorator, namespace: string, userId: string): Promise<object> {
   return { success: true, data: await namespaces.must(namespace).online(userId) }
 }

@@ -1,16 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
-import type { Connection } from './connection.ts'
+import type { Connection, Identity } from './connection.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from '../errors.ts'
 import { NamePattern, type Params } from './names.ts'
 import { checkFunction, checkSchema, definedOnly, type History, type Limits } from '../options.ts'
-
-/** Who a client is, as `authorize` says. Further fields are the application's own, on `conn.ctx`. */
-export interface Identity {
-  /** Null for a guest of a public namespace. */
-  userId: string | null
-}
 
 type Maybe<T> = T | Promise<T>
 

@@ -1,9 +1,8 @@
 import { Close, RESERVED } from '../codes.ts'
-import type { Connection } from './connection.ts'
 import type { Reply } from './definition.ts'
 import { envelope, textFrame } from '../delivery/frame.ts'
-import { isName } from './names.ts'
-import type { Requests } from '../cluster/requests.ts'
+import { isName } from '../ids.ts'
+import { publicCtx, type Peer } from './peer.ts'
 
 /** A message as JSON.parse gave it, of which the form is checked. */
 interface Parsed {
@@ -17,6 +16,8 @@ interface Parsed {
   readonly roomId?: unknown
 }
 
+export type Answered = (id: string, answer: { data?: unknown, error?: unknown }) => boolean
+
 type Outcome = 'handled' | 'unknown'
 
 /** So many times the limit is abuse. */
@@ -27,56 +28,55 @@ const ANSWER_MS = 30_000
 
 /** Handles what clients send. Nothing that a client sends makes it throw. */
 export class Inbox {
-  readonly #requests: Requests
+  readonly #answered: Answered
 
-  constructor (requests: Requests) {
-    this.#requests = requests
+  /** @param answered takes what answers a request of the cluster; returns whether it was one */
+  constructor (answered: Answered) {
+    this.#answered = answered
   }
 
-  receive (conn: Connection, bytes: Buffer, isBinary: boolean): void {
-    const { internals } = conn
-    internals.heardAt = performance.now()
-    if (internals.ended !== null) return
-    const { hub } = internals
+  receive (conn: Peer, bytes: Buffer, isBinary: boolean): void {
+    conn.heardAt = performance.now()
+    if (conn.ended !== null) return
+    const { home } = conn
     if (isBinary) {
-      hub.drops.invalid++
+      home.drops.invalid++
       return conn.close(Close.unsupported, 'text is expected')
     }
-    hub.count()
-    const { limits } = hub.definition
+    home.count()
+    const { limits } = home.definition
     const rate = this.#rate(conn)
     if (rate > ABUSE * limits.messages) {
-      hub.drops.rateLimit++
+      home.drops.rateLimit++
       return conn.close(Close.abuse, 'too many messages')
     }
     const message = parse(bytes)
     if (bytes.length > limits.maxMessageBytes) {
-      hub.drops.oversize++
+      home.drops.oversize++
       return conn.fail('MESSAGE_TOO_LARGE', idOf(message))
     }
     if (rate > limits.messages) {
-      hub.drops.rateLimit++
+      home.drops.rateLimit++
       return conn.fail('RATE_LIMIT_EXCEEDED', idOf(message))
     }
     if (!isMessage(message)) {
-      hub.drops.invalid++
+      home.drops.invalid++
       return conn.fail('INVALID_MESSAGE', idOf(message))
     }
     this.#handle(conn, message)
   }
 
   /** Messages of this window, this one included. */
-  #rate ({ internals }: Connection): number {
-    const { windowMs } = internals.hub.definition.limits
-    if (internals.heardAt - internals.windowAt >= windowMs) {
-      internals.windowAt = internals.heardAt
-      internals.windowCount = 0
+  #rate (conn: Peer): number {
+    if (conn.heardAt - conn.windowAt >= conn.home.definition.limits.windowMs) {
+      conn.windowAt = conn.heardAt
+      conn.windowCount = 0
     }
-    return ++internals.windowCount
+    return ++conn.windowCount
   }
 
-  #handle (conn: Connection, message: Parsed): void {
-    if (typeof message.replyTo === 'string' && this.#requests.answered(message.replyTo, conn, message)) return
+  #handle (conn: Peer, message: Parsed): void {
+    if (typeof message.replyTo === 'string' && this.#answered(message.replyTo, message)) return
     const pending = new Answer(conn, message)
     // An answer to nothing.
     if (message.type === undefined) {
@@ -96,16 +96,16 @@ export class Inbox {
   }
 
   /** Relays and rooms, where the namespace has them; null elsewhere. */
-  #builtIn (conn: Connection, message: Parsed, reply: Reply): Outcome | Promise<Outcome> | null {
-    const { definition } = conn.internals.hub
+  #builtIn (conn: Peer, message: Parsed, reply: Reply): Outcome | Promise<Outcome> | null {
+    const { definition } = conn.home
     if (definition.relay.has(message.type)) return relay(conn, message, reply)
     if (definition.clientRooms !== false && (message.type === 'join' || message.type === 'leave')) return enterOrLeave(conn, message, reply)
     return null
   }
 
-  #own (conn: Connection, message: Parsed, pending: Answer): Outcome | Promise<Outcome> {
-    const { hub } = conn.internals
-    const { messages, onMessage } = hub.definition
+  #own (conn: Peer, message: Parsed, pending: Answer): Outcome | Promise<Outcome> {
+    const { home } = conn
+    const { messages, onMessage } = home.definition
     const { type, data, id } = message
     if (RESERVED.has(type)) return 'unknown'
     if (messages !== null) {
@@ -120,13 +120,13 @@ export class Inbox {
 
 /** What a client is owed for one message: exactly one answer where it gave an id. */
 class Answer {
-  readonly #conn: Connection
+  readonly #conn: Peer
   readonly #type: string
   readonly #id: string | number | undefined
   #settled = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor (conn: Connection, { type, id }: Parsed) {
+  constructor (conn: Peer, { type, id }: Parsed) {
     this.#conn = conn
     this.#type = type
     this.#id = id
@@ -135,7 +135,7 @@ class Answer {
   readonly reply: Reply = (data, type = this.#type) => {
     if (this.#settled) return
     const json = envelope(type, data, this.#id === undefined ? undefined : { replyTo: this.#id })
-    this.#conn.internals.hub.measure(json)
+    this.#conn.home.measure(json)
     this.#settle()
     this.#conn.deliver(textFrame(json), null, false)
   }
@@ -146,13 +146,13 @@ class Answer {
 
   over (outcome: Outcome): void {
     if (outcome === 'unknown') {
-      this.#conn.internals.hub.drops.invalid++
+      this.#conn.home.drops.invalid++
       if (this.#settle()) this.#conn.fail('UNKNOWN_TYPE', this.#id)
     } else if (this.#settle() && this.#id !== undefined) this.#conn.fail('NO_REPLY', this.#id)
   }
 
   invalid (): Outcome {
-    this.#conn.internals.hub.drops.invalid++
+    this.#conn.home.drops.invalid++
     if (this.#settle()) this.#conn.fail('INVALID_MESSAGE', this.#id)
     return 'handled'
   }
@@ -160,11 +160,11 @@ class Answer {
   /** The client learns that it failed, not why. */
   failed (err: unknown): void {
     if (err instanceof Refusal) {
-      if (err.code === 'INVALID_MESSAGE') this.#conn.internals.hub.drops.invalid++
+      if (err.code === 'INVALID_MESSAGE') this.#conn.home.drops.invalid++
       if (this.#settle()) this.#conn.fail(err.code, this.#id)
       return
     }
-    this.#conn.internals.hub.log.error({ err, namespace: this.#conn.namespace, type: this.#type }, 'a message could not be handled')
+    this.#conn.home.log.error({ err, namespace: this.#conn.namespace, type: this.#type }, 'a message could not be handled')
     if (this.#settle()) this.#conn.fail('HANDLER_FAILED', this.#id)
   }
 
@@ -188,11 +188,11 @@ class Refusal extends Error {
   }
 }
 
-async function relay (conn: Connection, { type, data, userId, roomId }: Parsed, reply: Reply): Promise<Outcome> {
-  const { hub } = conn.internals
+async function relay (conn: Peer, { type, data, userId, roomId }: Parsed, reply: Reply): Promise<Outcome> {
+  const { home } = conn
   const ctx = publicCtx(conn)
   const send = (topic: 'broadcast' | `user:${string}` | `room:${string}`, rest: object = {}) =>
-    hub.publish({ topic, json: envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
+    home.publish({ topic, json: envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
   const target = type === 'user' ? userId : roomId
   if (type !== 'broadcast' && !isName(target)) throw new Refusal('INVALID_MESSAGE')
   const delivered = await (type === 'broadcast' ? send('broadcast') : type === 'user' ? send(`user:${target as string}`) : send(`room:${target as string}`, { roomId: target }))
@@ -200,24 +200,15 @@ async function relay (conn: Connection, { type, data, userId, roomId }: Parsed, 
   return 'handled'
 }
 
-async function enterOrLeave (conn: Connection, { type, data }: Parsed, reply: Reply): Promise<Outcome> {
+async function enterOrLeave (conn: Peer, { type, data }: Parsed, reply: Reply): Promise<Outcome> {
   const room = (data as { room?: unknown } | null | undefined)?.room
   if (!isName(room)) throw new Refusal('INVALID_MESSAGE')
-  const { clientRooms } = conn.internals.hub.definition
+  const { clientRooms } = conn.home.definition
   if (type === 'leave') conn.leave(room)
   else if (clientRooms === true || (typeof clientRooms === 'function' && await clientRooms(conn, room) === true)) await conn.join(room)
   else throw new Refusal('FORBIDDEN')
   reply({ room })
   return 'handled'
-}
-
-/** What others may know of who sends. */
-export function publicCtx (conn: Connection): Record<string, unknown> {
-  const ctx: Record<string, unknown> = { userId: conn.userId }
-  for (const field of conn.internals.hub.definition.publicFields) {
-    if (Object.hasOwn(conn.ctx, field)) ctx[field] = (conn.ctx as unknown as Record<string, unknown>)[field]
-  }
-  return ctx
 }
 
 function parse (bytes: Buffer): unknown {

@@ -1,0 +1,82 @@
+import type { TSchema } from 'typebox'
+import { FST_ERR_WS_NAMESPACES_INVALID_NAME, FST_ERR_WS_NAMESPACES_NOT_FOUND } from '../errors.ts'
+import type { Identity } from '../namespace/connection.ts'
+import { define, type NamespaceOptions } from '../namespace/definition.ts'
+import type { LocalStats } from '../namespace/hub.ts'
+import type { Hubs } from '../namespace/hubs.ts'
+import type { Params } from '../namespace/names.ts'
+import { NamespaceHandle, type HandleParts, type Namespace } from './namespace.ts'
+
+/** The namespaces of an application: `fastify.wsNamespaces`. */
+export interface WsNamespaces {
+  /**
+   * Makes a namespace, at any time. A name with parameters, `rooms/:id`, stands for as many as there are ids: each is there
+   * from the first client that is let in until the last one leaves. Where several match a name the narrowest answers,
+   * `rooms/lobby` before `rooms/:id`.
+   *
+   * @throws FST_ERR_WS_NAMESPACES_INVALID_NAME, _INVALID_OPTION, _EXISTS, _AMBIGUOUS where another matches the same names and neither is narrower
+   */
+  create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> (name: string, options?: NamespaceOptions<Schema, Ctx>): Namespace<Schema, Ctx>
+  /**
+   * The namespace of a decoded name, also one instance of a pattern: `rooms/a:b`, whether it has clients or not; null where
+   * there is none. Segments are told apart by `/`: give an id that may contain one as a parameter, `get('rooms/:id', { id })`.
+   *
+   * @throws FST_ERR_WS_NAMESPACES_INVALID_NAME where a parameter is missing, or not a text of 1 to 512 well-formed characters
+   */
+  get (name: string, params?: Params): Namespace | null
+  /** This process' share of each namespace, instances of patterns by their own names. */
+  local (): Record<string, LocalStats>
+  /**
+   * Takes no more connections and ends all with 1001, in slices, within `drainMs`. `app.close()` does it; who waits for
+   * connections to end before that calls it first. Further calls return the same promise.
+   */
+  drain (): Promise<void>
+}
+
+export class Decorator implements WsNamespaces {
+  readonly #hubs: Hubs
+  readonly #parts: HandleParts
+  readonly #maxPayloadBytes: number
+  readonly drain: () => Promise<void>
+
+  constructor (parts: HandleParts, maxPayloadBytes: number, drain: () => Promise<void>) {
+    this.#hubs = parts.hubs
+    this.#parts = parts
+    this.#maxPayloadBytes = maxPayloadBytes
+    this.drain = drain
+  }
+
+  create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> (name: string, options: NamespaceOptions<Schema, Ctx> = {}): Namespace<Schema, Ctx> {
+    const definition = define(name, options as NamespaceOptions<never, never>, this.#maxPayloadBytes)
+    this.#hubs.define(definition)
+    return new NamespaceHandle<Schema, Ctx>(definition, this.#hubs.directory.find(name), this.#parts)
+  }
+
+  get (name: string, params?: Params): Namespace | null {
+    const { directory } = this.#hubs
+    const definition = directory.byPattern(name)
+    if (params === undefined) return definition === null ? this.find(name) : new NamespaceHandle(definition, directory.find(name), this.#parts)
+    if (definition === null) return null
+    const segments = definition.name.fill(params)
+    if (segments === null) throw new FST_ERR_WS_NAMESPACES_INVALID_NAME(`needs a text of 1 to 512 well-formed characters for each of ${definition.name.parameters.join(', ')}`)
+    const found = directory.match(segments)!
+    return new NamespaceHandle(found.definition, found, this.#parts)
+  }
+
+  /** As `get`, but a pattern itself is none. */
+  find (name: string): Namespace | null {
+    const found = this.#hubs.directory.find(name)
+    return found === null ? null : new NamespaceHandle(found.definition, found, this.#parts)
+  }
+
+  /** @throws FST_ERR_WS_NAMESPACES_NOT_FOUND */
+  must (name: string): Namespace {
+    const found = this.find(name)
+    if (found === null) throw new FST_ERR_WS_NAMESPACES_NOT_FOUND()
+    return found
+  }
+
+  local (): Record<string, LocalStats> {
+    return this.#hubs.local()
+  }
+}

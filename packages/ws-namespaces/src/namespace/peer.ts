@@ -1,0 +1,241 @@
+import { randomBytes } from 'node:crypto'
+import type { FastifyBaseLogger } from 'fastify'
+import { Close, MESSAGES, type ErrorCode } from '../codes.ts'
+import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
+import { envelope, textFrame, toJson, withOffset } from '../delivery/frame.ts'
+import type { Topic } from '../delivery/keys.ts'
+import { Outlet } from '../delivery/outlet.ts'
+import { OPEN, type Socket } from '../delivery/socket.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from '../errors.ts'
+import { isName } from '../ids.ts'
+import type { Connection, Identity, SendOptions } from './connection.ts'
+import type { Definition } from './definition.ts'
+
+const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
+const MOST_HELD = 20_000
+/** A slow client that goes on not reading is cut after this. */
+const CUT_MS = 1000
+const NO_ROOMS: ReadonlySet<string> = new Set()
+
+/** A session as seen from a connection, see @jpulse/redis-sessions. */
+export interface WatchedSession {
+  readonly userId: string | null
+  readonly handle: string
+  /** Rejects while the store cannot be asked. */
+  isAlive (): Promise<boolean>
+}
+
+/** Messages that were not handled, and clients that were too slow, since the start of the process. */
+export interface Drops {
+  oversize: number
+  rateLimit: number
+  invalid: number
+  slow: number
+}
+
+/** What a connection uses of its namespace. */
+export interface Home {
+  readonly name: string
+  readonly definition: Definition
+  readonly drops: Drops
+  readonly log: FastifyBaseLogger
+  /** Resolves when the topic is heard. */
+  addTopic (peer: Peer, topic: Topic): Promise<void>
+  removeTopic (peer: Peer, topic: Topic): void
+  publish (message: Delivery): Promise<Delivered>
+  /** @throws FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE */
+  measure (json: string): void
+  /** A message came from a client, or is sent by this process. */
+  count (): void
+}
+
+/** A connection with what the application does not see of it. */
+export class Peer implements Connection {
+  readonly clientId: string
+  readonly ctx: Identity
+  readonly home: Home
+  readonly socket: Socket
+  readonly session: WatchedSession | null
+  /** Messages in the window that began at `windowAt`. */
+  windowAt = 0
+  windowCount = 0
+  /** When it was last heard, and last pinged, on the monotonic clock. */
+  heardAt = performance.now()
+  pingedAt = this.heardAt
+  /** Whether `onConnect` was called. */
+  announced = false
+  /** Code and reason that the server gave. */
+  ended: { code: number, reason: string } | null = null
+  readonly #outlet: Outlet
+  #rooms: Set<string> | null = null
+  /** What waits for the client's first frame; null when it was sent. */
+  #held: Array<[frame: Buffer, place: Place | null]> | null = []
+  /** Up to where the client was served when it came. */
+  #floor: Place | null = null
+  /** The last message of the log that it got, or was told of. */
+  #last: Place | null = null
+  /** Whether somebody looks already whether the client is too slow. */
+  #suspected = false
+  #gone = false
+
+  constructor (home: Home, socket: Socket, ctx: Identity, session: WatchedSession | null, clientId: string | null) {
+    this.clientId = clientId !== null && CLIENT_ID.test(clientId) ? clientId : randomBytes(16).toString('base64url')
+    this.ctx = ctx
+    this.home = home
+    this.socket = socket
+    this.session = session
+    this.#outlet = new Outlet(socket, home.definition.limits.maxBufferedBytes)
+  }
+
+  get userId (): string | null {
+    return this.ctx.userId
+  }
+
+  get namespace (): string {
+    return this.home.name
+  }
+
+  get rooms (): ReadonlySet<string> {
+    return this.#rooms ?? NO_ROOMS
+  }
+
+  get isOpen (): boolean {
+    return !this.#gone && this.socket.readyState === OPEN
+  }
+
+  /** Whether `end` was called. */
+  get isGone (): boolean {
+    return this.#gone
+  }
+
+  send (type: string, data?: unknown, { volatile = false }: SendOptions = {}): void {
+    const json = envelope(type, data)
+    this.home.measure(json)
+    this.deliver(textFrame(json), null, volatile)
+  }
+
+  async join (room: string): Promise<void> {
+    if (!isName(room)) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('room', 'a text of 1 to 512 well-formed characters')
+    if (this.#gone) return
+    this.#rooms ??= new Set()
+    this.#rooms.add(room)
+    await this.home.addTopic(this, `room:${room}`)
+  }
+
+  leave (room: string): void {
+    if (this.#rooms?.delete(room) === true) this.home.removeTopic(this, `room:${room}`)
+  }
+
+  close (code = 1000, reason = ''): void {
+    checkClose(code, reason)
+    this.ended ??= { code, reason }
+    this.#outlet.flush()
+    this.socket.close(code, reason)
+  }
+
+  /** Sends bytes, unless the client has them. */
+  deliver (frame: Buffer, place: Place | null, volatile: boolean): void {
+    if (this.#gone) return
+    if (this.#held !== null) {
+      if (this.#held.length < MOST_HELD) this.#held.push([frame, place])
+      else this.#tooSlow()
+      return
+    }
+    if (place !== null) {
+      const floor = this.#floor
+      if (floor !== null && place.epoch === floor.epoch && place.seq <= floor.seq) return
+      this.#last = place
+    }
+    const pushed = this.#outlet.push(frame, volatile)
+    if (pushed === 'dropped') this.home.drops.slow++
+    else if (pushed === 'overflow') this.#suspect()
+    else if (pushed === 'refused') this.#tooSlow()
+  }
+
+  /** Tells a client that got nothing lately how far the log is. */
+  tell (frame: Buffer, place: Place): void {
+    const last = this.#last
+    if (this.#held !== null || this.#gone || (last?.epoch === place.epoch && last.seq >= place.seq)) return
+    this.#last = place
+    this.#outlet.push(frame, true)
+  }
+
+  fail (code: ErrorCode, replyTo?: string | number): void {
+    const message = { type: 'error', error: { code, message: MESSAGES[code] }, ...(replyTo === undefined ? {} : { replyTo }) }
+    this.deliver(textFrame(toJson(message)), null, false)
+  }
+
+  /**
+   * Begins to send: the first frame, what was missed, then what waited.
+   *
+   * @param from offset where a client that resumes was; null for others
+   */
+  start (connected: object, place: Place | null, missed: readonly Logged[], from: string | null): void {
+    const held = this.#held!
+    this.#held = null
+    this.#floor = place
+    this.#last = place
+    this.#outlet.push(textFrame(toJson(connected)))
+    const send = (json: string, offset: string): void => {
+      const frame = textFrame(withOffset(json, offset))
+      this.#outlet.allow(frame.length)
+      this.#outlet.push(frame)
+    }
+    let at = from
+    for (const { json, seq } of missed) {
+      at = formatOffset({ epoch: place!.epoch, seq })
+      send(json, at)
+    }
+    // The client may take the place of the first frame only now: a connection that broke before would lose what it missed.
+    const end = place === null ? null : formatOffset(place)
+    if (at !== null && end !== null && at !== end) send('{"type":"offset"}', end)
+    for (const [frame, at] of held) this.deliver(frame, at, false)
+  }
+
+  /** Whether a message is for this client. */
+  hears (topic: Topic): boolean {
+    if (topic === 'broadcast') return true
+    return topic.startsWith('user:') ? topic.slice(5) === this.userId : this.rooms.has(topic.slice(5))
+  }
+
+  /** Hears nothing any more. */
+  end (): void {
+    this.#gone = true
+    this.#held = null
+    this.home.removeTopic(this, 'broadcast')
+    if (this.userId !== null) this.home.removeTopic(this, `user:${this.userId}`)
+    for (const room of this.rooms) this.home.removeTopic(this, `room:${room}`)
+    this.#rooms = null
+  }
+
+  /** It owes more than it may. Two turns of the event loop decide whether it is slow or had no chance yet. */
+  #suspect (): void {
+    if (this.#suspected || this.ended !== null) return
+    this.#suspected = true
+    setImmediate(() => setImmediate(() => {
+      this.#suspected = false
+      if (this.#outlet.isOver) this.#tooSlow()
+    }))
+  }
+
+  #tooSlow (): void {
+    if (this.ended !== null) return
+    this.home.drops.slow++
+    this.close(Close.slow, 'too slow')
+    setTimeout(() => this.socket.terminate(), CUT_MS).unref()
+  }
+}
+
+/** What a close frame may hold. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT */
+export function checkClose (code: unknown, reason: unknown): void {
+  const isCode = Number.isInteger(code) && ([1000, 1001, 1003].includes(code as number) || (Number(code) >= 1007 && Number(code) <= 1014) || (Number(code) >= 3000 && Number(code) <= 4999))
+  if (!isCode) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('code', '1000, 1001, 1003, 1007 to 1014 or 3000 to 4999')
+  if (typeof reason !== 'string' || Buffer.byteLength(reason) > 123) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('reason', 'a text of at most 123 bytes')
+}
+
+/** What others may know of who sends. */
+export function publicCtx ({ userId, ctx, home }: Peer): Record<string, unknown> {
+  const shown: Record<string, unknown> = { userId }
+  for (const field of home.definition.publicFields) if (Object.hasOwn(ctx, field)) shown[field] = (ctx as unknown as Record<string, unknown>)[field]
+  return shown
+}

@@ -1,0 +1,28 @@
+import type { RedisLink } from '@jpulse/redis-link'
+import type { FastifyBaseLogger } from 'fastify'
+import { MemoryPresence, type Presence, type PresenceSink } from './presence.ts'
+import { RedisPresence, type PresenceContext } from './redis-presence.ts'
+import { defineScripts } from './scripts.ts'
+
+/** Makes the presence of each namespace of this process. */
+export class Presences {
+  readonly #instanceId: string
+  /** Null where no Redis is configured. */
+  readonly #context: PresenceContext | null
+
+  constructor (link: RedisLink, { bootId, instanceId }: { bootId: string, instanceId: string }, leaseMs: number, log: FastifyBaseLogger) {
+    const subscriber = link.subscriber()
+    this.#instanceId = instanceId
+    this.#context = subscriber === null ? null : { link, subscriber, token: tokenOf(bootId, instanceId), leaseMs, log }
+    if (link.client !== null) defineScripts(link.client)
+  }
+
+  make (namespace: string, sink: PresenceSink): Presence {
+    return this.#context === null ? new MemoryPresence(this.#instanceId, sink) : new RedisPresence(namespace, this.#context, sink)
+  }
+}
+
+/** Names an instance in the presence. */
+export function tokenOf (bootId: string, instanceId: string): string {
+  return `${bootId}/${instanceId}`
+}
