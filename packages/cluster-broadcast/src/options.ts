@@ -6,11 +6,11 @@ import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
 /** Options of the plugin. */
 export interface FastifyClusterBroadcastOptions {
   /** Name of the server in instance ids: 1 to 64 letters, digits, `.`, `_`, `-`. @default SERVER_ID, else the trailing digits of the hostname padded to 3, else its first 12 characters */
-  serverId?: string
+  serverId?: string | undefined
   /** Name of the process on its server, by the same rule. @default NODE_APP_INSTANCE, else pm_id, else '0' */
-  pmId?: string
+  pmId?: string | undefined
   /** Longest data of one message, in bytes of JSON, 1 to 16 MiB. @default 262144 (256 KiB) */
-  maxMessageBytes?: number
+  maxMessageBytes?: number | undefined
   /** The log from which a subscriber reads what it missed; false logs nothing, and what is sent while a subscriber reconnects is lost to it. */
   replay?: false | {
     /** Messages that the log holds, 1 to 1000000. @default 1000 */
@@ -19,13 +19,13 @@ export interface FastifyClusterBroadcastOptions {
   /** Exceptions by channel prefix, of whole segments: `{ 'cursor:moves': { replay: false } }` logs nothing of `cursor:moves` and `cursor:moves:…`. @default {} */
   channels?: Record<string, { replay: boolean }>
   /** Pause between two renewals of the membership, in milliseconds, 100 to 60000. @default 1000 */
-  heartbeatMs?: number
+  heartbeatMs?: number | undefined
   /** How long a process that does not renew stays a member, in milliseconds; at least three times `heartbeatMs`. @default 5000 */
-  leaseMs?: number
+  leaseMs?: number | undefined
   /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
   authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
   /** Where the HTTP routes lie. @default '/api/1/app-cluster' */
-  routePrefix?: string
+  routePrefix?: string | undefined
 }
 
 /** What the rest of the plugin works with. */

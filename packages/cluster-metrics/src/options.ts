@@ -14,39 +14,39 @@ export interface FastifyClusterMetricsOptions {
   /** Who may use the routes that reveal something, and sees everything in those that anybody may use. @default undefined: the former do not exist, and everybody sees masked values */
   authorize?: Authorize
   /** Where the JSON routes lie. @default '/api/1' */
-  routePrefix?: string
+  routePrefix?: string | undefined
   /** Where the dashboard lies; false for none. @default '/admin/cluster' */
   dashboardPath?: string | false
   /** Where Prometheus scrapes; false for nowhere. @default '/metrics' */
   prometheusPath?: string | false
   /** Pause between two reports, in milliseconds, 100 to 600000. @default 10000 */
-  reportIntervalMs?: number
+  reportIntervalMs?: number | undefined
   /** How long after its last report an instance is counted as alive, in milliseconds; at least two reports. @default 30000, at least three times `reportIntervalMs` */
-  ttlMs?: number
+  ttlMs?: number | undefined
   /** How long the counters of an instance are kept after its end, in milliseconds, 1000 to 86400000; also the length of the history. @default 3600000 (an hour) */
-  keepMs?: number
+  keepMs?: number | undefined
   /** Version of the application. @default npm_package_version, else null */
-  version?: string
+  version?: string | undefined
   /** Name or date of the release. @default RELEASE, else null */
-  release?: string
+  release?: string | undefined
   /** @default NODE_ENV, else 'development' */
-  environment?: string
+  environment?: string | undefined
   /** MongoDB to look after; false for none. @default `fastify.mongo`, where there is one */
   mongo?: MongoHandle | false
   /** prom-client's registry with the application's own metrics, which `/metrics` shows too; false for none. @default prom-client's global one */
   registry?: Registry | false
   /** Method and route pairs that are told apart, 1 to 10000; those beyond are counted as `__other__`. @default 200 */
-  maxRoutes?: number
+  maxRoutes?: number | undefined
   /** Longest wait for one health check, in milliseconds, 1 to 60000. @default 1000 */
-  checkTimeoutMs?: number
+  checkTimeoutMs?: number | undefined
   /** Whether the process is being taken out of service; readiness is 503 then, as it is from the start of `app.close()`. @default () => false */
   isDraining?: () => boolean
   /** Whether recent errors carry their stack, redacted as the message is. @default false */
-  errorStacks?: boolean
+  errorStacks?: boolean | undefined
   /** Whether PM2's daemon is asked for stopped and errored siblings, where the process runs under PM2. @default true */
-  pm2?: boolean
+  pm2?: boolean | undefined
   /** Pause between two counts of the sessions, by one instance for all, in milliseconds, 1000 to 86400000; 0 never counts. A count reads the names of all keys in the database. @default 60000 */
-  sessionCountIntervalMs?: number
+  sessionCountIntervalMs?: number | undefined
 }
 
 /** What the rest of the plugin works with. */

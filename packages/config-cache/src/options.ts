@@ -14,35 +14,35 @@ export interface FastifyConfigCacheOptions {
   /** Collections of the source that may be asked for. `features` holds the flags. @default ['config', 'features'] */
   collections?: string[]
   /** Whether this instance caches. Where not, its reads go to the source and its writes still keep the others coherent. @default true, false where CACHE_ENABLED is 'false' or '0' */
-  enabled?: boolean
+  enabled?: boolean | undefined
   /** Longest life of a value in this process, in milliseconds, at least 1. Coherence does not depend on it. @default 300000 */
-  ttlMs?: number
+  ttlMs?: number | undefined
   /** Longest life of a value in Redis, in milliseconds, at least 1. @default 600000 */
-  redisTtlMs?: number
+  redisTtlMs?: number | undefined
   /** Longest life of a feature flag on both levels, in milliseconds, at least 1. @default 60000 */
-  featureTtlMs?: number
+  featureTtlMs?: number | undefined
   /** Most values in this process. @default 10000 */
-  maxEntries?: number
+  maxEntries?: number | undefined
   /** Most bytes of values in this process, by the length of their JSON. @default 67108864 (64 MiB) */
-  maxBytes?: number
+  maxBytes?: number | undefined
   /** Longest JSON of one value, in bytes. @default 1048576 (1 MiB) */
-  maxValueBytes?: number
+  maxValueBytes?: number | undefined
   /** How long an instance may serve its values without hearing from Redis, in milliseconds, 200 to 60000. A write waits at most this long for a silent instance. @default 1000 */
-  leaseMs?: number
+  leaseMs?: number | undefined
   /** How long a write whose process died keeps its keys uncached, and how long nothing is cached after Redis lost its state, in milliseconds, 500 to 600000. Longer than the longest database operation. @default 10000 */
-  blockTtlMs?: number
+  blockTtlMs?: number | undefined
   /** Longest wait for the value in Redis before the source is asked, in milliseconds, at least 1. @default 250 */
-  redisTimeoutMs?: number
+  redisTimeoutMs?: number | undefined
   /** Longest wait until the cluster is safe for a write, in milliseconds; then the write is refused. More than `leaseMs`. @default leaseMs + 2000 */
-  writeTimeoutMs?: number
+  writeTimeoutMs?: number | undefined
   /** Longest wait for Redis after the database was written, in milliseconds; then the write rejects as unconfirmed. @default 5000 */
-  confirmTimeoutMs?: number
+  confirmTimeoutMs?: number | undefined
   /** What a write does while Redis is away: `reject`, or `source-fence`, which turns all caches off through a document in the source, and writes on. @default 'reject' */
   whenUnreachable?: 'reject' | 'source-fence'
   /** Collection of the source for the documents of `source-fence`. @default 'cache_fences' */
-  fenceCollection?: string
+  fenceCollection?: string | undefined
   /** Start of the paths of the HTTP routes. @default '/api/1' */
-  routePrefix?: string
+  routePrefix?: string | undefined
   /** Who may use the HTTP routes. Without it only `<routePrefix>/cache/health` exists. */
   authorize?: Authorize
 }

@@ -1,4 +1,4 @@
-import createError from '@fastify/error'
+import { createError } from '@fastify/error'
 
 /** The cursor is not one that this server gave for this query: malformed, tampered with, foreign, expired or too long. */
 export const InvalidCursorError = createError<[reason: string]>('FST_ERR_CURSOR_PAGINATION_INVALID_CURSOR', 'Invalid cursor: %s', 400)

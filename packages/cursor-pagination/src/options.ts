@@ -14,28 +14,28 @@ export interface FastifyCursorPaginationOptions {
    */
   secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array>
   /** Rows on a page where the call names no limit. @default 50 */
-  defaultLimit?: number
+  defaultLimit?: number | undefined
   /** The most rows on a page. @default 1000 */
-  maxLimit?: number
+  maxLimit?: number | undefined
   /** Refuse a limit above the maximum with 400 instead of lowering it to the maximum. @default false */
-  strictLimit?: boolean
+  strictLimit?: boolean | undefined
   /** The most rows that offset mode may skip; an offset above is refused with 400. 0 allows the first page only. @default 10000 */
-  maxOffset?: number
+  maxOffset?: number | undefined
   /** Where `total: 'capped'`, and `'estimated'` beside a filter, stop counting. @default 10000 */
-  totalCap?: number
+  totalCap?: number | undefined
   /**
    * Lifetime of a cursor in milliseconds; with it, cursors that were given without one are refused too.
    *
    * @default undefined: cursors do not expire
    */
-  cursorTtlMs?: number
+  cursorTtlMs?: number | undefined
   /** The longest cursor in characters, given or taken. Node refuses requests with headers above 16 KiB. @default 8192 */
-  maxCursorLength?: number
+  maxCursorLength?: number | undefined
   /**
    * A development aid: ask the server for the plan of each shape of query once, and log a warning with the index to
    * create where it scans the collection or sorts in memory. A call can override it. @default false
    */
-  explain?: boolean
+  explain?: boolean | undefined
 }
 
 /** The same, complete. */

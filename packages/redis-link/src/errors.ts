@@ -1,4 +1,4 @@
-import createError from '@fastify/error'
+import { createError } from '@fastify/error'
 
 /** An option is missing, unknown or out of range; the message names it. */
 export const FST_ERR_REDIS_LINK_INVALID_OPTION = createError<[option: string, problem: string]>(

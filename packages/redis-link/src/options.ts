@@ -25,7 +25,7 @@ export interface FastifyRedisLinkOptions {
   /** Topology. @default inferred from `cluster`, `sentinel`, `url`, `single` or `client`; `'none'` without any */
   mode?: RedisMode
   /** `redis://[user:password@]host:port[/db]`, `rediss://` for TLS; with mode `cluster` the first node to ask. An empty one is none. */
-  url?: string
+  url?: string | undefined
   /** Address of one Redis server. */
   single?: RedisNode
   /** Some nodes of a Redis Cluster; the others are found through them. */
@@ -33,29 +33,29 @@ export interface FastifyRedisLinkOptions {
   /** Name of the primary and addresses of the Sentinels that watch it. `password` is the Sentinels' own. */
   sentinel?: { name: string, sentinels: RedisNode[], username?: string, password?: string }
   /** ACL user. @default Redis' `default` user */
-  username?: string
+  username?: string | undefined
   /** Password of the user. @default none */
-  password?: string
+  password?: string | undefined
   /** TLS: `true` for the system's authorities, or options of Node's `tls.connect`. @default false, true for `rediss://` */
   tls?: boolean | ConnectionOptions
   /** An ioredis client of the application. Neither configured, disconnected nor closed by the plugin. @default `fastify.redis` where the application registered @fastify/redis and no connection option is given */
   client?: RedisClient
   /** Whether `close()` also closes an injected client. @default false */
-  closeClient?: boolean
+  closeClient?: boolean | undefined
   /** First part of every key and channel: letters, digits, `.`, `_`, `-`. Two sites on one Redis never meet. @default 'jpulse' */
-  siteId?: string
+  siteId?: string | undefined
   /** Second part of every key and channel. @default NODE_ENV, or 'development' */
-  env?: string
+  env?: string | undefined
   /** Whether the boot fails where Redis is not up within `connectTimeoutMs`. @default false */
-  required?: boolean
+  required?: boolean | undefined
   /** Longest wait for Redis at boot, in milliseconds; 0 does not wait. @default 2000 */
-  connectTimeoutMs?: number
+  connectTimeoutMs?: number | undefined
   /** Longest wait for the answer to one command, with an injected client for all of one `run`, in milliseconds, at least 1. @default 1000 */
-  commandTimeoutMs?: number
+  commandTimeoutMs?: number | undefined
   /** Longest time `close()` takes, in milliseconds; 0 cuts the connections at once. @default 1500 */
-  closeTimeoutMs?: number
+  closeTimeoutMs?: number | undefined
   /** Pause between two probes of the connections, in milliseconds, at least 10. A probe finds a frozen Redis or a half-open connection. @default 1000 */
-  probeIntervalMs?: number
+  probeIntervalMs?: number | undefined
   /** Bounds of the in-process fallback of `kv`. */
   memory?: {
     /** @default 10000 */

@@ -20,19 +20,19 @@ export interface FastifyRedisSessionsOptions {
   /** Signs the cookies: at least 32 characters. Of several the first signs and all verify, which rotates them without logging anybody out. */
   secret: string | string[]
   /** Name of the cookie. Where it is secure, has path `/` and no domain, `__Host-` is put before it, so that no subdomain can set it. @default 'sessionId' */
-  cookieName?: string
+  cookieName?: string | undefined
   /** Attributes of the cookie. */
   cookie?: SessionCookieOptions
   /** A session ends when it was not seen for so long, in milliseconds, at least 100. @default SESSION_TTL (seconds) of the environment, or 86400000 (24 h) */
-  idleTimeoutMs?: number
+  idleTimeoutMs?: number | undefined
   /** A session ends this long after its login (or creation) however often it is seen, in milliseconds, at least 100. @default 2592000000 (30 days) */
-  absoluteTimeoutMs?: number
+  absoluteTimeoutMs?: number | undefined
   /** What happens while Redis is configured and away: `'error'` answers 503 where a request uses its session, `'memory'` keeps sessions in the process until Redis returns. @default 'error' */
   onUnavailable?: 'error' | 'memory'
   /** How often at most a session is noted as seen and its cookie renewed, in milliseconds; 0 at every request. The idle timeout is exact to this. Capped below half of `idleTimeoutMs`. @default a twentieth of `idleTimeoutMs`, at most 60000 */
-  touchIntervalMs?: number
+  touchIntervalMs?: number | undefined
   /** Most bytes of a session's fields as JSON, at least 64. @default 16384 (16 KiB) */
-  maxBytes?: number
+  maxBytes?: number | undefined
   /** Encrypts what is stored with AES-256-GCM. Keys are 32 bytes, as Buffer, hex or base64; the first encrypts, all decrypt. `acceptPlain` reads sessions from before. @default off */
   encryption?: { keys: Array<string | Buffer>, acceptPlain?: boolean }
   /** Keeps a copy elsewhere, so that a Redis that lost its data loses nobody's session: see `mongoBackup`. @default none */

@@ -1,4 +1,4 @@
-import createError from '@fastify/error'
+import { createError } from '@fastify/error'
 
 /** An option of the plugin or of a namespace is missing, unknown or out of range; the message names it. */
 export const FST_ERR_WS_NAMESPACES_INVALID_OPTION = createError<[option: string, problem: string]>(

@@ -6,25 +6,25 @@ import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from './errors.ts'
 /** Options of the plugin. */
 export interface FastifyWsNamespacesOptions {
   /** Where the namespaces and the HTTP routes lie. @default '/api/1/ws' */
-  routePrefix?: string
+  routePrefix?: string | undefined
   /** Further paths below which the namespaces can be reached, without the HTTP routes. @default [] */
   aliases?: string[]
   /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
   authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
   /** Longest message from a client, in bytes, beyond which its connection is closed with 1009; 1024 to 16 MiB. @default 1048576 (1 MiB) */
-  maxPayloadBytes?: number
+  maxPayloadBytes?: number | undefined
   /** Longest message to clients, in bytes of JSON, 1024 to 16 MiB. Without history `maxMessageBytes` of cluster-broadcast holds as well. @default 262144 (256 KiB) */
-  maxOutgoingBytes?: number
+  maxOutgoingBytes?: number | undefined
   /** Pause between two pings of a connection, in milliseconds, 100 to 3600000. The session is looked at with each. @default 30000 */
-  pingIntervalMs?: number
+  pingIntervalMs?: number | undefined
   /** How long a connection may be silent after a ping before it is ended, in milliseconds, 50 to 60000. @default 5000 */
-  pongTimeoutMs?: number
+  pongTimeoutMs?: number | undefined
   /** How long closing the connections may take when the process ends, in milliseconds, 0 to 60000; 0 cuts them. @default 1500 */
-  drainMs?: number
+  drainMs?: number | undefined
   /** How long a message of a namespace with history waits for Redis to return before it reaches this process only, in milliseconds, 0 to 600000. @default 10000 */
-  publishWaitMs?: number
+  publishWaitMs?: number | undefined
   /** How long an instance that does not renew its presence counts as living, in milliseconds, 1000 to 60000. @default 15000 */
-  presenceLeaseMs?: number
+  presenceLeaseMs?: number | undefined
 }
 
 export type ResolvedOptions = Readonly<Required<Omit<FastifyWsNamespacesOptions, 'authorize'>> & Pick<FastifyWsNamespacesOptions, 'authorize'>>
