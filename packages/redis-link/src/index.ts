@@ -1,9 +1,8 @@
 import fastifyRedis from '@fastify/redis'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { RedisClient } from './client.ts'
 import { RedisLink } from './link.ts'
-import { resolveOptions, type FastifyRedisLinkOptions } from './options.ts'
+import { resolveOptions, type FastifyRedisLinkOptions, type RedisClient } from './options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -55,16 +54,15 @@ export const redisLink = fp(plugin, {
 
 export default redisLink
 
+export type { RedisChange, RedisLinkEvents, RedisState } from './connection/connection.ts'
+export type { Outages, Stop } from './connection/outages.ts'
+export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './connection/subscriber.ts'
 export * from './errors.ts'
-export type { RedisClient } from './client.ts'
-export type { Kv, KvMode, KvStats } from './kv.ts'
-export type { RedisChange, RedisLinkEvents, RedisState } from './events.ts'
+export type { Kv, KvMode, KvStats } from './kv/kv.ts'
 export type { RedisLink } from './link.ts'
 export type { Lock } from './lock.ts'
-export { CLOCK_LUA, LEASE_LUA } from './lua.ts'
-export type { FastifyRedisLinkOptions, RedisMode, RedisNode } from './options.ts'
-export type { Outages, Stop } from './outages.ts'
+export type { FastifyRedisLinkOptions, RedisClient, RedisMode, RedisNode } from './options.ts'
 export type { RateLimitResult } from './rate-limit.ts'
-export { defineScript, reply } from './script.ts'
-export type { CallScript, Script, ScriptParameters, ScriptReply, ScriptValue, ScriptValues } from './script.ts'
-export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './subscriber.ts'
+export { CLOCK_LUA, LEASE_LUA } from './script/lua.ts'
+export { defineScript, reply } from './script/script.ts'
+export type { CallScript, Run, Script, ScriptParameters, ScriptReply, ScriptValue, ScriptValues } from './script/script.ts'

@@ -1,28 +1,18 @@
-import { channel } from 'node:diagnostics_channel'
 import { EventEmitter } from 'node:events'
 import type { FastifyBaseLogger } from 'fastify'
-import { bounded } from './bounded.ts'
-import { cutClient, makeClient, primaries, type RedisClient } from './client.ts'
-import { diagnose } from './diagnose.ts'
-import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
-import type { RedisChange, RedisLinkEvents, RedisState } from './events.ts'
-import { Keys } from './keys.ts'
-import { Kv, type KvMode } from './kv.ts'
+import { primaries } from './connection/client.ts'
+import { Connection, isTypedOutage, type RedisChange, type RedisLinkEvents, type RedisState } from './connection/connection.ts'
+import type { Outages } from './connection/outages.ts'
+import type { Subscriber } from './connection/subscriber.ts'
+import { Kv, type KvMode } from './kv/kv.ts'
+import { MemoryKvStore } from './kv/memory-store.ts'
+import { RedisKvStore } from './kv/redis-store.ts'
 import { MemoryLocks, RedisLocks, type Lock, type Locks } from './lock.ts'
-import { MemoryKvStore } from './memory-kv-store.ts'
-import { Monitor } from './monitor.ts'
-import type { RedisMode, ResolvedOptions } from './options.ts'
-import { isOutage } from './outage.ts'
-import { LinkOutages, type Outages } from './outages.ts'
+import type { RedisClient, RedisMode, ResolvedOptions } from './options.ts'
 import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitResult } from './rate-limit.ts'
-import { RedisKvStore } from './redis-kv-store.ts'
-import { Scripts, type CallScript, type Script, type ScriptParameters } from './script.ts'
-import { Subscriber } from './subscriber.ts'
+import type { CallScript, Run, Script, ScriptParameters } from './script/script.ts'
 
 const KV_MODES: Record<RedisState, KvMode> = { disabled: 'memory', connecting: 'initializing', up: 'redis', down: 'memory' }
-
-const upChannel = channel('jpulse:redis-link:up')
-const downChannel = channel('jpulse:redis-link:down')
 
 /** One process' link to Redis: its state, its connections, its key names, and what is small enough to be built in. */
 export class RedisLink extends EventEmitter<RedisLinkEvents> {
@@ -33,19 +23,11 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   /** Key-value API with memory fallback. Keys are `<siteId>:<env>:kv:<key>`. */
   readonly kv: Kv
   readonly #options: ResolvedOptions
-  readonly #outages: LinkOutages
   readonly #log: FastifyBaseLogger
-  readonly #keys: Keys
-  readonly #scripts: Scripts | null
-  readonly #call: CallScript | null
-  readonly #monitor: Monitor | null
+  readonly #connection: Connection
   readonly #memoryLocks = new MemoryLocks()
   readonly #redisLocks: Locks
   readonly #memoryRateLimit = new MemoryRateLimit()
-  #state: RedisState
-  #epoch: string | null = null
-  #subscriber: Subscriber | null = null
-  #closing: Promise<void> | undefined
 
   constructor (options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
@@ -53,30 +35,21 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.#options = options
     this.#log = log
     this.mode = options.mode
-    this.#keys = new Keys(options.siteId, options.env)
-    this.client = makeClient(options)
-    this.#outages = new LinkOutages(this.client, options.commandTimeoutMs)
-    this.#scripts = this.client === null ? null : new Scripts(this.client)
-    this.#call = this.#scripts?.on() ?? null
-    this.#state = this.client === null ? 'disabled' : 'connecting'
-    this.#monitor = this.client === null ? null : this.#watch(this.client)
-    this.#redisLocks = new RedisLocks((command) => this.run(command), this.key('lock', ''))
-    this.kv = this.#makeKv()
+    this.#connection = new Connection(options, log, (event, change) => this.#tell(event, change))
+    this.client = this.#connection.client
+    const run: Run = (command) => this.#connection.run(command)
+    this.#redisLocks = new RedisLocks(run, this.key('lock', ''))
+    this.kv = this.#makeKv(run)
   }
 
   /** Asked at the time of use: the state may be another in the next moment. */
   get state (): RedisState {
-    return this.#state
-  }
-
-  /** What is known of an outage. */
-  get outages (): Outages {
-    return this.#outages
+    return this.#connection.state
   }
 
   /** Whether Redis answers now. */
   get isUp (): boolean {
-    return this.#state === 'up'
+    return this.#connection.state === 'up'
   }
 
   /**
@@ -85,17 +58,22 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * connection, and where the server does not tell.
    */
   get epoch (): string | null {
-    return this.#epoch
+    return this.#connection.epoch
   }
 
-  /** A Redis key of this site: `<siteId>:<env>:<part>:…`. The parts are joined as they are. */
+  /** What is known of an outage. */
+  get outages (): Outages {
+    return this.#connection.outages
+  }
+
+  /** A Redis key of this site: `<siteId>:<env>:<part>:…`. The parts are joined as they are: whoever takes one from a visitor encodes it. */
   key (...parts: string[]): string {
-    return this.#keys.key(...parts)
+    return `${this.#options.siteId}:${this.#options.env}:${parts.join(':')}`
   }
 
   /** A pub/sub channel of this site, by the same rule. */
   channel (...parts: string[]): string {
-    return this.#keys.key(...parts)
+    return this.key(...parts)
   }
 
   /**
@@ -105,18 +83,8 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * @param command gets the client, and a function that runs a script beside other commands; for a script alone there is `runScript`
    * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT; a Redis error reply, and what the function itself throws, as it is
    */
-  async run<T> (command: (client: RedisClient, call: CallScript) => Promise<T>): Promise<T> {
-    if (this.client === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#reason())
-    const ms = this.#options.commandTimeoutMs
-    try {
-      const answer = command(this.client, this.#call!)
-      // A client of ours bounds its commands itself; those of an injected one cannot be bounded one by one.
-      return await (this.#options.client === undefined ? answer : bounded(answer, ms))
-    } catch (err) {
-      if (!isOutage(err)) throw err
-      this.#monitor?.probe()
-      throw this.#outage(err as Error)
-    }
+  run<T> (command: (client: RedisClient, call: CallScript) => Promise<T>): Promise<T> {
+    return this.#connection.run(command)
   }
 
   /**
@@ -127,7 +95,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    */
   runScript<Reply, const Keys extends readonly string[], const Args extends readonly string[]> (
     script: Script<Reply, Keys, Args>, parameters: ScriptParameters<Keys, Args>): Promise<Reply> {
-    return this.run((_client, call) => call(script, parameters))
+    return this.#connection.run((_client, call) => call(script, parameters))
   }
 
   /**
@@ -138,28 +106,12 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * @throws the first error among the answers; otherwise as `run`
    */
   runAll (commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
-    return this.run(async (client, call) => {
-      if (client.isCluster) return Promise.all(commands.map((command) => command(client, call)))
-      const pipeline = client.pipeline()
-      const callThere = this.#scripts!.on(pipeline)
-      // A pipeline has the same methods.
-      for (const command of commands) command(pipeline as unknown as RedisClient, callThere)
-      return (await pipeline.exec() ?? []).map(([err, answer]) => {
-        if (err !== null) throw err
-        return answer
-      })
-    })
+    return this.#connection.runAll(commands)
   }
 
   /** The process' one subscriber connection, made at the first call; null in mode `none`. */
   subscriber (): Subscriber | null {
-    if (this.client === null || this.#closing !== undefined) return null
-    if (this.#subscriber === null) {
-      this.#subscriber = new Subscriber(this.client, this.#options,
-        (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'))
-      this.#outages.watchSubscriber(this.#subscriber)
-    }
-    return this.#subscriber
+    return this.#connection.subscriber()
   }
 
   /**
@@ -169,7 +121,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER
    */
   async tryLock (name: string, ttlMs: number): Promise<Lock | null> {
-    return (this.#state === 'disabled' ? this.#memoryLocks : this.#redisLocks).tryLock(name, ttlMs)
+    return (this.state === 'disabled' ? this.#memoryLocks : this.#redisLocks).tryLock(name, ttlMs)
   }
 
   /**
@@ -181,14 +133,14 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    */
   async rateLimit (name: string, max: number, windowMs: number): Promise<RateLimitResult> {
     checkRateLimit(name, max, windowMs)
-    if (this.#state === 'up') {
+    if (this.isUp) {
       try {
         return await rateLimitInRedis((command) => this.run(command), this.key('limit', name), max, windowMs)
       } catch (err) {
         if (!isTypedOutage(err)) throw err
       }
     }
-    return this.#memoryRateLimit.take(name, max, windowMs, this.#state !== 'disabled')
+    return this.#memoryRateLimit.take(name, max, windowMs, this.state !== 'disabled')
   }
 
   /**
@@ -216,65 +168,15 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   }
 
   /** Connects and waits for Redis, at most `connectTimeoutMs`. @throws FST_ERR_REDIS_LINK_UNAVAILABLE where `required` */
-  async open (): Promise<void> {
-    if (this.#state !== 'connecting' || this.client === null) return
-    if (this.client.status === 'wait') this.client.connect().catch(() => {})
-    await this.#firstAnswer()
-    if (this.#state === 'connecting') this.#turn('down')
-    if (this.#options.required && !this.isUp) {
-      const reason = this.#reason()
-      await this.close()
-      throw new FST_ERR_REDIS_LINK_UNAVAILABLE(reason)
-    }
+  open (): Promise<void> {
+    return this.#connection.open()
   }
 
   /** Ends every connection that the link made, within `closeTimeoutMs`. Further calls return the same promise. */
-  close (): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
-  }
-
-  async #close (): Promise<void> {
-    this.#monitor?.stop()
-    this.#subscriber?.close()
-    this.#outages.close()
-    const wasUp = this.isUp
-    if (this.#state !== 'disabled') this.#state = 'down'
+  async close (): Promise<void> {
+    const closed = this.#connection.close()
     await this.kv.close()
-    const { client } = this
-    if (client === null || (this.#options.client !== undefined && !this.#options.closeClient)) return
-    // A connection may look open while nobody answers on it.
-    if (wasUp && client.status === 'ready' && this.#options.closeTimeoutMs > 0) {
-      await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
-    }
-    cutClient(client)
-  }
-
-  #watch (client: RedisClient): Monitor {
-    const monitor = new Monitor(client, this.#options)
-    monitor.on('up', (epoch) => {
-      this.#epoch = epoch
-      this.#turn('up')
-    })
-    monitor.on('epoch', (epoch) => {
-      this.#epoch = epoch
-      this.#tell('change', { state: this.#state, epoch })
-    })
-    // Until the boot has ended, a lost attempt is followed by the next.
-    monitor.on('down', () => { if (this.#state !== 'connecting') this.#turn('down') })
-    return monitor
-  }
-
-  #turn (state: 'up' | 'down'): void {
-    if (this.#state === state) return
-    this.#state = state
-    this.#outages.turn(state === 'up')
-    const change = { state, epoch: this.#epoch }
-    if (state === 'up') this.#log.info({ mode: this.mode, epoch: this.#epoch }, 'Redis is up')
-    else this.#log.error({ mode: this.mode }, `Redis is down: ${this.#reason()}`)
-    ;(state === 'up' ? upChannel : downChannel).publish(change)
-    this.#tell(state, change)
-    this.#tell('change', change)
+    await closed
   }
 
   /** One listener's fault must not keep the change from the others, nor count as an outage, nor end the process. */
@@ -288,31 +190,13 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     }
   }
 
-  /** Resolves when Redis is up, when waiting longer makes no sense, or when the time of the boot is over. */
-  #firstAnswer (): Promise<void> {
-    return new Promise((resolve) => {
-      const monitor = this.#monitor!
-      const timer = setTimeout(done, this.#options.connectTimeoutMs)
-      const onDown = (err: Error | undefined) => { if (isFinal(err)) done() }
-      function done () {
-        clearTimeout(timer)
-        monitor.off('up', done)
-        monitor.off('down', onDown)
-        resolve()
-      }
-      monitor.on('up', done)
-      monitor.on('down', onDown)
-      if (isFinal(monitor.error)) done()
-    })
-  }
-
-  #makeKv (): Kv {
+  #makeKv (run: Run): Kv {
     const link = this
     return new Kv({
-      get mode () { return KV_MODES[link.#state] },
+      get mode () { return KV_MODES[link.state] },
       usedMemory: () => link.#usedMemory(),
       onUp: (listener) => link.on('up', listener)
-    }, new RedisKvStore((command) => this.run(command)), new MemoryKvStore(this.#options.memory), this.key('kv', ''))
+    }, new RedisKvStore(run), new MemoryKvStore(this.#options.memory), this.key('kv', ''))
   }
 
   async #usedMemory (): Promise<string | undefined> {
@@ -320,26 +204,4 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     const info = await this.info('memory').catch(() => '')
     return /^used_memory_human:(.*)$/m.exec(info)?.[1]?.trim()
   }
-
-  #outage (err: Error): Error {
-    if (isTypedOutage(err)) return err
-    const typed = err.message === 'Command timed out'
-      ? new FST_ERR_REDIS_LINK_TIMEOUT(this.#options.commandTimeoutMs)
-      : new FST_ERR_REDIS_LINK_UNAVAILABLE(diagnose(err, this.#options))
-    typed.cause = err
-    return typed
-  }
-
-  #reason (): string {
-    return this.#state === 'disabled' ? 'it is not configured' : diagnose(this.#monitor?.error, this.#options)
-  }
-}
-
-function isTypedOutage (err: unknown): boolean {
-  return err instanceof FST_ERR_REDIS_LINK_TIMEOUT || err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE
-}
-
-/** A wrong password or certificate does not become right by waiting. */
-function isFinal (err: Error | undefined): boolean {
-  return err !== undefined && /^(WRONGPASS|NOAUTH)|invalid password|certificate/i.test(err.message)
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { checkKey, checkMs } from './check.ts'
-import type { Run } from './redis-kv-store.ts'
-import { extend, release } from './scripts.ts'
+import type { Run } from './script/script.ts'
+import { extend, release } from './script/scripts.ts'
 
 /** A lock that this process holds, until its time is over. */
 export interface Lock {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { checkCount, checkKey, checkMs } from './check.ts'
-import type { Run } from './redis-kv-store.ts'
-import { rateLimit } from './scripts.ts'
+import type { Run } from './script/script.ts'
+import { rateLimit } from './script/scripts.ts'
 
 export interface RateLimitResult {
   allowed: boolean

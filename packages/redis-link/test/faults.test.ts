@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { freePort, redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
 import { FST_ERR_REDIS_LINK_TIMEOUT } from '../src/index.ts'
-import { isOutage } from '../src/outage.ts'
+import { isOutage } from '../src/connection/diagnose.ts'
 import { build, rejection } from './build.ts'
 
 t.test('a listener of the link that throws is logged, and Redis stays up', async (t) => {

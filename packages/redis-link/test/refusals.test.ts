@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { generate } from 'selfsigned'
 import t, { type Test } from 'tap'
 import { freePort, redisServer, sharedRedis, tcpProxy, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
-import { diagnose } from '../src/diagnose.ts'
+import { diagnose } from '../src/connection/diagnose.ts'
 import { resolveOptions } from '../src/options.ts'
 import { build, rejection } from './build.ts'
 

@@ -1,9 +1,8 @@
 import { EventEmitter } from 'node:events'
 import type { Redis } from 'ioredis'
-import { backoff } from './backoff.ts'
-import { bounded } from './bounded.ts'
-import { makeSubscriberConnection, type RedisClient } from './client.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { RedisClient, ResolvedOptions } from '../options.ts'
+import { makeSubscriberConnection } from './client.ts'
+import { backoff, bounded } from './time.ts'
 
 /** Receives one message as it came over the wire, and the channel it came on. */
 export type Listener = (message: Buffer, channel: string) => void

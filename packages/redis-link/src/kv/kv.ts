@@ -1,7 +1,7 @@
-import { checkKey, toJson, ttlToMs } from './check.ts'
-import { FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
-import type { KvStore } from './kv-store.ts'
-import type { MemoryKvStore } from './memory-kv-store.ts'
+import { checkKey, toJson, ttlToMs } from '../check.ts'
+import { FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
+import type { MemoryKvStore } from './memory-store.ts'
+import type { KvStore } from './store.ts'
 
 /** Where a key-value call made now would go. `initializing`: Redis is configured and the first connection is being made. */
 export type KvMode = 'redis' | 'memory' | 'initializing'

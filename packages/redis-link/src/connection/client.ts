@@ -1,9 +1,9 @@
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
-import { backoff } from './backoff.ts'
-import { rejectLostAnswers } from './lost-answers.ts'
-import type { RedisClient, ResolvedOptions } from './options.ts'
+import { FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
+import type { RedisClient, ResolvedOptions } from '../options.ts'
+import { backoff } from './time.ts'
 
-export type { RedisClient }
+type FlushQueue = (error: Error, queues?: { commandQueue?: boolean, offlineQueue?: boolean }) => void
 
 /** How long ioredis keeps a socket that is being closed, and with it the process, where the server is silent. */
 const DISCONNECT_MS = 100
@@ -67,6 +67,28 @@ function clusterOptions (options: ResolvedOptions): ClusterOptions {
     // Each redirection to a node that is away waits 100 ms: this many fit into the limit of one command.
     maxRedirections: Math.min(16, Math.max(2, Math.floor(options.commandTimeoutMs / 125)))
   }
+}
+
+/**
+ * Makes a Redis Cluster reject what waits for an answer when the connection to its node closes.
+ *
+ * ioredis gives that the same error as what was never sent, and sends both again, even what has timed out long ago: an
+ * INCR counts twice. `retryDelayOnFailover: 0` stops it for both, but what was never sent must go on: right after a
+ * failover or a move of slots every command but the first finds the connection to the new node not open yet. So the
+ * commands that were sent get an error of their own. ioredis tells the two apart in `flushQueue` only, which is not part
+ * of its documented interface: cluster-commands.test.ts stands guard over that.
+ */
+function rejectLostAnswers (cluster: Cluster): Cluster {
+  return cluster.on('+node', (node: Redis) => {
+    const inner = node as unknown as { flushQueue: FlushQueue }
+    const flush = inner.flushQueue.bind(node)
+    inner.flushQueue = (error, queues) => {
+      if (error.message !== 'Connection is closed.') return flush(error, queues)
+      const lost = new FST_ERR_REDIS_LINK_UNAVAILABLE('the connection closed before the answer came; whether the command was carried out is unknown')
+      flush(lost, { ...queues, offlineQueue: false })
+      flush(error, { ...queues, commandQueue: false })
+    }
+  })
 }
 
 /** The servers that hold data: the client itself, or each primary of a Redis Cluster. */

@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events'
 import type { Redis } from 'ioredis'
-import { bounded } from './bounded.ts'
-import { primaries, type RedisClient } from './client.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { RedisClient, ResolvedOptions } from '../options.ts'
+import { primaries } from './client.ts'
+import { bounded } from './time.ts'
 
 export interface MonitorEvents {
   up: [epoch: string | null]

@@ -1,5 +1,20 @@
+import { FST_ERR_REDIS_LINK_TIMEOUT } from '../errors.ts'
+
 const FIRST_MS = 50
 const CAP_MS = 3000
+
+/** Rejects with FST_ERR_REDIS_LINK_TIMEOUT where a promise is not settled within `ms`. */
+export async function bounded<T> (promise: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new FST_ERR_REDIS_LINK_TIMEOUT(ms)), ms)
+  })
+  try {
+    return await Promise.race([promise, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}
 
 /**
  * Pause before reconnection attempt `attempt` (from 1), in milliseconds: exponential up to 3 s, the upper half of it

@@ -1,11 +1,7 @@
-import type { RedisClient } from './client.ts'
-import { FST_ERR_REDIS_LINK_NOT_A_COUNTER } from './errors.ts'
-import type { KvStore } from './kv-store.ts'
-import type { CallScript } from './script.ts'
-import { increment } from './scripts.ts'
-
-/** Runs a command on the client with the link's limits and typed errors. */
-export type Run = <T>(command: (client: RedisClient, call: CallScript) => Promise<T>) => Promise<T>
+import { FST_ERR_REDIS_LINK_NOT_A_COUNTER } from '../errors.ts'
+import type { Run } from '../script/script.ts'
+import { increment } from '../script/scripts.ts'
+import type { KvStore } from './store.ts'
 
 /** Keeps the texts as Redis strings. */
 export class RedisKvStore implements KvStore {

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
-import { FST_ERR_REDIS_LINK_NOT_A_COUNTER } from './errors.ts'
-import type { KvStore } from './kv-store.ts'
+import { FST_ERR_REDIS_LINK_NOT_A_COUNTER } from '../errors.ts'
+import type { KvStore } from './store.ts'
 
 /** Keeps the texts in the process, bounded: the least recently used go first. */
 export class MemoryKvStore implements KvStore {

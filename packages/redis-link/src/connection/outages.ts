@@ -1,9 +1,9 @@
 import type { Cluster, Redis } from 'ioredis'
 import calculateSlot from 'cluster-key-slot'
-import { bounded } from './bounded.ts'
-import type { RedisClient } from './client.ts'
-import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
+import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
+import type { RedisClient } from '../options.ts'
 import type { Subscriber } from './subscriber.ts'
+import { bounded } from './time.ts'
 
 /** Ends what it was returned for. */
 export type Stop = () => void

@@ -1,4 +1,4 @@
-import type { RedisClient } from './client.ts'
+import type { RedisClient } from '../options.ts'
 
 /** What an argument of a script may be. ioredis writes numbers as text. */
 export type ScriptValue = string | number | Buffer
@@ -36,6 +36,9 @@ export interface ScriptParameters<Keys extends readonly string[], Args extends r
 /** Runs a script on the connection that `run` or `runAll` handed out. */
 export type CallScript = <Reply, const Keys extends readonly string[], const Args extends readonly string[]>(
   script: Script<Reply, Keys, Args>, parameters: ScriptParameters<Keys, Args>) => Promise<Reply>
+
+/** Runs commands on the client with the link's limits and typed errors. */
+export type Run = <T>(command: (client: RedisClient, call: CallScript) => Promise<T>) => Promise<T>
 
 type AnyScript = Script<unknown>
 type Commands = Record<string, (...args: unknown[]) => Promise<unknown>>

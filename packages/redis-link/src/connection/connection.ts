@@ -1,0 +1,212 @@
+import { channel } from 'node:diagnostics_channel'
+import type { FastifyBaseLogger } from 'fastify'
+import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
+import type { RedisClient, ResolvedOptions } from '../options.ts'
+import { Scripts, type CallScript } from '../script/script.ts'
+import { cutClient, makeClient } from './client.ts'
+import { diagnose, isOutage } from './diagnose.ts'
+import { Monitor } from './monitor.ts'
+import { LinkOutages } from './outages.ts'
+import { Subscriber } from './subscriber.ts'
+import { bounded } from './time.ts'
+
+/** `disabled`: not configured. `connecting`: first connection of the boot. `up`, `down`: whether Redis answers now. */
+export type RedisState = 'disabled' | 'connecting' | 'up' | 'down'
+
+/** What a change of the link was. */
+export interface RedisChange {
+  state: RedisState
+  /** See `RedisLink.epoch`. */
+  epoch: string | null
+}
+
+export interface RedisLinkEvents {
+  /** Redis answers; once per transition. */
+  up: [RedisChange]
+  /** Redis does not answer; once per transition. */
+  down: [RedisChange]
+  /** The state or the epoch is another. */
+  change: [RedisChange]
+}
+
+const upChannel = channel('jpulse:redis-link:up')
+const downChannel = channel('jpulse:redis-link:down')
+
+/** The connections of a link and their state: opens, watches, uses and closes them. */
+export class Connection {
+  readonly client: RedisClient | null
+  readonly outages: LinkOutages
+  readonly #options: ResolvedOptions
+  readonly #log: FastifyBaseLogger
+  readonly #tell: (event: keyof RedisLinkEvents, change: RedisChange) => void
+  readonly #scripts: Scripts | null
+  readonly #call: CallScript | null
+  readonly #monitor: Monitor | null
+  #state: RedisState
+  #epoch: string | null = null
+  #subscriber: Subscriber | null = null
+  #closing: Promise<void> | undefined
+
+  /** @param tell gets each transition, and each change of the epoch; must not throw */
+  constructor (options: ResolvedOptions, log: FastifyBaseLogger, tell: (event: keyof RedisLinkEvents, change: RedisChange) => void) {
+    this.#options = options
+    this.#log = log
+    this.#tell = tell
+    this.client = makeClient(options)
+    this.outages = new LinkOutages(this.client, options.commandTimeoutMs)
+    this.#scripts = this.client === null ? null : new Scripts(this.client)
+    this.#call = this.#scripts?.on() ?? null
+    this.#state = this.client === null ? 'disabled' : 'connecting'
+    this.#monitor = this.client === null ? null : this.#watch(this.client)
+  }
+
+  get state (): RedisState {
+    return this.#state
+  }
+
+  get epoch (): string | null {
+    return this.#epoch
+  }
+
+  /** See `RedisLink.run`. */
+  async run<T> (command: (client: RedisClient, call: CallScript) => Promise<T>): Promise<T> {
+    if (this.client === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#reason())
+    const ms = this.#options.commandTimeoutMs
+    try {
+      const answer = command(this.client, this.#call!)
+      // A client of ours bounds its commands itself; those of an injected one cannot be bounded one by one.
+      return await (this.#options.client === undefined ? answer : bounded(answer, ms))
+    } catch (err) {
+      if (!isOutage(err)) throw err
+      this.#monitor?.probe()
+      throw this.#outage(err as Error)
+    }
+  }
+
+  /** See `RedisLink.runAll`. */
+  runAll (commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
+    return this.run(async (client, call) => {
+      if (client.isCluster) return Promise.all(commands.map((command) => command(client, call)))
+      const pipeline = client.pipeline()
+      const callThere = this.#scripts!.on(pipeline)
+      // A pipeline has the same methods.
+      for (const command of commands) command(pipeline as unknown as RedisClient, callThere)
+      return (await pipeline.exec() ?? []).map(([err, answer]) => {
+        if (err !== null) throw err
+        return answer
+      })
+    })
+  }
+
+  /** The one subscriber connection, made at the first call; null without Redis and after `close`. */
+  subscriber (): Subscriber | null {
+    if (this.client === null || this.#closing !== undefined) return null
+    if (this.#subscriber === null) {
+      this.#subscriber = new Subscriber(this.client, this.#options,
+        (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'))
+      this.outages.watchSubscriber(this.#subscriber)
+    }
+    return this.#subscriber
+  }
+
+  /** Connects and waits for Redis, at most `connectTimeoutMs`. @throws FST_ERR_REDIS_LINK_UNAVAILABLE where `required` */
+  async open (): Promise<void> {
+    if (this.#state !== 'connecting' || this.client === null) return
+    if (this.client.status === 'wait') this.client.connect().catch(() => {})
+    await this.#firstAnswer()
+    if (this.#state === 'connecting') this.#turn('down')
+    if (this.#options.required && this.state !== 'up') {
+      const reason = this.#reason()
+      await this.close()
+      throw new FST_ERR_REDIS_LINK_UNAVAILABLE(reason)
+    }
+  }
+
+  /** Ends every connection that was made here, within `closeTimeoutMs`. Further calls return the same promise. */
+  close (): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close (): Promise<void> {
+    this.#monitor?.stop()
+    this.#subscriber?.close()
+    this.outages.close()
+    const wasUp = this.#state === 'up'
+    if (this.#state !== 'disabled') this.#state = 'down'
+    const { client } = this
+    if (client === null || (this.#options.client !== undefined && !this.#options.closeClient)) return
+    // A connection may look open while nobody answers on it.
+    if (wasUp && client.status === 'ready' && this.#options.closeTimeoutMs > 0) {
+      await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
+    }
+    cutClient(client)
+  }
+
+  #watch (client: RedisClient): Monitor {
+    const monitor = new Monitor(client, this.#options)
+    monitor.on('up', (epoch) => {
+      this.#epoch = epoch
+      this.#turn('up')
+    })
+    monitor.on('epoch', (epoch) => {
+      this.#epoch = epoch
+      this.#tell('change', { state: this.#state, epoch })
+    })
+    // Until the boot has ended, a lost attempt is followed by the next.
+    monitor.on('down', () => { if (this.#state !== 'connecting') this.#turn('down') })
+    return monitor
+  }
+
+  #turn (state: 'up' | 'down'): void {
+    if (this.#state === state) return
+    this.#state = state
+    this.outages.turn(state === 'up')
+    const change = { state, epoch: this.#epoch }
+    if (state === 'up') this.#log.info({ mode: this.#options.mode, epoch: this.#epoch }, 'Redis is up')
+    else this.#log.error({ mode: this.#options.mode }, `Redis is down: ${this.#reason()}`)
+    ;(state === 'up' ? upChannel : downChannel).publish(change)
+    this.#tell(state, change)
+    this.#tell('change', change)
+  }
+
+  /** Resolves when Redis is up, when waiting longer makes no sense, or when the time of the boot is over. */
+  #firstAnswer (): Promise<void> {
+    return new Promise((resolve) => {
+      const monitor = this.#monitor!
+      const timer = setTimeout(done, this.#options.connectTimeoutMs)
+      const onDown = (err: Error | undefined) => { if (isFinal(err)) done() }
+      function done () {
+        clearTimeout(timer)
+        monitor.off('up', done)
+        monitor.off('down', onDown)
+        resolve()
+      }
+      monitor.on('up', done)
+      monitor.on('down', onDown)
+      if (isFinal(monitor.error)) done()
+    })
+  }
+
+  #outage (err: Error): Error {
+    if (isTypedOutage(err)) return err
+    const typed = err.message === 'Command timed out'
+      ? new FST_ERR_REDIS_LINK_TIMEOUT(this.#options.commandTimeoutMs)
+      : new FST_ERR_REDIS_LINK_UNAVAILABLE(diagnose(err, this.#options))
+    typed.cause = err
+    return typed
+  }
+
+  #reason (): string {
+    return this.#state === 'disabled' ? 'it is not configured' : diagnose(this.#monitor?.error, this.#options)
+  }
+}
+
+export function isTypedOutage (err: unknown): boolean {
+  return err instanceof FST_ERR_REDIS_LINK_TIMEOUT || err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE
+}
+
+/** A wrong password or certificate does not become right by waiting. */
+function isFinal (err: Error | undefined): boolean {
+  return err !== undefined && /^(WRONGPASS|NOAUTH)|invalid password|certificate/i.test(err.message)
+}
