@@ -22,6 +22,8 @@ export class TapSummary {
   #failed = 0
   /** @type {string[]} */
   #again = []
+  /** @type {Array<{ file: string, seconds: number }>} */
+  #times = []
 
   /** @param {(line: string) => void} print */
   constructor (print) {
@@ -37,7 +39,8 @@ export class TapSummary {
 
   end () {
     this.#line(this.#rest)
-    return { passed: this.#passed, failed: this.#failed, again: this.#again }
+    const slowest = this.#times.sort((a, b) => b.seconds - a.seconds).slice(0, 10)
+    return { passed: this.#passed, failed: this.#failed, again: this.#again, slowest }
   }
 
   /** @param {string} line */
@@ -48,6 +51,8 @@ export class TapSummary {
       return
     }
     const failed = result[1] === 'not ok'
+    const [, file = '', ms] = /^(\S+) # time=([\d.]+)ms/.exec(String(result[2])) ?? []
+    if (ms !== undefined) this.#times.push({ file, seconds: Math.round(Number(ms) / 1000) })
     for (const said of this.#file) if (failed || COMMENT.test(said)) this.#print(said)
     this.#print(line)
     if (failed && onlyRanOut(this.#file)) {

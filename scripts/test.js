@@ -7,7 +7,7 @@ import { CannotProvide, chromiumBinary, redisBinary } from './servers/binaries.j
 import { provideMongo, provideRedis } from './servers/provider.js'
 import { TapSummary } from './tap-summary.js'
 
-// npm test            everything: build, types, lint, then every test on real servers
+// npm test            everything: build, then every test on real servers, and beside them types, lint and the other checks
 // npm test -- FILE…   those test files only
 
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM'])
@@ -19,14 +19,14 @@ const servers = []
 
 try {
   bootstrap()
-  if (files.length === 0) run(process.execPath, [join(ROOT, 'scripts/check.js')])
-  else run(process.execPath, [join(ROOT, 'scripts/check.js'), '--types'])
+  if (files.length > 0) run(process.execPath, [join(ROOT, 'scripts/check.js'), '--types'])
   redisBinary(say)
   const chromium = chromiumBinary(say)
   servers.push(await provideRedis({ dir, say }))
   servers.push(await provideMongo({ dir, say }))
   const [redis, mongo] = servers
-  process.exitCode = await runAll({ ...cleanEnv(), REDIS_URL: redis?.url, MONGODB_URI: mongo?.url, CHROMIUM_PATH: chromium })
+  const checks = files.length === 0 ? beside(join(ROOT, 'scripts/check.js')) : Promise.resolve(0)
+  process.exitCode = await runAll({ ...cleanEnv(), REDIS_URL: redis?.url, MONGODB_URI: mongo?.url, CHROMIUM_PATH: chromium }, checks)
 } catch (err) {
   if (!(err instanceof CannotProvide)) throw err
   process.stderr.write(`${err.message}\n`)
@@ -41,19 +41,27 @@ try {
  * wait that is too short on a crowded machine is no finding, one that is too short on an idle one is. A wrong answer is
  * final.
  *
- * @param {NodeJS.ProcessEnv} env @returns {Promise<number>} the exit code
+ * @param {NodeJS.ProcessEnv} env @param {Promise<number>} checks exit code of what runs beside; one that is not 0 ends the tests
+ * @returns {Promise<number>} the exit code
  */
-async function runAll (env) {
-  const first = await tap(env, files)
+async function runAll (env, checks) {
+  const fault = new AbortController()
+  checks.then((code) => { if (code !== 0) fault.abort() })
+  const first = await tap(env, files, fault.signal)
   let { code, passed, failed, stopped } = first
   if (first.again.length > 0 && !stopped) {
     say(`again, one after the other, because a wait ran out: ${first.again.join(' ')}`)
-    const second = await tap(env, ['--jobs=1', ...first.again])
+    const second = await tap(env, ['--jobs=1', ...first.again], fault.signal)
     code = failed > 0 ? code : second.code
     passed += second.passed
     failed += second.failed + second.again.length
     stopped = second.stopped
   }
+  if (await checks !== 0) {
+    say('the checks found something: see above')
+    failed++
+  }
+  if (files.length === 0) for (const { file, seconds } of first.slowest) say(`${String(seconds).padStart(4)} s ${file}`)
   const ok = code === 0 && !stopped && failed === 0 && passed > 0
   say(`${Math.round((Date.now() - started) / 1000)} s in all`)
   process.stdout.write(`${passed} passed, ${ok ? 0 : Math.max(failed, 1)} failed\n`)
@@ -63,18 +71,38 @@ async function runAll (env) {
 /**
  * @param {NodeJS.ProcessEnv} env
  * @param {string[]} args
- * @returns {Promise<{ code: number | null, passed: number, failed: number, again: string[], stopped: boolean }>}
+ * @param {AbortSignal} signal
+ * @returns {Promise<{ code: number | null, passed: number, failed: number, again: string[], slowest: Array<{ file: string, seconds: number }>, stopped: boolean }>}
  */
-function tap (env, args) {
+function tap (env, args, signal) {
   const child = spawn(process.execPath, [join(ROOT, 'node_modules/tap/dist/esm/run.mjs'), '--reporter=tap', '--disable-coverage', ...args],
     { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })
   let stopped = false
   const stop = (/** @type {NodeJS.Signals} */ signal) => { stopped = child.kill(signal) }
-  for (const signal of SIGNALS) process.on(signal, stop)
+  for (const name of SIGNALS) process.on(name, stop)
+  signal.addEventListener('abort', () => stop('SIGTERM'))
   const summary = new TapSummary((line) => process.stdout.write(`${line}\n`))
   child.stdout.on('data', (chunk) => summary.write(String(chunk)))
   return new Promise((resolve) => child.once('close', (code) => {
-    for (const signal of SIGNALS) process.off(signal, stop)
+    for (const name of SIGNALS) process.off(name, stop)
     resolve({ code, stopped, ...summary.end() })
+  }))
+}
+
+/**
+ * Runs a script beside the tests, which mostly wait, and prints what it said when it has ended, so that the two do not mix.
+ *
+ * @param {string} script @returns {Promise<number>} its exit code
+ */
+function beside (script) {
+  const child = spawn(process.execPath, [script], { cwd: ROOT, env: cleanEnv(), stdio: ['ignore', 'pipe', 'pipe'] })
+  let said = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => { said += chunk })
+  const stop = (/** @type {NodeJS.Signals} */ signal) => { child.kill(signal) }
+  for (const name of SIGNALS) process.on(name, stop)
+  return new Promise((resolve) => child.once('close', (code) => {
+    for (const name of SIGNALS) process.off(name, stop)
+    process.stderr.write(said)
+    resolve(code ?? 1)
   }))
 }
