@@ -44,19 +44,24 @@ export const FST_ERR_WS_NAMESPACES_REQUEST_FAILED = createError<[message: string
   'FST_ERR_WS_NAMESPACES_REQUEST_FAILED', 'The client answered with an error: %s', 502)
 
 /** Nobody is identified: there is no session, or it ended. */
-export const FST_ERR_WS_NAMESPACES_UNAUTHENTICATED = createError('UNAUTHENTICATED', 'Please log in', 401)
+export const FST_ERR_WS_NAMESPACES_UNAUTHORIZED = createError(
+  'FST_ERR_WS_NAMESPACES_UNAUTHORIZED', 'Please log in', 401)
 
 /** The caller may not use the namespace. */
-export const FST_ERR_WS_NAMESPACES_FORBIDDEN = createError('FORBIDDEN', 'You may not use this', 403)
+export const FST_ERR_WS_NAMESPACES_FORBIDDEN = createError(
+  'FST_ERR_WS_NAMESPACES_FORBIDDEN', 'You may not use this', 403)
 
 /** The page that connects is not from an allowed origin. */
-export const FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN = createError('FORBIDDEN_ORIGIN', 'Pages of this origin may not connect', 403)
+export const FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN = createError(
+  'FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN', 'Pages of this origin may not connect', 403)
 
 /** The namespace has as many connections as it may have. */
-export const FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS = createError('TOO_MANY_CONNECTIONS', 'There are too many connections', 429)
+export const FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS = createError(
+  'FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS', 'There are too many connections', 429)
 
 /** The process ends and takes no more connections. */
-export const FST_ERR_WS_NAMESPACES_DRAINING = createError('DRAINING', 'The server is about to end', 503)
+export const FST_ERR_WS_NAMESPACES_DRAINING = createError(
+  'FST_ERR_WS_NAMESPACES_DRAINING', 'The server is about to end', 503)
 
 /** The path is for WebSockets. */
-export const FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED = createError('UPGRADE_REQUIRED', 'Connect with a WebSocket', 426)
+export const FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED = createError('FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED', 'Connect with a WebSocket', 426)

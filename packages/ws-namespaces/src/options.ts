@@ -1,6 +1,5 @@
-import type { FastifyRequest } from 'fastify'
-import { Type, type TSchema } from 'typebox'
-import { Value } from 'typebox/value'
+import { callback, checker, type Authorize } from '@jpulse/plugin-kit'
+import { Type } from 'typebox'
 import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from './errors.ts'
 
 /** Options of the plugin. */
@@ -10,7 +9,7 @@ export interface FastifyWsNamespacesOptions {
   /** Further paths below which the namespaces can be reached, without the HTTP routes. @default [] */
   aliases?: string[]
   /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
-  authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
+  authorize?: Authorize
   /** Longest message from a client, in bytes, beyond which its connection is closed with 1009; 1024 to 16 MiB. @default 1048576 (1 MiB) */
   maxPayloadBytes?: number | undefined
   /** Longest message to clients, in bytes of JSON, 1024 to 16 MiB. Without history `maxMessageBytes` of cluster-broadcast holds as well. @default 262144 (256 KiB) */
@@ -56,13 +55,14 @@ export interface History {
 }
 
 const closed = { additionalProperties: false }
-const Prefix = Type.String({ pattern: '^(?:/[A-Za-z0-9._~-]+)+$' })
+const Prefix = Type.String({ pattern: '^(?:/[A-Za-z0-9._~-]+)+$', wanted: 'a path such as /api/1/ws' })
 const integer = (minimum: number, maximum: number) => Type.Optional(Type.Integer({ minimum, maximum }))
 const MIB = 1024 * 1024
 
-const Schema = Type.Object({
+const Options = Type.Object({
   routePrefix: Type.Optional(Prefix),
   aliases: Type.Optional(Type.Array(Prefix, { maxItems: 20 })),
+  authorize: Type.Optional(callback<Authorize>()),
   maxPayloadBytes: integer(1024, 16 * MIB),
   maxOutgoingBytes: integer(1024, 16 * MIB),
   pingIntervalMs: integer(100, 3_600_000),
@@ -84,31 +84,13 @@ const DEFAULTS = Object.freeze({
   presenceLeaseMs: 15_000
 })
 
+const check = checker(Options, invalidOption)
+
 /** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION naming the option */
-export function resolveOptions (options: FastifyWsNamespacesOptions = {}): ResolvedOptions {
-  const { authorize, ...given } = definedOnly(options)
-  if (authorize !== undefined) checkFunction('authorize', authorize)
-  checkSchema(Schema, given, '')
-  return Object.freeze({ ...DEFAULTS, ...given, ...(authorize === undefined ? {} : { authorize }) })
+export function resolveOptions (options: FastifyWsNamespacesOptions): ResolvedOptions {
+  return Object.freeze({ ...DEFAULTS, ...check(options) })
 }
 
-/** Drops `undefined`, so that `{ routePrefix: process.env.WS }` works where the variable is unset. */
-export function definedOnly<T extends object> (options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
-}
-
-/** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION */
-export function checkFunction (option: string, value: unknown): void {
-  if (typeof value !== 'function') throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION(option, 'must be a function')
-}
-
-/** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION */
-export function checkSchema (schema: TSchema, value: unknown, where: string): void {
-  if (Value.Check(schema, value)) return
-  const [first] = Value.Errors(schema, value)
-  const path = first?.instancePath.slice(1).replaceAll('/', '.') ?? ''
-  const unknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
-  const named = (first?.params as { additionalProperties?: string[] } | undefined)?.additionalProperties?.[0]
-  const option = [where, path, unknown && first?.keyword === 'additionalProperties' ? named : undefined].filter((part) => part !== undefined && part !== '').join('.')
-  throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION(option || 'options', unknown ? 'is unknown' : first?.message ?? 'is invalid')
+export function invalidOption (option: string, problem: string): Error {
+  return new FST_ERR_WS_NAMESPACES_INVALID_OPTION(option, problem)
 }

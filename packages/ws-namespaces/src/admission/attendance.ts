@@ -1,3 +1,4 @@
+import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
 import { formatOffset } from '../delivery/carrier.ts'
@@ -106,15 +107,9 @@ function onClose (this: Attended, code: number, reason: Buffer): void {
   hub.leave(peer)
   parts.sessions.remove(peer)
   if (hub.connections.size === 0) hub.presence?.detach()
-  if (peer.announced) farewell(parts.log, peer, peer.ended ?? { code, reason: String(reason) })
-  seat.free()
-}
-
-function farewell (log: FastifyBaseLogger, peer: Peer, closed: { code: number, reason: string }): void {
-  const failed = (err: unknown): void => log.error({ err, namespace: peer.namespace }, 'onDisconnect failed')
-  try {
-    Promise.resolve(peer.home.definition.onDisconnect?.(peer, closed)).catch(failed)
-  } catch (err) {
-    failed(err)
+  if (peer.announced) {
+    const failed = (err: unknown): void => parts.log.error({ err, namespace: hub.name }, 'onDisconnect failed')
+    callSafely(failed, hub.definition.onDisconnect, peer, peer.ended ?? { code, reason: String(reason) })
   }
+  seat.free()
 }

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import {
   FST_ERR_WS_NAMESPACES_DRAINING, FST_ERR_WS_NAMESPACES_FORBIDDEN, FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN,
-  FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_UNAUTHENTICATED
+  FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_UNAUTHORIZED
 } from '../errors.ts'
 import { isName } from '../ids.ts'
 import type { Identity } from '../namespace/connection.ts'
@@ -41,12 +41,12 @@ export class Gate {
     const sessions = sessionsOf(this.#fastify)
     if (found === null) {
       // What exists is told only to those who are somebody.
-      if (sessions !== null && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHENTICATED()
+      if (sessions !== null && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
       throw new FST_ERR_WS_NAMESPACES_NOT_FOUND()
     }
     const { definition, params } = found
     checkOrigin(request, definition)
-    if (sessions !== null && !definition.public && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHENTICATED()
+    if (sessions !== null && !definition.public && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
     const ctx = await this.#identify(request, definition, params)
     // authorize may have taken its time.
     if (this.#drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
@@ -56,7 +56,7 @@ export class Gate {
   async #identify (request: FastifyRequest, definition: Definition, params: Params): Promise<Identity> {
     const given = definition.authorize === undefined ? this.#default(request, definition) : await definition.authorize(request, params)
     if (given === false) throw new FST_ERR_WS_NAMESPACES_FORBIDDEN()
-    if (given === null || given === undefined) throw new FST_ERR_WS_NAMESPACES_UNAUTHENTICATED()
+    if (given === null || given === undefined) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
     if (typeof given !== 'object' || !(given.userId === null ? definition.public : isName(given.userId))) {
       throw new TypeError('authorize must return { userId }, false or null; a userId is a text of 1 to 512 well-formed characters, or null where the namespace is public')
     }

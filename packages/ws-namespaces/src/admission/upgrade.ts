@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { prepareScope } from '@jpulse/plugin-kit'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
 import type { Hubs } from '../namespace/hubs.ts'
@@ -16,7 +17,7 @@ export type PlainRoute = (path: string) => ((request: FastifyRequest, reply: Fas
 
 /** One route for all namespaces: routes cannot be added once the server listens, namespaces can. */
 export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Gate, parts: AttendanceParts, plain: PlainRoute | null): Promise<void> {
-  scope.setErrorHandler(fail)
+  prepareScope(scope, 'FST_ERR_WS_NAMESPACES')
   scope.route({
     method: 'GET',
     url: '/*',
@@ -27,10 +28,10 @@ export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Ga
       const answer = isUpgrade ? null : plain?.(path) ?? null
       if (answer !== null) return answer(request, reply)
       const admitted = await gate.admit(request, path)
-      if (!isUpgrade) throw new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED()
+      if (!isUpgrade) throw upgradeRequired()
       take(request, new Seat(hubs, admitted))
     },
-    handler: async () => { throw new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED() },
+    handler: async () => { throw upgradeRequired() },
     wsHandler: (socket: object, request: FastifyRequest) => {
       const { seat, onLost } = (request as Seated)[kSeat]!
       const { offset, clientId } = request.query as Record<string, unknown>
@@ -39,6 +40,10 @@ export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Ga
       attend(parts, ws, seat, { offset: textOf(offset), clientId: textOf(clientId) })
     }
   } as unknown as RouteOptions)
+}
+
+function upgradeRequired (): Error {
+  return Object.assign(new FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED(), { headers: { upgrade: 'websocket' } })
 }
 
 interface RouterConfig { useSemicolonDelimiter?: boolean, routerOptions?: { useSemicolonDelimiter?: boolean } }
@@ -90,18 +95,4 @@ export function endRefused (fastify: FastifyInstance): void {
 
 function textOf (value: unknown): string | null {
   return typeof value === 'string' && value !== '' ? value : null
-}
-
-/** Answers in the suite's envelope. What is not the client's fault is not explained. */
-export async function fail (error: FastifyError, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const statusCode = error.statusCode ?? 500
-  if (statusCode >= 500 && statusCode !== 503) request.log.error({ err: error }, 'a request to a namespace failed')
-  const isOurs = statusCode < 500 || statusCode === 503
-  if (statusCode === 426) reply.header('upgrade', 'websocket')
-  await reply.code(statusCode).send({
-    success: false,
-    error: isOurs ? error.message : 'Internal Server Error',
-    code: isOurs ? error.code ?? 'REFUSED' : 'INTERNAL_ERROR',
-    statusCode
-  })
 }

@@ -1,10 +1,10 @@
+import { callback, checker, opaque } from '@jpulse/plugin-kit'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Connection, Identity } from './connection.ts'
-import { FST_ERR_WS_NAMESPACES_INVALID_OPTION } from '../errors.ts'
 import { NamePattern, type Params } from './names.ts'
-import { checkFunction, checkSchema, definedOnly, type History, type Limits } from '../options.ts'
+import { invalidOption, type History, type Limits } from '../options.ts'
 
 type Maybe<T> = T | Promise<T>
 
@@ -87,14 +87,21 @@ const DEFAULT_LIMITS: Limits = Object.freeze({
 const closed = { additionalProperties: false }
 const positive = (maximum: number) => Type.Optional(Type.Integer({ minimum: 1, maximum }))
 
-const Schema = Type.Object({
+const handler = () => Type.Optional(callback<(...args: never[]) => unknown>())
+const count = Type.Optional(opaque<number>('a whole number, 0 or more, or Infinity', (value) => value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 0)))
+
+const Options = Type.Object({
+  authorize: handler(),
   public: Type.Optional(Type.Boolean()),
   origins: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
+  schema: Type.Optional(opaque<TSchema>('a TypeBox schema', (value) => typeof value === 'object' && value !== null)),
   limits: Type.Optional(Type.Object({
     maxMessageBytes: positive(16 * 1024 * 1024),
     messages: positive(1_000_000),
     windowMs: positive(3_600_000),
-    maxBufferedBytes: positive(1024 * 1024 * 1024)
+    maxBufferedBytes: positive(1024 * 1024 * 1024),
+    maxConnections: count,
+    maxConnectionsPerUser: count
   }, closed)),
   history: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
     maxLength: positive(10_000),
@@ -102,46 +109,39 @@ const Schema = Type.Object({
   }, closed)])),
   presence: Type.Optional(Type.Boolean()),
   relay: Type.Optional(Type.Array(Type.Enum(['broadcast', 'user', 'room']))),
-  publicFields: Type.Optional(Type.Array(Type.String({ minLength: 1 })))
+  clientRooms: Type.Optional(Type.Union([Type.Boolean(), callback<(...args: never[]) => unknown>()])),
+  publicFields: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
+  onConnect: handler(),
+  onMessage: handler(),
+  onDisconnect: handler()
 }, closed)
 
-const FUNCTIONS = ['authorize', 'onConnect', 'onMessage', 'onDisconnect'] as const
+const check = checker(Options, invalidOption)
 
 /** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION, _INVALID_NAME */
 export function define (name: unknown, options: NamespaceOptions<never, never>, maxPayloadBytes: number): Definition {
   const pattern = new NamePattern(name)
-  const { authorize, onConnect, onMessage, onDisconnect, schema, clientRooms = false, ...given } = definedOnly(options ?? {})
-  for (const option of FUNCTIONS) if (options?.[option] !== undefined) checkFunction(option, options[option])
-  if (typeof clientRooms !== 'boolean') checkFunction('clientRooms', clientRooms)
-  const { maxConnections, maxConnectionsPerUser, ...rest } = given.limits ?? {}
-  for (const [option, value] of Object.entries({ maxConnections, maxConnectionsPerUser })) checkCount(`limits.${option}`, value)
-  checkSchema(Schema, { ...given, ...(given.limits === undefined ? {} : { limits: definedOnly(rest) }) }, '')
-  const limits = Object.freeze({ ...DEFAULT_LIMITS, maxMessageBytes: Math.min(DEFAULT_LIMITS.maxMessageBytes, maxPayloadBytes), ...definedOnly(given.limits ?? {}) })
-  if (limits.maxMessageBytes > maxPayloadBytes) throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION('limits.maxMessageBytes', `must not exceed maxPayloadBytes (${maxPayloadBytes})`)
+  const { schema, limits: own, history, origins, relay, publicFields, public: isPublic = false, presence = false, clientRooms = false, ...handlers } = check(options)
+  const limits = Object.freeze({ ...DEFAULT_LIMITS, maxMessageBytes: Math.min(DEFAULT_LIMITS.maxMessageBytes, maxPayloadBytes), ...own })
+  if (limits.maxMessageBytes > maxPayloadBytes) throw invalidOption('limits.maxMessageBytes', `must not exceed maxPayloadBytes (${maxPayloadBytes})`)
   return Object.freeze({
     name: pattern,
-    ...definedOnly({ authorize, onConnect, onMessage, onDisconnect }) as Pick<Definition, typeof FUNCTIONS[number]>,
-    public: given.public ?? false,
-    origins: given.origins === undefined ? null : new Set(given.origins),
+    ...handlers as Pick<Definition, 'authorize' | 'onConnect' | 'onMessage' | 'onDisconnect'>,
+    public: isPublic,
+    origins: origins === undefined ? null : new Set(origins),
     messages: schema === undefined ? null : compile(schema),
     schema: schema ?? null,
     limits,
-    history: given.history === undefined || given.history === false ? null : historyOf(given.history),
-    presence: given.presence ?? false,
-    relay: new Set(given.relay),
+    history: history === undefined || history === false ? null : historyOf(history),
+    presence,
+    relay: new Set(relay),
     clientRooms: clientRooms as Definition['clientRooms'],
-    publicFields: Object.freeze([...given.publicFields ?? []])
+    publicFields: Object.freeze([...publicFields ?? []])
   })
 }
 
 function historyOf ({ maxLength = 200, maxAgeMs = 120_000 }: { maxLength?: number, maxAgeMs?: number }): History {
   return Object.freeze({ maxLength, maxAgeMs, stateMs: Math.max(4 * maxAgeMs, 600_000), markEvery: Math.max(1, Math.floor(maxLength / 4)) })
-}
-
-/** Infinity is no number of JSON Schema. */
-function checkCount (option: string, value: unknown): void {
-  if (value === undefined || value === Infinity || (Number.isSafeInteger(value) && Number(value) >= 0)) return
-  throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION(option, 'must be a whole number, 0 or more, or Infinity')
 }
 
 function compile (schema: TSchema): Messages {
@@ -150,7 +150,7 @@ function compile (schema: TSchema): Messages {
     const compiled = Compile(schema)
     check = (message) => compiled.Check(message)
   } catch (err) {
-    throw new FST_ERR_WS_NAMESPACES_INVALID_OPTION('schema', `cannot be compiled: ${(err as Error).message}`)
+    throw invalidOption('schema', `cannot be compiled: ${(err as Error).message}`)
   }
   const types = typesOf(schema)
   return { types: types === null ? null : new Set(types), check }
