@@ -52,7 +52,9 @@ app.post('/field/:name', async (request) => {
 app.get('/field/:name', async (request) => ({ set: /** @type {any} */ (request.session)[/** @type {{ name: string }} */ (request.params).name] === true }))
 
 await app.ready()
-const namespace = app.wsNamespaces.create('mixed', { history: { maxLength: 1000 }, presence: true, onConnect: (conn) => conn.join('lobby') })
+const options = { history: { maxLength: 1000 }, presence: true, onConnect: (/** @type {any} */ conn) => conn.join('lobby') }
+const namespace = app.wsNamespaces.create('mixed', options)
+app.wsNamespaces.create('rooms/:id', options)
 
 /** @type {string[]} */
 const heard = []
@@ -76,9 +78,12 @@ serve({
   kept: (/** @type {string} */ key) => app.redisLink.kv.get(key),
   write: (/** @type {string} */ key, /** @type {unknown} */ value) => app.configCache.set(key, value),
   read: (/** @type {string} */ key) => app.configCache.get(key),
-  toClients: async (/** @type {Array<[kind: string, number: number]>} */ messages) => (await Promise.all(messages.map(([kind, number]) => kind === 'room'
-    ? namespace.toRoom('lobby', 'number', number)
-    : namespace.broadcast('number', number)))).map(({ delivered }) => delivered),
+  /** To the clients of `mixed`, and to those of one room of a pattern whose name has to be written with an escape. */
+  toClients: async (/** @type {Array<[kind: string, number: number]>} */ messages) => {
+    for (const to of [namespace, /** @type {typeof namespace} */ (app.wsNamespaces.get('rooms/a:7'))]) {
+      await Promise.all(messages.map(([kind, number]) => kind === 'room' ? to.toRoom('lobby', 'number', number) : to.broadcast('number', number)))
+    }
+  },
   online: async () => (await namespace.presence()).map((/** @type {{ userId: string }} */ { userId }) => userId).sort(),
   count: (/** @type {number} */ by) => { app.clusterMetrics.increment('things', by) },
   metrics: async () => {

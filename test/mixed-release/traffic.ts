@@ -78,7 +78,9 @@ export class Traffic {
     for (const release of clientReleases) {
       const { connect } = await import(pathToFileURL(join(release, 'packages/ws-namespaces/dist/client.js')).href)
         .catch(() => import(pathToFileURL(join(release, 'packages/ws-namespaces/dist/client/client.js')).href))
-      for (const user of USERS) this.#clients.push(openClient(t, connect, this.#fleet.port, this.#cookies.get(user)!))
+      for (const namespace of ['mixed', 'rooms/a%3A7']) {
+        for (const user of USERS) this.#clients.push(openClient(t, connect, `ws://127.0.0.1:${this.#fleet.port}/api/1/ws/${namespace}`, this.#cookies.get(user)!))
+      }
     }
     await this.#until('every client to be connected', () => this.#clients.every(({ connections }) => connections > 0))
   }
@@ -247,9 +249,9 @@ export class Traffic {
   }
 }
 
-function openClient (t: Scope, connect: Function, port: number, cookie: string): SocketClient {
+function openClient (t: Scope, connect: Function, address: string, cookie: string): SocketClient {
   const WithCookie = class extends WebSocket { constructor (url: string) { super(url, { headers: { cookie } }) } }
-  const socket = connect(`ws://127.0.0.1:${port}/api/1/ws/mixed`, { WebSocket: WithCookie, minDelayMs: 20, maxDelayMs: 200 })
+  const socket = connect(address, { WebSocket: WithCookie, minDelayMs: 20, maxDelayMs: 200 })
   const client: SocketClient = { numbers: [], connections: 0, recovered: 0, close: () => socket.close() }
   socket.on('number', (number: number) => { client.numbers.push(number) })
   socket.on('connected', ({ recovered }: { recovered: boolean }) => {
