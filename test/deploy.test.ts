@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { parseEnv } from 'node:util'
 import t from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../examples/jpulse-site/src/config.ts'
@@ -47,11 +48,17 @@ t.test('.dockerignore: the image takes neither what git ignores, such as the sec
   }
 })
 
+t.test('jpulse-site.env.example: the site takes its variables, once the secrets are filled in', async (t) => {
+  const example = parseEnv(read('deploy/jpulse-site.env.example'))
+  t.match(loadConfig({ ...example, SESSION_SECRET: 'x'.repeat(32), ADMIN_PASSWORD: 'x'.repeat(12) }), { host: '0.0.0.0', siteId: 'shop', redis: { mode: 'sentinel' }, mongoUri: /replicaSet/, metricsToken: undefined })
+  for (const [name, value] of Object.entries(example)) if (/SECRET|PASSWORD|TOKEN/.test(name)) t.equal(value, '', `${name} holds nothing`)
+})
+
 t.test('nginx.conf: balances all app servers and upgrades WebSockets', async (t) => {
   const conf = read('deploy/nginx.conf').replaceAll(/#.*/g, '')
   t.equal(conf.match(/\{/g)?.length, conf.match(/\}/g)?.length)
   t.same([...conf.matchAll(/^\s*server (\S+):3000/gm)].map(([, name]) => name), named('app-'))
-  for (const line of ['proxy_http_version 1.1;', 'proxy_set_header Upgrade $http_upgrade;', 'proxy_set_header Connection $connection_upgrade;', 'proxy_set_header Host $http_host;', 'proxy_set_header X-Forwarded-Proto $scheme;']) {
+  for (const line of ['proxy_http_version 1.1;', 'proxy_set_header Upgrade $upgrade;', '"~*^websocket$" websocket;', 'worker_shutdown_timeout', 'proxy_set_header Connection $connection_upgrade;', 'proxy_set_header Host $http_host;', 'proxy_set_header X-Forwarded-Proto $scheme;']) {
     t.ok(conf.includes(line), line)
   }
   t.same(conf.split(/\blocation\b/).slice(1).filter((location) => /proxy_set_header/.test(location)), [], 'a location with headers of its own would lose the others')

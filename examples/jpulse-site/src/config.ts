@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRedisLinkOptions } from '@jpulse/redis-link'
-import { ConfigError, type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, wrong } from 'server-kit'
+import { ConfigError, type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, withFiles, wrong } from 'server-kit'
 import { redisOptions } from './redis-config.ts'
 
 export interface SiteConfig {
@@ -46,10 +46,11 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 const SECRET_MIN = 32
 
 /**
- * The site's configuration from environment variables.
+ * The site's configuration from environment variables and the files that they name.
  * @throws {ConfigError} naming the variable that makes no sense
  */
-export function loadConfig (env: Env = process.env): Readonly<SiteConfig> {
+export function loadConfig (given: Env = process.env): Readonly<SiteConfig> {
+  const env = withFiles(given)
   const environment = oneOf(env, 'NODE_ENV', ['development', 'test', 'production'], 'development')
   return Object.freeze({
     environment,

@@ -1,4 +1,7 @@
+import { chmodSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
+import { temporaryFolder } from '../../../test/helpers/index.ts'
 import { loadConfig } from '../src/config.ts'
 import { identify } from 'server-kit'
 
@@ -35,6 +38,23 @@ t.test('variables are taken over, and an empty one counts as unset', async (t) =
     CACHE_ENABLED: 'false',
     CACHE_TTL: '30'
   }), { environment: 'production', port: 8080, host: '0.0.0.0', siteId: 'shop-2', logLevel: 'warn', redis: { url: 'rediss://cache:6380' }, mongoUri: undefined, secrets: [SECRET], sessionTtlMs: 600_000, cacheEnabled: false, cacheTtlMs: 30_000 })
+})
+
+t.test('secrets come from files, which go before what PM2 remembers of the first start', async (t) => {
+  const folder = temporaryFolder(t)
+  const file = (name: string, content: string, mode = 0o640): string => {
+    const path = join(folder, name)
+    writeFileSync(path, content)
+    chmodSync(path, mode)
+    return path
+  }
+  const [old, fresh] = ['o'.repeat(32), 'n'.repeat(32)]
+  const ENV_FILE = file('site.env', `# secrets\nSESSION_SECRET="${fresh},${old}"\nADMIN_PASSWORD=\nMETRICS_TOKEN_FILE=${file('token', 'prometheus-0123456789\n')}\n`)
+  t.match(loadConfig({ SESSION_SECRET: old, ADMIN_PASSWORD: 'long-forgotten', ENV_FILE }), { secrets: [fresh, old], admin: undefined, metricsToken: 'prometheus-0123456789' })
+  t.match(loadConfig({ SESSION_SECRET_FILE: file('secret', `${fresh}\n`) }), { secrets: [fresh] })
+  t.throws(() => loadConfig({ SESSION_SECRET: old, SESSION_SECRET_FILE: 'x' }), { message: /SESSION_SECRET_FILE contradict/ })
+  t.throws(() => loadConfig({ SESSION_SECRET_FILE: join(folder, 'none') }), { message: /SESSION_SECRET_FILE.*ENOENT/ })
+  t.throws(() => loadConfig({ ENV_FILE: file('open.env', 'A=1', 0o644) }), { message: /everybody on this machine may read/ })
 })
 
 t.test('localhost means one address, so that one server is there to drain', async (t) => {

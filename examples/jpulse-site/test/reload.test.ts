@@ -1,5 +1,8 @@
+import { createHmac } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
-import { site, waitFor } from '../../../test/helpers/index.ts'
+import { site, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
 import { load } from '../../../test/helpers/load.ts'
 import { ADMIN, PASSWORD } from './helper.ts'
 import { LiveSocket } from './socket.ts'
@@ -9,17 +12,22 @@ const WORKERS = 4
 const REQUESTS = 10_000
 const SOCKETS = 200
 const USERS = 5
+const [OLD, NEW] = ['the old secret of thirty-two signs', 'the new secret of thirty-two signs']
 
 t.setTimeout(400_000)
 
-t.test(`a reload of ${WORKERS} workers under load: no request fails, ${SOCKETS} sockets come back with all they missed, and nobody is signed out`, async (t) => {
-  const { address, pm2, output } = await site(t, { workers: WORKERS, env: ADMIN })
+t.test(`a reload of ${WORKERS} workers under load: no request fails, ${SOCKETS} sockets come back with all they missed, nobody is signed out, and the secret of cookies is a new one`, async (t) => {
+  const secrets = join(temporaryFolder(t), 'site.env')
+  writeFileSync(secrets, `SESSION_SECRET="${OLD}"`, { mode: 0o600 })
+  const { address, pm2, output } = await site(t, { workers: WORKERS, env: { ...ADMIN, ENV_FILE: secrets } })
   const pids = async (): Promise<number[]> => JSON.parse(await pm2('jlist')).map(({ pid }: { pid: number }) => pid)
   const admin = await waitFor(() => session(address, '/sign-in', 'admin', PASSWORD), { what: 'the administrator', timeoutMs: 60_000 })
   const cookies = await Promise.all(Array.from({ length: USERS }, (_, n) => session(address, '/sign-up', `user${n}`, PASSWORD)))
   const sockets = Array.from({ length: SOCKETS }, (_, n) => new LiveSocket(t, address, 'hello-todo', cookies[n % USERS]!))
   await waitFor(() => sockets.every((socket) => socket.isOpen), { what: 'all sockets to be open', timeoutMs: 60_000 })
 
+  t.ok(isSigned(admin, OLD))
+  writeFileSync(secrets, `SESSION_SECRET="${NEW},${OLD}"`)
   const before = await pids()
   const traffic = load(address, { connections: 20, paths: ['/', ...Array.from({ length: 19 }, () => '/health/live')], cookie: cookies[0]! })
   t.teardown(() => traffic.stop())
@@ -55,8 +63,15 @@ t.test(`a reload of ${WORKERS} workers under load: no request fails, ${SOCKETS} 
   t.ok(sockets.every((socket) => socket.recoveries.every(Boolean)), 'and had what it missed')
   t.same([...new Set(sockets.flatMap((socket) => socket.closes))].filter((code) => code !== 1001 && code !== 1006), [], 'the server went away; nobody was thrown out')
   for (const cookie of [admin, ...cookies]) t.match(JSON.parse((await ask(`${address}/api/1/auth/status`, { cookie })).text), { data: { authenticated: true } })
+  t.ok(isSigned(await session(address, '/sign-in', 'user0', PASSWORD), NEW), 'as the runbook says, the reload took the new secret')
   t.comment(`${traffic.succeeded} requests, ${atReload} of them until the reload was over; ${sent} messages`)
 })
+
+/** Whether a cookie is signed with a secret, as @fastify/cookie does it. */
+function isSigned (cookie: string, secret: string): boolean {
+  const [value = '', signature] = decodeURIComponent(cookie.slice(cookie.indexOf('=') + 1)).split('.')
+  return createHmac('sha256', secret).update(value).digest('base64').replace(/=+$/, '') === signature
+}
 
 function count (texts: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {}

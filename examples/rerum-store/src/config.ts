@@ -1,4 +1,4 @@
-import { type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, ConfigError } from 'server-kit'
+import { type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, withFiles, ConfigError } from 'server-kit'
 
 export interface StoreConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -31,10 +31,11 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 export const DEVELOPMENT_SECRET = 'for development only: not a secret at all'
 
 /**
- * The store's configuration from environment variables.
+ * The store's configuration from environment variables and the files that they name.
  * @throws {ConfigError} naming the variable that makes no sense
  */
-export function loadConfig (env: Env = process.env): Readonly<StoreConfig> {
+export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
+  const env = withFiles(given)
   const environment = oneOf(env, 'NODE_ENV', ['development', 'test', 'production'], 'development')
   const host = matching(env, 'HOST', /^[\w.:%-]{1,255}$/, 'an address or a host name') ?? '127.0.0.1'
   const port = integer(env, 'PORT', { min: 0, max: 65_535, fallback: 3001 })

@@ -1,5 +1,6 @@
 export { default as drain } from './drain.ts'
 export { integer, matching, oneOf, secretUrl, text, wrong, type Env } from './env.ts'
+export { withFiles } from './env-files.ts'
 export { ConfigError, DocumentsUnavailableError } from './errors.ts'
 export { identify, type Identity } from './identity.ts'
 export { default as mongo } from './mongo.ts'
