@@ -26,7 +26,7 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   let coherence: Coherence
   let l2: RedisL2 | null = null
   if (fastify.redisLink.state !== 'disabled') {
-    const clustered = new RedisCoherence(fastify.redisLink, view, source, options, log)
+    const clustered = new RedisCoherence(fastify.redisLink, view, source, options, counted, log)
     await clustered.start()
     coherence = clustered
     l2 = new RedisL2(clustered.shared, options.redisTimeoutMs, options.generationTtlMs)

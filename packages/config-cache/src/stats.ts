@@ -14,9 +14,11 @@ export interface Counters {
   refused: number
   /** Writes that the cluster could not be told of in time. */
   unconfirmed: number
+  /** Messages and values of a newer release that this one could not read. */
+  unknown: number
 }
 
-export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0 })
+export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0, unknown: 0 })
 
 /** `coherent`: caching under a lease. `local`: caching alone in this process. `bypass`: every read goes to the source. */
 export type CacheMode = 'coherent' | 'local' | 'bypass'

@@ -125,6 +125,28 @@ t.test('a block\'s mark that an epoch left behind does not keep the shared level
   })
 })
 
+t.test('what a newer release left in Redis is neither guessed at nor taken for something else', async (t) => {
+  const redis = await redisServer(t)
+  const app = await build(t, redis.url, uniqueName())
+  const cache = app.configCache
+  const client = redis.connect()
+  const keys = new CacheKeys((...parts) => app.redisLink.key(...parts))
+  const read = () => cache.getOrLoad('a', { ttlMs: 100_000 }, async () => 'loaded')
+  const stored = async () => (await client.keys(keys.value('*', 'a')))[0]
+  await waitFor(async () => { await read(); return await stored() !== undefined }, { what: 'the value in Redis' })
+  const key = (await stored())!
+  const newer = `${(await client.get(key))!.split('|', 1)[0]}|{"newer`
+  await client.set(key, newer)
+  await client.publish(keys.bus, `${await client.hget(keys.core[0], 'nonce')} ${await client.hincrby(keys.core[0], 'seq', 1)} ["X","another"]`)
+  await waitFor(() => cache.stats().entries === 0 && cache.mode === 'coherent', { what: 'what was missed to be made up for' })
+  t.equal(await read(), 'loaded', 'a value that cannot be read is a miss')
+  t.equal(await client.get(key), newer, 'and is not overwritten')
+  t.equal(cache.stats().unknown, 2)
+  await client.hset(keys.core[2], 'op', '0 {"tags":"of a newer release"}')
+  await waitFor(() => cache.mode === 'bypass', { what: 'a block that cannot be read to stop the caching' })
+  await waitFor(() => cache.mode === 'coherent', { what: 'its writer to be given up', timeoutMs: 30_000 })
+})
+
 t.test('a silent member on another machine is waited for, for a lease', async (t) => {
   const redis = await redisServer(t)
   const siteId = uniqueName()

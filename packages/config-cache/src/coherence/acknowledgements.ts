@@ -8,20 +8,18 @@ import type { Block } from './view.ts'
  * are acknowledged in one command per writer. A lost acknowledgement costs the writer a lease of waiting, nothing else.
  */
 export class Acknowledgements {
-  readonly #memberId: string
   readonly #connection: Connection
   readonly #onOwn: (opId: string) => void
   readonly #waiting = new Map<string, string[]>()
 
   /** @param onOwn gets the blocks of this process' own writer, which need no message */
-  constructor (memberId: string, connection: Connection, onOwn: (opId: string) => void) {
-    this.#memberId = memberId
+  constructor (connection: Connection, onOwn: (opId: string) => void) {
     this.#connection = connection
     this.#onOwn = onOwn
   }
 
   send ({ opId, writer }: Block): void {
-    if (writer === this.#memberId) {
+    if (writer === this.#connection.id) {
       this.#onOwn(opId)
       return
     }
@@ -32,7 +30,7 @@ export class Acknowledgements {
   }
 
   #flush (): void {
-    const messages = [...this.#waiting].map(([writer, ops]) => ['publish', this.#connection.keys.acks(writer), `${this.#memberId} ${ops.join(' ')}`] as const)
+    const messages = [...this.#waiting].map(([writer, ops]) => ['publish', this.#connection.keys.acks(writer), `${this.#connection.id} ${ops.join(' ')}`] as const)
     this.#waiting.clear()
     // One write to the socket for all writers; in a pipeline of a Redis Cluster all keys would have to share a node.
     const isPiped = messages.length > 1 && !this.#connection.isCluster

@@ -1,5 +1,5 @@
 import type { RedisClient, RedisLink, Subscriber } from '@jpulse/redis-link'
-import { uniqueId } from '../id.ts'
+import { randomId, uniqueId } from '../id.ts'
 import { CacheKeys } from './keys.ts'
 import { defineScripts, type CacheCommands } from './scripts.ts'
 
@@ -17,6 +17,8 @@ interface Emitter {
  * subscriber connection. What was asked under one number and answered under another may come from another life of Redis.
  */
 export class Connection {
+  /** Of this instance in the cluster. */
+  readonly id = randomId()
   readonly link: RedisLink
   readonly keys: CacheKeys
   readonly subscriber: Subscriber

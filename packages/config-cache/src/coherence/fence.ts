@@ -22,7 +22,6 @@ export interface SourceFenceOptions {
  * that lowering one never lowers another's; the fence of a writer that died is lowered by the others in the same way.
  */
 export class SourceFence implements WritePath {
-  readonly #id: string
   readonly #source: ConfigSource
   readonly #connection: Connection
   readonly #writes: WritePath
@@ -36,8 +35,7 @@ export class SourceFence implements WritePath {
   #running = 0
   #lowering = false
 
-  constructor (id: string, source: ConfigSource, connection: Connection, writes: WritePath, options: SourceFenceOptions, log: FastifyBaseLogger) {
-    this.#id = id
+  constructor (connection: Connection, source: ConfigSource, writes: WritePath, options: SourceFenceOptions, log: FastifyBaseLogger) {
     this.#source = source
     this.#connection = connection
     this.#writes = writes
@@ -48,7 +46,7 @@ export class SourceFence implements WritePath {
   /** Whether no fence stands, so that a lease may be taken. Asked between the begin of a renewal and its lease. */
   async isDown (): Promise<boolean> {
     const fences = await this.#source.list(this.#options.fenceCollection, '*', 1000)
-    for (const { key, value } of fences) if (key !== this.#id) this.#watch(key, JSON.stringify(value))
+    for (const { key, value } of fences) if (key !== this.#connection.id) this.#watch(key, JSON.stringify(value))
     return fences.length === 0
   }
 
@@ -105,12 +103,12 @@ export class SourceFence implements WritePath {
 
   async #prolong (): Promise<void> {
     const time = now()
-    await this.#source.save(this.#options.fenceCollection, this.#id, { beat: uniqueId() })
+    await this.#source.save(this.#options.fenceCollection, this.#connection.id, { beat: uniqueId() })
     this.#beatAt = time
   }
 
   async #stands (): Promise<boolean> {
-    return await this.#source.load(this.#options.fenceCollection, this.#id) !== null
+    return await this.#source.load(this.#options.fenceCollection, this.#connection.id) !== null
   }
 
   /** The work is done: where the fence was lowered meanwhile, caches may hold what was before it. */
@@ -136,7 +134,7 @@ export class SourceFence implements WritePath {
       if (this.#running > 0) return
       clearInterval(this.#beat)
       this.#raising = undefined
-      await this.#source.remove(this.#options.fenceCollection, this.#id)
+      await this.#source.remove(this.#options.fenceCollection, this.#connection.id)
       this.#log.info('Redis is back: caches are on again after the quarantine')
     } finally {
       this.#lowering = false

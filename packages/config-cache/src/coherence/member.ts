@@ -1,106 +1,88 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Unsubscribe } from '@jpulse/redis-link'
+import { uniqueId } from '../id.ts'
+import type { Counters } from '../stats.ts'
+import { now, pause } from '../time.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 import type { Connection } from './connection.ts'
+import type { Caretaker } from './epochs.ts'
+import { Follower, type Renewal } from './follower.ts'
 import { hostOf } from './host.ts'
-import { uniqueId } from '../id.ts'
-import { parseMessage, parseOps, releaseText, type ActiveBlock, type Message } from './messages.ts'
-import { now, pause, surely } from '../time.ts'
+import { parseMessage, parseOps, type UnknownBlock } from './messages.ts'
 import type { View } from './view.ts'
-import { Watch, type Epochs } from './epochs.ts'
-
-export interface MemberOptions {
-  readonly leaseMs: number
-  readonly blockTtlMs: number
-  readonly generationTtlMs: number
-}
-
-/** What a renewal found, in words. */
-interface Renewal {
-  readonly nonce: string
-  readonly seq: number
-  readonly isOpen: boolean
-  readonly space: string
-  readonly isCounted: boolean
-  readonly blocks: ActiveBlock[]
-}
 
 /** How long messages that a renewal proves to be under way may take before they count as lost. */
 const GRACE_MS = 40
 
+type Answer = Renewal & { readonly unknown: readonly UnknownBlock[] }
+
 /**
- * An instance that may serve its own level: holds the lease, hears BLOCK and RELEASE in their order, acknowledges.
+ * An instance that may serve its own level: renews the lease, hears BLOCK and RELEASE in their order, acknowledges.
  *
  * The rules and why each is needed: docs/coherence.md.
  */
 export class Member {
-  readonly id: string
   readonly connection: Connection
   readonly #view: View
-  readonly #epochs: Epochs
-  readonly #options: MemberOptions
-  readonly #log: FastifyBaseLogger
-  readonly #mayLease: () => Promise<boolean>
+  readonly #follower: Follower
   readonly #acks: Acknowledgements
-  readonly #watch: Watch
+  readonly #caretaker: Caretaker
+  readonly #mayLease: () => Promise<boolean>
+  readonly #leaseMs: number
+  readonly #counters: Counters
+  readonly #log: FastifyBaseLogger
   readonly #renewNow = (): void => { this.renew().catch((err) => this.#log.debug({ err }, 'a lease was not renewed')) }
   readonly #caughtUp = new Set<() => void>()
   #timer: NodeJS.Timeout | undefined
   #unsubscribe: Unsubscribe | undefined
-  #nonce: string | null = null
-  #space = ''
-  #lastSeq = 0
-  #seen = { nonce: '', seq: 0 }
   #token = ''
   #running = false
   #again = false
   #closed = false
 
   /** @param mayLease asked at each renewal whether anything but Redis forbids a lease */
-  constructor (id: string, connection: Connection, view: View, epochs: Epochs, acks: Acknowledgements, mayLease: () => Promise<boolean>, options: MemberOptions, log: FastifyBaseLogger) {
-    this.id = id
+  constructor (connection: Connection, view: View, acks: Acknowledgements, caretaker: Caretaker, mayLease: () => Promise<boolean>, leaseMs: number, counters: Counters, log: FastifyBaseLogger) {
     this.connection = connection
     this.#view = view
-    this.#epochs = epochs
+    this.#follower = new Follower(view)
     this.#acks = acks
+    this.#caretaker = caretaker
     this.#mayLease = mayLease
-    this.#options = options
+    this.#leaseMs = leaseMs
+    this.#counters = counters
     this.#log = log
-    this.#watch = new Watch(options.blockTtlMs)
   }
 
   /** Nonce of the epoch that this member is in. */
   get nonce (): string | null {
-    return this.#nonce
+    return this.#follower.nonce
   }
 
   /** Name under which the shared level keeps its values now. */
   get space (): string {
-    return this.#space
+    return this.#follower.space
   }
 
   /** Listens, joins, and renews until it is closed. Resolves when listening, at the latest after the first attempt to join. */
   async start (): Promise<void> {
-    const { link, subscriber } = this.connection
-    this.#unsubscribe = await subscriber.subscribe(this.connection.keys.bus, (bytes) => this.#hear(bytes))
+    const { keys, link, subscriber } = this.connection
+    this.#unsubscribe = await subscriber.subscribe(keys.bus, (bytes) => this.#hear(bytes))
     subscriber.on('up', this.#renewNow)
     link.on('up', this.#renewNow)
-    this.#timer = setInterval(this.#renewNow, this.#options.leaseMs / 4).unref()
+    this.#timer = setInterval(this.#renewNow, this.#leaseMs / 4).unref()
     await this.renew().catch(() => {})
   }
 
   /** Gives the lease up, says so to Redis where it answers, and stops. */
   async close (): Promise<void> {
+    const { id, isUp, link, subscriber } = this.connection
     this.#closed = true
     clearInterval(this.#timer)
-    this.connection.subscriber.off('up', this.#renewNow)
-    this.connection.link.off('up', this.#renewNow)
+    subscriber.off('up', this.#renewNow)
+    link.off('up', this.#renewNow)
     this.#view.endLease()
-    if (!this.connection.isUp) return
-    await Promise.allSettled([
-      this.connection.script('configCacheLeaveV1', [], this.id),
-      this.#unsubscribe?.()
-    ])
+    if (!isUp) return
+    await Promise.allSettled([this.connection.script('configCacheLeaveV1', [], id), this.#unsubscribe?.()])
   }
 
   /** Renews now; a call during a renewal makes it run once more. */
@@ -127,42 +109,35 @@ export class Member {
     // The lease runs from before the request was sent: whatever delays the reply shortens it.
     const sentAt = now()
     const { version } = this.connection
-    const [reply, mayLease] = await Promise.all([this.#ask(), this.#mayLease()])
+    const [reply, isFree] = await Promise.all([this.#ask(), this.#mayLease()])
     if (this.#closed || version !== this.connection.version) return
-    const behind = await this.#catchUp(reply)
+    if (this.#follower.compare(reply) === 'late') await this.#heardUpTo(reply)
     if (this.#closed || version !== this.connection.version) return
-    if (behind) this.#resync(reply)
-    this.#removeSilent(reply)
-    if (reply.nonce === this.#seen.nonce && reply.seq < this.#seen.seq && this.#lastSeq < this.#seen.seq) this.#again = true
-    else if (!reply.isCounted) this.#again = true
-    else if (!reply.isOpen) await this.#openWhenQuarantineIsOver(reply.nonce)
-    else if (mayLease && reply.nonce === this.#nonce) this.#view.grant(sentAt + this.#options.leaseMs)
+    this.#caretaker.see(reply.nonce)
+    if (this.#follower.compare(reply) !== 'level') this.#resync(reply)
+    this.#caretaker.removeSilent(reply.nonce, reply.blocks, reply.unknown)
+    const verdict = this.#follower.judge(reply)
+    // Nothing may be served beside a block whose tags nobody here can read.
+    const mayLease = isFree && reply.unknown.length === 0
     if (!mayLease) this.#view.endLease()
+    if (verdict === 'again') this.#again = true
+    else if (verdict === 'closed') this.#again ||= await this.#caretaker.open(reply.nonce)
+    else if (mayLease) this.#view.grant(sentAt + this.#leaseMs)
   }
 
-  async #ask (): Promise<Renewal> {
+  async #ask (): Promise<Answer> {
+    const { id, keys } = this.connection
     const token = uniqueId()
-    const [nonce, seq, open, space, counted, ops] = await this.connection.script('configCacheRenewV1', [this.connection.keys.hello(this.id)],
-      this.id, this.#token, token, hostOf())
+    const [nonce, seq, open, space, counted, ops] = await this.connection.script('configCacheRenewV1', [keys.hello(id)],
+      id, this.#token, token, hostOf())
     this.#token = token
-    return { nonce, seq, isOpen: open === '1', space, isCounted: counted === 1, blocks: parseOps(ops) }
+    return { nonce, seq, isOpen: open === '1', space, isCounted: counted === 1, ...parseOps(ops) }
   }
 
-  /**
-   * Whether something was missed. A reply that is ahead says that messages are lost or still under way on the other
-   * connection: taken for lost at once, nearly every renewal under writes would empty the cache.
-   */
-  async #catchUp (reply: Renewal): Promise<boolean> {
-    if (reply.nonce !== this.#nonce) return true
-    if (reply.seq <= this.#lastSeq) return false
-    const isGap = this.#seen.nonce === reply.nonce && this.#seen.seq > this.#lastSeq
-    if (!isGap) await this.#heardUpTo(reply.seq)
-    return reply.nonce !== this.#nonce || reply.seq > this.#lastSeq
-  }
-
-  async #heardUpTo (seq: number): Promise<void> {
+  /** Taken for lost at once, messages that are late would empty the cache at nearly every renewal under writes. */
+  async #heardUpTo (reply: Answer): Promise<void> {
     const deadline = now() + GRACE_MS
-    while (this.#lastSeq < seq && now() < deadline) {
+    while (this.#follower.compare(reply) === 'late' && now() < deadline) {
       let heard = (): void => {}
       const message = new Promise<void>((resolve) => { heard = resolve })
       this.#caughtUp.add(heard)
@@ -171,64 +146,19 @@ export class Member {
     }
   }
 
-  #resync (reply: Renewal): void {
-    this.#epochs.since(reply.nonce)
-    if (reply.nonce !== this.#nonce) this.#view.endLease()
-    this.#nonce = reply.nonce
-    this.#space = reply.space
-    this.#lastSeq = reply.seq
-    this.#view.reset(reply.blocks)
+  #resync (reply: Answer): void {
+    this.#follower.resync(reply)
     for (const block of reply.blocks) this.#acks.send(block)
-  }
-
-  /** Nobody but the clients' monotonic clocks watches the quarantine. Its epoch's first renewal after it finds it open. */
-  async #openWhenQuarantineIsOver (nonce: string): Promise<void> {
-    if (now() - this.#epochs.since(nonce) < surely(this.#options.blockTtlMs)) return
-    const opened = await this.connection.script('configCacheOpenV1', [], nonce)
-    if (opened === 1) this.#again = true
-  }
-
-  #removeSilent (reply: Renewal): void {
-    for (const { opId, beat, tags } of this.#watch.look(reply.blocks)) {
-      this.#log.warn({ opId, tags: tags.length }, 'the block of a silent writer is removed')
-      this.connection.scriptOnTags('configCacheReleaseV1', tags,
-        reply.nonce, opId, beat, this.connection.keys.bus, releaseText(opId), this.#options.generationTtlMs, 0, '').catch(() => {})
-    }
   }
 
   #hear (bytes: Buffer): void {
     const message = parseMessage(bytes)
+    if (message === undefined || message.kind === 'unknown') this.#counters.unknown++
     if (message === undefined) return
-    if (message.nonce !== this.#nonce) {
-      this.#missed(message)
-      return
-    }
-    if (message.seq <= this.#lastSeq) return
-    if (message.seq > this.#lastSeq + 1) {
-      // A message between was lost: everything counts as blocked until a renewal told what stands.
-      this.#view.endLease()
-      this.#missed(message)
-      return
-    }
-    this.#lastSeq = message.seq
-    this.#apply(message)
-    for (const heard of this.#caughtUp) heard()
-  }
-
-  #missed ({ nonce, seq }: Message): void {
-    this.#seen = { nonce, seq }
-    this.#renewNow()
-  }
-
-  #apply (message: Message): void {
-    if (message.kind === 'block') {
-      this.#view.block(message.block)
-      this.#acks.send(message.block)
-    } else if (message.kind === 'release') {
-      this.#view.release(message.opId)
-    } else {
-      this.#space = message.space
-      this.#view.forget()
-    }
+    const heard = this.#follower.hear(message)
+    if (heard === 'missed') this.#renewNow()
+    if (heard !== 'applied') return
+    if (message.kind === 'block') this.#acks.send(message.block)
+    for (const wake of this.#caughtUp) wake()
   }
 }

@@ -1,15 +1,15 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
-import { randomId, uniqueId } from '../id.ts'
+import { uniqueId } from '../id.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { ConfigSource } from '../sources/index.ts'
-import type { CacheMode } from '../stats.ts'
+import type { CacheMode, Counters } from '../stats.ts'
 import { pause } from '../time.ts'
 import type { Handed } from '../values.ts'
 import { Acknowledgements, PendingOps } from './acknowledgements.ts'
 import type { Coherence, WritePath } from './coherence.ts'
 import { Connection } from './connection.ts'
-import { Epochs } from './epochs.ts'
+import { Caretaker, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
 import { Member } from './member.ts'
 import { clearText } from './messages.ts'
@@ -34,21 +34,20 @@ export class RedisCoherence implements Coherence {
   readonly #fence: SourceFence | null
   readonly #isMember: boolean
 
-  constructor (link: RedisLink, view: View, source: ConfigSource, options: ResolvedOptions, log: FastifyBaseLogger) {
-    const id = randomId()
+  constructor (link: RedisLink, view: View, source: ConfigSource, options: ResolvedOptions, counters: Counters, log: FastifyBaseLogger) {
     const connection = new Connection(link, () => view.endLease())
     const pending = new PendingOps()
     const epochs = new Epochs()
-    const acks = new Acknowledgements(id, connection, (opId) => pending.acknowledge(id, [opId]))
+    const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]))
     this.#view = view
     this.#connection = connection
     this.#isMember = options.enabled
-    this.#redisWrites = new RedisWritePath(id, connection, epochs, pending, options, log)
+    this.#redisWrites = new RedisWritePath(connection, epochs, pending, options, log)
     this.#fence = options.whenUnreachable === 'source-fence'
-      ? new SourceFence(id, source, connection, this.#redisWrites, options, log)
+      ? new SourceFence(connection, source, this.#redisWrites, options, log)
       : null
     const mayLease = async () => await this.#fence?.isDown() ?? true
-    this.#member = new Member(id, connection, view, epochs, acks, mayLease, options, log)
+    this.#member = new Member(connection, view, acks, new Caretaker(connection, epochs, options, log), mayLease, options.leaseMs, counters, log)
   }
 
   async start (): Promise<void> {

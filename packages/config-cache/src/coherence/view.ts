@@ -33,20 +33,24 @@ export class View {
   /** End of the lease on the monotonic clock. Compared with the clock at each read, never by a timer: a process that was stopped or busy must not serve before it renewed. */
   leaseUntil = -Infinity
   readonly #kept: Kept
+  readonly #clock: () => number
   readonly #ops = new Map<string, Block>()
   readonly #blocked = new Map<string, number>()
   readonly #touched = new Map<string, number>()
   #term = 0
-  #clock = 0
+  /** Counts touches. */
+  #touches = 0
   #floor = 0
   #loads = 0
 
-  constructor (kept: Kept) {
+  /** @param clock monotonic */
+  constructor (kept: Kept, clock = now) {
     this.#kept = kept
+    this.#clock = clock
   }
 
   get isLeased (): boolean {
-    return now() < this.leaseUntil
+    return this.#clock() < this.leaseUntil
   }
 
   /** Changes whenever the lease ended: what was known under another term may be incomplete. */
@@ -60,7 +64,7 @@ export class View {
 
   /** A lease that runs on keeps its term; one that lapsed begins another. */
   grant (until: number): void {
-    if (now() >= this.leaseUntil) this.#term++
+    if (this.#clock() >= this.leaseUntil) this.#term++
     this.leaseUntil = Math.max(until, this.leaseUntil)
   }
 
@@ -71,10 +75,6 @@ export class View {
 
   isBlocked (tags: readonly string[]): boolean {
     return this.#blocked.size > 0 && tags.some((tag) => this.#blocked.has(tag))
-  }
-
-  isKnown (opId: string): boolean {
-    return this.#ops.has(opId)
   }
 
   block (block: Block): void {
@@ -105,7 +105,7 @@ export class View {
     this.#ops.clear()
     this.#blocked.clear()
     this.#touched.clear()
-    this.#floor = ++this.#clock
+    this.#floor = ++this.#touches
     this.#kept.clear()
     for (const block of blocks) this.block(block)
   }
@@ -118,12 +118,12 @@ export class View {
   /** Say so before the first byte of the value is asked for, and `end` when the value is kept or given up. */
   begin (): Load {
     this.#loads++
-    return { began: this.#clock, term: this.#term }
+    return { began: this.#touches, term: this.#term }
   }
 
   end (): void {
     if (--this.#loads > 0 && this.#touched.size < MOST_TOUCHES) return
-    if (this.#loads > 0) this.#floor = ++this.#clock
+    if (this.#loads > 0) this.#floor = ++this.#touches
     this.#touched.clear()
   }
 
@@ -134,7 +134,7 @@ export class View {
   }
 
   #touch (tag: string): void {
-    this.#clock++
-    if (this.#loads > 0) this.#touched.set(tag, this.#clock)
+    this.#touches++
+    if (this.#loads > 0) this.#touched.set(tag, this.#touches)
   }
 }

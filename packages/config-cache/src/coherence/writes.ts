@@ -38,7 +38,6 @@ const MOST_OUTLASTED = 1000
  * BLOCK, acknowledgements, work, RELEASE. What each step is for, and what happens where it fails: docs/coherence.md.
  */
 export class RedisWritePath implements WritePath {
-  readonly #id: string
   readonly #connection: Connection
   readonly #epochs: Epochs
   readonly #pending: PendingOps
@@ -48,8 +47,7 @@ export class RedisWritePath implements WritePath {
   #unsubscribe: Promise<Unsubscribe> | undefined
   #closed = false
 
-  constructor (id: string, connection: Connection, epochs: Epochs, pending: PendingOps, options: RedisWriteOptions, log: FastifyBaseLogger) {
-    this.#id = id
+  constructor (connection: Connection, epochs: Epochs, pending: PendingOps, options: RedisWriteOptions, log: FastifyBaseLogger) {
     this.#connection = connection
     this.#epochs = epochs
     this.#pending = pending
@@ -58,7 +56,7 @@ export class RedisWritePath implements WritePath {
   }
 
   async start (): Promise<void> {
-    this.#unsubscribe = this.#connection.subscriber.subscribe(this.#connection.keys.acks(this.#id), (bytes) => this.#pending.hear(bytes))
+    this.#unsubscribe = this.#connection.subscriber.subscribe(this.#connection.keys.acks(this.#connection.id), (bytes) => this.#pending.hear(bytes))
     await this.#unsubscribe
   }
 
@@ -119,7 +117,7 @@ export class RedisWritePath implements WritePath {
   async #block (tags: readonly string[]): Promise<Held> {
     if (!this.#connection.isUp) throw new Error('Redis is not reachable')
     const opId = uniqueId()
-    const block = { opId, writer: this.#id, tags }
+    const block = { opId, writer: this.#connection.id, tags }
     const pending = this.#pending.open(opId)
     // Like a lease, the block is only as fresh as the request that last proved it.
     let provenAt = now()

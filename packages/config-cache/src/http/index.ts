@@ -21,7 +21,8 @@ const Stats = Type.Object({
   loads: Counter,
   writes: Counter,
   refused: Counter,
-  unconfirmed: Counter
+  unconfirmed: Counter,
+  unknown: Counter
 })
 const Document = Type.Object({ collection: Type.String(), key: Type.String(), value: Type.Unknown() })
 const answers = (data: TSchema) => ({ '2xx': Type.Object({ success: Type.Literal(true), data }), '4xx': Failure, '5xx': Failure })

@@ -150,8 +150,15 @@ export class Reads {
     const found = await this.#l2.read(wanted.key, wanted.tags)
     if (found === null || load.term !== this.#view.term) return { generations: null }
     if (found.text === undefined) return found
-    this.#counters.l2Hits++
-    return { value: this.#keepHere(wanted, load, found.text) }
+    try {
+      const value = this.#keepHere(wanted, load, found.text)
+      this.#counters.l2Hits++
+      return { value }
+    } catch {
+      // Of a newer release: not ours to guess at, nor to overwrite.
+      this.#counters.unknown++
+      return { generations: null }
+    }
   }
 
   #keep (wanted: Wanted, load: Load, generations: string | null, text: string): unknown {
