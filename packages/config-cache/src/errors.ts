@@ -40,7 +40,11 @@ export const FST_ERR_CONFIG_CACHE_UNCONFIRMED = createError<[reason: string]>(
 export const FST_ERR_CONFIG_CACHE_NOT_FOUND = createError<[what: string]>(
   'FST_ERR_CONFIG_CACHE_NOT_FOUND', '%s is not known', 404)
 
-/** `authorize` refused the request. */
+/** Nobody asked, and `authorize` refused. */
+export const FST_ERR_CONFIG_CACHE_UNAUTHORIZED = createError(
+  'FST_ERR_CONFIG_CACHE_UNAUTHORIZED', 'Not known', 401)
+
+/** `authorize` refused the request of somebody whom the application knows. */
 export const FST_ERR_CONFIG_CACHE_FORBIDDEN = createError(
   'FST_ERR_CONFIG_CACHE_FORBIDDEN', 'Not allowed', 403)
 

@@ -66,7 +66,8 @@ export default configCache
 
 export type { ConfigCache, Feature, GetOptions, LoadOptions, Touched, Write } from './config-cache.ts'
 export * from './errors.ts'
-export type { Authorize, FastifyConfigCacheOptions } from './options.ts'
+export type { Authorize } from '@jpulse/plugin-kit'
+export type { FastifyConfigCacheOptions } from './options.ts'
 export type { RouteCacheOptions, RouteInvalidates } from './routes/index.ts'
 export { memorySource, mongoSource, type ConfigDocument, type ConfigSource, type MongoDatabase, type MongoSourceOptions } from './sources/index.ts'
 export type { CacheMode, CacheStats } from './stats.ts'

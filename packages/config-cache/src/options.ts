@@ -1,13 +1,9 @@
-import type { FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
-import { Value } from 'typebox/value'
+import { Type, type Static } from 'typebox'
+import { callback, checker, opaque, type Authorize } from '@jpulse/plugin-kit'
 import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from './errors.ts'
 import type { ConfigSource } from './sources/index.ts'
 
-/** Decides whether a request may use the HTTP routes. */
-export type Authorize = (request: FastifyRequest) => boolean | Promise<boolean>
-
-/** Options of the plugin. All instances of a site must be given the same `leaseMs`, `blockTtlMs` and `whenUnreachable`. */
+/** Options of the plugin. All instances of a site must be given the same `whenUnreachable`. */
 export interface FastifyConfigCacheOptions {
   /** Where the documents live. @default `mongoSource(fastify.mongo.db)` where @fastify/mongodb is registered, else `memorySource()` */
   source?: ConfigSource
@@ -25,7 +21,7 @@ export interface FastifyConfigCacheOptions {
   maxEntries?: number | undefined
   /** Most bytes of values in this process, by the length of their JSON. @default 67108864 (64 MiB) */
   maxBytes?: number | undefined
-  /** Longest JSON of one value, in bytes. @default 1048576 (1 MiB) */
+  /** Longest JSON of one value that is kept, in bytes. @default 1048576 (1 MiB) */
   maxValueBytes?: number | undefined
   /** How long an instance may serve its values without hearing from Redis, in milliseconds, 200 to 60000. A write waits at most this long for a silent instance. @default 1000 */
   leaseMs?: number | undefined
@@ -33,7 +29,9 @@ export interface FastifyConfigCacheOptions {
   blockTtlMs?: number | undefined
   /** Longest wait for the value in Redis before the source is asked, in milliseconds, at least 1. @default 250 */
   redisTimeoutMs?: number | undefined
-  /** Longest wait until the cluster is safe for a write, in milliseconds; then the write is refused. More than `leaseMs`. @default leaseMs + 2000 */
+  /** Longest run of a loader, in milliseconds; then the reads that wait for it reject and its signal is aborted. @default 30000 */
+  loaderTimeoutMs?: number | undefined
+  /** Longest wait until the cluster is safe for a write, in milliseconds; then the write is refused. More than `leaseMs`; a silent instance with a longer lease is waited for all the same. @default leaseMs + 2000 */
   writeTimeoutMs?: number | undefined
   /** Longest wait for Redis after the database was written, in milliseconds; then the write rejects as unconfirmed. @default 5000 */
   confirmTimeoutMs?: number | undefined
@@ -55,11 +53,23 @@ export type ResolvedOptions = Readonly<Required<Omit<FastifyConfigCacheOptions, 
   readonly generationTtlMs: number
 }
 
-const Ms = (minimum: number, maximum = 365 * 86_400_000) => Type.Optional(Type.Integer({ minimum, maximum }))
+const LONGEST_MS = 365 * 86_400_000
+
+/** A duration, as options, calls and routes take it: what Redis takes as well. */
+export const Ms = (minimum: number, maximum = LONGEST_MS) =>
+  Type.Optional(Type.Integer({ minimum, maximum, ...maximum === LONGEST_MS ? { wanted: `a whole number of milliseconds from ${minimum} to a year` } : {} }))
+
+/** Names, of which one alone may stand without its array. */
+export const Names = Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())], { wanted: 'a text or an array of texts' }))
+
 const Count = Type.Optional(Type.Integer({ minimum: 1 }))
-const Name = Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' })
+const Name = Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$', wanted: 'a name of 1 to 64 letters, digits, dots, dashes and underscores' })
+
+const SOURCE_METHODS = ['load', 'save', 'remove', 'list'] as const
 
 const Schema = Type.Object({
+  source: Type.Optional(opaque<ConfigSource>(`an object with the methods ${SOURCE_METHODS.join(', ')}`,
+    (value) => SOURCE_METHODS.every((method) => typeof (value as ConfigSource | null)?.[method] === 'function'))),
   collections: Type.Optional(Type.Array(Name, { minItems: 1 })),
   enabled: Type.Optional(Type.Boolean()),
   ttlMs: Ms(1),
@@ -71,14 +81,21 @@ const Schema = Type.Object({
   leaseMs: Ms(200, 60_000),
   blockTtlMs: Ms(500, 600_000),
   redisTimeoutMs: Ms(1, 60_000),
+  loaderTimeoutMs: Ms(1, 3_600_000),
   writeTimeoutMs: Ms(1, 600_000),
   confirmTimeoutMs: Ms(1, 600_000),
   whenUnreachable: Type.Optional(Type.Enum(['reject', 'source-fence'])),
   fenceCollection: Type.Optional(Name),
-  routePrefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9_.~-]+)*$' }))
+  routePrefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9_.~-]+)*$', wanted: 'a path such as /api/1, without a slash at its end' })),
+  authorize: Type.Optional(callback<Authorize>())
 }, { additionalProperties: false })
 
 const invalid = (option: string, problem: string) => new FST_ERR_CONFIG_CACHE_INVALID_OPTION(option, problem)
+
+/** Makes the check of the options of a call or a route. */
+export const checkerOf = <T extends Parameters<typeof checker>[0]>(schema: T) => checker(schema, invalid)
+
+const check = checkerOf(Schema)
 
 /**
  * Checks the options once and returns a frozen copy with every default.
@@ -86,44 +103,32 @@ const invalid = (option: string, problem: string) => new FST_ERR_CONFIG_CACHE_IN
  * @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION naming the option
  */
 export function resolveOptions (options: FastifyConfigCacheOptions = {}): ResolvedOptions {
-  const { source, authorize, ...plain } = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as FastifyConfigCacheOptions
-  if (source !== undefined && SOURCE_METHODS.some((method) => typeof source[method] !== 'function')) throw invalid('source', `must have the methods ${SOURCE_METHODS.join(', ')}`)
-  if (authorize !== undefined && typeof authorize !== 'function') throw invalid('authorize', 'must be a function')
-  checkSchema(plain)
-  const leaseMs = plain.leaseMs ?? 1000
-  const redisTtlMs = plain.redisTtlMs ?? 600_000
+  const given: Static<typeof Schema> = check(options)
+  const { source, authorize, ...plain } = given
+  const { leaseMs = 1000, redisTtlMs = 600_000 } = plain
   const writeTimeoutMs = plain.writeTimeoutMs ?? leaseMs + 2000
   if (writeTimeoutMs <= leaseMs) throw invalid('writeTimeoutMs', 'must be more than leaseMs')
   return Object.freeze({
+    ttlMs: 300_000,
+    featureTtlMs: 60_000,
+    maxEntries: 10_000,
+    maxBytes: 64 * 1024 * 1024,
+    maxValueBytes: 1024 * 1024,
+    blockTtlMs: 10_000,
+    redisTimeoutMs: 250,
+    loaderTimeoutMs: 30_000,
+    confirmTimeoutMs: 5000,
+    whenUnreachable: 'reject',
+    fenceCollection: 'cache_fences',
+    routePrefix: '/api/1',
+    enabled: !['false', '0'].includes(process.env.CACHE_ENABLED ?? ''),
+    ...plain,
+    collections: Object.freeze([...plain.collections ?? ['config', 'features']]) as string[],
+    leaseMs,
+    redisTtlMs,
+    writeTimeoutMs,
     ...(source === undefined ? {} : { source }),
     ...(authorize === undefined ? {} : { authorize }),
-    collections: Object.freeze([...plain.collections ?? ['config', 'features']]) as string[],
-    enabled: plain.enabled ?? !['false', '0'].includes(process.env.CACHE_ENABLED ?? ''),
-    ttlMs: plain.ttlMs ?? 300_000,
-    redisTtlMs,
-    featureTtlMs: plain.featureTtlMs ?? 60_000,
-    maxEntries: plain.maxEntries ?? 10_000,
-    maxBytes: plain.maxBytes ?? 64 * 1024 * 1024,
-    maxValueBytes: plain.maxValueBytes ?? 1024 * 1024,
-    leaseMs,
-    blockTtlMs: plain.blockTtlMs ?? 10_000,
-    redisTimeoutMs: plain.redisTimeoutMs ?? 250,
-    writeTimeoutMs,
-    confirmTimeoutMs: plain.confirmTimeoutMs ?? 5000,
-    whenUnreachable: plain.whenUnreachable ?? 'reject',
-    fenceCollection: plain.fenceCollection ?? 'cache_fences',
-    routePrefix: plain.routePrefix ?? '/api/1',
     generationTtlMs: 2 * redisTtlMs
   })
-}
-
-const SOURCE_METHODS = ['load', 'save', 'remove', 'list'] as const
-
-function checkSchema (plain: object): void {
-  if (Value.Check(Schema, plain)) return
-  const [first] = Value.Errors(Schema, plain)
-  const option = (first?.instancePath ?? '').slice(1).replaceAll('/', '.') || 'options'
-  const isUnknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
-  const unknown = Object.keys(plain).find((name) => !(name in Schema.properties))
-  throw isUnknown ? invalid(unknown ?? option, 'is unknown') : invalid(option, first?.message ?? 'is invalid')
 }

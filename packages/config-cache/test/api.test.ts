@@ -366,7 +366,7 @@ t.test('options: unknown and impossible ones are named', async (t) => {
     [{ ttl: 5 }, /option ttl is unknown/],
     [{ ttlMs: 0 }, /option ttlMs/],
     [{ leaseMs: 10 }, /option leaseMs/],
-    [{ source: {} }, /option source must have the methods/],
+    [{ source: {} }, /option source must be an object with the methods load/],
     [{ authorize: true }, /option authorize/],
     [{ leaseMs: 1000, writeTimeoutMs: 500 }, /option writeTimeoutMs/],
     [{ collections: [] }, /option collections/],

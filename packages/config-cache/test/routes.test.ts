@@ -173,7 +173,7 @@ t.test('the HTTP routes do what they say, for whom authorize lets in', async (t)
   t.match((await call('GET', '/cache/stats')).json(), { success: true, data: { mode: 'local', writes: 3, hitRate: Number, entries: Number } })
   t.match((await call('POST', '/cache/clear')).json(), { success: true, data: { cleared: true } })
   for (const [method, url] of [['GET', '/config/config/a'], ['GET', '/features/ui'], ['GET', '/cache/stats'], ['POST', '/cache/clear']] as const) {
-    t.match((await call(method, url, undefined, 'visitor')).json(), { success: false, code: 'FST_ERR_CONFIG_CACHE_FORBIDDEN', statusCode: 403 })
+    t.match((await call(method, url, undefined, 'visitor')).json(), { success: false, code: 'FST_ERR_CONFIG_CACHE_UNAUTHORIZED', statusCode: 401 })
   }
   t.match((await call('GET', '/cache/health', undefined, 'visitor')).json(), { success: true, data: { status: 'ok', mode: 'local' } })
 })

@@ -1,13 +1,13 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Type, type TSchema } from 'typebox'
+import type { FastifyInstance } from 'fastify'
+import { Type } from 'typebox'
+import { answers, guard, ok, prepareScope } from '@jpulse/plugin-kit'
 import type { ConfigCache, Feature } from '../config-cache.ts'
-import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND } from '../errors.ts'
-import type { Authorize, ResolvedOptions } from '../options.ts'
+import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND, FST_ERR_CONFIG_CACHE_UNAUTHORIZED } from '../errors.ts'
+import type { ResolvedOptions } from '../options.ts'
 
 const Params = Type.Object({ collection: Type.String({ minLength: 1, maxLength: 64 }), key: Type.String({ minLength: 1, maxLength: 512 }) })
 const Name = Type.Object({ name: Type.String({ minLength: 1, maxLength: 400 }) })
 const Flag = Type.Object({ enabled: Type.Boolean() }, { additionalProperties: true })
-const Failure = Type.Object({ success: Type.Literal(false), error: Type.String(), code: Type.String(), statusCode: Type.Integer() })
 const Counter = Type.Integer({ minimum: 0 })
 const Stats = Type.Object({
   mode: Type.String(),
@@ -25,9 +25,6 @@ const Stats = Type.Object({
   unknown: Counter
 })
 const Document = Type.Object({ collection: Type.String(), key: Type.String(), value: Type.Unknown() })
-const answers = (data: TSchema) => ({ '2xx': Type.Object({ success: Type.Literal(true), data }), '4xx': Failure, '5xx': Failure })
-
-const ok = (data: unknown) => ({ success: true, data })
 
 interface Located { Params: { collection: string, key: string } }
 interface Named { Params: { name: string } }
@@ -36,23 +33,19 @@ interface Named { Params: { name: string } }
 export async function addRoutes (fastify: FastifyInstance, cache: ConfigCache, options: ResolvedOptions): Promise<void> {
   const { authorize } = options
   await fastify.register(async (scope) => {
-    scope.setErrorHandler(sendFailure)
+    prepareScope(scope, 'FST_ERR_CONFIG_CACHE')
     addHealth(scope, cache)
     if (authorize === undefined) {
       fastify.log.info({ plugin: '@jpulse/config-cache' }, 'only the health route exists: the others need the option authorize')
       return
     }
     await scope.register(async (guarded) => {
-      guarded.addHook('onRequest', guard(authorize))
+      guarded.addHook('onRequest', guard(authorize, { Unauthorized: FST_ERR_CONFIG_CACHE_UNAUTHORIZED, Forbidden: FST_ERR_CONFIG_CACHE_FORBIDDEN }))
       addDocuments(guarded, cache)
       addFeatures(guarded, cache)
       addCare(guarded, cache)
     })
   }, { prefix: options.routePrefix })
-}
-
-const guard = (authorize: Authorize) => async (request: FastifyRequest): Promise<void> => {
-  if (await authorize(request) !== true) throw new FST_ERR_CONFIG_CACHE_FORBIDDEN()
 }
 
 function addHealth (scope: FastifyInstance, cache: ConfigCache): void {
@@ -95,11 +88,4 @@ function addCare (scope: FastifyInstance, cache: ConfigCache): void {
     await cache.clear()
     return ok({ cleared: true })
   })
-}
-
-function sendFailure (err: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const { statusCode = 500, code = 'INTERNAL_SERVER_ERROR', message } = err as { statusCode?: number, code?: string, message: string }
-  if (statusCode >= 500 && statusCode !== 503) request.log.error({ err }, 'a cache route failed')
-  const error = statusCode >= 500 && !code.startsWith('FST_ERR_CONFIG_CACHE') ? 'Internal Server Error' : message
-  reply.code(statusCode).send({ success: false, error, code, statusCode })
 }
