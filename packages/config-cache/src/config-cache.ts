@@ -1,5 +1,5 @@
 import type { Coherence } from './coherence/index.ts'
-import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
 import { checkName, checkOwnKey, checkValues, documentKey, isReserved, tagsOf, touchedBy } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Reads, Wanted } from './levels/index.ts'
@@ -148,7 +148,7 @@ export class ConfigCache {
       this.#counters.writes++
       return value
     } catch (err) {
-      if (err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE) this.#counters.refused++
+      if (err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE || err instanceof FST_ERR_CONFIG_CACHE_UNDECIDED) this.#counters.refused++
       if (err instanceof FST_ERR_CONFIG_CACHE_UNCONFIRMED) this.#counters.unconfirmed++
       throw err
     }

@@ -6,7 +6,7 @@ import { redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts
 import { configCache, memorySource, type ConfigCache } from '../src/index.ts'
 import { CacheKeys } from '../src/coherence/keys.ts'
 import { releaseText } from '../src/coherence/messages.ts'
-import { defineScripts, type CacheCommands } from '../src/coherence/scripts.ts'
+import { releaseScript } from '../src/coherence/scripts.ts'
 
 t.setTimeout(200_000)
 
@@ -230,8 +230,7 @@ t.test('writers whose blocks overlap hand nothing on: the database may have kept
 
 t.test('a writer that lost its block hands nothing on: another may have written since', async (t) => {
   const { redis, app, one, other, both } = await pair(t)
-  const client = redis.connect() as ReturnType<typeof redis.connect> & CacheCommands
-  defineScripts(client)
+  const client = redis.connect()
   const keys = new CacheKeys((...parts) => app.redisLink.key(...parts))
   let block: Step | undefined
   onStep(t, (message) => { if (message.step === 'safe') block ??= message })
@@ -240,8 +239,10 @@ t.test('a writer that lost its block hands nothing on: another may have written 
     value = 'lost'
     // As a member does that takes the writer for dead.
     const nonce = await client.hget(keys.core[0], 'nonce')
-    t.equal(await client.configCacheReleaseV1(5, ...keys.core, keys.generation('a'),
-      'nonce', nonce!, block!.opId, '', keys.bus, releaseText(block!.opId), 60_000, 0, '', 'a'), 1)
+    t.equal(await app.redisLink.runScript(releaseScript, {
+      keys: keys.withGenerations(['a']),
+      args: ['nonce', nonce!, block!.opId, '', keys.bus, releaseText(block!.opId), 60_000, 0, '', 'a']
+    }), 1)
     await other.write({ keys: ['a'] }, async () => { value = 'newer' })
   })
   for (let i = 0; i < 3; i++) t.strictSame(await both(async () => value), ['newer', 'newer'])
@@ -269,4 +270,110 @@ t.test('values that cannot be cached are not handed on, and for keys that the wr
   await t.rejects(one.write({ keys: ['a'], values: () => { throw new Error('mine') } }, ran), { message: 'mine' })
   await t.rejects(one.write({ keys: ['a'], values: { a: 'never' } }, async () => { throw new Error('mine') }), { message: 'mine' })
   t.strictSame(await both(ran), ['ran', 'ran'])
+})
+
+t.test('1100 writes that fail without telling their outcome keep their blocks, and further writes are refused', async (t) => {
+  const redis = await redisServer(t)
+  const siteId = uniqueName()
+  const options = { blockTtlMs: 60_000, writeTimeoutMs: 60_000, confirmTimeoutMs: 60_000 }
+  // An epoch that others opened, so that this test need not wait for its own long quarantine.
+  const first = await build(t, redis.url, siteId)
+  const { configCache: cache } = await build(t, redis.url, siteId, options)
+  await first.close()
+  const timedOut = new Error('the socket timed out')
+  let letGo = () => {}
+  const gate = new Promise<void>((resolve) => { letGo = resolve })
+  let running = 0
+  const failed = Array.from({ length: 1100 }, (_, i) => cache.write({ keys: [`k${i}`] }, async () => { running++; await gate; throw timedOut }))
+  const all = Promise.allSettled(failed)
+  await waitFor(() => running === 1100, { what: 'all of them to be under way', timeoutMs: 60_000 })
+  letGo()
+  t.ok((await all).every((one) => one.status === 'rejected' && one.reason === timedOut))
+  t.equal(cache.stats().blocks, 1100, 'none is released')
+  let ran = false
+  await t.rejects(cache.write({ keys: ['more'] }, async () => { ran = true }), { code: 'FST_ERR_CONFIG_CACHE_UNDECIDED', statusCode: 503 })
+  t.notOk(ran)
+  t.match(cache.stats(), { refused: 1 })
+})
+
+t.test('a silent member is waited for by its own lease, whatever the writer\'s is', async (t) => {
+  const redis = await redisServer(t)
+  const siteId = uniqueName()
+  const slow = await build(t, redis.url, siteId, { leaseMs: 3000 })
+  const quick = (await build(t, redis.url, siteId, { leaseMs: 300 })).configCache
+  const client = redis.connect()
+  const keys = new CacheKeys((...parts) => slow.redisLink.key(...parts))
+  t.equal(Number(await client.hget(keys.core[0], 'lease')), 3000, 'for who finds an epoch without members')
+  const entries = async () => Object.entries(await client.hgetall(keys.core[1])).filter(([id]) => id !== '_')
+  t.strictSame((await entries()).map(([, entry]) => Number(entry.split(' ')[3])).sort(), [300, 3000])
+  // As one that is stopped: on another machine, and it never answers.
+  await client.hset(keys.core[1], 'stopped', '0 token 1@elsewhere 1500')
+  let start = performance.now()
+  await quick.write({ keys: ['a'] }, async () => {})
+  t.ok(performance.now() - start >= 1500)
+  // One of the release before does not tell its lease.
+  await client.hset(keys.core[1], 'older', '0 token 1@elsewhere')
+  start = performance.now()
+  await quick.write({ keys: ['a'] }, async () => {})
+  t.ok(performance.now() - start >= 1000)
+})
+
+t.test('after an own write the next load is kept at once', async (t) => {
+  const redis = await redisServer(t)
+  const { configCache: cache } = await build(t, redis.url, uniqueName())
+  for (let i = 0; i < 20; i++) {
+    await cache.write({ keys: ['a'] }, async () => {})
+    await cache.getOrLoad('a', {}, async () => i)
+    const { l1Hits } = cache.stats()
+    t.equal(await cache.getOrLoad('a', {}, async () => 'another'), i)
+    t.equal(cache.stats().l1Hits, l1Hits + 1)
+  }
+})
+
+t.test('any name can be a key and a tag', async (t) => {
+  const { one, other } = await pair(t)
+  for (const name of ['_', '__', ' ', '!', '*', '{a}', 'a|b', '\n', '\0', '🦊', '__proto__', 'constructor']) {
+    let value = 'old'
+    const read = () => Promise.all([one, other].map((cache) => cache.getOrLoad(`of ${name}`, { tags: [name] }, async () => value)))
+    t.strictSame(await read(), ['old', 'old'])
+    await one.write({ tags: [name] }, async () => { value = 'new' })
+    t.strictSame(await read(), ['new', 'new'], JSON.stringify(name))
+    await one.set(name, 1)
+    t.equal(await one.get(name), 1)
+    t.equal(await one.getOrLoad(name, { tags: [name] }, async () => 2), 2)
+  }
+})
+
+t.test('a first replica that is attached is no outage', async (t) => {
+  const redis = await redisServer(t)
+  const app = await build(t, redis.url, uniqueName())
+  const { configCache: cache } = app
+  const keys = new CacheKeys((...parts) => app.redisLink.key(...parts))
+  const client = redis.connect()
+  const [id, nonce] = await client.hmget(keys.core[0], 'id', 'nonce')
+  await redisServer(t, { args: ['--replicaof', '127.0.0.1', String(redis.port)] })
+  await waitFor(async () => (await client.info('replication')).includes('connected_slaves:1'))
+  await waitFor(async () => await client.hget(keys.core[0], 'id') !== id, { what: 'the new name of the history to be noted' })
+  t.equal(await client.hget(keys.core[0], 'nonce'), nonce, 'the epoch goes on')
+  await waitFor(() => cache.mode === 'coherent')
+})
+
+t.test('a user of Redis to whom INFO is forbidden: it caches, and an old snapshot is an outage for it too', async (t) => {
+  const redis = await redisServer(t, { args: ['--appendonly', 'no', '--save', '', '--user', 'app', 'on', '>secret', '~*', '&*', '+@all', '-@dangerous'] })
+  const siteId = uniqueName()
+  const url = redis.url.replace('redis://', 'redis://app:secret@')
+  const one = (await build(t, url, siteId)).configCache
+  const other = (await build(t, url, siteId)).configCache
+  await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent')
+  let value = 'old'
+  const both = () => Promise.all([one, other].map((cache) => cache.getOrLoad('a', {}, async () => value)))
+  t.strictSame(await both(), ['old', 'old'])
+  await waitFor(async () => (await redis.connect().keys('*:cache:c:*')).length > 0)
+  await redis.connect().call('SAVE')
+  await one.write({ keys: ['a'] }, async () => { value = 'new' })
+  t.strictSame(await both(), ['new', 'new'])
+  await redis.kill()
+  await redis.restart()
+  await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 30_000 })
+  t.strictSame(await both(), ['new', 'new'], 'what the snapshot brought back is void')
 })

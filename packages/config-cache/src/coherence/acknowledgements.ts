@@ -43,6 +43,13 @@ export class Acknowledgements {
 /** A member is asked whether it lives only when it is late. */
 const LOOK_MS = 20
 
+/** A member as a writer has to know it. */
+export interface Listed {
+  readonly host: string
+  /** When its lease from before the block is over, on the writer's clock. */
+  readonly until: number
+}
+
 /** A write that waits for members. */
 export class Pending {
   readonly #acked = new Set<string>()
@@ -54,23 +61,23 @@ export class Pending {
   }
 
   /**
-   * Waits until every member has acknowledged, is a dead process of this machine, or `deadline` has passed.
+   * Waits until every member has acknowledged, is a dead process of this machine, or is without a lease from before the block.
    *
-   * @param members id -> host
    * @returns the members that did not acknowledge
    */
-  async wait (members: ReadonlyMap<string, string>, deadline: number): Promise<string[]> {
+  async wait (members: ReadonlyMap<string, Listed>): Promise<string[]> {
     const dead = new Set<string>()
     let look = now() + LOOK_MS
     for (;;) {
+      const time = now()
       const silent = [...members.keys()].filter((id) => !this.#acked.has(id))
-      if (silent.every((id) => dead.has(id)) || now() >= deadline) return silent
-      if (now() >= look) {
-        for (const id of silent) if (isDead(members.get(id)!)) dead.add(id)
-        look = now() + LOOK_MS
-        if (silent.every((id) => dead.has(id))) return silent
+      if (time >= look) {
+        for (const id of silent) if (isDead(members.get(id)!.host)) dead.add(id)
+        look = time + LOOK_MS
       }
-      await this.#acknowledgedOr(Math.min(look, deadline) - now())
+      const ends = silent.filter((id) => !dead.has(id)).map((id) => members.get(id)!.until).filter((until) => time < until)
+      if (ends.length === 0) return silent
+      await this.#acknowledgedOr(Math.min(look, ...ends) - time)
     }
   }
 

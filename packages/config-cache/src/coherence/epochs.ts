@@ -1,11 +1,37 @@
 import type { FastifyBaseLogger } from 'fastify'
+import { uniqueId } from '../id.ts'
 import { now, surely } from '../time.ts'
 import type { Connection } from './connection.ts'
+import { fieldsOf } from './keys.ts'
 import { releaseText, type ActiveBlock, type UnknownBlock } from './messages.ts'
+import { openScript, releaseScript, resetScript } from './scripts.ts'
 
 /** When this process first knew an epoch: old leases and old blocks are waited out from then on its monotonic clock. */
 export class Epochs {
   readonly #seen = new Map<string, number>()
+  #leaseMs: number
+  #blockTtlMs: number
+
+  constructor (options: { readonly leaseMs: number, readonly blockTtlMs: number }) {
+    this.#leaseMs = options.leaseMs
+    this.#blockTtlMs = options.blockTtlMs
+  }
+
+  /** The longest lease that any instance is known to go by: in a rolling deploy they may differ. */
+  get leaseMs (): number {
+    return this.#leaseMs
+  }
+
+  /** The longest life of a block, likewise. */
+  get blockTtlMs (): number {
+    return this.#blockTtlMs
+  }
+
+  /** Takes note of what the instances of the present epoch told. */
+  learn (leaseMs: number, blockTtlMs = 0): void {
+    this.#leaseMs = Math.max(this.#leaseMs, leaseMs)
+    this.#blockTtlMs = Math.max(this.#blockTtlMs, blockTtlMs)
+  }
 
   /** Time since which the epoch surely existed. */
   since (nonce: string): number {
@@ -23,15 +49,10 @@ export class Epochs {
  * of whoever watches. No clock of Redis is asked, so stepping it neither frees a block early nor keeps one for ever.
  */
 class Watch {
-  readonly #lifeMs: number
   readonly #seen = new Map<string, { beat: string, since: number }>()
 
-  constructor (blockTtlMs: number) {
-    this.#lifeMs = surely(blockTtlMs)
-  }
-
   /** Takes note of the active blocks and returns those that are over. */
-  look (blocks: readonly UnknownBlock[]): Set<string> {
+  look (blocks: readonly UnknownBlock[], lifeMs: number): Set<string> {
     const time = now()
     const over = new Set<string>()
     const active = new Set(blocks.map(({ opId }) => opId))
@@ -39,7 +60,7 @@ class Watch {
     for (const { opId, beat } of blocks) {
       const seen = this.#seen.get(opId)
       if (seen?.beat !== beat) this.#seen.set(opId, { beat, since: time })
-      else if (time - seen.since > this.#lifeMs) over.add(opId)
+      else if (time - seen.since > lifeMs) over.add(opId)
     }
     return over
   }
@@ -49,41 +70,42 @@ class Watch {
 export class Caretaker {
   readonly #connection: Connection
   readonly #epochs: Epochs
-  readonly #options: { readonly blockTtlMs: number, readonly generationTtlMs: number }
+  readonly #generationTtlMs: number
   readonly #log: FastifyBaseLogger
-  readonly #watch: Watch
+  readonly #watch = new Watch()
 
-  constructor (connection: Connection, epochs: Epochs, options: { readonly blockTtlMs: number, readonly generationTtlMs: number }, log: FastifyBaseLogger) {
+  constructor (connection: Connection, epochs: Epochs, generationTtlMs: number, log: FastifyBaseLogger) {
     this.#connection = connection
     this.#epochs = epochs
-    this.#options = options
+    this.#generationTtlMs = generationTtlMs
     this.#log = log
-    this.#watch = new Watch(options.blockTtlMs)
   }
 
   /** The quarantine of an epoch counts from here on. */
-  see (nonce: string): void {
+  see (nonce: string, leaseMs: number, blockTtlMs: number): void {
+    this.#epochs.learn(leaseMs, blockTtlMs)
     this.#epochs.since(nonce)
   }
 
   /** Opens an epoch whose quarantine is over; whether it is open now. Nobody but the clients' monotonic clocks watches that. */
   async open (nonce: string): Promise<boolean> {
-    if (now() - this.#epochs.since(nonce) < surely(this.#options.blockTtlMs)) return false
-    return await this.#connection.script('configCacheOpenV1', [], nonce) === 1
+    if (now() - this.#epochs.since(nonce) < surely(this.#epochs.blockTtlMs)) return false
+    return await this.#connection.script(openScript, this.#connection.keys.core, uniqueId(), nonce) === 1
   }
 
   removeSilent (nonce: string, blocks: readonly ActiveBlock[], unknown: readonly UnknownBlock[]): void {
-    const over = this.#watch.look([...blocks, ...unknown])
+    const { keys } = this.#connection
+    const over = this.#watch.look([...blocks, ...unknown], surely(this.#epochs.blockTtlMs))
     if (over.size === 0) return
     for (const { opId, beat, tags } of blocks) {
       if (!over.has(opId)) continue
       this.#log.warn({ opId, tags: tags.length }, 'the block of a silent writer is removed')
-      this.#connection.scriptOnTags('configCacheReleaseV1', tags,
-        nonce, opId, beat, this.#connection.keys.bus, releaseText(opId), this.#options.generationTtlMs, 0, '').catch(() => {})
+      this.#connection.script(releaseScript, keys.withGenerations(tags),
+        uniqueId(), nonce, opId, beat, keys.bus, releaseText(opId), this.#generationTtlMs, 0, '', ...fieldsOf(tags)).catch(() => {})
     }
     if (!unknown.some(({ opId }) => over.has(opId))) return
     // Which tags it counts under is not known, so it cannot be released: everything that anybody knew is void.
     this.#log.warn('a block of a newer release was left by a silent writer: the epoch ends')
-    this.#connection.script('configCacheResetV1', []).catch(() => {})
+    this.#connection.script(resetScript, keys.core, uniqueId()).catch(() => {})
   }
 }

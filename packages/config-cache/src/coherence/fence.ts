@@ -6,9 +6,10 @@ import { uniqueId } from '../id.ts'
 import type { ConfigSource } from '../sources/index.ts'
 import { now, pause, surely } from '../time.ts'
 import type { WritePath } from './coherence.ts'
+import type { Epochs } from './epochs.ts'
+import { resetScript } from './scripts.ts'
 
 export interface SourceFenceOptions {
-  readonly leaseMs: number
   readonly blockTtlMs: number
   readonly fenceCollection: string
 }
@@ -24,6 +25,7 @@ export interface SourceFenceOptions {
 export class SourceFence implements WritePath {
   readonly #source: ConfigSource
   readonly #connection: Connection
+  readonly #epochs: Epochs
   readonly #writes: WritePath
   readonly #options: SourceFenceOptions
   readonly #log: FastifyBaseLogger
@@ -35,9 +37,10 @@ export class SourceFence implements WritePath {
   #running = 0
   #lowering = false
 
-  constructor (connection: Connection, source: ConfigSource, writes: WritePath, options: SourceFenceOptions, log: FastifyBaseLogger) {
+  constructor (connection: Connection, epochs: Epochs, source: ConfigSource, writes: WritePath, options: SourceFenceOptions, log: FastifyBaseLogger) {
     this.#source = source
     this.#connection = connection
+    this.#epochs = epochs
     this.#writes = writes
     this.#options = options
     this.#log = log
@@ -98,7 +101,7 @@ export class SourceFence implements WritePath {
     this.#log.warn('caches are off: writing without Redis')
     clearInterval(this.#beat)
     this.#beat = setInterval(() => { this.#tend().catch((err) => this.#log.warn({ err }, 'the cache fence was not prolonged')) }, this.#options.blockTtlMs / 8).unref()
-    await pause(surely(this.#options.leaseMs))
+    await pause(surely(this.#epochs.leaseMs))
   }
 
   async #prolong (): Promise<void> {
@@ -142,7 +145,7 @@ export class SourceFence implements WritePath {
   }
 
   async #endEpoch (): Promise<void> {
-    await this.#connection.script('configCacheResetV1', [])
+    await this.#connection.script(resetScript, this.#connection.keys.core, uniqueId())
   }
 
   /** Lowers the fence of a writer that gave no sign of life for longer than an operation may last. */
@@ -152,7 +155,7 @@ export class SourceFence implements WritePath {
       this.#strangers.set(key, { text, since: now() })
       return
     }
-    if (now() - seen.since < surely(2 * this.#options.blockTtlMs)) return
+    if (now() - seen.since < surely(2 * this.#epochs.blockTtlMs)) return
     this.#strangers.delete(key)
     this.#endEpoch()
       .then(() => this.#source.remove(this.#options.fenceCollection, key))

@@ -1,3 +1,6 @@
+/** The four keys of every script, and generations. */
+type CoreAnd = readonly [state: string, members: string, ops: string, tags: string, ...more: string[]]
+
 /** What builds names on a link: `redisLink.key`. */
 type Build = (...parts: string[]) => string
 
@@ -37,6 +40,11 @@ export class CacheKeys {
     return this.#generations + tag
   }
 
+  /** The keys of a script that touches tags. */
+  withGenerations (tags: readonly string[]): CoreAnd {
+    return [...this.core, ...tags.map((tag) => this.generation(tag))]
+  }
+
   /** A cached value. `space` changes when the cache is cleared. */
   value (space: string, key: string): string {
     return `${this.#values}${space}:${key}`
@@ -51,3 +59,6 @@ export class CacheKeys {
     return [this.#tag, ...parts].join(':')
   }
 }
+
+/** Names of tags in the hash of tags, where the field `_` is the mark of the epoch and '' is no tag. */
+export const fieldsOf = (tags: readonly string[]): string[] => tags.map((tag) => tag === '_' ? '' : tag)

@@ -9,12 +9,26 @@ import type { Caretaker } from './epochs.ts'
 import { Follower, type Renewal } from './follower.ts'
 import { hostOf } from './host.ts'
 import { parseMessage, parseOps, type UnknownBlock } from './messages.ts'
+import { leaveScript, renewScript } from './scripts.ts'
 import type { View } from './view.ts'
+import type { Witness } from './witness.ts'
 
 /** How long messages that a renewal proves to be under way may take before they count as lost. */
 const GRACE_MS = 40
 
-type Answer = Renewal & { readonly unknown: readonly UnknownBlock[] }
+interface LeaseOptions {
+  readonly leaseMs: number
+  readonly blockTtlMs: number
+}
+
+interface Answer extends Renewal {
+  readonly unknown: readonly UnknownBlock[]
+  /** The longest of all instances. */
+  readonly leaseMs: number
+  readonly blockTtlMs: number
+  /** Whether Redis does not let us ask which life of it this is. */
+  readonly isBlind: boolean
+}
 
 /**
  * An instance that may serve its own level: renews the lease, hears BLOCK and RELEASE in their order, acknowledges.
@@ -28,7 +42,8 @@ export class Member {
   readonly #acks: Acknowledgements
   readonly #caretaker: Caretaker
   readonly #mayLease: () => Promise<boolean>
-  readonly #leaseMs: number
+  readonly #witness: Witness
+  readonly #options: LeaseOptions
   readonly #counters: Counters
   readonly #log: FastifyBaseLogger
   readonly #renewNow = (): void => { this.renew().catch((err) => this.#log.debug({ err }, 'a lease was not renewed')) }
@@ -41,14 +56,15 @@ export class Member {
   #closed = false
 
   /** @param mayLease asked at each renewal whether anything but Redis forbids a lease */
-  constructor (connection: Connection, view: View, acks: Acknowledgements, caretaker: Caretaker, mayLease: () => Promise<boolean>, leaseMs: number, counters: Counters, log: FastifyBaseLogger) {
+  constructor (connection: Connection, view: View, acks: Acknowledgements, caretaker: Caretaker, witness: Witness, mayLease: () => Promise<boolean>, options: LeaseOptions, counters: Counters, log: FastifyBaseLogger) {
     this.connection = connection
     this.#view = view
     this.#follower = new Follower(view)
     this.#acks = acks
     this.#caretaker = caretaker
+    this.#witness = witness
     this.#mayLease = mayLease
-    this.#leaseMs = leaseMs
+    this.#options = options
     this.#counters = counters
     this.#log = log
   }
@@ -69,7 +85,7 @@ export class Member {
     this.#unsubscribe = await subscriber.subscribe(keys.bus, (bytes) => this.#hear(bytes))
     subscriber.on('up', this.#renewNow)
     link.on('up', this.#renewNow)
-    this.#timer = setInterval(this.#renewNow, this.#leaseMs / 4).unref()
+    this.#timer = setInterval(this.#renewNow, this.#options.leaseMs / 4).unref()
     await this.renew().catch(() => {})
   }
 
@@ -82,7 +98,7 @@ export class Member {
     link.off('up', this.#renewNow)
     this.#view.endLease()
     if (!isUp) return
-    await Promise.allSettled([this.connection.script('configCacheLeaveV1', [], id), this.#unsubscribe?.()])
+    await Promise.allSettled([this.connection.script(leaveScript, this.connection.keys.core, uniqueId(), id), this.#unsubscribe?.()])
   }
 
   /** Renews now; a call during a renewal makes it run once more. */
@@ -113,7 +129,11 @@ export class Member {
     if (this.#closed || version !== this.connection.version) return
     if (this.#follower.compare(reply) === 'late') await this.#heardUpTo(reply)
     if (this.#closed || version !== this.connection.version) return
-    this.#caretaker.see(reply.nonce)
+    if (reply.isBlind && !await this.#witness.vouch(reply.nonce, version)) {
+      this.#again = true
+      return
+    }
+    this.#caretaker.see(reply.nonce, reply.leaseMs, reply.blockTtlMs)
     if (this.#follower.compare(reply) !== 'level') this.#resync(reply)
     this.#caretaker.removeSilent(reply.nonce, reply.blocks, reply.unknown)
     const verdict = this.#follower.judge(reply)
@@ -122,16 +142,17 @@ export class Member {
     if (!mayLease) this.#view.endLease()
     if (verdict === 'again') this.#again = true
     else if (verdict === 'closed') this.#again ||= await this.#caretaker.open(reply.nonce)
-    else if (mayLease) this.#view.grant(sentAt + this.#leaseMs)
+    else if (mayLease) this.#view.grant(sentAt + this.#options.leaseMs)
   }
 
   async #ask (): Promise<Answer> {
     const { id, keys } = this.connection
     const token = uniqueId()
-    const [nonce, seq, open, space, counted, ops] = await this.connection.script('configCacheRenewV1', [keys.hello(id)],
-      id, this.#token, token, hostOf())
+    const { leaseMs, blockTtlMs } = this.#options
+    const [nonce, seq, open, space, counted, ops, longestLeaseMs, longestBlockMs, blind] = await this.connection.script(renewScript, [...keys.core, keys.hello(id)],
+      uniqueId(), id, this.#token, token, `${hostOf()} ${leaseMs}`, leaseMs, blockTtlMs)
     this.#token = token
-    return { nonce, seq, isOpen: open === '1', space, isCounted: counted === 1, ...parseOps(ops) }
+    return { nonce, seq, isOpen: open === '1', space, isCounted: counted === 1, leaseMs: longestLeaseMs, blockTtlMs: longestBlockMs, isBlind: blind === 1, ...parseOps(ops) }
   }
 
   /** Taken for lost at once, messages that are late would empty the cache at nearly every renewal under writes. */

@@ -8,12 +8,15 @@ import { pause } from '../time.ts'
 import type { Handed } from '../values.ts'
 import { Acknowledgements, PendingOps } from './acknowledgements.ts'
 import type { Coherence, WritePath } from './coherence.ts'
+import { Blocks } from './blocks.ts'
 import { Connection } from './connection.ts'
 import { Caretaker, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
 import { Member } from './member.ts'
 import { clearText } from './messages.ts'
+import { clearScript } from './scripts.ts'
 import type { View } from './view.ts'
+import { Witness } from './witness.ts'
 import { RedisWritePath } from './writes.ts'
 
 /** What the shared level has to know: whom to ask, and which values are of now. */
@@ -37,17 +40,19 @@ export class RedisCoherence implements Coherence {
   constructor (link: RedisLink, view: View, source: ConfigSource, options: ResolvedOptions, counters: Counters, log: FastifyBaseLogger) {
     const connection = new Connection(link, () => view.endLease())
     const pending = new PendingOps()
-    const epochs = new Epochs()
+    const epochs = new Epochs(options)
+    const witness = new Witness(connection)
+    const blocks = new Blocks(connection, epochs, pending, witness, options, (opId) => view.release(opId), log)
     const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]))
     this.#view = view
     this.#connection = connection
     this.#isMember = options.enabled
-    this.#redisWrites = new RedisWritePath(connection, epochs, pending, options, log)
+    this.#redisWrites = new RedisWritePath(connection, pending, blocks, options, log)
     this.#fence = options.whenUnreachable === 'source-fence'
-      ? new SourceFence(connection, source, this.#redisWrites, options, log)
+      ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
       : null
     const mayLease = async () => await this.#fence?.isDown() ?? true
-    this.#member = new Member(connection, view, acks, new Caretaker(connection, epochs, options, log), mayLease, options.leaseMs, counters, log)
+    this.#member = new Member(connection, view, acks, new Caretaker(connection, epochs, options.generationTtlMs, log), witness, mayLease, options, counters, log)
   }
 
   async start (): Promise<void> {
@@ -71,8 +76,9 @@ export class RedisCoherence implements Coherence {
   async clear (): Promise<void> {
     this.#view.forget()
     if (!this.#connection.isUp) return
+    const { keys } = this.#connection
     const space = uniqueId()
-    await this.#connection.script('configCacheClearV1', [], this.#connection.keys.bus, clearText(space), space)
+    await this.#connection.script(clearScript, keys.core, uniqueId(), keys.bus, clearText(space), space)
   }
 
   /** Bounded: a frozen Redis answers nothing. */

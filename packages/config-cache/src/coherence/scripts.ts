@@ -1,21 +1,34 @@
-import type { RedisClient } from '@jpulse/redis-link'
+import { defineScript, reply } from '@jpulse/redis-link'
 
 /**
- * Every script begins with this. KEYS[1] state (id, nonce, seq, open, space), KEYS[2] members (id -> "renewed token host"),
+ * Every script begins with this. KEYS[1] state (id, nonce, seq, open, space, lease, life), KEYS[2] members (id -> "renewed token host lease"),
  * KEYS[3] ops (opId -> "beat tags"), KEYS[4] tags (tag -> number of blocks); ARGV[1] nonce for a new epoch.
  *
  * Closes: state that is gone or comes from another life of Redis (restart, failover, FLUSHALL, eviction of one of the four
  * keys, each of which carries the nonce in `_`) must never be taken for the present one. It starts anew, and closed.
+ *
+ * A server that names its history anew without ever having followed another's (no `master_replid2`) lost nothing: that is what
+ * happens when the first replica is attached, and when the last one has been gone for long. Where INFO is forbidden the
+ * script is blind to lives: see witness.ts. The tag `_` is written as '', which is no tag.
  */
 const begin = `
-local function info (section, field) return string.match(redis.call('INFO', section), field .. ':(%w+)') end
-local id = info('server', 'run_id') .. ':' .. info('replication', 'master_replid')
+local function info (section)
+  local text = redis.pcall('INFO', section)
+  return type(text) == 'string' and text or ''
+end
+local replication = info('replication')
+local run, replid = string.match(info('server'), 'run_id:(%w+)'), string.match(replication, 'master_replid:(%w+)')
+local id = run and replid and run .. ':' .. replid or nil
 local state = redis.call('HMGET', KEYS[1], 'id', 'nonce', 'seq', 'open', 'space')
 local nonce, seq, open, space = state[2], tonumber(state[3] or 0), state[4], state[5]
-if state[1] ~= id or redis.call('HGET', KEYS[2], '_') ~= nonce or redis.call('HGET', KEYS[3], '_') ~= nonce or redis.call('HGET', KEYS[4], '_') ~= nonce then
+if id and state[1] and state[1] ~= id and string.match(state[1], '^%w+') == run and string.find(replication, 'master_replid2:0+[\\r\\n]') then
+  redis.call('HSET', KEYS[1], 'id', id)
+  state[1] = id
+end
+if (id and state[1] ~= id) or not nonce or redis.call('HGET', KEYS[2], '_') ~= nonce or redis.call('HGET', KEYS[3], '_') ~= nonce or redis.call('HGET', KEYS[4], '_') ~= nonce then
   nonce, seq, open, space = ARGV[1], 0, '0', ARGV[1]
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-  redis.call('HSET', KEYS[1], 'id', id, 'nonce', nonce, 'seq', '0', 'open', '0', 'space', space)
+  redis.call('HSET', KEYS[1], 'id', id or '', 'nonce', nonce, 'seq', '0', 'open', '0', 'space', space)
   for i = 2, 4 do redis.call('HSET', KEYS[i], '_', nonce) end
 end
 local function advance (channel, text)
@@ -35,12 +48,19 @@ end
  * Joins, or renews a membership.
  *
  * KEYS[5] hello key; ARGV[2] member id; ARGV[3] token of the previous reply, '' for none; ARGV[4] token of this reply;
- * ARGV[5] where the member lives. Returns { nonce, seq, open, space, counted, [opId, "beat tags", …] }.
+ * ARGV[5] where the member lives, and its lease in ms; ARGV[6] lease in ms; ARGV[7] life of its blocks in ms. Returns { nonce, seq,
+ * open, space, counted, [opId, "beat tags", …], longest lease, longest life of a block, 1 where INFO is forbidden }.
  *
  * Closes: a member whose replies are lost would stay unfenced, and each write would wait a lease for it. So nothing
  * counts, neither a renewal nor a joining, without the token that only the previous reply could bring.
  */
 const renewLua = `${begin}
+local function longest (field, ms)
+  local known = tonumber(redis.call('HGET', KEYS[1], field) or 0)
+  if tonumber(ms) <= known then return known end
+  redis.call('HSET', KEYS[1], field, ms)
+  return tonumber(ms)
+end
 local counted = 0
 local entry = redis.call('HGET', KEYS[2], ARGV[2])
 if entry then
@@ -54,14 +74,15 @@ elseif ARGV[3] ~= '' and redis.call('GET', KEYS[5]) == nonce .. ARGV[3] then
 else
   redis.call('SET', KEYS[5], nonce .. ARGV[4], 'PX', 60000)
 end
-return { nonce, seq, open, space, counted, without_mark(redis.call('HGETALL', KEYS[3])) }
+return { nonce, seq, open, space, counted, without_mark(redis.call('HGETALL', KEYS[3])), longest('lease', ARGV[6]), longest('life', ARGV[7]), id and 0 or 1 }
 `
 
 /**
  * Blocks tags.
  *
  * KEYS[5…] generations of the tags; ARGV[2] opId; ARGV[3] channel; ARGV[4] message; ARGV[5] JSON of [writer, tags];
- * ARGV[6] life of a generation in ms; ARGV[7…] tags. Returns { nonce, seq, open, space, [memberId, "renewed token host", …] }.
+ * ARGV[6] life of a generation in ms; ARGV[7…] tags. Returns { nonce, seq, open, space, [memberId, "renewed token host lease", …], longest lease,
+ * 1 where INFO is forbidden }.
  *
  * Closes: who fills or reads the shared level between block and release sees the mark '!' in place of a generation. A
  * command that a client sent twice counts its tags once, or they would stay blocked for ever.
@@ -73,7 +94,7 @@ for i = 7, #ARGV do
   redis.call('HINCRBY', KEYS[4], ARGV[i], added)
   redis.call('SET', KEYS[i - 2], '!' .. nonce .. '.' .. seq, 'PX', ARGV[6])
 end
-return { nonce, seq, open, space, without_mark(redis.call('HGETALL', KEYS[2])) }
+return { nonce, seq, open, space, without_mark(redis.call('HGETALL', KEYS[2])), tonumber(redis.call('HGET', KEYS[1], 'lease') or 0), id and 0 or 1 }
 `
 
 /**
@@ -188,39 +209,87 @@ ${begin}
 return nonce
 `
 
-type Args = ReadonlyArray<string | number>
+const STATE = ['state', 'members', 'ops', 'tags'] as const
 
-type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[]]
-type BlockReply = [nonce: string, seq: number, open: string, space: string, members: string[]]
+type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[], lease: number, life: number, blind: number]
+type BlockReply = [nonce: string, seq: number, open: string, space: string, members: string[], lease: number, blind: number]
 
-/** The commands that the scripts define. Each takes the number of keys, the keys, the arguments. */
-export interface CacheCommands {
-  configCacheRenewV1 (count: number, ...rest: Args): Promise<RenewReply>
-  configCacheBlockV1 (count: number, ...rest: Args): Promise<BlockReply>
-  configCacheReleaseV1 (count: number, ...rest: Args): Promise<number>
-  configCacheBeatV1 (count: number, ...rest: Args): Promise<number>
-  configCacheFenceV1 (count: number, ...rest: Args): Promise<number>
-  configCacheOpenV1 (count: number, ...rest: Args): Promise<number>
-  configCacheGenerationsV1 (count: number, ...rest: Args): Promise<string[]>
-  configCacheLeaveV1 (count: number, ...rest: Args): Promise<number>
-  configCacheClearV1 (count: number, ...rest: Args): Promise<number>
-  configCacheResetV1 (count: number, ...rest: Args): Promise<string>
-}
+export const renewScript = defineScript({
+  name: 'configCacheRenewV1',
+  keys: [...STATE, 'hello'],
+  args: ['epoch', 'member', 'tokenBefore', 'token', 'place', 'leaseMs', 'blockTtlMs'],
+  reply: reply<RenewReply>(),
+  lua: renewLua
+})
 
-const SCRIPTS: Record<keyof CacheCommands, string> = {
-  configCacheRenewV1: renewLua,
-  configCacheBlockV1: blockLua,
-  configCacheReleaseV1: releaseLua,
-  configCacheBeatV1: beatLua,
-  configCacheFenceV1: fenceLua,
-  configCacheOpenV1: openLua,
-  configCacheGenerationsV1: generationsLua,
-  configCacheLeaveV1: leaveLua,
-  configCacheClearV1: clearLua,
-  configCacheResetV1: resetLua
-}
+export const blockScript = defineScript({
+  name: 'configCacheBlockV1',
+  keys: [...STATE, '...generations'],
+  args: ['epoch', 'op', 'bus', 'message', 'text', 'generationTtlMs', '...tags'],
+  reply: reply<BlockReply>(),
+  lua: blockLua
+})
 
-/** Defines the commands on a client. */
-export function defineScripts (client: RedisClient): void {
-  for (const [name, lua] of Object.entries(SCRIPTS)) client.defineCommand(name, { lua })
-}
+export const releaseScript = defineScript({
+  name: 'configCacheReleaseV1',
+  keys: [...STATE, '...generations'],
+  args: ['epoch', 'nonce', 'op', 'beat', 'bus', 'message', 'generationTtlMs', 'seq', 'name', '...tags'],
+  reply: reply<number>(),
+  lua: releaseLua
+})
+
+export const generationsScript = defineScript({
+  name: 'configCacheGenerationsV1',
+  keys: [...STATE, '...generations'],
+  args: ['epoch', 'nonce', 'generationTtlMs', '...tags'],
+  reply: reply<string[]>(),
+  lua: generationsLua
+})
+
+export const beatScript = defineScript({
+  name: 'configCacheBeatV1',
+  keys: STATE,
+  args: ['epoch', 'nonce', 'op'],
+  reply: reply<number>(),
+  lua: beatLua
+})
+
+export const fenceScript = defineScript({
+  name: 'configCacheFenceV1',
+  keys: STATE,
+  args: ['epoch', 'nonce', 'seq', '...members'],
+  reply: reply<number>(),
+  lua: fenceLua
+})
+
+export const openScript = defineScript({
+  name: 'configCacheOpenV1',
+  keys: STATE,
+  args: ['epoch', 'nonce'],
+  reply: reply<number>(),
+  lua: openLua
+})
+
+export const leaveScript = defineScript({
+  name: 'configCacheLeaveV1',
+  keys: STATE,
+  args: ['epoch', 'member'],
+  reply: reply<number>(),
+  lua: leaveLua
+})
+
+export const clearScript = defineScript({
+  name: 'configCacheClearV1',
+  keys: STATE,
+  args: ['epoch', 'bus', 'message', 'space'],
+  reply: reply<number>(),
+  lua: clearLua
+})
+
+export const resetScript = defineScript({
+  name: 'configCacheResetV1',
+  keys: STATE,
+  args: ['epoch'],
+  reply: reply<string>(),
+  lua: resetLua
+})

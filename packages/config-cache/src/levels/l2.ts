@@ -1,5 +1,6 @@
+import { uniqueId } from '../id.ts'
 import { Deadlines } from './deadlines.ts'
-import { stored, type SharedState } from '../coherence/index.ts'
+import { fieldsOf, generationsScript, stored, type SharedState } from '../coherence/index.ts'
 
 /** What the shared level answered: the value's text, or what a fill needs. */
 export type Found =
@@ -71,7 +72,9 @@ export class RedisL2 implements L2 {
 
   /** Null in another epoch. */
   async #make (nonce: string, tags: readonly string[]): Promise<string | null> {
-    const found = await this.#state.connection.scriptOnTags('configCacheGenerationsV1', tags, nonce, this.#generationTtlMs)
+    const { connection } = this.#state
+    const found = await connection.script(generationsScript, connection.keys.withGenerations(tags),
+      uniqueId(), nonce, this.#generationTtlMs, ...fieldsOf(tags))
     return found.length === tags.length ? found.join() : null
   }
 }

@@ -1,0 +1,171 @@
+import { channel } from 'node:diagnostics_channel'
+import type { FastifyBaseLogger } from 'fastify'
+import { FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
+import { uniqueId } from '../id.ts'
+import { now, pause, surely } from '../time.ts'
+import type { Listed, PendingOps } from './acknowledgements.ts'
+import type { Connection } from './connection.ts'
+import type { Epochs } from './epochs.ts'
+import { fieldsOf } from './keys.ts'
+import { blockText, opText, releaseText } from './messages.ts'
+import { beatScript, blockScript, fenceScript, releaseScript } from './scripts.ts'
+import type { Witness } from './witness.ts'
+
+/** A block that Redis holds for us. */
+export interface Held {
+  readonly opId: string
+  readonly nonce: string
+  readonly seq: number
+  /** Name of the shared level's values. */
+  readonly space: string
+  readonly isOpen: boolean
+}
+
+/** Where a write stands. `blocked`: Redis holds the block; `safe`: nobody serves the old value; `written`: the database answered; `released`: done. */
+type Step = 'blocked' | 'safe' | 'written' | 'released'
+
+const steps = channel('jpulse:config-cache:write')
+
+/** Published synchronously, so a subscriber can act between two steps; nobody subscribed costs nothing. */
+export function step (name: Step, opId: string, tags: readonly string[]): void {
+  if (steps.hasSubscribers) steps.publish({ step: name, opId, tags })
+}
+
+export const RETRY_MS = 25
+/** Lease of instances of 0.1, which do not tell theirs. */
+const UNTOLD_LEASE_MS = 1000
+
+interface BlockOptions {
+  readonly leaseMs: number
+  readonly blockTtlMs: number
+  readonly generationTtlMs: number
+  readonly writeTimeoutMs: number
+}
+
+/** Blocks of this process: taken, proved fresh, released. */
+export class Blocks {
+  readonly #connection: Connection
+  readonly #epochs: Epochs
+  readonly #pending: PendingOps
+  readonly #witness: Witness
+  readonly #options: BlockOptions
+  readonly #onReleased: (opId: string) => void
+  readonly #log: FastifyBaseLogger
+
+  /** @param onReleased hears of an own release when Redis has confirmed it, before the message comes */
+  constructor (connection: Connection, epochs: Epochs, pending: PendingOps, witness: Witness, options: BlockOptions, onReleased: (opId: string) => void, log: FastifyBaseLogger) {
+    this.#connection = connection
+    this.#epochs = epochs
+    this.#pending = pending
+    this.#witness = witness
+    this.#options = options
+    this.#onReleased = onReleased
+    this.#log = log
+  }
+
+  /** Blocks the tags and waits until no member can serve what they cover. @throws FST_ERR_CONFIG_CACHE_UNREACHABLE */
+  async acquire (tags: readonly string[]): Promise<Held> {
+    const deadline = now() + this.#options.writeTimeoutMs
+    for (;;) {
+      try {
+        return await this.#block(tags)
+      } catch (err) {
+        // A connection that broke under the command may be back in a moment; one that is down is not waited for.
+        if (!this.#connection.isUp || now() + RETRY_MS >= deadline) throw unreachable(err)
+        await pause(RETRY_MS)
+      }
+    }
+  }
+
+  /** Says that the writer is still at work; whether the block is held. */
+  async beat ({ nonce, opId }: Held): Promise<boolean> {
+    return await this.#connection.script(beatScript, this.#connection.keys.core, uniqueId(), nonce, opId) === 1
+  }
+
+  /** Whether the block was held until now. @param name for the generations where nobody else touched the tags: only of the block that the work ran under */
+  async release ({ nonce, opId, seq }: Pick<Held, 'nonce' | 'opId' | 'seq'>, tags: readonly string[], name = ''): Promise<boolean> {
+    const { keys } = this.#connection
+    const held = await this.#connection.script(releaseScript, keys.withGenerations(tags),
+      uniqueId(), nonce, opId, '', keys.bus, releaseText(opId), this.#options.generationTtlMs, seq, name, ...fieldsOf(tags)) === 1
+    // Before the write resolves, so that the reads after it may keep what they load. Nothing else depends on the order:
+    // the message that follows finds nothing to release.
+    if (held) this.#onReleased(opId)
+    return held
+  }
+
+  async #block (tags: readonly string[]): Promise<Held> {
+    const { keys, id, version } = this.#connection
+    if (!this.#connection.isUp) throw new Error('Redis is not reachable')
+    const opId = uniqueId()
+    const block = { opId, writer: id, tags }
+    const pending = this.#pending.open(opId)
+    // Like a lease, the block is only as fresh as the request that last proved it.
+    let provenAt = now()
+    try {
+      const [nonce, seq, open, space, list, leaseMs, isBlind] = await this.#connection.script(blockScript, keys.withGenerations(tags),
+        uniqueId(), opId, keys.bus, blockText(block), opText(block), this.#options.generationTtlMs, ...fieldsOf(tags))
+      const blockedAt = now()
+      step('blocked', opId, tags)
+      if (isBlind === 1 && !await this.#witness.vouch(nonce, version)) throw new Error('Redis began another life')
+      this.#epochs.learn(leaseMs)
+      const held = { opId, nonce, seq, space, isOpen: open === '1' }
+      if (held.isOpen) await this.#membersSafe(held, await pending.wait(this.#membersOf(list, blockedAt)))
+      else await this.#oldLeasesOver(nonce)
+      // A process that was stopped or busy meanwhile may have lost the block: the work must not begin without it.
+      while (now() - provenAt > this.#options.blockTtlMs / 2) {
+        provenAt = now()
+        if (!await this.beat(held)) throw new Error('the block was lost before the write began')
+      }
+      step('safe', opId, tags)
+      return held
+    } catch (err) {
+      this.#giveUp(opId, tags)
+      throw err
+    } finally {
+      this.#pending.close(opId)
+    }
+  }
+
+  /**
+   * Reads [id, "renewed token host lease", …]. Leases from before the block end within one lease of it, each by what its holder
+   * goes by; those from after it know the block.
+   */
+  #membersOf (list: readonly string[], blockedAt: number): Map<string, Listed> {
+    const members = new Map<string, Listed>()
+    for (let i = 0; i + 1 < list.length; i += 2) {
+      const [, , host = '', lease] = list[i + 1]!.split(' ')
+      const leaseMs = Number(lease) > 0 ? Number(lease) : Math.max(this.#options.leaseMs, UNTOLD_LEASE_MS)
+      members.set(list[i]!, { host, until: blockedAt + surely(leaseMs) })
+    }
+    return members
+  }
+
+  async #membersSafe ({ nonce, seq }: Held, silent: readonly string[]): Promise<void> {
+    if (silent.length === 0) return
+    const fenced = await this.#connection.script(fenceScript, this.#connection.keys.core, uniqueId(), nonce, seq, ...silent)
+    if (fenced === 0) throw new Error('Redis lost its state during the write')
+  }
+
+  /** A closed epoch knows nobody: whoever held a lease of the one before may serve until that is over. */
+  async #oldLeasesOver (nonce: string): Promise<void> {
+    await pause(this.#epochs.since(nonce) + surely(this.#epochs.leaseMs) - now())
+  }
+
+  /** Redis may have executed, or may yet execute, a block that we gave up. Until it is released nobody caches its tags. */
+  #giveUp (opId: string, tags: readonly string[]): void {
+    const attempt = async () => {
+      await pause(RETRY_MS)
+      const nonce = await this.#connection.run((client) => client.hget(this.#connection.keys.core[0], 'nonce'))
+      if (nonce !== null) await this.release({ opId, nonce, seq: 0 }, tags)
+    }
+    attempt().catch((err) => this.#log.debug({ err, opId }, 'a block that was given up will be removed by the members'))
+  }
+}
+
+function unreachable (cause: unknown): Error {
+  const err = new FST_ERR_CONFIG_CACHE_UNREACHABLE(reasonOf(cause))
+  err.cause = cause
+  return err
+}
+
+export const reasonOf = (err: unknown): string => err instanceof Error ? err.message : 'Redis does not answer'
