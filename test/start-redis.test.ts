@@ -7,7 +7,7 @@ t.setTimeout(240_000)
 t.test('npm start uses the Redis that REDIS_HOST names, and starts no other', async (t) => {
   const redis = await redisServer(t)
   const { SITE_ID, MONGODB_URI } = await serversEnv(t)
-  const started = await start(t, temporaryFolder(t), { env: { SITE_ID, MONGODB_URI, SEED_PEOPLE: '0', REDIS_HOST: '127.0.0.1', REDIS_PORT: String(redis.port) } })
+  const started = await start(t, temporaryFolder(t), { env: { SITE_ID, MONGODB_URI, REDIS_HOST: '127.0.0.1', REDIS_PORT: String(redis.port) } })
   await started.ready(60_000)
   t.same(await workersOf(started, 2), ['025:0', '025:1'])
   t.same(serverPorts(started), [])
@@ -22,7 +22,7 @@ t.test('npm start uses the Redis that REDIS_SENTINELS lead to, with a MongoDB of
   const { name, sentinels } = await sentinel(t)
   const dir = temporaryFolder(t)
   const first = await start(t, dir, {
-    env: { SEED_PEOPLE: '0', REDIS_MODE: 'sentinel', REDIS_SENTINELS: sentinels.map(({ host, port }) => `${host}:${port}`).join(), REDIS_SENTINEL_NAME: name }
+    env: { REDIS_MODE: 'sentinel', REDIS_SENTINELS: sentinels.map(({ host, port }) => `${host}:${port}`).join(), REDIS_SENTINEL_NAME: name }
   })
   await first.ready(60_000)
   t.same(await workersOf(first, 2), ['025:0', '025:1'])

@@ -25,7 +25,7 @@ async function me ({ address }: Started, cookie: string): Promise<string> {
 
 t.test('npm start serves the site from two PM2 workers on servers of its own; Ctrl-C leaves nothing but the data, which the next run has', async (t) => {
   const dir = temporaryFolder(t)
-  const first = await start(t, dir, { command: NPM_START })
+  const first = await start(t, dir, { command: NPM_START, env: { SEED_PEOPLE: undefined } })
   await first.ready(60_000)
   t.same(await workersOf(first, 2), ['025:0', '025:1'])
   t.equal(serverPorts(first).length, 2, 'a Redis and a MongoDB of its own')

@@ -25,14 +25,14 @@ export interface Started {
 export const NPM_START = ['npm', 'start'] as const
 const START_JS = [process.execPath, join(ROOT, 'scripts/start.js')] as const
 
-/** `npm start`, or what it runs, with a port and a folder of the test's own and no servers but those that `env` names. */
+/** `npm start`, or what it runs, with a port and a folder of the test's own, no servers but those that `env` names, and nobody in the listing. */
 export async function start (t: Scope, dir: string, { command = START_JS as readonly string[], env = {} }: { command?: readonly string[], env?: Record<string, string | undefined> } = {}): Promise<Started> {
   const port = await freePort()
   const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = cleanEnv()
   // tap puts its loader into the NODE_OPTIONS of whatever a test starts.
   const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', ...command], {
     cwd: ROOT,
-    env: { ...inherited, HOST: '127.0.0.1', PORT: String(port), SERVER_ID: '025', INSTANCES: '2', JPULSE_RUN_DIR: dir, MARKER: `${dir}:${port}:`, ...env },
+    env: { ...inherited, HOST: '127.0.0.1', PORT: String(port), SERVER_ID: '025', INSTANCES: '2', SEED_PEOPLE: '0', JPULSE_RUN_DIR: dir, MARKER: `${dir}:${port}:`, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true
   })
