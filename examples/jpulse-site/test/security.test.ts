@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { serversEnv } from '../../../test/helpers/index.ts'
+import { networkOf } from '../src/auth/attempts.ts'
 import { adminSite, Client, PASSWORD, site, siteIn } from './helper.ts'
 
 t.setTimeout(120_000)
@@ -118,20 +119,40 @@ t.test('administrators only: each of their routes refuses a user and a stranger,
   t.match((await stranger.get('/api/1/metrics')).body, /\*\*\*/, 'anybody gets the metrics, masked')
 })
 
-t.test('twenty attempts to sign in, counted over all workers; then 429 with the time to wait', async (t) => {
-  const env = await serversEnv(t)
+t.test('wrong passwords make who guesses wait, counted over all workers, and nobody else', async (t) => {
+  const env = { ...await serversEnv(t), TRUST_PROXY: 'true' }
   const workers = [await site(t, env), await site(t, env)]
-  const statuses: number[] = []
-  for (let n = 0; n < 22; n++) {
-    const client = new Client(workers[n % 2]!)
-    const response = await client.json('POST', '/api/1/auth/login', { username: 'ada', password: 'wrong' })
-    statuses.push(response.statusCode)
-    if (response.statusCode === 429) t.ok(Number(response.headers['retry-after']) > 0)
-  }
-  t.same(statuses, [...Array(20).fill(401), 429, 429])
-  const page = await new Client(workers[0]!).form('/sign-in', { username: 'ada', password: 'wrong' })
+  let turn = 0
+  const login = (username: string, password: string, ip: string) =>
+    new Client(workers[turn++ % 2]!).json('POST', '/api/1/auth/login', { username, password }, { 'x-forwarded-for': ip })
+  await new Client(workers[0]!).signUp('ada')
+  const guesses = await Promise.all(Array.from({ length: 30 }, () => login('ada', 'wrong', '192.0.2.1')))
+  const statuses = guesses.map(({ statusCode }) => statusCode).sort()
+  t.same(statuses, [...Array(11).fill(401), ...Array(19).fill(429)], 'ten are free, one more has the first pause to itself, whether or not they come at once')
+  for (const { statusCode, headers } of guesses) if (statusCode === 429) t.ok(Number(headers['retry-after']) > 0)
+  t.equal((await login('ada', PASSWORD, '192.0.2.1')).statusCode, 429, 'the guesser has to wait, even with the right one')
+  t.equal((await login('ada', PASSWORD, '192.0.2.2')).statusCode, 200, 'the owner elsewhere has not')
+  t.equal((await login('bob', 'wrong', '192.0.2.1')).statusCode, 401, 'nor has another name')
+  const page = await new Client(workers[0]!).form('/sign-in', { username: 'ada', password: 'wrong' }, { 'x-forwarded-for': '192.0.2.1' })
   t.match(page, { statusCode: 429, body: /Too many attempts/ })
   t.equal((await workers[0]!.inject('/')).statusCode, 200, 'the rest of the site has no such limit')
+})
+
+t.test('right passwords are no attempts: 28 of four people from one address', async (t) => {
+  const app = await siteIn(t, 'embedded')
+  const names = ['ada', 'bob', 'cyd', 'dan']
+  for (const name of names) await new Client(app).signUp(name)
+  for (let n = 0; n < 28; n++) t.equal((await new Client(app).json('POST', '/api/1/auth/login', { username: names[n % 4]!, password: PASSWORD })).statusCode, 200)
+})
+
+t.test('a network, not an address, is what guesses', async (t) => {
+  t.equal(networkOf('192.0.2.7'), '192.0.2.7')
+  t.equal(networkOf('::ffff:192.0.2.7'), '192.0.2.7')
+  t.equal(networkOf('2001:db8:1:2:3:4:5:6'), '2001:db8:1:2::/64')
+  t.equal(networkOf('2001:0db8:1:2::9'), '2001:db8:1:2::/64')
+  t.equal(networkOf('2001:db8::9'), '2001:db8:0:0::/64')
+  t.equal(networkOf('::1'), '0:0:0:0::/64')
+  t.equal(networkOf('fe80::1%eth0'), 'fe80:0:0:0::/64')
 })
 
 t.test('bodies beyond what a route needs are refused before they are read', async (t) => {

@@ -5,9 +5,10 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify
 import fp from 'fastify-plugin'
 import { CredentialsError, InputError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
 import type { Role, User } from '../users/users.ts'
+import { Attempts, networkOf } from './attempts.ts'
 import { checkPassword, hashPassword } from './password.ts'
 
-const ATTEMPTS = 20
+const SIGN_UPS = 20
 const WINDOW_MS = 300_000
 
 interface NewAccount {
@@ -19,17 +20,19 @@ interface NewAccount {
 /** Signs people up and in. */
 class Accounts {
   readonly #app: FastifyInstance
+  readonly #attempts: Attempts
   readonly #cost: number
 
   constructor (app: FastifyInstance, passwordCost: number) {
     this.#app = app
+    this.#attempts = new Attempts(app.redisLink.kv)
     this.#cost = passwordCost
   }
 
   /** Makes an account and signs it in. @throws InputError, UserExistsError, TooManyError, SignUpClosedError */
   async signUp (request: FastifyRequest, account: NewAccount): Promise<User> {
     if (await this.#app.configCache.isFeatureEnabled('sign-up-closed')) throw new SignUpClosedError()
-    await this.#limit(`signup:${request.ip}`)
+    await this.#limit(`signup:${networkOf(request.ip)}`)
     const user = await this.#add(account, 'user')
     await this.#app.sessions.login(request, user.username, { role: user.role })
     return user
@@ -38,9 +41,10 @@ class Accounts {
   /** The session gets a new id. @throws CredentialsError, TooManyError */
   async signIn (request: FastifyRequest, name: string, password: string): Promise<User> {
     const wanted = name.trim().toLowerCase()
-    await Promise.all([this.#limit(`login:ip:${request.ip}`), this.#limit(`login:name:${wanted}`)])
+    const attempt = await this.#attempts.begin(wanted, request.ip)
     const user = await this.#app.documents.users.find(wanted)
     if (!await checkPassword(password, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
+    await attempt.right()
     await this.#app.sessions.login(request, user.username, { role: user.role })
     return user
   }
@@ -64,7 +68,7 @@ class Accounts {
 
   /** Counts over all workers. */
   async #limit (name: string): Promise<void> {
-    const { allowed, retryAfterMs } = await this.#app.redisLink.rateLimit(name.slice(0, 200), ATTEMPTS, WINDOW_MS)
+    const { allowed, retryAfterMs } = await this.#app.redisLink.rateLimit(name, SIGN_UPS, WINDOW_MS)
     if (!allowed) throw Object.assign(new TooManyError(), { retryAfter: Math.ceil(retryAfterMs / 1000) })
   }
 }
