@@ -12,6 +12,10 @@ export const FST_ERR_REDIS_LINK_UNAVAILABLE = createError<[reason: string]>(
 export const FST_ERR_REDIS_LINK_TIMEOUT = createError<[ms: number]>(
   'FST_ERR_REDIS_LINK_TIMEOUT', 'Redis did not answer within %s ms', 503)
 
+/** Redis answers a subscription with an error, as a rule because the user may not hear the channel. The others stay. */
+export const FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED = createError<[channel: string, reason: string]>(
+  'FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED', 'Redis refuses the subscription to %s: %s', 500)
+
 /** A key, lock or limit name is not a non-empty string of at most 1024 characters. */
 export const FST_ERR_REDIS_LINK_INVALID_KEY = createError<[what: string]>(
   'FST_ERR_REDIS_LINK_INVALID_KEY', '%s must be a string of 1 to 1024 characters', 400)

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
 import type { FastifyBaseLogger } from 'fastify'
 import { primaries } from './connection/client.ts'
@@ -35,7 +36,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.#options = options
     this.#log = log
     this.mode = options.mode
-    this.#connection = new Connection(options, log, (event, change) => this.#tell(event, change))
+    this.#connection = new Connection(options, log, this.channel('link', randomUUID()), (event, change) => this.#tell(event, change))
     this.client = this.#connection.client
     const run: Run = (command) => this.#connection.run(command)
     this.#redisLocks = new RedisLocks(run, this.key('lock', ''))

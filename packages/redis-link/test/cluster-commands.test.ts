@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { redisCluster, tcpProxy, waitFor } from '../../../test/helpers/index.ts'
+import { redisCluster, tcpProxy, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
 import { build, rejection } from './build.ts'
 
 /** A Redis Cluster whose primary of a key is reached through a proxy only, and an application on it. */
@@ -67,6 +67,39 @@ t.test('commands that were never sent still wait for a node that is connecting, 
   await waitFor(async () => await cluster.primaryOf('a') !== old, { timeoutMs: 20_000 })
   const answers = await Promise.all(Array.from({ length: 20 }, () => app.redisLink.run((client) => client.incr('a'))))
   t.same(answers.sort((a, b) => a - b), Array.from({ length: 20 }, (_, at) => at + 1))
+})
+
+t.test('the subscriber follows the topology when its server leaves the Cluster', async (t) => {
+  const cluster = await redisCluster(t)
+  const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }))
+  const { app } = await build(t, { cluster: { nodes }, connectTimeoutMs: 10_000, probeIntervalMs: 100 })
+  const link = app.redisLink
+  const subscriber = link.subscriber()!
+  await waitFor(() => subscriber.isUp)
+  const heard: string[] = []
+  await subscriber.subscribe(link.channel('a'), (message) => { heard.push(String(message)) })
+  const isHome = async ({ client }: TestRedis) => / name=\S* .*sub=2 /.test(await client.call('CLIENT', 'LIST', 'TYPE', 'pubsub') as string)
+  const homes = await Promise.all(cluster.nodes.map(isHome))
+  const home = cluster.nodes[homes.indexOf(true)]!
+  t.equal(homes.filter(Boolean).length, 1)
+  // Scaled in: a primary hands its slots to its replica first, then all forget the node, which lives on by itself.
+  if ((await home.client.call('ROLE') as string[])[0] === 'master') {
+    const replica = await successorOf(home.client, cluster.nodes.map(({ client }) => client))
+    await waitFor(async () => {
+      await replica.call('CLUSTER', 'FAILOVER').catch(() => {})
+      return (await home.client.call('ROLE') as string[])[0] === 'slave'
+    }, { everyMs: 200, timeoutMs: 20_000 })
+    await cluster.complete()
+  }
+  const id = await home.client.call('CLUSTER', 'MYID') as string
+  const others = cluster.nodes.filter((node) => node !== home)
+  await Promise.all(others.map(({ client }) => client.call('CLUSTER', 'FORGET', id)))
+  await home.client.call('CLUSTER', 'RESET')
+  await waitFor(async () => {
+    await others[0]!.client.publish(link.channel('a'), 'x')
+    return heard.length > 0
+  }, { timeoutMs: 30_000, what: 'the subscriber to hear again' })
+  t.notOk(await isHome(home))
 })
 
 /** The replica of a primary. */

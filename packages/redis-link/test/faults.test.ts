@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import t from 'tap'
 import { freePort, redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
 import { FST_ERR_REDIS_LINK_TIMEOUT } from '../src/index.ts'
-import { isOutage } from '../src/connection/diagnose.ts'
+import { isOutage } from '../src/connection/refusals.ts'
 import { build, rejection } from './build.ts'
 
 t.test('a listener of the link that throws is logged, and Redis stays up', async (t) => {
@@ -20,7 +20,7 @@ t.test('a listener of the link that throws is logged, and Redis stays up', async
   await redis.restart()
   await waitFor(() => link.isUp)
   // The probes that follow must not tell the next outage.
-  const probes = t.capture(link.client as Redis, 'info', (link.client as Redis).info)
+  const probes = t.capture(link.client as Redis, 'ping', (link.client as Redis).ping as () => Promise<string>)
   let seen = 0
   await waitFor(() => (seen += probes().length) >= 12)
   t.ok(link.isUp)
@@ -90,7 +90,7 @@ t.test('an injected client is never disconnected, whatever the probes say', asyn
   t.teardown(() => client.disconnect())
   const { app } = await build(t, { client, commandTimeoutMs: 50, probeIntervalMs: 10 })
   await waitFor(() => app.redisLink.isUp)
-  const probes = t.capture(client, 'info', client.info)
+  const probes = t.capture(client, 'ping', client.ping as () => Promise<string>)
   // It waits for its own answer on the client's one connection, and the probes behind it.
   const popped = client.blpop('list', 0)
   let seen = 0

@@ -58,6 +58,11 @@ t.test('TLS: the right way works, and each wrong one is named', async (t) => {
   const { app } = await build(t, { url, tls: { ca } })
   t.equal(app.redisLink.state, 'up')
   t.equal(await app.redisLink.kv.increment('n'), 1)
+  // Not to wait at the boot is no haste for the handshake.
+  const proxy = await tcpProxy(t, port)
+  proxy.delay(100)
+  const slow = await build(t, { url: url.replace(String(port), String(proxy.port)), tls: { ca }, connectTimeoutMs: 0 })
+  await waitFor(() => slow.app.redisLink.isUp)
   t.match(await refusal(t, { url }), /TLS certificate is not accepted/)
   t.match(await refusal(t, { single: { port } }), /a port that speaks TLS needs rediss:\/\//)
   t.match(await refusal(t, { url: sharedRedis().replace('redis:', 'rediss:') }), /does the server speak TLS on this port/)

@@ -1,12 +1,18 @@
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
-import { backoff } from './time.ts'
+import { isReadOnlyReply } from './refusals.ts'
+import { backoff, deadline } from './time.ts'
 
+type Command = Parameters<Redis['sendCommand']>[0]
 type FlushQueue = (error: Error, queues?: { commandQueue?: boolean, offlineQueue?: boolean }) => void
 
 /** How long ioredis keeps a socket that is being closed, and with it the process, where the server is silent. */
 const DISCONNECT_MS = 100
+/** Limit of opening a socket, TLS included. The boot does not wait for it. */
+const SOCKET_MS = 3000
+/** How often a Redis Cluster is asked for its nodes: nobody is told of one that left. */
+const TOPOLOGY_MS = 5000
 
 /**
  * Makes the client of a topology, or returns the injected one; null for mode `none`.
@@ -17,8 +23,9 @@ const DISCONNECT_MS = 100
 export function makeClient (options: ResolvedOptions): RedisClient | null {
   if (options.mode === 'none') return null
   if (options.client !== undefined) return options.client
-  if (options.mode === 'cluster') return rejectLostAnswers(new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options)))
-  return new Redis({ ...commonOptions(options), ...standaloneOptions(options) })
+  if (options.mode !== 'cluster') return boundFairly(new Redis({ ...commonOptions(options), ...standaloneOptions(options) }))
+  const cluster = new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options))
+  return cluster.on('+node', (node: Redis) => rejectLostAnswers(boundFairly(node)))
 }
 
 function commonOptions (options: ResolvedOptions): RedisOptions {
@@ -32,10 +39,11 @@ function commonOptions (options: ResolvedOptions): RedisOptions {
     maxRetriesPerRequest: 0,
     commandTimeout: options.commandTimeoutMs,
     disconnectTimeout: DISCONNECT_MS,
-    // Below the wait at boot, so that the boot can say that the first attempt timed out.
-    connectTimeout: Math.max(100, Math.ceil(options.connectTimeoutMs * 0.75)),
+    connectTimeout: SOCKET_MS,
+    // It asks INFO, which some servers do not have. The monitor looks itself.
+    enableReadyCheck: false,
     // A primary that was demoted answers READONLY: only a new connection finds its successor.
-    reconnectOnError: (err) => err.message.startsWith('READONLY')
+    reconnectOnError: isReadOnlyReply
   }
 }
 
@@ -64,9 +72,30 @@ function clusterOptions (options: ResolvedOptions): ClusterOptions {
     enableOfflineQueue: false,
     clusterRetryStrategy: backoff,
     slotsRefreshTimeout: options.commandTimeoutMs,
+    slotsRefreshInterval: TOPOLOGY_MS,
     // Each redirection to a node that is away waits 100 ms: this many fit into the limit of one command.
     maxRedirections: Math.min(16, Math.max(2, Math.floor(options.commandTimeoutMs / 125)))
   }
+}
+
+/**
+ * Ends the time of a command by `deadline`: ioredis' own timer takes an answer that this process was too busy to read for
+ * none.
+ */
+function boundFairly (redis: Redis): Redis {
+  const send = redis.sendCommand.bind(redis)
+  redis.sendCommand = (command, stream) => {
+    command.setTimeout = setFairTimeout
+    return send(command, stream)
+  }
+  return redis
+}
+
+function setFairTimeout (this: Command, ms: number): void {
+  // A command that is redirected is sent again, in the same time.
+  this.setTimeout = () => {}
+  const stop = deadline(ms, () => this.reject(new Error('Command timed out')))
+  this.promise.then(stop, stop)
 }
 
 /**
@@ -78,17 +107,15 @@ function clusterOptions (options: ResolvedOptions): ClusterOptions {
  * commands that were sent get an error of their own. ioredis tells the two apart in `flushQueue` only, which is not part
  * of its documented interface: cluster-commands.test.ts stands guard over that.
  */
-function rejectLostAnswers (cluster: Cluster): Cluster {
-  return cluster.on('+node', (node: Redis) => {
-    const inner = node as unknown as { flushQueue: FlushQueue }
-    const flush = inner.flushQueue.bind(node)
-    inner.flushQueue = (error, queues) => {
-      if (error.message !== 'Connection is closed.') return flush(error, queues)
-      const lost = new FST_ERR_REDIS_LINK_UNAVAILABLE('the connection closed before the answer came; whether the command was carried out is unknown')
-      flush(lost, { ...queues, offlineQueue: false })
-      flush(error, { ...queues, commandQueue: false })
-    }
-  })
+function rejectLostAnswers (node: Redis): void {
+  const inner = node as unknown as { flushQueue: FlushQueue }
+  const flush = inner.flushQueue.bind(node)
+  inner.flushQueue = (error, queues) => {
+    if (error.message !== 'Connection is closed.') return flush(error, queues)
+    const lost = new FST_ERR_REDIS_LINK_UNAVAILABLE('the connection closed before the answer came; whether the command was carried out is unknown')
+    flush(lost, { ...queues, offlineQueue: false })
+    flush(error, { ...queues, commandQueue: false })
+  }
 }
 
 /** The servers that hold data: the client itself, or each primary of a Redis Cluster. */
@@ -96,13 +123,22 @@ export function primaries (client: RedisClient): Redis[] {
   return client.isCluster ? (client as Cluster).nodes('master') : [client as Redis]
 }
 
+/** Name of a node of a Redis Cluster. */
+export function nodeName ({ options: { host, port } }: Redis): string {
+  return `${host}:${port}`
+}
+
 /**
  * A connection of its own for subscriptions, which its maker reconnects. Null while a Redis Cluster knows no node.
  *
  * Any node of a Redis Cluster will do: its bus hands PUBLISH to all of them.
+ *
+ * @param avoid the node that is taken only where there is no other
  */
-export function makeSubscriberConnection (client: RedisClient, options: ResolvedOptions): Redis | null {
-  const nodes = client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]
+export function makeSubscriberConnection (client: RedisClient, avoid: string): Redis | null {
+  const known = client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]
+  const others = known.filter((node) => nodeName(node) !== avoid)
+  const nodes = others.length > 0 ? others : known
   const node = nodes[Math.floor(Math.random() * nodes.length)]
   if (node === undefined) return null
   return node.duplicate({
@@ -110,9 +146,9 @@ export function makeSubscriberConnection (client: RedisClient, options: Resolved
     readOnly: false,
     autoResubscribe: false,
     enableOfflineQueue: false,
+    enableReadyCheck: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
-    commandTimeout: options.commandTimeoutMs,
     disconnectTimeout: DISCONNECT_MS,
     retryStrategy: () => null,
     sentinelRetryStrategy: () => null,

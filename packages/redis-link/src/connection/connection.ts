@@ -4,11 +4,12 @@ import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../e
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { Scripts, type CallScript } from '../script/script.ts'
 import { cutClient, makeClient } from './client.ts'
-import { diagnose, isOutage } from './diagnose.ts'
+import { diagnose } from './diagnose.ts'
 import { Monitor } from './monitor.ts'
 import { LinkOutages } from './outages.ts'
+import { isOutage } from './refusals.ts'
 import { Subscriber } from './subscriber.ts'
-import { bounded } from './time.ts'
+import { bounded, deadline } from './time.ts'
 
 /** `disabled`: not configured. `connecting`: first connection of the boot. `up`, `down`: whether Redis answers now. */
 export type RedisState = 'disabled' | 'connecting' | 'up' | 'down'
@@ -38,6 +39,7 @@ export class Connection {
   readonly outages: LinkOutages
   readonly #options: ResolvedOptions
   readonly #log: FastifyBaseLogger
+  readonly #ownChannel: string
   readonly #tell: (event: keyof RedisLinkEvents, change: RedisChange) => void
   readonly #scripts: Scripts | null
   readonly #call: CallScript | null
@@ -47,10 +49,14 @@ export class Connection {
   #subscriber: Subscriber | null = null
   #closing: Promise<void> | undefined
 
-  /** @param tell gets each transition, and each change of the epoch; must not throw */
-  constructor (options: ResolvedOptions, log: FastifyBaseLogger, tell: (event: keyof RedisLinkEvents, change: RedisChange) => void) {
+  /**
+   * @param ownChannel a channel of this process alone
+   * @param tell gets each transition, and each change of the epoch; must not throw
+   */
+  constructor (options: ResolvedOptions, log: FastifyBaseLogger, ownChannel: string, tell: (event: keyof RedisLinkEvents, change: RedisChange) => void) {
     this.#options = options
     this.#log = log
+    this.#ownChannel = ownChannel
     this.#tell = tell
     this.client = makeClient(options)
     this.outages = new LinkOutages(this.client, options.commandTimeoutMs)
@@ -102,8 +108,11 @@ export class Connection {
   subscriber (): Subscriber | null {
     if (this.client === null || this.#closing !== undefined) return null
     if (this.#subscriber === null) {
-      this.#subscriber = new Subscriber(this.client, this.#options,
-        (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'))
+      this.#subscriber = new Subscriber(this.client, this.#options, this.#ownChannel, {
+        onFault: (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'),
+        onRefusal: (channel, reason) => this.#log.error({ channel }, `Redis refuses a subscription: ${reason}`),
+        onDeaf: (reason) => this.#log.warn(`the subscriber connection is replaced: ${reason}`)
+      })
       this.outages.watchSubscriber(this.#subscriber)
     }
     return this.#subscriber
@@ -144,7 +153,7 @@ export class Connection {
   }
 
   #watch (client: RedisClient): Monitor {
-    const monitor = new Monitor(client, this.#options)
+    const monitor = new Monitor(client, this.#options, () => this.outages.version)
     monitor.on('up', (epoch) => {
       this.#epoch = epoch
       this.#turn('up')
@@ -174,10 +183,10 @@ export class Connection {
   #firstAnswer (): Promise<void> {
     return new Promise((resolve) => {
       const monitor = this.#monitor!
-      const timer = setTimeout(done, this.#options.connectTimeoutMs)
+      const stop = deadline(this.#options.connectTimeoutMs, done)
       const onDown = (err: Error | undefined) => { if (isFinal(err)) done() }
       function done () {
-        clearTimeout(timer)
+        stop()
         monitor.off('up', done)
         monitor.off('down', onDown)
         resolve()
@@ -198,7 +207,9 @@ export class Connection {
   }
 
   #reason (): string {
-    return this.#state === 'disabled' ? 'it is not configured' : diagnose(this.#monitor?.error, this.#options)
+    if (this.#state === 'disabled') return 'it is not configured'
+    const isOpening = this.client?.status === 'connecting' || this.client?.status === 'connect'
+    return diagnose(this.#monitor?.error ?? (isOpening ? new Error('connect timed out') : undefined), this.#options)
   }
 }
 

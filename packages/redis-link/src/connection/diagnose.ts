@@ -46,34 +46,3 @@ function redact (text: string, options: ResolvedOptions): string {
     .filter((secret) => secret !== undefined && secret !== '')
     .reduce((clean: string, secret) => clean.replaceAll(secret!, '***'), text)
 }
-
-/** Replies of a server that cannot serve us now. */
-const REFUSALS = /^(LOADING|CLUSTERDOWN|MASTERDOWN|READONLY|NOREPLICAS|MISCONF|OOM|BUSY|TRYAGAIN|NOAUTH|WRONGPASS|UNKILLABLE)\b/
-
-/** Classes of ioredis 6 and its redis-errors, without the replies. */
-const CLASSES = new Set(['RedisError', 'AbortError', 'MaxRetriesPerRequestError', 'ClusterAllFailedError', 'ParserError', 'InterruptError'])
-
-/** What ioredis 6 says of a connection with plain errors. Its others, such as "Connection in subscriber mode", are faults of the caller. */
-const CONNECTION = new RegExp('^(' + [
-  'Connection is closed\\.', 'Command timed out$', 'Socket timeout\\.',
-  'Stream isn\'t writeable and enableOfflineQueue', 'Cluster isn\'t ready and enableOfflineQueue',
-  'None of startup nodes is available', 'Too many Cluster redirections\\.', 'Cluster is disconnect(ed|ing)\\.', 'Node is disconnected',
-  'No master node is available', 'All sentinels are unreachable'
-].join('|') + ')')
-
-const SOCKET = /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|EPROTO|ETIMEDOUT|EHOST(UNREACH|DOWN)|ENET(UNREACH|DOWN|RESET)|EADDRNOTAVAIL|ENOTFOUND|EAI_[A-Z]+)$/
-
-const OURS = new Set<unknown>(['FST_ERR_REDIS_LINK_TIMEOUT', 'FST_ERR_REDIS_LINK_UNAVAILABLE'])
-
-/**
- * Whether an error says that Redis could not serve us now, in contrast to one that says that the command was wrong, and
- * to one that is not of Redis at all: the caller's own code runs among the commands. So what is an outage is listed, by
- * name and text, because an injected client may come from another copy of ioredis.
- */
-export function isOutage (error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  const { code, name, message } = error as NodeJS.ErrnoException
-  if (name === 'ReplyError') return REFUSALS.test(message)
-  // The AbortError of an AbortSignal has a code.
-  return OURS.has(code) || SOCKET.test(String(code)) || (code === undefined && (CLASSES.has(name) || CONNECTION.test(message)))
-}

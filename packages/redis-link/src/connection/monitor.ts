@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events'
 import type { Redis } from 'ioredis'
+import { FST_ERR_REDIS_LINK_TIMEOUT } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
-import { primaries } from './client.ts'
+import { nodeName, primaries } from './client.ts'
+import { isOutage, isReply } from './refusals.ts'
 import { bounded } from './time.ts'
 
 export interface MonitorEvents {
@@ -14,33 +16,40 @@ export interface MonitorEvents {
 
 /** How many probes in a row may time out before a connection that still looks open is replaced. */
 const TIMEOUTS_BEFORE_RECONNECT = 2
+/** Every so many probes the epoch is asked again, though no connection broke. */
+const EPOCH_EVERY = 10
 
 /**
  * Watches a client and says when Redis can be used.
  *
  * Events of the connection alone do not tell: a frozen server and a half-open connection look open. So a probe runs at
- * intervals, and at once when a command of somebody failed.
+ * intervals, and at once when a command of somebody failed. It asks for no more than an answer: a server that forbids or
+ * lacks what a probe would like is up.
  */
 export class Monitor extends EventEmitter<MonitorEvents> {
-  #client: RedisClient
-  #commandTimeoutMs: number
-  #ours: boolean
-  #timer: NodeJS.Timeout
+  readonly #client: RedisClient
+  readonly #options: ResolvedOptions
+  readonly #version: () => number
+  readonly #timer: NodeJS.Timeout
   #up: boolean | undefined
   #probing = false
   #again = false
   #timeouts = 0
   #stopped = false
   #epoch: string | null = null
+  /** What the epoch was read of: the primaries, and the number of breaks. */
+  #epochOf = ''
+  #looks = 0
   #error: Error | undefined
   readonly #listeners: Array<[event: string, listener: (value?: unknown) => void]>
 
-  constructor (client: RedisClient, { client: injected, commandTimeoutMs, probeIntervalMs }: Pick<ResolvedOptions, 'client' | 'commandTimeoutMs' | 'probeIntervalMs'>) {
+  /** @param version grows with every break of a connection */
+  constructor (client: RedisClient, options: ResolvedOptions, version: () => number) {
     super()
     this.#client = client
-    this.#ours = injected === undefined
-    this.#commandTimeoutMs = commandTimeoutMs
-    this.#timer = setInterval(() => this.probe(), probeIntervalMs).unref()
+    this.#options = options
+    this.#version = version
+    this.#timer = setInterval(() => this.probe(), options.probeIntervalMs).unref()
     const lost = () => this.#lost(this.#error)
     this.#listeners = [
       ['ready', () => this.probe()],
@@ -83,9 +92,18 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   }
 
   async #look (): Promise<void> {
-    let epoch: string | null
+    const nodes = primaries(this.#client)
+    const of = `${this.#version()} ${nodes.map(nodeName).sort().join(' ')}`
+    const wantsEpoch = this.#up !== true || of !== this.#epochOf || ++this.#looks % EPOCH_EVERY === 0
+    let epoch = this.#epoch
     try {
-      epoch = await readEpoch(this.#client, this.#commandTimeoutMs) ?? this.#epoch
+      await this.#someAnswer(nodes.map((node) => answers(node)))
+      if (wantsEpoch) {
+        const read = await this.#readEpoch(nodes)
+        // Where one primary is away, what is known of it stands, and is asked for again.
+        epoch = read ?? epoch
+        this.#epochOf = read === null ? '' : of
+      }
     } catch (err) {
       return this.#failed(err as Error)
     }
@@ -102,13 +120,39 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     }
   }
 
+  /** @returns what was answered. @throws what the first said, where none answers */
+  async #someAnswer<T> (questions: Array<Promise<T>>): Promise<Array<T | undefined>> {
+    const answers = await Promise.allSettled(questions.map((question) => bounded(question, this.#options.commandTimeoutMs)))
+    if (answers.every(({ status }) => status === 'rejected')) {
+      throw (answers[0] as PromiseRejectedResult | undefined)?.reason ?? new Error('no primary is known')
+    }
+    return answers.map((answer) => answer.status === 'fulfilled' ? answer.value : undefined)
+  }
+
+  /**
+   * Identity of the data behind the connections: `run_id:master_replid` of the primary, or of all primaries of a Redis
+   * Cluster. It changes with a restart and with a failover. Null where it cannot be told now: a primary of the Cluster is
+   * away, or there is no INFO.
+   */
+  async #readEpoch (nodes: Redis[]): Promise<string | null> {
+    const found = await this.#someAnswer(nodes.map(infoOf))
+    // Sentinels that are behind name a primary that was demoted.
+    if (this.#options.mode === 'sentinel' && this.#options.client === undefined && found[0]?.role === 'slave') {
+      this.#client.disconnect(true)
+      throw new Error('the Sentinels name a server that is a replica')
+    }
+    const epochs = found.map((info) => info?.epoch)
+    return epochs.every((epoch) => typeof epoch === 'string') ? epochs.sort().join(',') : null
+  }
+
   #failed (err: Error): void {
     if (this.#stopped) return
-    this.#timeouts++
     this.#lost(err)
+    if (!(err instanceof FST_ERR_REDIS_LINK_TIMEOUT)) return
+    this.#timeouts++
     // An injected client stays as it is: the probe may wait behind a blocking command, and a client that does not
     // reconnect would be gone.
-    if (!this.#ours || this.#timeouts < TIMEOUTS_BEFORE_RECONNECT || this.#client.status !== 'ready') return
+    if (this.#options.client !== undefined || this.#timeouts < TIMEOUTS_BEFORE_RECONNECT || this.#client.status !== 'ready') return
     this.#timeouts = 0
     this.#client.disconnect(true)
   }
@@ -122,31 +166,23 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   }
 }
 
-/**
- * Identity of the data behind a connection: `run_id:master_replid` of the primary, or of all primaries of a Redis
- * Cluster. It changes with a restart and with a failover. Null where it cannot be told now: a primary of the Cluster
- * is away, or INFO is forbidden.
- *
- * @throws what the first primary said, where none answers
- */
-async function readEpoch (client: RedisClient, timeoutMs: number): Promise<string | null> {
-  const answers = await Promise.allSettled(primaries(client).map((node) => bounded(epochOf(node), timeoutMs)))
-  const epochs = answers.map((answer) => answer.status === 'fulfilled' ? answer.value : undefined)
-  if (epochs.every((epoch) => epoch === undefined)) {
-    throw answers.find((answer) => answer.status === 'rejected')?.reason ?? new Error('no primary is known')
+/** Resolves where the server serves: an error that is no outage, such as a PING that the user may not send, is an answer. */
+async function answers (node: Redis): Promise<void> {
+  try {
+    await node.ping()
+  } catch (err) {
+    if (!isReply(err) || isOutage(err)) throw err
   }
-  return epochs.every((epoch) => typeof epoch === 'string') ? epochs.sort().join(',') : null
 }
 
-async function epochOf (node: Redis): Promise<string | null> {
+async function infoOf (node: Redis): Promise<{ epoch: string | null, role: string | undefined }> {
   try {
     const [server, replication] = await Promise.all([node.info('server'), node.info('replication')])
     const runId = /^run_id:(\w+)/m.exec(server)?.[1]
     const replid = /^master_replid:(\w+)/m.exec(replication)?.[1]
-    return runId === undefined || replid === undefined ? null : `${runId}:${replid}`
+    return { epoch: runId === undefined || replid === undefined ? null : `${runId}:${replid}`, role: /^role:(\w+)/m.exec(replication)?.[1] }
   } catch (err) {
-    if (!(err as Error).message.startsWith('NOPERM')) throw err
-    await node.ping()
-    return null
+    if (!isReply(err) || isOutage(err)) throw err
+    return { epoch: null, role: undefined }
   }
 }

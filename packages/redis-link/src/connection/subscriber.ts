@@ -1,7 +1,10 @@
 import { EventEmitter } from 'node:events'
-import type { Redis } from 'ioredis'
+import type { Cluster, Redis } from 'ioredis'
+import { FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
-import { makeSubscriberConnection } from './client.ts'
+import { makeSubscriberConnection, nodeName } from './client.ts'
+import { Hearing } from './hearing.ts'
+import { isOutage, isReply } from './refusals.ts'
 import { backoff, bounded } from './time.ts'
 
 /** Receives one message as it came over the wire, and the channel it came on. */
@@ -12,7 +15,7 @@ export type Unsubscribe = () => Promise<void>
 
 /** What happens to the subscriber's connection. */
 export interface SubscriberEvents {
-  /** Every subscription is heard. `gap` says that the connection was lost before: messages may be missing. */
+  /** Every subscription is heard that Redis does not refuse. `gap` says that the connection was lost before: messages may be missing. */
   up: [{ gap: boolean }]
   /** The connection is lost: nothing is heard. */
   down: []
@@ -20,22 +23,40 @@ export interface SubscriberEvents {
   gap: []
 }
 
+/** What a subscriber tells its link, for the log. */
+export interface SubscriberFaults {
+  /** A listener threw. */
+  onFault (err: unknown, channel: string): void
+  /** Redis refuses a channel that somebody listens to since before. */
+  onRefusal (channel: string, reason: string): void
+  /** The connection was open and heard nothing, or its server left the Cluster; it is replaced. */
+  onDeaf (reason: string): void
+}
+
 type Kind = 'subscribe' | 'psubscribe'
+type Command = Kind | 'unsubscribe' | 'punsubscribe'
 
 const SLICE = 500
 
 /**
  * The one subscriber connection of a process. It reconnects and resubscribes by itself, and says when it had a gap.
  *
- * A listener may be added while there is no connection; it hears from the next one on.
+ * A listener may be added while there is no connection; it hears from the next one on. An open connection is no proof of
+ * hearing: the server may have left the Cluster, so a message to itself proves it now and then.
  */
 export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #client: RedisClient
   readonly #options: ResolvedOptions
-  readonly #onFault: (err: unknown, channel: string) => void
+  readonly #faults: SubscriberFaults
   readonly #listeners: Record<Kind, Map<string, Set<Listener>>> = { subscribe: new Map(), psubscribe: new Map() }
+  /** Why Redis refuses a channel or pattern. */
+  readonly #refused: Record<Kind, Map<string, string>> = { subscribe: new Map(), psubscribe: new Map() }
+  readonly #hearing: Hearing
   readonly #probe: NodeJS.Timeout
   #connection: Redis | null = null
+  /** The server that was last found deaf. */
+  #avoid = ''
+  #looking = false
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
   /** Settled when the attempt to connect under way has succeeded, with every subscription, or failed. */
@@ -45,19 +66,21 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #wasUp = false
   #closed = false
 
-  /** @param onFault gets what a listener threw */
-  constructor (client: RedisClient, options: ResolvedOptions, onFault: (err: unknown, channel: string) => void) {
+  /** @param channel a channel of this process alone, for messages to itself */
+  constructor (client: RedisClient, options: ResolvedOptions, channel: string, faults: SubscriberFaults) {
     super()
-    this.#onFault = onFault
+    this.#faults = faults
     // Every plugin and namespace of a process may listen to this one connection.
     this.setMaxListeners(0)
     this.#client = client
     this.#options = options
-    this.#probe = setInterval(() => this.#look(), options.probeIntervalMs).unref()
+    this.#hearing = new Hearing(client, channel, options.commandTimeoutMs)
+    this.#listeners.subscribe.set(channel, new Set([this.#hearing.hear]))
+    this.#probe = setInterval(() => { this.#look().catch(() => {}) }, options.probeIntervalMs).unref()
     this.#connect()
   }
 
-  /** Whether every subscription is heard now. */
+  /** Whether every subscription is heard now, but for those that Redis refuses. */
   get isUp (): boolean {
     return this.#up
   }
@@ -66,6 +89,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
    * Hears a channel. Resolves when Redis confirmed it, or, while Redis is away, when the attempt to connect has failed.
    *
    * @param channel the whole name, as `redisLink.channel()` builds it
+   * @throws FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED where Redis answers with an error; the other subscriptions stay
    */
   async subscribe (channel: string, listener: Listener): Promise<Unsubscribe> {
     return this.#add('subscribe', channel, listener)
@@ -96,30 +120,47 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     // Sent for a known name too: its first SUBSCRIBE may still be on its way, and the caller wants to hear now.
     if (this.#connection?.status === 'ready') await this.#send(kind, [name])
     else await this.#attempted
-    return () => this.#remove(kind, name, listener)
+    const reason = this.#refused[kind].get(name)
+    if (reason !== undefined) {
+      this.#forget(kind, name, listener)
+      throw new FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED(name, reason)
+    }
+    return async () => {
+      if (this.#forget(kind, name, listener)) await this.#send(kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe', [name])
+    }
   }
 
-  async #remove (kind: Kind, name: string, listener: Listener): Promise<void> {
+  /** @returns whether it was the last listener of the name */
+  #forget (kind: Kind, name: string, listener: Listener): boolean {
     const listeners = this.#listeners[kind].get(name)
-    if (listeners?.delete(listener) !== true || listeners.size > 0) return
-    this.#listeners[kind].delete(name)
-    await this.#send(kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe', [name])
+    if (listeners?.delete(listener) !== true || listeners.size > 0) return false
+    this.#refused[kind].delete(name)
+    return this.#listeners[kind].delete(name)
   }
 
   /** Sends on the present connection. Where that fails the connection is replaced, and its successor subscribes to all. */
-  async #send (command: Kind | 'unsubscribe' | 'punsubscribe', names: string[]): Promise<void> {
+  async #send (command: Command, names: string[]): Promise<void> {
     const connection = this.#connection
     if (connection?.status !== 'ready' || names.length === 0) return
     try {
       await bounded(connection[command](...names) as Promise<unknown>, this.#options.commandTimeoutMs)
-    } catch {
-      connection.disconnect()
+      if (command === 'subscribe' || command === 'psubscribe') for (const name of names) this.#refused[command].delete(name)
+    } catch (err) {
+      if (!isReply(err) || isOutage(err)) connection.disconnect()
+      else if (names.length > 1) for (const name of names) await this.#send(command, [name])
+      else if (command === 'subscribe' || command === 'psubscribe') this.#refuse(command, names[0]!, err.message)
     }
+  }
+
+  #refuse (kind: Kind, name: string, reason: string): void {
+    const isKnown = this.#refused[kind].get(name) === reason
+    this.#refused[kind].set(name, reason)
+    if (!isKnown && name !== this.#hearing.channel) this.#faults.onRefusal(name, reason)
   }
 
   #connect (): void {
     if (this.#closed) return
-    const connection = makeSubscriberConnection(this.#client, this.#options)
+    const connection = makeSubscriberConnection(this.#client, this.#avoid)
     if (connection === null) return this.#reconnectLater()
     this.#connection = connection
     this.#attempted = new Promise((resolve) => { this.#endAttempt = resolve })
@@ -161,11 +202,33 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#retry = setTimeout(() => this.#connect(), backoff(++this.#attempt)).unref()
   }
 
-  /** Finds a half-open connection, which would stay silent for ever. */
-  #look (): void {
+  /** Finds a connection that is silent for ever: half open, or to a server that the Cluster knows no more. */
+  async #look (): Promise<void> {
     const connection = this.#connection
-    if (connection?.status !== 'ready') return
-    bounded(connection.ping(), this.#options.commandTimeoutMs).catch(() => connection.disconnect())
+    if (connection?.status !== 'ready' || !this.#up || this.#looking) return
+    this.#looking = true
+    try {
+      if (this.#hasLeft(connection)) this.#replace(connection, 'its server left the Cluster')
+      else if (await this.#hearing.isDeaf(this.#refused.subscribe.has(this.#hearing.channel))) this.#replace(connection, 'it did not hear a message to itself')
+      else await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
+    } catch {
+      connection.disconnect()
+    } finally {
+      this.#looking = false
+    }
+  }
+
+  #hasLeft (connection: Redis): boolean {
+    if (!this.#client.isCluster) return false
+    const nodes = (this.#client as Cluster).nodes('all')
+    return nodes.length > 0 && !nodes.some((node) => nodeName(node) === nodeName(connection))
+  }
+
+  #replace (connection: Redis, reason: string): void {
+    if (connection !== this.#connection || connection.status !== 'ready') return
+    this.#avoid = nodeName(connection)
+    this.#faults.onDeaf(reason)
+    connection.disconnect()
   }
 
   #hear (kind: Kind, name: string, message: Buffer, channel: string): void {
@@ -174,7 +237,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
       try {
         listener(message, channel)
       } catch (err) {
-        this.#onFault(err, channel)
+        this.#faults.onFault(err, channel)
       }
     }
   }

@@ -1,0 +1,47 @@
+/** Replies of a server that cannot serve us now. */
+const REFUSALS = /^(LOADING|CLUSTERDOWN|MASTERDOWN|READONLY|NOREPLICAS|MISCONF|OOM|BUSY|TRYAGAIN|NOAUTH|WRONGPASS|UNKILLABLE)\b/
+
+/** How a Redis before 7 tells of a command that was refused inside a script. */
+const IN_SCRIPT = /^ERR Error running script \([^)]*\): (@user_script: ?\d+: )+-?/
+
+/** Classes of ioredis 6 and its redis-errors, without the replies. */
+const CLASSES = new Set(['RedisError', 'AbortError', 'MaxRetriesPerRequestError', 'ClusterAllFailedError', 'ParserError', 'InterruptError'])
+
+/** What ioredis 6 says of a connection with plain errors. Its others, such as "Connection in subscriber mode", are faults of the caller. */
+const CONNECTION = new RegExp('^(' + [
+  'Connection is closed\\.', 'Command timed out$', 'Socket timeout\\.',
+  'Stream isn\'t writeable and enableOfflineQueue', 'Cluster isn\'t ready and enableOfflineQueue',
+  'None of startup nodes is available', 'Too many Cluster redirections\\.', 'Cluster is disconnect(ed|ing)\\.', 'Node is disconnected',
+  'No master node is available', 'All sentinels are unreachable'
+].join('|') + ')')
+
+const SOCKET = /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|EPROTO|ETIMEDOUT|EHOST(UNREACH|DOWN)|ENET(UNREACH|DOWN|RESET)|EADDRNOTAVAIL|ENOTFOUND|EAI_[A-Z]+)$/
+
+const OURS = new Set<unknown>(['FST_ERR_REDIS_LINK_TIMEOUT', 'FST_ERR_REDIS_LINK_UNAVAILABLE'])
+
+/**
+ * Whether an error says that Redis could not serve us now, in contrast to one that says that the command was wrong, and
+ * to one that is not of Redis at all: the caller's own code runs among the commands. So what is an outage is listed, by
+ * name and text, because an injected client may come from another copy of ioredis.
+ */
+export function isOutage (error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const { code, name, message } = error as NodeJS.ErrnoException
+  if (isReply(error)) return REFUSALS.test(replyOf(message))
+  // The AbortError of an AbortSignal has a code.
+  return OURS.has(code) || SOCKET.test(String(code)) || (code === undefined && (CLASSES.has(name) || CONNECTION.test(message)))
+}
+
+/** Whether the server answered at all, if only with an error. */
+export function isReply (error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError'
+}
+
+/** Whether a primary says that it is a replica now. */
+export function isReadOnlyReply (error: Error): boolean {
+  return replyOf(error.message).startsWith('READONLY')
+}
+
+function replyOf (message: string): string {
+  return message.replace(IN_SCRIPT, '')
+}

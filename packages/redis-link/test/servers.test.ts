@@ -1,0 +1,176 @@
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import { redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
+import { isOutage } from '../src/connection/refusals.ts'
+import { build, rejection } from './build.ts'
+
+const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`
+
+/** A server that answers every command by the same rule: no Redis at hand can be brought to say these things at will. */
+async function answering (t: Test, answer: (command: string[], socket: Socket) => string): Promise<number> {
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)))
+    // Commands of these clients arrive whole: arrays of bulk strings.
+    socket.on('data', (bytes) => {
+      for (const command of String(bytes).split(/^\*\d+\r\n/m).slice(1)) {
+        const [name = '', ...args] = command.split('\r\n').filter((_line, at) => at % 2 === 1)
+        socket.write(`${answer([name.toUpperCase(), ...args], socket)}\r\n`)
+      }
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    return new Promise((resolve) => server.close(resolve))
+  })
+  return (server.address() as AddressInfo).port
+}
+
+t.test('a user who may hear no channel: each subscribe rejects, named, and nothing reconnects', async (t) => {
+  const redis = await redisServer(t)
+  await redis.client.call('ACL', 'SETUSER', 'deaf', 'on', '>pw', '~*', '+@all', 'resetchannels')
+  const { app, complaints } = await build(t, { url: redis.url, username: 'deaf', password: 'pw', probeIntervalMs: 20 })
+  const link = app.redisLink
+  const subscriber = link.subscriber()!
+  await waitFor(() => subscriber.isUp)
+  const connections = async () => Number(/total_connections_received:(\d+)/.exec(await redis.client.info('stats'))![1])
+  const before = await connections()
+  for (const name of ['a', 'b']) {
+    const { code, message } = await rejection(subscriber.subscribe(link.channel(name), () => {}))
+    t.equal(code, 'FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED')
+    t.match(message, link.channel(name))
+    t.match(message, /NOPERM/)
+  }
+  t.match((await rejection(subscriber.psubscribe(link.channel('*'), () => {}))).message, link.channel('*'))
+  let probes = 0
+  const pings = t.capture(link.client!, 'ping', link.client!.ping as () => Promise<string>)
+  await waitFor(() => (probes += pings().length) > 12)
+  t.equal(await connections(), before, 'no connection was replaced')
+  t.ok(subscriber.isUp && link.isUp)
+  t.equal(complaints.length, 3, 'each is logged once')
+})
+
+t.test('one forbidden channel leaves the others alone, at once and after a reconnection', async (t) => {
+  const redis = await redisServer(t)
+  await redis.client.call('ACL', 'SETUSER', 'some', 'on', '>pw', '~*', '+@all', 'resetchannels', '&*:open*', '&*:link:*')
+  const { app } = await build(t, { url: redis.url, username: 'some', password: 'pw' })
+  const link = app.redisLink
+  const subscriber = link.subscriber()!
+  const heard: string[] = []
+  const listen = (name: string) => subscriber.subscribe(link.channel(name), (message) => { heard.push(`${name} ${message}`) })
+  const early = [listen('open'), rejection(listen('closed')), listen('open2')] as const
+  t.equal((await early[1]).code, 'FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED', 'one that was asked for before the connection was there')
+  await Promise.all([early[0], early[2]])
+  const publish = (name: string) => redis.client.publish(link.channel(name), 'x')
+  for (const name of ['open', 'closed', 'open2']) await publish(name)
+  await waitFor(() => heard.length === 2)
+  t.same(heard, ['open x', 'open2 x'])
+
+  // A permission that ends ends one subscription.
+  await redis.client.call('ACL', 'SETUSER', 'some', 'resetchannels', '&*:open', '&*:link:*')
+  await redis.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await waitFor(() => !subscriber.isUp)
+  await waitFor(() => subscriber.isUp)
+  heard.length = 0
+  for (const name of ['open2', 'open']) await publish(name)
+  await waitFor(() => heard.length === 1)
+  t.same(heard, ['open x'])
+})
+
+t.test('a subscriber that hears nothing on an open connection is replaced', async (t) => {
+  let isDeaf = true
+  const subscribed = new Set<Socket>()
+  const port = await answering(t, ([name = '', channel = '', message = ''], socket) => {
+    if (name === 'HELLO') return '-ERR unknown command \'HELLO\''
+    if (name === 'PING') return subscribed.has(socket) ? '*2\r\n$4\r\npong\r\n$0\r\n' : '+PONG'
+    if (name === 'SUBSCRIBE') {
+      subscribed.add(socket)
+      return `*3\r\n${bulk('subscribe')}${bulk(channel)}:1`
+    }
+    if (name === 'PUBLISH' && !isDeaf) for (const one of subscribed) one.write(`*3\r\n${bulk('message')}${bulk(channel)}${bulk(message)}`)
+    return name === 'PUBLISH' ? ':1' : '+OK'
+  })
+  const { app, complaints } = await build(t, { single: { port }, probeIntervalMs: 20, commandTimeoutMs: 100 })
+  const subscriber = app.redisLink.subscriber()!
+  let gaps = 0
+  subscriber.on('gap', () => { gaps++ })
+  await waitFor(() => gaps > 0)
+  t.match(complaints[0], /subscriber connection is replaced: it did not hear a message to itself/)
+  isDeaf = false
+  await waitFor(() => subscriber.isUp)
+  const [before, seen] = [gaps, subscribed.size]
+  await waitFor(() => app.redisLink.ping().then(() => subscriber.isUp && gaps === before && subscribed.size === seen), { what: 'the subscriber to stay' })
+})
+
+t.test('a server without INFO is up', async (t) => {
+  const redis = await redisServer(t, { args: ['--rename-command', 'INFO', ''] })
+  const { app, complaints } = await build(t, { url: redis.url, required: true })
+  t.ok(app.redisLink.isUp)
+  t.equal(app.redisLink.epoch, null)
+  t.equal(await app.redisLink.kv.increment('n'), 1)
+  t.same(complaints, [])
+})
+
+t.test('a user who may neither PING nor ask INFO is up', async (t) => {
+  const redis = await redisServer(t)
+  await redis.client.call('ACL', 'SETUSER', 'plain', 'on', '>pw', '~*', '&*', '+@all', '-info', '-ping', '-client', '-hello')
+  const { app } = await build(t, { url: redis.url, username: 'plain', password: 'pw', required: true, probeIntervalMs: 20 })
+  await waitFor(() => app.redisLink.subscriber()!.isUp)
+  t.equal(await app.redisLink.kv.increment('n'), 1)
+})
+
+t.test('a server that is loading is down, and up when it has loaded', async (t) => {
+  let loading = true
+  const refusal = '-LOADING Redis is loading the dataset in memory'
+  const port = await answering(t, ([name]) => {
+    if (name === 'HELLO') return '-ERR unknown command \'HELLO\''
+    if (name === 'INFO' || name === 'CLIENT') return bulk('a:b').trimEnd()
+    if (loading) return refusal
+    return name === 'PING' ? '+PONG' : '$-1'
+  })
+  const { app, complaints } = await build(t, { single: { port }, probeIntervalMs: 20, connectTimeoutMs: 300 })
+  t.equal(app.redisLink.state, 'down')
+  t.match(complaints, [/still loading/])
+  loading = false
+  await waitFor(() => app.redisLink.isUp)
+  t.equal(await app.redisLink.kv.get('a'), null)
+  t.equal(complaints.length, 1)
+})
+
+t.test('what the work is refused with is an outage, in the words of every server', async (t) => {
+  const inScript = (text: string) => `ERR Error running script (call to f_${'a'.repeat(40)}): @user_script:5: @user_script: 5: -${text}`
+  const reply = (message: string) => Object.assign(new Error(message), { name: 'ReplyError' })
+  const refusals = ['NOREPLICAS Not enough good replicas to write.', 'READONLY You can\'t write against a read only replica.',
+    'OOM command not allowed when used memory > \'maxmemory\'.', 'MISCONF Redis is configured to save RDB snapshots', 'MASTERDOWN Link with MASTER is down']
+  for (const text of refusals) {
+    t.ok(isOutage(reply(text)), text)
+    t.ok(isOutage(reply(`${text} script: ${'a'.repeat(40)}, on @user_script:1.`)), 'of Redis 7, in a script')
+    t.ok(isOutage(reply(inScript(text))), 'of Redis 6.2, in a script')
+  }
+  t.notOk(isOutage(reply('ERR Error running script (call to f_a): @user_script:1: WRONGTYPE Operation against a key')))
+  t.notOk(isOutage(reply('NOPERM this user has no permissions to run the \'get\' command')))
+
+  const redis = await redisServer(t)
+  const { app } = await build(t, { url: redis.url })
+  await redis.client.call('CONFIG', 'SET', 'min-replicas-to-write', '1')
+  t.match(await rejection(app.redisLink.run((client) => client.set('a', '1'))), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ })
+  t.equal(await app.redisLink.run((client) => client.get('a')), null, 'what can be done is done')
+  t.ok(app.redisLink.isUp)
+})
+
+t.test('a process that was busy blames nobody', async (t) => {
+  const { app, changes, complaints } = await build(t, { url: sharedRedis(), commandTimeoutMs: 100, probeIntervalMs: 50 })
+  const link = app.redisLink
+  for (let round = 0; round < 3; round++) {
+    const answer = link.run((client) => client.set(link.key('a'), '1'))
+    await new Promise(setImmediate)
+    const end = performance.now() + 250
+    while (performance.now() < end);
+    t.equal(await answer, 'OK')
+  }
+  t.same(changes, [])
+  t.same(complaints, [])
+})
