@@ -29,3 +29,6 @@ export const InputError = createError<[string]>('FST_ERR_SITE_INPUT', '%s', 400)
 
 /** An administrator has closed it, by a feature flag. */
 export const SignUpClosedError = createError('FST_ERR_SITE_SIGN_UP_CLOSED', 'Nobody new can sign up at the moment.', 403)
+
+/** Somebody else saved the same thing since it was read. */
+export const EditedError = createError<[what: string]>('FST_ERR_SITE_EDITED', 'Somebody else has changed the %s meanwhile. Nothing was saved.', 409)

@@ -92,6 +92,36 @@ for (const mode of MODES) {
     t.match((await admin.get('/api/1/metrics')).json().data, { statistics: { totalInstances: 1 } })
   })
 
+  t.test(`${mode}: of two administrators who edit the same thing the second is told, and sees both`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    const fields = async (action: string, name: string): Promise<Record<string, string>> => {
+      const [form = ''] = (await admin.get('/admin/')).body.split('<form').filter((part) => part.includes(`action="${action}"`) && part.includes(`value="${name}"`))
+      return Object.fromEntries([...form.matchAll(/name="(\w+)" value="([^"]*)"/g)].map(([, key, value]) => [key, value])) as Record<string, string>
+    }
+    const seen = { flag: await fields('/admin/features', 'banner'), template: await fields('/admin/templates', 'welcome'), document: await fields('/admin/config', 'site') }
+    t.equal((await admin.form('/admin/features', seen.flag)).statusCode, 303)
+    t.equal((await admin.form('/admin/templates', { ...seen.template, action: 'save', body: 'first' })).statusCode, 303)
+    t.equal((await admin.form('/admin/config', { ...seen.document, value: '{"footer":"first"}' })).statusCode, 303)
+
+    t.match(await admin.form('/admin/features', { ...seen.flag, enabled: 'false' }), { statusCode: 409, body: /somebody else[^]*<pre class="theirs">on<\/pre>/i })
+    const template = await admin.form('/admin/templates', { ...seen.template, action: 'save', body: 'second' })
+    t.match(template, { statusCode: 409, body: /<pre class="theirs">first<\/pre>[^]*>\s*second<\/textarea>/ })
+    const document = await admin.form('/admin/config', { ...seen.document, value: '{"footer":"second"}' })
+    t.match(document, { statusCode: 409, body: /first[^]*second/ })
+    t.equal(await app.configCache.isFeatureEnabled('banner'), true)
+    t.same(await app.configCache.get('site', { collection: 'config' }), { footer: 'first' })
+    const [, version] = /name="version" value="([^"]+)"/.exec(document.body) ?? []
+    t.equal((await admin.form('/admin/config', { ...seen.document, version: version!, value: '{"footer":"second"}' })).statusCode, 303, 'who has seen both may save')
+
+    t.match(await admin.form('/admin/config', { ...await fields('/admin/config', 'site'), value: '{"footer": "half' }), { statusCode: 400, body: /no JSON[^]*half/ }, 'what was typed is not lost')
+    const { data } = (await admin.get('/api/1/admin/templates/welcome')).json()
+    t.match((await admin.json('PUT', '/api/1/admin/templates/welcome', { body: 'third', version: data.version })).json(), { success: true })
+    t.match((await admin.json('PUT', '/api/1/admin/templates/welcome', { body: 'fourth', version: data.version })).json(), { success: false, code: 'FST_ERR_SITE_EDITED', statusCode: 409, current: 'third', version: /./ })
+    const before = (await admin.get('/api/1/admin/templates/banner')).json().data.version
+    const saved = await Promise.all(['a', 'b', 'c'].map((body) => admin.json('PUT', '/api/1/admin/templates/banner', { body, version: before })))
+    t.equal(saved.filter(({ statusCode }) => statusCode === 200).length, 1, 'of three at once one is saved')
+  })
+
   t.test(`${mode}: messages reach the processes and the pages`, async (t) => {
     const { app, admin } = await adminSite(t, mode)
     const user = new Client(app)

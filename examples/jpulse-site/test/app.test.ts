@@ -3,7 +3,7 @@ import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { serversEnv } from '../../../test/helpers/index.ts'
 import { memoryGuestBook } from '../src/guestbook/memory-guestbook.ts'
-import { form, MODES, site, siteIn } from './helper.ts'
+import { adminSite, form, MODES, site, siteIn } from './helper.ts'
 
 const API = '/api/1/guestbook'
 const HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(2)>&amp;'
@@ -189,6 +189,19 @@ t.test('every answer forbids the browser what the site does not need', async (t)
   }
   t.equal((await app.inject('/assets/site.css')).headers['content-type'], 'text/css; charset=utf-8')
   t.equal((await app.inject('/assets/icon.svg')).statusCode, 200)
+})
+
+t.test('a page is found with a slash too many or too few', async (t) => {
+  const app = await siteIn(t, 'embedded')
+  t.match(await app.inject('/analytics?x=1'), { statusCode: 308, headers: { location: '/analytics/?x=1' } })
+  t.match(await app.inject('/users/'), { statusCode: 308, headers: { location: '/users' } })
+  t.match(await app.inject('//evil.example'), { statusCode: 404 })
+  t.match(await app.inject({ method: 'POST', url: '/analytics' }), { statusCode: 404 })
+})
+
+t.test('names that fit no parameter are taken by the plugins, whose schemas do not depend on the validator of the site', async (t) => {
+  const { admin } = await adminSite(t, 'embedded')
+  t.match((await admin.json('POST', `/api/1/ws/rooms%2F${'x'.repeat(120)}/broadcast`, { type: 'x' })).json(), { success: true })
 })
 
 t.test('an error nobody expected is a 500 that tells the client nothing about it', async (t) => {

@@ -4,9 +4,9 @@ import type { User } from '../users/users.ts'
 
 interface AdminView {
   saved: string | undefined
-  flags: Array<{ name: string, about: string, enabled: boolean }>
-  documents: Array<{ collection: string, key: string, about: string, value: unknown }>
-  templates: Array<{ name: string, body: string }>
+  flags: Array<{ name: string, about: string, enabled: boolean, version: string }>
+  documents: Array<{ collection: string, key: string, about: string, value: unknown, version: string }>
+  templates: Array<{ name: string, body: string, version: string }>
 }
 
 const LINKS = html`<ul class="links">
@@ -21,20 +21,44 @@ export function adminPage ({ saved, flags, documents, templates }: AdminView): H
     <section class="hero"><h1>Admin</h1>
     <p class="lead">A change is saved when no worker can serve what was before. No restart, no waiting.</p>${LINKS}</section>
     ${saved !== undefined && html`<p class="card thanks" role="status">Saved: ${saved}</p>`}
-    <section class="card" aria-labelledby="flags"><h2 id="flags">Feature flags</h2><ul class="flags">${flags.map(({ name, about, enabled }) => html`
+    <section class="card" aria-labelledby="flags"><h2 id="flags">Feature flags</h2><ul class="flags">${flags.map(({ name, about, enabled, version }) => html`
       <li><div><code>${name}</code> <span class="state ${enabled ? 'up' : 'disabled'}">${enabled ? 'on' : 'off'}</span><p class="hint">${about}</p></div>
-        <form method="post" action="/admin/features"><input type="hidden" name="name" value="${name}"><input type="hidden" name="enabled" value="${enabled ? 'false' : 'true'}">
+        <form method="post" action="/admin/features"><input type="hidden" name="version" value="${version}"><input type="hidden" name="name" value="${name}"><input type="hidden" name="enabled" value="${enabled ? 'false' : 'true'}">
           <button type="submit" class="quiet" aria-label="Turn ${enabled ? 'off' : 'on'} ${name}">Turn ${enabled ? 'off' : 'on'}</button></form></li>`)}</ul></section>
-    <section class="card" aria-labelledby="templates"><h2 id="templates">Templates</h2>${templates.map(({ name, body }) => html`
-      <form method="post" action="/admin/templates"><input type="hidden" name="name" value="${name}">
+    <section class="card" aria-labelledby="templates"><h2 id="templates">Templates</h2>${templates.map(({ name, body, version }) => html`
+      <form method="post" action="/admin/templates"><input type="hidden" name="version" value="${version}"><input type="hidden" name="name" value="${name}">
         <label for="template-${name}">${name}</label>
         <textarea id="template-${name}" name="body" rows="4" maxlength="20000" spellcheck="false">${'\n'}${body}</textarea>
         <p class="actions"><button type="submit" name="action" value="save" aria-label="Save template ${name}">Save</button> <button type="submit" name="action" value="reset" class="quiet" aria-label="Back to the file: ${name}">Back to the file</button></p></form>`)}</section>
-    <section class="card" aria-labelledby="documents"><h2 id="documents">Configuration</h2>${documents.map(({ collection, key, about, value }) => html`
-      <form method="post" action="/admin/config"><input type="hidden" name="collection" value="${collection}"><input type="hidden" name="key" value="${key}">
+    <section class="card" aria-labelledby="documents"><h2 id="documents">Configuration</h2>${documents.map(({ collection, key, about, value, version }) => html`
+      <form method="post" action="/admin/config"><input type="hidden" name="version" value="${version}"><input type="hidden" name="collection" value="${collection}"><input type="hidden" name="key" value="${key}">
         <label for="document-${key}">${collection} / ${key}</label><p class="hint">${about}</p>
         <textarea id="document-${key}" name="value" rows="6" maxlength="20000" spellcheck="false">${'\n'}${JSON.stringify(value, null, 2)}</textarea>
         <p class="actions"><button type="submit" aria-label="Save document ${key}">Save</button></p></form>`)}</section>`
+}
+
+/** A form that was not saved, as it was filled in. */
+export interface Again {
+  what: string
+  problem: string
+  action: string
+  hidden: Record<string, string>
+  /** Name of the field that holds `yours`; a flag has none. */
+  field?: string
+  yours: string
+  /** What somebody else saved meanwhile. */
+  theirs?: string
+}
+
+export function againPage ({ what, problem, action, hidden, field, yours, theirs }: Again): Html {
+  return html`
+    <section class="card"><h1>${what}</h1>
+    <p class="notice" role="alert">${problem}</p>${theirs !== undefined && html`
+    <h2>There now</h2><pre class="theirs">${theirs}</pre>`}
+    <h2>Yours</h2>
+    <form method="post" action="${action}">${Object.entries(hidden).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}
+      ${field === undefined ? html`<pre>${yours}</pre>` : html`<textarea name="${field}" aria-label="${what}" rows="12" maxlength="20000" spellcheck="false">${'\n'}${yours}</textarea>`}
+      <p class="actions"><button type="submit">${theirs === undefined ? 'Save' : 'Save yours over it'}</button> <a class="button quiet" href="/admin/">Leave it as it is</a></p></form></section>`
 }
 
 export function webSocketStatus (rows: Array<{ name: string } & ClusterStats[string]>): Html {

@@ -1,15 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { DOCUMENTS, FEATURES } from '../admin/editable.ts'
+import { edit, versionOf } from '../admin/edits.ts'
 import { isAdmin, viewer } from '../auth/viewer.ts'
-import { InputError } from '../errors.ts'
-import { adminPage, userList, webSocketStatus } from './admin-views.ts'
+import { EditedError, InputError } from '../errors.ts'
+import { adminPage, type Again, againPage, userList, webSocketStatus } from './admin-views.ts'
 import { pageResponses, sendPage, toSignIn } from './page.ts'
 
-const Feature = Type.Object({ name: Type.String({ maxLength: 64 }), enabled: Type.Enum(['true', 'false']) })
-const Document = Type.Object({ collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
-const Template = Type.Object({ name: Type.String({ maxLength: 32 }), body: Type.Optional(Type.String({ maxLength: 20_000 })), action: Type.Optional(Type.Enum(['save', 'reset'])) })
+const Version = Type.Optional(Type.String({ maxLength: 100 }))
+const Feature = Type.Object({ version: Version, name: Type.String({ maxLength: 64 }), enabled: Type.Enum(['true', 'false']) })
+const Document = Type.Object({ version: Version, collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
+const Template = Type.Object({ version: Version, name: Type.String({ maxLength: 32 }), body: Type.Optional(Type.String({ maxLength: 20_000 })), action: Type.Optional(Type.Enum(['save', 'reset'])) })
 const Saved = Type.Object({ saved: Type.Optional(Type.String({ maxLength: 100 })) })
 const USERS_SHOWN = 100
 
@@ -20,35 +22,69 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
     isAdmin(request)
   })
 
+  const sendAgain = (request: FastifyRequest, reply: FastifyReply, again: Again) =>
+    sendPage(app, request, reply, { title: 'Admin · jPulse', path: '/admin/', content: againPage(again) })
+
   app.get('/', { schema: { querystring: Saved, response: pageResponses } }, async (request, reply) => {
     const [flags, documents, names] = await Promise.all([
-      Promise.all(FEATURES.map(async (feature) => ({ ...feature, enabled: await app.configCache.isFeatureEnabled(feature.name) }))),
-      Promise.all(DOCUMENTS.map(async (document) => ({ ...document, value: await app.configCache.get(document.key, { collection: document.collection }) ?? document.initial }))),
+      Promise.all(FEATURES.map(async (feature) => {
+        const stored = await app.configCache.getFeature(feature.name)
+        return { ...feature, enabled: stored?.enabled === true, version: versionOf(stored) }
+      })),
+      Promise.all(DOCUMENTS.map(async (document) => {
+        const stored = await app.configCache.get(document.key, { collection: document.collection })
+        return { ...document, value: stored ?? document.initial, version: versionOf(stored) }
+      })),
       app.templates.names()
     ])
-    const templates = await Promise.all(names.map(async (name) => ({ name, body: await app.templates.source(name) })))
+    const templates = await Promise.all(names.map(async (name) => {
+      const body = await app.templates.source(name)
+      return { name, body, version: versionOf(body) }
+    }))
     return sendPage(app, request, reply, { title: 'Admin · jPulse', path: '/admin/', content: adminPage({ saved: request.query.saved, flags, documents, templates }) })
   })
 
   app.post('/features', { schema: { body: Feature, response: pageResponses } }, async (request, reply) => {
-    const { name, enabled } = request.body
+    const { name, enabled, version } = request.body
     if (!FEATURES.some((feature) => feature.name === name)) throw new InputError('There is no such flag.')
-    await app.configCache.setFeature(name, { enabled: enabled === 'true' })
-    return saved(reply, `flag ${name}`)
+    const what = `flag ${name}`
+    try {
+      await edit(app, { what, version, read: () => app.configCache.getFeature(name), save: () => app.configCache.setFeature(name, { enabled: enabled === 'true' }) })
+    } catch (err) {
+      const { version, current, problem } = editedBy(err)
+      const say = (on: boolean): string => on ? 'on' : 'off'
+      return sendAgain(request, reply.code(409), { what, action: '/admin/features', hidden: { name, enabled, version }, problem, yours: say(enabled === 'true'), theirs: say((current as { enabled?: boolean } | null)?.enabled === true) })
+    }
+    return saved(reply, what)
   })
 
   app.post('/config', { schema: { body: Document, response: pageResponses } }, async (request, reply) => {
-    const { collection, key, value } = request.body
+    const { collection, key, value, version } = request.body
     if (!DOCUMENTS.some((document) => document.collection === collection && document.key === key)) throw new InputError('There is no such document.')
-    await app.configCache.set(key, parsed(value), { collection })
-    return saved(reply, `document ${key}`)
+    const what = `document ${key}`
+    const again = { what, action: '/admin/config', field: 'value', yours: value }
+    try {
+      const document = parsed(value)
+      await edit(app, { what, version, read: () => app.configCache.get(key, { collection }), save: () => app.configCache.set(key, document, { collection }) })
+    } catch (err) {
+      if (err instanceof InputError) return sendAgain(request, reply.code(400), { ...again, hidden: { collection, key, ...(version !== undefined && { version }) }, problem: err.message })
+      const { version: now, current, problem } = editedBy(err)
+      return sendAgain(request, reply.code(409), { ...again, hidden: { collection, key, version: now }, problem, theirs: JSON.stringify(current, null, 2) })
+    }
+    return saved(reply, what)
   })
 
   app.post('/templates', { bodyLimit: 128 * 1024, schema: { body: Template, response: pageResponses } }, async (request, reply) => {
-    const { name, body = '', action = 'save' } = request.body
-    if (action === 'reset') await app.templates.reset(name)
-    else await app.templates.save(name, body.replace(/\r\n?/g, '\n'))
-    return saved(reply, `template ${name}`)
+    const { name, body = '', action = 'save', version } = request.body
+    const what = `template ${name}`
+    const text = body.replace(/\r\n?/g, '\n')
+    try {
+      await edit(app, { what, version, read: () => app.templates.source(name), save: () => action === 'reset' ? app.templates.reset(name) : app.templates.save(name, text) })
+    } catch (err) {
+      const { version, current, problem } = editedBy(err)
+      return sendAgain(request, reply.code(409), { what, action: '/admin/templates', hidden: { name, version }, problem, field: 'body', yours: text, theirs: String(current) })
+    }
+    return saved(reply, what)
   })
 
   app.get('/websockets', { schema: { response: pageResponses } }, async (request, reply) => {
@@ -64,6 +100,12 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
 }
 
 export default admin
+
+/** What is there now, where that is why nothing was saved. */
+function editedBy (err: unknown): { current: unknown, version: string, problem: string } {
+  if (!(err instanceof EditedError)) throw err
+  return { ...err as unknown as { current: unknown, version: string }, problem: err.message }
+}
 
 function saved (reply: FastifyReply, what: string): FastifyReply {
   return reply.redirect(`/admin/?saved=${encodeURIComponent(what)}`, 303)

@@ -4,13 +4,15 @@ import { tellOf } from '@jpulse/plugin-kit'
 import type { ConnectionError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { DocumentsUnavailableError } from 'server-kit'
-import { NotFoundError } from '../errors.ts'
+import { EditedError, NotFoundError } from '../errors.ts'
 import { errorPage } from '../pages/error.ts'
 
 /** Answers errors and unknown addresses: with the API's envelope, or with a page where a person is reading. */
 export default fp(async (app: FastifyInstance) => {
   app.setErrorHandler(sendError)
-  app.setNotFoundHandler(async (request) => {
+  app.setNotFoundHandler(async (request, reply) => {
+    const other = otherSlash(request)
+    if (other !== null && app.hasRoute({ method: 'GET', url: other })) return reply.redirect(other + request.url.slice(pathOf(request).length), 308)
     throw new NotFoundError(request.url.slice(0, 200))
   })
 }, { name: 'site-errors', fastify: '5.x' })
@@ -23,7 +25,7 @@ export function sendError (thrown: unknown, request: FastifyRequest, reply: Fast
   if (statusCode >= 500 && !(thrown instanceof DocumentsUnavailableError)) request.log.error({ err: thrown }, 'request failed')
   reply.code(statusCode).headers(statusCode === 503 ? { 'retry-after': RETRY_AFTER_SECONDS, ...headers } : headers)
   if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message: error }).toString())
-  return reply.send({ success: false, error, code, statusCode })
+  return reply.send({ success: false, error, code, statusCode, ...(thrown instanceof EditedError && currentOf(thrown)) })
 }
 
 /** Answers what is no HTTP at all, before there is a request that a hook or a handler could see. */
@@ -33,6 +35,23 @@ export function answerClientError ({ code }: ConnectionError, socket: Socket, wo
   const error = STATUS_CODES[statusCode] ?? ''
   const body = JSON.stringify({ success: false, error, code: 'FST_ERR_SITE_BAD_REQUEST', statusCode })
   socket.end(`HTTP/1.1 ${statusCode} ${error}\r\nX-Worker: ${worker}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
+}
+
+/** The same address with a slash at its end, or without the one that is there. */
+function otherSlash (request: FastifyRequest): string | null {
+  const path = pathOf(request)
+  if (!['GET', 'HEAD'].includes(request.method) || path === '/') return null
+  return path.endsWith('/') ? path.slice(0, -1) : `${path}/`
+}
+
+function pathOf ({ url }: FastifyRequest): string {
+  return url.split('?', 1)[0]!
+}
+
+/** What an editor needs to go on. */
+function currentOf (err: Error): { current?: unknown, version?: string } {
+  const { current, version } = err as { current?: unknown, version?: string }
+  return { current, ...(version !== undefined && { version }) }
 }
 
 function wantsPage (request: FastifyRequest): boolean {
