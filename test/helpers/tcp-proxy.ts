@@ -15,6 +15,8 @@ export interface TcpProxy {
   mute (direction?: Direction | 'both'): void
   /** Holds every chunk back for so long, both ways. 0 ends it. */
   delay (ms: number): void
+  /** Lets no more than so many bytes a second through each connection and way. `Infinity` ends it. */
+  throttle (bytesPerSecond: number): void
   /** Ends every connection with a reset, once; new ones work. */
   reset (): void
   /** Works again. Muted connections are reset, because bytes of them are missing. */
@@ -26,6 +28,7 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
   const pairs = new Set<[Socket, Socket]>()
   let isCut = false
   let delayMs = 0
+  let bytesPerMs = Infinity
   const muted = { up: false, down: false }
 
   const server = createServer((client) => {
@@ -45,6 +48,10 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
   function pass (from: Socket, to: Socket, direction: Direction): void {
     from.on('data', (chunk) => {
       if (muted[direction]) return
+      if (bytesPerMs !== Infinity) {
+        from.pause()
+        setTimeout(() => from.resume(), chunk.length / bytesPerMs)
+      }
       if (delayMs === 0) to.write(chunk)
       else setTimeout(() => { if (!to.destroyed) to.write(chunk) }, delayMs)
     })
@@ -73,10 +80,12 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
       if (direction !== 'up') muted.down = true
     },
     delay (ms) { delayMs = ms },
+    throttle (bytesPerSecond) { bytesPerMs = bytesPerSecond / 1000 },
     mend () {
       const wasMuted = muted.up || muted.down
       isCut = muted.up = muted.down = false
       delayMs = 0
+      bytesPerMs = Infinity
       if (wasMuted) reset()
     }
   }

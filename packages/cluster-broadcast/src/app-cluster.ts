@@ -1,18 +1,19 @@
 import { EventEmitter } from 'node:events'
 import type { RedisLink, RedisState } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import { Broadcast, InternalBroadcast } from './broadcast.ts'
-import { identify, type Identity } from './identity.ts'
-import type { Member, MemberCard } from './members.ts'
-import { MemoryClaims } from './memory-claims.ts'
-import { MemoryTransport } from './memory-transport.ts'
-import { Messenger, type ClusterEvents } from './messenger.ts'
-import type { ReservedPrefix } from './names.ts'
-import type { Claims } from './once.ts'
+import { Keys } from './keys.ts'
+import { identify, type Identity } from './membership/identity.ts'
+import type { Member, MemberCard } from './membership/members.ts'
+import { Broadcast, InternalBroadcast } from './messages/broadcast.ts'
+import { MemoryTransport } from './messages/memory-transport.ts'
+import { Messenger, type ClusterEvents } from './messages/messenger.ts'
+import type { ReservedPrefix } from './messages/names.ts'
+import { RedisTransport } from './messages/redis-transport.ts'
+import type { ClusterMode } from './messages/transport.ts'
+import { MemoryClaims } from './once/memory-claims.ts'
+import type { Claims } from './once/once.ts'
+import { RedisClaims } from './once/redis-claims.ts'
 import type { ResolvedOptions } from './options.ts'
-import { RedisClaims } from './redis-claims.ts'
-import { RedisTransport } from './redis-transport.ts'
-import type { ClusterMode } from './transport.ts'
 
 /** What the status route shows. */
 export interface ClusterStatus {
@@ -25,6 +26,8 @@ export interface ClusterStatus {
   /** Instance ids that more than one member bears. */
   duplicates: string[]
   subscriptions: Array<{ pattern: string, handlers: number }>
+  /** Messages that this process ignored: malformed ones, and kinds of a later release. */
+  ignored: number
 }
 
 /** The cluster as this process sees it. */
@@ -56,7 +59,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
       ? new MemoryTransport(card, options.heartbeatMs)
       : new RedisTransport(link, subscriber, card, options, log)
     this.#messenger = new Messenger(this, identity, transport, options, log)
-    this.#claims = subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, log)
+    this.#claims = subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, new Keys(link), log)
     this.broadcast = new Broadcast(this.#messenger, this.#claims, null)
     this.on('join', () => this.#reportDuplicates())
   }
@@ -92,7 +95,8 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
       redis: this.#link.state,
       members: this.members(),
       duplicates: this.duplicates(),
-      subscriptions: this.#messenger.subscriptions.list()
+      subscriptions: this.#messenger.subscriptions.list(),
+      ignored: this.#messenger.transport.ignored
     }
   }
 
@@ -104,8 +108,14 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
 
   /** Leaves the cluster, within half a second. Further calls return the same promise. */
   close (): Promise<void> {
-    this.#closing ??= this.#messenger.close().then(() => { this.removeAllListeners() })
+    this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  async #close (): Promise<void> {
+    this.#claims.close()
+    await this.#messenger.close()
+    this.removeAllListeners()
   }
 
   #reportDuplicates (): void {

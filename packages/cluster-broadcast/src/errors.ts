@@ -23,3 +23,9 @@ export const FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE = createError<[bytes: n
 /** A handler, a duration or a name is not what the method takes. */
 export const FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT = createError<[what: string, wanted: string]>(
   'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT', '%s must be %s', 400)
+
+/** Nobody is logged in who may use a route. */
+export const FST_ERR_CLUSTER_BROADCAST_UNAUTHORIZED = createError('FST_ERR_CLUSTER_BROADCAST_UNAUTHORIZED', 'Log in to use this', 401)
+
+/** Who is logged in may not use the route. */
+export const FST_ERR_CLUSTER_BROADCAST_FORBIDDEN = createError('FST_ERR_CLUSTER_BROADCAST_FORBIDDEN', 'You may not use this', 403)

@@ -1,15 +1,15 @@
 import type { RedisLink } from '@jpulse/redis-link'
-import { isReserved } from './names.ts'
+import { isReserved } from './messages/names.ts'
 
 /**
  * The only builder of our keys and channels. All keys that one script touches carry the same hash tag, so that they
  * lie on one node of a Redis Cluster; the tag holds the site, so that two sites may lie on two nodes.
  */
 export class Keys {
-  /** Hash: `epoch`, `seq`, `mv`, `beatAt`. */
+  /** Hash: `epoch`, `seq` and what else the log keeps there; `mv`, `beatAt` of the membership. */
   readonly state: string
   /** Stream: frames by the number of their last message. */
-  readonly stream: string
+  readonly log: string
   /** Hash: boot id → member as JSON. */
   readonly members: string
   /** Sorted set: boot id → end of its lease, in milliseconds of Redis' clock. */
@@ -21,17 +21,23 @@ export class Keys {
   /** Channel of the names whose claim is done. */
   readonly done: string
   readonly #link: Pick<RedisLink, 'key' | 'channel'>
+  readonly #tag: string
 
   constructor (link: Pick<RedisLink, 'key' | 'channel'>) {
     this.#link = link
-    const tag = `{${link.key('').slice(0, -1)}}`
+    const tag = this.#tag = `{${link.key('').slice(0, -1)}}`
     this.state = link.key('cluster', tag, 'state')
-    this.stream = link.key('cluster', tag, 'stream')
+    this.log = link.key('cluster', tag, 'stream')
     this.members = link.key('cluster', tag, 'members')
     this.leases = link.key('cluster', tag, 'leases')
     this.bus = link.channel('cluster', 'bus')
     this.membership = link.channel('cluster', 'membership')
     this.done = link.channel('cluster', 'done')
+  }
+
+  /** Number of the last batch that a process appended to the log. */
+  publisher (bootId: string): string {
+    return this.#link.key('cluster', this.#tag, 'publisher', bootId)
   }
 
   /** Claim of one `once`. */

@@ -1,6 +1,5 @@
-import type { FastifyRequest } from 'fastify'
+import { callback, checker, type Authorize } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
-import { Value } from 'typebox/value'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
 
 /** Options of the plugin. */
@@ -23,7 +22,7 @@ export interface FastifyClusterBroadcastOptions {
   /** How long a process that does not renew stays a member, in milliseconds; at least three times `heartbeatMs`. @default 5000 */
   leaseMs?: number | undefined
   /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
-  authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
+  authorize?: Authorize
   /** Where the HTTP routes lie. @default '/api/1/app-cluster' */
   routePrefix?: string | undefined
 }
@@ -40,14 +39,14 @@ export interface ResolvedOptions {
   readonly unlogged: readonly string[]
   readonly heartbeatMs: number
   readonly leaseMs: number
-  readonly authorize?: (request: FastifyRequest) => boolean | Promise<boolean>
+  readonly authorize?: Authorize
   readonly routePrefix: string
 }
 
 const closed = { additionalProperties: false }
-const Name = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$' })
+const Name = Type.String({ pattern: '^[A-Za-z0-9._-]{1,64}$', wanted: 'a name of 1 to 64 letters, digits, ".", "_", "-"' })
 
-const Schema = Type.Object({
+const Options = Type.Object({
   serverId: Type.Optional(Name),
   pmId: Type.Optional(Name),
   maxMessageBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: 16 * 1024 * 1024 })),
@@ -60,10 +59,12 @@ const Schema = Type.Object({
     Type.Object({ replay: Type.Boolean() }, closed), closed)),
   heartbeatMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 60_000 })),
   leaseMs: Type.Optional(Type.Integer({ minimum: 300, maximum: 600_000 })),
-  routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/]+)*$' }))
+  authorize: Type.Optional(callback<Authorize>()),
+  routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/]+)*$', wanted: 'a path such as /api/1/app-cluster' }))
 }, closed)
 
-const invalid = (option: string, problem: string) => new FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION(option, problem)
+const invalid = (option: string, problem: string): Error => new FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION(option, problem)
+const check = checker(Options, invalid)
 
 /**
  * Checks the options once and returns a frozen copy with every default.
@@ -71,37 +72,19 @@ const invalid = (option: string, problem: string) => new FST_ERR_CLUSTER_BROADCA
  * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION naming the option
  */
 export function resolveOptions (options: FastifyClusterBroadcastOptions = {}): ResolvedOptions {
-  const { authorize, ...given } = definedOnly(options)
-  if (authorize !== undefined && typeof authorize !== 'function') throw invalid('authorize', 'must be a function')
-  checkSchema(given)
-  const { serverId, pmId, replay, channels = {}, heartbeatMs = 1000 } = given
+  const { replay, channels = {}, heartbeatMs = 1000, ...given } = check(options)
   const leaseMs = given.leaseMs ?? Math.max(5000, 3 * heartbeatMs)
   if (leaseMs < 3 * heartbeatMs) throw invalid('leaseMs', 'must be at least three times heartbeatMs')
   const prefixes = (kept: boolean) => Object.freeze(Object.keys(channels).filter((name) => channels[name]!.replay === kept))
   return Object.freeze({
-    ...(serverId === undefined ? {} : { serverId }),
-    ...(pmId === undefined ? {} : { pmId }),
-    maxMessageBytes: given.maxMessageBytes ?? 256 * 1024,
+    maxMessageBytes: 256 * 1024,
+    routePrefix: '/api/1/app-cluster',
+    ...given,
     replay: replay !== false,
     maxLength: (replay || {}).maxLength ?? 1000,
     logged: prefixes(true),
     unlogged: prefixes(false),
     heartbeatMs,
-    leaseMs,
-    ...(authorize === undefined ? {} : { authorize }),
-    routePrefix: given.routePrefix ?? '/api/1/app-cluster'
+    leaseMs
   })
-}
-
-/** Drops `undefined`, so that `{ serverId: process.env.SERVER_ID }` works where the variable is unset. */
-function definedOnly (options: FastifyClusterBroadcastOptions): FastifyClusterBroadcastOptions {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-}
-
-function checkSchema (options: unknown): void {
-  if (Value.Check(Schema, options)) return
-  const [first] = Value.Errors(Schema, options)
-  const option = first?.instancePath.slice(1).replaceAll('/', '.') || 'options'
-  const unknown = first?.keyword === 'boolean' || first?.keyword === 'additionalProperties'
-  throw invalid(option, unknown ? 'is unknown' : first?.message ?? 'is invalid')
 }

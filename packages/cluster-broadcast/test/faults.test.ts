@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { redisServer, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
+import { redisServer, tcpProxy, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
 import type { FastifyClusterBroadcastOptions } from '../src/index.ts'
 import { build, type Built } from './build.ts'
 
@@ -233,6 +233,50 @@ t.test('a publish whose answer is lost says local; its process gets it once, the
   t.ok([1, 5].every((number) => two.got.includes(number)))
 })
 
+t.test('a once claim whose answer is lost: it is asked for again, or given back, so that the work is done', async (t) => {
+  const redis = await redisServer(t)
+  const proxy = await tcpProxy(t, redis.port)
+  const siteId = uniqueName()
+  const link = { siteId, env: 'test', commandTimeoutMs: 300 }
+  const first = (await build(t, { ...link, url: `redis://127.0.0.1:${proxy.port}` })).app.appCluster
+  const second = (await build(t, { ...link, url: redis.url })).app.appCluster
+  const client = redis.connect()
+  const claims = async (name: string) => (await client.get(`${siteId}:test:cluster:once:app:${name}`))?.split(' ')[0] ?? null
+  proxy.mute('down')
+  const asked = first.broadcast.once('asked', 3_600_000, () => 1)
+  await waitFor(async () => await claims('asked') === 'running')
+  proxy.mend()
+  t.same(await asked, { ran: true, value: 1 })
+  await waitFor(() => first.mode === 'cluster')
+  proxy.mute('down')
+  const lost = first.broadcast.once('lost', 3_600_000, () => 1)
+  await waitFor(async () => await claims('lost') === 'running')
+  t.same(await lost, { ran: false, reason: 'unavailable' })
+  const other = second.broadcast.once('lost', 3_600_000, () => 2)
+  proxy.mend()
+  t.same(await other, { ran: true, value: 2 })
+})
+
+t.test('a log with large entries on a slow line: each message comes, in order', async (t) => {
+  const redis = await redisServer(t)
+  const proxy = await tcpProxy(t, redis.port)
+  const siteId = uniqueName()
+  const text = 'x'.repeat(100_000)
+  const first = await build(t, { url: redis.url, siteId })
+  const second = await build(t, { url: `redis://127.0.0.1:${proxy.port}`, siteId })
+  const got: number[] = []
+  await second.app.appCluster.broadcast.subscribe<{ n: number }>('n', ({ data }) => { got.push(data.n) })
+  proxy.cut()
+  await waitFor(() => second.app.appCluster.mode === 'local')
+  // One after the other, so that each makes an entry of its own.
+  for (let n = 1; n <= 60; n++) await first.app.appCluster.broadcast.publish('n', { n, text })
+  proxy.mend()
+  proxy.throttle(1_500_000)
+  await waitFor(() => got.length === 60, { timeoutMs: 60_000, what: 'all messages' })
+  t.same(got, Array.from({ length: 60 }, (_, index) => index + 1))
+  t.same(second.gaps, [])
+})
+
 t.test('Redis away at boot: the process boots alone, and joins when Redis is there', async (t) => {
   const redis = await redisServer(t)
   await redis.kill()
@@ -283,7 +327,7 @@ t.test('an ask that Redis has not taken when its time is over: the own answer, a
 t.test('a plugin asks everybody without a place in the log', async (t) => {
   const { client, keys, first, second, publish } = await pair(t)
   const handles = [first, second].map(({ app }) => app.appCluster.internal('jp'))
-  for (const handle of handles) handle.subscribe('jp:q', ({ data }) => data)
+  for (const handle of handles) await handle.subscribe('jp:q', ({ data }) => data)
   await publish(1)
   for (let asked = 0; asked < 20; asked++) {
     const { replies, missing } = await handles[0]!.ask('jp:q', asked, { timeoutMs: 30_000, replay: false })
@@ -297,7 +341,7 @@ t.test('a plugin asks everybody without a place in the log', async (t) => {
 t.test('an answer that cannot be sent is an error, not a silence', async (t) => {
   const two = await pair(t, { maxMessageBytes: 100 })
   const answers: unknown[] = [1n, 'x'.repeat(200), undefined, { a: 1 }]
-  two.second.app.appCluster.broadcast.subscribe('q', ({ data }) => answers[data as number])
+  await two.second.app.appCluster.broadcast.subscribe('q', ({ data }) => answers[data as number])
   const answer = async (index: number) => {
     const { replies } = await two.first.app.appCluster.broadcast.ask('q', index, { timeoutMs: 30_000 })
     const reply = replies.find(({ instanceId }) => instanceId.startsWith('second'))!

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Members, type MemberCard } from '../src/members.ts'
+import { Members, type MemberCard } from '../src/membership/members.ts'
 
 const card = (name: string): MemberCard => ({ instanceId: `${name}:0`, serverId: name, bootId: name, pid: 1, startedAt: 1, leaseMs: 60_000 })
 const listOf = (...names: string[]) => names.flatMap((name) => [name, JSON.stringify(card(name))])

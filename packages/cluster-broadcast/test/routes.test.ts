@@ -17,8 +17,12 @@ t.test('without authorize the routes do not exist', async (t) => {
   t.equal((await app.inject(`${BASE}/status`)).statusCode, 404)
 })
 
-t.test('who is not authorized gets 401, before the body is looked at; what authorize throws is kept', async (t) => {
-  const { app } = await build(t, {}, { authorize })
+t.test('nobody gets 401 and the wrong one 403, before the body is looked at; what authorize throws is kept', async (t) => {
+  const { app } = await build(t, {}, { authorize }, async (app) => {
+    app.addHook('onRequest', async (request) => {
+      if (request.headers.who === 'somebody') Object.assign(request, { user: { id: 1 } })
+    })
+  })
   const requests = [
     { method: 'POST' as const, url: `${BASE}/broadcast/a`, payload: { data: 1 } },
     { method: 'POST' as const, url: `${BASE}/broadcast/a`, headers: JSON_TYPE, payload: 'x'.repeat(2_000_000) },
@@ -27,7 +31,10 @@ t.test('who is not authorized gets 401, before the body is looked at; what autho
   for (const request of requests) {
     const answer = await app.inject(request)
     t.equal(answer.statusCode, 401)
-    t.match(answer.json(), { success: false, code: 'UNAUTHORIZED', statusCode: 401, error: String })
+    t.match(answer.json(), { success: false, code: 'FST_ERR_CLUSTER_BROADCAST_UNAUTHORIZED', statusCode: 401, error: String })
+    t.ok(answer.headers['www-authenticate'])
+    const wrong = await app.inject({ ...request, headers: { ...request.headers, who: 'somebody' } })
+    t.match(wrong.json(), { success: false, code: 'FST_ERR_CLUSTER_BROADCAST_FORBIDDEN', statusCode: 403 })
     const forbidden = await app.inject({ ...request, headers: { ...request.headers, who: 'forbidden' } })
     t.match(forbidden.json(), { success: false, code: 'NOT_YOU', statusCode: 403, error: 'Not you' })
     const broken = await app.inject({ ...request, headers: { ...request.headers, who: 'broken' } })
@@ -73,7 +80,7 @@ t.test('POST broadcast refuses what is wrong, and says what', async (t) => {
   ]
   for (const [name, payload, statusCode, code] of cases) {
     const answer = await app.inject({ method: 'POST', url: `${BASE}/broadcast/${name}`, headers: { who: 'admin', ...JSON_TYPE }, payload })
-    t.match(answer.json(), { success: false, code, statusCode, error: String }, `${name} ${payload.slice(0, 20)}`)
+    t.match(answer.json(), { success: false, code: `FST_ERR_CLUSTER_BROADCAST_${code}`, statusCode, error: String }, `${name} ${payload.slice(0, 20)}`)
     t.equal(answer.statusCode, statusCode)
   }
   const badEncoding = await app.inject({ method: 'POST', url: `${BASE}/broadcast/%E0%A4%A`, headers: { who: 'admin' }, payload: { data: 1 } })

@@ -23,7 +23,7 @@ declare module 'fastify' {
 export default fp(async (app: FastifyInstance) => {
   const { broadcast } = app.appCluster
   const heard: Notice[] = []
-  broadcast.subscribe(CHANNEL, ({ data, instanceId, timestamp }) => {
+  await broadcast.subscribe(CHANNEL, ({ data, instanceId, timestamp }) => {
     const { text, by } = data as { text: string, by: string }
     heard.unshift({ text, by, from: instanceId, at: timestamp })
     heard.length = Math.min(heard.length, KEPT)

@@ -44,10 +44,10 @@ export class LiveCarrier implements Carrier {
   listen (topic: Topic): Listening {
     const hear = ({ data }: BroadcastMessage<string>): void => this.#sink.deliver(unpack(topic, data), null)
     // Own messages were delivered when they were published.
-    const subscription = this.#bus.subscribeJson(channelOf(this.#namespace, topic), hear, { omitSelf: true })
+    const listening = this.#bus.subscribeJson(channelOf(this.#namespace, topic), hear, { omitSelf: true })
     return {
-      ready: Promise.resolve(subscription).then(() => {}),
-      stop: () => { subscription().catch(() => {}) }
+      ready: listening.then(() => {}),
+      stop: () => { listening.then((end) => end()).catch(() => {}) }
     }
   }
 

@@ -1,11 +1,12 @@
 import type { AskResult } from './asks.ts'
-import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, FST_ERR_CLUSTER_BROADCAST_INVALID_DATA, FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE } from './errors.ts'
+import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, FST_ERR_CLUSTER_BROADCAST_INVALID_DATA, FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE } from '../errors.ts'
+import type { Ack, EpochLog, EpochLogOptions, LogFrame } from '../log/epoch-log.ts'
 import type { WireMessage } from './frame.ts'
 import type { Messenger } from './messenger.ts'
 import { checkChannel, checkPattern, type ReservedPrefix } from './names.ts'
-import { runOnce, type Claims, type OnceResult } from './once.ts'
+import { runOnce, type Claims, type OnceResult } from '../once/once.ts'
 import type { BroadcastMessage, Handler, SubscribeOptions, Subscription } from './subscriptions.ts'
-import type { Ack } from './transport.ts'
+import type { StopListening } from './transport.ts'
 
 /** What became of a message. */
 export interface PublishResult {
@@ -19,9 +20,6 @@ export interface PublishResult {
 
 /** Ends a subscription: from the call on, its handler is not called any more. */
 export type Unsubscribe = () => Promise<void>
-
-/** Ends the subscription when called; awaited, resolves with that function when every message is heard. */
-export type Subscribing = Unsubscribe & PromiseLike<Unsubscribe>
 
 export interface AskOptions {
   /** Longest wait for answers, in milliseconds, 1 to 3600000. @default 1000 */
@@ -61,15 +59,16 @@ export class Broadcast {
   }
 
   /**
-   * Calls the handler for each message of a channel, or with a trailing `*` of every channel below. May be awaited:
-   * then every message that is published afterwards is heard. An alone standing `*` means all channels of applications.
+   * Calls the handler for each message of a channel, or with a trailing `*` of every channel below, beginning at once with
+   * those of this process. An alone standing `*` means all channels of applications. Resolves with the function that ends it,
+   * when every message that is published afterwards is heard.
    *
    * Handlers get messages in the order in which one publisher published them; a promise that a handler returns is not
    * waited for. What a handler throws or rejects with is logged.
    *
    * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_ARGUMENT
    */
-  subscribe<T = unknown> (pattern: string, handler: Handler<T>, { omitSelf = false }: SubscribeOptions = {}): Subscribing {
+  async subscribe<T = unknown> (pattern: string, handler: Handler<T>, { omitSelf = false }: SubscribeOptions = {}): Promise<Unsubscribe> {
     return this.add(pattern, handler as Handler, omitSelf, false)
   }
 
@@ -107,20 +106,25 @@ export class Broadcast {
     checkChannel(channel, this.#owner)
   }
 
-  protected add (pattern: string, handler: Handler, omitSelf: boolean, raw: boolean): Subscribing {
+  protected async add (pattern: string, handler: Handler, omitSelf: boolean, raw: boolean): Promise<Unsubscribe> {
     checkPattern(pattern, this.#owner)
     if (typeof handler !== 'function') throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('handler', 'a function')
+    const { subscriptions, transport } = this.messenger
     const subscription: Subscription = { pattern, handler, omitSelf, raw, internal: this.#owner !== null }
-    this.messenger.subscriptions.add(subscription)
-    const listening = this.messenger.transport.listen(pattern)
+    subscriptions.add(subscription)
+    let stop: StopListening
+    try {
+      stop = await transport.listen(pattern)
+    } catch (err) {
+      subscriptions.remove(subscription)
+      throw err
+    }
     let ended: Promise<void> | undefined
-    const end = (): Promise<void> => {
-      this.messenger.subscriptions.remove(subscription)
-      ended ??= listening.then((stop) => stop())
+    return () => {
+      subscriptions.remove(subscription)
+      ended ??= stop()
       return ended
     }
-    const heard = listening.then(() => end)
-    return Object.assign(() => end(), { then: heard.then.bind(heard) as Subscribing['then'] })
   }
 
   /** The JSON of the data. */
@@ -164,8 +168,16 @@ export class InternalBroadcast extends Broadcast {
     return this.gather(channel, data, timeoutMs, replay)
   }
 
+  /**
+   * Opens a log of the plugin's own, on which this process publishes under its boot id: the same engine that carries the
+   * broadcast. Null where no Redis is configured.
+   */
+  openLog<Frame extends LogFrame, Message> (options: EpochLogOptions<Frame, Message>): EpochLog<Frame, Message> | null {
+    return this.messenger.transport.openLog(options)
+  }
+
   /** As `subscribe`; the handler gets the data as JSON text. */
-  subscribeJson (pattern: string, handler: (message: BroadcastMessage<string>) => unknown, { omitSelf = false }: SubscribeOptions = {}): Subscribing {
+  async subscribeJson (pattern: string, handler: (message: BroadcastMessage<string>) => unknown, { omitSelf = false }: SubscribeOptions = {}): Promise<Unsubscribe> {
     return this.add(pattern, handler as Handler, omitSelf, true)
   }
 }

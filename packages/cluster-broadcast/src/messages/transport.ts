@@ -1,4 +1,5 @@
-import type { Member } from './members.ts'
+import type { Ack, EpochLog, EpochLogOptions, LogFrame } from '../log/epoch-log.ts'
+import type { Member } from '../membership/members.ts'
 import type { WireMessage, WireReply } from './frame.ts'
 
 /** A message of this process on its way to the others. */
@@ -7,14 +8,6 @@ export interface Outgoing extends WireMessage {
   readonly logged: boolean
   /** This process' own number of it, counted apart for what is logged and what is not. */
   readonly counter: number
-}
-
-/** What became of an outgoing message. */
-export interface Ack {
-  /** Whether it was handed to the cluster. False too where that is unknown, because the answer was lost. */
-  readonly delivered: boolean
-  /** For an `ask`: boot ids of the members at the moment of publishing, null where unknown. */
-  readonly members: string[] | null
 }
 
 /** `local`: what is published reaches this process only, or it does not hear the others. */
@@ -48,7 +41,7 @@ export interface Transport {
   open (listener: TransportListener): Promise<void>
   /** Leaves. Bounded; never rejects. */
   close (): Promise<void>
-  /** Never rejects. */
+  /** For an `ask`, `living` are the boot ids of the members at the moment of publishing. Never rejects. */
   send (message: Outgoing): Promise<Ack>
   /** Hears what is not logged on a name or pattern; what is logged is always heard. Resolves when it is. */
   listen (pattern: string): Promise<StopListening>
@@ -56,4 +49,8 @@ export interface Transport {
   reply (toBootId: string, reply: WireReply): void
   /** Everybody who lives, this process included. */
   members (): Member[]
+  /** A log of a plugin's own, on which this process publishes under its boot id; null where no Redis is configured. */
+  openLog<Frame extends LogFrame, Message> (options: EpochLogOptions<Frame, Message>): EpochLog<Frame, Message> | null
+  /** Messages that this process could not read: malformed, or of a later release. */
+  readonly ignored: number
 }

@@ -3,12 +3,13 @@ import { channel as diagnostics } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger } from 'fastify'
 import { Asks, type AskResult, type Outcome } from './asks.ts'
 import { messageId, type Kind, type WireMessage, type WireReply } from './frame.ts'
-import type { Identity } from './identity.ts'
-import type { Member } from './members.ts'
+import type { Ack } from '../log/epoch-log.ts'
+import type { Identity } from '../membership/identity.ts'
+import type { Member } from '../membership/members.ts'
 import { isReserved, isUnder } from './names.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { ResolvedOptions } from '../options.ts'
 import { Subscriptions, type BroadcastMessage, type Subscription } from './subscriptions.ts'
-import type { Ack, ClusterMode, Gap, Outgoing, Transport } from './transport.ts'
+import type { ClusterMode, Gap, Outgoing, Transport } from './transport.ts'
 
 /** What a cluster tells. */
 export interface ClusterEvents {
@@ -75,8 +76,8 @@ export class Messenger {
   async ask (channel: string, json: string, logged: boolean, timeoutMs: number): Promise<AskResult> {
     const message = this.#compose(channel, 'ask', json, logged)
     const { id, bootId } = message
-    const members = this.transport.send(message).then(({ delivered, members }) => {
-      const others = (members ?? this.#known()).filter((other) => other !== bootId)
+    const members = this.transport.send(message).then(({ delivered, living }) => {
+      const others = (living ?? this.#known()).filter((other) => other !== bootId)
       // Nobody else can have heard it.
       if (!delivered && this.transport.mode === 'local') for (const other of others) this.#asks.leave(other)
       return [bootId, ...others]

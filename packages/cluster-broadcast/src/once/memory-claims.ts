@@ -9,8 +9,10 @@ const MOST = 10_000
 export class MemoryClaims implements Claims {
   readonly #held = new Map<string, Held>()
   readonly #waiters = new Waiters()
+  #closed = false
 
-  async take (name: string, token: string, ttlMs: number, awaited: string): Promise<Claim> {
+  async take (name: string, token: string, ttlMs: number, awaited: string): Promise<Claim | null> {
+    if (this.#closed) return null
     const now = performance.now()
     const held = this.#held.get(name)
     if (held !== undefined && (held.until > now || (held.done && held.holder === awaited))) {
@@ -29,7 +31,12 @@ export class MemoryClaims implements Claims {
   }
 
   wait (name: string, ms: number): Promise<void> {
-    return this.#waiters.wait(name, ms)
+    return this.#closed ? Promise.resolve() : this.#waiters.wait(name, ms)
+  }
+
+  close (): void {
+    this.#closed = true
+    this.#waiters.wakeAll()
   }
 
   #prune (now: number): void {

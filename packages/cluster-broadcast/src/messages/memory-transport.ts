@@ -1,11 +1,13 @@
-import type { Member, MemberCard } from './members.ts'
-import type { Ack, StopListening, Transport, TransportListener } from './transport.ts'
+import type { Ack } from '../log/epoch-log.ts'
+import type { Member, MemberCard } from '../membership/members.ts'
+import type { StopListening, Transport, TransportListener } from './transport.ts'
 
-const ALONE: Ack = Object.freeze({ delivered: false, members: null })
+const ALONE: Ack = Object.freeze({ delivered: false, living: null })
 
 /** Where no Redis is configured: the process is the cluster. */
 export class MemoryTransport implements Transport {
   readonly mode = 'local'
+  readonly ignored = 0
   readonly #self: Member
   readonly #heartbeatMs: number
   #timer: NodeJS.Timeout | undefined
@@ -35,5 +37,9 @@ export class MemoryTransport implements Transport {
 
   members (): Member[] {
     return [{ ...this.#self }]
+  }
+
+  openLog (): null {
+    return null
   }
 }

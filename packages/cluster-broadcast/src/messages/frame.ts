@@ -1,3 +1,6 @@
+import type { LogFormat, LogFrame } from '../log/epoch-log.ts'
+import { randomId } from '../membership/identity.ts'
+
 /**
  * What goes over the bus. Several messages of one publisher travel in one frame, so that a burst costs Redis and each
  * subscriber one push instead of many. Text in lines, because JSON holds no line feed:
@@ -6,15 +9,10 @@
  *     <bootId> <instanceId> <publisher's own number of the first message>
  *     <timestamp> <kind> <channel> <data as JSON>                       once per message
  *
- * A subscriber routes by the channel and parses only data that somebody listens to.
+ * A subscriber routes by the channel and parses only data that somebody listens to. A kind that is not known here is of a
+ * later release, and ignored.
  */
-export interface Frame {
-  readonly epoch: string
-  /** Numbers in the log, without a hole between the frames of an epoch. 0 where not logged. */
-  readonly first: number
-  readonly last: number
-  readonly logged: boolean
-  readonly bootId: string
+export interface Frame extends LogFrame {
   readonly instanceId: string
   /** The publisher counts what it logs and what it does not log apart, each from 1. */
   readonly counter: number
@@ -23,7 +21,7 @@ export interface Frame {
 }
 
 /** Where the lines of the messages begin. */
-export const FIRST_LINE = 2
+const FIRST_LINE = 2
 
 /** `ask` wants the return values of the handlers. */
 export type Kind = 'tell' | 'ask'
@@ -40,32 +38,35 @@ export interface WireMessage {
   readonly json: string
 }
 
-const HEAD = /^([a-z0-9.-]{1,40}) (\d{1,15}) (\d{1,15})$/
+const NUMBERS = /^([a-z0-9.-]{1,40}) (\d{1,15}) (\d{1,15})$/
 const SENDER = /^([a-z2-7]{12}) ([A-Za-z0-9._-]{1,64}:[A-Za-z0-9._-]{1,64}) (\d{1,15})$/
+const HEAD = /^\S+ \d+ \d+\n([a-z2-7]{12}) \S+ (\d{1,15})\n/
 const KINDS: Record<string, Kind> = { t: 'tell', a: 'ask' }
 
-/** First line of a frame that is not logged. */
-export const UNLOGGED = '- 0 0\n'
+/** How this process, of an instance id, writes frames, and how it reads those of all. */
+export const frameFormat = (instanceId: string): LogFormat<Frame, WireMessage> => ({
+  separator: '.',
+  unlogged: '- 0 0',
+  newEpoch: () => `${randomId()}.0`,
+  read: readFrame,
+  readHead: (text) => {
+    const [, publisher, counter] = HEAD.exec(text) ?? []
+    return publisher === undefined ? null : { publisher, counter: Number(counter) }
+  },
+  counterOf: (frame, index) => frame.counter + index,
+  messageOf: readLine,
+  write: (publisher, counter, lines) => `\n${publisher} ${instanceId} ${counter}\n${lines.join('\n')}`
+})
 
-/** Reads a frame; null where it is none. Never throws. */
-export function readFrame (bytes: Buffer): Frame | null {
+function readFrame (bytes: Buffer): Frame | null {
   const lines = toText(bytes).split('\n')
-  const head = HEAD.exec(lines[0]!)
+  const head = NUMBERS.exec(lines[0]!)
   const sender = SENDER.exec(lines[1] ?? '')
-  if (head === null || sender === null || lines.length <= FIRST_LINE) return null
+  const count = lines.length - FIRST_LINE
+  if (head === null || sender === null || count < 1) return null
   const [first, last] = [Number(head[2]), Number(head[3])]
-  const logged = head[1] !== '-'
-  if (logged ? last - first !== lines.length - FIRST_LINE - 1 || first < 1 : last !== 0) return null
-  return {
-    epoch: head[1]!,
-    first,
-    last,
-    logged,
-    bootId: sender[1]!,
-    instanceId: sender[2]!,
-    counter: Number(sender[3]),
-    lines
-  }
+  if (head[1] === '-' ? first + last !== 0 : last - first + 1 !== count || first < 1) return null
+  return { epoch: head[1]!, first, last, count, publisher: sender[1]!, bytes: bytes.length, instanceId: sender[2]!, counter: Number(sender[3]), lines }
 }
 
 /** A text longer than a string of the engine can be is no frame. */
@@ -77,25 +78,20 @@ function toText (bytes: Buffer): string {
   }
 }
 
-/** Everything of a frame but its first line, which the script that numbers it writes. */
-export function writeBody (bootId: string, instanceId: string, counter: number, lines: readonly string[]): string {
-  return `${bootId} ${instanceId} ${counter}\n${lines.join('\n')}`
-}
-
 export function writeLine ({ timestamp, kind, channel, json }: WireMessage): string {
   return `${timestamp} ${kind === 'tell' ? 't' : 'a'} ${channel} ${json}`
 }
 
-/** Reads the line of the message with this number of its publisher; null where it is none. The JSON is not looked at. */
-export function readLine (frame: Frame, counter: number): WireMessage | null {
-  const line = frame.lines[FIRST_LINE + counter - frame.counter]!
+/** The JSON is not looked at. */
+function readLine (frame: Frame, index: number): WireMessage | null {
+  const line = frame.lines[FIRST_LINE + index]!
   const a = line.indexOf(' ')
   const c = line.indexOf(' ', a + 3)
   const kind = KINDS[line.slice(a + 1, a + 2)]
   const timestamp = Number(line.slice(0, a))
   if (a < 1 || c === -1 || line[a + 2] !== ' ' || kind === undefined || !Number.isSafeInteger(timestamp)) return null
-  const { bootId, instanceId, logged } = frame
-  return { id: messageId(bootId, logged, counter), bootId, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1) }
+  const { publisher, instanceId, last, counter } = frame
+  return { id: messageId(publisher, last > 0, counter + index), bootId: publisher, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1) }
 }
 
 /** The unique name of a message. */

@@ -1,10 +1,10 @@
-import { randomId } from './identity.ts'
-import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT } from './errors.ts'
+import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT } from '../errors.ts'
+import { randomId } from '../membership/identity.ts'
 
 /** What became of a `once`. */
 export type OnceResult<T> =
   | { readonly ran: true, readonly value: T }
-  /** `claimed`: another one ran it. `unavailable`: Redis is configured but away, so nobody can be sure. */
+  /** `claimed`: another one ran it. `unavailable`: Redis is configured but away, so nobody can be sure; or the application closes. */
   | { readonly ran: false, readonly reason: 'claimed' | 'unavailable' }
 
 /** How a claim stands. */
@@ -28,6 +28,8 @@ export interface Claims {
   done (name: string, token: string): Promise<void>
   /** Resolves when a claim of this name is done, or earlier, at the latest after `ms`. */
   wait (name: string, ms: number): Promise<void>
+  /** Who waits does so no longer, and nothing is claimed any more. */
+  close (): void
 }
 
 /**

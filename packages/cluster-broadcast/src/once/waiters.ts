@@ -24,4 +24,8 @@ export class Waiters {
   wake (name: string): void {
     for (const wake of [...this.#waiting.get(name) ?? []]) wake()
   }
+
+  wakeAll (): void {
+    for (const name of [...this.#waiting.keys()]) this.wake(name)
+  }
 }

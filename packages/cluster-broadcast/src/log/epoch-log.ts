@@ -1,0 +1,271 @@
+import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
+import { Follower, type FollowerRules, type FollowerSink, type Reading } from './follower.ts'
+import { Furthest, type LogFormat, type LogFrame, type Place } from './format.ts'
+import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
+import { Pace, type Most } from './pace.ts'
+import { append, read, turn } from './scripts.ts'
+
+export type { FollowerSink, Reading } from './follower.ts'
+export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
+export { Pace } from './pace.ts'
+export { LOG_LUA } from './scripts.ts'
+
+/** Where the messages of one destination go. */
+export interface Route {
+  readonly channel: string
+  /** Stored with the message, for those who hear only some. '' for none. */
+  readonly topic: string
+  /** Whether they are stored, or handed only to those who listen now. */
+  readonly isLogged: boolean
+}
+
+/** What a log is made of. All keys lie on one node of a Redis Cluster. */
+export interface EpochLogOptions<Frame extends LogFrame, Message> {
+  readonly keys: {
+    /** Hash: `epoch`, `seq`, `base`, `markSeq`, `markAt`, and what others keep there. */
+    readonly state: string
+    /** Stream: frames by the number of their last message. */
+    readonly log: string
+    /** Number of this process' last batch. */
+    readonly publisher: string
+    /** Sorted set of who lives, for `wantsLiving`. */
+    readonly leases?: string
+  }
+  readonly format: LogFormat<Frame, Message>
+  readonly rules: Omit<FollowerRules, 'publisher'>
+  /** Whether the messages of a frame must have consecutive numbers of their publisher. */
+  readonly isConsecutive: boolean
+  readonly route: (destination: string) => Route
+  /** Messages that the log holds. */
+  readonly maxLength: number
+  /** How long the log lives without a new message, in milliseconds; 0 where somebody else renews log and state. */
+  readonly logMs: number
+  /** How long its state does. */
+  readonly stateMs: number
+  /** A mark goes to the channel of `destination` at the first chance after so many messages. */
+  readonly marks?: { readonly every: number, readonly destination: string }
+  /** How long a batch is tried again while Redis is away, counted from the begin of the outage; 0: once. */
+  readonly waitMs: number
+  readonly sink: FollowerSink<Message>
+  /** It is not known that Redis has a message of ours, and it was not delivered here through the log. */
+  readonly onGiveUp?: (message: Message) => void
+  /** A batch could not be handed to Redis. */
+  readonly onFailure?: (err: unknown) => void
+}
+
+/** What became of a message. */
+export interface Ack {
+  /** Whether it was handed to the cluster. False too where that is unknown, because the answer was lost. */
+  readonly delivered: boolean
+  /** Who lived at the moment of publishing, where that was wanted; null where unknown. */
+  readonly living: string[] | null
+}
+
+const GIVEN_UP: Ack = Object.freeze({ delivered: false, living: null })
+const SENT: Ack = Object.freeze({ delivered: true, living: null })
+const RETRY_MS = 250
+
+/**
+ * A log in Redis, on which every process appends and which every process follows: each message once, in order, across lost
+ * connections, restarts and failovers of Redis, lost answers and pushes; and where that cannot be, a gap is told.
+ */
+export class EpochLog<Frame extends LogFrame, Message> {
+  readonly #link: RedisLink
+  readonly #subscriber: Subscriber
+  readonly #publisher: string
+  readonly #options: EpochLogOptions<Frame, Message>
+  readonly #outbox: Outbox<Message, Ack>
+  readonly #follower: Follower<Frame, Message>
+  readonly #furthest = new Furthest()
+
+  /** @param publisher name of this process among the publishers */
+  constructor (link: RedisLink, subscriber: Subscriber, publisher: string, options: EpochLogOptions<Frame, Message>) {
+    this.#link = link
+    this.#subscriber = subscriber
+    this.#publisher = publisher
+    this.#options = options
+    const { rules, format, sink, isConsecutive, onGiveUp } = options
+    this.#follower = new Follower({ ...rules, publisher }, format, {
+      read: (after, most) => this.#read(after, most),
+      turn: async (epoch, base) => { await link.runScript(turn, { keys: [options.keys.state], args: [epoch, format.separator, base] }) },
+      hears: () => subscriber.isUp,
+      pause: () => link.outages.changed(RETRY_MS)
+    }, sink)
+    this.#outbox = new Outbox({
+      commit: (batch) => this.#commit(batch),
+      again: (err, begunAt) => this.#again(err, begunAt),
+      onGiveUp: (counter, message) => { if (this.#follower.giveUp(counter)) onGiveUp?.(message) },
+      givenUp: GIVEN_UP
+    }, { isConsecutive })
+    subscriber.on('up', this.#onSubscriber)
+    link.on('change', this.#onLink)
+  }
+
+  /** Up to where everything was dealt with; null where this process does not follow. */
+  get place (): Place | null {
+    return this.#follower.place
+  }
+
+  /** Whether no message is on its way to Redis. */
+  get isIdle (): boolean {
+    return this.#outbox.isIdle
+  }
+
+  /** Resolves when no message is on its way to Redis. */
+  idle (): Promise<void> {
+    return this.#outbox.idle()
+  }
+
+  /**
+   * Appends a message, with what else is published meanwhile. Never rejects.
+   *
+   * @param counter the publisher's own number of it, which only grows
+   */
+  publish (destination: string, counter: number, line: string, message: Message, wantsLiving = false): Promise<Ack> {
+    return this.#outbox.send({ destination, counter, line, message, wantsLiving })
+  }
+
+  /** Hears a destination. Resolves when it is heard, or cannot be now. */
+  listen (destination: string): Promise<Unsubscribe> {
+    const { channel, topic } = this.#options.route(destination)
+    return this.#subscriber.subscribe(channel, (bytes) => this.hear(bytes, topic))
+  }
+
+  /** Takes what came over a channel. Never throws. */
+  hear (bytes: Buffer, topic = ''): void {
+    const frame = this.#options.format.read(bytes, topic)
+    if (frame === null) return this.#options.sink.malformed()
+    if (frame.last > 0) this.#furthest.heard(frame.epoch, frame.last)
+    this.#follower.hear(frame)
+  }
+
+  /** Follows the log from this place on, where it is not followed yet. */
+  follow (place: Place): void {
+    this.#furthest.said(place.epoch, place.seq)
+    this.#follower.begin(place)
+  }
+
+  /** Follows it no more. */
+  unfollow (): void {
+    this.#follower.end()
+  }
+
+  /**
+   * Somebody who asked Redis saw this place.
+   *
+   * @param before the own number when it asked
+   */
+  note (place: Place, before: number): void {
+    this.#furthest.said(place.epoch, place.seq)
+    this.#follower.note(place, before)
+  }
+
+  /** Renews log and state, and marks how far the log is where it is time. */
+  async renew (): Promise<void> {
+    await this.#append([], 0, false)
+  }
+
+  /**
+   * What the log holds after a number, piece by piece. Where it begins anew meanwhile, nothing but the new epoch.
+   *
+   * @param frames most entries
+   * @param pace keeps how much can be read at once, for the next try
+   * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT
+   */
+  async read (after: number, frames: number, pace = new Pace()): Promise<Reading<Frame>> {
+    const entries: Array<Reading<Frame>['entries'][number]> = []
+    for (let epoch: string | null = null; ;) {
+      try {
+        const reading = await this.#read(entries.at(-1)?.seq ?? after, { frames: Math.min(frames - entries.length, pace.most.frames), bytes: pace.most.bytes })
+        pace.succeeded()
+        epoch ??= reading.epoch
+        if (reading.epoch !== epoch) return { ...reading, entries: [] }
+        entries.push(...reading.entries)
+        if (reading.entries.length === 0 || entries.at(-1)!.seq >= reading.seq || entries.length >= frames) return { ...reading, entries }
+      } catch (err) {
+        pace.failed()
+        throw err
+      }
+    }
+  }
+
+  /** What waits is given up. */
+  close (): void {
+    this.#subscriber.off('up', this.#onSubscriber)
+    this.#link.off('change', this.#onLink)
+    this.#outbox.close()
+    this.#follower.close()
+  }
+
+  /** Whether commands work yet or not: what comes live waits until what was missed could be read. */
+  readonly #onSubscriber = (): void => this.#follower.sync()
+
+  readonly #onLink = (): void => {
+    if (this.#link.isUp && this.#subscriber.isUp) this.#follower.sync()
+  }
+
+  async #commit ({ runs, number, wantsLiving }: Batch): Promise<Ack> {
+    const [epoch, last, living] = await this.#append(runs, number, wantsLiving)
+    this.#follower.committed(last > 0 ? { epoch, seq: last } : null)
+    return wantsLiving ? { delivered: true, living } : SENT
+  }
+
+  async #append (runs: readonly OutgoingRun[], batch: number, wantsLiving: boolean): Promise<[epoch: string, last: number, living: string[]]> {
+    const { keys, format, route, maxLength, logMs, stateMs, marks } = this.#options
+    const args = runs.flatMap(({ destination, counter, lines }) => {
+      const { channel, topic, isLogged } = route(destination)
+      const rest = format.write(this.#publisher, counter, lines)
+      return [channel, topic, isLogged ? lines.length : 0, isLogged ? rest : `${format.unlogged}${rest}`]
+    })
+    const [epoch, seq, last, living] = await this.#link.runScript(append, {
+      keys: [keys.state, keys.log, keys.publisher, ...(wantsLiving && keys.leases !== undefined ? [keys.leases] : [])],
+      args: [...this.#epochs(), batch, maxLength, logMs, stateMs, marks?.every ?? 0,
+        marks === undefined ? '' : route(marks.destination).channel, format.write(this.#publisher, 0, []), ...args]
+    })
+    this.#furthest.said(epoch, Number(seq))
+    return [epoch, Number(last), living]
+  }
+
+  async #read (after: number, { frames, bytes }: Most): Promise<Reading<Frame>> {
+    const { keys: { state, log }, format, stateMs } = this.#options
+    const [epochBytes, seqBytes, base, now, head, entries] = await this.#link.runScript(read, {
+      keys: [state, log], args: [...this.#epochs(), after, frames, bytes, stateMs]
+    })
+    const [epoch, seq] = [String(epochBytes), Number(seqBytes)]
+    this.#furthest.said(epoch, seq)
+    return {
+      epoch,
+      seq,
+      base: Number(base),
+      now: Number(now),
+      head: format.readHead(String(head)),
+      entries: entries.map(([id, fields]) => {
+        const of = (name: string): Buffer | undefined => fields[fields.findIndex((field, index) => index % 2 === 0 && String(field) === name) + 1]
+        const frame = of('f')
+        return { seq: Number.parseInt(String(id)), frame: frame === undefined ? null : format.read(frame, String(of('t') ?? '')), at: Number(of('m') ?? 0) }
+      })
+    }
+  }
+
+  /** What a script needs to make a log, or to see that it went back. */
+  #epochs (): [first: string, separator: string, known: string, knownSeq: number] {
+    const { format } = this.#options
+    const { epoch, seq } = this.#furthest.place
+    return [format.newEpoch(), format.separator, epoch, seq]
+  }
+
+  /** An outage that ends in time loses nothing. What an outage has lasted already counts, so that in a long one nobody waits. */
+  async #again (err: unknown, begunAt: number): Promise<boolean> {
+    const { keys, waitMs, onFailure } = this.#options
+    onFailure?.(err)
+    if (!isOutage(err) || performance.now() - (this.#link.outages.since(keys.state) ?? begunAt) >= waitMs) return false
+    await this.#link.outages.changed(RETRY_MS)
+    return true
+  }
+}
+
+/** Redis was away, or its answer was lost. What else a server answers it will answer again. */
+export function isOutage (err: unknown): boolean {
+  const code = (err as { code?: unknown } | undefined)?.code
+  return code === 'FST_ERR_REDIS_LINK_UNAVAILABLE' || code === 'FST_ERR_REDIS_LINK_TIMEOUT'
+}

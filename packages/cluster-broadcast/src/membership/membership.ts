@@ -1,0 +1,123 @@
+import type { RedisLink } from '@jpulse/redis-link'
+import type { Keys } from '../keys.ts'
+import type { Place } from '../log/epoch-log.ts'
+import { randomId } from './identity.ts'
+import { Members, type Member, type MemberCard } from './members.ts'
+import { beat, leave } from './scripts.ts'
+
+export { KEEP_MS } from './scripts.ts'
+
+export interface MembershipListener {
+  onJoin (member: Member): void
+  onLeave (member: Member): void
+  /** Whether it makes sense to renew now. */
+  isReady (): boolean
+  /** The own number in the log, as far as it is known. */
+  seq (): number
+  /**
+   * The lease was renewed.
+   *
+   * @param place where the log was
+   * @param before what `seq` was when the renewal was sent
+   */
+  onBeat (place: Place, before: number): void
+  onFailure (err: unknown): void
+}
+
+/**
+ * This process' membership: a lease in Redis, renewed at intervals, and at once when something happened; never twice at a time.
+ * With each renewal comes what changed among the others.
+ */
+export class Membership {
+  readonly #link: RedisLink
+  readonly #keys: Keys
+  readonly #card: MemberCard
+  readonly #everyMs: number
+  readonly #listener: MembershipListener
+  readonly #members: Members
+  #timer: NodeJS.Timeout | undefined
+  #running: Promise<void> | null = null
+  #again = false
+  #joined = false
+  #stopped = false
+
+  constructor (link: RedisLink, keys: Keys, card: MemberCard, everyMs: number, listener: MembershipListener) {
+    this.#link = link
+    this.#keys = keys
+    this.#card = card
+    this.#everyMs = everyMs
+    this.#listener = listener
+    this.#members = new Members(card, (member) => listener.onJoin(member), (member) => listener.onLeave(member))
+  }
+
+  /** Whether this process was a member at any time. */
+  get joined (): boolean {
+    return this.#joined
+  }
+
+  /** Everybody who lives, this process included. */
+  list (): Member[] {
+    return this.#members.list()
+  }
+
+  /** Renews at intervals from now on. */
+  start (): void {
+    if (this.#stopped) return
+    this.#timer = setTimeout(() => {
+      this.renew()
+      this.start()
+    }, this.#everyMs).unref()
+  }
+
+  /** Renews now; where a renewal is under way, after it. Resolves when it is over, whatever its outcome. */
+  renew (): Promise<void> {
+    if (this.#stopped || !this.#listener.isReady()) return Promise.resolve()
+    if (this.#running !== null) {
+      this.#again = true
+      return this.#running
+    }
+    this.#running = this.#renew().finally(() => { this.#running = null })
+    return this.#running
+  }
+
+  /** Takes what came over the channel of joins and leaves. */
+  hear (announcement: string): void {
+    if (!this.#members.applyChange(announcement)) this.renew()
+  }
+
+  /** Gives the lease back, when no renewal is under way any more that could take it again. Rejects in an outage. */
+  async leave (): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#running
+    if (!this.#joined) return
+    const { state, members, leases, membership } = this.#keys
+    await this.#link.runScript(leave, { keys: [state, members, leases], args: [this.#card.bootId, membership] })
+  }
+
+  async #renew (): Promise<void> {
+    do {
+      this.#again = false
+      try {
+        await this.#beat()
+      } catch (err) {
+        this.#listener.onFailure(err)
+      }
+    } while (this.#again && !this.#stopped && this.#listener.isReady())
+  }
+
+  async #beat (): Promise<void> {
+    const { state, log, members, leases, membership } = this.#keys
+    const { bootId, leaseMs } = this.#card
+    const before = this.#listener.seq()
+    const { version, mv: knownMv } = this.#members
+    const [epoch, seq, mv, now, ends, list] = await this.#link.runScript(beat, {
+      keys: [state, log, members, leases],
+      args: [`${randomId()}.0`, bootId, JSON.stringify(this.#card), leaseMs, this.#everyMs, version, membership]
+    })
+    this.#members.applyList(epoch, Number(mv), list, knownMv)
+    this.#members.applyLeases(Number(now), ends)
+    this.#joined = true
+    this.#listener.onBeat({ epoch, seq: Number(seq) }, before)
+  }
+}

@@ -1,0 +1,83 @@
+import type { RedisLink, Subscriber } from '@jpulse/redis-link'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Keys } from '../keys.ts'
+import { isOutage } from '../log/epoch-log.ts'
+import type { Claim, Claims } from './once.ts'
+import { claim, done, giveBack } from './scripts.ts'
+import { Waiters } from './waiters.ts'
+
+/** How often somebody who waits looks, where the word that it is done was lost. */
+const LOOK_MS = 1000
+/** How long a claim whose answer was lost is asked for again. */
+const UNKNOWN_MS = 2000
+const RETRY_MS = 250
+
+/** Claims in Redis. */
+export class RedisClaims implements Claims {
+  readonly #link: RedisLink
+  readonly #log: FastifyBaseLogger
+  readonly #keys: Keys
+  readonly #subscriber: Subscriber
+  readonly #waiters = new Waiters()
+  #heard: Promise<unknown> | undefined
+  #closed = false
+
+  constructor (link: RedisLink, subscriber: Subscriber, keys: Keys, log: FastifyBaseLogger) {
+    this.#link = link
+    this.#subscriber = subscriber
+    this.#log = log
+    this.#keys = keys
+  }
+
+  async take (name: string, token: string, ttlMs: number, awaited: string): Promise<Claim | null> {
+    // Where it cannot be heard, who waits looks.
+    this.#heard ??= this.#subscriber.subscribe(this.#keys.done, (name) => this.#waiters.wake(name.toString())).catch(() => {})
+    await this.#heard
+    if (this.#closed) return null
+    const begunAt = performance.now()
+    // A command that was never sent claimed nothing, nor did one that was refused.
+    let isUnknown = false
+    for (;;) {
+      const wasUp = this.#link.isUp
+      try {
+        const [state, leftMs, holder] = await this.#link.runScript(claim, { keys: [this.#keys.once(name)], args: [token, ttlMs, awaited] })
+        return { state, leftMs, holder }
+      } catch (err) {
+        isUnknown ||= wasUp && isOutage(err)
+        if (isUnknown && !this.#closed && performance.now() - begunAt < Math.min(UNKNOWN_MS, ttlMs)) {
+          await this.#link.outages.changed(RETRY_MS)
+          continue
+        }
+        this.#log.warn({ err, name }, 'whether to run this once cannot be told')
+        if (isUnknown) this.#giveBack(name, token, begunAt + ttlMs)
+        return null
+      }
+    }
+  }
+
+  async done (name: string, token: string): Promise<void> {
+    await this.#link.runScript(done, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] })
+      .catch((err: unknown) => this.#log.warn({ err, name }, 'that this was run once could not be told; its claim lapses by itself'))
+  }
+
+  wait (name: string, ms: number): Promise<void> {
+    return this.#closed ? Promise.resolve() : this.#waiters.wait(name, Math.min(ms, LOOK_MS))
+  }
+
+  close (): void {
+    this.#closed = true
+    this.#waiters.wakeAll()
+  }
+
+  /** Nobody knows whether the claim stands: where it does, it is given back when Redis answers again, so that somebody may run it. */
+  async #giveBack (name: string, token: string, until: number): Promise<void> {
+    while (!this.#closed && performance.now() < until) {
+      try {
+        await this.#link.runScript(giveBack, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] })
+        return
+      } catch {
+        await this.#link.outages.changed(Math.max(RETRY_MS, Math.min(LOOK_MS, until - performance.now())))
+      }
+    }
+  }
+}
