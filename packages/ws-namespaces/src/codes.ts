@@ -10,8 +10,11 @@ export const Close = Object.freeze({
   abuse: 4429
 })
 
+/** Sent by the server now and then to clients that asked for it, since a page does not see pings; a client that sends it is answered with it. */
+export const HEARTBEAT = 'connection:heartbeat'
+
 /** Types that mean something to clients; nobody else may use them. */
-export const RESERVED: ReadonlySet<string> = new Set(['connected', 'offset', 'error', 'presence:join', 'presence:leave'])
+export const RESERVED: ReadonlySet<string> = new Set(['connected', 'offset', 'error', 'presence:join', 'presence:leave', HEARTBEAT])
 
 /** What an error frame says. */
 export type ErrorCode =

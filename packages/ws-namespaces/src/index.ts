@@ -68,7 +68,9 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   ])
   appCluster.on('leave', onLeave)
   const gate = new Gate(fastify, hubs, drain)
-  const parts = { inbox: new Inbox((id, answer) => requests.answered(id, answer)), sessions, log }
+  const { pingIntervalMs: everyMs, pongTimeoutMs: timeoutMs, reconnectWindowMs } = resolved
+  const told = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs }
+  const parts = { inbox: new Inbox((id, answer) => requests.answered(id, answer)), sessions, log, told }
   const { authorize, routePrefix, aliases } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
   await fastify.register((scope) => upgradeRoute(scope, hubs, gate, parts, plain), { prefix: routePrefix })

@@ -18,6 +18,11 @@ export interface FastifyWsNamespacesOptions {
   pingIntervalMs?: number | undefined
   /** How long a connection may be silent after a ping before it is ended, in milliseconds, 50 to 60000. @default 5000 */
   pongTimeoutMs?: number | undefined
+  /**
+   * Clients whose connection broke come back at any time within so many milliseconds, 0 to 600000, so that those of a worker
+   * that died do not come all at once. @default 2000
+   */
+  reconnectWindowMs?: number
   /** How long closing the connections may take when the process ends, in milliseconds, 0 to 60000; 0 cuts them. @default 1500 */
   drainMs?: number | undefined
   /** How long a message of a namespace with history waits for Redis to return before it reaches this process only, in milliseconds, 0 to 600000. @default 10000 */
@@ -67,6 +72,7 @@ const Options = Type.Object({
   maxOutgoingBytes: integer(1024, 16 * MIB),
   pingIntervalMs: integer(100, 3_600_000),
   pongTimeoutMs: integer(50, 60_000),
+  reconnectWindowMs: integer(0, 600_000),
   drainMs: integer(0, 60_000),
   publishWaitMs: integer(0, 600_000),
   presenceLeaseMs: integer(1000, 60_000)
@@ -79,6 +85,7 @@ const DEFAULTS = Object.freeze({
   maxOutgoingBytes: 256 * 1024,
   pingIntervalMs: 30_000,
   pongTimeoutMs: 5000,
+  reconnectWindowMs: 2000,
   drainMs: 1500,
   publishWaitMs: 10_000,
   presenceLeaseMs: 15_000

@@ -19,7 +19,7 @@ client.on('question', (data) => data * 2)
 
 function serveClient (app: FastifyInstance): void {
   app.get('/', (_request, reply) => reply.type('text/html').send(PAGE))
-  app.get<{ Params: { file: string } }>('/:file(^(?:client|backoff|pending|types|url)\\.js$)', (request, reply) => reply.type('text/javascript').send(readFileSync(new URL(request.params.file, DIST))))
+  app.get<{ Params: { file: string } }>('/:file(^(?:[a-z-]+)\\.js$)', (request, reply) => reply.type('text/javascript').send(readFileSync(new URL(request.params.file, DIST))))
 }
 
 /** A page of one origin with a namespace of another. */

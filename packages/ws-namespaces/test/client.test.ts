@@ -1,7 +1,10 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
-import { ClientError, connect, type Client, type ClientOptions, type Messages, type Status } from '../src/client/client.ts'
+import { ClientError, connect, type Client, type ClientOptions, type Messages, type Status, type StatusDetail } from '../src/client/client.ts'
 import { build, byHeader } from './support/build.ts'
 import { servers } from './support/processes.ts'
 
@@ -71,9 +74,16 @@ t.test('a client connects, sends, asks and is asked', async (t) => {
 t.test('every request settles', async (t) => {
   const { port } = await one(t)
   const { client } = watched(t, `ws://127.0.0.1:${port}/api/1/ws/chat`)
-  t.equal(await codeOf(client.request('echo', 1)), 'NOT_CONNECTED', 'before there is a connection')
-  t.notOk(client.send('echo', 1))
-  await is(client, 'connected')
+  const early = [client.request('echo', 1), client.request('echo', 2)]
+  t.ok(client.send('echo', 3), 'waits for the first connection')
+  t.equal((await client.ready).namespace, 'chat')
+  t.same(await Promise.all(early), [1, 2])
+  const cycle: { self?: object } = {}
+  cycle.self = cycle
+  for (const data of [1n, cycle, { m: new Map() }, new Set(), () => {}, { b: Buffer.from('x') }, [Symbol('s')]]) {
+    t.equal(await codeOf(client.request('echo', data)), 'INVALID_DATA')
+    t.throws(() => client.send('echo', data), { code: 'INVALID_DATA' })
+  }
   t.equal(await codeOf(client.request('echo', 'x'.repeat(1000))), 'MESSAGE_TOO_LARGE')
   t.equal(await codeOf(client.request('quiet')), 'NO_REPLY')
   t.equal(await codeOf(client.request('never', null, { timeoutMs: 50 })), 'REQUEST_TIMEOUT')
@@ -148,12 +158,54 @@ t.test('after it came back it stands where the log is, whoever the last messages
   t.same(heard, [2])
 })
 
-t.test('pauses are random up to a bound that doubles', async (t) => {
-  const { Backoff } = await import('../src/client/backoff.ts')
-  const pauses = Array.from({ length: 2000 }, () => new Backoff(100, 1000)).map((backoff) => Array.from({ length: 6 }, () => backoff.next()))
-  for (const [attempt, bound] of [100, 200, 400, 800, 1000, 1000].entries()) {
-    const all = pauses.map((pause) => pause[attempt]!)
-    t.ok(Math.max(...all) <= bound && Math.max(...all) > bound * 0.9 && Math.min(...all) < bound * 0.1, `attempt ${attempt}`)
+t.test('a network that fails: silence without a FIN, a handshake that never ends, a proxy that knows nothing', async (t) => {
+  const { app, port } = await build(t, {
+    options: { pingIntervalMs: 200, pongTimeoutMs: 300 },
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', { authorize: byHeader, history: {} })
+      wsNamespaces.create('closed', { authorize: async () => false as const })
+    }
+  })
+  const proxy = await tcpProxy(t, port)
+  const told: Array<[Status, StatusDetail]> = []
+  const { client, statuses } = watched(t, `ws://127.0.0.1:${proxy.port}/api/1/ws/chat`, 'u', { connectTimeoutMs: 500, onStatus: (status, detail) => { told.push([status, detail]); statuses.push(status) } })
+  const heard: number[] = []
+  const recovered: boolean[] = []
+  client.on('n', (data) => { heard.push(data) })
+  client.on('connected', (data) => { recovered.push(data.recovered) })
+  await is(client, 'connected')
+  for (const direction of ['both', 'down'] as const) {
+    proxy.mute(direction)
+    await is(client, 'reconnecting')
+    t.match(told.at(-1), ['reconnecting', { code: 1006, reason: /not heard/ }], direction)
+    // New connections are mute as well: the handshake gets no answer.
+    await waitFor(() => proxy.connections > 0)
+    await app.wsNamespaces.get('chat')!.broadcast('n', heard.length + 1)
+    proxy.mend()
+    await is(client, 'connected')
+    await waitFor(() => heard.length === recovered.length - 1, { timeoutMs: 30_000 })
+  }
+  t.same([heard, recovered], [[1, 2], [false, true, true]])
+
+  const replies = [[403, '<html>Not from here'], [503, 'away']] as Array<[number, string]>
+  const wall = createServer().on('upgrade', (_request, socket) => {
+    const [status, body] = replies[0]!
+    if (replies.length > 1) replies.shift()
+    socket.end(`HTTP/1.1 ${status} No\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`)
+  }).listen(0, '127.0.0.1')
+  await once(wall, 'listening')
+  t.teardown(() => wall.close())
+  const at = (port: number, path: string, WebSocket = as('u') as unknown): Watched & { details: StatusDetail[] } => {
+    const details: StatusDetail[] = []
+    return { details, ...watched(t, `ws://127.0.0.1:${port}/api/1/ws/${path}`, 'u', { WebSocket: WebSocket as never, onStatus: (_status, detail) => { details.push(detail) } }) }
+  }
+  const behind = at((wall.address() as AddressInfo).port, 'chat')
+  await waitFor(() => behind.details.length === 2, { what: 'both answers' })
+  t.same([behind.client.status, behind.details.map(({ httpStatus }) => httpStatus)], ['reconnecting', [403, 503]])
+  for (const [path, httpStatus, status] of [['closed', 403, 'auth-required'], ['nowhere', 404, 'reconnecting']] as Array<[string, number, Status]>) {
+    const refused = at(port, path)
+    await is(refused.client, status)
+    t.match(refused.details[0], { code: 1006, reason: String, httpStatus }, path)
   }
 })
 

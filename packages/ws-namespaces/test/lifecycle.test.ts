@@ -49,6 +49,16 @@ t.test('1000 clients that stop reading: memory stays, they are dropped with 4408
   t.equal(reader.closed, null)
 })
 
+t.test('a process that stood still for longer than the pong timeout reads what its clients said before it judges them', async (t) => {
+  const [server] = await servers(t, sharedRedis(), 1, { namespaces: { chat: { limits: { messages: 1_000_000 } } }, options: { pingIntervalMs: 100, pongTimeoutMs: 300 } })
+  const clients = await Promise.all(Array.from({ length: 100 }, (_, index) => connect(t, server!.port, PATH, { user: `u${index}` })))
+  for (let times = 0; times < 5; times++) {
+    await server!.call('stall', 700)
+    t.equal((await clients[times]!.request({ type: 'echo', data: times })).data, times)
+  }
+  t.same(clients.filter(({ closed }) => closed !== null), [])
+})
+
 t.test('drain: 1001 for all in slices, bounded with clients that do not answer, refused meanwhile, once', async (t) => {
   const [server] = await servers(t, sharedRedis(), 1, { namespaces: { chat: {} }, options: { drainMs: 3000 } })
   const clients = await Promise.all(Array.from({ length: 200 }, (_, index) => connect(t, server!.port, PATH, { user: `u${index}` })))

@@ -5,7 +5,7 @@ import { formatOffset } from '../delivery/carrier.ts'
 import type { Socket } from '../delivery/socket.ts'
 import type { Hub } from '../namespace/hub.ts'
 import type { Inbox } from '../namespace/inbox.ts'
-import { Peer } from '../namespace/peer.ts'
+import { Peer, type Wishes } from '../namespace/peer.ts'
 import type { Seat } from './gate.ts'
 import type { WatchedSessions } from './sessions.ts'
 
@@ -24,15 +24,17 @@ export interface AttendanceParts {
   readonly inbox: Inbox
   readonly sessions: WatchedSessions
   readonly log: FastifyBaseLogger
+  /** What every client is told of the plugin's options. */
+  readonly told: { readonly heartbeat: { readonly everyMs: number, readonly timeoutMs: number }, readonly reconnectWindowMs: number }
 }
 
 /** Longest that onConnect and the look into the history may take. */
 const BEGIN_MS = 30_000
 
 /** Takes a socket from its upgrade to its end. */
-export function attend (parts: AttendanceParts, socket: Socket, seat: Seat, { offset, clientId }: { offset: string | null, clientId: string | null }): void {
+export function attend (parts: AttendanceParts, socket: Socket, seat: Seat, wishes: Wishes): void {
   const { hub, admitted } = seat
-  const peer = new Peer(hub, socket, admitted.ctx, admitted.session, clientId)
+  const peer = new Peer(hub, socket, admitted.ctx, admitted.session, wishes)
   ;(socket as Attended)[kAttending] = { parts, peer, seat }
   socket.on('message', onMessage)
   socket.on('pong', onPong)
@@ -43,14 +45,14 @@ export function attend (parts: AttendanceParts, socket: Socket, seat: Seat, { of
   replace(hub, peer)
   hub.connections.add(peer)
   parts.sessions.add(peer)
-  begin(hub, peer, offset).catch((err: unknown) => {
+  begin(parts, hub, peer, wishes.offset).catch((err: unknown) => {
     parts.log.error({ err, namespace: hub.name }, 'a connection could not begin')
     peer.close(Close.failed, 'the connection could not begin')
     socket.resume()
   })
 }
 
-async function begin (hub: Hub, peer: Peer, offset: string | null): Promise<void> {
+async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, offset: string | null): Promise<void> {
   const { definition } = hub
   const heard = [hub.addTopic(peer, 'broadcast')]
   if (peer.userId !== null) heard.push(hub.addTopic(peer, `user:${peer.userId}`))
@@ -64,7 +66,8 @@ async function begin (hub: Hub, peer: Peer, offset: string | null): Promise<void
     const { place, recovered, missed } = await hub.carrier.open(offset)
     if (!peer.isOpen) return
     const { maxMessageBytes, messages, windowMs } = definition.limits
-    const data = { clientId: peer.clientId, namespace: hub.name, limits: { maxMessageBytes, messages, windowMs }, recovered, offset: place === null ? null : formatOffset(place) }
+    const limits = { maxMessageBytes, messages, windowMs }
+    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told }
     const own = missed.filter(({ topic, except }) => peer.hears(topic) && !except.split('.').includes(peer.clientId))
     peer.start({ type: 'connected', data }, place, own, recovered ? offset : null)
     if (peer.userId !== null) hub.presence?.change(peer.userId, true)

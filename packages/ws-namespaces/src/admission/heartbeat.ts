@@ -1,4 +1,5 @@
 import type { Hubs } from '../namespace/hubs.ts'
+import type { Peer } from '../namespace/peer.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { WatchedSessions } from './sessions.ts'
 
@@ -31,16 +32,26 @@ export class Heartbeat {
   #sweep (): void {
     const { pingIntervalMs, pongTimeoutMs } = this.#options
     const now = performance.now()
+    const silent: Peer[] = []
     for (const peer of this.#hubs.connections()) {
       const sincePing = now - peer.pingedAt
       // A further ping would give a silent client its time anew, each time.
       if (peer.heardAt < peer.pingedAt) {
-        if (sincePing >= pongTimeoutMs) peer.socket.terminate()
-      } else if (sincePing >= pingIntervalMs && peer.isOpen) {
+        if (sincePing >= pongTimeoutMs) silent.push(peer)
+      } else if (sincePing >= pingIntervalMs && peer.isOpen && peer.isStarted) {
         peer.pingedAt = now
         peer.socket.ping()
+        peer.beat()
         this.#sessions.look(peer)
       }
     }
+    if (silent.length > 0) this.#judge(silent)
+  }
+
+  /** Where this process stood still, what the clients said meanwhile lies in their sockets: it is read before anybody is judged. */
+  #judge (silent: readonly Peer[]): void {
+    setImmediate(() => setImmediate(() => {
+      for (const peer of silent) if (peer.heardAt < peer.pingedAt) peer.socket.terminate()
+    }))
   }
 }

@@ -34,10 +34,10 @@ export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Ga
     handler: async () => { throw upgradeRequired() },
     wsHandler: (socket: object, request: FastifyRequest) => {
       const { seat, onLost } = (request as Seated)[kSeat]!
-      const { offset, clientId } = request.query as Record<string, unknown>
+      const { offset, clientId, heartbeat } = request.query as Record<string, unknown>
       const ws = socket as Socket
       letGo(ws, onLost)
-      attend(parts, ws, seat, { offset: textOf(offset), clientId: textOf(clientId) })
+      attend(parts, ws, seat, { offset: textOf(offset), clientId: textOf(clientId), heartbeat: heartbeat === '1' })
     }
   } as unknown as RouteOptions)
 }

@@ -1,14 +1,16 @@
-import { Backoff } from './backoff.ts'
+import { readRefusal, socketUrl } from './address.ts'
+import { environment, type Environment } from './environment.ts'
+import { Machine, type Effect, type Event, type Liveness } from './machine.ts'
 import { Pending } from './pending.ts'
-import { ClientError, type ClientOptions, type Messages, type Received, type Status, type WebSocketLike } from './types.ts'
-import { isRefused, socketUrl } from './url.ts'
+import { toJson } from './to-json.ts'
+import { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type WebSocketLike } from './types.ts'
 
-export { ClientError, type ClientOptions, type Messages, type Received, type Status } from './types.ts'
+export { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type StatusDetail } from './types.ts'
 
-/** Codes after which coming back would change nothing. */
-const UNAUTHENTICATED = 4401
-const FORBIDDEN = 4403
 const OPEN = 1
+const CONNECT_TIMEOUT_MS = 10_000
+/** Says in both directions that the connection stands. */
+const HEARTBEAT = 'connection:heartbeat'
 
 interface Frame {
   type?: string
@@ -20,6 +22,14 @@ interface Frame {
   error?: { code: string, message: string }
 }
 
+/** What only the client itself reads of `connected`; servers before 0.2 say nothing of it. */
+interface Welcome extends Connected {
+  readonly heartbeat?: Liveness
+  readonly reconnectWindowMs?: number
+}
+
+interface Settle { resolve (data: Connected): void, reject (err: ClientError): void }
+
 type Handler = (data: any, message: Received) => unknown
 
 /**
@@ -28,33 +38,51 @@ type Handler = (data: any, message: Received) => unknown
  * @typeParam M the namespace's messages, `{ type: data }`
  */
 export class Client<M extends Messages = Messages> {
-  readonly #url: URL
+  /** Resolves with the first connection; rejects where there will be none: `NOT_CONNECTED`. */
+  readonly ready: Promise<Connected>
+  readonly #address: Address
   readonly #options: ClientOptions
+  readonly #env: Environment
   readonly #WebSocket: NonNullable<ClientOptions['WebSocket']>
-  readonly #backoff: Backoff
+  readonly #machine: Machine
   readonly #pending = new Pending()
   readonly #handlers = new Map<string, Set<Handler>>()
+  readonly #unlisten: () => void
+  readonly #settle: Settle
+  #url: URL | null = null
+  #protocols: string | string[] | undefined
   #socket: WebSocketLike | null = null
-  #timer: ReturnType<typeof setTimeout> | undefined
-  #status: Status = 'connecting'
+  #timer: { readonly handle: unknown, readonly due: number } | null = null
+  /** What waits for the first connection; null after it. */
+  #waiting: Array<{ json: string, id?: string }> | null = []
   #clientId: string | null = null
   #offset: string | null = null
-  #isClosed = false
   #lastId = 0
 
-  constructor (url: string, options: ClientOptions) {
-    this.#options = options
-    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: NonNullable<ClientOptions['WebSocket']> }).WebSocket
+  constructor (address: Address, options: ClientOptions, env: Environment = environment) {
+    const WebSocket = options.WebSocket ?? env.WebSocket
     if (WebSocket === undefined) throw new TypeError('there is no WebSocket here: pass the class of ws as the option WebSocket')
+    const { connectTimeoutMs = CONNECT_TIMEOUT_MS, minDelayMs = 250, maxDelayMs = 10_000 } = options
+    // A bad one is told at once, unless it has to be asked for.
+    if (typeof address === 'string') socketUrl(address)
+    this.#address = address
+    this.#options = options
+    this.#env = env
     this.#WebSocket = WebSocket
-    this.#url = socketUrl(url)
-    this.#backoff = new Backoff(options.minDelayMs ?? 250, options.maxDelayMs ?? 10_000)
-    this.#connect()
+    // A class of one's own may send what a plain request would not.
+    const canProbe = options.WebSocket === undefined && env.canFetch
+    this.#machine = new Machine({ connectTimeoutMs, minDelayMs, maxDelayMs, isRenewable: typeof address === 'function', canProbe, random: env.random })
+    let settle: Settle
+    this.ready = new Promise((resolve, reject) => { settle = { resolve, reject } })
+    this.#settle = settle!
+    this.ready.catch(() => {})
+    this.#unlisten = env.onWake(() => this.#dispatch({ type: 'wake' }))
+    this.#run(this.#machine.start(env.now()))
   }
 
   /** What the connection is doing now. */
   get status (): Status {
-    return this.#status
+    return this.#machine.status
   }
 
   /** The name that the server gave this client; null before the first connection. Kept across reconnects, in memory only. */
@@ -64,8 +92,8 @@ export class Client<M extends Messages = Messages> {
 
   /**
    * Hears messages of a type; `'*'` hears all. `connected` comes with each connection: where its `recovered` is false, what
-   * was missed is not known, and the application has to load its state. For a message that asks, what the handler returns
-   * (or resolves with) is the answer.
+   * was missed is not known, and the application has to load its state. For a message that asks, what the first handler of its
+   * type returns (or resolves with) is the answer.
    *
    * @returns ends it
    */
@@ -75,21 +103,25 @@ export class Client<M extends Messages = Messages> {
     return () => { handlers.delete(handler as Handler) }
   }
 
-  /** Sends a message. False where there is no connection: it is not kept, since nobody can know whether it still makes sense later. */
+  /**
+   * Sends a message. Before the first connection it waits, up to `maxWaiting`. Later false where there is no connection: it is
+   * not kept, since nobody can know whether it still makes sense later.
+   *
+   * @throws ClientError with the code INVALID_DATA where the data have no JSON form
+   */
   send (type: string, data?: unknown): boolean {
     return this.#write({ type, data })
   }
 
   /**
-   * Sends a message and resolves with the data of its answer. Always settles.
+   * Sends a message and resolves with the data of its answer. Always settles. Before the first connection it waits, up to `maxWaiting`.
    *
-   * @throws ClientError with the server's code, NOT_CONNECTED where there is no connection or it broke, REQUEST_TIMEOUT
+   * @throws ClientError with the server's code, NOT_CONNECTED where there is no connection or it broke, REQUEST_TIMEOUT, INVALID_DATA
    */
-  request<T = unknown> (type: string, data?: unknown, { timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<T> {
+  async request<T = unknown> (type: string, data?: unknown, { timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<T> {
     const id = String(++this.#lastId)
-    const answer = this.#pending.add(id, timeoutMs) as Promise<T>
-    if (!this.#write({ type, data, id })) this.#pending.fail(id, new ClientError('NOT_CONNECTED', 'there is no connection'))
-    return answer
+    if (!this.#write({ type, data, id })) throw new ClientError('NOT_CONNECTED', 'there is no connection')
+    return await this.#pending.add(id, timeoutMs) as T
   }
 
   /** Joins a room, where the namespace lets clients choose. Resolves when the room is heard; after a reconnect, join again. */
@@ -104,49 +136,128 @@ export class Client<M extends Messages = Messages> {
 
   /** Ends the connection for good. */
   close (): void {
-    this.#isClosed = true
-    clearTimeout(this.#timer)
-    this.#socket?.close(1000)
-    this.#drop()
-    this.#turn('disconnected')
+    this.#dispatch({ type: 'close' })
   }
 
-  #connect (): void {
-    const url = new URL(this.#url)
+  #dispatch (event: Event): void {
+    this.#run(this.#machine.on(event, this.#env.now()))
+  }
+
+  /** The machine knows its new state already: a callback that calls us meets it. */
+  #run (effects: readonly Effect[]): void {
+    this.#arm()
+    for (const effect of effects) this.#do(effect)
+  }
+
+  #do (effect: Effect): void {
+    const { attempt } = this.#machine
+    switch (effect.type) {
+      case 'locate': this.#locate(attempt); break
+      case 'open': this.#open(attempt); break
+      case 'probe': this.#env.probe(this.#url!, this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS).then((refusal) => this.#dispatch({ type: 'probed', attempt, refusal })); break
+      case 'ask': this.#push(JSON.stringify({ type: HEARTBEAT })); break
+      case 'abandon': this.#abandon(); break
+      case 'status': this.#call(() => this.#options.onStatus?.(effect.status, effect.detail)); break
+      case 'end': this.#finish()
+    }
+  }
+
+  /** One timer. It may ring early, because what is heard only moves the deadline. */
+  #arm (): void {
+    const { deadline } = this.#machine
+    if (this.#timer !== null) {
+      if (deadline !== null && this.#timer.due <= deadline) return
+      this.#env.clearTimer(this.#timer.handle)
+      this.#timer = null
+    }
+    if (deadline === null) return
+    const handle = this.#env.setTimer(() => {
+      this.#timer = null
+      this.#dispatch({ type: 'time' })
+    }, Math.max(0, Math.ceil(deadline - this.#env.now())))
+    this.#timer = { handle, due: deadline }
+  }
+
+  async #locate (attempt: number): Promise<void> {
+    const { protocols } = this.#options
+    try {
+      const url = typeof this.#address === 'string' ? this.#address : await this.#address()
+      const offered = typeof protocols === 'function' ? await protocols() : protocols
+      if (attempt !== this.#machine.attempt) return
+      this.#url = socketUrl(url)
+      this.#protocols = offered
+      this.#dispatch({ type: 'located', attempt })
+    } catch (err) {
+      this.#report(err)
+      this.#dispatch({ type: 'lost', attempt, code: 1006, reason: 'there is no address' })
+    }
+  }
+
+  #open (attempt: number): void {
+    const lost = (code: number, reason: string): void => this.#dispatch({ type: 'lost', attempt, code, reason })
+    try {
+      const socket = this.#protocols === undefined ? new this.#WebSocket(this.#target()) : new this.#WebSocket(this.#target(), this.#protocols)
+      this.#socket = socket
+      socket.addEventListener('open', () => this.#dispatch({ type: 'opened', attempt }))
+      socket.addEventListener('message', ({ data }) => { if (socket === this.#socket) this.#hear(attempt, String(data)) })
+      socket.addEventListener('close', ({ code, reason = '' }) => lost(code, reason))
+      // In Node 22 no close follows.
+      socket.addEventListener('error', ({ message = '' }) => lost(1006, message))
+      this.#watchRefusal(socket, attempt)
+    } catch (err) {
+      this.#report(err)
+      lost(1006, 'there is no WebSocket')
+    }
+  }
+
+  /** The class of `ws` shows the answer that came in place of a WebSocket. */
+  #watchRefusal (socket: WebSocketLike, attempt: number): void {
+    const { on } = socket as { on?: (event: string, listener: (request: unknown, response: any) => void) => void }
+    if (typeof on !== 'function') return
+    on.call(socket, 'unexpected-response', (_request, response) => {
+      let body = ''
+      const end = (): void => {
+        this.#dispatch({ type: 'lost', attempt, code: 1006, reason: '', refusal: readRefusal(Number(response.statusCode), body) })
+        response.destroy()
+      }
+      response.on('data', (chunk: unknown) => {
+        body += String(chunk)
+        if (body.length > 4096) end()
+      })
+      response.on('close', end)
+    })
+  }
+
+  #target (): string {
+    const url = new URL(this.#url!)
+    url.searchParams.set('heartbeat', '1')
     if (this.#clientId !== null) url.searchParams.set('clientId', this.#clientId)
     if (this.#offset !== null) url.searchParams.set('offset', this.#offset)
-    const socket = new this.#WebSocket(url.href)
-    this.#socket = socket
-    socket.addEventListener('message', ({ data }) => { if (socket === this.#socket) this.#hear(String(data)) })
-    socket.addEventListener('close', ({ code }) => { if (socket === this.#socket) this.#lost(code) })
-    // A close follows.
-    socket.addEventListener('error', () => {})
+    return url.href
   }
 
-  #lost (code: number): void {
-    this.#drop()
-    if (this.#isClosed) return
-    if (code === UNAUTHENTICATED || code === FORBIDDEN) return this.#turn('auth-required')
-    this.#turn('reconnecting')
-    this.#later()
-  }
-
-  #later (): void {
-    this.#timer = setTimeout(async () => {
-      // A browser does not show a page why an upgrade was refused, but answers a plain request of the same address.
-      const refused = this.#backoff.attempts > 1 && await isRefused(this.#url)
-      if (this.#isClosed) return
-      if (refused) this.#turn('auth-required')
-      else this.#connect()
-    }, this.#backoff.next())
-  }
-
-  #drop (): void {
+  #abandon (): void {
+    const socket = this.#socket
     this.#socket = null
-    this.#pending.failAll(new ClientError('NOT_CONNECTED', 'the connection broke before the answer came'))
+    try {
+      socket?.close(1000)
+    } catch {
+      // It was over already.
+    }
+    // Nothing was sent before the first connection.
+    if (this.#waiting === null) this.#pending.failAll(new ClientError('NOT_CONNECTED', 'the connection broke before the answer came'))
   }
 
-  #hear (text: string): void {
+  #finish (): void {
+    this.#unlisten()
+    this.#waiting = null
+    const gone = new ClientError('NOT_CONNECTED', 'there will be no connection')
+    this.#pending.failAll(gone)
+    this.#settle.reject(gone)
+  }
+
+  #hear (attempt: number, text: string): void {
+    this.#dispatch({ type: 'heard', attempt })
     let frame: Frame
     try {
       frame = JSON.parse(text)
@@ -154,61 +265,83 @@ export class Client<M extends Messages = Messages> {
       return
     }
     const { type = '', data, offset, replyTo, error } = frame
-    if (type === 'connected') this.#begin(data)
+    if (type === 'connected') this.#begin(attempt, data)
     else if (offset !== undefined) this.#offset = offset
-    if (type === 'offset' && offset !== undefined) return
+    if (type === HEARTBEAT || (type === 'offset' && offset !== undefined)) return
     if (replyTo !== undefined) return this.#pending.settle(String(replyTo), data, error)
     this.#emit(type, frame)
   }
 
-  #begin ({ clientId, offset, recovered }: { clientId: string, offset: string | null, recovered: boolean }): void {
-    this.#clientId = clientId
+  #begin (attempt: number, data: Welcome): void {
+    this.#clientId = data.clientId
     // What was missed follows with offsets of its own; a connection that breaks before it came resumes from where we were.
-    if (!recovered) this.#offset = offset
-    this.#backoff.reset()
-    this.#turn('connected')
+    if (!data.recovered) this.#offset = data.offset
+    const waiting = this.#waiting ?? []
+    this.#waiting = null
+    for (const { json, id } of waiting) if (id === undefined || this.#pending.has(id)) this.#push(json)
+    this.#settle.resolve(data)
+    this.#dispatch({ type: 'welcomed', attempt, liveness: data.heartbeat ?? null, windowMs: data.reconnectWindowMs ?? 0 })
   }
 
   #emit (type: string, { data, ctx, id, error }: Frame): void {
     const message: Received = { type, ...(ctx && { ctx }), ...(error && { error }) }
-    const results = [...this.#handlers.get(type) ?? [], ...this.#handlers.get('*') ?? []].map(async (handler) => handler(data, message))
-    if (id !== undefined) this.#answer(id, results.shift())
-    for (const result of results) result.catch((err: unknown) => this.#report(err))
+    const ask = async (handler: Handler): Promise<unknown> => handler(data, message)
+    const own = [...this.#handlers.get(type) ?? []].map(ask)
+    const others = type === '*' ? [] : [...this.#handlers.get('*') ?? []].map(ask)
+    if (id !== undefined) this.#answer(id, own.shift())
+    for (const result of [...own, ...others]) result.catch((err: unknown) => this.#report(err))
   }
 
-  /** The first handler answers. */
-  #answer (id: string | number, result: Promise<unknown> | undefined): void {
+  async #answer (id: string | number, result: Promise<unknown> | undefined): Promise<void> {
     const fail = (code: string, message: string) => { this.#write({ type: 'reply', replyTo: id, error: { code, message } }) }
     if (result === undefined) return fail('UNKNOWN_TYPE', 'nobody answers this')
-    result.then((data) => { this.#write({ type: 'reply', replyTo: id, data }) }, (err) => {
+    try {
+      this.#write({ type: 'reply', replyTo: id, data: await result })
+    } catch (err) {
       fail('HANDLER_FAILED', 'the handler failed')
       this.#report(err)
-    })
+    }
   }
 
-  #report (err: unknown): void {
-    if (this.#options.onError !== undefined) this.#options.onError(err)
-    else setTimeout(() => { throw err })
-  }
-
-  #write (frame: object): boolean {
-    if (this.#socket?.readyState !== OPEN) return false
-    this.#socket.send(JSON.stringify(frame))
+  #write (frame: Frame): boolean {
+    const json = toJson(frame)
+    if (this.status === 'connected') return this.#push(json)
+    if (this.#waiting === null || this.#waiting.length >= (this.#options.maxWaiting ?? 32)) return false
+    this.#waiting.push({ json, ...(frame.id !== undefined && { id: String(frame.id) }) })
     return true
   }
 
-  #turn (status: Status): void {
-    if (status === this.#status) return
-    this.#status = status
-    this.#options.onStatus?.(status)
+  #push (json: string): boolean {
+    if (this.#socket?.readyState !== OPEN) return false
+    this.#socket.send(json)
+    return true
+  }
+
+  #call (callback: () => unknown): void {
+    try {
+      Promise.resolve(callback()).catch((err: unknown) => this.#report(err))
+    } catch (err) {
+      this.#report(err)
+    }
+  }
+
+  #report (err: unknown): void {
+    const { onError } = this.#options
+    try {
+      if (onError !== undefined) return onError(err)
+    } catch (thrown) {
+      err = thrown
+    }
+    setTimeout(() => { throw err })
   }
 }
 
 /**
  * Connects to a namespace.
  *
- * @param url absolute, or in a page relative to it: `/api/1/ws/chat`
+ * @param url absolute, or in a page relative to it: `/api/1/ws/chat`. A function, which may be async, is asked at each attempt:
+ * for a token that is renewed, for instance; who is refused then tries once more before it is `auth-required`.
  */
-export function connect<M extends Messages = Messages> (url: string, options: ClientOptions = {}): Client<M> {
+export function connect<M extends Messages = Messages> (url: Address, options: ClientOptions = {}): Client<M> {
   return new Client<M>(url, options)
 }

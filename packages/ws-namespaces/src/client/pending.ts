@@ -10,6 +10,10 @@ interface Waiting {
 export class Pending {
   readonly #waiting = new Map<string, Waiting>()
 
+  has (id: string): boolean {
+    return this.#waiting.has(id)
+  }
+
   add (id: string, timeoutMs: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.fail(id, new ClientError('REQUEST_TIMEOUT', `no answer within ${timeoutMs} ms`)), timeoutMs)

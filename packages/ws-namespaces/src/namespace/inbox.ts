@@ -1,4 +1,4 @@
-import { Close, RESERVED } from '../codes.ts'
+import { Close, HEARTBEAT, RESERVED } from '../codes.ts'
 import type { Reply } from './definition.ts'
 import { envelope, textFrame } from '../delivery/frame.ts'
 import { isName } from '../ids.ts'
@@ -63,6 +63,7 @@ export class Inbox {
       home.drops.invalid++
       return conn.fail('INVALID_MESSAGE', idOf(message))
     }
+    if (message.type === HEARTBEAT) return conn.beat()
     this.#handle(conn, message)
   }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { Close, MESSAGES, type ErrorCode } from '../codes.ts'
+import { Close, HEARTBEAT, MESSAGES, type ErrorCode } from '../codes.ts'
 import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
 import { envelope, textFrame, toJson, withOffset } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
@@ -15,6 +15,7 @@ const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
 const MOST_HELD = 20_000
 /** A slow client that goes on not reading is cut after this. */
 const CUT_MS = 1000
+const HEARTBEAT_FRAME = textFrame(toJson({ type: HEARTBEAT }))
 const NO_ROOMS: ReadonlySet<string> = new Set()
 
 /** A session as seen from a connection, see @jpulse/redis-sessions. */
@@ -49,6 +50,13 @@ export interface Home {
   count (): void
 }
 
+/** What a client asks for as it connects. */
+export interface Wishes {
+  readonly clientId: string | null
+  readonly offset: string | null
+  readonly heartbeat: boolean
+}
+
 /** A connection with what the application does not see of it. */
 export class Peer implements Connection {
   readonly clientId: string
@@ -62,6 +70,8 @@ export class Peer implements Connection {
   /** When it was last heard, and last pinged, on the monotonic clock. */
   heardAt = performance.now()
   pingedAt = this.heardAt
+  /** Whether the client wants to see that the server is there. */
+  readonly hasHeartbeat: boolean
   /** Whether `onConnect` was called. */
   announced = false
   /** Code and reason that the server gave. */
@@ -78,8 +88,9 @@ export class Peer implements Connection {
   #suspected = false
   #gone = false
 
-  constructor (home: Home, socket: Socket, ctx: Identity, session: WatchedSession | null, clientId: string | null) {
+  constructor (home: Home, socket: Socket, ctx: Identity, session: WatchedSession | null, { clientId, heartbeat }: Wishes) {
     this.clientId = clientId !== null && CLIENT_ID.test(clientId) ? clientId : randomBytes(16).toString('base64url')
+    this.hasHeartbeat = heartbeat
     this.ctx = ctx
     this.home = home
     this.socket = socket
@@ -101,6 +112,11 @@ export class Peer implements Connection {
 
   get isOpen (): boolean {
     return !this.#gone && this.socket.readyState === OPEN
+  }
+
+  /** Whether the client knows that it is connected: before, nothing of it is read. */
+  get isStarted (): boolean {
+    return this.#held === null
   }
 
   /** Whether `end` was called. */
@@ -158,6 +174,11 @@ export class Peer implements Connection {
     if (this.#held !== null || this.#gone || (last?.epoch === place.epoch && last.seq >= place.seq)) return
     this.#last = place
     this.#outlet.push(frame, true)
+  }
+
+  /** Lets a client that asked for it see that the server is there. */
+  beat (): void {
+    if (this.hasHeartbeat && !this.#gone) this.#outlet.push(HEARTBEAT_FRAME, true)
   }
 
   fail (code: ErrorCode, replyTo?: string | number): void {

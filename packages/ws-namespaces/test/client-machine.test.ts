@@ -1,0 +1,405 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { readRefusal } from '../src/client/address.ts'
+import { Client, type Address, type ClientOptions, type Status, type StatusDetail } from '../src/client/client.ts'
+import type { Environment } from '../src/client/environment.ts'
+import type { Refusal } from '../src/client/machine.ts'
+
+interface Told { status: Status, detail: StatusDetail, at: number }
+
+const HEARTBEAT = { everyMs: 30_000, timeoutMs: 5000 }
+class FakeSocket {
+  readyState = 0
+  readonly sent: any[] = []
+  readonly url: string
+  readonly #listeners = new Map<string, Array<(event: any) => void>>()
+
+  constructor (url: string) { this.url = url }
+
+  addEventListener (type: string, listener: (event: any) => void): void {
+    this.#listeners.set(type, [...this.#listeners.get(type) ?? [], listener])
+  }
+
+  send (data: string): void { this.sent.push(JSON.parse(data)) }
+  /** As in a browser: nothing more is heard of it for a while. */
+  close (): void { this.readyState = 2 }
+  emit (type: string, event: object = {}): void { for (const listener of this.#listeners.get(type) ?? []) listener(event) }
+  say (frame: object): void { this.emit('message', { data: JSON.stringify(frame) }) }
+
+  open (): void {
+    this.readyState = 1
+    this.emit('open')
+  }
+
+  welcome (data: object = {}): void {
+    this.open()
+    this.say({ type: 'connected', data: { clientId: 'c', namespace: 'n', recovered: false, offset: 'e.1', heartbeat: HEARTBEAT, reconnectWindowMs: 0, ...data } })
+  }
+
+  end (code: number, reason = ''): void {
+    this.readyState = 3
+    this.emit('close', { code, reason })
+  }
+}
+
+/** A client with a clock, sockets and chance of the test's own. */
+class World {
+  readonly sockets: FakeSocket[] = []
+  readonly attemptsAt: number[] = []
+  readonly told: Told[] = []
+  readonly errors: unknown[] = []
+  readonly client: Client
+  now = 0
+  refusal: Refusal | null = null
+  probes = 0
+  random = 0.5
+  wake: () => void = () => {}
+  #timers = new Map<number, { at: number, callback: () => void }>()
+  #lastTimer = 0
+
+  constructor (options: ClientOptions & { address?: Address, canFetch?: boolean } = {}) {
+    const { address = 'ws://server/chat', canFetch = true, ...rest } = options
+    const opened = (socket: FakeSocket): void => {
+      this.sockets.push(socket)
+      this.attemptsAt.push(this.now)
+    }
+    const env: Environment = {
+      WebSocket: class extends FakeSocket {
+        constructor (url: string) {
+          super(url)
+          opened(this)
+        }
+      } as never,
+      canFetch,
+      probe: async () => {
+        this.probes++
+        return this.refusal
+      },
+      now: () => this.now,
+      random: () => this.random,
+      setTimer: (callback, ms) => {
+        this.#timers.set(++this.#lastTimer, { at: this.now + ms, callback })
+        return this.#lastTimer
+      },
+      clearTimer: (handle) => { this.#timers.delete(handle) },
+      onWake: (wake) => {
+        this.wake = wake
+        return () => { this.wake = () => {} }
+      }
+    }
+    this.client = new Client(address, {
+      onError: (err) => { this.errors.push(err) },
+      ...rest,
+      onStatus: (status, detail) => {
+        this.told.push({ status, detail, at: this.now })
+        rest.onStatus?.(status, detail)
+      }
+    }, env)
+  }
+
+  get socket (): FakeSocket { return this.sockets.at(-1)! }
+  get timers (): number { return this.#timers.size }
+  get statuses (): Status[] { return this.told.map(({ status }) => status) }
+
+  /** Lets promises settle. */
+  async rest (): Promise<void> { for (let turn = 0; turn < 8; turn++) await null }
+
+  /** Lets time pass, timer by timer. `late`: the clock jumps, as over a sleep. */
+  async pass (ms: number, late = false): Promise<void> {
+    await this.rest()
+    const end = this.now + ms
+    if (late) this.now = end
+    for (;;) {
+      const [handle, next] = [...this.#timers].sort(([, a], [, b]) => a.at - b.at)[0] ?? []
+      if (next === undefined || next.at > end) break
+      this.#timers.delete(handle!)
+      this.now = Math.max(this.now, next.at)
+      next.callback()
+      await this.rest()
+    }
+    this.now = end
+  }
+
+  async until (what: () => boolean, withinMs: number): Promise<boolean> {
+    const end = this.now + withinMs
+    for (;;) {
+      await this.rest()
+      if (what()) return true
+      if (this.now >= end) return false
+      await this.pass(Math.max(1, Math.min(end, ...[...this.#timers.values()].map(({ at }) => at)) - this.now))
+    }
+  }
+}
+
+const connected = async (options?: ConstructorParameters<typeof World>[0], welcome?: object): Promise<World> => {
+  const world = new World(options)
+  await world.rest()
+  world.socket.welcome(welcome)
+  return world
+}
+
+t.test('silence is noticed within ping interval and pong timeout, and what is heard in time is no silence', async (t) => {
+  const world = await connected()
+  await world.pass(29_999)
+  world.socket.say({ type: 'connection:heartbeat' })
+  await world.pass(30_000)
+  t.same(world.socket.sent, [{ type: 'connection:heartbeat' }], 'asked before it is judged')
+  world.socket.say({ type: 'connection:heartbeat' })
+  await world.pass(34_999)
+  t.equal(world.client.status, 'connected')
+  await world.pass(1)
+  t.equal(world.client.status, 'reconnecting')
+  t.match(world.told.at(-1)!.detail, { code: 1006, reason: /not heard/ })
+  t.ok(await world.until(() => world.sockets.length === 2, 1000))
+})
+
+t.test('the network comes back or the page is seen: it looks at once', async (t) => {
+  const world = await connected()
+  await world.pass(1000)
+  world.wake()
+  t.equal(world.socket.sent.length, 1)
+  world.wake()
+  t.equal(world.socket.sent.length, 1, 'once')
+  await world.pass(5000)
+  t.equal(world.client.status, 'reconnecting')
+  const away = new World({ maxDelayMs: 600_000, minDelayMs: 600_000 })
+  await away.rest()
+  away.socket.end(1006)
+  await away.pass(2000)
+  away.wake()
+  t.ok(await away.until(() => away.sockets.length === 2, 1), 'not after the pause')
+})
+
+t.test('a clock that stood still condemns nobody before what came meanwhile is read', async (t) => {
+  const world = await connected()
+  await world.pass(30_000)
+  await world.pass(3_600_000, true)
+  t.equal(world.client.status, 'connected', 'asks once more')
+  world.socket.say({ type: 'connection:heartbeat' })
+  await world.pass(30_000)
+  t.equal(world.client.status, 'connected')
+  await world.pass(3_600_000, true)
+  await world.pass(5000)
+  t.equal(world.client.status, 'reconnecting', 'but only once')
+})
+
+t.test('every step has a deadline', async (t) => {
+  const hanging: Array<[what: string, world: World, before: (world: World) => void, ms: number]> = [
+    ['the address', new World({ address: () => new Promise(() => {}) }), () => {}, 10_000],
+    ['the handshake', new World(), () => {}, 10_000],
+    ['the first frame', new World(), ({ socket }) => socket.open(), 20_000]
+  ]
+  for (const [what, world, before, ms] of hanging) {
+    await world.rest()
+    before(world)
+    await world.pass(ms - 1)
+    t.equal(world.client.status, 'connecting', what)
+    await world.pass(1)
+    t.equal(world.client.status, 'reconnecting', what)
+  }
+})
+
+t.test('an error without a close, a class that throws, an address that rejects: each is a failed attempt', async (t) => {
+  const world = new World()
+  await world.rest()
+  world.socket.emit('error', { message: 'refused' })
+  t.ok(await world.until(() => world.sockets.length === 2, 1000), 'after an error')
+  world.socket.emit('error')
+  world.socket.end(1006)
+  t.ok(await world.until(() => world.sockets.length === 3, 1000), 'both count once')
+  let calls = 0
+  const broken = new World({ address: async () => { if (++calls < 3) throw new Error('no token'); return 'ws://server/chat' } })
+  t.ok(await broken.until(() => broken.sockets.length === 1, 5000))
+  t.equal(broken.errors.length, 2)
+  class Throwing { constructor () { throw new Error('blocked') } }
+  const blocked = new World({ WebSocket: Throwing as never })
+  await blocked.pass(60_000)
+  t.ok(blocked.errors.length > 5 && blocked.errors.length < 30, `${blocked.errors.length} attempts in a minute`)
+})
+
+t.test('the pause grows until a connection was stable, and at once after what the client did wrong', async (t) => {
+  const world = new World()
+  world.random = 1
+  const pause = async (code: number, heldMs = 0): Promise<number> => {
+    await world.until(() => world.socket?.readyState === 0, 60_000)
+    world.socket.welcome()
+    await world.pass(heldMs)
+    const [count, at] = [world.sockets.length, world.now]
+    world.socket.end(code)
+    await world.until(() => world.sockets.length > count, 60_000)
+    return world.now - at
+  }
+  t.same([await pause(1006), await pause(1006), await pause(1006), await pause(1006)], [250, 500, 1000, 2000])
+  t.equal(await pause(1006, 10_000), 250, 'stable')
+  t.same([await pause(4429, 10_000), await pause(4429), await pause(1009), await pause(1013)], [2000, 4000, 8000, 10_000])
+  const storm = new World()
+  for (let joined = 0; storm.now < 10_000 && joined < 1000; joined++) {
+    await storm.until(() => storm.socket?.readyState === 0, 20_000)
+    storm.socket.welcome()
+    storm.socket.end(4429)
+  }
+  t.ok(storm.attemptsAt.filter((at) => at < 10_000).length <= 6, `${storm.attemptsAt.length} connections in 10 s`)
+})
+
+t.test('who comes back after a worker died comes at any time within the window that the server names', async (t) => {
+  const at: number[] = []
+  for (let n = 0; n < 2000; n++) {
+    const world = await connected({}, { reconnectWindowMs: 2000 })
+    world.random = Math.random()
+    world.socket.end(1006)
+    await world.until(() => world.sockets.length === 2, 3000)
+    at.push(world.now)
+  }
+  const busiest = Math.max(...Array.from({ length: 21 }, (_, slot) => at.filter((one) => Math.floor(one / 100) === slot).length))
+  t.ok(busiest < 0.15 * 2000, `the busiest 100 ms hold ${busiest} of 2000`)
+})
+
+t.test('only what a server of namespaces says is final; a way in that is asked for anew is tried once more', async (t) => {
+  const answers: Array<[what: string, status: number, body: string, isFinal: boolean]> = [
+    ['nobody', 401, '{"success":false,"error":"Please log in","code":"FST_ERR_WS_NAMESPACES_UNAUTHORIZED","statusCode":401}', true],
+    ['by the release before', 403, '{"success":false,"error":"You may not use this","code":"FORBIDDEN","statusCode":403}', true],
+    ['a proxy', 403, '<html>Access denied', false],
+    ['JSON of a proxy', 403, '{"error":"denied"}', false],
+    ['another status inside', 403, '{"success":false,"code":"X","statusCode":401}', false],
+    ['unknown', 404, '{"success":false,"error":"no","code":"FST_ERR_WS_NAMESPACES_NOT_FOUND","statusCode":404}', false],
+    ['too many', 429, '{"success":false,"error":"no","code":"FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS","statusCode":429}', false]
+  ]
+  for (const [what, httpStatus, body, isFinal] of answers) {
+    const world = new World()
+    world.refusal = readRefusal(httpStatus, body)
+    await world.rest()
+    world.socket.end(1006)
+    await world.rest()
+    t.equal(world.client.status, isFinal ? 'auth-required' : 'reconnecting', what)
+    t.match(world.told.at(-1)!.detail, { httpStatus, code: 1006, reason: String }, what)
+    if (!isFinal) t.ok(await world.until(() => world.sockets.length === 2, 1000), what)
+    else t.equal(world.timers, 0, 'nothing is left')
+  }
+  let token = 0
+  const renewed = await connected({ address: async () => `ws://server/chat?token=${++token}` })
+  renewed.socket.end(4401, 'session ended')
+  t.match(renewed.told.at(-1), { status: 'reconnecting', detail: { code: 4401, reason: 'session ended' } })
+  await renewed.until(() => renewed.sockets.length === 2, 1000)
+  t.match(renewed.socket.url, /token=2/)
+  renewed.socket.end(4401)
+  t.equal(renewed.client.status, 'auth-required', 'a new one was refused, too')
+  await t.rejects(renewed.client.request('x'), { code: 'NOT_CONNECTED' })
+})
+
+t.test('what is sent before the first connection waits, in order and bounded, over attempts that fail', async (t) => {
+  const world = new World({ maxWaiting: 4 })
+  t.ok(world.client.send('a', 1))
+  const late = t.rejects(world.client.request('slow', 2, { timeoutMs: 1 }), { code: 'REQUEST_TIMEOUT' })
+  const asked = world.client.request('b', 3)
+  t.ok(world.client.send('c', 4))
+  t.notOk(world.client.send('d', 5), 'bounded')
+  await t.rejects(world.client.request('e'), { code: 'NOT_CONNECTED' })
+  await late
+  await world.rest()
+  world.socket.end(1006)
+  await world.until(() => world.sockets.length === 2, 1000)
+  world.client.on('connected', () => { world.client.send('f') })
+  world.socket.welcome()
+  t.same(world.socket.sent.map(({ type }) => type), ['a', 'b', 'c', 'f'], 'what was given up meanwhile is not sent')
+  world.socket.say({ type: 'b', data: 'answer', replyTo: world.socket.sent[1].id })
+  t.equal(await asked, 'answer')
+  t.equal((await world.client.ready).clientId, 'c')
+  world.socket.end(1006)
+  t.notOk(world.client.send('g'), 'later nothing is kept')
+  const never = new World()
+  const gone = t.rejects(never.client.ready, { code: 'NOT_CONNECTED' })
+  const waiting = t.rejects(never.client.request('x'), { code: 'NOT_CONNECTED' })
+  never.client.close()
+  await Promise.all([gone, waiting])
+})
+
+t.test('callbacks that throw or call back change nothing', async (t) => {
+  const world = new World({
+    onStatus: (status) => {
+      if (status === 'reconnecting') world.client.send('from within')
+      throw new Error(`of ${status}`)
+    },
+    onError: (err) => { world.errors.push(err) }
+  })
+  await world.rest()
+  world.socket.welcome()
+  world.socket.end(1006)
+  t.ok(await world.until(() => world.sockets.length === 2, 1000))
+  world.socket.welcome()
+  t.equal(world.client.status, 'connected')
+  t.same(world.errors.map((err) => (err as Error).message), ['of connected', 'of reconnecting', 'of connected'])
+  const closing = await connected({ onStatus: (status) => { if (status === 'reconnecting') closing.client.close() } })
+  closing.socket.end(1006)
+  await closing.pass(60_000)
+  t.same([closing.statuses, closing.sockets.length, closing.timers], [['connected', 'reconnecting', 'disconnected'], 1, 0])
+})
+
+const happening = fc.oneof(
+  fc.constantFrom('open', 'welcome', 'old server', 'error', 'error and close', 'say', 'heartbeat', 'garbage', 'wake', 'old socket', 'throw', 'refused by a proxy', 'request', 'nothing'),
+  fc.tuple(fc.constant('pass'), fc.constantFrom(1, 100, 1000, 5000, 30_000, 120_000)),
+  fc.tuple(fc.constant('sleep'), fc.constantFrom(10_000, 600_000)),
+  fc.tuple(fc.constant('close'), fc.constantFrom(1000, 1001, 1006, 1009, 1011, 1013, 4408, 4429, 4999))
+)
+
+t.test('whatever happens in whatever order: it never storms, and is connected when a server is there', async (t) => {
+  await fc.assert(fc.asyncProperty(fc.array(happening, { maxLength: 40 }), fc.double({ min: 0, max: 1, noNaN: true }), async (happenings, random) => {
+    let isThrowing = false
+    const world = new World({ onStatus: () => { if (isThrowing) throw new Error('of the application') } })
+    world.random = random
+    const requests: Array<Promise<unknown>> = []
+    await world.rest()
+    for (const one of happenings) {
+      const [what, value] = Array.isArray(one) ? one as [string, number] : [one, 0]
+      const socket = world.socket
+      if (what === 'pass') await world.pass(value)
+      else if (what === 'sleep') await world.pass(value, true)
+      else if (what === 'open') socket.open()
+      else if (what === 'welcome') socket.welcome()
+      else if (what === 'old server') socket.welcome({ heartbeat: undefined, reconnectWindowMs: undefined })
+      else if (what === 'error') socket.emit('error')
+      else if (what === 'close') socket.end(value)
+      else if (what === 'error and close') { socket.emit('error'); socket.end(1006) } else if (what === 'say') socket.say({ type: 'x', data: 1 })
+      else if (what === 'heartbeat') socket.say({ type: 'connection:heartbeat' })
+      else if (what === 'garbage') socket.emit('message', { data: '{' })
+      else if (what === 'wake') world.wake()
+      else if (what === 'old socket') { world.sockets[0]!.end(4401); world.sockets[0]!.say({ type: 'connected', data: { clientId: 'old', recovered: false, offset: null } }) } else if (what === 'throw') isThrowing = !isThrowing
+      else if (what === 'refused by a proxy') world.refusal = readRefusal(403, '<html>')
+      else if (what === 'request') requests.push(world.client.request('x', 1, { timeoutMs: 1 }).catch(() => {}))
+      await world.rest()
+    }
+    // The first socket is still the last one: what was told to it was told to this connection.
+    if (world.client.status === 'auth-required') return world.timers === 0
+    for (const at of world.attemptsAt) {
+      if (world.attemptsAt.filter((one) => one >= at && one < at + 10_000).length > 60 && random > 0.2) return false
+    }
+    // From now on a server answers.
+    world.random = 1
+    const end = world.now + 60_000
+    while (world.now < end && world.client.status !== 'connected') {
+      if (world.socket.readyState === 0) world.socket.welcome()
+      await world.pass(100)
+    }
+    await Promise.all(requests)
+    return world.client.status === 'connected' && world.client.send('y')
+  }), { numRuns: 2000 })
+  t.pass()
+})
+
+t.test('attempts in any ten seconds are bounded, however the network and the page flicker', async (t) => {
+  await fc.assert(fc.asyncProperty(fc.array(fc.tuple(fc.constantFrom('wake', 'lost', 'welcome then lost', 'error'), fc.nat(300)), { minLength: 100, maxLength: 300 }), async (happenings) => {
+    const world = new World()
+    world.random = 0
+    for (const [what, ms] of happenings) {
+      await world.rest()
+      if (what === 'wake') world.wake()
+      else if (world.socket.readyState !== 3) {
+        if (what === 'welcome then lost') world.socket.welcome()
+        if (what === 'error') world.socket.emit('error')
+        world.socket.end(1006)
+      }
+      await world.pass(ms)
+    }
+    return world.attemptsAt.every((at) => world.attemptsAt.filter((one) => one >= at && one < at + 10_000).length <= 20)
+  }), { numRuns: 100 })
+  t.pass()
+})
