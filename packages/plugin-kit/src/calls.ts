@@ -11,7 +11,8 @@ export function callSafely<A extends unknown[]> (onFault: OnFault, callback: ((.
   if (callback === undefined) return
   try {
     const returned = callback(...args)
-    if (isThenable(returned)) returned.then(undefined, onFault)
+    // Both callbacks, because a reply of Fastify is a thenable that calls the first unasked.
+    if (isThenable(returned)) returned.then(() => {}, onFault)
   } catch (err) {
     onFault(err)
   }
@@ -37,7 +38,7 @@ export async function within<T> (ms: number, promise: PromiseLike<T>, late: () =
   const time = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(late()), ms)
   })
-  promise.then(undefined, () => {})
+  promise.then(() => {}, () => {})
   try {
     return await Promise.race([promise, time])
   } finally {

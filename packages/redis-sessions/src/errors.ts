@@ -12,6 +12,10 @@ export const FST_ERR_REDIS_SESSIONS_UNAVAILABLE = createError<[reason: string]>(
 export const FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE = createError(
   'FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE', 'The backup of the sessions is not available now', 503)
 
+/** What is stored of the session can be read by another instance only: it has a key, or a newer release, that this one has not. Nothing is put in its place. Carries a `Retry-After` header. */
+export const FST_ERR_REDIS_SESSIONS_UNREADABLE = createError(
+  'FST_ERR_REDIS_SESSIONS_UNREADABLE', 'The session can be read by another instance only', 503)
+
 /** Too many parallel requests changed one session; nothing of this request was saved. Carries a `Retry-After` header. */
 export const FST_ERR_REDIS_SESSIONS_CONFLICT = createError<[attempts: number]>(
   'FST_ERR_REDIS_SESSIONS_CONFLICT', 'The session was changed by others at each of %s attempts to save it', 503)
@@ -20,7 +24,7 @@ export const FST_ERR_REDIS_SESSIONS_CONFLICT = createError<[attempts: number]>(
 export const FST_ERR_REDIS_SESSIONS_TOO_LARGE = createError<[bytes: number, most: number]>(
   'FST_ERR_REDIS_SESSIONS_TOO_LARGE', 'The session would hold %s bytes, but may hold %s', 413)
 
-/** A field has no JSON form: BigInt, a cycle, a function or a symbol. */
+/** A field has no JSON form, on whatever level: BigInt, a cycle, a function, a symbol, a Map, a Set, an Error, a Promise. */
 export const FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE = createError<[field: string, problem: string]>(
   'FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE', 'The session field "%s" cannot be stored: %s', 400)
 
@@ -40,9 +44,13 @@ export const FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE = createError(
 export const FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN = createError(
   'FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN', 'The request belongs to no logged-in session', 401)
 
-/** The request did not pass the hooks of this plugin, or lies outside the path of its cookie. */
+/** The request did not pass the hooks of this plugin, lies outside the path of its cookie, or its route has `session: false`. */
 export const FST_ERR_REDIS_SESSIONS_NO_SESSION = createError(
-  'FST_ERR_REDIS_SESSIONS_NO_SESSION', 'The request has no session: redis-sessions is not registered for its route or the cookie has another path', 500)
+  'FST_ERR_REDIS_SESSIONS_NO_SESSION', 'The request has no session: redis-sessions is not registered for its route, the cookie has another path, or the route has session: false', 500)
+
+/** The session was to get a new id after the reply had left: the browser could not be told. */
+export const FST_ERR_REDIS_SESSIONS_REPLY_SENT = createError(
+  'FST_ERR_REDIS_SESSIONS_REPLY_SENT', 'The session cannot get a new id: the reply was sent before. Await login and regenerate before you send', 500)
 
 const RETRY_AFTER_SECONDS = '1'
 

@@ -1,20 +1,21 @@
 // So that `request.session` is typed for who imports this package.
 /// <reference types="@fastify/session" preserve="true" />
 import fastifyCookie from '@fastify/cookie'
-import fastifySession from '@fastify/session'
 import type {} from '@jpulse/redis-link'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { announcer } from './announce.ts'
-import { Bridge } from './request/bridge.ts'
-import { cipherCodec, plainCodec } from './vault/cipher.ts'
-import { Cookies } from './request/cookies.ts'
-import { addHooks } from './request/hooks.ts'
+import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
+import { Events } from './events.ts'
 import { makeStore } from './make-store.ts'
-import { resolveOptions, type FastifyRedisSessionsOptions } from './options.ts'
-import type { Context } from './request/request-session.ts'
+import { resolveOptions, type FastifyRedisSessionsOptions, type ResolvedOptions } from './options.ts'
+import { Cookies } from './request/cookies.ts'
+import { addHooks, decryptSession } from './request/hooks.ts'
+import { IdStore } from './request/id-store.ts'
+import { InProgress, Recent } from './request/progress.ts'
+import type { Shared } from './request/request-session.ts'
+import { Signer } from './request/signer.ts'
 import { Sessions } from './sessions.ts'
-import { cookieSigner } from './request/signer.ts'
+import { codecOf } from './vault/cipher.ts'
 import { Vault } from './vault/vault.ts'
 
 declare module 'fastify' {
@@ -24,36 +25,63 @@ declare module 'fastify' {
   }
 }
 
+/** Names of the registrations of each server. */
+const realms = new WeakMap<object, Set<string>>()
+
 const plugin = async (fastify: FastifyInstance, options: FastifyRedisSessionsOptions): Promise<void> => {
   const resolved = resolveOptions(options)
+  takeRealm(fastify, resolved.name)
   const log = fastify.log.child({ plugin: '@jpulse/redis-sessions' })
-  const { encryption, cookie, cookieName, idleTimeoutMs } = resolved
-  const codec = encryption === undefined ? plainCodec : cipherCodec(encryption.keys, encryption.acceptPlain)
   const store = makeStore(fastify, resolved, log)
-  const context: Context = {
-    vault: new Vault(store, codec, resolved.maxBytes, log),
-    cookies: new Cookies(resolved),
-    options: resolved,
-    log,
-    announce: announcer(fastify, () => sessions, log)
-  }
-  const sessions = new Sessions(context)
-  const bridge = new Bridge(context)
-  fastify.decorate('sessions', sessions)
-  fastify.addHook('onClose', () => store.close())
-
-  if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
-  await addHooks(fastify, bridge, context, async () => {
-    await fastify.register(fastifySession, {
-      secret: cookieSigner(resolved.secrets),
-      store: bridge,
-      idGenerator: bridge.generateId,
-      cookieName,
-      cookie: { ...cookie, httpOnly: true, maxAge: idleTimeoutMs },
-      rolling: false,
-      saveUninitialized: false
-    })
+  const inProgress = new InProgress(resolved.idleTimeoutMs)
+  fastify.addHook('onClose', () => {
+    inProgress.stop()
+    return store.close()
   })
+  const vault = new Vault(store, codecOf(resolved.encryption), resolved, log)
+  const events = new Events(fastify, resolved.name, log)
+  const sessions = new Sessions(vault, resolved, events)
+  fastify.decorate('sessions', sessions)
+  if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
+  await fastify.register(asFastifySession(sharedBy(resolved, vault, events, log), inProgress))
+}
+
+function sharedBy (options: ResolvedOptions, vault: Vault, events: Events, log: FastifyInstance['log']): Shared {
+  const { name, secrets, touchIntervalMs } = options
+  const signer = new Signer(secrets, name)
+  return {
+    realm: name,
+    vault,
+    events,
+    signer,
+    sign: (id) => signer.sign(id),
+    cookies: new Cookies(options, log),
+    touchIntervalMs,
+    owed: new Recent(touchIntervalMs),
+    log
+  }
+}
+
+/** Under the name of the plugin whose interface it has, so that plugins which ask for that one find it. */
+function asFastifySession (shared: Shared, inProgress: InProgress) {
+  return fp(async (fastify: FastifyInstance) => {
+    const idStore = new IdStore(shared.vault, shared.events)
+    fastify.decorate('decryptSession', decryptSession(shared) as FastifyInstance['decryptSession'])
+    fastify.decorateRequest('sessionStore', { getter: () => idStore as never })
+    addHooks(fastify, shared, inProgress)
+  }, { name: '@fastify/session', dependencies: ['@fastify/cookie'] })
+}
+
+/** @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION where a session of one registration would be one of another */
+function takeRealm (fastify: FastifyInstance, name: string): void {
+  const taken = realms.get(fastify.server) ?? new Set()
+  if (fastify.hasDecorator('sessions')) throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('name', 'cannot tell registrations of one scope apart: register each in a scope of its own')
+  if (taken.has(name)) {
+    throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('name', name === ''
+      ? 'is missing: with several registrations, each but one needs a name, so that a session of one is none of another'
+      : `must be another for each registration, and "${name}" is taken`)
+  }
+  realms.set(fastify.server, taken.add(name))
 }
 
 /**
@@ -70,10 +98,11 @@ export default redisSessions
 
 export * from './errors.ts'
 export type { BackupEnd, BackupEntry, SessionBackup } from './backup/backup.ts'
+export type { EndedSessions, EndReason, RefusedSession, SessionEvent, SessionsEvents } from './events.ts'
 export type { Fields } from './vault/fields.ts'
 export type { StoredSession } from './stores/header.ts'
 export type { SessionRef } from './stores/ids.ts'
 export { mongoBackup, type MongoBackupCollection, type MongoBackupOptions } from './backup/mongo-backup.ts'
-export type { FastifyRedisSessionsOptions, SessionCookieOptions } from './options.ts'
-export type { EndedSessions, EndReason, SessionInfo, Sessions, SessionsEvents, WatchedSession } from './sessions.ts'
-export type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './stores/store.ts'
+export type { FastifyRedisSessionsOptions, LoginOptions, SessionCookieOptions, SessionEncryption } from './options.ts'
+export type { AnyRequest, SessionData, SessionInfo, Sessions, SessionsStats, WatchedSession } from './sessions.ts'
+export type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, Seen, SessionStore } from './stores/store.ts'

@@ -1,10 +1,11 @@
+import cluster from 'node:cluster'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { BackedStore } from './backup/backed-store.ts'
 import { BackupJob } from './backup/backup-job.ts'
-import { FallbackStore } from './stores/fallback-store.ts'
-import { Keys } from './stores/redis/keys.ts'
-import { MemoryStore } from './stores/memory-store.ts'
 import type { ResolvedOptions } from './options.ts'
+import { FallbackStore } from './stores/fallback-store.ts'
+import { MemoryStore } from './stores/memory-store.ts'
+import { Keys } from './stores/redis/keys.ts'
 import { RedisStore } from './stores/redis/redis-store.ts'
 import type { SessionStore } from './stores/store.ts'
 
@@ -13,17 +14,24 @@ const TOMBSTONE_MS = 60_000
 
 /** The store that the options and the link ask for. */
 export function makeStore ({ redisLink }: FastifyInstance, options: ResolvedOptions, log: FastifyBaseLogger): SessionStore {
-  const { backup, onUnavailable } = options
+  const { name, backup, onUnavailable } = options
   if (redisLink.state === 'disabled') {
     if (backup !== undefined) log.warn('the option backup needs Redis, which is not configured: sessions are in this process only')
+    if (isOneOfSeveral()) log.warn('Redis is not configured, and this process is one of several: each has sessions of its own, so a visitor is logged out at the next worker. Set REDIS_URL, or the option url of @jpulse/redis-link')
     return new MemoryStore(options)
   }
-  const keys = new Keys((...parts) => redisLink.key(...parts))
+  const keys = new Keys((...parts) => redisLink.key(...parts), name)
   const redis = new RedisStore(redisLink, keys, options, backup === undefined ? 0 : TOMBSTONE_MS)
   let store: SessionStore = redis
   if (backup !== undefined) {
-    const job = new BackupJob(redisLink, keys, redis, backup, options, log)
+    const job = new BackupJob(redisLink, keys, redis, backup, log)
     store = new BackedStore(redis, backup, job, options, log, () => job.close())
   }
   return onUnavailable === 'memory' ? new FallbackStore(store, redisLink, options, log) : store
+}
+
+/** A worker of node:cluster, as those of PM2 are, which tells `instances`; or one of several by number. */
+function isOneOfSeveral (): boolean {
+  const { instances, NODE_APP_INSTANCE } = process.env
+  return (cluster.isWorker && instances !== '1') || Number(NODE_APP_INSTANCE) > 0
 }

@@ -1,29 +1,26 @@
 import { EventEmitter } from 'node:events'
-import type { FastifyRequest } from 'fastify'
-import { stateOf } from './request/bridge.ts'
+import type { FastifyRequest, Session } from 'fastify'
 import {
   FST_ERR_REDIS_SESSIONS_INVALID_USER, FST_ERR_REDIS_SESSIONS_NO_SESSION, FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN,
   FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE
 } from './errors.ts'
-import { checkNames, toJson, type Fields } from './vault/fields.ts'
-import { setSession } from './request/hooks.ts'
-import { refOf, tagOf } from './stores/ids.ts'
-import type { Context, RequestSession } from './request/request-session.ts'
+import type { EndReason, Events, SessionsEvents } from './events.ts'
+import { resolveLogin, type LoginOptions, type ResolvedOptions } from './options.ts'
+import { stateOf } from './request/hooks.ts'
+import { Operation } from './request/operation.ts'
+import type { RequestSession } from './request/request-session.ts'
+import { tagOf } from './stores/ids.ts'
 import type { SessionStore } from './stores/store.ts'
+import { checkNames, toJson, type Fields } from './vault/fields.ts'
 import type { Loaded, Vault } from './vault/vault.ts'
 
-/** Why sessions ended. Timeouts are not told: Redis forgets those by itself. */
-export type EndReason = 'login' | 'logout' | 'logout-all' | 'logout-others' | 'revoked' | 'destroy'
+/** A request of any Fastify server, also of HTTP/2. */
+export type AnyRequest = Pick<FastifyRequest, 'id' | 'ip'>
 
-/** Sessions of one user that ended. */
-export interface EndedSessions {
-  userId: string
-  /** Those that were known. After `logout-all` and `logout-others` there may have been more: all of the user's but `except` ended. */
-  handles: string[]
-  reason: EndReason
-  /** The one session that goes on, after `logout-others`. */
-  except?: string
-}
+type Declared = Omit<Session, 'cookie'>
+
+/** Fields of a session, as the application declares them in the interface `Session` of fastify. */
+export type SessionData = keyof Declared extends never ? Record<string, never> : Partial<Declared>
 
 /** A session of a user, to show to that user. */
 export interface SessionInfo {
@@ -53,11 +50,19 @@ export interface WatchedSession {
    * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
    */
   isAlive (): Promise<boolean>
+  /**
+   * Notes that the session was seen now, so that who is active on the connection is not logged out. As often as one likes: the
+   * store is told once per `touchIntervalMs`. Resolves with whether the session is alive, as last known.
+   *
+   * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
+   */
+  touch (): Promise<boolean>
 }
 
-export interface SessionsEvents {
-  /** Sessions ended by a call in this process. */
-  ended: [EndedSessions]
+export interface SessionsStats {
+  mode: SessionStore['mode']
+  /** Stored values met that another configuration or release can read, but this instance cannot: an unknown key, a newer format. */
+  unreadable: number
 }
 
 const REVOKE_ATTEMPTS = 5
@@ -66,13 +71,21 @@ const ILL_FORMED = /\p{Surrogate}/u
 
 /** Logs users in and out: `fastify.sessions`. */
 export class Sessions extends EventEmitter<SessionsEvents> {
-  readonly #context: Context
   readonly #vault: Vault
+  readonly #options: ResolvedOptions
+  readonly #events: Events
 
-  constructor (context: Context) {
+  constructor (vault: Vault, options: ResolvedOptions, events: Events) {
     super()
-    this.#context = context
-    this.#vault = context.vault
+    this.#vault = vault
+    this.#options = options
+    this.#events = events
+    events.emitter = this
+  }
+
+  /** `name` of the registration; '' where it has none. */
+  get name (): string {
+    return this.#options.name
   }
 
   /** Where sessions live now: `memory` also while Redis is away and `onUnavailable` is `'memory'`. */
@@ -87,26 +100,25 @@ export class Sessions extends EventEmitter<SessionsEvents> {
 
   /**
    * Logs a user in: the request gets a new session with a new id, which holds `data` and nothing of the old one; the old one is dead.
+   * The end of the request waits for it, awaited or not.
    *
    * @param userId any well-formed string of 1 to 1024 characters
    * @param data fields of the new session
-   * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _RESERVED_FIELD, _NOT_SERIALIZABLE, _TOO_LARGE, _UNAVAILABLE
+   * @param options lifetimes of this session in place of those of the options
+   * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _INVALID_OPTION, _RESERVED_FIELD, _NOT_SERIALIZABLE, _TOO_LARGE, _UNAVAILABLE, _REPLY_SENT
    */
-  async login (request: FastifyRequest, userId: string, data: Fields = {}): Promise<void> {
-    checkUser(userId)
-    checkNames(data)
-    // The new session is made only of what can be stored, so that a refusal leaves the old one alone.
-    this.#vault.check(toJson(data))
-    const state = mustState(request)
-    if (state.failure !== null) throw state.failure
-    if (state.session === null) throw new FST_ERR_REDIS_SESSIONS_NO_SESSION()
-    state.login = { userId, fields: data }
-    try {
-      await state.session.regenerate()
-    } finally {
-      state.login = null
-    }
-    Object.assign(request.session, data)
+  login (request: AnyRequest, userId: string, data: SessionData = {} as SessionData, options: LoginOptions = {}): Promise<void> {
+    return attempt(request, (mustState) => {
+      checkUser(userId)
+      const fields: Fields = { ...data }
+      checkNames(Object.keys(fields))
+      // The new session is made only of what can be stored, so that a refusal leaves the old one alone.
+      this.#vault.check(toJson(fields))
+      const own = resolveLogin(options)
+      const state = mustState()
+      if (state.failure !== null) throw state.failure
+      return state.login(userId, fields, own, (loaded) => this.#limit(loaded))
+    })
   }
 
   /**
@@ -114,24 +126,22 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    *
    * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE where the logout would not hold
    */
-  async logout (request: FastifyRequest): Promise<void> {
-    const state = mustState(request)
-    const ids = new Set([state.cookieId, state.session?.sessionId].filter((id) => typeof id === 'string'))
-    for (const id of ids) {
-      if (id !== state.cookieId && state.loaded === null) continue
-      const ended = await this.#vault.end(refOf(id)!)
-      await this.#announce(ended === null ? [] : [ended], 'logout')
-    }
-    state.out()
-    setSession(request, null)
+  logout (request: AnyRequest): Promise<void> {
+    return attempt(request, (mustState) => mustState().logout())
   }
 
   /** Who is logged in by this request, and the handle of that session; null for an anonymous one. */
-  current (request: FastifyRequest): { userId: string, handle: string } | null {
-    const state = stateOf(request)
-    if (state?.failure) throw state.failure
-    const meta = state?.loaded?.meta
+  current (request: AnyRequest): { userId: string, handle: string } | null {
+    const meta = loadedOf(request)?.meta
     return meta?.userId == null ? null : { userId: meta.userId, handle: meta.handle }
+  }
+
+  /**
+   * What a client without cookies sends in the option `header` from now on; null where the request has no session that is stored.
+   * It is a login: hand it to nobody else.
+   */
+  token (request: AnyRequest): string | null {
+    return loadedOf(request) === null ? null : stateOf(request)!.held.token
   }
 
   /**
@@ -139,10 +149,9 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    *
    * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
    */
-  async isAlive (request: FastifyRequest): Promise<boolean> {
-    const state = stateOf(request)
-    if (state?.failure) throw state.failure
-    return state?.loaded != null && await this.#vault.open(state.loaded.ref) !== null
+  async isAlive (request: AnyRequest): Promise<boolean> {
+    const loaded = loadedOf(request)
+    return loaded !== null && await this.#vault.open(loaded.ref) !== null
   }
 
   /**
@@ -150,12 +159,25 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    *
    * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
    */
-  watch (request: FastifyRequest): WatchedSession | null {
-    const state = stateOf(request)
-    if (state?.failure) throw state.failure
-    if (state?.loaded == null) return null
-    const { ref, meta: { userId, handle } } = state.loaded
-    return { userId, handle, isAlive: async () => await this.#vault.open(ref) !== null }
+  watch (request: AnyRequest): WatchedSession | null {
+    const loaded = loadedOf(request)
+    if (loaded === null) return null
+    const vault = this.#vault
+    const { ref, meta } = loaded
+    const { touchIntervalMs } = this.#options
+    // Of the request's own activity: it was told before.
+    let [touchedAt, alive] = [performance.now(), true]
+    return {
+      userId: meta.userId,
+      handle: meta.handle,
+      isAlive: async () => await vault.open(ref) !== null,
+      async touch () {
+        if (performance.now() - touchedAt < touchIntervalMs) return alive
+        touchedAt = performance.now()
+        alive = await vault.touch({ ref, meta })
+        return alive
+      }
+    }
   }
 
   /**
@@ -164,8 +186,8 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @param request marks its own session as `current`
    * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _UNAVAILABLE
    */
-  async list (userId: string, request?: FastifyRequest): Promise<SessionInfo[]> {
-    const own = request === undefined ? undefined : stateOf(request)?.loaded?.ref.hash
+  async list (userId: string, request?: AnyRequest): Promise<SessionInfo[]> {
+    const own = request === undefined ? undefined : stateOf(request)?.held.loaded?.ref.hash
     const found = await this.#sessionsOf(userId)
     return found.map(({ ref, stored, meta: { handle, ip, userAgent } }) => ({
       handle, createdAt: stored.createdAt, lastSeenAt: stored.touchedAt, ip, userAgent, current: ref.hash === own
@@ -182,7 +204,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
       const found = (await this.#sessionsOf(userId)).find(({ meta }) => meta.handle === handle)
       if (found === undefined) break
       const ended = await this.#vault.end(found.ref)
-      if (ended !== null) return this.#announce([ended], 'revoked')
+      if (ended !== null) return this.#tell(ended, 'revoked')
       // It ended, or `regenerate` gave it another id meanwhile: the list tells.
     }
     throw new FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE()
@@ -193,12 +215,13 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    *
    * @throws FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN, _UNAVAILABLE
    */
-  async logoutOthers (request: FastifyRequest): Promise<number> {
+  async logoutOthers (request: AnyRequest): Promise<number> {
+    await stateOf(request)?.settled()
     const current = this.current(request)
     if (current === null) throw new FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN()
-    const except = mustState(request).loaded!.ref
+    const except = loadedOf(request)!.ref
     const ended = this.#vault.decodeAll((await this.store.removeAll(except.tag, { except })).known)
-    await this.#tell({ userId: current.userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-others', except: current.handle })
+    await this.#events.ended({ userId: current.userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-others', except: current.handle })
     return ended.length
   }
 
@@ -208,9 +231,8 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _UNAVAILABLE
    */
   async logoutAll (userId: string): Promise<number> {
-    checkUser(userId)
-    const ended = this.#vault.decodeAll((await this.store.removeAll(tagOf(userId))).known)
-    await this.#tell({ userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-all' })
+    const ended = this.#vault.decodeAll((await this.store.removeAll(this.#tagOf(userId))).known)
+    await this.#events.ended({ userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-all' })
     return ended.length
   }
 
@@ -219,24 +241,53 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     return this.store.count()
   }
 
+  stats (): SessionsStats {
+    return { mode: this.mode, unreadable: this.#vault.unreadable }
+  }
+
+  /** Ends the sessions of a user that were seen longest ago, where a login made them too many. */
+  async #limit ({ ref, meta }: Loaded): Promise<void> {
+    const most = this.#options.maxSessionsPerUser
+    if (most === 0) return
+    const others = this.#vault.decodeAll(await this.store.list(ref.tag)).filter((other) => other.ref.hash !== ref.hash)
+    const tooMany = others.sort((a, b) => a.stored.touchedAt - b.stored.touchedAt).slice(0, Math.max(0, others.length + 1 - most))
+    const ended = (await Promise.all(tooMany.map((other) => this.#vault.end(other.ref)))).filter((loaded) => loaded !== null)
+    if (ended.length > 0) await this.#events.ended({ userId: meta.userId!, handles: ended.map((loaded) => loaded.meta.handle), reason: 'limit' })
+  }
+
   async #sessionsOf (userId: string): Promise<Loaded[]> {
+    return this.#vault.decodeAll(await this.store.list(this.#tagOf(userId)))
+  }
+
+  #tagOf (userId: string): string {
     checkUser(userId)
-    return this.#vault.decodeAll(await this.store.list(tagOf(userId)))
+    return tagOf(userId, this.name)
   }
 
-  async #announce (ended: Loaded[], reason: EndReason): Promise<void> {
-    for (const { meta: { userId, handle } } of ended) if (userId !== null) await this.#tell({ userId, handles: [handle], reason })
-  }
-
-  #tell (ended: EndedSessions): Promise<void> {
-    return this.#context.announce(ended)
+  async #tell ({ meta: { userId, handle } }: Loaded, reason: EndReason): Promise<void> {
+    if (userId !== null) await this.#events.ended({ userId, handles: [handle], reason })
   }
 }
 
-function mustState (request: FastifyRequest): RequestSession {
+/** The failure of what cannot begin is one of the request's operations, too. */
+function attempt (request: AnyRequest, begin: (mustState: () => RequestSession) => Promise<void>): Promise<void> {
   const state = stateOf(request)
-  if (state === undefined) throw new FST_ERR_REDIS_SESSIONS_NO_SESSION()
-  return state
+  try {
+    return begin(() => {
+      if (state === undefined) throw new FST_ERR_REDIS_SESSIONS_NO_SESSION()
+      return state
+    })
+  } catch (err) {
+    return state === undefined ? Operation.of(Promise.reject(err)) : state.fail(err)
+  }
+}
+
+/** @throws what keeps the session from being read */
+function loadedOf (request: AnyRequest): Loaded | null {
+  const state = stateOf(request)
+  if (state === undefined) return null
+  if (state.failure !== null) throw state.failure
+  return state.held.loaded
 }
 
 /** @throws FST_ERR_REDIS_SESSIONS_INVALID_USER */

@@ -45,7 +45,7 @@ const stores: Record<string, (t: Test) => Promise<Make>> = {
     return (lifetimes) => {
       const backup = mongoBackup(db.collection(uniqueName('s')), { intervalMs: 500 })
       const primary = new RedisStore(redis, keys, lifetimes, 60_000)
-      const job = new BackupJob(redis, keys, primary, backup, lifetimes, log)
+      const job = new BackupJob(redis, keys, primary, backup, log)
       return new BackedStore(primary, backup, job, lifetimes, log, () => job.close())
     }
   }

@@ -348,14 +348,14 @@ t.test('secure auto: behind a TLS-terminating proxy the cookie is Secure and has
   const app = await makeApp(t, { fastify: { trustProxy: true } })
   const https = await app.inject({ method: 'POST', url: '/login', payload: { user: 'u' }, headers: { 'x-forwarded-proto': 'https' } })
   const cookie = String(https.headers['set-cookie'])
-  t.match(cookie, /^__Host-sessionId=[^;]+; Path=\/; Expires=[^;]+; HttpOnly; Secure; SameSite=Lax$/)
+  t.match(cookie, /^__Host-sessionId=[^;]+; Max-Age=86400; Path=\/; Expires=[^;]+; HttpOnly; Secure; SameSite=Lax$/)
   const pair = cookie.split(';')[0]!
   t.equal((await app.inject({ url: '/me', headers: { cookie: pair, 'x-forwarded-proto': 'https' } })).json().userId, 'u')
   t.notOk((await app.inject({ url: '/me', headers: { cookie: pair.replace('__Host-', ''), 'x-forwarded-proto': 'https' } })).json().userId, 'a plain cookie on https may be planted')
   const out = await app.inject({ method: 'POST', url: '/logout', headers: { cookie: pair, 'x-forwarded-proto': 'https' } })
   t.match(String(out.headers['set-cookie']), /^__Host-sessionId=;.*Expires=Thu, 01 Jan 1970.*Secure/)
   const http = await app.inject({ method: 'POST', url: '/login', payload: { user: 'u' } })
-  t.match(String(http.headers['set-cookie']), /^sessionId=[^;]+; Path=\/; Expires=[^;]+; HttpOnly; SameSite=Lax$/)
+  t.match(String(http.headers['set-cookie']), /^sessionId=[^;]+; Max-Age=86400; Path=\/; Expires=[^;]+; HttpOnly; SameSite=Lax$/)
   const untrusted = await makeApp(t)
   const spoofed = await untrusted.inject({ method: 'POST', url: '/login', payload: { user: 'u' }, headers: { 'x-forwarded-proto': 'https' } })
   t.notMatch(String(spoofed.headers['set-cookie']), /Secure/)
@@ -364,7 +364,7 @@ t.test('secure auto: behind a TLS-terminating proxy the cookie is Secure and has
 t.test('cookie attributes: domain and path take the __Host- away; secure: true sends none over http', async (t) => {
   const login = { method: 'POST', url: '/login', payload: { user: 'u' }, headers: { 'x-forwarded-proto': 'https' } } as const
   const wide = await makeApp(t, { fastify: { trustProxy: true }, sessions: { cookieName: 'sid', cookie: { domain: 'example.com', sameSite: 'strict' } } })
-  t.match(String((await wide.inject(login)).headers['set-cookie']), /^sid=[^;]+; Domain=example.com; Path=\/;.*Secure; SameSite=Strict/)
+  t.match(String((await wide.inject(login)).headers['set-cookie']), /^sid=[^;]+; Max-Age=86400; Domain=example.com; Path=\/;.*Secure; SameSite=Strict/)
   const strict = await makeApp(t, { fastify: { trustProxy: true }, sessions: { cookie: { secure: true } } })
   t.match(String((await strict.inject(login)).headers['set-cookie']), /^__Host-sessionId=/)
   t.notOk((await strict.inject({ ...login, headers: {} })).headers['set-cookie'])

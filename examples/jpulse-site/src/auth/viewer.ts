@@ -3,6 +3,13 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ForbiddenError, UnauthenticatedError } from '../errors.ts'
 import type { Role } from '../users/users.ts'
 
+declare module 'fastify' {
+  interface Session {
+    /** What `sessions.login` was given. */
+    role?: Role
+  }
+}
+
 /** Who looks at a page. */
 export interface Viewer {
   username: string
@@ -16,12 +23,7 @@ export interface Viewer {
  */
 export function viewer (app: FastifyInstance, request: FastifyRequest): Viewer | null {
   const current = app.sessions.current(request)
-  return current === null ? null : { username: current.userId, handle: current.handle, role: fieldsOf(request).role ?? 'user' }
-}
-
-/** What `sessions.login` was given. */
-function fieldsOf (request: FastifyRequest): { role?: Role } {
-  return (request as unknown as { session: { role?: Role } }).session
+  return current === null ? null : { username: current.userId, handle: current.handle, role: request.session.role ?? 'user' }
 }
 
 /** Who is signed in; `unknown` while the sessions are out of reach, for pages that can do without. */

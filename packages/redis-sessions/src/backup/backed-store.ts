@@ -3,7 +3,7 @@ import type { BackupEntry, SessionBackup } from './backup.ts'
 import { backupUnavailable } from '../errors.ts'
 import type { StoredSession } from '../stores/header.ts'
 import type { SessionRef } from '../stores/ids.ts'
-import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from '../stores/store.ts'
+import { expiryOf, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from '../stores/store.ts'
 
 /** What keeps Redis and the backup together. */
 export interface Upkeep {
@@ -34,12 +34,15 @@ export class BackedStore implements SessionStore {
   readonly #log: FastifyBaseLogger
   readonly #writtenAt = new Map<string, number>()
   readonly #onClose: () => Promise<void>
+  /** The longest that a session was given which this process met: so long an end is remembered. */
+  #longestMs: number
 
   constructor (primary: SessionStore, backup: SessionBackup, upkeep: Upkeep, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
     this.#primary = primary
     this.#backup = backup
     this.#upkeep = upkeep
     this.#lifetimes = lifetimes
+    this.#longestMs = lifetimes.absoluteTimeoutMs
     this.#log = log
     this.#onClose = onClose
   }
@@ -53,31 +56,31 @@ export class BackedStore implements SessionStore {
     return null
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
-    const stored = await this.#primary.create(ref, payload, origin)
-    if (stored !== null) await this.#writeOrNote(ref, stored)
+  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes): Promise<StoredSession | null> {
+    const stored = await this.#primary.create(ref, payload, origin, lifetimes)
+    if (stored !== null) await this.#writeOrNote(this.#entryOf(ref, stored, lifetimes))
     return stored
   }
 
-  async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
-    const result = await this.#primary.replace(ref, version, payload)
+  async replace (ref: SessionRef, version: string, payload: string, lifetimes = this.#lifetimes): Promise<ReplaceResult> {
+    const result = await this.#primary.replace(ref, version, payload, lifetimes)
     if (result.outcome === 'gone') {
       // Redis may have lost it since the request loaded it; what the backup has may be older, so it is merged again.
       const restored = await this.#restore(ref)
       return restored === null ? result : { outcome: 'conflict', stored: restored }
     }
-    if (result.outcome === 'saved') await this.#note(ref, result.stored)
+    if (result.outcome === 'saved') await this.#note(this.#entryOf(ref, result.stored, lifetimes))
     return result
   }
 
-  async touch (ref: SessionRef): Promise<boolean> {
-    const isAlive = await this.#primary.touch(ref) || (await this.#restore(ref) !== null && await this.#primary.touch(ref))
+  async touch (ref: SessionRef, seen?: Seen): Promise<boolean> {
+    const isAlive = await this.#primary.touch(ref, seen) || (await this.#restore(ref) !== null && await this.#primary.touch(ref, seen))
     if (isAlive) await this.#upkeep.add(ref)
     return isAlive
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
-    const until = Date.now() + this.#lifetimes.absoluteTimeoutMs
+    const until = Date.now() + this.#longestMs
     const [removed, noted] = await Promise.allSettled([this.#primary.remove(ref), this.#backup.end(ref, until)])
     if (removed.status === 'rejected') throw removed.reason
     if (noted.status === 'rejected') throw backupUnavailable(noted.reason)
@@ -85,7 +88,7 @@ export class BackedStore implements SessionStore {
   }
 
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
-    const note = (mark: number) => this.#backup.endAll(tag, mark, Date.now() + this.#lifetimes.absoluteTimeoutMs, options.except)
+    const note = (mark: number) => this.#backup.endAll(tag, mark, Date.now() + this.#longestMs, options.except)
     try {
       const ended = await this.#primary.removeAll(tag, options)
       await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
@@ -104,6 +107,10 @@ export class BackedStore implements SessionStore {
     if (listed.length === 0 || await this.#upkeep.isComplete()) return listed
     const ended = await Promise.all(listed.map(({ ref, stored }) => this.#isEnded(ref, stored)))
     return listed.filter((_session, index) => !ended[index])
+  }
+
+  now (): number {
+    return this.#primary.now?.() ?? Date.now()
   }
 
   async count (): Promise<number> {
@@ -131,31 +138,34 @@ export class BackedStore implements SessionStore {
     return this.#backup.isEnded(ref, stored).catch((err) => { throw backupUnavailable(err) })
   }
 
-  async #note (ref: SessionRef, stored: StoredSession): Promise<void> {
-    const writtenAt = this.#writtenAt.get(ref.hash)
-    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#upkeep.add(ref)
-    await this.#writeOrNote(ref, stored)
+  async #note (entry: BackupEntry): Promise<void> {
+    const writtenAt = this.#writtenAt.get(entry.ref.hash)
+    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#upkeep.add(entry.ref)
+    await this.#writeOrNote(entry)
+  }
+
+  #entryOf (ref: SessionRef, stored: StoredSession, lifetimes: Lifetimes): BackupEntry {
+    this.#longestMs = Math.max(this.#longestMs, lifetimes.absoluteTimeoutMs)
+    return { ref, stored, expiresAt: expiryOf(stored, stored.touchedAt, lifetimes) }
   }
 
   /** Redis has the session: a backup that is away does not keep anybody from logging in. */
-  async #writeOrNote (ref: SessionRef, stored: StoredSession): Promise<void> {
+  async #writeOrNote (entry: BackupEntry): Promise<void> {
     if (this.#writtenAt.size >= REMEMBERED) this.#writtenAt.clear()
     try {
-      await this.#backup.put([entryOf(ref, stored, this.#lifetimes)])
-      this.#writtenAt.set(ref.hash, Date.now())
+      await this.#backup.put([entry])
+      this.#writtenAt.set(entry.ref.hash, Date.now())
     } catch (err) {
       this.#log.warn({ err }, 'a session could not be written to the backup; the next batch tries again')
-      await this.#upkeep.add(ref)
+      await this.#upkeep.add(entry.ref)
     }
   }
 }
 
 /** Puts an entry of the backup into Redis with the times it had; null where Redis has it, or refuses it. */
-export async function restore (primary: SessionStore, { ref, stored }: BackupEntry): Promise<StoredSession | null> {
+export async function restore (primary: SessionStore, { ref, stored, expiresAt }: BackupEntry): Promise<StoredSession | null> {
   const { stamp, createdAt, touchedAt, payload } = stored
-  return primary.create(ref, payload, { stamp, createdAt, touchedAt })
-}
-
-export function entryOf (ref: SessionRef, stored: StoredSession, { idleTimeoutMs, absoluteTimeoutMs }: Lifetimes): BackupEntry {
-  return { ref, stored, expiresAt: Math.min(stored.touchedAt + idleTimeoutMs, stored.createdAt + absoluteTimeoutMs) }
+  // It may have lifetimes of its own, which only the payload tells: until it is seen again it ends when it would have ended.
+  const left = { idleTimeoutMs: expiresAt - touchedAt, absoluteTimeoutMs: expiresAt - createdAt }
+  return primary.create(ref, payload, { stamp, createdAt, touchedAt }, left)
 }

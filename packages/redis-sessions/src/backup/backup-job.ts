@@ -1,13 +1,12 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Lock, RedisClient, RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import { entryOf, restore, type Upkeep } from './backed-store.ts'
+import { restore, type Upkeep } from './backed-store.ts'
 import type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
 import { unavailable } from '../errors.ts'
 import type { SessionRef } from '../stores/ids.ts'
 import type { Keys } from '../stores/redis/keys.ts'
 import type { RedisStore } from '../stores/redis/redis-store.ts'
-import type { Lifetimes } from '../stores/store.ts'
 
 const SLICE = 200
 const RESTORE_LOCK_MS = 60_000
@@ -25,7 +24,6 @@ export class BackupJob implements Upkeep {
   readonly #keys: Keys
   readonly #primary: RedisStore
   readonly #backup: SessionBackup
-  readonly #lifetimes: Lifetimes
   readonly #log: FastifyBaseLogger
   readonly #timer: NodeJS.Timeout
   // Once more after a batch under way, which may have looked at the Redis before this one.
@@ -36,12 +34,11 @@ export class BackupJob implements Upkeep {
   #running: Promise<void> | undefined
   #closed = false
 
-  constructor (link: RedisLink, keys: Keys, primary: RedisStore, backup: SessionBackup, lifetimes: Lifetimes, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, keys: Keys, primary: RedisStore, backup: SessionBackup, log: FastifyBaseLogger) {
     this.#link = link
     this.#keys = keys
     this.#primary = primary
     this.#backup = backup
-    this.#lifetimes = lifetimes
     this.#log = log
     this.#timer = setInterval(() => this.tick(), backup.intervalMs).unref()
     link.on('change', this.#onChange)
@@ -86,7 +83,7 @@ export class BackupJob implements Upkeep {
     if (!this.#link.isUp) return
     await this.#restoreAll()
     // Not given back: it keeps the other instances from a second batch within the interval.
-    const lock = await this.#link.tryLock('sessions:backup', Math.max(50, Math.floor(this.#backup.intervalMs * 0.9)))
+    const lock = await this.#link.tryLock(this.#keys.lock('backup'), Math.max(50, Math.floor(this.#backup.intervalMs * 0.9)))
     if (lock === null) return
     const written = await this.#writeBatch()
     await this.#backup.sweep()
@@ -113,14 +110,14 @@ export class BackupJob implements Upkeep {
   async #entry (member: string): Promise<BackupEntry | null> {
     const [kind, tag = '', hash = ''] = member.split(':')
     const ref = { hash, tag, owned: kind === 'u' }
-    const stored = await this.#primary.read(ref)
-    return stored === null ? null : entryOf(ref, stored, this.#lifetimes)
+    const [stored, expiresAt] = await Promise.all([this.#primary.read(ref), this.#primary.expiryOf(ref)])
+    return stored === null || expiresAt === null || stored.version === '' ? null : { ref, stored, expiresAt }
   }
 
   async #restoreAll (): Promise<void> {
     if (await this.#ask()) return
     const { epoch } = this.#link
-    const lock = await this.#link.tryLock('sessions:restore', RESTORE_LOCK_MS)
+    const lock = await this.#link.tryLock(this.#keys.lock('restore'), RESTORE_LOCK_MS)
     if (lock === null) return
     try {
       // The ends first: what they leave of an older state stands.

@@ -1,67 +1,181 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { ResolvedOptions } from '../options.ts'
+import { guardCookie } from './caching.ts'
 
 /** Longer ones are not ours: id 54, dot, signature 43. Not even their signature is looked at. */
 const MOST = 128
 
-/** What `setCookie` needs to know of a session. */
-export interface CookieState {
-  readonly encryptedSessionId: string
-  readonly cookie: object
+/** Attributes that an application may set on a session's cookie, as @fastify/session takes them. */
+export interface CookieAttributes {
+  path?: string | undefined
+  domain?: string | undefined
+  sameSite?: boolean | 'lax' | 'strict' | 'none' | undefined
+  secure?: boolean | 'auto' | undefined
+  httpOnly?: boolean | undefined
+  partitioned?: boolean | undefined
+  expires?: Date | null | undefined
+  /** Milliseconds. */
+  maxAge?: number | undefined
 }
 
-/** The names and attributes of the session cookie. */
+/** `session.cookie`: what is set here holds for this response. */
+export class SessionCookie {
+  path = '/'
+  domain: string | null = null
+  sameSite: boolean | 'lax' | 'strict' | 'none' | null = null
+  secure: boolean | 'auto' | null = null
+  httpOnly = true
+  partitioned = false
+  expires: Date | null = null
+  originalMaxAge: number | null = null
+
+  constructor ({ maxAge, expires, ...attributes }: CookieAttributes) {
+    Object.assign(this, attributes)
+    if (expires != null) this.expires = new Date(expires)
+    if (maxAge !== undefined) this.maxAge = maxAge
+  }
+
+  get maxAge (): number | null {
+    return this.expires instanceof Date ? this.expires.getTime() - Date.now() : null
+  }
+
+  set maxAge (ms: number) {
+    this.expires = new Date(Date.now() + ms)
+    this.originalMaxAge = ms
+  }
+
+  toJSON (): object {
+    const { path, domain, sameSite, secure, httpOnly, partitioned, expires, originalMaxAge } = this
+    return { path, domain, sameSite, secure, httpOnly, partitioned, expires, originalMaxAge }
+  }
+}
+
+/** How a session's token, `<id>.<signature>`, comes with a request and leaves with its reply. */
 export class Cookies {
   readonly #name: string
   readonly #options: ResolvedOptions['cookie']
+  readonly #header: string | undefined
   readonly #hostPrefix: string
+  readonly #log: FastifyBaseLogger
+  readonly #warned = new Set<string>()
 
-  constructor ({ cookieName, cookie }: ResolvedOptions) {
+  constructor ({ cookieName, cookie, header }: ResolvedOptions, log: FastifyBaseLogger) {
     this.#name = cookieName
     this.#options = cookie
+    this.#header = header
+    this.#log = log
     // RFC 6265bis, section 4.1.3.2: browsers take __Host- only with Secure, Path=/ and no Domain.
     const possible = cookie.path === '/' && cookie.domain === undefined && !cookieName.startsWith('__')
     this.#hostPrefix = possible ? '__Host-' : ''
   }
 
-  /**
-   * Puts the cookie where @fastify/session looks for it, and returns its value. A plain cookie on a secure request is
-   * dropped: a subdomain or an attacker on http may have set it.
-   */
-  take (request: FastifyRequest): string | undefined {
-    request.cookies ??= request.server.parseCookie(request.headers.cookie ?? '') as typeof request.cookies
-    const { cookies } = request
-    const value = cookies[this.#nameFor(request)]
-    if (value === undefined || value.length > MOST) {
-      if (cookies[this.#name] !== undefined) delete cookies[this.#name]
-      return undefined
-    }
-    cookies[this.#name] = value
-    return value
+  /** Whether requests for this path have a session: the path of the cookie, or one below it. */
+  covers (url: string): boolean {
+    const { path } = this.#options
+    if (path === '/' || this.#header !== undefined) return true
+    const asked = url.split('?', 1)[0]!
+    return asked === path || asked.startsWith(path.endsWith('/') ? path : `${path}/`)
   }
 
-  /** Sends the session's cookie, unless it must be secure and the connection is not. */
-  set (request: FastifyRequest, reply: FastifyReply, session: CookieState, expires: Date | undefined): void {
-    const secure = this.#isSecure(request)
-    if (secure && request.protocol !== 'https') return
-    reply.setCookie(this.#nameFor(request), session.encryptedSessionId, { ...attributesOf(session.cookie), secure, httpOnly: true, expires })
+  /** The token of a request. A plain cookie on a secure request is none: a subdomain or an attacker on http may have set it. */
+  take (request: FastifyRequest): string | undefined {
+    const token = this.#header === undefined ? this.#cookieOf(request) : bearerOf(request.headers[this.#header])
+    return token === undefined || token.length > MOST ? undefined : token
+  }
+
+  /** The attributes that the options give. */
+  attributes ({ protocol }: { protocol?: string }): CookieAttributes {
+    const { sameSite, hostPrefix: _, ...attributes } = this.#options
+    const secure = attributes.secure === 'auto' ? protocol === 'https' : attributes.secure
+    // Browsers refuse SameSite=None without Secure.
+    return { ...attributes, secure, sameSite: sameSite === 'none' && !secure ? 'lax' : sameSite }
+  }
+
+  /**
+   * Sends the session's cookie, unless it must be secure and the connection is not.
+   *
+   * @param onWithheld a renewal was taken back, because others may keep the reply; undefined where the cookie must leave
+   */
+  set (request: FastifyRequest, reply: FastifyReply, token: string, cookie: CookieAttributes, onWithheld?: () => void): void {
+    if (this.#header !== undefined) return
+    const name = this.#nameFor(request)
+    const isHost = name !== this.#name
+    const secure = isHost || cookie.secure === true || (cookie.secure === 'auto' && request.protocol === 'https')
+    if (secure && request.protocol !== 'https') {
+      return this.#warnOnce('the session cookie must be secure and the request came by http, so no cookie was sent: behind a proxy that ends TLS, set trustProxy of Fastify and let the proxy send X-Forwarded-Proto; without https, set cookie.secure to "auto"')
+    }
+    if (!secure && saysHttps(request)) {
+      this.#warnOnce('a proxy says that the visitor came by https, but Fastify does not trust it, so the session cookie is sent without Secure: set trustProxy of Fastify')
+    }
+    const { path, domain, sameSite, httpOnly, expires } = cookie
+    const left = expires == null ? undefined : Math.max(0, Math.ceil((expires.getTime() - Date.now()) / 1000))
+    reply.setCookie(name, token, {
+      path: isHost ? '/' : path ?? '/',
+      secure,
+      httpOnly: httpOnly ?? true,
+      ...(domain == null || isHost ? {} : { domain }),
+      ...(sameSite == null ? {} : { sameSite }),
+      ...(cookie.partitioned === true && secure ? { partitioned: true } : {}),
+      ...(expires == null ? {} : { expires, maxAge: left! })
+    })
+    guardCookie(reply, name, onWithheld)
+    if (onWithheld === undefined) this.#clearOther(request, reply, name)
   }
 
   clear (request: FastifyRequest, reply: FastifyReply): void {
-    const { path, domain, sameSite } = this.#options
-    reply.clearCookie(this.#nameFor(request), { path, sameSite, secure: this.#isSecure(request), httpOnly: true, ...(domain === undefined ? {} : { domain }) })
+    if (this.#header !== undefined) return
+    const name = this.#nameFor(request)
+    this.#clear(request, reply, name)
+    this.#clearOther(request, reply, name)
+    guardCookie(reply, name, undefined)
   }
 
+  #clear (request: FastifyRequest, reply: FastifyReply, name: string): void {
+    const { path, domain, sameSite, secure, partitioned } = this.attributes(request)
+    reply.clearCookie(name, {
+      path: path!, sameSite: sameSite!, secure: secure as boolean, httpOnly: true, ...(domain == null ? {} : { domain }), ...(partitioned === true ? { partitioned } : {})
+    })
+  }
+
+  /** A browser may have both names while a site changes to https: the one that was not written is dead. */
+  #clearOther (request: FastifyRequest, reply: FastifyReply, name: string): void {
+    if (this.#options.hostPrefix === 'only') return
+    for (const other of [this.#hostPrefix + this.#name, this.#name]) {
+      if (other !== name && request.cookies[other] !== undefined) this.#clear(request, reply, other)
+    }
+  }
+
+  #cookieOf (request: FastifyRequest): string | undefined {
+    // Where @fastify/cookie parses later than this.
+    request.cookies ??= request.server.parseCookie(request.headers.cookie ?? '') as typeof request.cookies
+    const { cookies } = request
+    if (this.#options.hostPrefix === 'only' || !this.#isSecure(request)) return cookies[this.#nameFor(request)]
+    return cookies[this.#hostPrefix + this.#name] ?? cookies[this.#name]
+  }
+
+  /** The name that is written. */
   #nameFor (request: FastifyRequest): string {
-    return this.#isSecure(request) ? this.#hostPrefix + this.#name : this.#name
+    return this.#isSecure(request) && this.#options.hostPrefix !== 'read' ? this.#hostPrefix + this.#name : this.#name
   }
 
   #isSecure ({ protocol }: FastifyRequest): boolean {
     return this.#options.secure === 'auto' ? protocol === 'https' : this.#options.secure
   }
+
+  #warnOnce (text: string): void {
+    if (this.#warned.has(text)) return
+    this.#warned.add(text)
+    this.#log.warn(text)
+  }
 }
 
-/** The attributes that @fastify/session gives the cookie, as plain properties. */
-function attributesOf (cookie: object): object {
-  return 'toJSON' in cookie && typeof cookie.toJSON === 'function' ? cookie.toJSON() as object : cookie
+/** What a proxy says that Fastify does not trust. */
+function saysHttps ({ protocol, headers }: FastifyRequest): boolean {
+  if (protocol === 'https') return false
+  return /^https\b/i.test(String(headers['x-forwarded-proto'] ?? '')) || /\bproto="?https\b/i.test(String(headers.forwarded ?? ''))
+}
+
+/** The token of a header, with or without the scheme `Bearer`. */
+function bearerOf (header: string | string[] | undefined): string | undefined {
+  return header === undefined ? undefined : /^(?:Bearer +)?([^\s,]+)$/i.exec(String(header))?.[1]
 }

@@ -1,61 +1,129 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { stateOf, type Bridge } from './bridge.ts'
-import { RequestSession, type Context, type SessionObject } from './request-session.ts'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { FST_ERR_REDIS_SESSIONS_NO_SESSION } from '../errors.ts'
+import type { CookieAttributes } from './cookies.ts'
+import type { InProgress } from './progress.ts'
+import { RequestSession, type Shared } from './request-session.ts'
 
-/**
- * Puts our hooks around those of @fastify/session: before and after it loads, and before and after it would save, which
- * it is kept from, since it writes whole sessions whatever happened to them meanwhile.
- *
- * @param registerSession registers @fastify/session
- */
-export async function addHooks (fastify: FastifyInstance, bridge: Bridge, context: Context, registerSession: () => Promise<void>): Promise<void> {
-  // Not async: between this hook and the load by @fastify/session no other request may come.
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** False for a route without sessions; `{ activity: false }` for one whose requests do not count as activity. @default sessions that are kept alive */
+    session?: false | { activity?: boolean }
+  }
+}
+
+type Callback = (err?: unknown) => void
+
+const kState = Symbol('redis-sessions.request')
+
+interface Marked { [kState]?: RequestSession }
+
+/** The request's dealings with its session; undefined where it has none. */
+export function stateOf (request: object): RequestSession | undefined {
+  return (request as Marked)[kState]
+}
+
+/** `request.session` where there is none: what is written to it would be lost. */
+const NONE = new Proxy({}, { set () { throw new FST_ERR_REDIS_SESSIONS_NO_SESSION() } })
+
+/** Gives each request its session, and saves it before the reply leaves. */
+export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: InProgress): void {
+  fastify.decorateRequest('session', null as never)
   fastify.addHook('onRequest', (request, _reply, done) => {
-    bridge.enter(new RequestSession(request, context.cookies.take(request), context))
-    done()
+    const config = request.routeOptions.config?.session
+    if (config === false || !shared.cookies.covers(request.raw.url ?? '/')) {
+      request.session = NONE as FastifyRequest['session']
+      return done()
+    }
+    const state = new RequestSession(request, shared, { token: shared.cookies.take(request), isActivity: config?.activity ?? true })
+    ;(request as Marked)[kState] = state
+    if (state.token === undefined) {
+      state.begin()
+      return done()
+    }
+    state.load().then(() => {
+      if (state.held.loaded !== null) inProgress.add(state)
+      done()
+    }, done)
   })
-  // Hot path: most requests change nothing, and are spared the promises (benchmarks/redis-sessions/read.bench.js).
   fastify.addHook('onSend', (request, reply, payload, done) => {
     const state = stateOf(request)
-    if (state === undefined) return done(null, payload)
-    const session = state.failure === null ? request.session : state.session
-    const hide = () => {
-      state.hidden = { session }
-      request.session = null as never
-      done(null, payload)
-    }
-    // Where it cannot be saved, @fastify/session is not reached, and the error handler sees the session.
-    if (state.isUnchanged(session)) hide()
-    else state.finish(reply, session).then(hide, done)
-  })
-  await registerSession()
-  fastify.addHook('onRequest', (request, _reply, done) => {
-    const state = stateOf(request)!
-    bridge.entered(state)
-    if (state.failure !== null) refuse(request, state.failure)
-    done()
-  })
-  fastify.addHook('onSend', (request, _reply, payload, done) => {
-    const state = stateOf(request)
-    if (state !== undefined && state.hidden !== null) {
-      request.session = state.hidden.session as SessionObject
-      state.hidden = null
-      if (state.failure !== null) refuse(request, state.failure)
-    }
+    if (state === undefined || state.isOver) return done(null, payload)
+    const ending = endings.get(state)
+    if (ending !== undefined) return ending.again(payload)
+    // Hot path: most requests change nothing, and are spared the promises (benchmarks/redis-sessions/read.bench.js).
+    if (!state.isQuiet()) return end(state, reply, payload, done)
+    state.isOver = true
+    inProgress.delete(state)
     done(null, payload)
   })
-}
-
-/** Touching the session throws; a page that does not is served. */
-function refuse (request: FastifyRequest, failure: Error): void {
-  Object.defineProperty(request, 'session', {
-    get () { throw failure },
-    set (session: SessionObject) { setSession(request, session) },
-    configurable: true,
-    enumerable: true
+  fastify.addHook('onResponse', async (request) => {
+    const state = stateOf(request)
+    if (state === undefined) return
+    inProgress.delete(state)
+    await state.finishLate().catch((err) => shared.log.error({ err, reqId: request.id }, 'what a request wrote to its session after its reply began could not be stored'))
   })
+
+  /** What is sent while an end is under way. */
+  const endings = new WeakMap<RequestSession, Ending>()
+
+  function end (state: RequestSession, reply: FastifyReply, payload: unknown, done: (err: Error | null, payload?: unknown) => void): void {
+    const ending = new Ending(reply)
+    endings.set(state, ending)
+    const over = () => {
+      state.isOver = true
+      inProgress.delete(state)
+      ending.restore()
+    }
+    state.finish(reply).then(() => {
+      over()
+      done(null, payload)
+    }, (err) => {
+      over()
+      done(err)
+    })
+  }
 }
 
-export function setSession (request: FastifyRequest, value: SessionObject | null | undefined): void {
-  Object.defineProperty(request, 'session', { value, writable: true, configurable: true, enumerable: true })
+/**
+ * The reply of a request while the end of its session is under way. Fastify sends a second one, empty, where an async
+ * handler sends its reply and does not return it, since it cannot see yet that the first is on its way. As without this
+ * plugin, the first is the reply.
+ */
+class Ending {
+  readonly #reply: FastifyReply
+  readonly #statusCode: number
+  readonly #headers: ReturnType<FastifyReply['getHeaders']>
+  #isDisturbed = false
+
+  constructor (reply: FastifyReply) {
+    this.#reply = reply
+    this.#statusCode = reply.statusCode
+    this.#headers = { ...reply.getHeaders() }
+  }
+
+  /** Another payload: it goes nowhere. */
+  again (payload: unknown): void {
+    this.#isDisturbed = true
+    const { destroy } = (payload ?? {}) as { destroy?: () => void }
+    if (typeof destroy === 'function') destroy.call(payload)
+  }
+
+  /** Undoes what came with a second reply, such as the status of an error. */
+  restore (): void {
+    if (!this.#isDisturbed) return
+    const now = this.#reply.getHeaders()
+    for (const name of Object.keys(now)) if (!(name in this.#headers) && name !== 'set-cookie') this.#reply.removeHeader(name)
+    for (const [name, value] of Object.entries(this.#headers)) if (name !== 'set-cookie' && value !== now[name]) this.#reply.header(name, value)
+    this.#reply.code(this.#statusCode)
+  }
+}
+
+/** `fastify.decryptSession` as @fastify/session has it: gives any object the session of a token. */
+export function decryptSession (shared: Shared) {
+  return (token: string, request: object, cookie: CookieAttributes | Callback, callback?: Callback): void => {
+    const done = typeof cookie === 'function' ? cookie : callback!
+    const state = new RequestSession(request as FastifyRequest, shared, { token, ...(typeof cookie === 'function' ? {} : { cookie }) })
+    ;(request as Marked)[kState] = state
+    state.load().then(() => state.failure === null ? state.call(done) : state.call(done, state.failure), done)
+  }
 }

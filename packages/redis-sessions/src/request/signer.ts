@@ -1,24 +1,25 @@
-import { Signer } from '@fastify/cookie'
+import { hash } from 'node:crypto'
+import { Signer as CookieSigner } from '@fastify/cookie'
 
-/** What @fastify/session takes in place of a secret. */
-export interface CookieSigner {
-  sign (value: string): string
-  unsign (signed: string): { valid: boolean, renew: boolean, value: string | null }
-}
+/** Signs ids for the visitors, with secrets that no other realm has. */
+export class Signer {
+  readonly #signer: CookieSigner
 
-/**
- * Signs with the first secret and accepts all of them. @fastify/session signs each id again that it just verified: that
- * signature is remembered, which saves one HMAC per request (benchmarks/redis-sessions).
- */
-export function cookieSigner (secrets: readonly string[]): CookieSigner {
-  const signer = new Signer([...secrets])
-  let last: { value: string, signed: string } | undefined
-  return {
-    sign: (value) => last?.value === value ? last.signed : signer.sign(value),
-    unsign (signed) {
-      const result = signer.unsign(signed)
-      last = result.valid && !result.renew ? { value: result.value, signed } : undefined
-      return result
-    }
+  /**
+   * @param secrets the first signs, all verify
+   * @param realm name of the registration; '' for the one without a name, whose signatures are those of the secrets themselves
+   */
+  constructor (secrets: readonly string[], realm: string) {
+    this.#signer = new CookieSigner(realm === '' ? [...secrets] : secrets.map((secret) => hash('sha256', JSON.stringify(['redis-sessions realm', realm, secret]), 'base64')))
+  }
+
+  sign (id: string): string {
+    return this.#signer.sign(id)
+  }
+
+  /** The id of a token, null where it is not signed by us; `isOld` where not with the first secret. */
+  unsign (token: string): { readonly id: string | null, readonly isOld: boolean } {
+    const { valid, renew, value } = this.#signer.unsign(token)
+    return { id: valid ? value : null, isOld: renew }
   }
 }

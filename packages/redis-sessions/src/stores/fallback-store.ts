@@ -4,7 +4,7 @@ import { FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from '../errors.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import { MemoryStore } from './memory-store.ts'
-import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, Seen, SessionStore } from './store.ts'
 
 const RETRY_MS = 250
 /** So many sessions or logouts are told to Redis at once. */
@@ -62,21 +62,21 @@ export class FallbackStore implements SessionStore {
     return this.#either(this.#isHere(ref), (store) => store.read(ref))
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
-    return this.#either(this.#isHere(ref), (store) => store.create(ref, payload, origin))
+  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes): Promise<StoredSession | null> {
+    return this.#either(this.#isHere(ref), (store) => store.create(ref, payload, origin, lifetimes))
   }
 
-  async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
+  async replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult> {
     return this.#either(this.#isHere(ref), async (store) => {
-      const result = await store.replace(ref, version, payload)
+      const result = await store.replace(ref, version, payload, lifetimes)
       if (store !== this.#memory || result.outcome !== 'gone' || this.#ended.has(ref.hash) || this.#late.has(ref.tag)) return result
       // Loaded before the outage: it is in Redis, where this change cannot go now.
       throw unavailable(new Error('the session is in Redis'))
     })
   }
 
-  async touch (ref: SessionRef): Promise<boolean> {
-    return this.#either(this.#isHere(ref), (store) => store.touch(ref))
+  async touch (ref: SessionRef, seen?: Seen): Promise<boolean> {
+    return this.#either(this.#isHere(ref), (store) => store.touch(ref, seen))
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
@@ -114,6 +114,11 @@ export class FallbackStore implements SessionStore {
     const there = await this.#either(false, (store) => store.list(tag))
     const known = new Set(here.map(({ ref }) => ref.hash))
     return [...here, ...there.filter(({ ref: { hash } }) => !known.has(hash) && !this.#ended.has(hash))]
+  }
+
+  /** Of Redis, which the process' own clock should not be far from: sessions of both are compared with it. */
+  now (): number {
+    return this.#isAway ? Date.now() : this.#primary.now?.() ?? Date.now()
   }
 
   async count (): Promise<number> {
@@ -235,13 +240,14 @@ export class FallbackStore implements SessionStore {
     const stored = this.#memory.get(ref)
     if (stored === null) return false
     const { payload, version } = stored
+    const lifetimes = this.#memory.lifetimesOf(ref)
     const moved = this.#moved.get(ref.hash) ?? { ref, isThere: false }
     this.#moved.set(ref.hash, moved)
-    const isNew = !moved.isThere && await this.#primary.create(ref, payload, this.#originOf(ref, stored)) !== null
+    const isNew = !moved.isThere && await this.#primary.create(ref, payload, this.#originOf(ref, stored), lifetimes) !== null
     if (!isNew) {
       // There from an attempt whose answer was lost, and changed here since; or refused by a logout.
       const there = await this.#primary.read(ref)
-      if (there !== null) await this.#primary.replace(ref, there.version, payload)
+      if (there !== null) await this.#primary.replace(ref, there.version, payload, lifetimes)
       else if (moved.isThere) await this.#memory.remove(ref)
     }
     moved.isThere = true

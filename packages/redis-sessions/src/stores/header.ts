@@ -8,7 +8,7 @@ export interface StoredSession {
   readonly stamp: number
   /** When it was created, in milliseconds; the absolute timeout counts from here. */
   readonly createdAt: number
-  /** When it was last seen, in milliseconds, as exact as `touchIntervalMs`; the idle timeout counts from here. */
+  /** When it was last noted as seen, in milliseconds. */
   readonly touchedAt: number
   /** What the store keeps and does not understand. */
   readonly payload: string
@@ -18,6 +18,11 @@ export interface StoredSession {
 const MAGIC = 'S1'
 const LENGTH = MAGIC.length + 12 + 16 + 13 + 13
 const HEADER = /^S1[\w-]{12}\d{42}$/
+/** The versions that may follow. */
+const NEWER = /^S[2-9]/
+
+/** Payload of a text whose header is of a newer format: no kind of payload that is written. */
+export const NEWER_FORMAT = '?'
 
 /** A value that no session had before. */
 export function newVersion (): string {
@@ -37,4 +42,9 @@ export function parseStored (text: string): StoredSession | null {
     touchedAt: Number(text.slice(43, LENGTH)),
     payload: text.slice(LENGTH)
   }
+}
+
+/** Stands for a text that `parseStored` does not know. It is there, and nothing writes over it. */
+export function unknownOf (text: string): StoredSession {
+  return { version: '', stamp: 0, createdAt: 0, touchedAt: 0, payload: NEWER.test(text) ? NEWER_FORMAT : '' }
 }

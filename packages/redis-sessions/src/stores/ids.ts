@@ -15,9 +15,9 @@ const SECRET = /^[\w-]{32}$/
 const TAG_LENGTH = 22
 const OWNED = /^[\w-]{54}$/
 
-/** The group of a user: 132 bits of the SHA-256 of the id, so that any user id makes a key. */
-export function tagOf (userId: string): string {
-  return hash('sha256', userId, 'base64url').slice(0, TAG_LENGTH)
+/** The group of a user of a realm: 132 bits of the SHA-256 of the id, so that any user id makes a key. */
+export function tagOf (userId: string, realm = ''): string {
+  return hash('sha256', realm === '' ? userId : JSON.stringify([realm, userId]), 'base64url').slice(0, TAG_LENGTH)
 }
 
 /**

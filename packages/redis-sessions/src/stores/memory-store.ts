@@ -1,10 +1,10 @@
 import { newVersion, type StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
-import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from './store.ts'
+import { expiryOf, LONGEST_MS, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from './store.ts'
 
 const SWEEP_MS = 60_000
 
-interface Entry { ref: SessionRef, stored: StoredSession }
+interface Entry extends ListedSession { stored: StoredSession, lifetimes: Lifetimes, expiresAt: number }
 
 /** Sessions in the process, by the same rules: for an application of one process, and for outages. */
 export class MemoryStore implements SessionStore {
@@ -24,7 +24,7 @@ export class MemoryStore implements SessionStore {
     return this.get(ref)
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
+  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes): Promise<StoredSession | null> {
     this.#sweep()
     const now = Date.now()
     const shift = origin?.clock === undefined ? 0 : now - origin.clock
@@ -35,24 +35,25 @@ export class MemoryStore implements SessionStore {
       createdAt: origin === undefined ? now : origin.createdAt + shift,
       touchedAt: origin?.touchedAt === undefined ? now : Math.min(now, origin.touchedAt + shift)
     }
-    if (this.#live(ref) !== undefined || !this.#inTime(stored) || stored.stamp <= this.#watermark(ref.tag)) return null
-    this.#entries.set(ref.hash, { ref, stored })
+    const expiresAt = expiryOf(stored, stored.touchedAt, lifetimes)
+    if (this.#live(ref) !== undefined || expiresAt <= now || stored.stamp <= this.#watermark(ref.tag)) return null
+    this.#entries.set(ref.hash, { ref, stored, lifetimes, expiresAt })
     this.#join(ref)
     return stored
   }
 
-  async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
+  async replace (ref: SessionRef, version: string, payload: string, lifetimes = this.#lifetimes): Promise<ReplaceResult> {
     const entry = this.#live(ref)
     if (entry === undefined) return { outcome: 'gone' }
     if (entry.stored.version !== version) return { outcome: 'conflict', stored: entry.stored }
-    entry.stored = { ...entry.stored, version: newVersion(), payload, touchedAt: Date.now() }
+    this.#seen(entry, { ...entry.stored, version: newVersion(), payload }, lifetimes)
     return { outcome: 'saved', stored: entry.stored }
   }
 
-  async touch (ref: SessionRef): Promise<boolean> {
+  async touch (ref: SessionRef, { lifetimes = this.#lifetimes, agoMs = 0 }: Seen = {}): Promise<boolean> {
     const entry = this.#live(ref)
     if (entry === undefined) return false
-    entry.stored = { ...entry.stored, touchedAt: Date.now() }
+    this.#seen(entry, entry.stored, lifetimes, agoMs)
     return true
   }
 
@@ -85,6 +86,11 @@ export class MemoryStore implements SessionStore {
 
   async close (): Promise<void> {}
 
+  /** The lifetimes that a session was last given; undefined for one that it does not have. */
+  lifetimesOf ({ hash }: SessionRef): Lifetimes | undefined {
+    return this.#entries.get(hash)?.lifetimes
+  }
+
   /** `read` without a wait. */
   get (ref: SessionRef): StoredSession | null {
     return this.#live(ref)?.stored ?? null
@@ -112,15 +118,15 @@ export class MemoryStore implements SessionStore {
     return this.#lastMicros
   }
 
-  #inTime ({ createdAt, touchedAt }: StoredSession): boolean {
-    const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
-    return Math.min(touchedAt + idleTimeoutMs, createdAt + absoluteTimeoutMs) > Date.now()
+  #seen (entry: Entry, stored: StoredSession, lifetimes: Lifetimes, agoMs = 0): void {
+    const now = Date.now()
+    Object.assign(entry, { lifetimes, stored: { ...stored, touchedAt: now - agoMs }, expiresAt: expiryOf(stored, now, lifetimes) })
   }
 
   #live (ref: SessionRef): Entry | undefined {
     const entry = this.#entries.get(ref.hash)
     if (entry === undefined) return undefined
-    if (this.#inTime(entry.stored) && entry.stored.stamp > this.#watermark(entry.ref.tag)) return entry
+    if (entry.expiresAt > Date.now() && entry.stored.stamp > this.#watermark(entry.ref.tag)) return entry
     this.#drop(entry)
     return undefined
   }
@@ -149,8 +155,8 @@ export class MemoryStore implements SessionStore {
     const now = Date.now()
     if (now - this.#sweptAt < everyMs) return
     this.#sweptAt = now
-    for (const entry of this.#entries.values()) if (!this.#inTime(entry.stored)) this.#drop(entry)
-    const oldest = (now - this.#lifetimes.absoluteTimeoutMs) * 1000
+    for (const entry of this.#entries.values()) if (entry.expiresAt <= now) this.#drop(entry)
+    const oldest = (now - Math.max(this.#lifetimes.absoluteTimeoutMs, LONGEST_MS)) * 1000
     for (const [tag, mark] of this.#watermarks) if (mark < oldest) this.#watermarks.delete(tag)
   }
 }

@@ -1,12 +1,20 @@
 import type { SessionRef } from './ids.ts'
 import type { StoredSession } from './header.ts'
 
-/** How long sessions live; the same for all that a store holds. */
+/** How long sessions live. A store has its own, for all that is not given others. */
 export interface Lifetimes {
   /** Without being seen, in milliseconds. */
   readonly idleTimeoutMs: number
   /** From creation, in milliseconds. */
   readonly absoluteTimeoutMs: number
+}
+
+/** The longest that a single session may be given, and so the least that a logout-all has to stand: 400 days, as browsers keep cookies. */
+export const LONGEST_MS = 400 * 24 * 3600 * 1000
+
+/** When a session ends that was seen at this time and is not seen again. */
+export function expiryOf ({ createdAt }: StoredSession, seenAt: number, { idleTimeoutMs, absoluteTimeoutMs }: Lifetimes): number {
+  return Math.min(seenAt + idleTimeoutMs, createdAt + absoluteTimeoutMs)
 }
 
 /** What a session that is created takes over from another, or from another store. */
@@ -25,6 +33,14 @@ export type ReplaceResult =
   | { readonly outcome: 'conflict', readonly stored: StoredSession }
   /** The session ended, expired, is void or never was; nothing was written. */
   | { readonly outcome: 'gone' }
+
+/** How a session was seen. */
+export interface Seen {
+  /** Where they are not those of the store. */
+  readonly lifetimes?: Lifetimes
+  /** Dates the note back by so many milliseconds; the idle timeout counts from now all the same. @default 0 */
+  readonly agoMs?: number
+}
 
 export interface EndAllOptions {
   /** Stays alive. */
@@ -58,17 +74,19 @@ export interface SessionStore {
   /** The live session, or null. Changes nothing. */
   read (ref: SessionRef): Promise<StoredSession | null>
   /** Makes a session. Null, and nothing made, where there is one, it ended, or its `origin` is void or expired. */
-  create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null>
+  create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes): Promise<StoredSession | null>
   /** Writes a payload where the stored session still has this version; never brings one back. Counts as seen. */
-  replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult>
+  replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult>
   /** Notes that the session was seen now. False where it is not alive. */
-  touch (ref: SessionRef): Promise<boolean>
+  touch (ref: SessionRef, seen?: Seen): Promise<boolean>
   /** Ends a session for good and returns what it was; null where there was none. */
   remove (ref: SessionRef): Promise<StoredSession | null>
   /** Ends all sessions of a group that exist now, known to the index or not. */
   removeAll (tag: string, options?: EndAllOptions): Promise<EndedAll>
   /** The live sessions of a group. */
   list (tag: string): Promise<ListedSession[]>
+  /** What the clock says that `createdAt` and `touchedAt` are of, in milliseconds. @default `Date.now()` */
+  now? (): number
   /** How many sessions are alive. May take time in proportion to what is stored: not for a request path. */
   count (): Promise<number>
   /** Ends timers and listeners. What is stored stays. */

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE, FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from '../errors.ts'
 
 /** What the application keeps in a session. */
@@ -6,7 +7,7 @@ export type Fields = Record<string, unknown>
 /** What a request changed: per top-level field its new JSON text, null where it was deleted. */
 export type Changes = Map<string, string | null>
 
-/** Names that a session object of @fastify/session has, or that would change its prototype. */
+/** Names that a session object has, or that would change its prototype. */
 const RESERVED = new Set(['__proto__', 'constructor', 'cookie', 'sessionId', 'encryptedSessionId', 'options', 'touch', 'regenerate',
   'get', 'set', 'destroy', 'reload', 'save', 'isModified', 'isSaved'])
 
@@ -15,13 +16,8 @@ export function isReserved (name: string): boolean {
 }
 
 /** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
-export function checkName (name: string): void {
-  if (isReserved(name)) throw new FST_ERR_REDIS_SESSIONS_RESERVED_FIELD(name)
-}
-
-/** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
-export function checkNames (fields: Fields): void {
-  for (const name of Object.keys(fields)) checkName(name)
+export function checkNames (names: Iterable<string>): void {
+  for (const name of names) if (isReserved(name)) throw new FST_ERR_REDIS_SESSIONS_RESERVED_FIELD(name)
 }
 
 /** The application's fields of a session object. */
@@ -51,9 +47,10 @@ export function isSame (json: string, session: object): boolean {
  * @throws FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE naming the field
  */
 export function toJson (fields: Fields): string {
-  for (const name in fields) if (typeof fields[name] === 'function' || typeof fields[name] === 'symbol') fieldJson(name, fields[name])
   try {
-    return JSON.stringify(fields)
+    const json = JSON.stringify(fields)
+    for (const name in fields) checkValue(name, fields[name])
+    return json
   } catch (err) {
     for (const [name, value] of Object.entries(fields)) fieldJson(name, value)
     throw err
@@ -89,10 +86,41 @@ export function applyChanges (json: string, changes: Changes): string {
 }
 
 function fieldJson (name: string, value: unknown): string | undefined {
-  if (typeof value === 'function' || typeof value === 'symbol') throw new FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE(name, `a ${typeof value} has no JSON form`)
   try {
-    return JSON.stringify(value)
+    const json = JSON.stringify(value)
+    checkValue(name, value)
+    return json
   } catch (err) {
+    if (err instanceof FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE) throw err
     throw new FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE(name, (err as Error).message.split('\n', 1)[0]!)
   }
+}
+
+/** JSON would empty these without a word. Called where JSON could be made, so there is no cycle. */
+function checkValue (name: string, value: unknown): void {
+  if (typeof value === 'function' || typeof value === 'symbol') throw lost(name, `a ${typeof value}`)
+  if (typeof value !== 'object' || value === null) return
+  const json: unknown = 'toJSON' in value && typeof value.toJSON === 'function' ? value.toJSON(name) : value
+  if (json !== value) return checkValue(name, json)
+  if (Array.isArray(value)) {
+    for (const item of value) checkValue(name, item)
+    return
+  }
+  const prototype: unknown = Object.getPrototypeOf(value)
+  const names = Object.keys(value)
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null
+  if (!isPlain && (names.length === 0 || isEmptied(value))) {
+    throw lost(name, `a ${(value as { constructor?: { name?: string } }).constructor?.name || 'class instance'}`)
+  }
+  for (const each of names) checkValue(name, (value as Fields)[each])
+}
+
+/** Has its content elsewhere than in its properties. */
+function isEmptied (value: object): boolean {
+  return types.isMap(value) || types.isSet(value) || value instanceof Error || types.isNativeError(value) || types.isPromise(value) ||
+    types.isRegExp(value) || types.isArrayBufferView(value)
+}
+
+function lost (name: string, what: string): Error {
+  return new FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE(name, `${what} has no JSON form`)
 }

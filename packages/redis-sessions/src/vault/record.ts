@@ -1,5 +1,12 @@
+import type { Lifetimes } from '../stores/store.ts'
 import { newHandle } from '../stores/ids.ts'
 import { isReserved, type Fields } from './fields.ts'
+
+/** What a login asked for its own session, in place of what the options say. */
+export interface OwnLifetimes extends Partial<Lifetimes> {
+  /** False for a cookie that the browser drops when it is closed. */
+  readonly remember?: boolean
+}
 
 /** What the plugin itself keeps of a session, beside the fields of the application. */
 export interface SessionMeta {
@@ -11,6 +18,7 @@ export interface SessionMeta {
   readonly ip: string
   /** Of the request that made the session, cut to 256 characters; '' where it sent none. */
   readonly userAgent: string
+  readonly own?: OwnLifetimes
 }
 
 export interface SessionRecord {
@@ -19,16 +27,23 @@ export interface SessionRecord {
   readonly json: string
 }
 
+/** What is asked of a request; one that is passed to `decryptSession` may be any object. */
+export interface Asking { ip?: string, headers?: { 'user-agent'?: string | undefined } }
+
 const USER_AGENT_LENGTH = 256
 
 /** Who is asking, for a session that is made now. */
-export function newMeta (request: { ip: string, headers: { 'user-agent'?: string | undefined } }, userId: string | null): SessionMeta {
-  return { userId, handle: newHandle(), ip: request.ip, userAgent: (request.headers['user-agent'] ?? '').slice(0, USER_AGENT_LENGTH) }
+export function newMeta ({ ip = '', headers }: Asking, userId: string | null, own?: OwnLifetimes): SessionMeta {
+  const userAgent = (headers?.['user-agent'] ?? '').slice(0, USER_AGENT_LENGTH)
+  return { userId, handle: newHandle(), ip, userAgent, ...(own === undefined ? {} : { own }) }
 }
 
-/** Two lines of JSON: meta and fields. JSON never holds a bare line feed, so the fields are had without a second writing. */
-export function encodeRecord ({ meta: { userId, handle, ip, userAgent }, json }: SessionRecord): string {
-  return `${JSON.stringify([userId, handle, ip, userAgent])}\n${json}`
+/**
+ * Two lines of JSON: meta and fields. JSON never holds a bare line feed, so the fields are had without a second writing.
+ * Readers of meta take what they know and ignore what follows it.
+ */
+export function encodeRecord ({ meta: { userId, handle, ip, userAgent, own }, json }: SessionRecord): string {
+  return `${JSON.stringify(own === undefined ? [userId, handle, ip, userAgent] : [userId, handle, ip, userAgent, own])}\n${json}`
 }
 
 /** Null where the text is not what `encodeRecord` made. */
@@ -37,12 +52,13 @@ export function decodeRecord (text: string): (SessionRecord & { fields: Fields }
   if (end === -1) return null
   const json = text.slice(end + 1)
   try {
-    const [userId, handle, ip, userAgent] = JSON.parse(text.slice(0, end)) as unknown[]
+    const [userId, handle, ip, userAgent, own] = JSON.parse(text.slice(0, end)) as unknown[]
     const fields: unknown = JSON.parse(json)
     if (userId !== null && typeof userId !== 'string') return null
     if (typeof handle !== 'string' || typeof ip !== 'string' || typeof userAgent !== 'string') return null
     if (typeof fields !== 'object' || fields === null || Array.isArray(fields) || Object.keys(fields).some(isReserved)) return null
-    return { meta: { userId, handle, ip, userAgent }, json, fields: fields as Fields }
+    const meta = { userId, handle, ip, userAgent, ...(typeof own === 'object' && own !== null ? { own: own as OwnLifetimes } : {}) }
+    return { meta, json, fields: fields as Fields }
   } catch {
     return null
   }

@@ -1,18 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Codec } from './cipher.ts'
-import { FST_ERR_REDIS_SESSIONS_CONFLICT, FST_ERR_REDIS_SESSIONS_TOO_LARGE, withRetryAfter } from '../errors.ts'
-import { applyChanges, type Changes, type Fields } from './fields.ts'
+import { FST_ERR_REDIS_SESSIONS_CONFLICT, FST_ERR_REDIS_SESSIONS_TOO_LARGE, FST_ERR_REDIS_SESSIONS_UNREADABLE, withRetryAfter } from '../errors.ts'
 import type { StoredSession } from '../stores/header.ts'
 import type { SessionRef } from '../stores/ids.ts'
-import { decodeRecord, encodeRecord, type SessionRecord } from './record.ts'
-import type { ListedSession, Origin, SessionStore } from '../stores/store.ts'
+import { expiryOf, type Lifetimes, type ListedSession, type Origin, type SessionStore } from '../stores/store.ts'
+import type { Codec } from './cipher.ts'
+import { applyChanges, type Changes, type Fields } from './fields.ts'
+import { decodeRecord, encodeRecord, type SessionMeta, type SessionRecord } from './record.ts'
 
 /** A session as a request knows it. */
 export interface Loaded extends SessionRecord {
   readonly ref: SessionRef
   readonly stored: StoredSession
 }
+
+export interface VaultOptions extends Lifetimes { readonly maxBytes: number }
 
 /** Attempts to save against others that write the same session. With 8 writers at once none was seen to need more than 9. */
 const ATTEMPTS = 40
@@ -22,43 +24,49 @@ const PAUSE_CAP_MS = 50
 /** Reads and merges sessions: what the application's fields mean, on a store that knows payloads only. */
 export class Vault {
   readonly store: SessionStore
+  /** How many values were met that this instance cannot read, while another configuration or release can. */
+  unreadable = 0
   readonly #codec: Codec
-  readonly #maxBytes: number
+  readonly #options: VaultOptions
   readonly #log: FastifyBaseLogger
 
-  constructor (store: SessionStore, codec: Codec, maxBytes: number, log: FastifyBaseLogger) {
+  constructor (store: SessionStore, codec: Codec, options: VaultOptions, log: FastifyBaseLogger) {
     this.store = store
     this.#codec = codec
-    this.#maxBytes = maxBytes
+    this.#options = options
     this.#log = log
   }
 
-  /** The session, or null; a value that cannot be read is logged and is none. */
+  /**
+   * The session, or null; a damaged value is logged and is none.
+   *
+   * @throws FST_ERR_REDIS_SESSIONS_UNREADABLE where another instance can read what is stored
+   */
   async open (ref: SessionRef): Promise<(Loaded & { fields: Fields }) | null> {
     const stored = await this.store.read(ref)
-    return stored === null ? null : this.decode(ref, stored)
+    return stored === null ? null : this.#decode(ref, stored)
   }
 
   /** @throws FST_ERR_REDIS_SESSIONS_TOO_LARGE */
   async create (ref: SessionRef, record: SessionRecord, origin?: Origin): Promise<Loaded | null> {
-    const stored = await this.store.create(ref, this.#encode(ref, record), origin)
+    const stored = await this.store.create(ref, this.#encode(ref, record), origin, this.lifetimesOf(record.meta))
     return stored === null ? null : { ...record, ref, stored }
   }
 
   /**
    * Merges the changes into the stored session, whatever others changed meanwhile. Null where it ended.
    *
-   * @throws FST_ERR_REDIS_SESSIONS_TOO_LARGE, FST_ERR_REDIS_SESSIONS_CONFLICT
+   * @throws FST_ERR_REDIS_SESSIONS_TOO_LARGE, FST_ERR_REDIS_SESSIONS_CONFLICT, FST_ERR_REDIS_SESSIONS_UNREADABLE
    */
   async save (loaded: Loaded, changes: Changes): Promise<Loaded | null> {
     const { ref } = loaded
     let base: Loaded = loaded
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const next = { meta: base.meta, json: applyChanges(base.json, changes) }
-      const result = await this.store.replace(ref, base.stored.version, this.#encode(ref, next))
+      const result = await this.store.replace(ref, base.stored.version, this.#encode(ref, next), this.lifetimesOf(base.meta))
       if (result.outcome === 'gone') return null
       if (result.outcome === 'saved') return { ...next, ref, stored: result.stored }
-      const current = this.decode(ref, result.stored)
+      const current = this.#decode(ref, result.stored)
       if (current === null) return null
       base = current
       await sleep(Math.random() * Math.min(PAUSE_MS * attempt, PAUSE_CAP_MS))
@@ -66,31 +74,68 @@ export class Vault {
     throw withRetryAfter(new FST_ERR_REDIS_SESSIONS_CONFLICT(ATTEMPTS))
   }
 
-  /** Ends a session; what it was, or null. */
+  /** Notes the session as seen now. False where it is not alive. */
+  async touch ({ ref, meta }: Pick<Loaded, 'ref' | 'meta'>, agoMs = 0): Promise<boolean> {
+    return this.store.touch(ref, { lifetimes: this.lifetimesOf(meta), agoMs })
+  }
+
+  /** Ends a session; what it was, or null, also where that cannot be read. */
   async end (ref: SessionRef): Promise<Loaded | null> {
     const stored = await this.store.remove(ref)
-    return stored === null ? null : this.decode(ref, stored)
+    return stored === null ? null : this.decodeAll([{ ref, stored }])[0] ?? null
   }
 
   /** The sessions of a group that can be read. */
   decodeAll (listed: readonly ListedSession[]): Loaded[] {
-    return listed.map(({ ref, stored }) => this.decode(ref, stored)).filter((loaded) => loaded !== null)
+    return listed.map(({ ref, stored }) => {
+      try {
+        return this.#decode(ref, stored)
+      } catch {
+        return null
+      }
+    }).filter((loaded) => loaded !== null)
   }
 
-  decode (ref: SessionRef, stored: StoredSession): (Loaded & { fields: Fields }) | null {
-    const text = this.#codec.decode(stored.payload, ref.hash)
-    const record = text === null ? null : decodeRecord(text)
-    if (record === null) {
-      this.#log.warn({ session: ref.hash.slice(0, 8) }, 'a stored session cannot be read and counts as none')
-      return null
-    }
-    return { ...record, ref, stored }
+  /** What the clock of the sessions' times says. */
+  now (): number {
+    return this.store.now?.() ?? Date.now()
+  }
+
+  /** How long a session lives: what its login asked for, or the options. */
+  lifetimesOf ({ own }: Partial<SessionMeta> = {}): Lifetimes {
+    const { idleTimeoutMs, absoluteTimeoutMs } = this.#options
+    return { idleTimeoutMs: own?.idleTimeoutMs ?? idleTimeoutMs, absoluteTimeoutMs: own?.absoluteTimeoutMs ?? absoluteTimeoutMs }
+  }
+
+  /** When a session ends that is seen at this time, by the clock of `now`. */
+  expiryOf ({ stored, meta }: Loaded, seenAt: number): number {
+    return expiryOf(stored, seenAt, this.lifetimesOf(meta))
   }
 
   /** @throws FST_ERR_REDIS_SESSIONS_TOO_LARGE */
   check (json: string): void {
     const bytes = Buffer.byteLength(json)
-    if (bytes > this.#maxBytes) throw new FST_ERR_REDIS_SESSIONS_TOO_LARGE(bytes, this.#maxBytes)
+    if (bytes > this.#options.maxBytes) throw new FST_ERR_REDIS_SESSIONS_TOO_LARGE(bytes, this.#options.maxBytes)
+  }
+
+  #decode (ref: SessionRef, stored: StoredSession): (Loaded & { fields: Fields }) | null {
+    const decoded = this.#codec.decode(stored.payload, ref.hash)
+    if (decoded === 'foreign') throw this.#foreign(ref)
+    const record = decoded === 'damaged' ? null : decodeRecord(decoded.text)
+    if (record === null) {
+      this.#log.warn({ session: ref.hash.slice(0, 8) }, 'a stored session cannot be read by anybody and counts as none')
+      return null
+    }
+    // The time to live says the same, but for sessions from before the option was lowered.
+    if (stored.createdAt + this.lifetimesOf(record.meta).absoluteTimeoutMs <= this.now()) return null
+    return { ...record, ref, stored }
+  }
+
+  #foreign ({ hash }: SessionRef): Error {
+    if (this.unreadable++ === 0) {
+      this.#log.warn({ session: hash.slice(0, 8) }, 'a stored session is encrypted with a key that is not in encryption.keys, or of a newer release: it is left as it is. See "Deploys that lose nobody" in the README')
+    }
+    return withRetryAfter(new FST_ERR_REDIS_SESSIONS_UNREADABLE())
   }
 
   #encode ({ hash }: SessionRef, record: SessionRecord): string {

@@ -1,16 +1,14 @@
-import type { RedisClient, RedisLink } from '@jpulse/redis-link'
-import { Breaker } from './breaker.ts'
+import type { RedisClient, RedisLink, Script, ScriptParameters } from '@jpulse/redis-link'
 import { unavailable } from '../../errors.ts'
-import { newVersion, parseStored, type StoredSession } from '../header.ts'
+import { newVersion, parseStored, unknownOf, type StoredSession } from '../header.ts'
 import type { SessionRef } from '../ids.ts'
+import { LONGEST_MS, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from '../store.ts'
+import { RedisClock } from './clock.ts'
 import type { Keys } from './keys.ts'
 import { ReadBatch, type Read } from './read-batch.ts'
-import { defineScripts, type SessionCommands } from './scripts.ts'
-import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, SessionStore } from '../store.ts'
+import * as scripts from './scripts.ts'
 
 const SLICE = 500
-
-type Client = RedisClient & SessionCommands
 
 /** Sessions in Redis. One session is one string with the idle timeout as its time to live; see scripts.ts. */
 export class RedisStore implements SessionStore {
@@ -19,7 +17,7 @@ export class RedisStore implements SessionStore {
   readonly #keys: Keys
   readonly #lifetimes: Lifetimes
   readonly #tombstoneMs: number
-  readonly #breaker: Breaker
+  readonly #clock: RedisClock
   readonly #reads: { read (session: string, watermark: string): Promise<Read> }
   #counting: Promise<number> | undefined
 
@@ -29,77 +27,91 @@ export class RedisStore implements SessionStore {
     this.#keys = keys
     this.#lifetimes = lifetimes
     this.#tombstoneMs = tombstoneMs
-    this.#breaker = new Breaker(link)
+    this.#clock = new RedisClock(link)
     const mget = (keys: string[]) => link.run((client) => client.mget(keys))
     // On a Redis Cluster the sessions of different users lie in different slots, where one command cannot read them.
-    this.#reads = link.client !== null && 'nodes' in link.client
+    this.#reads = link.client?.isCluster === true
       ? { read: async (...keys) => await mget(keys) as unknown as Read }
       : new ReadBatch(mget)
-    if (link.client !== null) defineScripts(link.client)
   }
 
   /** One MGET: the session and the watermark of its user share a slot. */
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    const [text, mark] = await this.#guard(ref.tag, () => this.#reads.read(this.#keys.session(ref), this.#keys.watermark(ref.tag)))
-    return this.#live(text, mark)
+    const key = this.#keys.session(ref)
+    const [text, mark] = await this.#guard(key, () => this.#reads.read(key, this.#keys.watermark(ref.tag)))
+    // The caller compares its times with `now`.
+    if (this.#clock.ready !== null) await this.#clock.ready
+    if (text === null) return null
+    const stored = parseStored(text)
+    // Not taken for absent: the vault tells what it is.
+    if (stored === null) return unknownOf(text)
+    return stored.stamp > Number(mark ?? 0) ? stored : null
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin): Promise<StoredSession | null> {
-    const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
-    const from = origin === undefined ? ['', '', '', ''] : [origin.stamp, origin.createdAt, origin.touchedAt ?? '', origin.clock ?? '']
-    const text = await this.#run(ref.tag, (client) => client.redisSessionsCreateV1(...this.#keysOf(ref),
-      newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref), ...from))
+  async create (ref: SessionRef, payload: string, origin?: Origin, { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes): Promise<StoredSession | null> {
+    const { stamp = '', createdAt = '', touchedAt = '', clock = '' } = origin ?? {}
+    const text = await this.#run(scripts.create, {
+      keys: this.#keysOf(ref),
+      args: [newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref), stamp, createdAt, touchedAt, clock]
+    })
     return text === null ? null : parseStored(text)
   }
 
-  async replace (ref: SessionRef, version: string, payload: string): Promise<ReplaceResult> {
-    const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
-    const [code, text = ''] = await this.#run(ref.tag, (client) => client.redisSessionsReplaceV1(...this.#keysOf(ref),
-      version, newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref)))
+  async replace (ref: SessionRef, version: string, payload: string, { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes): Promise<ReplaceResult> {
+    const [code, text = ''] = await this.#run(scripts.replace, {
+      keys: this.#keysOf(ref),
+      args: [version, newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref)]
+    })
     const stored = parseStored(code === 1 ? text + payload : text)
     if (stored === null) return { outcome: 'gone' }
     return { outcome: code === 1 ? 'saved' : 'conflict', stored }
   }
 
-  async touch (ref: SessionRef): Promise<boolean> {
-    const { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes
-    return await this.#run(ref.tag, (client) => client.redisSessionsTouchV1(...this.#keysOf(ref),
-      idleTimeoutMs, absoluteTimeoutMs, memberOf(ref))) === 1
+  async touch (ref: SessionRef, { lifetimes = this.#lifetimes, agoMs = 0 }: Seen = {}): Promise<boolean> {
+    const { idleTimeoutMs, absoluteTimeoutMs } = lifetimes
+    return await this.#run(scripts.touch, { keys: this.#keysOf(ref), args: [idleTimeoutMs, absoluteTimeoutMs, memberOf(ref), Math.round(agoMs)] }) === 1
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
-    const text = await this.#run(ref.tag, (client) => client.redisSessionsRemoveV1(...this.#keysOf(ref),
-      memberOf(ref), this.#tombstoneMs, this.#lifetimes.absoluteTimeoutMs))
+    const text = await this.#run(scripts.remove, { keys: this.#keysOf(ref), args: [memberOf(ref), this.#tombstoneMs, this.#standsMs] })
     return text === null ? null : parseStored(text)
   }
 
   async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
-    const { absoluteTimeoutMs } = this.#lifetimes
-    const watermark = this.#keys.watermark(tag)
-    const [text, members] = await this.#run(tag, (client) => client.redisSessionsRemoveAllV1(
-      except === undefined ? watermark : this.#keys.session(except), watermark, this.#keys.index(tag),
-      Math.round(ageMs), absoluteTimeoutMs, except === undefined ? '0' : '1', absoluteTimeoutMs))
+    const [text, members] = await this.#run(scripts.removeAll, {
+      keys: this.#groupKeys(tag, except),
+      args: [Math.round(ageMs), this.#standsMs, except === undefined ? '0' : '1', this.#standsMs]
+    })
     const mark = Number(text)
-    const ended = (await this.#load(tag, members)).filter(({ stored }) => stored.stamp <= mark)
-    for (let first = 0; first < ended.length; first += SLICE) await this.#forget(tag, ended.slice(first, first + SLICE).map(({ ref }) => ref))
-    return { mark, known: ended.filter(({ stored }) => this.#inTime(stored)) }
+    const known = (await this.#load(tag, members)).filter(({ stored }) => stored.stamp <= mark)
+    for (let first = 0; first < known.length; first += SLICE) await this.#forget(tag, known.slice(first, first + SLICE).map(({ ref }) => ref))
+    return { mark, known }
   }
 
   /** Carries out again what Redis lost: the sessions of a group with a stamp up to `mark` are void, but for `except`. */
   async endUpTo (tag: string, mark: number, except?: SessionRef): Promise<void> {
-    const { absoluteTimeoutMs } = this.#lifetimes
-    const watermark = this.#keys.watermark(tag)
-    await this.#run(tag, (client) => client.redisSessionsEndUpToV1(
-      except === undefined ? watermark : this.#keys.session(except), watermark, this.#keys.index(tag),
-      mark, absoluteTimeoutMs, except === undefined ? '0' : '1', absoluteTimeoutMs))
+    await this.#run(scripts.endUpTo, {
+      keys: this.#groupKeys(tag, except),
+      args: [mark, this.#standsMs, except === undefined ? '0' : '1', this.#standsMs]
+    })
   }
 
   async list (tag: string): Promise<ListedSession[]> {
-    const [members, mark] = await this.#run(tag, (client) => Promise.all([
-      client.zrange(this.#keys.index(tag), '0', '-1'), client.get(this.#keys.watermark(tag))
-    ]))
+    const index = this.#keys.index(tag)
+    const [members, mark] = await this.#ask(index, (client) => Promise.all([client.zrange(index, '0', '-1'), client.get(this.#keys.watermark(tag))]))
     const all = await this.#load(tag, members)
-    return all.filter(({ stored }) => this.#inTime(stored) && stored.stamp > Number(mark ?? 0))
+    return all.filter(({ stored }) => stored.stamp > Number(mark ?? 0))
+  }
+
+  now (): number {
+    return this.#clock.now()
+  }
+
+  /** When a session expires unless it is seen again, by the clock of `now`; null where it is not there. */
+  async expiryOf (ref: SessionRef): Promise<number | null> {
+    const key = this.#keys.session(ref)
+    const left = await this.#ask(key, (client) => client.pttl(key))
+    return left < 0 ? null : this.now() + left
   }
 
   /** SCAN over every primary: in proportion to all keys of the database. Parallel calls share one. */
@@ -109,10 +121,15 @@ export class RedisStore implements SessionStore {
   }
 
   async close (): Promise<void> {
-    this.#breaker.stop()
+    this.#clock.stop()
   }
 
-  /** Past the breaker: a SCAN that is slow says nothing of the reads. */
+  /** A logout-all outlives every session that it ended. */
+  get #standsMs (): number {
+    return Math.max(this.#lifetimes.absoluteTimeoutMs, LONGEST_MS)
+  }
+
+  /** Not guarded: a SCAN that is slow says nothing of the reads. */
   async #count (): Promise<number> {
     const nodes = await this.#link.run(async (client) => 'nodes' in client ? client.nodes('master') : [client])
     const counts = await Promise.all(nodes.map((node) => this.#countOn(node as RedisClient)))
@@ -138,7 +155,7 @@ export class RedisStore implements SessionStore {
     const found: ListedSession[] = []
     for (let first = 0; first < refs.length; first += SLICE) {
       const slice = refs.slice(first, first + SLICE)
-      const texts = await this.#run(tag, (client) => client.mget(slice.map((ref) => this.#keys.session(ref))))
+      const texts = await this.#ask(this.#keys.index(tag), (client) => client.mget(slice.map((ref) => this.#keys.session(ref))))
       for (const [index, ref] of slice.entries()) {
         const stored = parseStored(texts[index] ?? '')
         if (stored !== null) found.push({ ref, stored })
@@ -148,39 +165,35 @@ export class RedisStore implements SessionStore {
   }
 
   async #forget (tag: string, refs: SessionRef[]): Promise<void> {
-    await this.#run(tag, (client) => Promise.all([
+    await this.#ask(this.#keys.index(tag), (client) => Promise.all([
       client.unlink(...refs.map((ref) => this.#keys.session(ref))),
       client.zrem(this.#keys.index(tag), ...refs.map(({ hash }) => hash))
     ]))
-  }
-
-  /** A text that is not a session (garbage) is handed on for the vault to log. */
-  #live (text: string | null | undefined, mark: string | null | undefined): StoredSession | null {
-    if (text === null || text === undefined) return null
-    const stored = parseStored(text)
-    if (stored === null) return { version: '', stamp: 0, createdAt: 0, touchedAt: 0, payload: '' }
-    return stored.stamp > Number(mark ?? 0) && this.#inTime(stored) ? stored : null
-  }
-
-  #inTime ({ createdAt }: StoredSession): boolean {
-    return createdAt + this.#lifetimes.absoluteTimeoutMs > Date.now()
   }
 
   #keysOf (ref: SessionRef): [session: string, watermark: string, index: string] {
     return [this.#keys.session(ref), this.#keys.watermark(ref.tag), this.#keys.index(ref.tag)]
   }
 
-  #run<T> (tag: string, command: (client: Client) => Promise<T>): Promise<T> {
-    return this.#guard(tag, () => this.#link.run((client) => command(client as unknown as Client)))
+  /** With the watermark again where there is no session to keep. */
+  #groupKeys (tag: string, kept: SessionRef | undefined): [session: string, watermark: string, index: string] {
+    const watermark = this.#keys.watermark(tag)
+    return [kept === undefined ? watermark : this.#keys.session(kept), watermark, this.#keys.index(tag)]
   }
 
-  async #guard<T> (tag: string, ask: () => Promise<T>): Promise<T> {
-    const node = this.#breaker.nodeOf(tag)
-    if (this.#breaker.isOpen(node)) throw unavailable(new Error('Redis did not answer an earlier command'))
+  #run<Reply, const Keys extends readonly string[], const Args extends readonly string[]> (script: Script<Reply, Keys, Args>, parameters: ScriptParameters<Keys, Args>): Promise<Reply> {
+    return this.#guard((parameters.keys as readonly string[])[1]!, () => this.#link.runScript(script, parameters))
+  }
+
+  #ask<T> (key: string, command: (client: RedisClient) => Promise<T>): Promise<T> {
+    return this.#guard(key, () => this.#link.run((client) => command(client as unknown as RedisClient)))
+  }
+
+  /** Of a silent server only the first request waits. */
+  async #guard<T> (key: string, ask: () => Promise<T>): Promise<T> {
     try {
-      return await ask()
+      return await this.#link.outages.guard(key, ask)
     } catch (err) {
-      if ((err as { code?: unknown }).code === 'FST_ERR_REDIS_LINK_TIMEOUT') this.#breaker.trip(node)
       throw unavailable(err)
     }
   }

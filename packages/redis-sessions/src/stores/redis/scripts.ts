@@ -1,4 +1,4 @@
-import type { RedisClient } from '@jpulse/redis-link'
+import { defineScript, reply } from '@jpulse/redis-link'
 
 /**
  * Shared by the scripts below. KEYS[1] session, KEYS[2] watermark, KEYS[3] index of the same group, in all of them.
@@ -33,6 +33,8 @@ local function header(version, stamp, created, touched)
 end
 `
 
+const KEYS = ['session', 'watermark', 'index'] as const
+
 /**
  * Creates a session.
  *
@@ -43,7 +45,12 @@ end
  * refused; one made by a login after that is above the watermark even where the clock went back. NX: an ended session
  * whose tombstone stands is not restored.
  */
-const createLua = common + `
+export const create = defineScript({
+  name: 'redisSessionsCreateV1',
+  keys: KEYS,
+  args: ['version', 'payload', 'idleMs', 'absoluteMs', 'member', 'stamp', 'createdMs', 'seenMs', 'clockMs'],
+  reply: reply<string | null>(),
+  lua: `${common}
 local mark = tonumber(redis.call('MGET', KEYS[2])[1] or '0') or 0
 local stamp, created, touched = math.max(micros, mark + 1), now, now
 if ARGV[6] ~= '' then
@@ -59,6 +66,7 @@ if not redis.call('SET', KEYS[1], text, 'PX', ttl, 'NX') then return nil end
 index(ARGV[5], ttl)
 return text
 `
+})
 
 /**
  * Writes a payload over a known version (compare-and-set).
@@ -69,7 +77,12 @@ return text
  * Closes: two requests that loaded the same version both write (lost update); a request that loaded before a logout
  * writes after it (zombie).
  */
-const replaceLua = common + `
+export const replace = defineScript({
+  name: 'redisSessionsReplaceV1',
+  keys: KEYS,
+  args: ['expected', 'version', 'payload', 'idleMs', 'absoluteMs', 'member'],
+  reply: reply<[code: number, text?: string]>(),
+  lua: `${common}
 local text = live(tonumber(ARGV[5]))
 if not text then return { -1 } end
 if string.sub(text, 3, 14) ~= ARGV[1] then return { 0, text } end
@@ -80,21 +93,29 @@ redis.call('SET', KEYS[1], head .. ARGV[3], 'PX', ttl)
 index(ARGV[6], ttl)
 return { 1, head }
 `
+})
 
 /**
- * Slides the idle timeout. ARGV: 1 idle ms, 2 absolute ms, 3 member or ''. Returns 1, or 0 where the session is gone.
+ * Slides the idle timeout. ARGV: 1 idle ms, 2 absolute ms, 3 member or '', 4 ms by which the note of it is dated back.
+ * Returns 1, or 0 where the session is gone.
  *
  * Closes: an index that was evicted is rebuilt as its sessions are seen. Leaves the version, so no writer is disturbed.
  */
-const touchLua = common + `
+export const touch = defineScript({
+  name: 'redisSessionsTouchV2',
+  keys: KEYS,
+  args: ['idleMs', 'absoluteMs', 'member', 'agoMs'],
+  reply: reply<number>(),
+  lua: `${common}
 local text = live(tonumber(ARGV[2]))
 if not text then return 0 end
 local ttl = math.min(tonumber(ARGV[1]), number(text, 31, 43) + ARGV[2] - now)
-redis.call('SETRANGE', KEYS[1], 43, string.format('%013.0f', now))
+redis.call('SETRANGE', KEYS[1], 43, string.format('%013.0f', now - ARGV[4]))
 redis.call('PEXPIRE', KEYS[1], ttl)
 index(ARGV[3], ttl)
 return 1
 `
+})
 
 /**
  * Ends a session. ARGV: 1 member or '', 2 ms for which a tombstone refuses its restoration, '0' for none, 3 absolute ms.
@@ -102,7 +123,12 @@ return 1
  *
  * Closes: a restoration from the backup that read it before this logout would bring the session back after it.
  */
-const removeLua = common + `
+export const remove = defineScript({
+  name: 'redisSessionsRemoveV1',
+  keys: KEYS,
+  args: ['member', 'tombstoneMs', 'absoluteMs'],
+  reply: reply<string | null>(),
+  lua: `${common}
 local text = live(tonumber(ARGV[3]))
 redis.call('UNLINK', KEYS[1])
 if ARGV[2] ~= '0' then
@@ -112,6 +138,7 @@ end
 if ARGV[1] ~= '' then redis.pcall('ZREM', KEYS[3], ARGV[1]) end
 return text
 `
+})
 
 /**
  * Declares all sessions of a group void that exist now. KEYS[1] the session to keep, or the watermark again for none.
@@ -121,7 +148,12 @@ return text
  * Closes: sessions that the index lost (eviction) and logins that are under way; each read compares with the watermark,
  * so all are refused from here on, whatever happens to this process next.
  */
-const removeAllLua = common + `
+export const removeAll = defineScript({
+  name: 'redisSessionsRemoveAllV1',
+  keys: KEYS,
+  args: ['ageMs', 'standsMs', 'keeps', 'absoluteMs'],
+  reply: reply<[mark: string, members: string[]]>(),
+  lua: `${common}
 local keep = ARGV[3] == '1' and live(tonumber(ARGV[4]))
 local old = tonumber(redis.call('MGET', KEYS[2])[1] or '0') or 0
 local mark = math.max(old, micros - ARGV[1] * 1000)
@@ -130,6 +162,7 @@ if keep and number(keep, 15, 30) <= mark then redis.call('SETRANGE', KEYS[1], 14
 local members = redis.pcall('ZRANGE', KEYS[3], 0, -1)
 return { string.format('%.0f', mark), members.err and {} or members }
 `
+})
 
 /**
  * Carries a logout-all out again whose watermark Redis lost. KEYS[1] the session to keep, or the watermark again for none.
@@ -138,34 +171,16 @@ return { string.format('%.0f', mark), members.err and {} or members }
  *
  * Closes: by its age instead, a login right after it would depend on the time that the command took.
  */
-const endUpToLua = common + `
+export const endUpTo = defineScript({
+  name: 'redisSessionsEndUpToV1',
+  keys: KEYS,
+  args: ['mark', 'standsMs', 'keeps', 'absoluteMs'],
+  reply: reply<number>(),
+  lua: `${common}
 local keep = ARGV[3] == '1' and live(tonumber(ARGV[4]))
 local mark = math.max(tonumber(redis.call('MGET', KEYS[2])[1] or '0') or 0, tonumber(ARGV[1]))
 redis.call('SET', KEYS[2], string.format('%.0f', mark), 'PX', ARGV[2])
 if keep and number(keep, 15, 30) <= mark then redis.call('SETRANGE', KEYS[1], 14, string.format('%016.0f', mark + 1)) end
 return 1
 `
-
-/** The commands that the scripts define, as ioredis offers them. */
-export interface SessionCommands {
-  redisSessionsCreateV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<string | null>
-  redisSessionsReplaceV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<[code: number, text?: string]>
-  redisSessionsTouchV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<number>
-  redisSessionsRemoveV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<string | null>
-  redisSessionsRemoveAllV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<[mark: string, members: string[]]>
-  redisSessionsEndUpToV1 (session: string, watermark: string, index: string, ...argv: Array<string | number>): Promise<number>
-}
-
-const SCRIPTS = {
-  redisSessionsCreateV1: createLua,
-  redisSessionsReplaceV1: replaceLua,
-  redisSessionsTouchV1: touchLua,
-  redisSessionsRemoveV1: removeLua,
-  redisSessionsRemoveAllV1: removeAllLua,
-  redisSessionsEndUpToV1: endUpToLua
-}
-
-/** Defines the commands on a client. */
-export function defineScripts (client: RedisClient): void {
-  for (const [name, lua] of Object.entries(SCRIPTS)) client.defineCommand(name, { numberOfKeys: 3, lua })
-}
+})

@@ -1,0 +1,123 @@
+import type { FastifyReply } from 'fastify'
+
+/**
+ * Headers by which a reply speaks to the caches of its own site only, whatever `Cache-Control` says to all (RFC 9213, and
+ * what came before it).
+ */
+const TARGETED = /(?:^|-)cdn-cache-control$|^surrogate-control$|^edge-control$|^x-accel-expires$/
+/** What lets a shared cache keep a reply (RFC 9111, 3). `no-cache` and `max-age=0` do not name others; a reply that has them is made private. */
+const SHARES = new Set(['public', 's-maxage', 'proxy-revalidate'])
+/** What a reply that is private must not say. */
+const PUBLIC_ONLY = new Set([...SHARES, 'private'])
+
+export interface Headers {
+  get (name: string): string | undefined
+  names (): string[]
+}
+
+type Directives = Map<string, string>
+
+/** Whether the application lets caches that serve others keep a reply. One that says nothing does not. */
+export function mayBeShared (headers: Headers): boolean {
+  const targeted = headers.names().filter((name) => TARGETED.test(name))
+  if (targeted.some((name) => isKept(name, headers.get(name)!))) return true
+  const control = parse(headers.get('cache-control') ?? '')
+  if (isPrivate(control)) return false
+  if ([...SHARES].some((name) => control.has(name)) || Number(control.get('max-age')) > 0) return true
+  const expires = headers.get('expires')
+  return control.size === 0 && expires !== undefined && Date.parse(expires) > Date.now()
+}
+
+/** The `Cache-Control` of a reply that only its visitor may keep. */
+export function privateControl (text: string | undefined): string {
+  const control = parse(text ?? '')
+  if (isPrivate(control)) return text!
+  const kept = [...control].filter(([name]) => !PUBLIC_ONLY.has(name)).map(([name, value]) => value === '' ? name : `${name}=${value}`)
+  return ['private', ...kept].join(', ')
+}
+
+/**
+ * Watches the headers of a reply that carries the session's cookie until they leave, because the application may write its own
+ * at any time before: in a hook that runs later, in a Response, in `reply.raw`. A cookie that leaves takes with it the right
+ * of others to keep the reply, since a shared cache would hand it to the next visitor. A cookie that only is renewed does not
+ * leave with a reply that is for all.
+ *
+ * @param onWithheld the cookie did not leave; undefined where it must
+ */
+export function guardCookie ({ raw }: FastifyReply, cookieName: string, onWithheld: (() => void) | undefined): void {
+  const { writeHead } = raw
+  raw.writeHead = function (this: typeof raw, status: number, ...rest: unknown[]) {
+    raw.writeHead = writeHead
+    const given = rest.at(-1)
+    const isGiven = typeof given === 'object' && given !== null
+    if (isGiven) takeOver(raw, given)
+    const isWithheld = onWithheld !== undefined && mayBeShared(headersOf(raw))
+    if (isWithheld) {
+      withhold(raw, cookieName)
+      onWithheld()
+    } else {
+      makePrivate(raw)
+    }
+    return (writeHead as (...args: unknown[]) => unknown).call(this, status, ...(isGiven ? rest.slice(0, -1) : rest))
+  } as typeof writeHead
+}
+
+type Raw = Pick<FastifyReply['raw'], 'getHeader' | 'setHeader' | 'removeHeader' | 'getHeaderNames'>
+
+/** The headers as they are now. */
+export function headersOf (raw: Pick<Raw, 'getHeader' | 'getHeaderNames'>): Headers {
+  return {
+    get (name) {
+      const value = raw.getHeader(name)
+      return value === undefined ? undefined : String(value)
+    },
+    names: () => raw.getHeaderNames()
+  }
+}
+
+/** The headers handed to `writeHead`, as it would take them, but for cookies, which add up. */
+function takeOver (raw: Raw, given: object): void {
+  const entries = Array.isArray(given) ? pairsOf(given) : Object.entries(given)
+  for (const [name, value] of entries) {
+    if (value === undefined) continue
+    const isCookie = name.toLowerCase() === 'set-cookie'
+    raw.setHeader(name, isCookie ? [...new Set([...cookiesOf(raw), ...[value as string | string[]].flat()])] : value as string)
+  }
+}
+
+function pairsOf (list: unknown[]): Array<[string, unknown]> {
+  if (list.every(Array.isArray)) return list as Array<[string, unknown]>
+  return Array.from({ length: list.length / 2 }, (_, index) => [String(list[2 * index]), list[2 * index + 1]])
+}
+
+function cookiesOf (raw: Raw): string[] {
+  return [raw.getHeader('set-cookie') ?? []].flat().map(String)
+}
+
+function withhold (raw: Raw, cookieName: string): void {
+  const others = cookiesOf(raw).filter((cookie) => !cookie.startsWith(`${cookieName}=`))
+  if (others.length === 0) raw.removeHeader('set-cookie')
+  else raw.setHeader('set-cookie', others)
+}
+
+function makePrivate (raw: Raw): void {
+  for (const name of raw.getHeaderNames()) if (TARGETED.test(name)) raw.removeHeader(name)
+  const control = raw.getHeader('cache-control')
+  raw.setHeader('cache-control', privateControl(control === undefined ? undefined : String(control)))
+}
+
+/** Names of directives in lower case with their values; one without a value has ''. */
+function parse (text: string): Directives {
+  const directives = text.matchAll(/([\w!#$%&'*+.^`|~-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s,]*))?/g)
+  return new Map([...directives].map(([, name, value = '']) => [name!.toLowerCase(), value]))
+}
+
+/** `private="field"` speaks of that field only. */
+function isPrivate (control: Directives): boolean {
+  return control.has('no-store') || control.get('private') === ''
+}
+
+function isKept (name: string, text: string): boolean {
+  if (name === 'x-accel-expires') return text !== '0'
+  return !isPrivate(parse(text))
+}

@@ -1,0 +1,96 @@
+import { SessionCookie, type CookieAttributes } from './cookies.ts'
+import type { Held } from './held.ts'
+
+type Callback = (err?: unknown) => void
+
+/** What a session object asks of its request. */
+export interface Owner {
+  save (session: Session): Promise<void>
+  regenerate (session: Session, fields: Record<string, unknown>): Promise<void>
+  destroy (session: Session): Promise<void>
+  reload (session: Session): Promise<void>
+  touch (session: Session): void
+  isModified (session: Session): boolean
+  /** Calls what the application passed. */
+  call (callback: Callback, err?: unknown): void
+}
+
+/**
+ * `request.session`, with the interface that @fastify/session documents. The application's fields are its own properties,
+ * and so is `cookie`.
+ */
+export class Session {
+  cookie: SessionCookie
+  readonly #owner: Owner
+  readonly #held: Held
+  #attributes: CookieAttributes
+
+  constructor (owner: Owner, held: Held, attributes: CookieAttributes, fields: object) {
+    this.#owner = owner
+    this.#held = held
+    this.#attributes = attributes
+    this.cookie = new SessionCookie(attributes)
+    Object.assign(this, fields)
+  }
+
+  /** What is known of the session behind an object; undefined where it is none of ours. */
+  static heldBy (session: unknown): Held | undefined {
+    return typeof session === 'object' && session !== null && #held in session ? session.#held : undefined
+  }
+
+  get sessionId (): string {
+    return this.#held.id
+  }
+
+  get encryptedSessionId (): string {
+    return this.#held.token
+  }
+
+  get (name: string): unknown {
+    return (this as Record<string, unknown>)[name]
+  }
+
+  set (name: string, value: unknown): void {
+    (this as Record<string, unknown>)[name] = value
+  }
+
+  options (attributes: CookieAttributes): void {
+    this.#attributes = { ...this.#attributes, ...attributes }
+    this.cookie = new SessionCookie(this.#attributes)
+  }
+
+  touch (): void {
+    this.#owner.touch(this)
+  }
+
+  save (callback?: Callback): Promise<void> | void {
+    return this.#tell(this.#owner.save(this), callback)
+  }
+
+  regenerate (keep?: string[] | Callback, callback?: Callback): Promise<void> | void {
+    const names = Array.isArray(keep) ? keep : []
+    const kept = names.map((name) => [name, this.get(name)])
+    return this.#tell(this.#owner.regenerate(this, Object.fromEntries(kept)), typeof keep === 'function' ? keep : callback)
+  }
+
+  destroy (callback?: Callback): Promise<void> | void {
+    return this.#tell(this.#owner.destroy(this), callback)
+  }
+
+  reload (callback?: Callback): Promise<void> | void {
+    return this.#tell(this.#owner.reload(this), callback)
+  }
+
+  isModified (): boolean {
+    return this.#owner.isModified(this)
+  }
+
+  isSaved (): boolean {
+    return this.#held.loaded !== null && !this.isModified()
+  }
+
+  #tell (done: Promise<void>, callback: Callback | undefined): Promise<void> | void {
+    if (callback === undefined) return done
+    done.then(() => this.#owner.call(callback), (err) => this.#owner.call(callback, err))
+  }
+}

@@ -1,0 +1,294 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { Browser, fieldsOf, Gates, makeApp, type Setup } from './support/app.ts'
+
+// What ordinary handlers do: they do not return their reply, do not await, stream, hijack, throw.
+
+type Handler = (request: FastifyRequest, reply: FastifyReply, app: FastifyInstance) => unknown
+
+const later = () => new Promise((resolve) => setImmediate(resolve))
+
+function both (name: string, run: (t: Test, setup: (more?: Setup) => Setup) => Promise<void>): void {
+  t.test(`${name} (memory)`, (t) => run(t, (more = {}) => more))
+  t.test(`${name} (Redis)`, (t) => {
+    const siteId = uniqueName()
+    return run(t, (more = {}) => ({ ...more, redis: { url: sharedRedis(), siteId } }))
+  })
+}
+
+/** An application with these handlers at their names. */
+async function serve (t: Test, handlers: Record<string, Handler>, setup: Setup = {}): Promise<FastifyInstance> {
+  return makeApp(t, {
+    ...setup,
+    routes (app) {
+      setup.routes?.(app)
+      for (const [name, handler] of Object.entries(handlers)) {
+        // One that is no async function must return nothing.
+        const isAsync = handler.constructor.name === 'AsyncFunction'
+        app.get(`/${name}`, isAsync ? async (request, reply) => handler(request, reply, app) : (request, reply) => { handler(request, reply, app) })
+      }
+    }
+  })
+}
+
+const LOGINS: Record<string, Handler> = {
+  'sends and does not return': async (request, reply, app) => {
+    await app.sessions.login(request, 'u', { n: 1 })
+    reply.code(201).header('x-mine', 'a').send({ ok: true })
+  },
+  'sends, and goes on before it ends': async (request, reply, app) => {
+    await app.sessions.login(request, 'u', { n: 1 })
+    reply.code(201).header('x-mine', 'a').send({ ok: true })
+    await later()
+  },
+  'sends, and throws after it': async (request, reply, app) => {
+    await app.sessions.login(request, 'u', { n: 1 })
+    reply.code(201).header('x-mine', 'a').send({ ok: true })
+    throw new Error('after the reply')
+  },
+  'does not await the login': async (request, reply, app) => {
+    app.sessions.login(request, 'u')
+    request.session.n = 1
+    return reply.code(201).header('x-mine', 'a').send({ ok: true })
+  },
+  'does not await the login, and does not return': (request, reply, app) => {
+    app.sessions.login(request, 'u', { n: 1 })
+    reply.code(201).header('x-mine', 'a').send({ ok: true })
+  },
+  'sends in a callback of save': (request, reply, app) => {
+    app.sessions.login(request, 'u', { n: 1 })
+    request.session.save(() => reply.code(201).header('x-mine', 'a').send({ ok: true }))
+  },
+  'logs in twice at once': async (request, reply, app) => {
+    app.sessions.login(request, 'another')
+    app.sessions.login(request, 'u', { n: 1 })
+    reply.code(201).header('x-mine', 'a').send({ ok: true })
+  },
+  'logs in, saves and regenerates at once': async (request, reply, app) => {
+    app.sessions.login(request, 'u', { n: 1, m: 2 })
+    request.session.save()
+    request.session.regenerate(['n'])
+    request.session.save()
+    reply.code(201).header('x-mine', 'a').send({ ok: true })
+  }
+}
+
+both('a handler that logs in and ends in an ordinary way has its reply sent, the visitor logged in, and no other session made', async (t, setup) => {
+  const app = await serve(t, Object.fromEntries(Object.entries(LOGINS).map(([name, handler]) => [name.replaceAll(' ', '-'), handler])), setup())
+  for (const name of Object.keys(LOGINS)) {
+    for (const known of [false, true]) {
+      const browser = new Browser(app)
+      if (known) await browser.post('/set', { cart: 1 })
+      const response = await browser.get(`/${name.replaceAll(' ', '-')}`)
+      t.same([response.statusCode, response.body, response.headers['x-mine']], [201, '{"ok":true}', 'a'], name)
+      t.equal(response.headers['content-type'], 'application/json; charset=utf-8')
+      t.match((await browser.get('/me')).json(), { userId: 'u', fields: { n: 1 } }, name)
+      t.equal((await app.sessions.list('u')).length, 1, name)
+      t.same(await app.sessions.list('another'), [])
+      await app.sessions.logoutAll('u')
+      t.equal(await app.sessions.count(), 0, 'no orphan')
+    }
+  }
+})
+
+both('save that is not awaited, twice, or with a callback, stores what was written, and the reply is the handler\'s', async (t, setup) => {
+  const app = await serve(t, {
+    one: async ({ session }) => { session.a = 1; session.save(() => {}); return 'x' },
+    two: async ({ session }) => { session.b = 1; session.save(); session.c = 1; session.save(); return 'x' },
+    both: async ({ session }) => { session.d = 1; await Promise.all([session.save(), session.save()]); return 'x' },
+    sent: (request, reply) => { request.session.e = 1; request.session.save(() => {}); reply.send('x') }
+  }, setup())
+  const browser = new Browser(app)
+  for (const name of ['one', 'two', 'both', 'sent']) {
+    const response = await browser.get(`/${name}`)
+    t.same([response.statusCode, response.body], [200, 'x'], name)
+  }
+  t.same((await browser.get('/me')).json().fields, { a: 1, b: 1, c: 1, d: 1, e: 1 })
+  t.equal(await app.sessions.count(), 1)
+})
+
+both('what others wrote between two saves of one request stays', async (t, setup) => {
+  const other: { write: () => Promise<unknown> } = { write: async () => {} }
+  const app = await serve(t, {
+    twice: async ({ session }) => {
+      await other.write()
+      session.a = 1
+      await session.save()
+      session.c = 3
+      return 'x'
+    }
+  }, setup())
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u', z: 0 })
+  other.write = () => browser.post('/set', { b: 2 })
+  t.equal((await browser.get('/twice')).statusCode, 200)
+  t.same((await browser.get('/me')).json().fields, { z: 0, b: 2, a: 1, c: 3 })
+})
+
+both('the operations of a session run in the order in which they were called', async (t, setup) => {
+  const app = await serve(t, {
+    'out-and-in': async (request, _reply, app) => {
+      app.sessions.logout(request)
+      app.sessions.login(request, 'v', { n: 3 })
+      return 'x'
+    },
+    'in-and-out': async (request, _reply, app) => {
+      app.sessions.login(request, 'v')
+      app.sessions.logout(request)
+      return 'x'
+    },
+    destroy: async ({ session }) => {
+      session.n = 1
+      session.save()
+      session.destroy()
+      return 'x'
+    },
+    regenerate: async (request) => {
+      request.session.regenerate(['n'])
+      request.session.m = 5
+      return 'x'
+    }
+  }, setup())
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u', n: 1 })
+  await browser.get('/regenerate')
+  t.match((await browser.get('/me')).json(), { userId: 'u', fields: { n: 1, m: 5 } })
+  await browser.get('/out-and-in')
+  t.match((await browser.get('/me')).json(), { userId: 'v', fields: { n: 3 } })
+  await browser.get('/in-and-out')
+  t.same((await browser.get('/me')).json(), { fields: {} })
+  t.equal(browser.cookies.size, 0)
+  await browser.get('/destroy')
+  t.equal(await app.sessions.count(), 0)
+})
+
+t.test('an operation that fails and that nobody awaits fails the request, and ends no process', async (t) => {
+  const app = await serve(t, {
+    save: async ({ session }) => { session.big = 'x'.repeat(200); session.save(); delete session.big; return 'x' },
+    login: async (request, reply, app) => { app.sessions.login(request, 'u', { save: 1 } as object); reply.send('x') },
+    caught: async (request, reply, app) => { await app.sessions.login(request, '').catch(() => {}); return 'mine' },
+    told: async (request, reply, app) => { app.sessions.login(request, ''); return reply.code(422).send('mine') }
+  }, { sessions: { maxBytes: 100 } })
+  t.equal((await app.inject('/save')).statusCode, 413)
+  t.equal((await app.inject('/login')).json().code, 'FST_ERR_REDIS_SESSIONS_RESERVED_FIELD')
+  t.equal((await app.inject('/caught')).body, 'mine')
+  t.equal((await app.inject('/told')).statusCode, 422)
+  t.equal(await app.sessions.count(), 0)
+})
+
+both('a read is what the handler sent, at every request', async (t, setup) => {
+  const app = await serve(t, {
+    read: async ({ session }, reply) => { reply.send(String(session.n)) },
+    stream: async (_request, reply) => { reply.send(Readable.from(['a', 'b'])) }
+  }, setup({ sessions: { touchIntervalMs: 0 } }))
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u', n: 7 })
+  for (let index = 0; index < 5; index++) {
+    t.equal((await browser.get('/read')).body, '7')
+    const stream = await browser.get('/stream')
+    t.equal(stream.body, 'ab')
+    t.ok(stream.headers['set-cookie'])
+  }
+})
+
+both('what is written while a reply streams, or where the reply was hijacked, is stored in the session that lives', async (t, setup) => {
+  const gates = new Gates()
+  const app = await serve(t, {
+    stream: async ({ session }) => Readable.from((async function * () {
+      yield 'a'
+      session.streamed = 1
+      yield 'b'
+    })()),
+    hijack: async ({ session }, reply) => {
+      reply.hijack()
+      session.hijacked = 1
+      reply.raw.end('raw')
+    },
+    late: async ({ session }) => Readable.from((async function * () {
+      yield 'a'
+      await gates.pass('late')
+      session.late = 1
+      yield 'b'
+    })())
+  }, setup())
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u' })
+  t.equal((await browser.get('/stream')).body, 'ab')
+  t.equal((await browser.get('/hijack')).body, 'raw')
+  await waitFor(async () => {
+    const { fields } = (await browser.get('/me')).json()
+    return fields.streamed === 1 && fields.hijacked === 1
+  })
+  const late = browser.get('/late')
+  await gates.arrived('late')
+  await app.sessions.logoutAll('u')
+  gates.open('late')
+  await late
+  await waitFor(async () => await app.sessions.count() === 0)
+  t.notOk((await browser.get('/me')).json().userId, 'a stream that ends after the logout brings nothing back')
+})
+
+t.test('a login after the reply was sent is a typed error and makes no session, since no cookie can tell of it', async (t) => {
+  let failed: { code?: string } = {}
+  const app = await serve(t, {
+    late: async (request, reply, app) => {
+      reply.send('x')
+      await app.sessions.login(request, 'u').catch((err) => { failed = err })
+    }
+  })
+  t.equal((await app.inject('/late')).body, 'x')
+  await waitFor(() => failed.code !== undefined)
+  t.equal(failed.code, 'FST_ERR_REDIS_SESSIONS_REPLY_SENT')
+  t.equal(await app.sessions.count(), 0)
+})
+
+both('each request of many that run at once has the session of its own cookie', async (t, setup) => {
+  const app = await serve(t, {
+    mix: async (request, reply, app) => {
+      const before = app.sessions.current(request)?.userId
+      await later()
+      request.session.regenerate(['user'])
+      request.session.seen = before
+      await later()
+      request.session.save(() => reply.send({ before, after: request.session.user }))
+      return reply
+    }
+  }, setup())
+  const browsers = await Promise.all(Array.from({ length: 30 }, async (_, index) => {
+    const browser = new Browser(app)
+    await browser.post('/login', { user: `u${index}` })
+    await browser.post('/set', { user: `u${index}` })
+    return browser
+  }))
+  for (let round = 0; round < 3; round++) {
+    const answers = await Promise.all(browsers.map(async (browser) => (await browser.get('/mix')).json()))
+    t.same(answers, browsers.map((_, index) => ({ before: `u${index}`, after: `u${index}` })))
+  }
+  const fields = await Promise.all(browsers.map(async (browser) => fieldsOf((await browser.get('/me')).json().fields)))
+  t.same(fields, browsers.map((_, index) => ({ user: `u${index}`, seen: `u${index}` })))
+})
+
+t.test('a request that comes before the idle timeout and ends after it keeps its session, and its write', async (t) => {
+  const idleTimeoutMs = 2000
+  // Noted as seen when it comes; or while it runs, because it was seen just before it came.
+  const trials = [[{}, 1200, 50], [{ url: sharedRedis() }, 1200, 50], [{}, 500, 999], [{ url: sharedRedis() }, 500, 999]] as const
+  await Promise.all(trials.map(async ([redis, waitMs, touchIntervalMs]) => {
+    const app = await serve(t, {
+      slow: async ({ session }) => {
+        await sleep(idleTimeoutMs)
+        session.n = 1
+        return 'x'
+      }
+    }, { redis, sessions: { idleTimeoutMs, touchIntervalMs } })
+    const browser = new Browser(app)
+    await browser.post('/login', { user: 'u' })
+    // The browser of the test would drop it by the clock while the request runs.
+    const headers = { cookie: browser.header() }
+    await sleep(waitMs)
+    t.equal((await app.inject({ url: '/slow', headers })).statusCode, 200)
+    t.match((await app.inject({ url: '/me', headers })).json(), { userId: 'u', fields: { n: 1 } }, `${waitMs} ms`)
+  }))
+})
