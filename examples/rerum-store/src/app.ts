@@ -6,6 +6,7 @@ import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync }
 import { drain, mongo, worker } from 'server-kit'
 import type { StoreConfig } from './config.ts'
 import agents from './http/agents.ts'
+import cors from './http/cors.ts'
 import errors, { sendError } from './http/errors.ts'
 import methods from './http/methods.ts'
 import care from './routes/care.ts'
@@ -28,17 +29,27 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
     logger: { level: logLevel },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     bodyLimit: BODY_LIMIT,
+    rewriteUrl: (request) => {
+      // For clients and proxies that know no PATCH.
+      if (request.method === 'POST' && /^PATCH$/i.test(String(request.headers['x-http-method-override']))) request.method = 'PATCH'
+      return request.url!
+    },
     // A worker that drains still answers: its clients leave with `connection: close`.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))
   })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.removeContentTypeParser('text/plain')
-  app.addContentTypeParser('application/ld+json', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeContentTypeParser('application/json')
+  // Clients say their content type with each request, also where nothing follows it. A route that needs a body misses it.
+  app.addContentTypeParser(['application/json', 'application/ld+json'], { parseAs: 'string' }, (request, body, done) =>
+    body === '' ? done(null, undefined) : parseJson(request, body as string, done))
 
   await app.register(worker, { identity })
   await app.register(drain)
   await app.register(errors)
+  await app.register(cors)
   await app.register(methods)
   await app.register(mongo, { url: config.mongoUri, database: siteId })
   await app.register(redisLink, { siteId, env: environment, ...(redisUrl !== undefined && { url: redisUrl }) })

@@ -45,8 +45,11 @@ export const FST_ERR_RERUM_METHOD = createError<[method: string]>('FST_ERR_RERUM
 /** The slug belongs to another object. */
 export const FST_ERR_RERUM_SLUG_TAKEN = createError<[slug: string]>('FST_ERR_RERUM_SLUG_TAKEN', 'The slug "%s" is taken', 409)
 
-/** The object was overwritten since the version that `If-Overwritten-Version` names. */
+/** The object was overwritten since the version that `If-Overwritten-Version`, or `__rerum.isOverwritten` of the body, names. */
 export const FST_ERR_RERUM_VERSION = createError('FST_ERR_RERUM_VERSION', 'The object was overwritten meanwhile', 409)
+
+/** The object is another one than `If-Match` names. */
+export const FST_ERR_RERUM_PRECONDITION = createError('FST_ERR_RERUM_PRECONDITION', 'The object has changed meanwhile', 412)
 
 /** The store takes no writes. */
 export const FST_ERR_RERUM_READONLY = createError('FST_ERR_RERUM_READONLY', 'The store is read only at the moment', 503)

@@ -70,7 +70,9 @@ t.test('overwrite replaces in place, and only the version that it names', async 
   t.equal((await call('GET', `/id/${idOf(x)}`)).headers['current-overwritten-version'], version)
   const late = await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 99 }, { 'if-overwritten-version': '' })
   t.equal(late.status, 409)
-  t.match(late.json, { success: false, code: 'FST_ERR_RERUM_VERSION', statusCode: 409, currentVersion: version })
+  t.match(late.json, { success: false, code: 'FST_ERR_RERUM_VERSION', statusCode: 409 })
+  t.same(late.json.currentVersion, (await call('GET', `/id/${idOf(x)}`)).json, 'the object as it is now, as clients read it')
+  t.equal(late.headers['current-overwritten-version'], version)
   t.equal((await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 2 }, { 'if-overwritten-version': version })).status, 200)
   t.equal((await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 3 })).json.count, 3, 'without a version, whatever is there')
 
@@ -82,6 +84,72 @@ t.test('overwrite replaces in place, and only the version that it names', async 
   const before = (await call('GET', `/id/${idOf(x)}`)).json.__rerum.isOverwritten
   const raced = await Promise.all([1, 2, 3, 4, 5].map((count) => call('PUT', '/api/overwrite', { '@id': x['@id'], count }, { 'if-overwritten-version': before })))
   t.same(raced.map(({ status }) => status).sort(), [200, 409, 409, 409, 409], 'one of five writers of the same version wins')
+})
+
+t.test('of two overwrites of what was read the second is refused, whichever way it says what was read', async (t) => {
+  const call = caller(await store(t))
+  const { json: x } = await call('POST', '/api/create', { count: 0 })
+  const read = await call('GET', `/id/${idOf(x)}`)
+  const tag = String(read.headers.etag)
+  t.equal((await call('PUT', '/api/overwrite', { ...read.json, count: 1 }, { 'if-match': tag })).status, 200)
+  t.match(await call('PUT', '/api/overwrite', { ...read.json, count: 2 }), { status: 409, json: { code: 'FST_ERR_RERUM_VERSION', currentVersion: { count: 1 } } }, 'in the body')
+  t.match(await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 2 }, { 'if-match': tag }), { status: 412, json: { code: 'FST_ERR_RERUM_PRECONDITION', currentVersion: { count: 1 } } }, 'as If-Match')
+  const now = await call('GET', `/id/${idOf(x)}`)
+  t.equal((await call('PUT', '/api/overwrite', { ...now.json, count: 2 }, { 'if-match': `"other", W/${String(now.headers.etag)}` })).status, 200)
+  t.equal((await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 3 }, { 'if-match': '*' })).status, 200)
+})
+
+t.test('the address of an object is written in several ways, and names one object', async (t) => {
+  const call = caller(await store(t))
+  const { json: x } = await call('POST', '/api/create', { count: 0 })
+  const id = idOf(x)
+  for (const address of [`http://store.test/v1/id/${id}/`, `http://store.test/v1/id/${id}#part`, `http://STORE.test/v1/id/${id}`, `https://store.test/v1/id/${id}`, `http://store.test:80/v1/id/${id}`]) {
+    t.match((await call('PUT', '/api/update', { '@id': address, count: 1 })).json, { __rerum: { history: { previous: x['@id'] } } }, address)
+  }
+  for (const address of ['http://store.test/v1/id/', 'http://store.test/v1/id/a b', `http://store.test/v1/id/${id}/x`, `http://store.test/v1/id/${id}?x`, `http://store.test/v1/id/${id.toUpperCase()}`]) {
+    t.match(await call('PUT', '/api/update', { '@id': address, count: 1 }), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_ID' } }, address)
+  }
+  t.match((await call('PUT', '/api/update', { '@id': `http://elsewhere.test/v1/id/${id}`, count: 1 })).json, { __rerum: { history: { prime: 'root' } } })
+})
+
+t.test('pages of every origin read and save', async (t) => {
+  const app = await store(t)
+  const origin = 'https://viewer.example'
+  for (const [method, url] of [['PUT', '/v1/api/overwrite'], ['GET', '/v1/id/x'], ['PATCH', '/v1/api/release/x']] as const) {
+    const preflight = await app.inject({ method: 'OPTIONS', url, headers: { origin, 'access-control-request-method': method, 'access-control-request-headers': 'authorization,content-type,if-match,slug' } })
+    t.equal(preflight.statusCode, 204, url)
+    t.equal(preflight.headers['access-control-allow-origin'], '*')
+    t.match(preflight.headers['access-control-allow-methods'], method)
+    for (const header of ['Authorization', 'Content-Type', 'If-Match', 'Slug']) t.match(preflight.headers['access-control-allow-headers'], header)
+  }
+  const call = caller(app)
+  const made = await call('POST', '/api/create', { a: 1 }, { origin })
+  const refused = await call('GET', '/id/unknown', undefined, { origin })
+  for (const { headers } of [made, refused, await call('GET', '/nowhere', undefined, { origin })]) {
+    t.equal(headers['access-control-allow-origin'], '*')
+    for (const header of ['Location', 'Link', 'ETag', 'Allow']) t.match(headers['access-control-expose-headers'], header)
+  }
+})
+
+t.test('who shows no token hands a worker no more than it reads in a moment', async (t) => {
+  const app = await store(t)
+  const send = (url: string, payload: string, type: string) => app.inject({ method: 'POST', url, payload, headers: { 'content-type': type } })
+  t.equal((await send('/v1/api/search', 'lorem ipsum '.repeat(400_000), 'text/plain')).statusCode, 413)
+  t.equal((await send('/v1/api/search', JSON.stringify({ searchText: 'x'.repeat(5000) }), 'application/json')).statusCode, 413)
+  t.equal((await send('/v1/api/query', JSON.stringify({ a: Array.from({ length: 100_000 }, (_, n) => n) }), 'application/json')).statusCode, 413)
+})
+
+t.test('a content type without a body is no body', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  const send = (method: 'DELETE' | 'PATCH' | 'PUT', url: string) => app.inject({ method, url: `/v1${url}`, headers: { authorization: `Bearer ${tokenFor(ALICE)}`, 'content-type': 'application/json' } })
+  const { json: x } = await call('POST', '/api/create', { a: 1 })
+  t.equal((await send('PATCH', `/api/release/${idOf(x)}`)).statusCode, 200)
+  const { json: y } = await call('POST', '/api/create', { a: 1 })
+  t.equal((await send('DELETE', `/api/delete/${idOf(y)}`)).statusCode, 204)
+  t.equal((await send('PUT', '/api/update')).statusCode, 400)
+  t.match((await call('POST', '/api/patch', { '@id': x['@id'], a: 2 }, { 'x-http-method-override': 'PATCH' })).json, { a: 2 }, 'nor has a client that knows no PATCH to go without')
+  t.equal((await call('POST', '/api/delete/x', undefined, { 'x-http-method-override': 'DELETE' })).status, 405)
 })
 
 t.test('delete leaves a tombstone, and joins what it parted', async (t) => {

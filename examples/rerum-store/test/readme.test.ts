@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url'
 import configCache, * as cacheExports from '@jpulse/config-cache'
 import fp from 'fastify-plugin'
 import { DocumentsUnavailableError } from 'server-kit'
+import { tellOf } from '@jpulse/plugin-kit'
 import t from 'tap'
 import { serversEnv } from '../../../test/helpers/index.ts'
 import { buildApp } from '../src/app.ts'
@@ -53,6 +54,8 @@ t.test('the errors of the README are those of the store, with their statuses', a
   const told = new Map(table('Errors').flatMap(([cell, status]) => codesIn(cell!).map((code) => [code.replace(/^_/, 'FST_ERR_RERUM_'), status!] as const)))
   const sources = readdirSync(`${STORE}src`, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts')).map((name) => readFileSync(`${STORE}src/${name}`, 'utf8'))
   const used = new Set(sources.flatMap((source) => source.match(/FST_ERR_RERUM_\w+/g) ?? []))
+  // What plugin-kit makes of errors that have no code of their own.
+  for (const thrown of [new Error('x'), Object.assign(new Error('x'), { statusCode: 400 })]) used.add(tellOf(thrown, 'FST_ERR_RERUM').code)
   t.same([...told.keys()].filter((code) => code.startsWith('FST_ERR_RERUM_')).sort(), [...used].sort())
   const { FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_UNCONFIRMED } = cacheExports
   for (const Thrown of [...Object.values(errors), FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_UNCONFIRMED, DocumentsUnavailableError]) {

@@ -47,6 +47,13 @@ function textOf (value: object): Text {
 }
 
 const isKnown = ({ method, headers }: FastifyRequest, etag: string): boolean =>
-  (method === 'GET' || method === 'HEAD') && (headers['if-none-match']?.split(',').some((one) => [etag, `W/${etag}`, '*'].includes(one.trim())) ?? false)
+  (method === 'GET' || method === 'HEAD') && names(headers['if-none-match'] ?? '', etag)
+
+/** Whether an object is one that `If-Match` names; a weak tag of the same content is that of a proxy which compressed it. */
+export function isMatched (header: string | undefined, object: object): boolean {
+  return header === undefined || names(header, textOf(object).etag)
+}
+
+const names = (header: string, etag: string): boolean => header.split(',').some((one) => [etag, `W/${etag}`, '*'].includes(one.trim()))
 
 const isLiving = (object: Living | Tombstone): object is Living => '__rerum' in object

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { MongoServerError } from 'mongodb'
 import { DocumentsUnavailableError } from 'server-kit'
 import { FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_NO_ROUTE, FST_ERR_RERUM_TOO_SLOW } from '../errors.ts'
+import type { Living } from '../store/document.ts'
 
 const MAX_TIME_EXPIRED = 50
 /** A value that is JSON and yet none for this database: FerretDB takes no arrays within arrays. */
@@ -25,9 +26,9 @@ export function sendError (thrown: unknown, request: FastifyRequest, reply: Fast
   if (statusCode >= 500 && statusCode !== 503) request.log.error({ err }, 'request failed')
   else if (statusCode === 503 && !(err instanceof DocumentsUnavailableError)) request.log.warn({ err }, 'request refused')
   reply.code(statusCode).headers(statusCode === 503 ? { 'retry-after': RETRY_AFTER_SECONDS, ...headers } : headers)
-  const { currentVersion } = err as { currentVersion?: string }
-  if (currentVersion !== undefined) reply.header('Current-Overwritten-Version', currentVersion)
-  return reply.type('application/json; charset=utf-8').send({ success: false, error, code, statusCode, ...(currentVersion !== undefined && { currentVersion }) })
+  const { current } = err as { current?: Living }
+  if (current !== undefined) reply.header('Current-Overwritten-Version', current.__rerum.isOverwritten)
+  return reply.type('application/json; charset=utf-8').send({ success: false, error, code, statusCode, ...(current !== undefined && { currentVersion: current }) })
 }
 
 /** What the database says, in the words of this API. */

@@ -9,6 +9,10 @@ import { readSearch } from '../store/search.ts'
 import type { Store } from '../store/store.ts'
 import { failures, JsonObject, Named, Objects, Paged } from './schemas.ts'
 
+/** Nobody has to show a token here, so nobody may hand a worker more than it reads in a moment. */
+const QUERY_LIMIT = 64 * 1024
+const SEARCH_LIMIT = 4 * 1024
+
 const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }) => {
   const one = { schema: { params: Named, response: { 200: JsonObject, ...failures } } }
   const several = { schema: { params: Named, response: { 200: Objects, ...failures } } }
@@ -29,14 +33,14 @@ const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }
     return answer(request, reply, await reads.since(known(request.params.id)), reads.outcome)
   })
 
-  app.post('/api/query', { schema: { querystring: Paged, body: JsonObject, response: { 200: Objects, ...failures } } }, async (request, reply) => {
+  app.post('/api/query', { bodyLimit: QUERY_LIMIT, schema: { querystring: Paged, body: JsonObject, response: { 200: Objects, ...failures } } }, async (request, reply) => {
     const reads = store.reads()
     return answer(request, reply, await reads.query(readFilter(request.body), pageOf(request.query)), reads.outcome)
   })
 
   const search: FastifyPluginAsyncTypebox = async (scope) => {
     scope.addContentTypeParser('text/plain', { parseAs: 'string' }, (_request, body, done) => done(null, body))
-    scope.post('/api/search', { schema: { querystring: Paged, body: Type.Unknown(), response: { 200: Objects, ...failures } } }, async (request, reply) => {
+    scope.post('/api/search', { bodyLimit: SEARCH_LIMIT, schema: { querystring: Paged, body: Type.Unknown(), response: { 200: Objects, ...failures } } }, async (request, reply) => {
       const reads = store.reads()
       return answer(request, reply, await reads.search(readSearch(request.body), pageOf(request.query)), reads.outcome)
     })

@@ -8,5 +8,5 @@ export const Paged = Type.Object({
 })
 export const JsonObject = Type.Object({}, { additionalProperties: true, description: 'a JSON object' })
 export const Objects = Type.Array(JsonObject)
-const Failure = Type.Object({ ...Common.properties, currentVersion: Type.Optional(Type.String()) })
+const Failure = Type.Object({ ...Common.properties, currentVersion: Type.Optional(JsonObject) })
 export const failures = { '4xx': Failure, '5xx': Failure }

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { FST_ERR_RERUM_DELETED, FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_INVALID_ID, FST_ERR_RERUM_INVALID_SLUG, FST_ERR_RERUM_NOT_FOUND } from '../errors.ts'
-import { answerWrite } from '../http/answer.ts'
+import { FST_ERR_RERUM_DELETED, FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_INVALID_ID, FST_ERR_RERUM_INVALID_SLUG, FST_ERR_RERUM_NOT_FOUND, FST_ERR_RERUM_PRECONDITION, FST_ERR_RERUM_VERSION } from '../errors.ts'
+import { answerWrite, isMatched } from '../http/answer.ts'
 import { contentOf, isRecord, newContentOf, type Body } from '../store/body.ts'
 import { isSlug, type Living } from '../store/document.ts'
 import { EDITS } from '../store/edits.ts'
@@ -61,8 +62,7 @@ const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store 
 
   app.put('/overwrite', object, async (request, reply) => {
     const content = contentOf(request.body)
-    const expected = request.headers['if-overwritten-version']
-    const made = await store.writes.overwrite(ownTarget(request.body, store), request.agent, content, [expected].flat()[0])
+    const made = await store.writes.overwrite(ownTarget(request.body, store), request.agent, content, allowed(request))
     return answerWrite(reply, made, store.contextUrl)
   })
 
@@ -75,6 +75,16 @@ const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store 
     const released = await store.writes.release(request.params.id, request.agent, slugIn(request.headers.slug))
     return answerWrite(reply, released, store.contextUrl)
   })
+}
+
+/** Lets an overwrite through over the version that the client has read, as far as it says which: in a header, or in the body. */
+function allowed ({ headers, body }: FastifyRequest): (current: Living) => void {
+  const { __rerum } = body as Body
+  const version = [headers['if-overwritten-version']].flat()[0] ?? (isRecord(__rerum) ? __rerum.isOverwritten : undefined)
+  return (current) => {
+    if (!isMatched(headers['if-match'], current)) throw Object.assign(new FST_ERR_RERUM_PRECONDITION(), { current })
+    if (typeof version === 'string' && version !== current.__rerum.isOverwritten) throw Object.assign(new FST_ERR_RERUM_VERSION(), { current })
+  }
 }
 
 function slugIn (header: string | string[] | undefined): string | undefined {

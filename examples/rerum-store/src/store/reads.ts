@@ -14,6 +14,7 @@ type Known = Living | Tombstone
 const TIMED = { maxTimeMS: MAX_TIME_MS }
 /** A search looks at this many matches, in the order of their creation, to find the best ones. */
 const MAX_MATCHES = 10_000
+const BATCH = 200
 
 /** The reads of one request. Every one goes through the cache. */
 export class Reads {
@@ -83,8 +84,10 @@ export class Reads {
 
   async #search (words: readonly string[], match: Search['match'], { limit, skip }: Page): Promise<Living[]> {
     const condition = match === 'all' ? { $all: [...words] } : { $in: [...words] }
-    const matches = await this.#db.objects.find({ words: condition }, { projection: { words: 1 }, sort: { _id: 1 }, limit: MAX_MATCHES, ...TIMED }).toArray()
-    const scored = matches.map(({ _id, words: has }) => ({ _id, score: words.filter((word) => has.includes(word)).length / Math.sqrt(has.length) }))
+    const matches = this.#db.objects.find({ words: condition }, { projection: { words: 1 }, sort: { _id: 1 }, limit: MAX_MATCHES, batchSize: BATCH, ...TIMED })
+    const scored: Array<{ _id: string, score: number }> = []
+    // The cursor waits for the server between two batches, and so this process answers others meanwhile.
+    for await (const { _id, words: has } of matches) scored.push({ _id, score: words.filter((word) => has.includes(word)).length / Math.sqrt(has.length) })
     const page = scored.sort((a, b) => b.score - a.score || (a._id < b._id ? -1 : 1)).slice(skip, skip + limit)
     const objects = await this.#db.objects.find({ _id: { $in: page.map(({ _id }) => _id) } }, { projection: { object: 1 }, ...TIMED }).toArray()
     const byId = new Map(objects.map(({ _id, object }) => [_id, object]))

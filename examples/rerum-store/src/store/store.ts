@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { FST_ERR_RERUM_INVALID_ID } from '../errors.ts'
 import { Commits } from './commit.ts'
 import { makeIndexes, openDatabase, type Database } from './database.ts'
 import { isName } from './document.ts'
@@ -33,10 +34,18 @@ export class Store {
     return new Reads(this.#db, this.#app.configCache)
   }
 
-  /** The id or slug in the `@id` of an object of this store; undefined for a foreign one. */
+  /**
+   * The id or slug in the `@id` of an object of this store; undefined for a foreign one. The same address is written in several
+   * ways: with http or https, another case of the host, a slash at its end, a fragment.
+   *
+   * @throws FST_ERR_RERUM_INVALID_ID for an address of this store that names nothing it could hold
+   */
   nameIn (uri: string): string | undefined {
-    const name = uri.startsWith(this.#idBase) ? uri.slice(this.#idBase.length) : ''
-    return isName(name) ? name : undefined
+    const [given, base] = [new URL(uri), new URL(this.#idBase)]
+    if (!/^https?:$/.test(given.protocol) || given.host !== base.host || !given.pathname.startsWith(base.pathname)) return undefined
+    const name = given.pathname.slice(base.pathname.length).replace(/\/+$/, '')
+    if (!isName(name) || given.search !== '') throw new FST_ERR_RERUM_INVALID_ID(uri.slice(0, 200))
+    return name
   }
 
   /** Looks from time to time for writes that were interrupted, and completes them. */

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import {
-  FST_ERR_RERUM_BUSY, FST_ERR_RERUM_DELETED, FST_ERR_RERUM_NOT_FOUND, FST_ERR_RERUM_NOT_GENERATOR, FST_ERR_RERUM_RELEASED,
-  FST_ERR_RERUM_VERSION
+  FST_ERR_RERUM_BUSY, FST_ERR_RERUM_DELETED, FST_ERR_RERUM_NOT_FOUND, FST_ERR_RERUM_NOT_GENERATOR, FST_ERR_RERUM_RELEASED
 } from '../errors.ts'
 import type { Body } from './body.ts'
 import { Conflict, type Commits, type Plan } from './commit.ts'
@@ -62,12 +61,11 @@ export class Writes {
     })
   }
 
-  /** @param expected what `isOverwritten` must be; undefined overwrites whatever is there */
-  overwrite (name: string, agent: string, content: Body, expected: string | undefined): Promise<Living> {
+  /** @param allow throws where the present object is not the one that may be overwritten */
+  overwrite (name: string, agent: string, content: Body, allow: (current: Living) => void): Promise<Living> {
     return this.#change(name, async (stored, op) => {
       const living = changeable(stored, agent)
-      const { isOverwritten } = living.object.__rerum
-      if (expected !== undefined && expected !== isOverwritten) throw Object.assign(new FST_ERR_RERUM_VERSION(), { currentVersion: isOverwritten })
+      allow(living.object)
       const after = this.#make.overwritten(living, content, op)
       return { plan: { op, tree: stored.tree, changes: [{ before: living, after }] }, result: after.object }
     })
