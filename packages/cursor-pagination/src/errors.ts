@@ -27,10 +27,6 @@ export const UnsortableValueError = createError<[field: string, found: string]>(
 /** An item has no key, or two items of one listing share it: their order would not be total. */
 export const InvalidKeyError = createError<[key: string, reason: string]>('FST_ERR_CURSOR_PAGINATION_INVALID_KEY', 'The key "%s" %s', 500)
 
-/** The sort values of an item are too long for a cursor that clients could send back. */
-export const CursorTooLongError = createError<[length: number, maximum: number]>('FST_ERR_CURSOR_PAGINATION_CURSOR_TOO_LONG',
-  'The sort values of an item make a cursor of %d characters, the maximum is %d', 500)
-
 /** The plugin or a call was given options that it does not take. */
 export const InvalidOptionsError = createError<[reason: string]>('FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS', 'Invalid options: %s', 500)
 

@@ -1,18 +1,21 @@
+import cluster from 'node:cluster'
 import { randomBytes } from 'node:crypto'
-import { Type, type TSchema } from 'typebox'
-import { Value } from 'typebox/value'
+import { checker } from '@jpulse/plugin-kit'
+import { Type } from 'typebox'
 import { InvalidOptionsError, NoSecretError } from './errors.ts'
 
 /** Options of the plugin. */
 export interface FastifyCursorPaginationOptions {
   /**
    * Signs and encrypts cursors; every process that answers for one site needs the same. With an array the first one is
-   * used for new cursors and each one for those that come back: put a new secret in front to rotate.
-   * Required where NODE_ENV is production, with 32 characters or more.
+   * used for new cursors and each one for those that come back. To rotate, deploy `[old, new]`, then `[new, old]`, then
+   * `[new]`: while one deploy is rolling, both kinds of processes know the secret of every cursor.
+   * Required where NODE_ENV is production, with 32 characters or more, and where the process has siblings: in a worker of
+   * a cluster, and under PM2 with several instances.
    *
    * @default elsewhere a random one per process, so that cursors end with it
    */
-  secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array>
+  secret?: string | Uint8Array | ReadonlyArray<string | Uint8Array> | undefined
   /** Rows on a page where the call names no limit. @default 50 */
   defaultLimit?: number | undefined
   /** The most rows on a page. @default 1000 */
@@ -29,7 +32,10 @@ export interface FastifyCursorPaginationOptions {
    * @default undefined: cursors do not expire
    */
   cursorTtlMs?: number | undefined
-  /** The longest cursor in characters, given or taken. Node refuses requests with headers above 16 KiB. @default 8192 */
+  /**
+   * The longest cursor in characters, 512 or more. Sort values that are too long for it are left out: the cursor then says
+   * where to find them. Two cursors of the default in a `Link` header fit into the 4 KiB that proxies take. @default 1792
+   */
   maxCursorLength?: number | undefined
   /**
    * A development aid: ask the server for the plan of each shape of query once, and log a warning with the index to
@@ -55,7 +61,7 @@ export interface ResolvedOptions {
 
 const Count = (minimum: number) => Type.Optional(Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER }))
 
-const Options = Type.Object({
+const check = checker(Type.Object({
   secret: Type.Optional(Type.Unknown()),
   defaultLimit: Count(1),
   maxLimit: Count(1),
@@ -63,21 +69,20 @@ const Options = Type.Object({
   maxOffset: Count(0),
   totalCap: Count(1),
   cursorTtlMs: Count(1),
-  maxCursorLength: Count(128),
+  maxCursorLength: Count(512),
   explain: Type.Optional(Type.Boolean())
-})
+}, { additionalProperties: false }), (option, problem) => new InvalidOptionsError(`"${option}" ${problem}`))
 
 /**
  * Checks the options and fills in the defaults.
  *
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS, FST_ERR_CURSOR_PAGINATION_NO_SECRET
  */
-export function resolveOptions (options: FastifyCursorPaginationOptions, env = process.env.NODE_ENV): ResolvedOptions {
-  const given = defined(options)
-  checkOptions(Options, given)
+export function resolveOptions (options: FastifyCursorPaginationOptions, env = process.env): ResolvedOptions {
+  const given = check(options)
   const { secret, maxLimit = 1000, defaultLimit = Math.min(50, maxLimit), cursorTtlMs } = given
   if (defaultLimit > maxLimit) throw new InvalidOptionsError(`defaultLimit ${defaultLimit} is above maxLimit ${maxLimit}`)
-  const secrets = resolveSecrets(secret, env === 'production')
+  const secrets = resolveSecrets(secret, env)
   return Object.freeze({
     secrets: secrets ?? [randomBytes(32)],
     ephemeral: secrets === undefined,
@@ -87,32 +92,16 @@ export function resolveOptions (options: FastifyCursorPaginationOptions, env = p
     maxOffset: given.maxOffset ?? 10_000,
     totalCap: given.totalCap ?? 10_000,
     cursorTtlMs,
-    maxCursorLength: given.maxCursorLength ?? 8192,
+    maxCursorLength: given.maxCursorLength ?? 1792,
     explain: given.explain ?? false
   })
 }
 
-/** The properties that have a value: `{ limit: undefined }` says no more than `{}`. */
-export function defined<T extends object> (options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
-}
-
-/**
- * Holds options against a schema, whose properties are the only ones; the error names the option.
- *
- * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS
- */
-export function checkOptions (schema: TSchema & { properties?: object }, options: object): void {
-  const unknown = Object.keys(options).find((name) => !Object.hasOwn(schema.properties ?? {}, name))
-  if (unknown !== undefined) throw new InvalidOptionsError(`"${unknown}" is not an option`)
-  if (Value.Check(schema, options)) return
-  const [error] = Value.Errors(schema, options)
-  if (error !== undefined) throw new InvalidOptionsError(`"${error.instancePath.slice(1)}" ${error.message}`)
-}
-
-function resolveSecrets (secret: unknown, production: boolean): Array<string | Uint8Array> | undefined {
+function resolveSecrets (secret: unknown, env: NodeJS.ProcessEnv): Array<string | Uint8Array> | undefined {
+  const production = env['NODE_ENV'] === 'production'
   if (secret === undefined) {
     if (production) throw new NoSecretError('the option secret is required where NODE_ENV is production')
+    if (hasSiblings(env)) throw new NoSecretError('the option secret is required where several processes answer for one site, for each would refuse the cursors of the others')
     return undefined
   }
   const secrets: unknown[] = Array.isArray(secret) ? secret : [secret]
@@ -122,4 +111,9 @@ function resolveSecrets (secret: unknown, production: boolean): Array<string | U
     if (production && one.length < 32) throw new NoSecretError('where NODE_ENV is production, a secret needs 32 characters or more')
   }
   return secrets.map((one) => typeof one === 'string' ? one : Uint8Array.from(one as Uint8Array))
+}
+
+/** A worker of Node's cluster, which PM2's cluster mode is too, or one of PM2's several processes. */
+function hasSiblings ({ NODE_APP_INSTANCE, instances }: NodeJS.ProcessEnv): boolean {
+  return cluster.isWorker || Number(NODE_APP_INSTANCE) > 0 || Number(instances) > 1
 }

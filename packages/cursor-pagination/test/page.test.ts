@@ -344,26 +344,29 @@ t.test('the collections of @fastify/mongodb are paged in a route, with a hidden 
   t.strictSame((await app.inject(`/items?sort=-a&cursor=${first.pagination.nextCursor}`)).json().data, [{ b: 'v0' }])
 })
 
-t.test('explain asks once per shape, and never fails a page', async (t) => {
+t.test('explain tells what each interval cost, warns once per shape, and never fails a page', async (t) => {
   const { paginate, lines } = await build({ secret: 's', explain: true })
   const collection = db.collection<Item>('offset')
-  const explains: unknown[] = []
+  const plan = { queryPlanner: { winningPlan: { stage: 'SORT', inputStage: { stage: 'COLLSCAN' } }, rejectedPlans: [] }, executionStats: { totalKeysExamined: 7, totalDocsExamined: 5 } }
   const watched = new Proxy(collection, {
     get: (target, name) => {
       if (name !== 'find') return Reflect.get(target, name, target)
       return (...args: Parameters<typeof collection.find>) => {
         const cursor = target.find(...args)
-        t.intercept(cursor, 'explain', { value: async () => { explains.push(args); return { queryPlanner: { winningPlan: { stage: 'SORT', inputStage: { stage: 'COLLSCAN' } } } } } })
+        t.intercept(cursor, 'explain', { value: async () => plan })
         return cursor
       }
     }
   })
-  for (const limit of [2, 3]) await paginate(watched, { filter: { b: 'v1' }, sort: { a: -1 }, limit })
-  t.equal(explains.length, 1)
-  t.match(lines.filter(({ level }) => level === 40), [{ msg: /scans the whole collection.*\{"b":1,"a":-1,"_id":-1\}/, index: { key: { b: 1, a: -1, _id: -1 } } }])
-  await paginate(watched, { explain: false, sort: { b: 1 } })
-  t.equal(explains.length, 1, 'a call may say no')
-  t.equal((await paginate(collection, { sort: { b: 1 }, limit: 2 })).items.length, 2, 'a server that explains in its own way')
+  const first = await paginate(watched, { filter: { b: { $gt: 'v1' } }, sort: { a: -1 }, limit: 1 })
+  t.strictSame(first.pageInfo.reads, [{ interval: {}, rows: 2, keys: 7, documents: 5 }])
+  const second = await paginate(watched, { filter: { b: { $gt: 'v1' } }, sort: { a: -1 }, limit: 4, cursor: first.pageInfo.nextCursor })
+  t.ok(Number(second.pageInfo.reads?.length) > 1)
+  t.match(second.pageInfo.reads?.[0], { interval: { a: { $eq: 2 }, _id: { $not: { $gte: 8 }, $type: ['number'] } }, rows: 2 })
+  t.match(lines.filter(({ level }) => level === 40), [{ msg: /scans the whole collection.*\{"a":-1,"_id":-1,"b":1\}/, index: { key: { a: -1, _id: -1, b: 1 } } }])
+  t.equal((await paginate(watched, { explain: false, sort: { b: 1 } })).pageInfo.reads, undefined, 'a call may say no')
+  const { items, pageInfo } = await paginate(collection, { sort: { b: 1 }, limit: 2 })
+  t.same([items.length, pageInfo.reads], [2, [{ interval: {}, rows: 3 }]], 'a server that explains in its own way')
 })
 
 t.test('each page is published on a diagnostics channel', async (t) => {

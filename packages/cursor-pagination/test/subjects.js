@@ -22,9 +22,10 @@ export function arraySubject (paginate) {
  * @param {import('../src/index.ts').Paginate} paginate
  * @param {import('mongodb').Collection<any>} collection
  * @param {import('./conformance.js').Subject['without']} without what the server cannot store
+ * @param {any} [source] what is paged of the collection, where it is not itself
  * @returns {import('./conformance.js').Subject}
  */
-export function collectionSubject (paginate, collection, without) {
+export function collectionSubject (paginate, collection, without, source = collection) {
   return {
     name: 'collection',
     without,
@@ -32,7 +33,7 @@ export function collectionSubject (paginate, collection, without) {
       await collection.deleteMany({})
       if (documents.length > 0) await collection.insertMany(documents)
       return {
-        page: (call) => paginate(collection, /** @type {any} */ (call)),
+        page: (call) => paginate(source, /** @type {any} */ (call)),
         insert: (document) => collection.insertOne(document),
         remove: (id) => collection.deleteOne({ _id: id }),
         update: (id, fields) => collection.updateOne({ _id: id }, { $set: fields }),

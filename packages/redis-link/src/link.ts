@@ -39,8 +39,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.#connection = new Connection(options, log, this.channel('link', randomUUID()), (event, change) => this.#tell(event, change))
     this.client = this.#connection.client
     const run: Run = (command) => this.#connection.run(command)
-    const { outages } = this.#connection
-    this.#redisLocks = new RedisLocks({ run, outages, patienceMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed }, this.key('lock', ''))
+    this.#redisLocks = new RedisLocks(run, this.key('lock', ''))
     this.kv = this.#makeKv(run)
   }
 
@@ -73,13 +72,9 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     return `${this.#options.siteId}:${this.#options.env}:${parts.join(':')}`
   }
 
-  /**
-   * A pub/sub channel of this site, by the same rule. Redis has one set of channels for all its databases: that of
-   * another database than 0 is part of the name, `<siteId>:<env>@<db>:<part>:…`.
-   */
+  /** A pub/sub channel of this site, by the same rule. */
   channel (...parts: string[]): string {
-    const { siteId, env, db } = this.#options
-    return `${siteId}:${env}${db === 0 ? '' : `@${db}`}:${parts.join(':')}`
+    return this.key(...parts)
   }
 
   /**
@@ -178,7 +173,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     return this.#connection.open()
   }
 
-  /** Ends every connection that the link made, within `closeTimeoutMs`; what is asked afterwards rejects. Further calls do nothing. */
+  /** Ends every connection that the link made, within `closeTimeoutMs`. Further calls return the same promise. */
   async close (): Promise<void> {
     const closed = this.#connection.close()
     await this.kv.close()
@@ -200,7 +195,6 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     const link = this
     return new Kv({
       get mode () { return KV_MODES[link.state] },
-      get isClosed () { return link.#connection.isClosed },
       usedMemory: () => link.#usedMemory(),
       onUp: (listener) => link.on('up', listener)
     }, new RedisKvStore(run), new MemoryKvStore(this.#options.memory), this.key('kv', ''))

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { linkHeader, PageOf, toJpulse, type Page } from '@jpulse/cursor-pagination'
+import { linkHeader, PageOf, toJpulse } from '@jpulse/cursor-pagination'
 import { Failure } from '@jpulse/plugin-kit'
-import { Type, type Static } from 'typebox'
+import { Type } from 'typebox'
 import { PeopleQuery, pageOfPeople } from '../people/page.ts'
 
 const Item = Type.Object({
@@ -11,10 +11,9 @@ const Item = Type.Object({
 /** The listing as JSON, with `Link` headers. */
 const users: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/users', { schema: { querystring: PeopleQuery, response: { 200: PageOf(Item), 400: Failure, 503: Failure } } }, async (request, reply) => {
-    const { items, pageInfo } = await pageOfPeople(app, request.query)
-    reply.header('link', linkHeader({ items, pageInfo }, request))
-    const shown = items.map(({ _id, joinedMonth, joinedAt, ...rest }) => ({ id: _id, ...rest, joinedAt: joinedAt.toISOString() }))
-    return toJpulse({ items: shown, pageInfo } as unknown as Page<Static<typeof Item>>)
+    const page = await pageOfPeople(app, request.query)
+    reply.header('link', linkHeader(page, request))
+    return toJpulse(page, ({ _id, joinedMonth, joinedAt, ...rest }) => ({ id: _id, ...rest, joinedAt: joinedAt.toISOString() }))
   })
 }
 

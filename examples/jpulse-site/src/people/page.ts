@@ -11,5 +11,5 @@ export const PeopleQuery: TSchema = PageQuery({ sortable: SORTABLE, maxLimit: 20
 export function pageOfPeople (app: FastifyInstance, query: unknown): Promise<Page<Person>> {
   const { directory } = app.documents
   const options = { sort: { _id: 1 as const }, limit: 50, ...paginateOptions(query as Record<string, unknown>, { sortable: SORTABLE, maxLimit: 200 }) }
-  return directory.use(() => app.paginate(directory.source as Person[], options))
+  return directory.use(() => app.paginate(directory.source, options))
 }

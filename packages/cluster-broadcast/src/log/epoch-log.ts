@@ -7,7 +7,7 @@ import { append, read, turn } from './scripts.ts'
 
 export type { FollowerSink, Reading } from './follower.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
-export type { Pace } from './pace.ts'
+export { Pace } from './pace.ts'
 export { LOG_LUA } from './scripts.ts'
 
 /** Where the messages of one destination go. */
@@ -166,20 +166,20 @@ export class EpochLog<Frame extends LogFrame, Message> {
   }
 
   /**
-   * What the log holds after a place, piece by piece; where it is of another epoch, and without a place, only where it is now.
+   * What the log holds after a number, piece by piece. Where it begins anew meanwhile, nothing but the new epoch.
    *
    * @param frames most entries
    * @param pace keeps how much can be read at once, for the next try
    * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT
    */
-  async read (from: Place | null, frames: number, pace: Pace): Promise<Reading<Frame>> {
+  async read (after: number, frames: number, pace = new Pace()): Promise<Reading<Frame>> {
     const entries: Array<Reading<Frame>['entries'][number]> = []
-    for (;;) {
+    for (let epoch: string | null = null; ;) {
       try {
-        const most = from === null ? 0 : Math.min(frames - entries.length, pace.most.frames)
-        const reading = await this.#read(entries.at(-1)?.seq ?? from?.seq ?? 0, { frames: most, bytes: pace.most.bytes })
+        const reading = await this.#read(entries.at(-1)?.seq ?? after, { frames: Math.min(frames - entries.length, pace.most.frames), bytes: pace.most.bytes })
         pace.succeeded()
-        if (reading.epoch !== from?.epoch) return { ...reading, entries: [] }
+        epoch ??= reading.epoch
+        if (reading.epoch !== epoch) return { ...reading, entries: [] }
         entries.push(...reading.entries)
         if (reading.entries.length === 0 || entries.at(-1)!.seq >= reading.seq || entries.length >= frames) return { ...reading, entries }
       } catch (err) {
@@ -187,11 +187,6 @@ export class EpochLog<Frame extends LogFrame, Message> {
         throw err
       }
     }
-  }
-
-  /** For `read`, to be kept over its tries. */
-  pace (): Pace {
-    return new Pace()
   }
 
   /** What waits is given up. */

@@ -1,7 +1,7 @@
 /** The four keys of every script, and generations. */
 type CoreAnd = readonly [state: string, members: string, ops: string, tags: string, ...more: string[]]
 
-/** What builds names on a link: `redisLink.key`, `redisLink.channel`. */
+/** What builds names on a link: `redisLink.key`. */
 type Build = (...parts: string[]) => string
 
 /**
@@ -15,17 +15,17 @@ export class CacheKeys {
   readonly core: readonly [state: string, members: string, ops: string, tags: string]
   /** Channel of BLOCK and RELEASE. */
   readonly bus: string
-  readonly #channel: Build
+  readonly #build: Build
   readonly #tag: string
   /** Made once: each read needs a name of either kind. */
   readonly #generations: string
   readonly #values: string
 
-  constructor (build: Build, channel: Build = build) {
-    this.#channel = channel
+  constructor (build: Build) {
+    this.#build = build
     this.#tag = `{${build('cache')}}`
     this.core = [this.#shared('state'), this.#shared('members'), this.#shared('ops'), this.#shared('tags')]
-    this.bus = channel('cache', 'bus')
+    this.bus = build('cache', 'bus')
     this.#generations = this.#shared('g', '')
     this.#values = build('cache', 'c', '')
   }
@@ -52,7 +52,7 @@ export class CacheKeys {
 
   /** Channel on which a writer hears acknowledgements. */
   acks (memberId: string): string {
-    return this.#channel('cache', 'ack', memberId)
+    return this.#build('cache', 'ack', memberId)
   }
 
   #shared (...parts: string[]): string {

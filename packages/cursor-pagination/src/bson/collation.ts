@@ -1,5 +1,4 @@
-import type { StringOrder } from './compare.ts'
-import { compareStrings } from './string.ts'
+import { compareStrings, type StringOrder } from './compare.ts'
 import { InvalidOptionsError } from '../errors.ts'
 
 /** A collation document of MongoDB. */

@@ -80,3 +80,8 @@ function kindOfObject (value: object): Place {
   if (types.isRegExp(value)) return Kind.regex
   return Kind.object
 }
+
+/** Whether a value is an embedded document, rather than a list or a value such as a date or an ObjectId. */
+export function isDocument (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && tagOf(value) === undefined && kindOf(value) === Kind.object
+}

@@ -27,6 +27,20 @@ export function isNaNValue (value: unknown): boolean {
   return Number.isNaN(numeric(value))
 }
 
+/**
+ * One value for all numbers that are equal: 1, 1.0, an Int32, a Long and a Decimal128 of 1 are the number 1. What no
+ * JavaScript number stands for exactly stays as it is, a Decimal128 without the zeros at its end.
+ */
+export function plainestNumber (value: unknown): unknown {
+  const known = numeric(value)
+  if (typeof known === 'number') return known === 0 ? 0 : known
+  if (typeof known === 'bigint') return BigInt.asIntN(53, known) === known ? Number(known) : value
+  let { coefficient, exponent } = known
+  while (coefficient !== 0n && coefficient % 10n === 0n) [coefficient, exponent] = [coefficient / 10n, exponent + 1]
+  const near = Number(String(value))
+  return compareNumbers(near, value) === 0 ? near : `${coefficient}E${exponent}`
+}
+
 function comparePlain (x: number | bigint, y: number | bigint): number {
   if (x < y) return -1
   if (x > y) return 1

@@ -1,13 +1,13 @@
-import type { Page } from '../page/types.ts'
+import type { Page } from '../page/index.ts'
 
 /**
- * The value of a `Link` header (RFC 8288) with the first, previous and next page. Links are references relative to the
- * server, so no forged Host header gets into them, and keep the other parameters of the query. There is no `last`: it
- * would cost a count.
+ * The value of a `Link` header (RFC 8288) with the first, previous and next page. Links are references of a query alone:
+ * they lead to the path that the client asked for, whatever prefix a proxy has stripped, no forged Host header gets into
+ * them, and they keep the other parameters. There is no `last`: it would cost a count.
  */
-export function linkHeader<T extends object> ({ pageInfo }: Page<T>, { originalUrl }: { originalUrl: string }): string {
+export function linkHeader<T> ({ pageInfo }: Page<T>, { originalUrl }: { originalUrl: string }): string {
   const { hasNext, hasPrev, nextCursor, prevCursor, limit, offset } = pageInfo
-  const link = (rel: string, set: Record<string, string>) => `<${urlWith(originalUrl, set)}>; rel="${rel}"`
+  const link = (rel: string, set: Record<string, string>) => `<${referenceOf(originalUrl, set)}>; rel="${rel}"`
   if (offset !== undefined) {
     return [
       link('first', { offset: '0' }),
@@ -22,16 +22,13 @@ export function linkHeader<T extends object> ({ pageInfo }: Page<T>, { originalU
   ].join(', ')
 }
 
-const PLACE = ['cursor', 'after', 'before', 'offset']
+const PLACE = ['cursor', 'after', 'before', 'first', 'last', 'offset']
 
-function urlWith (url: string, set: Record<string, string>): string {
+function referenceOf (url: string, set: Record<string, string>): string {
   const [beforeFragment = ''] = url.split('#')
-  const [path = '', ...query] = beforeFragment.split('?')
+  const [, ...query] = beforeFragment.split('?')
   const params = new URLSearchParams(query.join('?'))
   for (const name of PLACE) params.delete(name)
   for (const [name, value] of Object.entries(set)) params.set(name, value)
-  const text = params.toString()
-  // A path that begins with two slashes would be read as the name of a host.
-  const safePath = path.replace(/^[/\\]+/, '/').replace(/[^\w\-./~%!$&'()*+,;=:@]/g, encodeURIComponent)
-  return text === '' ? safePath : `${safePath}?${text}`
+  return `?${params.toString()}`
 }

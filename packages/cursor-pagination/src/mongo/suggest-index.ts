@@ -1,7 +1,6 @@
-import type { Collation } from '../bson/collation.ts'
-import { tagOf } from '../bson/kind.ts'
+import { isDocument, type Collation } from '../bson/index.ts'
 import { types } from 'node:util'
-import { parseSort, type Direction, type SortField, type SortSpec } from '../order/sort.ts'
+import { parseSort, type Direction, type SortField, type SortSpec } from '../order/index.ts'
 
 /** An index as `createIndex(key, options)` takes it. */
 export interface SuggestedIndex {
@@ -50,7 +49,7 @@ function collect (filter: object, equal: Set<string>, ranged: Set<string>): void
 
 function isEquality (condition: unknown): boolean {
   if (types.isRegExp(condition)) return false
-  if (typeof condition !== 'object' || condition === null || tagOf(condition) !== undefined) return true
+  if (!isDocument(condition)) return true
   const operators = Object.keys(condition).filter((name) => name.startsWith('$'))
   return operators.length === 0 || operators.includes('$eq')
 }

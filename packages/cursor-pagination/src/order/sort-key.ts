@@ -1,7 +1,4 @@
-import { types } from 'node:util'
-import { nameOf, Kind, kindOf, tagOf, type Place } from '../bson/kind.ts'
-import { compareBson, type StringOrder } from '../bson/compare.ts'
-import { isNaNValue } from '../bson/number.ts'
+import { compareBson, isDocument, isNaNValue, Kind, kindOf, nameOf, type Place, type StringOrder } from '../bson/index.ts'
 import { ArrayFieldError, InvalidKeyError, TypeMismatchError, UnsortableValueError } from '../errors.ts'
 import type { DeclaredType, SortField } from './sort.ts'
 
@@ -51,11 +48,6 @@ function child (document: object, name: string, field: string): unknown {
   return value
 }
 
-/** Whether an object is a document to descend into, rather than a value such as a date or an ObjectId. */
-function isDocument (value: unknown): value is object {
-  return typeof value === 'object' && value !== null && tagOf(value) === undefined && !types.isDate(value)
-}
-
 function checked (value: unknown, field: string, type: DeclaredType | undefined): unknown {
   const kind = kindOf(value)
   if (type !== undefined && (kind !== DECLARED[type] || (kind === Kind.number && isNaNValue(value)))) {
@@ -68,9 +60,10 @@ function checked (value: unknown, field: string, type: DeclaredType | undefined)
   return kind === Kind.null ? null : value
 }
 
-/** Compares two sort keys in the order of the fields. */
+/** Compares two sort keys in the order of the fields; beyond the end of the shorter one they are equal. */
 export function compareKeys (a: SortKey, b: SortKey, fields: readonly SortField[], strings?: StringOrder): number {
-  for (let i = 0; i < fields.length; i++) {
+  const length = Math.min(a.length, b.length)
+  for (let i = 0; i < length; i++) {
     const order = compareBson(a[i], b[i], strings)
     if (order !== 0) return order * (fields[i] as SortField).direction
   }

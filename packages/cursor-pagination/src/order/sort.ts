@@ -16,8 +16,11 @@ export interface DeclaredField {
   type?: DeclaredType
 }
 
+/** The fields of a document, and paths below them. */
+type FieldOf<T> = T extends unknown ? string extends keyof T ? string : (keyof T & string) | '_id' | `${keyof T & string}.${string}` : never
+
 /** Sort fields in order of weight: an object, or pairs where names look like integers (which objects reorder). */
-export type SortSpec = Record<string, Direction | DeclaredField> | ReadonlyArray<readonly [field: string, order: Direction | DeclaredField]>
+export type SortSpec<T = any> = { [F in FieldOf<T>]?: Direction | DeclaredField } | ReadonlyArray<readonly [field: string, order: Direction | DeclaredField]>
 
 /** One field of the order. */
 export interface SortField {

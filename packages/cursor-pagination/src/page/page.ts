@@ -1,13 +1,16 @@
-import type { Position } from '../cursor/codec.ts'
-import type { SortKey } from '../order/sort-key.ts'
-import type { Row } from '../sources/source.ts'
+import type { Position } from '../cursor/index.ts'
+import type { SortKey } from '../order/index.ts'
+import type { Row } from '../sources/index.ts'
 import type { Page } from './types.ts'
 
 /** What a page is made of, beside its rows. */
 export interface PageFacts {
-  /** Where the page was read from; undefined for the first page and in offset mode. */
+  /** Where the page was read from, or where it stops; undefined for the first page and in offset mode. */
   position: Position | undefined
-  /** Something lies on the other side of the position. */
+  backwards: boolean
+  /** Something lies beyond the page in the direction of reading. */
+  more: boolean
+  /** Something lies on the other side. */
   beyond: boolean
   limit: number
   offset: number | undefined
@@ -15,19 +18,16 @@ export interface PageFacts {
   totalIsExact?: boolean
 }
 
-/**
- * Makes a page of the rows that were read: one more than the limit, in the order of reading, so that the one too many
- * tells whether the page has a neighbour on that side.
- */
-export function pageOf<T extends object> (read: Row[], facts: PageFacts, seal: (at: Position) => string): Page<T> {
-  const { position, beyond, limit, offset } = facts
-  const backwards = position?.backwards ?? false
-  const more = read.length > limit
-  const rows = read.slice(0, limit)
-  if (backwards) rows.reverse()
+type Seal = (at: Position) => string
+
+/** Makes a page of its rows, which come in the order of reading. */
+export function pageOf<T extends object> (read: readonly Row[], facts: PageFacts, seal: Seal): Page<T> {
+  const { position, backwards, more, beyond, limit, offset, total } = facts
+  const rows = backwards ? [...read].reverse() : read
   const items = rows.map(({ document }) => document as T)
   const hasNext = backwards ? beyond : more
   const hasPrev = backwards ? more : beyond || (offset ?? 0) > 0
+  const keys = new Map<T, SortKey>(items.map((item, i) => [item, (rows[i] as Row).key]))
   return {
     items,
     pageInfo: {
@@ -35,12 +35,24 @@ export function pageOf<T extends object> (read: Row[], facts: PageFacts, seal: (
       hasPrev,
       nextCursor: hasNext ? seal(edge(rows.at(-1), position, false)) : null,
       prevCursor: hasPrev && offset === undefined ? seal(edge(rows[0], position, true)) : null,
+      get startCursor () { return placeOf(rows[0], position, seal) },
+      get endCursor () { return placeOf(rows.at(-1), position, seal) },
       limit,
-      ...(facts.total === undefined ? {} : { total: facts.total, totalIsExact: facts.totalIsExact ?? false }),
+      ...(total === undefined ? {} : { total, totalIsExact: facts.totalIsExact ?? false }),
       ...(offset === undefined ? {} : { offset }),
-      cursorOf: cursorOf<T>(items, rows, seal)
+      cursorOf (item) {
+        const key = keys.get(item)
+        if (key === undefined) throw new TypeError('cursorOf takes an item of this page')
+        return seal({ key, backwards: false, inclusive: false })
+      }
     }
   }
+}
+
+/** The same page with another item in the place of each. */
+export function withItems<R> ({ items, pageInfo }: Page, replaced: readonly R[]): Page<R> {
+  const cursorOf = (item: R) => pageInfo.cursorOf(items[replaced.indexOf(item)])
+  return { items: [...replaced], pageInfo: Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(pageInfo), cursorOf: { value: cursorOf, enumerable: true, writable: true, configurable: true } }) as Page<R>['pageInfo'] }
 }
 
 /**
@@ -49,14 +61,11 @@ export function pageOf<T extends object> (read: Row[], facts: PageFacts, seal: (
  */
 function edge (row: Row | undefined, position: Position | undefined, backwards: boolean): Position {
   if (row !== undefined) return { key: row.key, backwards, inclusive: false }
-  return { key: position?.key ?? [], backwards, inclusive: true }
+  return { key: [], ...position, backwards, inclusive: true }
 }
 
-function cursorOf<T extends object> (items: T[], rows: Row[], seal: (at: Position) => string): (item: T) => string {
-  const keys = new WeakMap<T, SortKey>(items.map((item, i) => [item, (rows[i] as Row).key]))
-  return (item) => {
-    const key = keys.get(item)
-    if (key === undefined) throw new TypeError('cursorOf takes an item of this page')
-    return seal({ key, backwards: false, inclusive: false })
-  }
+/** The cursor of a row; without one, of where it was looked for. */
+function placeOf (row: Row | undefined, position: Position | undefined, seal: Seal): string | null {
+  const key = row?.key ?? position?.key
+  return key === undefined ? null : seal({ key, backwards: false, inclusive: false })
 }

@@ -1,42 +1,68 @@
+import { callback, checker, opaque } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
-import type { Collation } from '../bson/collation.ts'
-import { checkDriverOptions } from '../mongo/driver-options.ts'
+import type { Collation } from '../bson/index.ts'
 import { InvalidCursorError, InvalidLimitError, InvalidOffsetError, InvalidOptionsError } from '../errors.ts'
-import { checkOptions, defined, type ResolvedOptions } from '../options.ts'
+import { checkDriverOptions, type PageDriverOptions } from '../mongo/index.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { SortSpec } from '../order/index.ts'
 import type { PaginateOptions, TotalMode } from './types.ts'
 
+const Anything = Type.Optional(Type.Unknown())
+const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+const AnObject = (wanted: string) => Type.Optional(opaque<object>(wanted, isObject))
+
 /** Numbers, cursors and the sort are read one by one, for they come from visitors and have errors of their own. */
-const Options = Type.Object({
-  filter: Type.Optional(Type.Object({})),
-  sort: Type.Optional(Type.Unknown()),
-  limit: Type.Optional(Type.Unknown()),
-  cursor: Type.Optional(Type.Unknown()),
-  after: Type.Optional(Type.Unknown()),
-  before: Type.Optional(Type.Unknown()),
-  offset: Type.Optional(Type.Unknown()),
-  projection: Type.Optional(Type.Object({})),
-  collation: Type.Optional(Type.Object({ locale: Type.String({ minLength: 1 }) })),
-  hint: Type.Optional(Type.Unknown()),
+const check = checker(Type.Object({
+  filter: AnObject('a MongoDB filter'),
+  sort: Anything,
+  limit: Anything,
+  cursor: Anything,
+  after: Anything,
+  before: Anything,
+  first: Anything,
+  last: Anything,
+  offset: Anything,
+  projection: AnObject('a MongoDB projection'),
+  collation: Type.Optional(opaque<Collation>('a collation with its locale', (value) => isObject(value) && typeof (value as Collation).locale === 'string' && (value as Collation).locale !== '')),
+  hint: Anything,
   total: Type.Optional(Type.Enum(['none', 'exact', 'estimated', 'capped', 'firstPage'] satisfies TotalMode[])),
-  scope: Type.Optional(Type.Unknown()),
-  bind: Type.Optional(Type.Unknown()),
-  key: Type.Optional(Type.Unknown()),
+  scope: Anything,
+  bind: Anything,
+  key: Type.Optional(Type.Union([Type.String({ wanted: 'a field name' }), callback<(item: object) => unknown>()])),
+  page: Type.Optional(opaque<PageStep>('a list of stages or a function of the rows', (value) => typeof value === 'function' || (Array.isArray(value) && value.every(isObject)))),
+  signal: Type.Optional(opaque<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal)),
   explain: Type.Optional(Type.Boolean()),
-  driverOptions: Type.Optional(Type.Object({}))
-})
+  driverOptions: Type.Optional(opaque<PageDriverOptions>('an object', isObject))
+}, { additionalProperties: false }), (option, problem) => new InvalidOptionsError(`"${option}" ${problem}`))
+
+type PageStep = readonly object[] | ((rows: object[]) => unknown)
 
 /** The options of a call, checked. */
 export interface PageRequest {
   filter: Record<string, unknown>
+  sort: SortSpec | undefined
   limit: number
-  token: Token | undefined
+  /** Where to begin, and which way to read from there. */
+  from: Token | undefined
+  /** Where to stop, in the direction of reading. */
+  until: Token | undefined
+  backwards: boolean
+  /** Of the rows that `limit` gives, so many at the end. */
+  lastOf: number | undefined
   offset: number | undefined
   projection: Record<string, unknown> | undefined
   collation: Collation | undefined
   total: TotalMode
+  scope: unknown
+  bind: unknown
   /** The name of the key: a field, or '(key)' for a function. */
   keyName: string
   keyOf: ((item: object) => unknown) | undefined
+  /** Stages for the rows of the page. */
+  stages: readonly object[] | undefined
+  signal: AbortSignal | undefined
+  /** The driver allows no parallel operations in a transaction. */
+  inSession: boolean
 }
 
 /** A cursor, and by which name it was given. */
@@ -50,27 +76,56 @@ export interface Token {
  *
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS, _INVALID_LIMIT, _INVALID_CURSOR, _INVALID_OFFSET
  */
-export function readRequest<T extends object> (options: PaginateOptions<T>, limits: ResolvedOptions): PageRequest {
-  if (typeof options !== 'object' || options === null) throw new InvalidOptionsError('they are not an object')
-  const given = defined(options)
-  checkOptions(Options, given)
-  checkDriverOptions(given.driverOptions ?? {})
-  const token = readToken(given)
+export function readRequest (options: PaginateOptions, limits: ResolvedOptions): PageRequest {
+  if (!isObject(options)) throw new InvalidOptionsError('they are not an object')
+  const given = check(options)
+  const { key = '_id', page, projection, driverOptions = {} } = given
+  checkDriverOptions(driverOptions)
+  if (page !== undefined && projection !== undefined && typeof page !== 'function') throw new InvalidOptionsError('"projection" stands beside "page": let the last stage project')
+  const place = readPlace(given, limits)
   const offset = readOffset(given.offset, limits.maxOffset)
-  if (offset !== undefined && token !== undefined) throw new InvalidOffsetError('it stands beside a cursor')
-  const { key = '_id' } = given
-  if (typeof key !== 'string' && typeof key !== 'function') throw new InvalidOptionsError('"key" must be a field name or a function')
+  if (offset !== undefined && (place.from ?? place.until) !== undefined) throw new InvalidOffsetError('it stands beside a cursor')
+  if (offset !== undefined && place.backwards) throw new InvalidOffsetError('it stands beside "last"')
   return {
-    filter: given.filter ?? {},
-    limit: readLimit(given.limit, limits),
-    token,
+    ...place,
+    filter: (given.filter ?? {}) as Record<string, unknown>,
+    sort: given.sort as SortSpec | undefined,
     offset,
-    projection: given.projection,
+    projection: projection as Record<string, unknown> | undefined,
     collation: given.collation,
     total: given.total ?? 'none',
+    scope: given.scope,
+    bind: given.bind,
     keyName: typeof key === 'string' ? key : '(key)',
-    keyOf: typeof key === 'string' ? undefined : key as (item: object) => unknown
+    keyOf: typeof key === 'string' ? undefined : key,
+    stages: typeof page === 'function' ? undefined : page,
+    signal: given.signal ?? driverOptions.signal,
+    inSession: driverOptions.session !== undefined
   }
+}
+
+type Place = Pick<PageRequest, 'limit' | 'from' | 'until' | 'backwards' | 'lastOf'>
+
+/** Where a page begins and ends: by one cursor that knows its direction, or by Relay's arguments. */
+function readPlace (given: Partial<Record<'cursor' | 'after' | 'before' | 'first' | 'last' | 'limit', unknown>>, limits: ResolvedOptions): Place {
+  const [cursor, after, before] = (['cursor', 'after', 'before'] as const).map((as) => tokenOf(as, given[as]))
+  const [first, last] = [given.first ?? undefined, given.last ?? undefined]
+  const other = after ?? before
+  if (cursor !== undefined && other !== undefined) throw new InvalidCursorError(`cursor and ${other.as} exclude each other`)
+  if (given.limit !== undefined && (first ?? last) !== undefined) throw new InvalidLimitError('"limit" stands beside "first" or "last"')
+  const limit = readLimit(first ?? last ?? given.limit, limits)
+  if (cursor !== undefined) {
+    if (last !== undefined) throw new InvalidLimitError('"last" stands beside "cursor", which knows its direction')
+    return { limit, from: cursor, until: undefined, backwards: false, lastOf: undefined }
+  }
+  const backwards = first === undefined && (last !== undefined || (before !== undefined && after === undefined))
+  const lastOf = first !== undefined && last !== undefined ? readLimit(last, limits) : undefined
+  return backwards ? { limit, from: before, until: after, backwards, lastOf } : { limit, from: after, until: before, backwards, lastOf }
+}
+
+/** Generated clients and forms send an empty text for none. */
+function tokenOf (as: Token['as'], text: unknown): Token | undefined {
+  return text === undefined || text === null || text === '' ? undefined : { as, text }
 }
 
 /**
@@ -98,12 +153,4 @@ function readOffset (value: unknown, maxOffset: number): number | undefined {
 function wholeNumber (value: unknown): number | undefined {
   if (typeof value === 'string') return /^\d+$/.test(value) ? Number(value) : undefined
   return Number.isInteger(value) ? value as number : undefined
-}
-
-function readToken ({ cursor, after, before }: Pick<PaginateOptions, Token['as']>): Token | undefined {
-  const given = Object.entries({ cursor, after, before }).filter(([, text]) => text !== undefined && text !== null)
-  const [first, second] = given
-  if (first === undefined) return undefined
-  if (second !== undefined) throw new InvalidCursorError(`${first[0]} and ${second[0]} exclude each other`)
-  return { as: first[0] as Token['as'], text: first[1] }
 }

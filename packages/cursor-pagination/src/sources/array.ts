@@ -1,7 +1,6 @@
-import { tagOf } from '../bson/kind.ts'
+import { compareBson, tagOf } from '../bson/index.ts'
 import { InvalidKeyError, InvalidOptionsError } from '../errors.ts'
-import { reversed, type SortField } from '../order/sort.ts'
-import { compareKeys, readerOf, type Reader } from '../order/sort-key.ts'
+import { compareKeys, readerOf, reversed, type Reader, type SortField } from '../order/index.ts'
 import type { Query, Row, Source, Stretch } from './source.ts'
 import { TopRows } from './top-rows.ts'
 
@@ -11,6 +10,18 @@ type Test = (item: object) => boolean
 /** Whether a value can be a source of documents. */
 export function isItems (value: unknown): value is Items {
   return typeof value === 'object' && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value)
+}
+
+/**
+ * Refuses what can be iterated only once, or is already in the middle of it: generators and other iterators, streams,
+ * cursors of a driver. A page reads its source from the beginning, so each would give another part of it.
+ *
+ * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS
+ */
+export function refuseOneShot (items: Items): void {
+  const { next, pipe, getReader } = items as { next?: unknown, pipe?: unknown, getReader?: unknown }
+  const [one, other] = Symbol.iterator in items && !Array.isArray(items) ? [items[Symbol.iterator](), items[Symbol.iterator]()] : []
+  if ([next, pipe, getReader].some((method) => typeof method === 'function') || (one !== undefined && one === other)) throw new InvalidOptionsError('the source can be iterated only once (a generator, an iterator, a stream or a cursor): give an array, or an object whose iterator begins anew each time')
 }
 
 /** A cursor keeps the types of numbers; here they only cost time. */
@@ -33,6 +44,7 @@ export class ArraySource implements Source {
   constructor (items: Items, query: Query) {
     const [computed] = query.projection.computed
     if (computed !== undefined) throw new InvalidOptionsError(`the projection of "${computed}" is an expression, which only a server evaluates`)
+    refuseOneShot(items)
     this.#items = items
     this.#query = query
   }
@@ -55,6 +67,21 @@ export class ArraySource implements Source {
     return rows.sorted().slice(skip).map(({ document, key }) => ({ document: projection.shape(document), key }))
   }
 
+  async at (id: unknown): Promise<Row[]> {
+    const { fields, keyName, strings } = this.#query
+    const at = fields.findIndex(({ field }) => field === keyName)
+    const readers = fields.map((field) => this.#readerOf(field))
+    const rows: Row[] = []
+    await this.#each((document) => {
+      if (compareBson((readers[at] as Reader)(document), id, strings) === 0) rows.push({ document, key: readers.map((read) => read(document)) })
+    })
+    return rows
+  }
+
+  async enrich (): Promise<never> {
+    throw new InvalidOptionsError('"page" is a list of stages, which only a server runs: give a function of the rows')
+  }
+
   async count (): Promise<number> {
     let count = 0
     await this.#each(() => { count++ })
@@ -67,13 +94,20 @@ export class ArraySource implements Source {
 
   async #each (visit: (item: object) => void): Promise<void> {
     const test = await this.#filter()
+    const { signal } = this.#query
+    signal?.throwIfAborted()
     const check = (item: unknown) => {
       if (typeof item !== 'object' || item === null) throw new InvalidOptionsError('an item of the array is not an object')
       if (test === undefined || test(item)) visit(item)
     }
     // `for await` would also take arrays, and spend a promise on each item.
     if (Symbol.iterator in this.#items) for (const item of this.#items) check(item)
-    else for await (const item of this.#items) check(item)
+    else {
+      for await (const item of this.#items) {
+        signal?.throwIfAborted()
+        check(item)
+      }
+    }
   }
 
   /** mingo is loaded for the first filter only. */

@@ -1,60 +1,74 @@
-import type { AggregateOptions, Collection, Document } from 'mongodb'
-import { refuseKeyFunction, type DriverOptions } from './collection.ts'
 import { InvalidOptionsError } from '../errors.ts'
-import { inDialect, rowsOf, serverQuery } from '../mongo/query.ts'
-import { defined } from '../options.ts'
-import type { Query, Row, Source, Stretch } from './source.ts'
+import { beside, inDialect, type Clause, type Dialect, type DriverCollection } from '../mongo/index.ts'
+import type { Query } from './source.ts'
+import { ServerSource, type Asked, type DriverOptions } from './server.ts'
+
+/** Stages that yield a row as soon as they have read one: behind any other, each read computes the whole result. */
+const STREAMING = new Set(['$match', '$project', '$addFields', '$set', '$unset', '$unwind', '$lookup', '$replaceRoot', '$replaceWith', '$redact'])
+
+/** Stages that MongoDB takes at the beginning of a pipeline only, where a filter has no place before them. */
+const FIRST = new Set(['$geoNear', '$search', '$vectorSearch', '$collStats', '$indexStats', '$planCacheStats', '$documents'])
 
 /** What an aggregation pipeline yields. */
-export class PipelineSource implements Source {
-  readonly name: string
-  readonly countsExactly = false
-  readonly stages: readonly Document[]
-  readonly #collection: Collection
-  readonly #query: Query
-  readonly #driver: DriverOptions
+export class PipelineSource extends ServerSource {
+  readonly stages: readonly object[]
 
-  constructor (collection: Collection, stages: readonly Document[], query: Query, driver: DriverOptions) {
-    refuseKeyFunction(query)
+  constructor (collection: DriverCollection, stages: readonly object[], query: Query, driver: DriverOptions) {
     refuseWrites(stages)
-    this.name = collection.namespace
+    super(collection, query, driver)
     this.stages = stages
-    this.#collection = collection
-    this.#query = query
-    this.#driver = driver
   }
 
-  async read (stretch: Stretch): Promise<Row[]> {
-    const documents = await inDialect(this.#collection, (dialect) => {
-      // The filter stands before the stages, the position after them: it is one of what they yield.
-      const { filter, sort } = serverQuery({ ...this.#query, filter: {} }, stretch, dialect)
-      const { server } = this.#query.projection
-      return this.#aggregate([
-        ...(stretch.position === undefined ? [] : [{ $match: filter }]),
-        { $sort: new Map(sort) },
-        ...(stretch.skip ? [{ $skip: stretch.skip }] : []),
-        { $limit: stretch.take },
-        ...(server === undefined ? [] : [{ $project: server }])
-      ])
-    })
-    return rowsOf(documents, this.#query)
+  /** The stages that are run for the whole result on each page. */
+  get blocking (): string[] {
+    return this.stages.flatMap((stage) => Object.keys(stage)).filter((name) => !STREAMING.has(name))
+  }
+
+  protected override peeled (intervals: Clause[]): Clause[] {
+    return this.blocking.length === 0 || intervals.length < 2 ? intervals : [{ $or: intervals }]
+  }
+
+  protected ask ({ interval, sort, limit, skip }: Asked, dialect: Dialect) {
+    const { server } = this.query.projection
+    // The filter stands before the stages, the position after them: it is one of what they yield.
+    const stages = [
+      ...(Object.keys(interval).length === 0 ? [] : [{ $match: beside({}, interval, dialect) }]),
+      { $sort: new Map(sort) },
+      ...(skip ? [{ $skip: skip }] : []),
+      { $limit: limit },
+      ...(server === undefined ? [] : [{ $project: server }])
+    ]
+    const run = () => this.#run(stages, this.query.filter, dialect)
+    return { documents: () => run().toArray(), explain: () => run().explain('executionStats') }
+  }
+
+  protected aggregate (stages: object[], filter: Record<string, unknown>, dialect: Dialect): Promise<object[]> {
+    return this.#run(stages, filter, dialect).toArray()
   }
 
   async count (cap?: number): Promise<number> {
-    const [counted] = await this.#aggregate([...(cap === undefined ? [] : [{ $limit: cap }]), { $group: { _id: null, count: { $sum: 1 } } }])
-    return Number(counted?.['count'] ?? 0)
+    const stages = [...(cap === undefined ? [] : [{ $limit: cap }]), { $group: { _id: null, count: { $sum: 1 } } }]
+    const [counted] = await inDialect(this.collection, (dialect) => this.#run(stages, this.query.filter, dialect).toArray()) as Array<{ count?: unknown }>
+    return Number(counted?.count ?? 0)
   }
 
   estimate (): Promise<undefined> {
     return Promise.resolve(undefined)
   }
 
-  #aggregate (more: Document[]): Promise<Document[]> {
-    const { filter, collation } = this.#query
-    const first = Object.keys(filter).length === 0 ? [] : [{ $match: filter }]
-    const options = { ...this.#driver.driverOptions, ...defined({ collation, hint: this.#driver.hint }) } as AggregateOptions
-    return this.#collection.aggregate([...first, ...this.stages, ...more], options).toArray()
+  #run (more: object[], filter: Record<string, unknown>, dialect: Dialect) {
+    return this.collection.aggregate([...filtered(this.stages, beside(filter, {}, dialect)), ...more], this.options())
   }
+}
+
+/** The stages with a filter before them, or where that is not allowed, as early as it is. */
+function filtered (stages: readonly object[], filter: Record<string, unknown>): object[] {
+  const [first, ...rest] = stages as [{ $geoNear?: { query?: object } }?, ...object[]]
+  if (Object.keys(filter).length === 0) return [...stages]
+  if (first === undefined || !Object.keys(first).some((name) => FIRST.has(name))) return [{ $match: filter }, ...stages]
+  if (first.$geoNear === undefined) return [first, { $match: filter }, ...rest]
+  const { query } = first.$geoNear
+  return [{ $geoNear: { ...first.$geoNear, query: query === undefined ? filter : { $and: [query, filter] } } }, ...rest]
 }
 
 function refuseWrites (stages: unknown): void {

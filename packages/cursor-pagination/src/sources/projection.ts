@@ -1,5 +1,4 @@
-import { types } from 'node:util'
-import { tagOf } from '../bson/kind.ts'
+import { isDocument } from '../bson/index.ts'
 import { InvalidOptionsError } from '../errors.ts'
 
 /** What to ask the source for, and how to make of its answer what the caller asked for. */
@@ -36,7 +35,7 @@ export function planProjection (projection: Record<string, unknown> | undefined,
 /** `_id` may stand in both kinds of projection; `$slice` and `$meta` alone leave the other fields in place. */
 function isInclusion ({ included, excluded, computed }: Parsed): boolean {
   return included.some((path) => path !== '_id') || (included.length > 0 && excluded.length === 0) ||
-    computed.some(([, expression]) => !(isPlain(expression) && ('$slice' in expression || '$meta' in expression)))
+    computed.some(([, expression]) => !(isDocument(expression) && ('$slice' in expression || '$meta' in expression)))
 }
 
 function planInclusion ({ included, excluded, computed }: Parsed, sortPaths: readonly string[]): ProjectionPlan {
@@ -68,7 +67,7 @@ function parse (projection: Record<string, unknown>, prefix = '', parsed: Parsed
     const path = prefix + name
     if (value === 1 || value === true) parsed.included.push(path)
     else if (value === 0 || value === false) parsed.excluded.push(path)
-    else if (isPlain(value) && Object.keys(value).every((key) => !key.startsWith('$'))) parse(value as Record<string, unknown>, `${path}.`, parsed)
+    else if (isDocument(value) && Object.keys(value).every((key) => !key.startsWith('$'))) parse(value as Record<string, unknown>, `${path}.`, parsed)
     else parsed.computed.push([path, value])
   }
   return parsed
@@ -85,16 +84,11 @@ function withoutDescendants (paths: readonly string[]): string[] {
   return unique.filter((path) => !unique.some((other) => path.startsWith(`${other}.`)))
 }
 
-function isPlain (value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && tagOf(value) === undefined &&
-    !types.isDate(value) && !types.isRegExp(value) && !types.isUint8Array(value) && !types.isAnyArrayBuffer(value)
-}
-
 /** A copy with the given paths only; in an array, those of each of its documents, as MongoDB does it. */
 function include<T extends object> (document: T, paths: readonly string[]): T {
   return rebuild(document, paths, (value, below) => {
     if (below === undefined) return undefined
-    return below.length === 0 ? value : Array.isArray(value) || isPlain(value) ? each(value, (one) => include(one, below)) : undefined
+    return below.length === 0 ? value : Array.isArray(value) || isDocument(value) ? each(value, (one) => include(one, below)) : undefined
   })
 }
 
@@ -102,7 +96,7 @@ function include<T extends object> (document: T, paths: readonly string[]): T {
 function exclude<T extends object> (document: T, paths: readonly string[]): T {
   return rebuild(document, paths, (value, below) => {
     if (below === undefined) return value
-    return below.length === 0 ? undefined : Array.isArray(value) || isPlain(value) ? each(value, (one) => exclude(one, below), true) : value
+    return below.length === 0 ? undefined : Array.isArray(value) || isDocument(value) ? each(value, (one) => exclude(one, below), true) : value
   })
 }
 
@@ -130,6 +124,6 @@ function each (value: object, apply: (one: object) => object, keepScalars = fals
   if (!Array.isArray(value)) return apply(value)
   return value.flatMap((one: unknown): unknown[] => {
     if (Array.isArray(one)) return [each(one, apply, keepScalars)]
-    return isPlain(one) ? [apply(one)] : keepScalars ? [one] : []
+    return isDocument(one) ? [apply(one)] : keepScalars ? [one] : []
   })
 }

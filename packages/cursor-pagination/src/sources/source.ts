@@ -1,9 +1,8 @@
-import type { StringOrder } from '../bson/compare.ts'
-import type { Collation } from '../bson/collation.ts'
-import type { Position } from '../cursor/codec.ts'
+import type { Collation, StringOrder } from '../bson/index.ts'
+import type { Position } from '../cursor/index.ts'
+import type { SortField, SortKey } from '../order/index.ts'
+import type { IntervalRead } from '../mongo/index.ts'
 import type { ProjectionPlan } from './projection.ts'
-import type { SortField } from '../order/sort.ts'
-import type { SortKey } from '../order/sort-key.ts'
 
 /** A document beside the values by which it is sorted. */
 export interface Row {
@@ -14,13 +13,13 @@ export interface Row {
 /** A stretch of the order. */
 export interface Stretch {
   /** Read from here; undefined from an end of the order. */
-  position?: Omit<Position, 'backwards'>
+  position?: Pick<Position, 'key' | 'inclusive'> | undefined
   /** Towards the beginning of the order: the rows come in reverse. */
   backwards: boolean
   /** How many rows at most. */
   take: number
   /** How many rows to pass over first. @default 0 */
-  skip?: number
+  skip?: number | undefined
 }
 
 /** What a source needs to know of a call. */
@@ -32,6 +31,7 @@ export interface Query {
   strings: StringOrder
   keyName: string
   keyOf: ((item: object) => unknown) | undefined
+  signal: AbortSignal | undefined
 }
 
 /**
@@ -45,7 +45,13 @@ export interface Source {
   readonly stages: readonly object[]
   /** Counting is exact whatever is asked for, because it costs the same. */
   readonly countsExactly: boolean
+  /** What each interval that was read cost, where the query is explained. */
+  readonly reads?: IntervalRead[] | undefined
   read (stretch: Stretch): Promise<Row[]>
+  /** The document of that key, whether the filter matches it or not. */
+  at (id: unknown): Promise<Row[]>
+  /** What stages make of rows. */
+  enrich (rows: readonly Row[], stages: readonly object[]): Promise<Row[]>
   /** Counts what the filter matches, where given up to a cap. */
   count (cap?: number): Promise<number>
   /** A number that costs next to nothing; undefined where the source has none for this filter. */

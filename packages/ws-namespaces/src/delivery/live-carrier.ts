@@ -1,7 +1,7 @@
 import type { BroadcastMessage, InternalBroadcast } from '@jpulse/cluster-broadcast'
-import type { Outages } from '@jpulse/redis-link'
 import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
 import { channelOf, type Topic } from './keys.ts'
+import type { Outage } from './outage.ts'
 
 const FRESH: Opening = Object.freeze({ place: null, recovered: false, missed: Object.freeze([]) })
 
@@ -13,14 +13,14 @@ export class LiveCarrier implements Carrier {
   readonly gaps = 0
   readonly #namespace: string
   readonly #bus: InternalBroadcast
-  readonly #outages: Outages
+  readonly #outage: Outage
   readonly #sink: Sink
   #sending = 0
 
-  constructor (namespace: string, bus: InternalBroadcast, outages: Outages, sink: Sink) {
+  constructor (namespace: string, bus: InternalBroadcast, outage: Outage, sink: Sink) {
     this.#namespace = namespace
     this.#bus = bus
-    this.#outages = outages
+    this.#outage = outage
     this.#sink = sink
   }
 
@@ -33,7 +33,7 @@ export class LiveCarrier implements Carrier {
     this.#sending++
     try {
       // While our own subscriber comes back others' do too, and what is not logged would be lost to them.
-      const wait = this.#outages.untilHeard()
+      const wait = this.#outage.untilHeard()
       if (wait !== null) await wait
       return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), pack(message), { replay: false })).delivered
     } finally {

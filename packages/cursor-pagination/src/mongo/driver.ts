@@ -1,0 +1,47 @@
+import type { PageDriverOptions } from './options.ts'
+
+/**
+ * What is asked of MongoDB's driver, described by its shape: the package compiles without the driver, and takes collections
+ * of its versions 6 and 7 alike.
+ */
+export interface DriverCollection {
+  readonly namespace: string
+  /** How the collection decodes where a call says nothing. */
+  readonly bsonOptions?: PageDriverOptions
+  find (filter: object, options?: object): DriverCursor
+  aggregate (stages: object[], options?: object): DriverCursor
+  countDocuments (filter: object, options?: object): Promise<number>
+  estimatedDocumentCount (): Promise<number>
+}
+
+export interface DriverCursor {
+  toArray (): Promise<object[]>
+  explain (verbosity: string): Promise<unknown>
+}
+
+/** A collection of mongoose, which wraps one of the driver once its connection is open. */
+interface MongooseCollection {
+  readonly name: string
+  readonly collection?: unknown
+  readonly conn: { readonly readyState: number, readonly db?: { collection (name: string): unknown }, asPromise (): Promise<unknown> }
+}
+
+/** Whether a value is a collection of the driver, of whichever copy of it. */
+export function isDriverCollection (value: unknown): value is DriverCollection {
+  const { find, aggregate, namespace } = (value ?? {}) as Partial<DriverCollection>
+  return typeof find === 'function' && typeof aggregate === 'function' && typeof namespace === 'string'
+}
+
+/** Whether a value is a collection of mongoose: `Model.collection`, `connection.collection(name)`. */
+export function isMongooseCollection (value: unknown): value is MongooseCollection {
+  const { conn, name } = (value ?? {}) as Partial<MongooseCollection>
+  return typeof value === 'object' && typeof name === 'string' && typeof conn?.asPromise === 'function'
+}
+
+/** The driver's collection; of mongoose's, once the connection is open, as mongoose's own operations wait for it. */
+export async function driverCollection (value: DriverCollection | MongooseCollection): Promise<DriverCollection> {
+  if (!isMongooseCollection(value)) return value
+  const { conn, name } = value
+  if (conn.readyState !== 1) await conn.asPromise()
+  return (value.collection ?? conn.db?.collection(name)) as DriverCollection
+}

@@ -1,0 +1,5 @@
+export { withItems } from './page.ts'
+export { makePaginate } from './paginate.ts'
+export { readLimit } from './request.ts'
+export type * from './types.ts'
+export type { ListSource, MongoCollection, MongooseModel, PageFilter, PageSource, Projected } from './typing.ts'

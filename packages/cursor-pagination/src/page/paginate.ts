@@ -1,0 +1,103 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { InvalidOptionsError } from '../errors.ts'
+import { discriminatorOf, driverCollection, isDriverCollection, isModel, isMongooseCollection, pageOfModel, PlanObserver, type DriverCollection, type Model } from '../mongo/index.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { ArraySource, CollectionSource, isItems, PipelineSource } from '../sources/index.ts'
+import { withItems } from './page.ts'
+import { Paginator } from './paginator.ts'
+import type { Page, Paginate, PaginateOptions } from './types.ts'
+
+type Options = PaginateOptions
+type Rows = (options: Options) => Promise<Page<object>>
+
+/** Makes `fastify.paginate`: finds out what the source is, and does what is not the same for all of them. */
+export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger): Paginate {
+  const paginator = new Paginator(resolved)
+  const observer = new PlanObserver(log)
+  const driver = ({ hint, driverOptions, explain = resolved.explain }: Options) => ({ hint, driverOptions, observer: explain ? observer : undefined })
+
+  const ofCollection = (collection: DriverCollection, options: Options) =>
+    paginator.page<object>(options, (query) => new CollectionSource(collection, query, driver(options)))
+
+  async function ofModel (model: Model, { lean, populate, ...options }: Options): Promise<Page<object>> {
+    const collection = await collectionOf(model.collection)
+    let page: Page<object> | undefined
+    const rows = await pageOfModel(model, { ...options, lean, populate }, async ({ filter, projection }) => {
+      page = await ofCollection(collection, { ...options, filter, ...(projection === undefined ? {} : { projection: projection as Record<string, unknown> }) })
+      return page.items
+    })
+    return withItems(checkCount(page as unknown as Page<object>, rows, `the hooks of the model "${model.modelName}"`), rows)
+  }
+
+  async function paginate (source: unknown, options: Options = {}): Promise<Page<object>> {
+    if (isModel(source)) return paged(options, (options) => ofModel(source, options))
+    refuseMongooseOptions(options)
+    if (isMongooseCollection(source) || isDriverCollection(source)) {
+      const collection = await collectionOf(source)
+      return paged(options, (options) => ofCollection(collection, options))
+    }
+    if (isItems(source)) return paged(options, (options) => paginator.page(options, (query) => new ArraySource(source, query)))
+    throw new InvalidOptionsError('the source is neither a collection of MongoDB or mongoose, nor a model of mongoose, nor iterable')
+  }
+
+  async function pipeline (source: unknown, stages: readonly object[], options: Options = {}): Promise<Page<object>> {
+    refuseMongooseOptions(options)
+    const collection = await collectionOf(isModel(source) ? source.collection : source)
+    const filter = isModel(source) ? { ...options?.filter, ...discriminatorOf(source) } : options?.filter
+    return paged(options === null ? options : { ...options, ...(filter === undefined ? {} : { filter }) }, (options) => paginator.page(options, (query) => {
+      const made = new PipelineSource(collection, stages, query, driver(options))
+      driver(options).observer?.whole(made.name, made.blocking)
+      return made
+    }))
+  }
+
+  const pages = (source: unknown, options?: Options) => walk(options, (options) => paginate(source, options))
+  const pipelinePages = (source: unknown, stages: readonly object[], options?: Options) => walk(options, (options) => pipeline(source, stages, options))
+  return Object.assign(paginate, { pages, pipeline: Object.assign(pipeline, { pages: pipelinePages }) }) as unknown as Paginate
+}
+
+async function collectionOf (source: unknown): Promise<DriverCollection> {
+  if (!isMongooseCollection(source) && !isDriverCollection(source)) throw new InvalidOptionsError('a pipeline needs a collection of MongoDB or mongoose, or a model of mongoose')
+  const collection = await driverCollection(source)
+  if (!isDriverCollection(collection)) throw new InvalidOptionsError('mongoose is not connected')
+  return collection
+}
+
+function refuseMongooseOptions (options: Options): void {
+  const name = (['lean', 'populate'] as const).find((name) => options?.[name] !== undefined)
+  if (name !== undefined) throw new InvalidOptionsError(`"${name}" is for a model of mongoose, and the source is none`)
+}
+
+/** A page whose rows a function of the caller makes into its items. */
+async function paged (options: Options, read: Rows): Promise<Page<object>> {
+  const page: unknown = options?.page
+  if (typeof page !== 'function') return read(options)
+  const { page: _, ...rest } = options
+  const rows = await read(rest)
+  const items: unknown = await page(rows.items)
+  if (!Array.isArray(items)) throw new InvalidOptionsError('"page" must give a list of items')
+  return withItems(checkCount(rows, items, 'the function "page"'), items)
+}
+
+/** Each row has one item, or no cursor would be one's own. */
+function checkCount<T> (page: Page<T>, items: readonly unknown[], who: string): Page<T> {
+  if (page !== undefined && items.length === page.items.length) return page
+  throw new InvalidOptionsError(`${who} made ${items.length} items of ${page?.items.length ?? 0} rows`)
+}
+
+/** Page after page, each read when it is asked for. */
+async function * walk (options: Options = {}, read: Rows): AsyncGenerator<Page<object>> {
+  const { cursor, after, before, first, last, limit = first ?? last ?? undefined, offset, ...rest } = options
+  const backwards = !cursor && (first ?? undefined) === undefined && ((last ?? undefined) !== undefined || (Boolean(before) && !after))
+  const stop = cursor ? undefined : backwards ? after : before
+  let page = await read(options)
+  for (;;) {
+    yield page
+    const { nextCursor, prevCursor, startCursor, endCursor } = page.pageInfo
+    if ((backwards ? prevCursor : nextCursor) === null || page.items.length === 0) return
+    const size = limit === undefined ? {} : { limit }
+    if (stop) page = await read({ ...rest, ...(backwards ? { last: limit ?? page.pageInfo.limit, before: startCursor, after: stop } : { ...size, after: endCursor, before: stop }) })
+    else page = await read({ ...rest, ...size, cursor: backwards ? prevCursor : nextCursor })
+    if (page.items.length === 0) return
+  }
+}

@@ -1,0 +1,5 @@
+export { ArraySource, isItems } from './array.ts'
+export { CollectionSource } from './collection.ts'
+export { PipelineSource } from './pipeline.ts'
+export { planProjection } from './projection.ts'
+export type { Query, Row, Source } from './source.ts'
