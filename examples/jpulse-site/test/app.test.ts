@@ -201,6 +201,7 @@ t.test('a page is found with a slash too many or too few', async (t) => {
 
 t.test('names that fit no parameter are taken by the plugins, whose schemas do not depend on the validator of the site', async (t) => {
   const { admin } = await adminSite(t, 'embedded')
+  for (const name of ['x', `${'x'.repeat(100)}:${'y'.repeat(50)}`]) t.match((await admin.json('POST', `/api/1/app-cluster/broadcast/${name}`, { data: 1 })).json(), { success: true }, name)
   t.match((await admin.json('POST', `/api/1/ws/rooms%2F${'x'.repeat(120)}/broadcast`, { type: 'x' })).json(), { success: true })
 })
 
