@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Living, Tombstone } from '../store/document.ts'
+import { shown } from '../store/identity.ts'
 import type { Outcome } from '../store/reads.ts'
 
 interface Text { body: string, etag: string }
@@ -40,7 +41,7 @@ export function answerWrite (reply: FastifyReply, object: Living, contextUrl: st
 function textOf (value: object): Text {
   const known = texts.get(value)
   if (known !== undefined) return known
-  const body = JSON.stringify(value)
+  const body = JSON.stringify(Array.isArray(value) ? value.map(shown) : shown(value as Living))
   const text = { body, etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"` }
   if (Object.isFrozen(value)) texts.set(value, text)
   return text

@@ -5,6 +5,7 @@ import { MongoServerError } from 'mongodb'
 import { DocumentsUnavailableError } from 'server-kit'
 import { FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_NO_ROUTE, FST_ERR_RERUM_TOO_SLOW } from '../errors.ts'
 import type { Living } from '../store/document.ts'
+import { shown } from '../store/identity.ts'
 
 const MAX_TIME_EXPIRED = 50
 /** A value that is JSON and yet none for this database: FerretDB takes no arrays within arrays. */
@@ -28,7 +29,7 @@ export function sendError (thrown: unknown, request: FastifyRequest, reply: Fast
   reply.code(statusCode).headers(statusCode === 503 ? { 'retry-after': RETRY_AFTER_SECONDS, ...headers } : headers)
   const { current } = err as { current?: Living }
   if (current !== undefined) reply.header('Current-Overwritten-Version', current.__rerum.isOverwritten)
-  return reply.type('application/json; charset=utf-8').send({ success: false, error, code, statusCode, ...(current !== undefined && { currentVersion: current }) })
+  return reply.type('application/json; charset=utf-8').send({ success: false, error, code, statusCode, ...(current !== undefined && { currentVersion: shown(current) }) })
 }
 
 /** What the database says, in the words of this API. */

@@ -12,6 +12,7 @@ import { failures, JsonObject, Named, Objects, Paged } from './schemas.ts'
 /** Nobody has to show a token here, so nobody may hand a worker more than it reads in a moment. */
 const QUERY_LIMIT = 64 * 1024
 const SEARCH_LIMIT = 4 * 1024
+const MAX_LIMIT = 500
 
 const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }) => {
   const one = { schema: { params: Named, response: { 200: JsonObject, ...failures } } }
@@ -48,7 +49,7 @@ const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }
   await app.register(search)
 }
 
-const pageOf = ({ limit = 100, skip = 0 }: Partial<Page>): Page => ({ limit, skip })
+const pageOf = ({ limit = 100, skip = 0 }: Partial<Page>): Page => ({ limit: Math.min(limit, MAX_LIMIT), skip })
 
 /** What is neither an id nor a slug names nothing, and need not be asked for. */
 function known (name: string): string {

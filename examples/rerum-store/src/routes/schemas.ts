@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 
 export const Named = Type.Object({ id: Type.String({ minLength: 1, maxLength: 200 }) })
 export const Paged = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 500, description: '100 where it is not given' })),
+  limit: Type.Optional(Type.Integer({ minimum: 1, description: '100 where it is not given, 500 at most' })),
   skip: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 }))
 })
 export const JsonObject = Type.Object({}, { additionalProperties: true, description: 'a JSON object' })

@@ -6,6 +6,7 @@ import { answerWrite, isMatched } from '../http/answer.ts'
 import { contentOf, isRecord, newContentOf, type Body } from '../store/body.ts'
 import { isSlug, type Living } from '../store/document.ts'
 import { EDITS } from '../store/edits.ts'
+import { identified, shown, unidentified } from '../store/identity.ts'
 import type { Store } from '../store/store.ts'
 import { isWellFormed } from '../store/text.ts'
 import { failures, JsonObject, Named, Objects } from './schemas.ts'
@@ -19,15 +20,16 @@ const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store 
   const object = { schema: { body: JsonObject, response: { 200: JsonObject, 201: JsonObject, ...failures } } }
 
   app.post('/create', object, async (request, reply) => {
-    const made = await store.writes.create(newContentOf(request.body), request.agent, { slug: slugIn(request.headers.slug) })
+    const made = await store.writes.create(newContentOf(unidentified(request.body)), request.agent, { slug: slugIn(request.headers.slug) })
     return answerWrite(reply.code(201), made, store.contextUrl)
   })
 
   app.post('/bulkCreate', { schema: { body: Bulk, response: { 201: Objects, ...failures } } }, async (request, reply) => {
-    const made = await store.writes.createAll(request.body.map(newContentOf), request.agent)
-    return reply.code(201).send(made)
+    const made = await store.writes.createAll(request.body.map((body) => newContentOf(unidentified(body))), request.agent)
+    return reply.code(201).send(made.map(shown))
   })
 
+  const known = (body: unknown): unknown => identified(body, (uri) => store.isOwn(uri))
   const update = async (body: unknown, agent: string): Promise<Living> => {
     const content = contentOf(body)
     const { own, uri } = target(body as Body, store)
@@ -35,14 +37,14 @@ const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store 
     return store.writes.edit(own, agent, () => content)
   }
 
-  app.put('/update', object, async (request, reply) => answerWrite(reply, await update(request.body, request.agent), store.contextUrl))
+  app.put('/update', object, async (request, reply) => answerWrite(reply, await update(known(request.body), request.agent), store.contextUrl))
 
   app.put('/bulkUpdate', { schema: { body: Bulk, response: { 200: Updated, ...failures } } }, async (request) => {
-    const outcome = { updated: [] as Living[], missing: [] as string[], deleted: [] as string[] }
-    const bodies = request.body.map((body) => ({ body, uri: target({ ...contentOf(body), '@id': (body as Body)['@id'] }, store).uri }))
+    const outcome = { updated: [] as object[], missing: [] as string[], deleted: [] as string[] }
+    const bodies = request.body.map(known).map((body) => ({ body, uri: target({ ...contentOf(body), '@id': (body as Body)['@id'] }, store).uri }))
     for (const { body, uri } of bodies) {
       try {
-        outcome.updated.push(await update(body, request.agent))
+        outcome.updated.push(shown(await update(body, request.agent)))
       } catch (err) {
         if (err instanceof FST_ERR_RERUM_NOT_FOUND) outcome.missing.push(uri)
         else if (err instanceof FST_ERR_RERUM_DELETED) outcome.deleted.push(uri)
@@ -54,15 +56,17 @@ const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store 
 
   for (const [name, edit] of Object.entries(EDITS)) {
     app.patch(`/${name}`, object, async (request, reply) => {
-      const changes = contentOf(request.body)
-      const made = await store.writes.edit(ownTarget(request.body, store), request.agent, (content) => edit(content, changes))
+      const body = known(request.body)
+      const changes = contentOf(body)
+      const made = await store.writes.edit(ownTarget(body, store), request.agent, (content) => edit(content, changes))
       return answerWrite(reply, made, store.contextUrl)
     })
   }
 
   app.put('/overwrite', object, async (request, reply) => {
-    const content = contentOf(request.body)
-    const made = await store.writes.overwrite(ownTarget(request.body, store), request.agent, content, allowed(request))
+    const body = known(request.body)
+    const content = contentOf(body)
+    const made = await store.writes.overwrite(ownTarget(body, store), request.agent, content, allowed(request))
     return answerWrite(reply, made, store.contextUrl)
   })
 

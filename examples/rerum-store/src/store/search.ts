@@ -26,7 +26,7 @@ export function readSearch (body: unknown): Search {
   if (!Value.Check(Body, body)) throw new FST_ERR_RERUM_INVALID_SEARCH('must be a text, or { searchText, options: { match: "any" | "all" } }')
   const text = typeof body === 'string' ? body : body.searchText
   if (!isWellFormed(text)) throw new FST_ERR_RERUM_INVALID_SEARCH(HALF_PAIR)
-  const match = typeof body === 'string' ? 'any' : body.options?.match ?? 'any'
+  const match = typeof body === 'string' ? 'all' : body.options?.match ?? 'all'
   const words = wordsIn(text).sort()
   if (words.length === 0 || words.length > MAX_WORDS) throw new FST_ERR_RERUM_INVALID_SEARCH(`must have 1 to ${MAX_WORDS} words`)
   // Every match has one of these words: of all of them, the longest will do.

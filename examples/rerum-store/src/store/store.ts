@@ -48,6 +48,11 @@ export class Store {
     return name
   }
 
+  /** Whether an address is that of an object here. */
+  isOwn (uri: string): boolean {
+    return URL.canParse(uri) && this.nameIn(uri) !== undefined
+  }
+
   /** Looks from time to time for writes that were interrupted, and completes them. */
   tend (): void {
     let seen: ReadonlySet<string> = new Set()

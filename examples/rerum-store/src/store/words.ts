@@ -1,9 +1,15 @@
 const MAX_WORDS = 2000
 
+/** Scripts that put no spaces between words. */
+const SPACELESS = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u
+/** Which words there are in a run of such letters is known by their dictionaries, whatever the language that is named. */
+const segmenter = new Intl.Segmenter('ja', { granularity: 'word' })
+
 /** The different words of a text, in lower case and without accents. */
 export function wordsIn (text: string): string[] {
-  const plain = text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase()
-  return [...new Set(plain.match(/[\p{L}\p{N}]{1,64}/gu))]
+  const runs = text.normalize('NFKC').match(/[\p{L}\p{N}\p{M}]+/gu) ?? []
+  const words = runs.flatMap((run) => SPACELESS.test(run) ? [...segmenter.segment(run)].map(({ segment }) => segment) : [run])
+  return [...new Set(words.flatMap((word) => word.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().match(/[\p{L}\p{N}]{1,64}/gu) ?? []))]
 }
 
 /** The different words of all texts in an object, at most 2000. What begins with @ or __ is no text of its author's. */
