@@ -169,6 +169,21 @@ t.test('a pause in which nobody could renew counts as one heartbeat, a long one 
   t.equal(await left(10), 3, 'a whole lease')
 })
 
+t.test('a message of a kind that a later release sends is ignored and counted; what is with it comes', async (t) => {
+  const two = await pair(t)
+  const { client, keys, got, second } = two
+  await two.publish(1)
+  const seq = Number(await client.hincrby(keys.state, 'seq', 3))
+  const frame = `${await client.hget(keys.state, 'epoch')} ${seq - 2} ${seq}\naaaaaaaaaaaa later:0 1\n1 t n 5\n1 z n {"later":true}\n1 t n 6`
+  await client.xadd(keys.stream, `${seq}-0`, 'f', frame)
+  await client.publish(keys.bus, frame)
+  await two.publish(7)
+  await waitFor(() => got.at(-1) === 7)
+  t.same(got, [1, 5, 6, 7])
+  t.equal(second.app.appCluster.status().ignored, 1)
+  t.same(second.gaps, [])
+})
+
 t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {
   const two = await pair(t)
   const { client, keys, got } = two

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Follower, type Reading } from '../src/log/follower.ts'
+import { Follower } from '../src/log/follower.ts'
 import { Furthest, isBefore, isSameRoot, type LogFormat, type LogFrame, type Place } from '../src/log/format.ts'
 import { Outbox, type Batch } from '../src/log/outbox.ts'
 import { Pace, type Most } from '../src/log/pace.ts'
+import type { Reading } from '../src/log/reading.ts'
 import { GivenUp, Seen } from '../src/log/seen.ts'
 
 /** A frame of the model: its messages are their publisher and number. */
@@ -81,7 +82,7 @@ class ModelLog {
     const entries: Array<{ seq: number, frame: ModelFrame, at: number }> = []
     for (const { seq, frame } of this.entries) {
       if (seq <= after) continue
-      bytes -= frame.bytes
+      bytes -= frame?.bytes ?? 0
       if (entries.length === most.frames || (bytes < 0 && entries.length > 0)) break
       entries.push({ seq, frame, at: 0 })
     }
@@ -269,7 +270,12 @@ t.test('frames that nobody can read are passed by and told of; a mark moves the 
   process.hear({ ...frame, counter: NaN })
   t.same(process.follower.place, { epoch: 'r0.0', seq: 2 })
   process.hear({ ...frame, first: 8, last: 7, count: 0 })
+  log.entries.push({ seq: 8, frame: null as never }, { seq: 9, frame: null as never })
+  log.seq = 9
   t.same([process.follower.place, process.marks.at(-1)], [{ epoch: 'r0.0', seq: 7 }, { epoch: 'r0.0', seq: 7 }])
+  process.connect()
+  await settled()
+  t.same([process.follower.place, process.gaps], [{ epoch: 'r0.0', seq: 9 }, [2]], 'what it said is lost')
 })
 
 t.test('what is remembered of publishers: the one that was silent for longest is forgotten first', async (t) => {

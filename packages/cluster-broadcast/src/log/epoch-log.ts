@@ -1,13 +1,16 @@
 import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
-import { Follower, type FollowerRules, type FollowerSink, type Reading } from './follower.ts'
+import { Follower, type FollowerRules } from './follower.ts'
 import { Furthest, type LogFormat, type LogFrame, type Place } from './format.ts'
+import type { FollowerSink } from './handout.ts'
 import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
 import { Pace, type Most } from './pace.ts'
+import type { Reading } from './reading.ts'
 import { append, read, turn } from './scripts.ts'
 
-export type { FollowerSink, Reading } from './follower.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
-export { Pace } from './pace.ts'
+export type { FollowerSink } from './handout.ts'
+export type { Pace } from './pace.ts'
+export type { Reading } from './reading.ts'
 export { LOG_LUA } from './scripts.ts'
 
 /** Where the messages of one destination go. */
@@ -166,20 +169,20 @@ export class EpochLog<Frame extends LogFrame, Message> {
   }
 
   /**
-   * What the log holds after a number, piece by piece. Where it begins anew meanwhile, nothing but the new epoch.
+   * What the log holds after a place, piece by piece; where it is of another epoch, and without a place, only where it is now.
    *
    * @param frames most entries
    * @param pace keeps how much can be read at once, for the next try
    * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT
    */
-  async read (after: number, frames: number, pace = new Pace()): Promise<Reading<Frame>> {
+  async read (from: Place | null, frames: number, pace: Pace): Promise<Reading<Frame>> {
     const entries: Array<Reading<Frame>['entries'][number]> = []
-    for (let epoch: string | null = null; ;) {
+    for (;;) {
       try {
-        const reading = await this.#read(entries.at(-1)?.seq ?? after, { frames: Math.min(frames - entries.length, pace.most.frames), bytes: pace.most.bytes })
+        const most = from === null ? 0 : Math.min(frames - entries.length, pace.most.frames)
+        const reading = await this.#read(entries.at(-1)?.seq ?? from?.seq ?? 0, { frames: most, bytes: pace.most.bytes })
         pace.succeeded()
-        epoch ??= reading.epoch
-        if (reading.epoch !== epoch) return { ...reading, entries: [] }
+        if (reading.epoch !== from?.epoch) return { ...reading, entries: [] }
         entries.push(...reading.entries)
         if (reading.entries.length === 0 || entries.at(-1)!.seq >= reading.seq || entries.length >= frames) return { ...reading, entries }
       } catch (err) {
@@ -187,6 +190,11 @@ export class EpochLog<Frame extends LogFrame, Message> {
         throw err
       }
     }
+  }
+
+  /** For `read`, to be kept over its tries. */
+  pace (): Pace {
+    return new Pace()
   }
 
   /** What waits is given up. */

@@ -1,44 +1,7 @@
 import { isBefore, isSameRoot, type FrameHead, type LogFormat, type LogFrame, type Place } from './format.ts'
+import { Handout, type FollowerSink } from './handout.ts'
 import { Pace, type Most } from './pace.ts'
-import { GivenUp, Seen } from './seen.ts'
-
-/** What the log says after a number. */
-export interface Reading<Frame> {
-  readonly epoch: string
-  /** Number of the last message. */
-  readonly seq: number
-  /** Number after which what the epoch's turn brought begins. */
-  readonly base: number
-  /** Redis' time in milliseconds. */
-  readonly now: number
-  /** What the frame that ends with the number begins with; null where there is none. */
-  readonly head: FrameHead | null
-  /** By the number of their last message. A frame is null where it cannot be read. `at`: when it was appended, 0 where that is not kept. */
-  readonly entries: ReadonlyArray<{ readonly seq: number, readonly frame: Frame | null, readonly at: number }>
-}
-
-export interface FollowerSource<Frame> {
-  /** Reads the log after a number. Rejects in an outage, and where the answer takes too long. */
-  read (after: number, most: Most): Promise<Reading<Frame>>
-  /** Says to everybody that the log of this epoch went back, and where to read on. */
-  turn (epoch: string, base: number): Promise<void>
-  /** Whether every channel is heard. A connection that comes back hears some before `sync` can be called. */
-  hears (): boolean
-  /** Waits a moment before the next try. */
-  pause (): Promise<void>
-}
-
-/** Where messages arrive. What it throws hurts nobody but is reported. */
-export interface FollowerSink<Message> {
-  /** In the order of the log. `seq` is 0 where the message is not logged. */
-  deliver (message: Message, epoch: string, seq: number): void
-  /** Everything up to this place was delivered. */
-  mark (place: Place): void
-  /** Messages were lost to this process; null where nobody can tell how many. Once per loss. */
-  gap (missed: number | null): void
-  malformed (): void
-  fault (err: unknown): void
-}
+import { wentBack, type FollowerSource, type Reading } from './reading.ts'
 
 /** How a process follows a log. */
 export interface FollowerRules {
@@ -67,11 +30,8 @@ const TAIL_MS = 100
  */
 export class Follower<Frame extends LogFrame, Message> {
   readonly #rules: FollowerRules
-  readonly #format: LogFormat<Frame, Message>
   readonly #source: FollowerSource<Frame>
-  readonly #sink: FollowerSink<Message>
-  readonly #seen = new Seen()
-  readonly #givenUp = new GivenUp()
+  readonly #handout: Handout<Frame, Message>
   #place: Place | null = null
   /** How the frame that ends at the place begins, where it is known: tells whether the log still is the one that we knew. */
   #anchor: FrameHead | null = null
@@ -88,9 +48,8 @@ export class Follower<Frame extends LogFrame, Message> {
 
   constructor (rules: FollowerRules, format: LogFormat<Frame, Message>, source: FollowerSource<Frame>, sink: FollowerSink<Message>) {
     this.#rules = rules
-    this.#format = format
     this.#source = source
-    this.#sink = sink
+    this.#handout = new Handout(rules.publisher, rules.skipsOwn, format, sink)
   }
 
   /** Up to where everything was dealt with; null before the beginning. */
@@ -131,13 +90,12 @@ export class Follower<Frame extends LogFrame, Message> {
 
   /** Whether a message of ours that is given up was not delivered yet. From now on it was. */
   giveUp (counter: number): boolean {
-    this.#givenUp.add(counter)
-    return counter > this.#seen.of(this.#rules.publisher).highest
+    return this.#handout.giveUp(counter)
   }
 
   /** Redis took a batch of ours, whose last message stands at this place; null where none of it is logged. */
   committed (place: Place | null): void {
-    this.#givenUp.cut()
+    this.#handout.cut()
     if (place !== null && (this.#acked?.epoch !== place.epoch || this.#acked.seq < place.seq)) this.#acked = place
   }
 
@@ -191,7 +149,7 @@ export class Follower<Frame extends LogFrame, Message> {
       this.#lose(null)
       if (!isSameRoot(reading.epoch, place.epoch)) return this.#goBack(reading.epoch, 0)
     }
-    if (this.#wentBack(reading, place, acked)) {
+    if (wentBack(reading, { place, anchor: this.#anchor, acked, publisher: this.#rules.publisher })) {
       if (hasTurned) return this.#goBack(reading.epoch, Math.min(this.#joinedAt, this.#rules.knowsBase ? reading.base : reading.seq))
       this.#lose(null)
       await this.#source.turn(reading.epoch, this.#joinedAt)
@@ -199,20 +157,6 @@ export class Follower<Frame extends LogFrame, Message> {
     }
     this.#move(reading.epoch, place.seq, this.#anchor)
     return this.#takeAll(reading) ? covered : null
-  }
-
-  /** Whether the log lost what we know was in it. */
-  #wentBack ({ epoch, seq, head, entries }: Reading<Frame>, place: Place, acked: Place | null): boolean {
-    const [anchor, next] = [this.#anchor, entries[0]?.frame]
-    // A frame that lies across the place was not the one that ended there.
-    if (seq < place.seq || (anchor !== null && next != null && next.first <= place.seq)) return true
-    const isKnown = anchor === null || head === null ? null : head.publisher === anchor.publisher && head.counter === anchor.counter
-    // After a turn only the frame at the place proves that it was not among what was lost.
-    if (epoch === place.epoch ? isKnown === false : isKnown !== true) return true
-    if (acked?.epoch !== epoch) return false
-    if (acked.seq > seq) return true
-    const ours = entries.find((entry) => entry.seq >= acked.seq)?.frame
-    return ours != null && ours.first <= acked.seq && ours.publisher !== this.#rules.publisher
   }
 
   /** Reads on from an earlier place: what was delivered is recognised by its publisher's numbers. */
@@ -228,8 +172,9 @@ export class Follower<Frame extends LogFrame, Message> {
     let at = this.#place!.seq
     for (const { seq: last, frame } of entries) {
       if (last <= at) continue
-      if (frame === null) this.#guard(() => this.#sink.malformed())
-      else this.#loseUpTo(epoch, at, frame.first - 1)
+      // What cannot be read is of a later release, or malformed: lost to this process in either case.
+      if (frame === null) this.#handout.malformed()
+      this.#loseUpTo(epoch, at, frame === null ? last : frame.first - 1)
       this.#move(epoch, last, frame === null ? null : this.#deliver(frame))
       at = last
     }
@@ -278,8 +223,8 @@ export class Follower<Frame extends LogFrame, Message> {
     const [lost, place] = [this.#lost, this.#place]
     this.#lost = null
     // A mark may be among what was missed.
-    if (place !== null) this.#guard(() => this.#sink.mark(place))
-    if (lost !== null) this.#guard(() => this.#sink.gap(lost.missed))
+    if (place !== null) this.#handout.mark(place)
+    if (lost !== null) this.#handout.gap(lost.missed)
   }
 
   /**
@@ -303,45 +248,11 @@ export class Follower<Frame extends LogFrame, Message> {
     return true
   }
 
-  /** Hands on what was not yet. Returns how the frame begins. */
+  /** Returns how the frame begins. A mark of before a turn says nothing. */
   #deliver (frame: Frame): FrameHead | null {
-    const { epoch, first, last, count, publisher } = frame
-    if (count === 0) {
-      if (this.#place === null || this.#place.epoch === epoch) this.#guard(() => this.#sink.mark({ epoch, seq: last }))
-      return null
-    }
-    const isOurs = publisher === this.#rules.publisher
-    if (!isOurs || !this.#rules.skipsOwn) {
-      // What is logged and what is not is numbered apart.
-      const progress = this.#seen.of(last > 0 ? publisher : `${publisher} unlogged`)
-      for (let index = 0; index < count; index++) {
-        const counter = this.#format.counterOf(frame, index)
-        if (counter <= progress.highest) continue
-        if (!Number.isNaN(counter)) progress.highest = counter
-        if (isOurs && this.#givenUp.has(counter)) continue
-        this.#hand(frame, index, epoch, last > 0 ? first + index : 0)
-      }
-    }
-    return { publisher, counter: this.#format.counterOf(frame, 0) }
-  }
-
-  #hand (frame: Frame, index: number, epoch: string, seq: number): void {
-    const message = this.#format.messageOf(frame, index)
-    try {
-      if (message === null) this.#sink.malformed()
-      else this.#sink.deliver(message, epoch, seq)
-    } catch (err) {
-      this.#sink.fault(err)
-    }
-  }
-
-  /** A sink's fault must not look like one of the log. */
-  #guard (tell: () => void): void {
-    try {
-      tell()
-    } catch (err) {
-      this.#sink.fault(err)
-    }
+    const { epoch, last, count } = frame
+    if (count === 0 && (this.#place === null || this.#place.epoch === epoch)) this.#handout.mark({ epoch, seq: last })
+    return this.#handout.deliver(frame)
   }
 
   /** What is too much is read from the log again. */

@@ -1,13 +1,14 @@
-import type { EventEmitter } from 'node:events'
 import { channel as diagnostics } from 'node:diagnostics_channel'
+import type { EventEmitter } from 'node:events'
+import { emitSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
-import { Asks, type AskResult, type Outcome } from './asks.ts'
-import { messageId, type Kind, type WireMessage, type WireReply } from './frame.ts'
 import type { Ack } from '../log/epoch-log.ts'
 import type { Identity } from '../membership/identity.ts'
 import type { Member } from '../membership/members.ts'
-import { isReserved, isUnder } from './names.ts'
 import type { ResolvedOptions } from '../options.ts'
+import { Asks, type AskResult, type Outcome } from './asks.ts'
+import { messageId, type Kind, type WireMessage, type WireReply } from './frame.ts'
+import { isReserved, isUnder } from './names.ts'
 import { Subscriptions, type BroadcastMessage, type Subscription } from './subscriptions.ts'
 import type { ClusterMode, Gap, Outgoing, Transport } from './transport.ts'
 
@@ -175,14 +176,7 @@ export class Messenger {
 
   /** A listener's fault must not stop what told it. */
   #tell<E extends keyof ClusterEvents> (event: E, ...args: ClusterEvents[E]): void {
-    for (const listener of this.#events.rawListeners(event)) {
-      try {
-        const returned = (listener as (...args: unknown[]) => unknown).apply(this.#events, args)
-        if (isPromise(returned)) returned.then(undefined, (err: unknown) => this.#log.error({ err, event }, 'a listener of an event failed'))
-      } catch (err) {
-        this.#log.error({ err, event }, 'a listener of an event failed')
-      }
-    }
+    emitSafely(this.#events, (err) => this.#log.error({ err, event }, 'a listener of an event failed'), event, ...args)
   }
 
   /** Boot ids of the members, as far as this process knows them. */
