@@ -1,12 +1,13 @@
+import cluster from 'node:cluster'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Check, CheckOptions, HealthChecks, Provider } from './application/index.ts'
+import type { Check, CheckOptions, HistogramOptions, MetricLabels, Provider } from './application/index.ts'
 import type { ErrorLog } from './failures/index.ts'
 import type { ErrorEntry, Reduce } from './formats/index.ts'
 import type { Local, Reporter } from './instance/index.ts'
 import type { ResolvedOptions } from './options.ts'
 import { aggregate, mergeHistory, type Aged, type ClusterData, type HistoryPoint } from './picture/index.ts'
-import { clusterText, instanceText } from './prometheus/index.ts'
+import { clusterText, instanceText, type Format } from './prometheus/index.ts'
 import type { Counts } from './requests/index.ts'
 import type { Store } from './store/index.ts'
 
@@ -26,7 +27,6 @@ export interface Parts {
   store: Store
   errors: ErrorLog
   reporter: Reporter
-  health: HealthChecks
 }
 
 /** Health and metrics of the cluster as this process sees it. */
@@ -38,10 +38,9 @@ export class ClusterMetrics {
   readonly #store: Store
   readonly #errors: ErrorLog
   readonly #reporter: Reporter
-  readonly #health: HealthChecks
   #aggregating: Promise<ClusterData> | null = null
 
-  constructor (link: RedisLink, { local, store, errors, reporter, health }: Parts, options: ResolvedOptions, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, { local, store, errors, reporter }: Parts, options: ResolvedOptions, log: FastifyBaseLogger) {
     this.#link = link
     this.#log = log
     this.#options = options
@@ -49,27 +48,47 @@ export class ClusterMetrics {
     this.#store = store
     this.#errors = errors
     this.#reporter = reporter
-    this.#health = health
   }
 
   /**
-   * Adds to a counter of the application. Its sum over the cluster is kept for `keepMs` beyond the end of an instance.
+   * Adds to a counter of the application. Its sum over the cluster never falls, whichever instances end.
    *
    * @param by 0 or more. @default 1
+   * @param labels at most 20; beyond 1000 sets of a name their values are `__other__`. Without labels the sum is in the document too
    * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
    */
-  increment (name: string, by = 1): void {
-    this.#local.custom.increment(name, by)
+  increment (name: string, by = 1, labels?: MetricLabels): void {
+    this.#local.custom.increment(name, by, labels)
   }
 
   /**
-   * Registers a value that is read at each report.
+   * Registers a value that is read at each report and scrape.
    *
+   * @param fn may be async: its last answer is shown, and it is not asked again before it has answered. Where it throws or rejects there is no value
    * @param options `reduce` says how the values of the instances become one. @default { reduce: 'sum' }
    * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
    */
   gauge (name: string, fn: () => unknown, { reduce = 'sum' }: { reduce?: Reduce } = {}): void {
     this.#local.custom.gauge(name, fn, reduce)
+  }
+
+  /**
+   * Registers a histogram. Needed only for buckets or a help of its own.
+   *
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
+   */
+  histogram (name: string, options: HistogramOptions = {}): void {
+    this.#local.custom.histogram(name, options)
+  }
+
+  /**
+   * Adds a value to a histogram of the application.
+   *
+   * @param value in the unit of the buckets: seconds, without buckets of one's own
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
+   */
+  observe (name: string, value: number, labels?: MetricLabels): void {
+    this.#local.custom.observe(name, value, labels)
   }
 
   /**
@@ -90,7 +109,7 @@ export class ClusterMetrics {
    * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
    */
   check (name: string, fn: Check, options: CheckOptions = {}): void {
-    this.#health.add(name, fn, options)
+    this.#local.health.add(name, fn, options)
   }
 
   /** The whole cluster, as it is known now; this instance alone, and `degraded`, while Redis is away. Never rejects. */
@@ -102,7 +121,7 @@ export class ClusterMetrics {
 
   /** This instance alone. */
   local (): ClusterData {
-    return aggregate({ living: [this.#own()], ended: [], skipped: 0, now: this.#store.now(), degraded: false, status: 'ok' })
+    return aggregate({ living: [this.#own()], ended: [], skipped: 0, now: this.#store.now(), degraded: false, away: false })
   }
 
   /** Requests of the last minutes by route and status, the most frequent first. */
@@ -129,21 +148,34 @@ export class ClusterMetrics {
     return { minutes, stepMs, degraded, points: mergeHistory([own, ...value ?? []], stepMs) }
   }
 
-  /** Prometheus' text, of this instance or of all. */
-  async prometheus (scope: 'instance' | 'cluster'): Promise<string> {
-    if (scope === 'instance') return instanceText(this.#local, this.#options.registry)
+  /**
+   * What Prometheus scrapes, of this instance or of all.
+   *
+   * @param scope @default the option `prometheusScope`
+   * @param format @default 'prometheus', which is text 0.0.4
+   */
+  async prometheus (scope: 'instance' | 'cluster' = this.#scope(), format: Format = 'prometheus'): Promise<string> {
+    const options = { format, attributeNames: this.#options.attributeNames }
+    await this.#local.custom.first(this.#options.checkTimeoutMs)
+    if (scope === 'instance') return instanceText(this.#local, options)
     const { value } = await this.#orNothing(() => Promise.all([this.#store.found(), this.#store.totals()]))
     // What only grows is as reported, of this instance too: with the own present counts, the next answer, which another
     // instance gives through the load balancer, would be lower, and Prometheus takes that for a restart.
     const [found, totals] = value ?? [null, [this.#local.totals()]]
-    return clusterText({ reports: this.#withOwn(found?.reports ?? []).map(({ report }) => report), totals })
+    return clusterText(this.#withOwn(found?.reports ?? []).map(({ report }) => report), totals, options)
+  }
+
+  /** Workers that share a port answer in turn: of one of them Prometheus would see counters that rise and fall. */
+  #scope (): 'instance' | 'cluster' {
+    return this.#options.prometheusScope ?? (cluster.isWorker && this.#link.mode !== 'none' ? 'cluster' : 'instance')
   }
 
   async #aggregate (): Promise<ClusterData> {
+    await this.#local.custom.first(this.#options.checkTimeoutMs)
     const { value, degraded } = await this.#orNothing(() => this.#store.found())
-    const status = degraded && this.#link.mode !== 'none' ? 'degraded' : 'ok'
+    const away = degraded && this.#link.mode !== 'none'
     const { reports, ended, skipped } = value ?? { reports: [], ended: [], skipped: 0 }
-    return aggregate({ living: this.#withOwn(reports), ended, skipped, now: this.#store.now(), degraded, status })
+    return aggregate({ living: this.#withOwn(reports), ended, skipped, now: this.#store.now(), degraded, away })
   }
 
   /** This instance speaks for itself: it knows more than it last reported. */

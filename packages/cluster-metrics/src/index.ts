@@ -11,6 +11,10 @@ declare module 'fastify' {
     /** Health and metrics of the cluster. */
     clusterMetrics: ClusterMetrics
   }
+  interface FastifyContextConfig {
+    /** false: requests of the route are not counted. @default true */
+    metrics?: boolean
+  }
 }
 
 /**
@@ -27,8 +31,9 @@ export default clusterMetrics
 
 export * from './errors.ts'
 export type { Authorize } from '@jpulse/plugin-kit'
-export type { Check, CheckOptions, CheckResult, Fields, Health, Provider } from './application/index.ts'
+export type { Check, CheckOptions, Fields, GaugeRule, HistogramOptions, MetricLabels, MetricsRegistry, Provider } from './application/index.ts'
 export type { ClusterMetrics, RequestCount, Seen } from './cluster-metrics.ts'
-export type { ErrorEntry, Percentiles, Reduce } from './formats/index.ts'
-export type { FastifyClusterMetricsOptions, MongoHandle } from './options.ts'
+export type { AttributeNames, ErrorEntry, Health, Percentiles, Reduce } from './formats/index.ts'
+export type { FastifyClusterMetricsOptions } from './options.ts'
+export type { MongoHandle } from './process/index.ts'
 export type { ClusterData, HistoryPoint, InstanceMetrics, NamespaceTotals, RequestTotals, RouteTotals, ServerMetrics, Statistics } from './picture/index.ts'

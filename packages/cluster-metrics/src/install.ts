@@ -1,12 +1,12 @@
 import { guard, prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
-import { HealthChecks } from './application/index.ts'
 import { ClusterMetrics, type Parts } from './cluster-metrics.ts'
 import { FST_ERR_CLUSTER_METRICS_FORBIDDEN, FST_ERR_CLUSTER_METRICS_UNAUTHORIZED } from './errors.ts'
 import { ErrorLog } from './failures/index.ts'
 import { dashboardRoutes, healthRoutes, metricsRoutes, prometheusRoutes, revealingRoutes } from './http/index.ts'
 import { Local, Reporter } from './instance/index.ts'
 import { resolveOptions, type FastifyClusterMetricsOptions, type ResolvedOptions } from './options.ts'
+import { leaveOut } from './requests/index.ts'
 import { Store } from './store/index.ts'
 
 /** Builds the parts, decorates Fastify, and adds hooks and routes. */
@@ -14,18 +14,19 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   const options = resolveOptions(given)
   const log = fastify.log.child({ plugin: '@jpulse/cluster-metrics' })
   const { redisLink: link, appCluster: { bootId, instanceId } } = fastify
-  const local = new Local(fastify, options, log)
   const store = new Store(link, bootId, options)
   const errors = new ErrorLog(instanceId, options.errorStacks)
+  const local = new Local(fastify, options, errors, log)
   const reporter = new Reporter(link, local, store, errors, options, log)
-  const health = new HealthChecks(link, { draining: () => local.draining, pingMongo: () => local.mongo.ping() }, options.checkTimeoutMs, log)
-  const parts = { local, store, errors, reporter, health }
+  const parts = { local, store, errors, reporter }
   const metrics = new ClusterMetrics(link, parts, options, log)
   fastify.decorate('clusterMetrics', metrics)
   addHooks(fastify, parts)
   await fastify.register(async (scope) => {
+    // What infrastructure and the dashboard ask for is no visitor's request.
+    leaveOut(scope)
     prepareScope(scope, 'FST_ERR_CLUSTER_METRICS')
-    await healthRoutes(scope, metrics, health, options)
+    await healthRoutes(scope, metrics, local.health, options)
     await scope.register((inner) => metricsRoutes(inner, metrics, options), { prefix: options.routePrefix })
     await addRevealing(scope, metrics, options)
   })
@@ -33,10 +34,11 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   return parts
 }
 
-function addHooks (fastify: FastifyInstance, { local, errors, reporter }: Parts): void {
+function addHooks (fastify: FastifyInstance, { local, reporter }: Parts): void {
+  fastify.addHook('onRoute', (route) => { local.recorder.onRoute(route) })
   fastify.addHook('onRequest', local.recorder.onRequest)
   fastify.addHook('onError', (request, reply, error, done) => {
-    errors.add(error, request, error.statusCode ?? (reply.statusCode >= 400 ? reply.statusCode : 500))
+    local.recorder.onError(request, reply, error)
     done()
   })
   // Not waited for: the boot does not depend on Redis.

@@ -1,13 +1,9 @@
 import { callback, checker, DAY_MS, opaque, type Authorize } from '@jpulse/plugin-kit'
-import type { Registry } from 'prom-client'
+import { globalRegistries, type GaugeRule, type MetricsRegistry } from './application/index.ts'
+import type { AttributeNames } from './formats/index.ts'
 import { Type } from 'typebox'
 import { FST_ERR_CLUSTER_METRICS_INVALID_OPTION } from './errors.ts'
-
-/** What we need of a MongoDB client: `fastify.mongo` of @fastify/mongodb has it. */
-export interface MongoHandle {
-  client: { db (name: string): { command (command: Record<string, unknown>): Promise<unknown> }, options?: unknown }
-  db?: { databaseName: string } | undefined
-}
+import { versionOf, type MongoHandle } from './process/index.ts'
 
 /** Options of the plugin. */
 export interface FastifyClusterMetricsOptions {
@@ -25,7 +21,7 @@ export interface FastifyClusterMetricsOptions {
   ttlMs?: number | undefined
   /** How long the counters of an instance are kept after its end, in milliseconds, 1000 to 86400000; also the length of the history. @default 3600000 (an hour) */
   keepMs?: number | undefined
-  /** Version of the application. @default npm_package_version, else null */
+  /** Version of the application. @default that of the `package.json` nearest to the script that was started, else null */
   version?: string | undefined
   /** Name or date of the release. @default RELEASE, else null */
   release?: string | undefined
@@ -33,8 +29,23 @@ export interface FastifyClusterMetricsOptions {
   environment?: string | undefined
   /** MongoDB to look after; false for none. @default `fastify.mongo`, where there is one */
   mongo?: MongoHandle | false
-  /** prom-client's registry with the application's own metrics, which `/metrics` shows too; false for none. @default prom-client's global one */
-  registry?: Registry | false
+  /**
+   * Whether readiness includes MongoDB: where all instances share one, `/health` of all is 503 while it is away, and a load
+   * balancer has nobody left. @default true
+   */
+  mongoCritical?: boolean | undefined
+  /** prom-client's registry, or several, with the application's own metrics, which `/metrics` shows too; false for none. @default the global one of prom-client, where the application has it */
+  registry?: MetricsRegistry | readonly MetricsRegistry[] | false
+  /** How gauges of the registry add up at `scope=cluster`, by name. @default the metric's `aggregator`, else 'sum' */
+  gaugeRules?: Readonly<Record<string, GaugeRule>> | undefined
+  /** Series of the registry that an instance tells the cluster of, 0 to 50000; a histogram is one for each bucket. @default 2000 */
+  maxSeries?: number | undefined
+  /** What `/metrics` is about without `?scope`. @default 'cluster' where workers of node:cluster (PM2's cluster mode) share a port and Redis is configured, else 'instance' */
+  prometheusScope?: 'instance' | 'cluster' | undefined
+  /** Labels of `http_server_request_duration_seconds`: `method`, `route`, `status`, or OpenTelemetry's `http_request_method`, `http_route`, `http_response_status_code`. @default 'short' */
+  attributeNames?: AttributeNames | undefined
+  /** Templates of routes that are not counted, as `config: { metrics: false }` of a route does. @default [] */
+  ignoreRoutes?: readonly string[] | undefined
   /** Method and route pairs that are told apart, 1 to 10000; those beyond are counted as `__other__`. @default 200 */
   maxRoutes?: number | undefined
   /** Longest wait for one health check, in milliseconds, 1 to 60000. @default 1000 */
@@ -50,12 +61,15 @@ export interface FastifyClusterMetricsOptions {
 }
 
 /** What the rest of the plugin works with. */
-export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOptions, 'authorize' | 'version' | 'release' | 'mongo' | 'registry'>> & {
+export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOptions, 'authorize' | 'version' | 'release' | 'mongo' | 'registry' | 'prometheusScope' | 'ignoreRoutes'>> & {
   authorize: Authorize | undefined
   version: string | null
   release: string | null
   mongo: MongoHandle | false | undefined
-  registry: Registry | false | undefined
+  /** At the time of use: an application may load prom-client later. */
+  registries: () => readonly MetricsRegistry[]
+  prometheusScope: 'instance' | 'cluster' | undefined
+  ignoreRoutes: ReadonlySet<string>
 }>
 
 const Text = Type.String({ minLength: 1, maxLength: 100 })
@@ -75,7 +89,13 @@ const check = checker(Type.Object({
   release: Type.Optional(Text),
   environment: Type.Optional(Text),
   mongo: Type.Optional(Type.Union([Type.Literal(false), opaque<MongoHandle>('an object with a client, as fastify.mongo is', (value) => hasMethod('db')((value as MongoHandle | null)?.client))])),
-  registry: Type.Optional(Type.Union([Type.Literal(false), opaque<Registry>('a Registry of prom-client', hasMethod('getMetricsAsArray'))])),
+  mongoCritical: Type.Optional(Type.Boolean()),
+  registry: Type.Optional(Type.Union([Type.Literal(false), opaque<MetricsRegistry | readonly MetricsRegistry[]>('a Registry of prom-client or an array of them', (value) => [value].flat().every(hasMethod('getMetricsAsArray')))])),
+  gaugeRules: Type.Optional(Type.Record(Type.String(), Type.Enum(['sum', 'avg', 'min', 'max', 'first', 'last', 'instance', 'omit']))),
+  maxSeries: Type.Optional(Type.Integer({ minimum: 0, maximum: 50_000 })),
+  prometheusScope: Type.Optional(Type.Enum(['instance', 'cluster'])),
+  attributeNames: Type.Optional(Type.Enum(['short', 'opentelemetry'])),
+  ignoreRoutes: Type.Optional(Type.Array(Type.String({ pattern: '^[/*]', wanted: 'the template of a route' }), { maxItems: 1000 })),
   maxRoutes: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
   checkTimeoutMs: Type.Optional(Ms(1, 60_000)),
   isDraining: Type.Optional(callback<() => boolean>()),
@@ -100,14 +120,20 @@ export function resolveOptions (options: FastifyClusterMetricsOptions = {}): Res
     authorize: given.authorize,
     isDraining: given.isDraining ?? (() => false),
     mongo: given.mongo,
-    registry: given.registry,
+    mongoCritical: given.mongoCritical ?? true,
+    gaugeRules: given.gaugeRules ?? {},
+    maxSeries: given.maxSeries ?? 2000,
+    prometheusScope: given.prometheusScope,
+    attributeNames: given.attributeNames ?? 'short',
+    ignoreRoutes: new Set(given.ignoreRoutes),
+    registries: registriesOf(given.registry),
     routePrefix: given.routePrefix ?? '/api/1',
     dashboardPath: given.dashboardPath ?? '/admin/cluster',
     prometheusPath: given.prometheusPath ?? '/metrics',
     reportIntervalMs,
     ttlMs,
     keepMs,
-    version: given.version ?? text(process.env.npm_package_version),
+    version: given.version ?? versionOf(process.env),
     release: given.release ?? text(process.env.RELEASE),
     environment: given.environment ?? (text(process.env.NODE_ENV) || 'development'),
     maxRoutes: given.maxRoutes ?? 200,
@@ -116,6 +142,13 @@ export function resolveOptions (options: FastifyClusterMetricsOptions = {}): Res
     pm2: given.pm2 ?? true,
     sessionCountIntervalMs: given.sessionCountIntervalMs ?? 60_000
   })
+}
+
+function registriesOf (given: FastifyClusterMetricsOptions['registry']): () => readonly MetricsRegistry[] {
+  if (given === false) return () => []
+  if (given === undefined) return globalRegistries
+  const registries = [given].flat()
+  return () => registries
 }
 
 function text (value: string | undefined): string | null {

@@ -3,6 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { OWN } from '../src/formats/index.ts'
 import * as exported from '../src/index.ts'
 import { sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
 import { ADMIN, build } from './build.ts'
@@ -28,10 +29,11 @@ t.test('the README names every option, error and metric', async (t) => {
   const options = await readFile(new URL('../src/options.ts', import.meta.url), 'utf8')
   const fields = /export interface FastifyClusterMetricsOptions \{(.*?)\n\}/s.exec(options)![1]!
   for (const [, name] of fields.matchAll(/^ {2}(\w+)\?:/gm)) t.ok(readme.includes(`| \`${name}\` |`), name!)
+  for (const name of Object.keys(OWN)) t.ok(readme.includes(`\`${name}\``), name)
   const { app } = await build(t, { options: { registry: false } })
   await app.inject('/nowhere')
   for (const url of ['/metrics', '/metrics?scope=cluster']) {
     const { body } = await app.inject({ url, headers: ADMIN })
-    for (const name of parsePrometheus(body).keys()) t.ok(readme.includes(`| \`${name}\` |`), name)
+    for (const name of parsePrometheus(body).keys()) t.ok(readme.includes(`\`${name}\``), name)
   }
 })

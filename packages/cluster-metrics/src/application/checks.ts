@@ -1,7 +1,8 @@
 import type { RedisLink } from '@jpulse/redis-link'
-import { callWithin } from '@jpulse/plugin-kit'
-import type { FastifyBaseLogger } from 'fastify'
+import { callWithin, within } from '@jpulse/plugin-kit'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
+import type { Faults } from '../failures/index.ts'
+import type { Health } from '../formats/index.ts'
 import { checkName } from './names.ts'
 
 /** Resolves where all is well: with anything but false. */
@@ -12,16 +13,6 @@ export interface CheckOptions {
   timeoutMs?: number
   /** Whether the instance is not ready while the check is down; else it is degraded only. @default false */
   critical?: boolean
-}
-
-export interface CheckResult {
-  status: string
-}
-
-/** Answer of `/health`. */
-export interface Health {
-  status: 'ok' | 'degraded' | 'error'
-  checks: Record<string, CheckResult>
 }
 
 interface Registered {
@@ -42,22 +33,26 @@ const MOST = 50
 const RESERVED = ['redis', 'mongodb', 'instance']
 
 /**
- * Readiness. MongoDB decides about it, since pages fail without it; without Redis everything still answers, so that is a
- * degradation only. Checks that are asked for at the same time run once, so a crowd of probes is no load.
+ * Readiness, by `/health` and at each report. Without Redis everything still answers, so that is a degradation only.
+ * Checks that are asked for at the same time run once, so a crowd of probes is no load.
  */
 export class HealthChecks {
+  /** What was found last; null before the first time. */
+  last: Health | null = null
   readonly #link: RedisLink
   readonly #asked: Asked
   readonly #timeoutMs: number
-  readonly #log: FastifyBaseLogger
+  readonly #mongoCritical: boolean
+  readonly #faults: Faults
   readonly #checks = new Map<string, Registered>()
   #mongo: Promise<boolean | null> | null = null
 
-  constructor (link: RedisLink, asked: Asked, timeoutMs: number, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, asked: Asked, { checkTimeoutMs, mongoCritical }: { checkTimeoutMs: number, mongoCritical: boolean }, faults: Faults) {
     this.#link = link
     this.#asked = asked
-    this.#timeoutMs = timeoutMs
-    this.#log = log
+    this.#timeoutMs = checkTimeoutMs
+    this.#mongoCritical = mongoCritical
+    this.#faults = faults
   }
 
   add (name: string, check: Check, { timeoutMs = this.#timeoutMs, critical = false }: CheckOptions = {}): void {
@@ -73,18 +68,20 @@ export class HealthChecks {
     const [mongodb, results] = await Promise.all([this.#pingMongo(), this.#runAll()])
     const draining = this.#asked.draining()
     const redis = this.#link.state
-    const failed = results.filter(([, ok]) => !ok).map(([name]) => this.#checks.get(name)!)
-    const ready = !draining && mongodb !== false && !failed.some(({ critical }) => critical)
-    const whole = failed.length === 0 && (redis === 'up' || redis === 'disabled')
-    return {
-      status: ready ? (whole ? 'ok' : 'degraded') : 'error',
-      checks: {
-        instance: { status: draining ? 'draining' : 'up' },
-        redis: { status: redis },
-        mongodb: { status: mongodb === null ? 'disabled' : mongodb ? 'up' : 'down' },
-        ...Object.fromEntries(results.map(([name, ok]) => [name, { status: ok ? 'up' : 'down' }]))
-      }
+    const checks: Health['checks'] = {
+      instance: { status: draining ? 'draining' : 'up', critical: true },
+      redis: { status: redis, critical: false },
+      mongodb: { status: mongodb === null ? 'disabled' : mongodb ? 'up' : 'down', critical: this.#mongoCritical },
+      ...Object.fromEntries(results.map(([name, ok]) => [name, { status: ok ? 'up' : 'down', critical: this.#checks.get(name)!.critical }]))
     }
+    const failed = Object.values(checks).filter(({ status }) => status !== 'up' && status !== 'disabled')
+    this.last = { status: failed.some(({ critical }) => critical) ? 'error' : failed.length > 0 ? 'degraded' : 'ok', checks }
+    return this.last
+  }
+
+  /** Reads at a report, which waits for `ms` at most: a check may take longer. */
+  async refresh (ms: number): Promise<void> {
+    await within(ms, this.read(), () => new Error('late')).catch(() => {})
   }
 
   #pingMongo (): Promise<boolean | null> {
@@ -103,7 +100,7 @@ export class HealthChecks {
     try {
       return await callWithin(timeoutMs, check, () => new Error(`no answer within ${timeoutMs} ms`)) !== false
     } catch (err) {
-      this.#log.debug({ err, check: name }, 'a health check failed')
+      this.#faults.note('check', name, err)
       return false
     }
   }

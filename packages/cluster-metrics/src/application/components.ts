@@ -1,8 +1,8 @@
-import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
+import { redactJson, type Faults } from '../failures/index.ts'
 import { checkReduce, type Reduce } from '../formats/index.ts'
-import { plain } from './custom.ts'
 import { checkName } from './names.ts'
+import { plain, Source } from './source.ts'
 
 /** Fields of one component, by name. */
 export type Fields = Record<string, unknown>
@@ -16,25 +16,18 @@ export interface ComponentReport {
 /** Returns the fields of a component, null where it is not there now. */
 export type Provider = () => Fields | null | Promise<Fields | null>
 
-interface Registered {
-  read: Provider
-  reduce: Record<string, Reduce>
-  running: Promise<void> | null
-  last: Fields | null
-}
-
 const MOST = 50
 const MAX_BYTES = 16_384
 
 /** What the parts of the application say about themselves. */
 export class Components {
-  readonly #providers = new Map<string, Registered>()
-  readonly #log: FastifyBaseLogger
+  readonly #providers = new Map<string, { source: Source<Fields>, reduce: Record<string, Reduce> }>()
+  readonly #faults: Faults
   readonly #timeoutMs: number
 
-  constructor (timeoutMs: number, log: FastifyBaseLogger) {
+  constructor (timeoutMs: number, faults: Faults) {
     this.#timeoutMs = timeoutMs
-    this.#log = log
+    this.#faults = faults
   }
 
   add (name: string, read: Provider, reduce: Record<string, Reduce>): void {
@@ -43,35 +36,20 @@ export class Components {
     for (const way of Object.values(reduce)) checkReduce(way)
     if (this.#providers.has(name)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE('component', name)
     if (this.#providers.size >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('components', MOST)
-    this.#providers.set(name, { read, reduce: { ...reduce }, running: null, last: null })
+    const take = (fields: unknown) => fields === null ? null : checked(redactJson(plain(fields)))
+    this.#providers.set(name, { source: new Source(read, take, (err) => { this.#faults.note('component', name, err) }), reduce: { ...reduce } })
   }
 
-  /** Asks all providers; one that hangs keeps its last fields and is not asked again before it is done. */
-  async refresh (): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const time = new Promise((resolve) => { timer = setTimeout(resolve, this.#timeoutMs) })
-    const asked = [...this.#providers].map(([name, provider]) => (provider.running ??= this.#ask(name, provider)))
-    await Promise.race([Promise.all(asked), time])
-    clearTimeout(timer)
+  /** Asks all providers; one that hangs keeps its last fields. */
+  refresh (): Promise<void> {
+    return Source.askAll([...this.#providers.values()].map(({ source }) => source), this.#timeoutMs)
   }
 
   /** What they said last. */
   read (): Record<string, ComponentReport> {
     const report: Record<string, ComponentReport> = {}
-    for (const [name, { last, reduce }] of this.#providers) if (last !== null) report[name] = { fields: last, reduce }
+    for (const [name, { source: { last }, reduce }] of this.#providers) if (last !== null) report[name] = { fields: last, reduce }
     return report
-  }
-
-  async #ask (name: string, provider: Registered): Promise<void> {
-    try {
-      const fields = await provider.read()
-      provider.last = fields === null ? null : checked(plain(fields))
-    } catch (err) {
-      provider.last = null
-      this.#log.warn({ err, component: name }, 'a component could not be read')
-    } finally {
-      provider.running = null
-    }
   }
 }
 

@@ -1,58 +1,149 @@
-import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
-import { checkReduce, type Reduce } from '../formats/index.ts'
-import { checkName } from './names.ts'
+import { redactJson, type Faults } from '../failures/index.ts'
+import { BOUNDS, checkReduce, counterName, isOurs, keyOf, type Family, type Reduce } from '../formats/index.ts'
+import { checkName, labelsOf, type MetricLabels } from './names.ts'
+import { plain, Source } from './source.ts'
 
 /** Value and how to reduce it, by name. */
 export type GaugeValues = Record<string, [reduce: Reduce, value: unknown]>
 
+/** Bucket bounds and help of a histogram. */
+export interface HistogramOptions {
+  /** Upper bounds, ascending, 1 to 100. @default those of OpenTelemetry for durations in seconds: 0.005 to 10 */
+  buckets?: readonly number[]
+  help?: string
+}
+
+type Kind = 'counter' | 'gauge' | 'histogram'
+
 const MOST = 500
+const MOST_LABELS = 1000
+const MOST_BUCKETS = 100
 
-/** Counters and gauges of the application. */
+/** Counters, gauges and histograms of the application. */
 export class CustomMetrics {
+  /** Counters without labels. */
   readonly counters = new Map<string, number>()
-  readonly #gauges = new Map<string, { read: () => unknown, reduce: Reduce }>()
-  readonly #log: FastifyBaseLogger
+  readonly #gauges = new Map<string, { source: Source<unknown>, reduce: Reduce }>()
+  readonly #families = new Map<string, Family & { byLabels: Map<string, number[]> }>()
+  /** Every name that Prometheus sees of these, and whose it is. */
+  readonly #taken = new Map<string, { kind: Kind, name: string }>()
+  readonly #faults: Faults
+  #count = 0
 
-  constructor (log: FastifyBaseLogger) {
-    this.#log = log
+  constructor (faults: Faults) {
+    this.#faults = faults
   }
 
-  increment (name: string, by: number): void {
-    const known = this.counters.get(name)
-    if (known === undefined) this.#checkNew('counter', name)
+  increment (name: string, by: number, labels?: MetricLabels): void {
+    if (!this.#isKnown('counter', name)) this.#take('counter', name)
     if (!(by >= 0 && by <= Number.MAX_SAFE_INTEGER)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('by', 'a number from 0: what also falls is a gauge')
-    this.counters.set(name, (known ?? 0) + by)
+    if (labels === undefined) this.counters.set(name, (this.counters.get(name) ?? 0) + by)
+    else this.#sampleOf(this.#familyOf({ name: counterName(name), help: `Counter ${name} of the application`, type: 'counter', samples: [] }), labels, 1)[0]! += by
   }
 
   gauge (name: string, read: () => unknown, reduce: Reduce): void {
-    this.#checkNew('gauge', name)
+    checkName('The name', name)
     if (typeof read !== 'function') throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('fn', 'a function')
     checkReduce(reduce)
-    this.#gauges.set(name, { read, reduce })
+    this.#take('gauge', name)
+    this.#gauges.set(name, { source: new Source(read, (value) => redactJson(plain(value)), (err) => { this.#faults.note('gauge', name, err) }), reduce })
   }
 
-  /** A gauge that throws, or has no JSON form, has no value now. */
+  histogram (name: string, { buckets = BOUNDS, help = `Histogram ${name} of the application` }: HistogramOptions): void {
+    checkName('The name', name)
+    const ascending = Array.isArray(buckets) && buckets.every((bound, index) => Number.isFinite(bound) && (index === 0 || bound > buckets[index - 1]))
+    if (!ascending || buckets.length === 0 || buckets.length > MOST_BUCKETS) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('buckets', `1 to ${MOST_BUCKETS} ascending numbers`)
+    this.#take('histogram', name)
+    this.#familyOf({ name, help: String(help).slice(0, 500), type: 'histogram', bounds: [...buckets], samples: [] })
+  }
+
+  observe (name: string, value: number, labels: MetricLabels = {}): void {
+    if (!this.#isKnown('histogram', name)) this.histogram(name, {})
+    if (!Number.isFinite(value)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('value', 'a finite number')
+    const family = this.#families.get(name)!
+    const bounds = family.bounds!
+    const values = this.#sampleOf(family, labels, bounds.length + 2)
+    const bucket = bounds.findIndex((bound) => value <= bound)
+    values[0]! += value
+    values[bucket === -1 ? bounds.length + 1 : bucket + 1]! += 1
+  }
+
+  /** Waits for gauges that have never answered, at most `ms`, and once for each. */
+  async first (ms: number): Promise<void> {
+    await Source.askAll([...this.#gauges.values()].map(({ source }) => source).filter(({ known }) => !known), ms)
+  }
+
+  /** Asks all gauges, and waits for those that take time, at most `ms`. */
+  async refresh (ms: number): Promise<void> {
+    await Source.askAll([...this.#gauges.values()].map(({ source }) => source), ms)
+  }
+
+  /** A gauge that throws, or has no JSON form, has no value now; one that takes time has its last one. */
   readGauges (): GaugeValues {
     const values: GaugeValues = {}
-    for (const [name, { read, reduce }] of this.#gauges) {
-      try {
-        values[name] = [reduce, plain(read())]
-      } catch (err) {
-        this.#log.warn({ err, gauge: name }, 'a gauge could not be read')
-      }
+    for (const [name, { source, reduce }] of this.#gauges) {
+      source.ask()
+      if (source.last !== null) values[name] = [reduce, source.last]
     }
     return values
   }
 
-  #checkNew (what: 'counter' | 'gauge', name: string): void {
+  /** Every name of a series that Prometheus sees of these. */
+  names (): ReadonlySet<string> {
+    return new Set(this.#taken.keys())
+  }
+
+  /** Counters with labels, and histograms. */
+  families (): Family[] {
+    return [...this.#families.values()].filter(({ samples }) => samples.length > 0).map(({ byLabels: _, ...family }) => family)
+  }
+
+  #familyOf (family: Family): Family & { byLabels: Map<string, number[]> } {
+    const known = this.#families.get(family.name)
+    if (known !== undefined) return known
+    const made = { ...family, byLabels: new Map<string, number[]>() }
+    this.#families.set(family.name, made)
+    return made
+  }
+
+  #sampleOf (family: Family & { byLabels: Map<string, number[]> }, given: MetricLabels, length: number): number[] {
+    const labels = labelsOf(given)
+    const found = family.byLabels.get(keyOf(labels))
+    if (found !== undefined) return found
+    const full = family.samples.length >= MOST_LABELS
+    const kept = full ? Object.fromEntries(Object.keys(labels).map((name) => [name, '__other__'])) : labels
+    const other = full ? family.byLabels.get(keyOf(kept)) : undefined
+    if (other !== undefined) return other
+    const values = new Array<number>(length).fill(0)
+    family.byLabels.set(keyOf(kept), values)
+    family.samples.push([kept, values])
+    return values
+  }
+
+  #isKnown (kind: Kind, name: string): boolean {
+    const known = this.#taken.get(exposedAs(kind, String(name))[0]!)
+    return known?.kind === kind && known.name === name
+  }
+
+  /** Two names that Prometheus would see as one are an error: one of them would be missing. */
+  #take (kind: Kind, name: string): void {
     checkName('The name', name)
-    if (this.#gauges.has(name) || this.counters.has(name)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE(this.#gauges.has(name) ? 'gauge' : 'counter', name)
-    if (this.#gauges.size + this.counters.size >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('counters and gauges', MOST)
+    const exposed = exposedAs(kind, name)
+    for (const one of exposed) {
+      const taken = this.#taken.get(one)
+      if (taken !== undefined) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE(taken.kind, taken.name)
+      if (isOurs(one)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE('metric of the plugin itself', one)
+    }
+    if (this.#count >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('counters, gauges and histograms', MOST)
+    this.#count++
+    for (const one of exposed) this.#taken.set(one, { kind, name })
   }
 }
 
-/** A copy that consists of JSON only. */
-export function plain (value: unknown): unknown {
-  return value === undefined ? null : JSON.parse(JSON.stringify(value) ?? 'null')
+/** The names of the series that Prometheus sees, and the bare one of a counter, which the document has. */
+function exposedAs (kind: Kind, name: string): string[] {
+  if (kind === 'gauge') return [name]
+  if (kind === 'counter') return [...new Set([counterName(name), name])]
+  return [name, ...['_bucket', '_sum', '_count'].map((suffix) => name + suffix)]
 }

@@ -20,8 +20,7 @@ export class ErrorLog {
   }
 
   add (error: FastifyError, { method, routeOptions: { url = UNMATCHED } }: FastifyRequest, statusCode: number): void {
-    if (statusCode < 500) return
-    const name = String(error?.code ?? error?.name ?? 'Error').slice(0, 100)
+    const name = redact(String(error?.code ?? error?.name ?? 'Error')).slice(0, 100)
     const message = redact(String(error?.message ?? error)).slice(0, LONGEST_MESSAGE)
     const fingerprint = fingerprintOf(name, method, url, message)
     const known = this.#unsaved.get(fingerprint)

@@ -1,1 +1,3 @@
 export { ErrorLog } from './error-log.ts'
+export { Faults } from './faults.ts'
+export { redact, redactJson } from './redact.ts'

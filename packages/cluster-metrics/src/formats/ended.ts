@@ -1,5 +1,5 @@
+import { parse } from './limits.ts'
 import { isTotals, TotalsSum, type Totals } from './totals.ts'
-import { parse } from './report.ts'
 
 const FORMAT = 1
 const MOST_SERIES = 5000

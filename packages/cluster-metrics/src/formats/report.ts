@@ -1,23 +1,7 @@
-import { createHash } from 'node:crypto'
 import { Type, type Static } from 'typebox'
 import Compile from 'typebox/compile'
-
-/*
- * What readers of a report take. Writers keep to it: a report with one text or entry too many is no report to the
- * others, and its instance is gone from their picture.
- */
-export const LONGEST_TEXT = 1000
-export const MOST_NAMESPACES = 1000
-
-/** The route of requests that no route matched. */
-export const UNMATCHED = '__unmatched__'
-
-/** A text that readers take: a longer one is cut, and stays apart from others that begin alike. */
-export function fit (text: string): string {
-  if (text.length <= LONGEST_TEXT) return text
-  const end = `…${createHash('sha256').update(text).digest('hex').slice(0, 12)}`
-  return text.slice(0, LONGEST_TEXT - end.length) + end
-}
+import { GaugesSchema } from './families.ts'
+import { LONGEST_TEXT, MOST_NAMESPACES, parse } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -59,7 +43,15 @@ const NamespaceSchema = Type.Object({
   lastActivity: MaybeStr
 })
 
-/** The process. Memory in MiB, times in seconds or as text. */
+const HealthStatus = Type.Enum(['ok', 'degraded', 'error'])
+
+/** Readiness, as `/health` of the instance told it last. */
+const HealthSchema = Type.Object({
+  status: HealthStatus,
+  checks: Type.Record(Type.String(), Type.Object({ status: Str, critical: Type.Optional(Type.Boolean()) }))
+})
+
+/** The process. Memory in MiB, times in seconds or as text. What is optional was added later. */
 const InstanceSchema = Type.Object({
   pid: Num,
   pm2Available: Type.Boolean(),
@@ -75,7 +67,8 @@ const InstanceSchema = Type.Object({
   memory: Type.Object({ used: Num, total: Num }),
   cpu: Num,
   restarts: Num,
-  eventLoop: Type.Object({ delay: Type.Object({ p50: Num, p99: Num, max: Num }), utilization: Num }),
+  eventLoop: Type.Object({ delay: Type.Object({ p50: Num, p99: Num, max: Num }), utilization: Num, maxOfMinute: Type.Optional(Num) }),
+  health: Type.Optional(HealthSchema),
   websockets: Type.Object({ uptime: Num, localConnections: Num, localMessages: Num, namespaces: Type.Array(NamespaceSchema, { maxItems: MOST_NAMESPACES }) }),
   processInfo: Type.Object({
     ppid: Num,
@@ -92,6 +85,8 @@ const ReportSchema = Type.Object({
   instanceId: Str,
   serverId: Str,
   startedAt: Num,
+  /** Milliseconds since the start, of the process' own clock. */
+  uptimeMs: Type.Optional(Num),
   server: ServerSchema,
   instance: InstanceSchema,
   siblings: SiblingsSchema,
@@ -103,7 +98,11 @@ const ReportSchema = Type.Object({
     reduce: Type.Record(Type.String(), Reduce)
   })),
   gauges: Type.Record(Type.String(), Type.Tuple([Reduce, Type.Unknown()])),
-  counters: Type.Record(Type.String(), Num)
+  counters: Type.Record(Type.String(), Num),
+  /** Gauges of the application's registry, with labels. */
+  labelled: Type.Optional(Type.Array(GaugesSchema, { maxItems: 5000 })),
+  /** Series of the registry that are not in here, by reason. */
+  leftOut: Type.Optional(Type.Record(Type.String(), Num))
 })
 
 export type Report = Static<typeof ReportSchema>
@@ -111,6 +110,7 @@ export type InstanceFacts = Static<typeof InstanceSchema>
 export type ServerFacts = Static<typeof ServerSchema>
 export type MongoServer = Static<typeof MongoServerSchema>
 export type Namespace = Static<typeof NamespaceSchema>
+export type Health = Static<typeof HealthSchema>
 export type Siblings = Static<typeof SiblingsSchema>
 export { InstanceSchema, NamespaceSchema, ServerSchema }
 
@@ -120,13 +120,4 @@ const reportCheck = Compile(ReportSchema)
 export function readReport (text: string): Report | null {
   const value = parse(text)
   return reportCheck.Check(value) ? value : null
-}
-
-/** Null where the text is no JSON. */
-export function parse (text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
-  }
 }

@@ -1,6 +1,7 @@
 import { Type, type Static } from 'typebox'
 import Compile from 'typebox/compile'
-import { LONGEST_TEXT, parse } from './report.ts'
+import { FamilySchema, FamilySum } from './families.ts'
+import { LONGEST_TEXT, parse } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -14,7 +15,9 @@ const TotalsSchema = Type.Object({
   /** Counts the writes of one process. */
   seq: Type.Optional(Num),
   /** Counters of the process itself, under their names for Prometheus. */
-  process: Type.Optional(Type.Record(Type.String(), Num))
+  process: Type.Optional(Type.Record(Type.String(), Num)),
+  /** Metrics of the application that have labels or buckets. */
+  families: Type.Optional(Type.Array(FamilySchema, { maxItems: 5000 }))
 })
 
 export type Totals = Static<typeof TotalsSchema>
@@ -31,20 +34,22 @@ export const isTotals = (value: unknown): value is Totals => check.Check(value)
 
 type SeriesSum = [method: string, route: string, status: number, sumMs: number, buckets: number[]]
 
-/** Adds up totals. What is beyond the bound of series is counted as route `__other__`, so that the sum is kept. */
+/** Adds up totals. What is beyond the bound of series is counted as route or label `__other__`, so that the sum is kept. */
 export class TotalsSum {
   readonly #counters = new Map<string, number>()
   readonly #process = new Map<string, number>()
   readonly #series = new Map<string, SeriesSum>()
+  readonly #families: FamilySum
   readonly #mostSeries: number
 
   constructor (parts: readonly Totals[] = [], mostSeries = Infinity) {
     this.#mostSeries = mostSeries
+    this.#families = new FamilySum(mostSeries)
     for (const part of parts) this.add(part)
   }
 
   /** @param factor -1 takes away what was added */
-  add ({ counters, series, process = {} }: Totals, factor: 1 | -1 = 1): this {
+  add ({ counters, series, process = {}, families = [] }: Totals, factor: 1 | -1 = 1): this {
     addAll(this.#counters, counters, factor)
     addAll(this.#process, process, factor)
     for (const [method, route, status, sumMs, buckets] of series) {
@@ -52,11 +57,12 @@ export class TotalsSum {
       sum[3] += factor * sumMs
       buckets.forEach((count, index) => { sum[4][index]! += factor * count })
     }
+    for (const family of families) this.#families.add(family, factor)
     return this
   }
 
   read (): Totals {
-    return { instanceId: '', counters: Object.fromEntries(this.#counters), series: [...this.#series.values()], process: Object.fromEntries(this.#process) }
+    return { instanceId: '', counters: Object.fromEntries(this.#counters), series: [...this.#series.values()], process: Object.fromEntries(this.#process), families: this.#families.read() }
   }
 
   #seriesOf (method: string, route: string, status: number): SeriesSum {

@@ -2,6 +2,8 @@ import { failures } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { ClusterMetrics } from '../cluster-metrics.ts'
+import { CONTENT_TYPES, type Format } from '../prometheus/index.ts'
+import { INFRASTRUCTURE } from './health.ts'
 import type { Guard } from './metrics.ts'
 
 const Query = Type.Object({ scope: Type.Optional(Type.Enum(['instance', 'cluster'])) })
@@ -9,10 +11,19 @@ const Query = Type.Object({ scope: Type.Optional(Type.Enum(['instance', 'cluster
 /** What Prometheus scrapes. */
 export async function prometheusRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, path: string, may: Guard): Promise<void> {
   fastify.get<{ Querystring: Static<typeof Query> }>(path, {
+    ...INFRASTRUCTURE,
     onRequest: may,
-    schema: { querystring: Query, response: { 200: Type.String({ description: 'Prometheus text format 0.0.4' }), ...failures } }
-  }, async ({ query }, reply) => {
-    const text = await metrics.prometheus(query.scope ?? 'instance')
-    return reply.type('text/plain; version=0.0.4; charset=utf-8').header('cache-control', 'no-store').send(text)
+    schema: { querystring: Query, response: { 200: Type.String({ description: 'Prometheus text format 0.0.4, or OpenMetrics 1.0 where it is accepted' }), ...failures } }
+  }, async ({ query, headers: { accept } }, reply) => {
+    const format = formatOf(accept)
+    const text = await metrics.prometheus(query.scope, format)
+    return reply.type(CONTENT_TYPES[format]).header('vary', 'accept').header('cache-control', 'no-store').send(text)
   })
+}
+
+/** OpenMetrics where the scraper prefers it: Prometheus sends q=0.75 for it and q=0.5 for the text. */
+function formatOf (accept = ''): Format {
+  const quality = (type: string) => Math.max(-1, ...accept.split(',').map((one) => one.trim().toLowerCase()).filter((one) => one.startsWith(type)).map((one) => Number(/;\s*q=([\d.]+)/.exec(one)?.[1] ?? 1)))
+  const open = quality('application/openmetrics-text')
+  return open > 0 && open >= quality('text/plain') ? 'openmetrics' : 'prometheus'
 }

@@ -56,7 +56,7 @@ const Statistics = Type.Object({
 const Degraded = Type.Boolean({ description: 'Only the answering instance is known' })
 
 export const Metrics = Type.Object({
-  status: Type.Enum(['ok', 'degraded']),
+  status: Type.Enum(['ok', 'degraded', 'error']),
   degraded: Degraded,
   timestamp: Iso,
   statistics: Statistics,

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { addBuiltIns, Components, CustomMetrics, SessionCount } from '../application/index.ts'
-import { toSparse, type Report, type Totals } from '../formats/index.ts'
+import { addBuiltIns, bounded, Components, CustomMetrics, HealthChecks, Registries, SessionCount, type Collected, type Reported } from '../application/index.ts'
+import { Faults, type ErrorLog } from '../failures/index.ts'
+import { OWN, toSparse, type Family, type Report, type Totals } from '../formats/index.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { instanceFacts, localSockets, MongoWatch, Pm2Siblings, RuntimeSampler, serverFacts } from '../process/index.ts'
 import { Recorder } from '../requests/index.ts'
@@ -14,31 +15,45 @@ export class Local {
   readonly recorder: Recorder
   readonly custom: CustomMetrics
   readonly components: Components
-  readonly mongo: MongoWatch
+  readonly health: HealthChecks
+  readonly #registries: Registries
+  readonly #mongo: MongoWatch
   readonly #fastify: FastifyInstance
   readonly #options: ResolvedOptions
   readonly #log: FastifyBaseLogger
+  readonly #faults: Faults
   readonly #runtime = new RuntimeSampler()
   readonly #pm2: Pm2Siblings
   readonly #startedAt = Date.now() - Math.round(process.uptime() * 1000)
+  #registry: Reported & { taken: number } = { families: [], labelled: [], cut: 0, taken: 0 }
   #rotatedAt = performance.now()
   #closing = false
+  #toldCut = false
 
-  constructor (fastify: FastifyInstance, options: ResolvedOptions, log: FastifyBaseLogger) {
+  constructor (fastify: FastifyInstance, options: ResolvedOptions, errors: ErrorLog, log: FastifyBaseLogger) {
     this.#fastify = fastify
     this.#options = options
     this.#log = log
-    this.recorder = new Recorder(options.maxRoutes)
-    this.custom = new CustomMetrics(log)
-    this.components = new Components(options.checkTimeoutMs, log)
-    this.mongo = new MongoWatch(fastify, options.mongo, options.checkTimeoutMs)
+    this.#faults = new Faults(log)
+    this.recorder = new Recorder(options, (error, request, status) => { errors.add(error, request, status) })
+    this.custom = new CustomMetrics(this.#faults)
+    this.components = new Components(options.checkTimeoutMs, this.#faults)
+    this.#registries = new Registries(options.registries, options, this.#faults)
+    this.#mongo = new MongoWatch(fastify, options.mongo, options.checkTimeoutMs)
+    this.health = new HealthChecks(fastify.redisLink, { draining: () => this.draining, pingMongo: () => this.#mongo.ping() }, options, this.#faults)
     this.#pm2 = new Pm2Siblings(options.pm2, PM2_REPORTS * options.reportIntervalMs)
     addBuiltIns(this.components, fastify, new SessionCount(fastify.redisLink, options.sessionCountIntervalMs))
   }
 
   /** Whether the process is being taken out of service. */
   get draining (): boolean {
-    return this.#closing || this.#options.isDraining()
+    if (this.#closing) return true
+    try {
+      return this.#options.isDraining() === true
+    } catch (err) {
+      this.#faults.note('check', 'isDraining', err)
+      return false
+    }
   }
 
   drain (): void {
@@ -47,41 +62,72 @@ export class Local {
 
   /** Asks what takes time, and ends the interval of what is measured over time. Bounded. */
   async refresh (): Promise<void> {
+    const { checkTimeoutMs } = this.#options
     this.#runtime.sample()
     if (performance.now() - this.#rotatedAt >= ROTATE_MS) {
       this.#rotatedAt = performance.now()
       this.recorder.rotate()
     }
-    await Promise.all([this.mongo.refresh(), this.components.refresh(), this.#pm2.refresh()])
+    await Promise.all([this.#mongo.refresh(), this.components.refresh(), this.custom.refresh(checkTimeoutMs), this.health.refresh(checkTimeoutMs), this.#pm2.refresh(), this.#readRegistry()])
+  }
+
+  /** The application's registry as it is now. */
+  collectRegistry (): Promise<{ collected: Collected, leftOut: number }> {
+    return this.#registries.collect(this.custom.names())
+  }
+
+  async #readRegistry (): Promise<void> {
+    const { collected, leftOut } = await this.collectRegistry()
+    this.#registry = { ...bounded(collected, this.#options.maxSeries), taken: leftOut }
+    if (this.#registry.cut === 0 || this.#toldCut) return
+    this.#toldCut = true
+    this.#log.warn({ cut: this.#registry.cut, maxSeries: this.#options.maxSeries }, 'the registry has more series than the cluster is told of: raise maxSeries, or use fewer labels')
   }
 
   /** As of now. */
   report (): Report {
     const { recorder } = this
     const { bootId, instanceId, serverId } = this.#fastify.appCluster
-    const runtime = this.#runtime.read()
+    const { cut, taken, labelled } = this.#registry
     return {
       bootId,
       instanceId,
       serverId,
       startedAt: this.#startedAt,
-      server: serverFacts(this.mongo.state),
-      instance: instanceFacts(this.#fastify, this.#options, runtime, this.mongo.state, this.#sockets(), this.draining),
+      uptimeMs: Math.round(process.uptime() * 1000),
+      server: serverFacts(this.#mongo.state),
+      instance: { ...instanceFacts(this.#fastify, this.#options, this.#runtime.read(), this.#mongo.state, this.#sockets(), this.draining), ...(this.health.last === null ? {} : { health: this.health.last }) },
       siblings: this.#pm2.siblings,
       http: { requests: recorder.requests, errors: recorder.errors, active: recorder.active, latency: toSparse(recorder.recent()) },
       routes: Object.fromEntries(recorder.routes.map(({ method, route, requests, errors, recent, older }) => [`${method} ${route}`, [requests, errors, toSparse(recent, older)]])),
       components: this.components.read(),
       gauges: this.custom.readGauges(),
-      counters: Object.fromEntries(this.custom.counters)
+      counters: Object.fromEntries(this.custom.counters),
+      labelled,
+      leftOut: { bound: cut, name: taken }
     }
   }
 
   totals (): Totals {
+    const { user, system } = process.cpuUsage()
     return {
       instanceId: this.#fastify.appCluster.instanceId,
       counters: Object.fromEntries(this.custom.counters),
-      series: this.recorder.series.map(({ method, route, status, sumMs, buckets }) => [method, route, status, Math.round(sumMs * 1000) / 1000, [...buckets]])
+      series: this.recorder.series.map(({ method, route, status, sumMs, buckets }) => [method, route, status, Math.round(sumMs * 1000) / 1000, [...buckets]]),
+      process: {
+        process_cpu_seconds_total: (user + system) / 1e6,
+        nodejs_eventloop_blocked_seconds_total: Math.round(this.#runtime.stalls.blockedMs) / 1000,
+        http_server_event_streams_total: this.recorder.streams,
+        cluster_instance_starts_total: 1
+      },
+      families: [...this.customFamilies(), ...this.#registry.families]
     }
+  }
+
+  /** What only grows and is not the registry's. */
+  customFamilies (): Family[] {
+    const faults = Object.entries(this.#faults.counts).map(([what, count]): Family['samples'][number] => [{ what }, [count]])
+    return [{ name: 'cluster_metrics_errors_total', help: OWN.cluster_metrics_errors_total[1], type: 'counter', samples: faults }, ...this.custom.families()]
   }
 
   close (): void {

@@ -58,7 +58,8 @@ export interface Statistics {
 
 /** `data` of `/api/1/metrics`. */
 export interface ClusterData {
-  status: 'ok' | 'degraded'
+  /** `error` where no instance is ready, `degraded` where a check of one is down, as `/health` says, or only the answering one is known. */
+  status: 'ok' | 'degraded' | 'error'
   /** Only the answering instance is known: Redis is away, or not configured. */
   degraded: boolean
   timestamp: string
@@ -80,7 +81,8 @@ export interface Parts {
   skipped: number
   now: number
   degraded: boolean
-  status: ClusterData['status']
+  /** Redis is configured, and away. */
+  away: boolean
 }
 
 const MOST_ROUTES = 500
@@ -89,13 +91,20 @@ const MOST_ROUTES = 500
 const scratch = emptyHistogram()
 
 /** Makes one picture of what the instances reported. */
-export function aggregate ({ living, ended, skipped, now, degraded, status }: Parts): ClusterData {
+export function aggregate ({ living, ended, skipped, now, degraded, away }: Parts): ClusterData {
   // The oldest first, so that `first` and the order of the answer do not change from call to call.
   const aged = living.toSorted((a, b) => a.report.startedAt - b.report.startedAt || (a.report.bootId < b.report.bootId ? -1 : 1))
   const servers = serversOf(aged)
   const timestamp = new Date(now).toISOString()
   const counters = sumCounters([...aged.map(({ report }) => report), ...ended])
-  return { status, degraded, timestamp, statistics: { ...statisticsOf(aged, servers), counters, skippedReports: skipped, lastUpdated: timestamp }, servers }
+  return { status: statusOf(living.map(({ report }) => report), away), degraded, timestamp, statistics: { ...statisticsOf(aged, servers), counters, skippedReports: skipped, lastUpdated: timestamp }, servers }
+}
+
+/** The one truth about readiness: what each instance's `/health` says. One that is being taken out of service is no fault. */
+function statusOf (reports: readonly Report[], away: boolean): ClusterData['status'] {
+  const serving = reports.filter(({ instance }) => instance.status === 'online').map(({ instance }) => instance.health?.status ?? 'ok')
+  if (serving.every((status) => status === 'error')) return 'error'
+  return away || serving.some((status) => status !== 'ok') ? 'degraded' : 'ok'
 }
 
 function serversOf (aged: readonly Aged[]): ServerMetrics[] {

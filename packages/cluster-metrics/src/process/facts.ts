@@ -1,8 +1,8 @@
 import type { AddressInfo } from 'node:net'
-import { availableParallelism, arch, freemem, hostname, loadavg, platform, totalmem } from 'node:os'
+import { arch, hostname, loadavg, platform } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import type { InstanceFacts, ServerFacts } from '../formats/index.ts'
-import type { ResolvedOptions } from '../options.ts'
+import { machine } from './container.ts'
 import type { MongoState } from './mongodb.ts'
 import { mib, round, type Runtime } from './runtime.ts'
 import type { LocalSockets } from './websockets.ts'
@@ -18,21 +18,29 @@ const pm2 = Object.freeze({
   restarts: Number(process.env.restart_time) || 0
 })
 
+/** What the application says of itself. */
+interface Release {
+  version: string | null
+  release: string | null
+  environment: string
+}
+
 export function serverFacts (mongo: MongoState): ServerFacts {
+  const { cpus, totalMemory, freeMemory } = machine()
   return {
     serverName: hostname(),
     platform: platform(),
     arch: arch(),
     nodeVersion: process.version,
-    cpus: availableParallelism(),
+    cpus,
     loadAverage: loadavg().map((load) => round(load, 2)),
-    freeMemory: mib(freemem()),
-    totalMemory: mib(totalmem()),
+    freeMemory: mib(freeMemory),
+    totalMemory: mib(totalMemory),
     mongodb: mongo.server
   }
 }
 
-export function instanceFacts (fastify: FastifyInstance, options: ResolvedOptions, runtime: Runtime, mongo: MongoState, sockets: LocalSockets, draining: boolean): InstanceFacts {
+export function instanceFacts (fastify: FastifyInstance, options: Release, runtime: Runtime, mongo: MongoState, sockets: LocalSockets, draining: boolean): InstanceFacts {
   const uptime = Math.round(process.uptime())
   const { cpu, memory, eventLoop, memoryUsage } = runtime
   return {

@@ -1,5 +1,6 @@
 export { instanceFacts, serverFacts } from './facts.ts'
-export { MongoWatch } from './mongodb.ts'
+export { MongoWatch, type MongoHandle } from './mongodb.ts'
 export { Pm2Siblings } from './pm2.ts'
 export { RuntimeSampler } from './runtime.ts'
+export { versionOf } from './version.ts'
 export { localSockets } from './websockets.ts'

@@ -1,7 +1,12 @@
 import { within } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import type { InstanceFacts, MongoServer } from '../formats/index.ts'
-import type { MongoHandle } from '../options.ts'
+
+/** What we need of a MongoDB client: `fastify.mongo` of @fastify/mongodb has it. */
+export interface MongoHandle {
+  client: { db (name: string): { command (command: Record<string, unknown>): Promise<unknown> }, options?: unknown }
+  db?: { databaseName: string } | undefined
+}
 
 /** MongoDB as this process sees it. */
 export interface MongoState {

@@ -10,19 +10,58 @@ export interface Runtime {
     delay: { p50: number, p99: number, max: number }
     /** Share of the time in which the event loop was busy, 0 to 1. */
     utilization: number
+    /** Longest delay of the last minute, in milliseconds. */
+    maxOfMinute: number
   }
   memoryUsage: { rss: number, heapTotal: number, heapUsed: number, external: number, arrayBuffers: number }
 }
 
 const RESOLUTION_MS = 20
+const WATCH_MS = 50
+/** A delay from here on is a stall. */
+const STALL_MS = 100
+const MINUTE_MS = 60_000
+
+/**
+ * How long the event loop stood still. A percentile hides it: one stall of five seconds is one sample among hundreds.
+ */
+export class Stalls {
+  blockedMs = 0
+  readonly #delays: Array<[at: number, ms: number]> = []
+  readonly #timer: NodeJS.Timeout
+  #at = performance.now()
+
+  constructor () {
+    this.#timer = setInterval(() => { this.look() }, WATCH_MS).unref()
+  }
+
+  look (now = performance.now()): void {
+    const ms = now - this.#at - WATCH_MS
+    this.#at = now
+    if (ms < STALL_MS) return
+    this.blockedMs += ms
+    this.#delays.push([now, ms])
+    if (this.#delays.length > MINUTE_MS / STALL_MS) this.#delays.shift()
+  }
+
+  /** Longest one of the last minute, in milliseconds; 0 where there was none. */
+  maxOfMinute (now = performance.now()): number {
+    return Math.max(0, ...this.#delays.filter(([at]) => now - at < MINUTE_MS).map(([, ms]) => ms))
+  }
+
+  close (): void {
+    clearInterval(this.#timer)
+  }
+}
 
 /** Looks at this process. What is measured over time is measured between two samples. */
 export class RuntimeSampler {
+  readonly stalls = new Stalls()
   readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   #cpuUsage = process.cpuUsage()
   #at = performance.now()
   #utilization: EventLoopUtilization = performance.eventLoopUtilization()
-  #last: Pick<Runtime, 'cpu' | 'eventLoop'> = { cpu: 0, eventLoop: { delay: { p50: 0, p99: 0, max: 0 }, utilization: 0 } }
+  #last: Pick<Runtime, 'cpu'> & { eventLoop: Omit<Runtime['eventLoop'], 'maxOfMinute'> } = { cpu: 0, eventLoop: { delay: { p50: 0, p99: 0, max: 0 }, utilization: 0 } }
 
   constructor () {
     this.#delay.enable()
@@ -50,8 +89,10 @@ export class RuntimeSampler {
 
   read (): Runtime {
     const { rss, heapTotal, heapUsed, external, arrayBuffers } = process.memoryUsage()
+    const { cpu, eventLoop } = this.#last
     return {
-      ...this.#last,
+      cpu,
+      eventLoop: { ...eventLoop, maxOfMinute: round(Math.max(eventLoop.delay.max, this.stalls.maxOfMinute()), 2) },
       memory: { used: mib(heapUsed), total: mib(heapTotal) },
       memoryUsage: { rss, heapTotal, heapUsed, external, arrayBuffers }
     }
@@ -59,6 +100,7 @@ export class RuntimeSampler {
 
   close (): void {
     this.#delay.disable()
+    this.stalls.close()
   }
 
   /** The histogram holds the time between two of its timers, in nanoseconds; its maximum is 0 or NaN where it is empty. */

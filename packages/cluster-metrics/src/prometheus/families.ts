@@ -1,99 +1,82 @@
-import { register, type Registry } from 'prom-client'
-import { BOUNDS, reduce, TotalsSum, type Reduce, type Report, type Totals } from '../formats/index.ts'
-import type { Local } from '../instance/index.ts'
-import { exposition, type Family, type Sample } from './text.ts'
+import { BOUNDS, OWN, reduce, type AttributeNames, type OwnName, type Reduce, type Report, type Totals } from '../formats/index.ts'
+import { histogramSamples } from './application.ts'
+import type { Sample, TextFamily } from './text.ts'
 
-/** What one scrape is about: the living and what only grows, of one instance or of all. */
-interface Scope {
-  reports: Report[]
-  totals: Totals[]
-}
+type Samples = Array<[labels: Record<string, string>, value: number]>
 
-/** This instance, with the application's own metrics. */
-export async function instanceText (local: Local, registry: Registry | false | undefined): Promise<string> {
-  const families = distinct(familiesOf({ reports: [local.report()], totals: [local.totals()] }))
-  return exposition(families) + await othersText(registry, new Set(families.map(({ name }) => name)))
-}
-
-/** All instances; their own registries stay with them. */
-export function clusterText (scope: Scope): string {
-  return exposition(distinct([gauge('cluster_instances', 'Instances alive', [[{}, scope.reports.length]]), ...familiesOf(scope)]))
-}
-
-/** The first family of each name: a counter of the application may bear the name of one of ours. */
-function distinct (families: Family[]): Family[] {
-  const names = families.map(({ name }) => name)
-  return families.filter(({ name }, index) => names.indexOf(name) === index)
-}
-
-/** Metrics of a registry, but those whose name is taken: a name that comes twice makes the whole scrape invalid. */
-async function othersText (registry: Registry | false | undefined, taken: ReadonlySet<string>): Promise<string> {
-  if (registry === false) return ''
-  const chosen = registry ?? register
-  const names = chosen.getMetricsAsArray().map(({ name }) => name).filter((name) => !taken.has(name))
-  const texts = await Promise.all(names.map((name) => chosen.getSingleMetricAsString(name)))
-  return texts.map((text) => `${text}\n`).join('')
-}
-
-function familiesOf ({ reports, totals: parts }: Scope): Family[] {
-  const totals = new TotalsSum(parts).read()
+/** The plugin's own metrics of one instance, or of all: `totals` are their sum. */
+export function ownFamilies (reports: readonly Report[], totals: Totals, names: AttributeNames): TextFamily[] {
   const facts = reports.map(({ instance }) => instance)
-  const all = (of: (one: Report['instance']) => number, how: Reduce): Array<[Record<string, string>, number]> => [[{}, Number(reduce(how, facts.map(of)) ?? 0)]]
+  const all = (of: (one: Report['instance']) => number, how: Reduce): Samples => [[{}, Number(reduce(how, facts.map(of)) ?? 0)]]
+  const maxDelay = ({ eventLoop }: Report['instance']) => (eventLoop.maxOfMinute ?? eventLoop.delay.max) / 1000
   return [
-    durations(totals),
-    gauge('http_server_active_requests', 'Requests that are being answered', [[{}, reports.reduce((sum, { http }) => sum + http.active, 0)]]),
-    gauge('websocket_server_connections', 'Open WebSockets', all((one) => one.websockets.localConnections, 'sum')),
-    gauge('process_memory_usage_bytes', 'Resident memory', all((one) => one.processInfo.memoryUsage.rss, 'sum')),
-    gauge('nodejs_heap_used_bytes', 'Used memory of the heap', all((one) => one.processInfo.memoryUsage.heapUsed, 'sum')),
-    gauge('process_cpu_utilization_ratio', 'Share of one core between the last two reports; the mean of all instances', all((one) => one.cpu / 100, 'avg')),
-    gauge('process_uptime_seconds', 'Seconds since the start; the shortest of all instances', all((one) => one.uptime, 'min')),
-    gauge('nodejs_eventloop_utilization_ratio', 'Share of time in which the event loop was busy; the mean of all instances', all((one) => one.eventLoop.utilization, 'avg')),
-    gauge('nodejs_eventloop_delay_p99_seconds', '99th percentile of the event loop delay; the worst of all instances', all((one) => one.eventLoop.delay.p99 / 1000, 'max')),
-    ...counters(totals),
-    ...gauges(reports)
+    durations(totals, names),
+    own('http_server_active_requests', [[{}, reports.reduce((sum, { http }) => sum + http.active, 0)]]),
+    own('websocket_server_connections', all((one) => one.websockets.localConnections, 'sum')),
+    own('process_memory_usage_bytes', all((one) => one.processInfo.memoryUsage.rss, 'sum')),
+    own('process_resident_memory_bytes', all((one) => one.processInfo.memoryUsage.rss, 'sum')),
+    own('nodejs_heap_used_bytes', all((one) => one.processInfo.memoryUsage.heapUsed, 'sum')),
+    own('process_cpu_utilization_ratio', all((one) => one.cpu / 100, 'avg')),
+    own('process_start_time_seconds', [[{}, Math.max(0, ...reports.map(({ startedAt }) => startedAt)) / 1000]]),
+    own('process_uptime_seconds', all((one) => one.uptime, 'min')),
+    own('nodejs_eventloop_utilization_ratio', all((one) => one.eventLoop.utilization, 'avg')),
+    own('nodejs_eventloop_delay_p99_seconds', all((one) => one.eventLoop.delay.p99 / 1000, 'max')),
+    own('nodejs_eventloop_delay_max_seconds', all(maxDelay, 'max')),
+    ...Object.entries(totals.process ?? {}).filter(([name]) => Object.hasOwn(OWN, name)).map(([name, value]) => own(name as OwnName, [[{}, value]])),
+    own('cluster_metrics_left_out', leftOut(reports))
   ]
 }
 
-/** OpenTelemetry's `http.server.request.duration`. */
-function durations ({ series }: Totals): Family {
-  return {
-    name: 'http_server_request_duration_seconds',
-    help: 'Duration of HTTP requests; status 499: the client went away before the answer',
-    type: 'histogram',
-    samples: series.flatMap(samplesOf)
+/** What only `scope=cluster` has: each instance by itself. */
+export function instanceFamilies (reports: readonly Report[]): TextFamily[] {
+  const each = (of: (report: Report) => number): Samples => reports.map((report) => [{ instance: report.instanceId, boot: report.bootId }, of(report)])
+  const states = new Map<string, number>([['online', 0], ['stopping', 0]])
+  for (const { instance } of reports) states.set(instance.status, (states.get(instance.status) ?? 0) + 1)
+  const byServer = new Map(reports.filter(({ siblings }) => siblings !== null).map(({ serverId, siblings }) => [serverId, siblings!]))
+  for (const { stopped, errored } of byServer.values()) {
+    states.set('stopped', (states.get('stopped') ?? 0) + stopped)
+    states.set('errored', (states.get('errored') ?? 0) + errored)
   }
+  return [
+    own('cluster_instances', [[{}, reports.length]]),
+    own('cluster_processes', [...states].map(([state, count]) => [{ state }, count])),
+    own('cluster_instance_info', reports.map(({ instanceId, bootId, serverId, instance }) => [{ instance: instanceId, boot: bootId, server: serverId, version: instance.version ?? '', release: instance.release ?? '' }, 1])),
+    own('cluster_instance_start_time_seconds', each(({ startedAt }) => startedAt / 1000)),
+    own('cluster_instance_cpu_utilization_ratio', each(({ instance }) => instance.cpu / 100)),
+    own('cluster_instance_memory_usage_bytes', each(({ instance }) => instance.processInfo.memoryUsage.rss)),
+    own('cluster_instance_active_requests', each(({ http }) => http.active)),
+    own('cluster_instance_eventloop_delay_max_seconds', each(({ instance: { eventLoop } }) => (eventLoop.maxOfMinute ?? eventLoop.delay.max) / 1000)),
+    ...healthFamilies(reports, true)
+  ]
 }
 
-function samplesOf ([method, route, status, sumMs, buckets]: Totals['series'][number]): Sample[] {
-  const labels = { method, route, status: String(status) }
-  let count = 0
-  const samples: Sample[] = buckets.map((one, index) => {
-    count += one
-    return ['_bucket', { ...labels, le: index < BOUNDS.length ? String(BOUNDS[index]) : '+Inf' }, count]
-  })
-  samples.push(['_sum', labels, sumMs / 1000], ['_count', labels, count])
-  return samples
+/** What `/health` says, of one instance or of each. */
+export function healthFamilies (reports: readonly Report[], byInstance: boolean): TextFamily[] {
+  const known = reports.filter(({ instance }) => instance.health !== undefined)
+  const whose = ({ instanceId, bootId }: Report): Record<string, string> => byInstance ? { instance: instanceId, boot: bootId } : {}
+  return [
+    own('health_ready', known.map((report) => [whose(report), report.instance.health!.status === 'error' ? 0 : 1])),
+    own('health_check_up', known.flatMap((report) => Object.entries(report.instance.health!.checks)
+      .filter(([, { status }]) => status !== 'disabled')
+      .map(([check, { status, critical = false }]): [Record<string, string>, number] => [{ ...whose(report), check, critical: String(critical) }, status === 'up' ? 1 : 0])))
+  ]
 }
 
-function counters (totals: Totals): Family[] {
-  return Object.entries(totals.counters).map(([name, value]) => ({
-    name: name.endsWith('_total') ? name : `${name}_total`,
-    help: `Counter ${name} of the application`,
-    type: 'counter',
-    samples: [['', {}, value]]
-  }))
+function own (name: OwnName, values: Samples): TextFamily {
+  const [type, help] = OWN[name]
+  return { name, help, type, samples: values.map(([labels, value]): Sample => ['', labels, value]) }
 }
 
-/** Gauges that are numbers; the others are in the JSON document only. */
-function gauges (reports: readonly Report[]): Family[] {
-  const ways = new Map<string, Reduce>()
-  for (const { gauges } of reports) for (const [name, [how]] of Object.entries(gauges)) ways.set(name, how)
-  return [...ways].flatMap(([name, how]) => {
-    const value = reduce(how, reports.map(({ gauges }) => gauges[name]?.[1]))
-    return typeof value === 'number' ? [gauge(name, `Gauge ${name} of the application`, [[{}, value]])] : []
-  })
+/** OpenTelemetry's `http.server.request.duration`. */
+function durations ({ series }: Totals, names: AttributeNames): TextFamily {
+  const labels = (method: string, route: string, status: number): Record<string, string> => names === 'short'
+    ? { method, route, status: String(status) }
+    : { http_request_method: method, http_route: route, http_response_status_code: String(status) }
+  return { ...own('http_server_request_duration_seconds', []), samples: series.flatMap(([method, route, status, sumMs, buckets]) => histogramSamples(labels(method, route, status), sumMs / 1000, buckets, BOUNDS)) }
 }
 
-function gauge (name: string, help: string, values: Array<[labels: Record<string, string>, value: number]>): Family {
-  return { name, help, type: 'gauge', samples: values.map(([labels, value]) => ['', labels, value]) }
+function leftOut (reports: readonly Report[]): Samples {
+  const reasons = new Map<string, number>()
+  for (const { leftOut = {} } of reports) for (const [reason, count] of Object.entries(leftOut)) reasons.set(reason, (reasons.get(reason) ?? 0) + count)
+  return [...reasons].filter(([, count]) => count > 0).map(([reason, count]) => [{ reason }, count])
 }

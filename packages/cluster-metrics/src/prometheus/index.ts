@@ -1,1 +1,2 @@
-export { clusterText, instanceText } from './families.ts'
+export { clusterText, instanceText } from './scrape.ts'
+export { CONTENT_TYPES, type Format } from './text.ts'

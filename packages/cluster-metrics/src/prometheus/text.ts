@@ -1,26 +1,55 @@
+import { keyOf, type Labels } from '../formats/index.ts'
+
 /** One line of a family: suffix of its name, labels, value. */
-export type Sample = [suffix: string, labels: Record<string, string>, value: number]
+export type Sample = [suffix: string, labels: Labels, value: number]
 
 /** Metrics of one name. */
-export interface Family {
+export interface TextFamily {
   name: string
   help: string
-  type: 'counter' | 'gauge' | 'histogram'
+  type: 'counter' | 'gauge' | 'histogram' | 'summary'
   samples: Sample[]
 }
 
-/** Writes families in Prometheus' text format, version 0.0.4; those without a sample are left out. */
-export function exposition (families: readonly Family[]): string {
-  return families.filter(({ samples }) => samples.length > 0).map(({ name, help, type, samples }) => [
-    `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
-    `# TYPE ${name} ${type}`,
-    ...samples.map(([suffix, labels, value]) => `${name}${suffix}${labelsOf(labels)} ${numberOf(value)}`)
-  ].join('\n') + '\n').join('')
+/** What a scraper can read: Prometheus' text 0.0.4, or OpenMetrics 1.0, which has exemplars. */
+export type Format = 'prometheus' | 'openmetrics'
+
+export const CONTENT_TYPES: Record<Format, string> = {
+  prometheus: 'text/plain; version=0.0.4; charset=utf-8',
+  openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 }
 
-function labelsOf (labels: Record<string, string>): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escape(value)}"`)
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
+export interface Exemplars {
+  get (key: string): { labels: Labels, value: number, timestamp: number | undefined } | undefined
+}
+
+/** Writes families; those without a sample are left out. */
+export function exposition (families: readonly TextFamily[], format: Format, exemplars: Exemplars = new Map()): string {
+  const text = families.filter(({ samples }) => samples.length > 0).map((family) => familyText(family, format, exemplars)).join('')
+  return format === 'openmetrics' ? `${text}# EOF\n` : text
+}
+
+function familyText ({ name, help, type, samples }: TextFamily, format: Format, exemplars: Exemplars): string {
+  const open = format === 'openmetrics'
+  // In OpenMetrics a counter's name has no `_total`, and its series always has.
+  const base = open && type === 'counter' ? name.replace(/_total$/, '') : name
+  const escapedHelp = help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
+  const lines = samples.map(([suffix, labels, value]) => {
+    const series = open && type === 'counter' ? `${base}_total` : name + suffix
+    const exemplar = open && (suffix === '_bucket' || type === 'counter') ? exemplars.get(`${name}${suffix} ${keyOf(labels)}`) : undefined
+    const tail = exemplar === undefined ? '' : ` # {${pairsOf(exemplar.labels)}} ${numberOf(exemplar.value)}${exemplar.timestamp === undefined ? '' : ` ${numberOf(exemplar.timestamp)}`}`
+    return `${series}${labelsOf(labels)} ${numberOf(value)}${tail}`
+  })
+  return [`# HELP ${base} ${open ? escapedHelp.replaceAll('"', '\\"') : escapedHelp}`, `# TYPE ${base} ${type}`, ...lines].join('\n') + '\n'
+}
+
+function labelsOf (labels: Labels): string {
+  const pairs = pairsOf(labels)
+  return pairs === '' ? '' : `{${pairs}}`
+}
+
+function pairsOf (labels: Labels): string {
+  return Object.entries(labels).map(([name, value]) => `${name}="${escape(value)}"`).join(',')
 }
 
 function escape (value: string): string {

@@ -1,3 +1,3 @@
 export { History } from './history.ts'
 export { Minutes, minutesOf, type Counts } from './minutes.ts'
-export { Recorder } from './recorder.ts'
+export { leaveOut, Recorder } from './recorder.ts'

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { bucketOf, emptyHistogram, fit, OTHER, UNMATCHED } from '../formats/index.ts'
 import { RouteStats, Series } from './series.ts'
 
@@ -9,11 +9,29 @@ const ABORTED = 499
 const kRequest = Symbol('cluster-metrics.request')
 const kStart = Symbol('cluster-metrics.start')
 const kResponse = Symbol('cluster-metrics.response')
+const kError = Symbol('cluster-metrics.error')
+const kUncounted = Symbol('cluster-metrics.uncounted')
+
+/** Lets the requests of a scope pass uncounted: a property of their prototype costs the others nothing. */
+export function leaveOut (scope: FastifyInstance): void {
+  scope.decorateRequest(kUncounted, true)
+}
+
+/** Streams and shorter answers are told apart from here on: below it, it makes no difference. */
+const STREAM_MS = 100
+const STREAM = /^(?:text\/event-stream|multipart\/x-mixed-replace)\b/i
+const STREAM_HEADER = /^content-type: *(?:text\/event-stream|multipart\/x-mixed-replace)\b/im
 
 interface Watched extends ServerResponse {
   [kRequest]: FastifyRequest | null
   [kStart]: number
+  [kError]?: FastifyError
+  /** The headers as Node sent them. */
+  _header?: string
 }
+
+/** Gets an error that a visitor met, and the status of the answer. */
+export type OnFailure = (error: FastifyError, request: FastifyRequest, status: number) => void
 
 /** What is known of one method and route. */
 interface Known {
@@ -34,6 +52,8 @@ export class Recorder {
   active = 0
   requests = 0
   errors = 0
+  /** Event streams that ended. */
+  streams = 0
   /** Latencies of all requests since the start of the process. */
   readonly latency = emptyHistogram()
   readonly series: Series[] = []
@@ -41,19 +61,27 @@ export class Recorder {
   readonly onRequest: (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
   readonly #maxRoutes: number
   readonly #maxSeries: number
+  readonly #ignored: ReadonlySet<string>
+  readonly #onFailure: OnFailure
+  #ignores: boolean
   /** By the configuration object of the route, of which each route has its own. */
   readonly #known = new WeakMap<object, Map<string, Known>>()
   readonly #unmatched = new Map<string, Known>()
   #other: Known | null = null
 
-  constructor (maxRoutes: number) {
+  /** @param onFailure gets the error of each request that was answered with a server error */
+  constructor ({ maxRoutes, ignoreRoutes }: { maxRoutes: number, ignoreRoutes: ReadonlySet<string> }, onFailure: OnFailure) {
     this.#maxRoutes = maxRoutes
     this.#maxSeries = 10 * maxRoutes
+    this.#ignored = ignoreRoutes
+    this.#ignores = ignoreRoutes.size > 0
+    this.#onFailure = onFailure
     const recorder = this
     function onClose (this: ServerResponse) { recorder.#settle(this as Watched) }
     function onRequestClose (this: { aborted: boolean, [kResponse]?: ServerResponse }) { if (this.aborted) recorder.#settle(this[kResponse] as Watched) }
     this.onRequest = (request, reply, done) => {
       const { raw } = reply
+      if ((request as { [kUncounted]?: boolean })[kUncounted] === true || (recorder.#ignores && recorder.#isIgnored(request))) return done()
       ;(raw as Watched)[kRequest] = request
       ;(raw as Watched)[kStart] = performance.now()
       if ((request.raw as { upgrade?: boolean | null }).upgrade === true) {
@@ -76,6 +104,23 @@ export class Recorder {
     }
   }
 
+  /** Sees a route: only where one is left out is each request asked for its route before it runs. */
+  onRoute ({ config }: { config?: { metrics?: unknown } | undefined }): void {
+    if (config?.metrics === false) this.#ignores = true
+  }
+
+  /** Remembers what was thrown until it is known what the answer was: a handler of errors decides that. */
+  onError (request: FastifyRequest, { raw }: FastifyReply, error: FastifyError): void {
+    // Null: the client went away before.
+    if ((raw as Watched)[kRequest] === null) this.#failed(error, request, ABORTED)
+    else (raw as Watched)[kError] = error
+  }
+
+  #isIgnored (request: FastifyRequest): boolean {
+    const { config, url } = request.routeOptions
+    return (config as { metrics?: unknown } | undefined)?.metrics === false || (url !== undefined && this.#ignored.has(url))
+  }
+
   /** Latencies of all requests of the last five to ten minutes. */
   recent (): Float64Array {
     const sum = emptyHistogram()
@@ -94,15 +139,25 @@ export class Recorder {
     response[kRequest] = null
     this.active--
     const ms = performance.now() - response[kStart]
-    const status = response.writableEnded ? response.statusCode : ABORTED
+    const isStream = (ms >= STREAM_MS || !response.writableEnded) && isEventStream(response)
+    const status = response.writableEnded || isStream ? response.statusCode : ABORTED
     const known = this.#knownOf(request)
     this.requests++
     if (status >= 500) this.errors++
-    this.latency[bucketOf(ms)]!++
-    known.stats.add(ms, status)
+    if (isStream) this.streams++
+    else this.latency[bucketOf(ms)]!++
+    const latency = isStream ? null : ms
+    known.stats.add(latency, status)
     const { last } = known
-    if (last !== null && last.status === status) last.add(ms)
-    else (known.last = this.#seriesOf(known, status)).add(ms)
+    if (last !== null && last.status === status) last.add(latency)
+    else (known.last = this.#seriesOf(known, status)).add(latency)
+    if (response[kError] !== undefined) this.#failed(response[kError], request, status)
+  }
+
+  /** What was still to be answered when the client went away would have been what the error says. */
+  #failed (error: FastifyError, request: FastifyRequest, status: number): void {
+    const answered = status === ABORTED ? error.statusCode ?? (error as { status?: number }).status ?? 500 : status
+    if (answered >= 500) this.#onFailure(error, request, answered)
   }
 
   #knownOf (request: FastifyRequest): Known {
@@ -141,4 +196,11 @@ export class Recorder {
     if (byStatus.size < 600) byStatus.set(status, series)
     return series
   }
+}
+
+/** Whether an answer lasts as long as somebody listens: its end is no latency, and the client's leave no fault. */
+function isEventStream (response: Watched): boolean {
+  const type = response.getHeader('content-type')
+  // What was given to writeHead is in the text of the headers only.
+  return typeof type === 'string' ? STREAM.test(type) : STREAM_HEADER.test(response._header ?? '')
 }

@@ -7,6 +7,7 @@ export class Series {
   readonly method: string
   readonly route: string
   readonly status: number
+  /** Event streams too, which are in no bucket. */
   count = 0
   sumMs = 0
   /** Requests per bucket of `BOUNDS`, not cumulative; the last one is above them. */
@@ -18,11 +19,13 @@ export class Series {
     this.status = status
   }
 
-  add (ms: number): void {
+  /** @param ms null for an event stream: it is counted, and is no latency */
+  add (ms: number | null): void {
+    this.count++
+    if (ms === null) return
     let bucket = 0
     while (bucket < BOUNDS_MS.length && ms > BOUNDS_MS[bucket]!) bucket++
     this.buckets[bucket]!++
-    this.count++
     this.sumMs += ms
   }
 }
@@ -41,10 +44,10 @@ export class RouteStats {
     this.route = route
   }
 
-  add (ms: number, status: number): void {
+  add (ms: number | null, status: number): void {
     this.requests++
     if (status >= 500) this.errors++
-    this.recent[bucketOf(ms)]!++
+    if (ms !== null) this.recent[bucketOf(ms)]!++
   }
 
   rotate (): void {

@@ -1,0 +1,173 @@
+import type { Faults } from '../failures/index.ts'
+import { isOurs, keyOf, type Family, type Gauges, type Labels } from '../formats/index.ts'
+import { safeLabel } from './names.ts'
+import { Source } from './source.ts'
+
+/** What we need of prom-client's Registry, or of its successor's. */
+export interface MetricsRegistry {
+  getMetricsAsArray (): unknown[]
+}
+
+/** How the gauges of the instances become one. `omit`: not at `scope=cluster`. */
+export type GaugeRule = 'sum' | 'avg' | 'min' | 'max' | 'first' | 'last' | 'instance' | 'omit'
+
+export interface Exemplar {
+  labels: Labels
+  value: number
+  timestamp: number | undefined
+}
+
+/** What a registry says now. */
+export interface Collected {
+  /** Counters, histograms, and sum and count of summaries. */
+  grows: Family[]
+  gauges: Gauges[]
+  /** Of summaries, by name: they cannot be merged. */
+  quantiles: Map<string, Array<[labels: Labels, value: number]>>
+  /** By name of the series and labels. */
+  exemplars: Map<string, Exemplar>
+}
+
+/** One metric as prom-client gives it. */
+interface Metric {
+  name: string
+  help: string
+  type: string
+  aggregator: unknown
+  values: Array<{ labels: Labels, value: number, metricName: string, exemplar: unknown }>
+}
+
+const RULES: Record<string, GaugeRule> = { sum: 'sum', average: 'avg', min: 'min', max: 'max', first: 'first', omit: 'omit' }
+const NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
+const LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/
+
+/** Reads the application's own registries. A metric that throws or hangs is left out, and the others are read. */
+export class Registries {
+  readonly #registries: () => readonly MetricsRegistry[]
+  readonly #rules: Readonly<Record<string, GaugeRule>>
+  readonly #timeoutMs: number
+  readonly #faults: Faults
+  readonly #sources = new WeakMap<object, Source<Metric>>()
+
+  constructor (registries: () => readonly MetricsRegistry[], { gaugeRules, checkTimeoutMs }: { gaugeRules: Readonly<Record<string, GaugeRule>>, checkTimeoutMs: number }, faults: Faults) {
+    this.#registries = registries
+    this.#rules = gaugeRules
+    this.#timeoutMs = checkTimeoutMs
+    this.#faults = faults
+  }
+
+  /** @param taken names of series that others have; ours are taken anyway, since a name that comes twice makes a scrape invalid */
+  async collect (taken: ReadonlySet<string>): Promise<{ collected: Collected, leftOut: number }> {
+    const sources = this.#registries().flatMap((registry) => this.#sourcesOf(registry))
+    await Source.askAll(sources, this.#timeoutMs)
+    const collected: Collected = { grows: [], gauges: [], quantiles: new Map(), exemplars: new Map() }
+    const names = new Set<string>()
+    let leftOut = 0
+    for (const source of sources) {
+      const metric = source.pending ? null : source.last
+      if (source.pending) this.#faults.note('registry', 'a metric', new Error('a collect function has not answered'))
+      if (metric === null) continue
+      const series = [metric.name, ...metric.values.map(({ metricName }) => metricName)]
+      if (names.has(metric.name) || series.some((name) => isOurs(name) || taken.has(name))) {
+        leftOut++
+        continue
+      }
+      names.add(metric.name)
+      this.#take(metric, collected)
+    }
+    return { collected, leftOut }
+  }
+
+  #sourcesOf (registry: MetricsRegistry): Array<Source<Metric>> {
+    try {
+      const defaults = (registry as { _defaultLabels?: Labels })._defaultLabels ?? {}
+      return registry.getMetricsAsArray().filter((metric): metric is { name?: unknown, get (): unknown } => typeof (metric as { get?: unknown } | null)?.get === 'function').map((metric) => {
+        const known = this.#sources.get(metric)
+        if (known !== undefined) return known
+        const source = new Source<Metric>(() => metric.get(), (value) => metricOf(value, defaults), (err) => { this.#faults.note('registry', String(metric.name), err) })
+        this.#sources.set(metric, source)
+        return source
+      })
+    } catch (err) {
+      this.#faults.note('registry', 'registry', err)
+      return []
+    }
+  }
+
+  #take (metric: Metric, { grows, gauges, quantiles, exemplars }: Collected): void {
+    const { name, help, type, values } = metric
+    if (type === 'gauge') {
+      const rule = Object.hasOwn(this.#rules, name) ? this.#rules[name]! : RULES[String(metric.aggregator)] ?? 'sum'
+      gauges.push({ name, help, rule: rule as Gauges['rule'], samples: distinct(values.map(({ labels, value }) => [labels, value]), (_before, value) => value) })
+    } else if (type === 'counter') {
+      grows.push({ name, help, type, samples: distinct(values.map(({ labels, value }) => [labels, value]), (before, value) => before + value).map(([labels, value]) => [labels, [value]]) })
+    } else if (type === 'histogram') grows.push(histogramOf(metric))
+    else if (type === 'summary') {
+      grows.push(summaryOf(metric))
+      quantiles.set(name, values.filter(({ labels }) => labels.quantile !== undefined).map(({ labels, value }) => [labels, value]))
+    }
+    for (const { exemplar, metricName, labels } of values) if (exemplar !== undefined && exemplar !== null) exemplars.set(`${metricName} ${keyOf(labels)}`, exemplarOf(exemplar as Record<string, unknown>))
+  }
+}
+
+/** Null where it is not a metric that Prometheus takes. */
+function metricOf (given: unknown, defaults: Labels): Metric | null {
+  const { name, help, type, aggregator, values } = (given ?? {}) as Record<string, unknown>
+  if (typeof name !== 'string' || !NAME.test(name) || !Array.isArray(values)) return null
+  return {
+    name,
+    help: String(help ?? ''),
+    type: String(type),
+    aggregator,
+    values: (values as Array<Record<string, unknown>>).map(({ labels, sharedLabels, value, metricName, exemplar }) => ({
+      labels: labelsOf({ ...sharedLabels as Labels, ...labels as Labels, ...defaults, ...sharedLabels as Labels, ...labels as Labels }),
+      value: Number(value),
+      metricName: typeof metricName === 'string' ? metricName : name,
+      exemplar
+    }))
+  }
+}
+
+/** Bounds and quantiles are numbers that the histogram made; the rest may be anything. */
+function labelsOf (given: Record<string, unknown>): Labels {
+  return Object.fromEntries(Object.entries(given).filter(([name, value]) => LABEL.test(name) && value !== undefined)
+    .map(([name, value]) => [name, name === 'le' || name === 'quantile' ? String(value) : safeLabel(String(value))]))
+}
+
+/** Values without a secret may be the same as others. */
+function distinct (samples: Array<[Labels, number]>, merge: (before: number, value: number) => number): Array<[Labels, number]> {
+  const byLabels = new Map<string, [Labels, number]>()
+  for (const [labels, value] of samples) {
+    const known = byLabels.get(keyOf(labels))
+    if (known === undefined) byLabels.set(keyOf(labels), [labels, value])
+    else known[1] = merge(known[1], value)
+  }
+  return [...byLabels.values()]
+}
+
+function histogramOf ({ name, help, values }: Metric): Family {
+  const bounds = [...new Set(values.filter(({ metricName, labels }) => metricName === `${name}_bucket` && labels.le !== '+Inf').map(({ labels }) => Number(labels.le)))].filter(Number.isFinite).sort((a, b) => a - b)
+  const samples = new Map<string, [Labels, { sum: number, cumulative: number[] }]>()
+  for (const { metricName, labels: { le, ...labels }, value } of values) {
+    const sample = samples.get(keyOf(labels)) ?? [labels, { sum: 0, cumulative: new Array<number>(bounds.length + 1).fill(0) }]
+    samples.set(keyOf(labels), sample)
+    if (metricName === `${name}_sum`) sample[1].sum += value
+    else if (metricName === `${name}_bucket`) sample[1].cumulative[le === '+Inf' ? bounds.length : bounds.indexOf(Number(le))]! += value
+  }
+  return { name, help, type: 'histogram', bounds, samples: [...samples.values()].map(([labels, { sum, cumulative }]) => [labels, [sum, ...cumulative.map((count, index) => count - (cumulative[index - 1] ?? 0))]]) }
+}
+
+function summaryOf ({ name, help, values }: Metric): Family {
+  const samples = new Map<string, [Labels, [sum: number, count: number]]>()
+  for (const { metricName, labels: { quantile, ...labels }, value } of values) {
+    if (quantile !== undefined) continue
+    const sample = samples.get(keyOf(labels)) ?? [labels, [0, 0]]
+    samples.set(keyOf(labels), sample)
+    sample[1][metricName === `${name}_sum` ? 0 : 1] += value
+  }
+  return { name, help, type: 'summary', samples: [...samples.values()] }
+}
+
+function exemplarOf ({ labelSet, value, timestamp }: Record<string, unknown>): Exemplar {
+  return { labels: labelsOf((labelSet ?? {}) as Labels), value: Number(value), timestamp: typeof timestamp === 'number' ? timestamp : undefined }
+}

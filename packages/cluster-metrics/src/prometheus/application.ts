@@ -1,0 +1,70 @@
+import { counterName, keyOf, reduce, TotalsSum, type Family, type Gauges, type Labels, type Reduce, type Report, type Totals } from '../formats/index.ts'
+import type { Sample, TextFamily } from './text.ts'
+
+/** Counters and histograms, of the application's own and of its registry. */
+export function growing (totals: readonly Totals[]): TextFamily[] {
+  const { counters, families = [] } = new TotalsSum(totals.map(({ counters, families = [] }) => ({ instanceId: '', counters, series: [], families }))).read()
+  const byName = new Map(Object.entries(counters).map(([name, value]): [string, TextFamily] => [counterName(name), { name: counterName(name), help: `Counter ${name} of the application`, type: 'counter', samples: [['', {}, value]] }]))
+  for (const family of families) {
+    const text = familyOf(family)
+    const known = byName.get(text.name)
+    if (known === undefined) byName.set(text.name, text)
+    else if (known.type === 'counter' && text.type === 'counter') known.samples.push(...text.samples)
+  }
+  return [...byName.values()]
+}
+
+export function familyOf ({ name, help, type, bounds = [], samples }: Family): TextFamily {
+  return {
+    name,
+    help,
+    type,
+    samples: samples.flatMap(([labels, values]): Sample[] => {
+      if (type === 'counter') return [['', labels, values[0] ?? 0]]
+      if (type === 'summary') return [['_sum', labels, values[0] ?? 0], ['_count', labels, values[1] ?? 0]]
+      return histogramSamples(labels, values[0] ?? 0, values.slice(1), bounds)
+    })
+  }
+}
+
+export function histogramSamples (labels: Labels, sum: number, buckets: readonly number[], bounds: readonly number[]): Sample[] {
+  let count = 0
+  const samples = buckets.map((one, index): Sample => {
+    count += one
+    return ['_bucket', { ...labels, le: index < bounds.length ? String(bounds[index]) : '+Inf' }, count]
+  })
+  return [...samples, ['_sum', labels, sum], ['_count', labels, count]]
+}
+
+/** Gauges of the application that are numbers; the others are in the JSON document only. */
+export function customGauges (reports: readonly Report[]): TextFamily[] {
+  const ways = new Map<string, Reduce>()
+  for (const { gauges } of reports) for (const [name, [how]] of Object.entries(gauges)) ways.set(name, how)
+  return [...ways].flatMap(([name, how]): TextFamily[] => {
+    const value = reduce(how, reports.map(({ gauges }) => gauges[name]?.[1]))
+    return typeof value === 'number' ? [{ name, help: `Gauge ${name} of the application`, type: 'gauge', samples: [['', {}, value]] }] : []
+  })
+}
+
+/** Gauges of the application's registry, of the oldest instance first. */
+export function registryGauges (reports: readonly Report[]): TextFamily[] {
+  const byName = new Map<string, { gauges: Gauges, values: Map<string, [Labels, number[]]> }>()
+  for (const { instanceId, labelled = [] } of reports.toSorted((a, b) => a.startedAt - b.startedAt)) {
+    for (const gauges of labelled) {
+      const known = byName.get(gauges.name) ?? { gauges, values: new Map() }
+      byName.set(gauges.name, known)
+      for (const [given, value] of gauges.samples) {
+        const labels = known.gauges.rule === 'instance' ? { ...given, instance: instanceId } : given
+        const sample = known.values.get(keyOf(labels)) ?? [labels, []]
+        sample[1].push(value)
+        known.values.set(keyOf(labels), sample)
+      }
+    }
+  }
+  return [...byName.values()].map(({ gauges: { name, help, rule }, values }) => ({
+    name,
+    help,
+    type: 'gauge',
+    samples: [...values.values()].map(([labels, all]): Sample => ['', labels, rule === 'last' || rule === 'instance' ? all.at(-1)! : Number(reduce(rule, all))])
+  }))
+}

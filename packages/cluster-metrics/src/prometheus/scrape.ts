@@ -1,0 +1,41 @@
+import { TotalsSum, type AttributeNames, type Report, type Totals } from '../formats/index.ts'
+import type { Local } from '../instance/index.ts'
+import { customGauges, familyOf, growing, registryGauges } from './application.ts'
+import { healthFamilies, instanceFamilies, ownFamilies } from './families.ts'
+import { exposition, type Format, type Sample, type TextFamily } from './text.ts'
+
+export interface ScrapeOptions {
+  format: Format
+  attributeNames: AttributeNames
+}
+
+/** This instance, with the application's own metrics as they are now. */
+export async function instanceText (local: Local, { format, attributeNames }: ScrapeOptions): Promise<string> {
+  const { collected, leftOut } = await local.collectRegistry()
+  const report = { ...local.report(), leftOut: { name: leftOut } }
+  const totals = { ...local.totals(), families: local.customFamilies() }
+  const quantiles = (name: string): Sample[] => (collected.quantiles.get(name) ?? []).map(([labels, value]) => ['', labels, value])
+  return exposition([
+    ...ownFamilies([report], totals, attributeNames),
+    ...healthFamilies([report], false),
+    ...growing([totals]),
+    ...customGauges([report]),
+    ...collected.grows.map((family): TextFamily => {
+      const text = familyOf(family)
+      return { ...text, samples: [...quantiles(family.name), ...text.samples] }
+    }),
+    ...collected.gauges.map(({ name, help, samples }): TextFamily => ({ name, help, type: 'gauge', samples: samples.map(([labels, value]) => ['', labels, value]) }))
+  ], format, collected.exemplars)
+}
+
+/** All instances: the living, and what only grows of all that ever reported. */
+export function clusterText (reports: readonly Report[], parts: readonly Totals[], { format, attributeNames }: ScrapeOptions): string {
+  const totals = new TotalsSum(parts).read()
+  return exposition(distinct([...instanceFamilies(reports), ...ownFamilies(reports, totals, attributeNames), ...growing([totals]), ...customGauges(reports), ...registryGauges(reports)]), format)
+}
+
+/** The first family of each name: releases that run beside each other may use one name for two things. */
+function distinct (families: TextFamily[]): TextFamily[] {
+  const names = new Set<string>()
+  return families.filter(({ name }) => !names.has(name) && names.add(name))
+}

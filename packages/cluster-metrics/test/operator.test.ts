@@ -1,0 +1,336 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { get } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { dirname, join } from 'node:path'
+import { Counter, Gauge, Histogram, Registry, Summary } from 'prom-client'
+import t from 'tap'
+import { connect as connectRedis, sharedRedis, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { machine } from '../src/process/container.ts'
+import { Stalls } from '../src/process/runtime.ts'
+import { versionOf } from '../src/process/version.ts'
+import { redact, redactJson } from '../src/failures/redact.ts'
+import type { ErrorEntry } from '../src/index.ts'
+import { ask, build, data } from './build.ts'
+import { HARMLESS, SECRETS } from './fixtures/secrets.js'
+import { parsePrometheus } from './prometheus-parser.ts'
+
+// What whoever runs the application relies on: each test was once a wrong number, a lost process or a leaked secret.
+
+t.setTimeout(240_000)
+const link = () => ({ url: sharedRedis(), siteId: uniqueName(), env: 'test' })
+const settled = { timeoutMs: 60_000 }
+const scrape = async (app: Parameters<typeof ask>[0], url = '/metrics') => parsePrometheus((await ask(app, url)).body)
+type Scraped = Awaited<ReturnType<typeof scrape>>
+const value = (text: Scraped, name: string, labels: Record<string, string> = {}, series = name) => text.get(name)?.lines
+  .find((line) => line.name === series && Object.entries(labels).every(([label, wanted]) => line.labels[label] === wanted))?.value
+
+t.test('gauges may be async: they are awaited, and neither a throw, a rejection nor a hang hurts anybody', async (t) => {
+  const { app, lines } = await build(t, { link: link(), options: { checkTimeoutMs: 100 } })
+  const { clusterMetrics } = app
+  let asked = 0
+  clusterMetrics.gauge('later', async () => 7)
+  clusterMetrics.gauge('rejects', async () => { throw new Error('password=hunter2 for the gauge') })
+  clusterMetrics.gauge('throws', () => { throw new Error('no') })
+  clusterMetrics.gauge('hangs', () => {
+    asked++
+    return new Promise(() => {})
+  })
+  const text = await scrape(app)
+  t.equal(value(text, 'later'), 7, 'at the first scrape')
+  t.equal((await data(app)).statistics.gauges.later, 7)
+  for (const name of ['rejects', 'throws', 'hangs']) t.notOk(text.has(name), name)
+  await waitFor(async () => (value(await scrape(app), 'cluster_metrics_errors_total', { what: 'gauge' }) ?? 0) >= 2, settled)
+  t.equal(asked, 1, 'not asked again before it has answered')
+  t.notOk(lines.some((line) => line.includes('hunter2')))
+  await waitFor(async () => value(await scrape(app, '/metrics?scope=cluster'), 'later') === 7, settled)
+})
+
+t.test('a registry whose metrics throw, hang, or are meant for OpenMetrics breaks no scrape', async (t) => {
+  const registry = new Registry()
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)
+  registry.setDefaultLabels({ app: 'shop' })
+  const registers = [registry]
+  new Counter({ name: 'sales_total', help: 'Sales', labelNames: ['kind'], registers, enableExemplars: true }).inc({ labels: { kind: 'a' }, value: 2, exemplarLabels: { trace: 't1' } as object })
+  new Counter({ name: 'process_cpu_seconds_total', help: 'As prom-client collects it by default', registers }).inc(1)
+  const times = new Histogram({ name: 'job_seconds', help: 'Jobs', buckets: [1, 2], labelNames: ['job'], registers })
+  for (const seconds of [0.5, 1.5, 9]) times.observe({ job: 'x' }, seconds)
+  new Summary({ name: 'size_bytes', help: 'Sizes', percentiles: [0.5], registers }).observe(3)
+  registry.registerMetric(new Gauge({ name: 'broken', help: 'Throws', registers: [], collect () { throw new Error('token=abc123 broke it') } }))
+  registry.registerMetric(new Gauge({ name: 'hanging', help: 'Hangs', registers: [], collect: () => new Promise<void>(() => {}) }))
+  new Gauge({ name: 'odd', help: 'Not a number', registers }).set(NaN)
+  const { app, lines } = await build(t, { link: link(), options: { registry, checkTimeoutMs: 100 } })
+  const text = await scrape(app)
+  t.equal(value(text, 'sales_total', { kind: 'a', app: 'shop' }), 2)
+  t.equal(value(text, 'size_bytes', { quantile: '0.5' }), 3)
+  t.same(['1', '2', '+Inf'].map((le) => value(text, 'job_seconds', { le, job: 'x' }, 'job_seconds_bucket')), [1, 2, 3])
+  t.equal(value(text, 'job_seconds', {}, 'job_seconds_sum'), 11)
+  for (const name of ['broken', 'hanging']) t.notOk(text.has(name), name)
+  t.ok(value(text, 'cluster_metrics_errors_total', { what: 'registry' })! >= 2)
+  t.equal(value(text, 'cluster_metrics_left_out', { reason: 'name' }), 1, 'ours is shown')
+  t.notOk(lines.some((line) => line.includes('abc123')))
+
+  registry.registerMetric(new Counter({ name: 'visits', help: 'No suffix', registers: [] }))
+  const { body, headers } = await ask(app, '/metrics', { headers: { who: 'admin', accept: 'application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5' } })
+  t.match(headers['content-type'], /^application\/openmetrics-text; version=1\.0\.0/)
+  t.match(body, /\n# TYPE sales counter\nsales_total\{kind="a",app="shop"\} 2 # \{trace="t1"\} 2 \d/)
+  t.match(body, /\n# TYPE visits counter\nvisits_total\{app="shop"\} 0\n/)
+  t.ok(body.endsWith('\n# EOF\n'))
+  await waitFor(async () => value(await scrape(app, '/metrics?scope=cluster'), 'job_seconds', { le: '2' }, 'job_seconds_bucket') === 2, settled)
+})
+
+t.test('the registries of all instances are one: counters and histograms summed for good, gauges by their rule, bounded', async (t) => {
+  const shared = link()
+  const start = async (pmId: string, buckets: number[]) => {
+    const registry = new Registry()
+    const registers = [registry]
+    const counter = new Counter({ name: 'jobs_total', help: 'Jobs', labelNames: ['kind'], registers })
+    const histogram = new Histogram({ name: 'job_seconds', help: 'Jobs', buckets, registers })
+    const gauges = Object.fromEntries((['sum', 'first', 'min', 'max', 'average', 'omit'] as const).map((aggregator) => [aggregator, new Gauge({ name: `pool_${aggregator}`, help: 'Pool', aggregator, labelNames: ['db'], registers })]))
+    const own = new Gauge({ name: 'own', help: 'Each', registers })
+    const last = new Gauge({ name: 'newest', help: 'Newest', registers })
+    const many = new Counter({ name: 'many_total', help: 'Too many', labelNames: ['id'], registers })
+    const { app, parts, lines } = await build(t, { link: shared, pmId, options: { registry, reportIntervalMs: 600_000, maxSeries: 60, gaugeRules: { own: 'instance', newest: 'last' } } })
+    return { app, parts, lines, counter, histogram, gauges, own, last, many }
+  }
+  const one = await start('0', [1, 2, 5])
+  const two = await start('1', [1, 5])
+  for (const [{ counter, histogram, gauges, own, last }, amount] of [[one, 1], [two, 3]] as const) {
+    counter.inc({ kind: 'a' }, amount)
+    for (const seconds of [0.5, 1.5, 9]) histogram.observe(seconds)
+    for (const gauge of Object.values(gauges)) gauge.set({ db: 'main' }, amount)
+    own.set(amount)
+    last.set(amount)
+  }
+  for (let i = 0; i < 100; i++) two.many.inc({ id: `id${i}` })
+  for (const { parts } of [one, two, one, two]) await parts.reporter.now()
+  const text = await scrape(one.app, '/metrics?scope=cluster')
+  t.equal(value(text, 'jobs_total', { kind: 'a' }), 4)
+  t.same(text.get('job_seconds')?.lines.filter(({ name }) => name.endsWith('_bucket')).map(({ labels, value }) => [labels.le, value]), [['1', 2], ['5', 4], ['+Inf', 6]], 'by the bounds that both have')
+  const pool = (rule: string) => value(text, `pool_${rule}`, { db: 'main' })
+  t.same([pool('sum'), pool('min'), pool('max'), pool('average'), pool('omit')], [4, 1, 3, 2, undefined])
+  t.equal(value(text, 'own', { instance: 'web1:1' }), 3)
+  t.ok([1, 3].includes(value(text, 'newest')!))
+  t.ok(value(text, 'cluster_metrics_left_out', { reason: 'bound' })! > 40, 'what is cut is said')
+  t.ok(two.lines.some((line) => line.includes('raise maxSeries')))
+  await two.app.close()
+  const after = await scrape(one.app, '/metrics?scope=cluster')
+  t.equal(value(after, 'jobs_total', { kind: 'a' }), 4, 'what it counted stays')
+  t.equal(value(after, 'pool_sum', { db: 'main' }), 1, 'what it had does not')
+})
+
+t.test('own metrics have labels and buckets, and two names that Prometheus would see as one are an error', async (t) => {
+  const shared = link()
+  const { app } = await build(t, { link: shared, options: { attributeNames: 'opentelemetry', registry: false }, routes: (scope) => { scope.get('/a', async () => 'a') } })
+  const { clusterMetrics } = app
+  await app.inject('/a')
+  clusterMetrics.increment('orders', 2)
+  clusterMetrics.increment('orders', 3, { kind: 'book', paid: true })
+  clusterMetrics.histogram('basket', { buckets: [10, 100], help: 'Baskets' })
+  for (const price of [5, 50, 500]) clusterMetrics.observe('basket', price, { shop: 1 })
+  clusterMetrics.observe('wait', 0.02)
+  for (let i = 0; i < 1500; i++) clusterMetrics.increment('flood', 1, { id: i })
+  for (const url of ['/metrics', '/metrics?scope=cluster']) {
+    const text = await waitFor(async () => {
+      const text = await scrape(app, url)
+      return text.has('flood_total') && text
+    }, settled)
+    t.same(text.get('orders_total')?.lines.map(({ labels, value }) => [labels, value]), [[{}, 2], [{ kind: 'book', paid: 'true' }, 3]])
+    t.same(['10', '100', '+Inf'].map((le) => value(text, 'basket', { le, shop: '1' }, 'basket_bucket')), [1, 2, 3])
+    t.equal(value(text, 'wait', { le: '0.025' }, 'wait_bucket'), 1)
+    t.equal(value(text, 'flood_total', { id: '__other__' }), 500)
+    t.equal(value(text, 'http_server_request_duration_seconds', { http_request_method: 'GET', http_route: '/a', http_response_status_code: '200' }, 'http_server_request_duration_seconds_count'), 1)
+  }
+  const taken = { code: 'FST_ERR_CLUSTER_METRICS_DUPLICATE' }
+  t.throws(() => clusterMetrics.increment('orders_total'), taken)
+  t.throws(() => clusterMetrics.gauge('orders_total', () => 1), taken)
+  t.throws(() => clusterMetrics.gauge('basket_sum', () => 1), taken)
+  t.throws(() => clusterMetrics.gauge('process_uptime_seconds', () => 1), taken)
+  t.throws(() => clusterMetrics.increment('process_cpu_seconds'), taken)
+  t.throws(() => clusterMetrics.observe('orders', 1), taken)
+  t.throws(() => clusterMetrics.histogram('bad', { buckets: [2, 1] }), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT' })
+  t.throws(() => clusterMetrics.increment('orders', 1, { le: '1' }), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_NAME' })
+  t.throws(() => clusterMetrics.observe('basket', NaN), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT' })
+})
+
+t.test('a realistic secret is gone from any text, and what is none stays', async (t) => {
+  for (const [text, ...secrets] of SECRETS) for (const secret of secrets) t.notOk(redact(text!, {}).includes(secret!), `${text} => ${redact(text!, {})}`)
+  for (const text of HARMLESS) t.equal(redact(text, {}), text)
+  t.same(redactJson({ host: 'db1', dbPassword: 'x', list: ['token=abc', 5], deep: { url: 'https://a:b@c/' } }), { host: 'db1', dbPassword: '[redacted]', list: ['token=[redacted]', 5], deep: { url: 'https://[redacted]@c/' } })
+  const begun = performance.now()
+  for (const hostile of ['a='.repeat(5000), '://'.repeat(5000), 'x'.repeat(20_000), '-----BEGIN PRIVATE KEY-----'.repeat(500), '"'.repeat(9000), '%3D'.repeat(5000), '\\"a\\":'.repeat(3000)]) redact(hostile, {})
+  t.ok(performance.now() - begun < 5000, 'no text takes for ever')
+})
+
+t.test('60 planted secrets are in no answer, key, log line or page', async (t) => {
+  const shared = link()
+  const registry = new Registry()
+  const counter = new Counter({ name: 'calls_total', help: 'Calls', labelNames: ['url'], registers: [registry] })
+  const { app, lines, parts } = await build(t, {
+    link: shared,
+    options: { errorStacks: true, registry, reportIntervalMs: 600_000 },
+    routes: (scope) => {
+      scope.setErrorHandler(async (_error, _request, reply) => reply.code(500).send('failed'))
+      SECRETS.forEach(([text], index) => scope.get(`/leak${index}`, { logLevel: 'silent' }, async () => { throw Object.assign(new Error(text), index % 2 === 0 ? {} : { code: text }) }))
+    }
+  })
+  const client = connectRedis(t, Number(new URL(sharedRedis()).port))
+  SECRETS.forEach(([text], index) => {
+    app.clusterMetrics.gauge(`gauge${index}`, () => text, { reduce: 'first' })
+    app.clusterMetrics.increment('called', 1, { url: text! })
+    counter.inc({ url: text! })
+  })
+  app.clusterMetrics.provider('texts', () => ({ all: SECRETS.map(([text]) => text) }), { reduce: { all: 'concat' } })
+  SECRETS.slice(0, 20).forEach(([text], index) => { app.clusterMetrics.check(`check${index}`, async () => { throw new Error(text) }) })
+  app.clusterMetrics.gauge('throwing', () => { throw new Error(SECRETS[1]![0]) })
+  for (const [index] of SECRETS.entries()) await app.inject(`/leak${index}`)
+  for (let i = 0; i < 2; i++) await parts.reporter.now()
+  const { errors } = await data<{ errors: ErrorEntry[] }>(app, '/api/1/metrics/errors/recent?count=100')
+  t.equal(errors.length, SECRETS.length, 'all were told')
+  const bodies = await Promise.all(['/api/1/metrics', '/api/1/metrics/servers', '/metrics', '/metrics?scope=cluster', '/health', '/api/1/metrics/errors/recent?count=100', '/api/1/metrics/requests', '/api/1/metrics/history', '/admin/cluster'].map(async (url) => (await ask(app, url)).body))
+  const keys = await client.keys(`${shared.siteId}:*`)
+  const read: Record<string, (key: string) => Promise<unknown>> = { string: (key) => client.get(key), list: (key) => client.lrange(key, 0, -1), hash: (key) => client.hgetall(key), zset: (key) => client.zrange(key, '0', '-1'), stream: (key) => client.xrange(key, '-', '+') }
+  const stored = await Promise.all(keys.map(async (key) => `${key} ${JSON.stringify(await read[await client.type(key)]!(key))}`))
+  const all = [...bodies, ...lines, ...stored].join('\n')
+  // What stands in the test's own routes and words as well would be found for that.
+  for (const secret of SECRETS.flatMap(([, ...secrets]) => secrets)) t.equal(all.includes(secret) ? all.slice(Math.max(0, all.indexOf(secret) - 100), all.indexOf(secret) + 50) : '', '', secret)
+})
+
+t.test('event streams are counted and are no latencies, and an error counts by what was answered', async (t) => {
+  const { app } = await build(t, {
+    routes: (scope) => {
+      scope.get('/events', (_request, reply) => {
+        reply.hijack()
+        reply.raw.writeHead(200, { 'Content-Type': 'text/event-stream' })
+        reply.raw.write('data: 1\n\n')
+      })
+      scope.get('/health-of-mine', { config: { metrics: false } }, async () => 'ok')
+      scope.get('/ignored', async () => 'ok')
+      scope.register(async (inner) => {
+        inner.setErrorHandler(async (error: Error & { status?: number }, _request, reply) => reply.code(error.status ?? 404).send('handled'))
+        inner.get('/missing', async () => { throw new Error('not there') })
+      })
+      scope.get('/unprocessable', async () => { throw Object.assign(new Error('no'), { status: 422 }) })
+      scope.get('/broken', async () => { throw new Error('broken') })
+    },
+    options: { ignoreRoutes: ['/ignored'] }
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const request = get({ port, host: '127.0.0.1', path: '/events', agent: false })
+  const [response] = await once(request, 'response')
+  await once(response, 'data')
+  const begun = performance.now()
+  await waitFor(() => performance.now() - begun > 300, settled)
+  request.on('error', () => {})
+  response.on('error', () => {})
+  request.destroy()
+  for (const url of ['/missing', '/unprocessable', '/broken', '/health-of-mine', '/ignored']) await app.inject(url)
+  const text = await waitFor(async () => {
+    const text = await scrape(app)
+    return value(text, 'http_server_event_streams_total') === 1 && text
+  }, settled)
+  t.equal(value(text, 'http_server_request_duration_seconds', { route: '/events' }, 'http_server_request_duration_seconds_count'), 0)
+  const { statistics } = await data(app)
+  t.ok(statistics.latency.p99 < 250, String(statistics.latency.p99))
+  t.same(statistics.routes.map(({ route }) => route).sort(), ['/broken', '/events', '/missing', '/unprocessable'])
+  const { requests } = await data<{ requests: Array<{ route: string, status: number }> }>(app, '/api/1/metrics/requests')
+  t.equal(requests.find(({ route }) => route === '/events')?.status, 200, 'who stops listening is no fault')
+  t.equal(statistics.requests.errors, 1)
+  const { errors } = await data<{ errors: ErrorEntry[] }>(app, '/api/1/metrics/errors/recent')
+  t.same(errors.map(({ route, statusCode }) => [route, statusCode]), [['/broken', 500]], 'what was answered 404 and 422 is no server error')
+})
+
+t.test('a check that is down is one truth: in /health, the report, the document and Prometheus, per instance', async (t) => {
+  const shared = link()
+  const [one, two] = await Promise.all(['0', '1'].map(async (pmId) => (await build(t, { link: shared, pmId })).app))
+  let good = true
+  one!.clusterMetrics.check('disk', () => good, { critical: true })
+  two!.clusterMetrics.check('disk', () => true, { critical: true })
+  const both = (status: string) => waitFor(async () => {
+    const seen = await data(two!)
+    return seen.statistics.totalInstances === 2 && seen.status === status && seen.servers.flatMap(({ instances }) => instances).every(({ health }) => health?.checks.disk !== undefined) && seen
+  }, { what: status, ...settled })
+  await both('ok')
+  good = false
+  t.equal((await ask(one!, '/health')).statusCode, 503)
+  t.equal((await data(one!)).status, 'degraded', 'the other one serves')
+  const seen = await both('degraded')
+  t.same(seen.servers.flatMap(({ instances }) => instances).map(({ instanceId, health }) => [instanceId, health?.status, health?.checks.disk?.status]).sort(), [['web1:0', 'error', 'down'], ['web1:1', 'ok', 'up']])
+  const cluster = await scrape(two!, '/metrics?scope=cluster')
+  t.equal(value(cluster, 'health_check_up', { instance: 'web1:0', check: 'disk', critical: 'true' }), 0)
+  t.equal(value(cluster, 'health_check_up', { instance: 'web1:1', check: 'disk' }), 1)
+  t.equal(value(cluster, 'health_ready', { instance: 'web1:0' }), 0)
+  t.equal(value(await scrape(one!), 'health_check_up', { check: 'disk' }), 0)
+  await two!.close()
+  await waitFor(async () => (await data(one!)).status === 'error', { what: 'nobody to serve', ...settled })
+  const lone = (await build(t, { options: { mongo: { client: { db: () => ({ command: async () => { throw new Error('away') } }) } }, mongoCritical: false } })).app
+  t.match(await ask(lone, '/health'), { statusCode: 200, body: /"status":"degraded".*"mongodb":\{"status":"down"\}/ }, 'where all share one database')
+})
+
+t.test('what infrastructure calls is not limited, and not in the log of requests', async (t) => {
+  const { app, lines } = await build(t, {
+    link: link(),
+    plugins: (app) => {
+      // As @fastify/rate-limit does it with its option global.
+      app.addHook('onRoute', (route) => {
+        if ((route.config as { rateLimit?: unknown } | undefined)?.rateLimit === false) return
+        route.preHandler = async (_request, reply) => { await reply.code(429).send('slow down') }
+      })
+    }
+  })
+  t.equal((await app.inject('/nowhere')).statusCode, 404)
+  lines.length = 0
+  for (const url of ['/health', '/health/live', '/health/redis', '/metrics', '/api/1/health']) t.equal((await ask(app, url)).statusCode, 200, url)
+  t.same(lines.filter((line) => line.includes('incoming request')), [])
+  t.same(app.clusterMetrics.local().statistics.routes.map(({ route }) => route), ['__unmatched__'])
+})
+
+t.test('a stall of the event loop is seen: its length, and the time that was lost', async (t) => {
+  const { app } = await build(t)
+  const before = value(await scrape(app), 'nodejs_eventloop_blocked_seconds_total')!
+  const until = performance.now() + 700
+  while (performance.now() < until);
+  const text = await waitFor(async () => {
+    const text = await scrape(app)
+    return value(text, 'nodejs_eventloop_blocked_seconds_total')! - before >= 0.5 && text
+  }, settled)
+  t.ok(value(text, 'nodejs_eventloop_delay_max_seconds')! >= 0.5)
+  const stalls = new Stalls()
+  t.teardown(() => stalls.close())
+  const now = performance.now()
+  stalls.look(now + 5050)
+  stalls.look(now + 5100)
+  t.ok(stalls.blockedMs >= 4900 && stalls.blockedMs <= 5100)
+  t.ok(stalls.maxOfMinute(now + 50_000) >= 4900, 'for a minute')
+  t.equal(stalls.maxOfMinute(now + 70_000), 0)
+})
+
+t.test('a container has the limits of its control group, and the application the version of its package.json', async (t) => {
+  const root = (files: Record<string, string>) => {
+    const folder = temporaryFolder(t)
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true })
+      writeFileSync(join(folder, path), text)
+    }
+    return folder
+  }
+  const mib = 2 ** 20
+  const host = machine(root({}))
+  for (const [files, cpus, total, used] of [
+    [{ 'sys/fs/cgroup/memory.max': `${512 * mib}\n`, 'sys/fs/cgroup/memory.current': `${100 * mib}`, 'sys/fs/cgroup/cpu.max': '50000 100000\n', 'proc/self/cgroup': '0::/\n' }, 0.5, 512, 100],
+    [{ 'sys/fs/cgroup/system.slice/shop.service/memory.max': `${256 * mib}`, 'sys/fs/cgroup/system.slice/memory.max': 'max', 'sys/fs/cgroup/system.slice/shop.service/memory.current': `${56 * mib}`, 'proc/self/cgroup': '0::/system.slice/shop.service\n' }, host.cpus, 256, 56],
+    [{ 'sys/fs/cgroup/memory/memory.limit_in_bytes': `${300 * mib}`, 'sys/fs/cgroup/memory/memory.usage_in_bytes': `${20 * mib}`, 'sys/fs/cgroup/cpu/cpu.cfs_quota_us': '25000', 'sys/fs/cgroup/cpu/cpu.cfs_period_us': '100000', 'proc/self/cgroup': '4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n' }, 0.25, 300, 20]
+  ] as const) {
+    const found = machine(root(files))
+    t.equal(found.cpus, cpus)
+    t.equal(found.totalMemory / mib, total)
+    t.ok(found.freeMemory / mib <= total - used)
+  }
+  const unlimited = machine(root({ 'sys/fs/cgroup/memory.max': 'max\n', 'sys/fs/cgroup/cpu.max': 'max 100000', 'proc/self/cgroup': '0::/\n' }))
+  t.same([unlimited.cpus, unlimited.totalMemory], [host.cpus, host.totalMemory])
+  const app = root({ 'package.json': '{"version":"4.5.6"}', 'dist/package.json': '{"type":"module"}', 'dist/server.js': '' })
+  t.equal(versionOf({}, join(app, 'dist/server.js')), '4.5.6')
+  t.equal(versionOf({ pm_exec_path: join(app, 'dist/server.js') }), '4.5.6', 'under PM2, whose own script is started')
+  t.equal(versionOf({ npm_package_version: '1.0.0' }, join(app, 'dist/server.js')), '1.0.0')
+})
