@@ -76,8 +76,10 @@ function withoutTypes (fileName: string, text: string): string {
 
 /** A package finds its siblings beside it, and everything else where the installed package of the same name has it. */
 export function linkDependencies (folder: string): void {
-  const { dependencies = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { dependencies?: Record<string, string> }
-  for (const [name, version] of Object.entries(dependencies)) {
+  const { dependencies = {}, peerDependencies = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, Record<string, string>>
+  for (const [name, version] of Object.entries({ ...peerDependencies, ...dependencies })) {
+    // What stands at the root is found there.
+    if (name in peerDependencies && !existsSync(join(ROOT, 'packages', basename(folder), 'node_modules', name))) continue
     const link = join(folder, 'node_modules', name)
     mkdirSync(dirname(link), { recursive: true })
     symlinkSync(name.startsWith('@jpulse/') ? join('..', '..', '..', basename(name)) : installed(basename(folder), name, version), link)

@@ -2,6 +2,7 @@ import fastifyRedis from '@fastify/redis'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { RedisLink } from './link.ts'
+import { warnOfNeighbours } from './neighbours.ts'
 import { resolveOptions, type FastifyRedisLinkOptions, type RedisClient } from './options.ts'
 
 declare module 'fastify' {
@@ -16,9 +17,28 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisLinkOptions
   const log = fastify.log.child({ plugin: '@jpulse/redis-link' })
   const link = new RedisLink(resolved, log)
   fastify.decorate('redisLink', link)
-  fastify.addHook('onClose', () => link.close())
+  closeLast(fastify, link)
+  if (options.siteId === undefined && link.client !== null) warnOfNeighbours(link, log)
   await link.open()
   if (link.client !== null && !fastify.hasDecorator('redis')) await provideFastifyRedis(fastify, link.client)
+}
+
+/**
+ * Closes the link when everything else is closed. Fastify runs onClose hooks from the last to the first, and those that an
+ * application adds beside its `register` calls are added before any plugin is loaded: they would find the link closed.
+ */
+function closeLast (fastify: FastifyInstance, link: RedisLink): void {
+  let owner = fastify
+  while (!Object.hasOwn(owner, 'close')) owner = Object.getPrototypeOf(owner)
+  const close = owner.close.bind(owner) as () => Promise<undefined>
+  const closeAll = async (): Promise<undefined> => {
+    await close().finally(() => link.close())
+  }
+  owner.close = ((listener?: (err?: unknown) => void) => {
+    const closed = closeAll()
+    if (listener === undefined) return closed
+    closed.then(() => listener(), listener)
+  }) as FastifyInstance['close']
 }
 
 /** Takes the client of an application that registered @fastify/redis itself and names no other. */

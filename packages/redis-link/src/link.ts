@@ -39,7 +39,8 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.#connection = new Connection(options, log, this.channel('link', randomUUID()), (event, change) => this.#tell(event, change))
     this.client = this.#connection.client
     const run: Run = (command) => this.#connection.run(command)
-    this.#redisLocks = new RedisLocks(run, this.key('lock', ''))
+    const { outages } = this.#connection
+    this.#redisLocks = new RedisLocks({ run, outages, patienceMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed }, this.key('lock', ''))
     this.kv = this.#makeKv(run)
   }
 
@@ -72,9 +73,13 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     return `${this.#options.siteId}:${this.#options.env}:${parts.join(':')}`
   }
 
-  /** A pub/sub channel of this site, by the same rule. */
+  /**
+   * A pub/sub channel of this site, by the same rule. Redis has one set of channels for all its databases: that of
+   * another database than 0 is part of the name, `<siteId>:<env>@<db>:<part>:…`.
+   */
   channel (...parts: string[]): string {
-    return this.key(...parts)
+    const { siteId, env, db } = this.#options
+    return `${siteId}:${env}${db === 0 ? '' : `@${db}`}:${parts.join(':')}`
   }
 
   /**
@@ -173,7 +178,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     return this.#connection.open()
   }
 
-  /** Ends every connection that the link made, within `closeTimeoutMs`. Further calls return the same promise. */
+  /** Ends every connection that the link made, within `closeTimeoutMs`; what is asked afterwards rejects. Further calls do nothing. */
   async close (): Promise<void> {
     const closed = this.#connection.close()
     await this.kv.close()
@@ -195,6 +200,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     const link = this
     return new Kv({
       get mode () { return KV_MODES[link.state] },
+      get isClosed () { return link.#connection.isClosed },
       usedMemory: () => link.#usedMemory(),
       onUp: (listener) => link.on('up', listener)
     }, new RedisKvStore(run), new MemoryKvStore(this.#options.memory), this.key('kv', ''))

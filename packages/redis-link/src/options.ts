@@ -142,7 +142,7 @@ export function resolveOptions (options: FastifyRedisLinkOptions = {}): Resolved
   return Object.freeze({
     mode,
     nodes: Object.freeze(address.nodes),
-    db: address.db,
+    db: given.client === undefined ? address.db : databaseOf(given.client),
     ...(mode === 'sentinel' && given.sentinel !== undefined ? { sentinel: Object.freeze({ ...given.sentinel }) } : {}),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
@@ -179,6 +179,10 @@ function inferMode (given: FastifyRedisLinkOptions): RedisMode {
 function modeOf (client: RedisClient): RedisMode {
   if (client.isCluster) return 'cluster'
   return 'sentinels' in client.options && client.options.sentinels ? 'sentinel' : 'single'
+}
+
+function databaseOf (client: RedisClient): number {
+  return client.isCluster ? 0 : (client as Redis).options.db ?? 0
 }
 
 function resolveAddress (given: FastifyRedisLinkOptions, mode: RedisMode) {

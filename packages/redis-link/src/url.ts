@@ -11,7 +11,7 @@ export interface RedisUrl {
 
 /**
  * Reads `redis://[user[:password]@]host[:port][/db]`, `rediss://` for TLS (the scheme that IANA lists for Redis).
- * The messages never repeat the URL, because it may hold a password.
+ * The messages never repeat the URL, because it may hold a password; of its parameters they name what looks like a name.
  *
  * @throws FST_ERR_REDIS_LINK_INVALID_OPTION
  */
@@ -25,6 +25,7 @@ export function parseUrl (url: string): RedisUrl {
   }
   if (parsed.protocol !== 'redis:' && parsed.protocol !== 'rediss:') throw invalid('must begin with redis:// or rediss://')
   if (parsed.hostname === '') throw invalid('names no host')
+  refuseRest(parsed, invalid)
   if (parsed.port === '0') throw invalid('has the impossible port 0')
   const db = /^\/?(\d{0,5})$/.exec(parsed.pathname)?.[1]
   if (db === undefined) throw invalid('may hold after the host only the number of a database')
@@ -36,6 +37,15 @@ export function parseUrl (url: string): RedisUrl {
     password: decode(parsed.password, invalid),
     tls: parsed.protocol === 'rediss:'
   }
+}
+
+/** What follows the path: parameters, or the end of a password in which `?` or `#` stands as it is. */
+function refuseRest ({ search, hash }: URL, invalid: (problem: string) => Error): void {
+  if (search === '' && hash === '') return
+  const name = /^\?([a-z_]{1,32})(=|$)/i.exec(search)?.[1]
+  if (hash !== '' || name === undefined || search.includes('@')) throw invalid('holds a "?" or "#" as it is: in a password write %3F and %23')
+  const instead = name === 'db' ? ': write the number of the database after the host, as in redis://host/3' : name === 'tls' || name === 'ssl' ? ': write rediss:// for TLS' : ''
+  throw invalid(`has the parameter "${name}", which is unknown${instead}`)
 }
 
 function decode (part: string, invalid: (problem: string) => Error): string | undefined {

@@ -62,6 +62,9 @@ const bad: Array<[option: string, options: unknown]> = [
   ['url', { url: 'redis://h:0' }],
   ['url', { url: 'redis://h:99999' }],
   ['url', { url: 'redis://:100%@h' }],
+  ['url', { url: 'redis://h?db=3' }],
+  ['url', { url: 'redis://h/1?tls=true' }],
+  ['url', { url: 'redis://ann:12#3@h' }],
   ['url', { url: 5 }],
   ['url', { mode: 'cluster', url: 'redis://h/1' }],
   ['url', { single: {}, url: 'redis://h' }],
@@ -104,9 +107,16 @@ for (const [option, options] of bad) {
 }
 
 t.test('a message about a URL never repeats its password', async (t) => {
-  for (const url of ['http://:hunter2@h', 'redis://:hunter2@h:99999', 'redis://:hunter2@h/x', 'redis://:hunter2%@h']) {
+  for (const url of ['redis://hunter2?db=3@h', 'redis://ann:66#hunter2@h:7', 'redis://ann:66?hunter2@h:7', 'redis://ann:66?hunter2=1@h', 'redis://h/1#hunter2', 'http://:hunter2@h', 'redis://:hunter2@h:99999', 'redis://:hunter2@h/x', 'redis://:hunter2%@h']) {
     const err = await build(t, { url }).then(() => undefined, (err: Error) => err)
     t.match(err?.message, 'redis-link: option url')
     t.notMatch(err?.message, 'hunter2')
   }
+})
+
+t.test('a parameter of the URL is refused by its name, with what to write instead', async (t) => {
+  t.throws(() => resolveOptions({ url: 'redis://h?db=3' }), { message: /parameter "db".*redis:\/\/host\/3/ })
+  t.throws(() => resolveOptions({ url: 'redis://h?tls=true' }), { message: /parameter "tls".*rediss:/ })
+  t.throws(() => resolveOptions({ url: 'redis://h?family=6' }), { message: /parameter "family", which is unknown$/ })
+  t.throws(() => resolveOptions({ url: 'redis://ann:12#3@h' }), { message: /in a password write %3F and %23/ })
 })

@@ -4,10 +4,12 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import Fastify from 'fastify'
 import { generate } from 'selfsigned'
 import t, { type Test } from 'tap'
-import { freePort, redisServer, sharedRedis, tcpProxy, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
+import { connect, freePort, redisServer, sharedRedis, tcpProxy, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { diagnose } from '../src/connection/diagnose.ts'
+import { redisLink } from '../src/index.ts'
 import { resolveOptions } from '../src/options.ts'
 import { build, rejection } from './build.ts'
 
@@ -85,6 +87,97 @@ t.test('a connection cut one way is found and replaced', async (t) => {
     proxy.mend()
     await waitFor(() => subscriber.isUp && app.redisLink.isUp)
   }
+})
+
+t.test('a lock whose answer is lost is taken over, or given back', async (t) => {
+  const port = Number(new URL(sharedRedis()).port)
+  const direct = connect(t, port)
+  const proxy = await tcpProxy(t, port)
+  const { app } = await build(t, { single: { port: proxy.port }, commandTimeoutMs: 300 })
+  const link = app.redisLink
+  const stored = (name: string) => direct.get(link.key('lock', name))
+
+  proxy.mute('down')
+  const taking = link.tryLock('taken over', 60_000)
+  await waitFor(() => stored('taken over'))
+  proxy.mend()
+  const lock = await taking
+  t.ok(lock, 'its holder is the one who asked')
+  t.equal(await lock!.release(), true)
+
+  await waitFor(() => link.isUp)
+  proxy.mute('down')
+  t.equal(await link.tryLock('given back', 60_000), null)
+  t.ok(await stored('given back'))
+  proxy.mend()
+  await waitFor(async () => await stored('given back') === null, { what: 'the lock to be given back' })
+
+  await waitFor(() => link.isUp)
+  const kept = await link.tryLock('released', 60_000)
+  proxy.mute('up')
+  t.equal(await kept!.release(), false)
+  proxy.mend()
+  await waitFor(async () => await stored('released') === null, { what: 'the lock to be released' })
+})
+
+t.test('an application that keeps something when it closes finds the link open, and nobody later', async (t) => {
+  const siteId = uniqueName()
+  const app = Fastify()
+  const order: string[] = []
+  app.addHook('onClose', async () => {
+    await app.redisLink.kv.set('last', 'word')
+    order.push(`hook ${app.redisLink.state}`)
+  })
+  app.register(redisLink, { url: sharedRedis(), siteId })
+  await app.ready()
+  await app.close()
+  order.push(`closed ${app.redisLink.state}`)
+  t.same(order, ['hook up', 'closed down'])
+  t.match(await rejection(app.redisLink.kv.set('late', 1)), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /the link is closed/ })
+  const { app: other } = await build(t, { url: sharedRedis(), siteId })
+  t.equal(await other.redisLink.kv.get('last'), 'word')
+
+  const called = Fastify()
+  called.register(redisLink)
+  await called.ready()
+  await new Promise<void>((resolve) => { called.close(() => resolve()) })
+  t.equal((await rejection(called.redisLink.kv.get('a'))).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'without Redis too, and with a callback')
+})
+
+t.test('databases of one Redis have channels of their own, and database 0 those of the release before', async (t) => {
+  const siteId = uniqueName()
+  const links = await Promise.all(['', '/3'].map(async (db) => (await build(t, { url: sharedRedis() + db, siteId, env: 'a' })).app.redisLink))
+  t.equal(links[0]!.channel('news', 'x'), `${siteId}:a:news:x`)
+  t.equal(links[1]!.channel('news', 'x'), `${siteId}:a@3:news:x`)
+  const heard: string[] = []
+  for (const [index, link] of links.entries()) await link.subscriber()!.subscribe(link.channel('news'), (message) => { heard.push(`${index}:${message}`) })
+  for (const [index, link] of links.entries()) await link.run((client) => client.publish(link.channel('news'), String(index)))
+  await waitFor(() => heard.length >= 2)
+  t.same(heard.sort(), ['0:0', '1:1'])
+})
+
+t.test('two applications without a siteId on one Redis are told, once', async (t) => {
+  const redis = await redisServer(t)
+  const boot = async () => {
+    const complaints: string[] = []
+    const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { complaints.push(JSON.parse(line).msg) } } } })
+    t.teardown(() => app.close())
+    app.register(redisLink, { url: redis.url })
+    await app.ready()
+    return { app, complaints }
+  }
+  const one = await boot()
+  const key = one.app.redisLink.key('link', 'application')
+  await waitFor(() => redis.client.get(key))
+  await redis.client.pexpire(key, 60_000)
+  const same = await boot()
+  await waitFor(async () => await redis.client.pttl(key) > 60_000, { what: 'the second process to have looked' })
+  await redis.client.set(key, 'blog')
+  const other = await boot()
+  await waitFor(() => other.complaints.length > 0)
+  t.match(other.complaints[0], /and "blog" use one Redis without the option siteId/)
+  t.same([...one.complaints, ...same.complaints], [])
+  t.equal(await redis.client.get(key), 'blog')
 })
 
 t.test('a listener that throws is logged, and the others hear', async (t) => {

@@ -59,7 +59,6 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     await Promise.all(all.map(({ presence }) => presence?.beat().catch(() => {})))
     await carriers.settle(all.map(({ carrier }) => carrier))
     hubs.close()
-    carriers.close()
   })
   await Promise.all([
     requests.open(),

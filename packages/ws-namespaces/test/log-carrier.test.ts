@@ -1,12 +1,11 @@
 import { EventEmitter } from 'node:events'
 import Fastify from 'fastify'
+import { clusterBroadcast } from '@jpulse/cluster-broadcast'
 import { redisLink, type RedisLink, type Subscriber } from '@jpulse/redis-link'
 import t, { type Test } from 'tap'
 import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Delivery, Place } from '../src/delivery/carrier.ts'
 import { LogCarrier } from '../src/delivery/log-carrier.ts'
-import { Outage } from '../src/delivery/outage.ts'
-import { defineScripts } from '../src/delivery/scripts.ts'
 
 const HISTORY = { maxLength: 200, maxAgeMs: 60_000, stateMs: 600_000, markEvery: 1000 }
 
@@ -52,28 +51,26 @@ interface One {
 const message = (data: unknown): Delivery => ({ topic: 'broadcast', json: JSON.stringify(data), except: '', volatile: false })
 
 /** One process' side of a namespace's log. */
-async function one (t: Test, url: string, siteId: string, { name = 'a', waitMs = 60_000 } = {}): Promise<One> {
+async function one (t: Test, url: string, siteId: string, { waitMs = 60_000 } = {}): Promise<One> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(redisLink, { url, siteId, env: 'test' })
   const link = app.redisLink
   await waitFor(() => link.isUp)
-  defineScripts(link.client!)
   const ear = new Ear(link.subscriber()!)
-  const outage = new Outage(link)
+  Object.defineProperty(link, 'subscriber', { value: () => ear })
+  await app.register(clusterBroadcast)
+  const { bootId } = app.appCluster
   const got: unknown[] = []
   const places: Array<Place | null> = []
-  const carrier = new LogCarrier('chat', { link, subscriber: ear as never, bootId: `${name}${uniqueName('').replace(/[^a-z0-9]/g, '')}`, outage, waitMs, log: app.log }, HISTORY, {
+  const carrier = new LogCarrier('chat', { bus: app.appCluster.internal('ws'), link, bootId, waitMs, log: app.log }, HISTORY, {
     deliver: ({ json }, place) => {
       got.push(JSON.parse(json).n)
       places.push(place)
     },
     mark: () => {}
   })
-  t.teardown(() => {
-    carrier.close()
-    outage.close()
-  })
+  t.teardown(() => carrier.close())
   await carrier.listen('broadcast').ready
   await carrier.open(null)
   return { ear, carrier, link, got, places, publish: (...numbers) => Promise.all(numbers.map((n) => carrier.publish(message({ n })))) }
@@ -96,7 +93,7 @@ t.test('a message that is given up does not hide one that Redis has and that was
 
 t.test('more messages than may wait: the oldest are given up, so that clients here get all, in order, once', async (t) => {
   const siteId = uniqueName()
-  const [here, there] = [await one(t, sharedRedis(), siteId, { name: 'a' }), await one(t, sharedRedis(), siteId, { name: 'b' })]
+  const [here, there] = [await one(t, sharedRedis(), siteId), await one(t, sharedRedis(), siteId)]
   const mib = 1024 * 1024
   const delivered = await Promise.all([30, 1, 1, 1, 1].map((size, index) => here.carrier.publish(message({ n: index + 1, text: 'x'.repeat(size * mib) }))))
   t.same(delivered, ['local', 'cluster', 'cluster', 'cluster', 'cluster'])
@@ -123,7 +120,7 @@ const offsetOf = ({ places }: One): string => {
 /** Two processes that got three messages, and what takes the log back to there. */
 async function three (t: Test): Promise<{ here: One, there: One, goBack: () => Promise<void> }> {
   const siteId = uniqueName()
-  const [here, there] = [await one(t, sharedRedis(), siteId, { name: 'a' }), await one(t, sharedRedis(), siteId, { name: 'b' })]
+  const [here, there] = [await one(t, sharedRedis(), siteId), await one(t, sharedRedis(), siteId)]
   await here.publish(1, 2)
   await there.publish(3)
   await waitFor(() => here.got.length === 3 && there.got.length === 3)

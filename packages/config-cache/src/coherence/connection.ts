@@ -15,7 +15,7 @@ export class Connection {
   /** @param onBreak called at each close and error of the command or subscriber connection */
   constructor (link: RedisLink, onBreak: () => void) {
     this.link = link
-    this.keys = new CacheKeys((...parts) => link.key(...parts))
+    this.keys = new CacheKeys((...parts) => link.key(...parts), (...parts) => link.channel(...parts))
     this.subscriber = link.subscriber()!
     this.isCluster = link.mode === 'cluster'
     this.#stop = link.outages.onBreak(onBreak)

@@ -1,7 +1,7 @@
 /** The four keys of every script, and generations. */
 type CoreAnd = readonly [state: string, members: string, ops: string, tags: string, ...more: string[]]
 
-/** What builds names on a link: `redisLink.key`. */
+/** What builds names on a link: `redisLink.key`, `redisLink.channel`. */
 type Build = (...parts: string[]) => string
 
 /**
@@ -15,17 +15,17 @@ export class CacheKeys {
   readonly core: readonly [state: string, members: string, ops: string, tags: string]
   /** Channel of BLOCK and RELEASE. */
   readonly bus: string
-  readonly #build: Build
+  readonly #channel: Build
   readonly #tag: string
   /** Made once: each read needs a name of either kind. */
   readonly #generations: string
   readonly #values: string
 
-  constructor (build: Build) {
-    this.#build = build
+  constructor (build: Build, channel: Build = build) {
+    this.#channel = channel
     this.#tag = `{${build('cache')}}`
     this.core = [this.#shared('state'), this.#shared('members'), this.#shared('ops'), this.#shared('tags')]
-    this.bus = build('cache', 'bus')
+    this.bus = channel('cache', 'bus')
     this.#generations = this.#shared('g', '')
     this.#values = build('cache', 'c', '')
   }
@@ -52,7 +52,7 @@ export class CacheKeys {
 
   /** Channel on which a writer hears acknowledgements. */
   acks (memberId: string): string {
-    return this.#build('cache', 'ack', memberId)
+    return this.#channel('cache', 'ack', memberId)
   }
 
   #shared (...parts: string[]): string {

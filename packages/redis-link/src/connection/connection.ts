@@ -70,6 +70,11 @@ export class Connection {
     return this.#state
   }
 
+  /** Whether `close` was called. */
+  get isClosed (): boolean {
+    return this.#closing !== undefined
+  }
+
   get epoch (): string | null {
     return this.#epoch
   }
@@ -207,6 +212,7 @@ export class Connection {
   }
 
   #reason (): string {
+    if (this.isClosed) return 'the link is closed'
     if (this.#state === 'disabled') return 'it is not configured'
     const isOpening = this.client?.status === 'connecting' || this.client?.status === 'connect'
     return diagnose(this.#monitor?.error ?? (isOpening ? new Error('connect timed out') : undefined), this.#options)

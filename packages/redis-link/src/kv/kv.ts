@@ -24,6 +24,7 @@ export interface KvStats {
 /** What the key-value API needs of its link. */
 export interface KvLink {
   readonly mode: KvMode
+  readonly isClosed: boolean
   usedMemory (): Promise<string | undefined>
   onUp (listener: () => void): void
 }
@@ -31,7 +32,8 @@ export interface KvLink {
 /**
  * A small key-value API that survives an outage of Redis: values live in Redis while it is up, else in a bounded LRU
  * of this process, which is dropped when Redis returns. For counters, hints and short-lived values whose loss or
- * divergence during an outage does no harm; what must never be stale belongs to `@jpulse/config-cache`.
+ * divergence during an outage does no harm; what must never be stale belongs to `@jpulse/config-cache`. After the link is
+ * closed every call rejects with FST_ERR_REDIS_LINK_UNAVAILABLE.
  */
 export class Kv {
   readonly #link: KvLink
@@ -122,6 +124,7 @@ export class Kv {
 
   async #either<T> (key: string, use: (store: KvStore, key: string) => Promise<T>): Promise<T> {
     checkKey('key', key)
+    if (this.#link.isClosed) throw new FST_ERR_REDIS_LINK_UNAVAILABLE('the link is closed')
     const whole = this.#prefix + key
     if (this.#link.mode === 'redis') {
       try {

@@ -20,6 +20,24 @@ return sum
 })
 
 /**
+ * Takes a lock that may be the caller's already. Returns 1 where it is now, else 0.
+ *
+ * Closes: who asks again after a lost answer would be told that somebody holds it, and nobody would.
+ */
+export const take = defineScript({
+  name: 'redisLinkTakeV1',
+  keys: ['lock'],
+  args: ['token', 'ttlMs'],
+  reply: reply<number>(),
+  lua: `
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`
+})
+
+/**
  * Gives a lock back. Returns 1 where it was the holder's, else 0.
  *
  * Closes: a holder whose lock expired must not delete the lock of its successor.

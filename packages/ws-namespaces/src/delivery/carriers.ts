@@ -6,8 +6,6 @@ import type { Carrier, Sink } from './carrier.ts'
 import { LiveCarrier } from './live-carrier.ts'
 import { LogCarrier, type LogContext } from './log-carrier.ts'
 import { MemoryCarrier, MemoryLog } from './memory-carrier.ts'
-import { Outage } from './outage.ts'
-import { defineScripts } from './scripts.ts'
 
 /** What was published right before the end gets so long to leave. */
 const LAST_WORDS_MS = 500
@@ -16,7 +14,6 @@ const LAST_WORDS_MS = 500
 export class Carriers {
   readonly #link: RedisLink
   readonly #bus: InternalBroadcast
-  readonly #outage: Outage
   /** Null where no Redis is configured. */
   readonly #logContext: LogContext | null
   /** Outlive the namespaces' hubs, so that who comes back finds them. */
@@ -26,14 +23,11 @@ export class Carriers {
   constructor (link: RedisLink, appCluster: AppCluster, waitMs: number, log: FastifyBaseLogger) {
     this.#link = link
     this.#bus = appCluster.internal('ws')
-    this.#outage = new Outage(link)
-    const subscriber = link.subscriber()
-    this.#logContext = subscriber === null ? null : { link, subscriber, bootId: appCluster.bootId, outage: this.#outage, waitMs, log }
-    if (link.client !== null) defineScripts(link.client)
+    this.#logContext = link.client === null ? null : { bus: this.#bus, link, bootId: appCluster.bootId, waitMs, log }
   }
 
   make (namespace: string, history: History | null, sink: Sink): Carrier {
-    if (history === null) return new LiveCarrier(namespace, this.#bus, this.#outage, sink)
+    if (history === null) return new LiveCarrier(namespace, this.#bus, this.#link.outages, sink)
     if (this.#logContext !== null) return new LogCarrier(namespace, this.#logContext, history, sink)
     const log = this.#memoryLogs.get(namespace) ?? new MemoryLog(history)
     this.#memoryLogs.set(namespace, log)
@@ -48,10 +42,6 @@ export class Carriers {
   /** Resolves when nothing is on its way, or after a bound. */
   async settle (carriers: readonly Carrier[]): Promise<void> {
     const end = performance.now() + LAST_WORDS_MS
-    while (carriers.some(({ idle }) => !idle) && this.#link.isUp && performance.now() < end) await this.#outage.change(10)
-  }
-
-  close (): void {
-    this.#outage.close()
+    while (carriers.some(({ idle }) => !idle) && this.#link.isUp && performance.now() < end) await this.#link.outages.changed(10)
   }
 }

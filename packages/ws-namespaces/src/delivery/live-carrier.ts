@@ -1,7 +1,7 @@
 import type { BroadcastMessage, InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { Outages } from '@jpulse/redis-link'
 import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
 import { channelOf, type Topic } from './keys.ts'
-import type { Outage } from './outage.ts'
 
 const FRESH: Opening = Object.freeze({ place: null, recovered: false, missed: Object.freeze([]) })
 
@@ -13,14 +13,14 @@ export class LiveCarrier implements Carrier {
   readonly gaps = 0
   readonly #namespace: string
   readonly #bus: InternalBroadcast
-  readonly #outage: Outage
+  readonly #outages: Outages
   readonly #sink: Sink
   #sending = 0
 
-  constructor (namespace: string, bus: InternalBroadcast, outage: Outage, sink: Sink) {
+  constructor (namespace: string, bus: InternalBroadcast, outages: Outages, sink: Sink) {
     this.#namespace = namespace
     this.#bus = bus
-    this.#outage = outage
+    this.#outages = outages
     this.#sink = sink
   }
 
@@ -33,7 +33,7 @@ export class LiveCarrier implements Carrier {
     this.#sending++
     try {
       // While our own subscriber comes back others' do too, and what is not logged would be lost to them.
-      const wait = this.#outage.untilHeard()
+      const wait = this.#outages.untilHeard()
       if (wait !== null) await wait
       return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), pack(message), { replay: false })).delivered
     } finally {
