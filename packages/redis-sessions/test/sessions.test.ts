@@ -72,8 +72,9 @@ both('logoutOthers leaves the request its session, logoutAll none, and both spar
 both('the end of sessions is an event with their handles', async (t, setup) => {
   const app = await makeApp(t, setup())
   const events: EndedSessions[] = []
-  app.sessions.on('ended', (ended) => { events.push(ended) })
   app.sessions.on('ended', () => { throw new Error('of a listener') })
+  app.sessions.on('ended', async () => { throw new Error('of an asynchronous listener') })
+  app.sessions.on('ended', (ended) => { events.push(ended) })
   const browsers = [await logIn(app, 'u'), await logIn(app, 'u'), await logIn(app, 'u'), await logIn(app, 'u')]
   const handles = await Promise.all(browsers.map(async (browser) => (await browser.get('/me')).json().handle))
   await browsers[0]!.post('/logout')
@@ -236,10 +237,36 @@ both('a field is deleted by delete, or by undefined, and changed within', async 
 both('values without a JSON form, too large ones and reserved names are typed errors, and change nothing', async (t, setup) => {
   const cyclic: Record<string, unknown> = {}
   cyclic.self = cyclic
-  const values: Record<string, unknown> = { bigint: 1n, cyclic, function: () => {}, symbol: Symbol('s'), nested: { deep: [1n] } }
+  const values: Record<string, unknown> = {
+    bigint: 1n,
+    cyclic,
+    function: () => {},
+    symbol: Symbol('s'),
+    nested: { deep: [1n] },
+    map: new Map([[1, 2]]),
+    set: new Set([1]),
+    error: new Error('x'),
+    coded: Object.assign(new Error('x'), { code: 1 }),
+    promise: Promise.resolve(1),
+    pattern: /x/,
+    bytes: new Uint8Array([1]),
+    deepMap: { list: [{ map: new Map() }] },
+    deepFunction: { do: { it () {} } },
+    deepSymbol: [[Symbol('s')]],
+    hidden: new (class Hidden { #n = 1; get n () { return this.#n } })(),
+    toMap: { toJSON: () => new Map() }
+  }
   const app = await makeApp(t, setup({
     sessions: { maxBytes: 1000 },
     routes (app) {
+      app.post('/fine', async ({ session }) => {
+        session.fine = { date: new Date(0), none: null, nan: NaN, empty: {}, bare: Object.create(null), list: [], buffer: Buffer.from('x'), own: new (class Own { n = 1 })(), gone: undefined, toJSON () { return { ...this, toJSON: undefined } } }
+        return 'ok'
+      })
+      app.post('/empty-map', async ({ session }) => {
+        session.n = new Map([[1, 1]])
+        return 'ok'
+      })
       app.post('/put/:name', async (request) => {
         request.session.value = values[(request.params as { name: string }).name]
         return 'ok'
@@ -262,6 +289,10 @@ both('values without a JSON form, too large ones and reserved names are typed er
   for (const field of ['cookie', 'save', 'sessionId', 'constructor']) t.equal((await browser.post('/login', { user: 'u', [field]: 1 })).json().code, 'FST_ERR_REDIS_SESSIONS_RESERVED_FIELD')
   t.equal((await browser.post('/set', { save: 1 })).json().code, 'FST_ERR_REDIS_SESSIONS_RESERVED_FIELD')
   t.match((await browser.get('/me')).json(), { userId: 'u', fields: { n: 1 } }, 'the session is as it was')
+  await browser.post('/set', { n: {} })
+  t.equal((await browser.post('/empty-map')).statusCode, 400, 'also where its JSON is what is stored')
+  t.equal((await browser.post('/fine')).statusCode, 200)
+  t.match((await browser.get('/me')).json().fields.fine, { date: '1970-01-01T00:00:00.000Z', none: null, nan: null, empty: {}, list: [], own: { n: 1 } })
 })
 
 both('an error handler and hooks of the application see the session, also where it could not be saved', async (t, setup) => {
@@ -567,6 +598,48 @@ both('an upgraded request reads its session and never writes it', async (t, setu
   t.match(await ask(), { alive: [false, false] })
   socket.terminate()
   t.notOk((await browser.get('/me')).json().userId)
+})
+
+both('decryptSession gives any object, and a real request, a session that works as any other, and keeps nothing of what is invalid', async (t, setup) => {
+  const app = await makeApp(t, setup({
+    routes (app) {
+      app.post('/by-header', (request, reply) => {
+        app.decryptSession(String(request.headers['x-token']), request, (err?: Error) => {
+          if (err !== undefined) return reply.send(err)
+          request.session.seen = Number(request.session.seen ?? 0) + 1
+          reply.send({ ...app.sessions.current(request), seen: request.session.seen })
+        })
+      })
+    }
+  }))
+  const browser = await logIn(app, 'u', { a: 1 })
+  const token = decodeURIComponent(browser.cookie!)
+  const load = async (token: string, options: object = {}) => {
+    const fake = {} as FastifyRequest
+    await new Promise<void>((resolve, reject) => app.decryptSession(token, fake, options, (err?: Error) => err ? reject(err) : resolve()))
+    return fake
+  }
+  const detached = await load(token)
+  t.equal(app.sessions.current(detached)?.userId, 'u')
+  await browser.post('/set', { a: 2, b: 2 })
+  detached.session.c = 3
+  await detached.session.save()
+  t.same((await browser.get('/me')).json().fields, { a: 2, b: 2, c: 3 }, 'what others wrote stays')
+  for (const seen of [1, 2]) {
+    const response = await app.inject({ method: 'POST', url: '/by-header', headers: { 'x-token': token } })
+    t.match(response.json(), { userId: 'u', seen })
+  }
+  t.equal((await browser.get('/me')).json().fields.seen, 2)
+  const before = await app.sessions.count()
+  const invalid = await Promise.all(Array.from({ length: 20 }, (_, index) => load(`x${index}.y`, { maxAge: 5000 })))
+  t.equal(await app.sessions.count(), before)
+  for (const { session } of invalid) {
+    t.same(fieldsOf(session), {})
+    t.ok(session.cookie.maxAge! <= 5000)
+  }
+  invalid[0]!.session.n = 1
+  await invalid[0]!.session.save()
+  t.equal((await load(invalid[0]!.session.encryptedSessionId)).session.n, 1, 'a new session once it is saved')
 })
 
 both('session.destroy ends the session, and decryptSession reads one without a request of its own', async (t, setup) => {

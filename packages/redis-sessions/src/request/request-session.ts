@@ -433,7 +433,9 @@ export class RequestSession implements Owner {
   }
 
   #isDue ({ stored }: Loaded): boolean {
-    return this.#isActivity && this.#shared.vault.now() - stored.touchedAt >= this.#shared.touchIntervalMs
+    const { vault, touchIntervalMs } = this.#shared
+    // 0 is at every request, however exact the clock is known.
+    return this.#isActivity && (touchIntervalMs === 0 || vault.now() - stored.touchedAt >= touchIntervalMs)
   }
 }
 

@@ -1,0 +1,208 @@
+import fastifyWebsocket from '@fastify/websocket'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import type { LoginOptions, SessionsEvents } from '../src/index.ts'
+import { Browser, makeApp, type Setup } from './support/app.ts'
+
+function both (name: string, run: (t: Test, setup: (more?: Setup) => Setup) => Promise<void>): void {
+  t.test(`${name} (memory)`, (t) => run(t, (more = {}) => more))
+  t.test(`${name} (Redis)`, (t) => {
+    const siteId = uniqueName()
+    return run(t, (more = {}) => ({ ...more, redis: { url: sharedRedis(), siteId } }))
+  })
+}
+
+const withLogin = (more: Setup = {}): Setup => ({
+  ...more,
+  routes (app) {
+    more.routes?.(app)
+    app.post('/login-with', async (request) => app.sessions.login(request, 'u', {}, request.body as LoginOptions).then(() => 'in'))
+  }
+})
+
+both('a login has lifetimes of its own, which hold through writes and renewals', async (t, setup) => {
+  const app = await makeApp(t, withLogin(setup({ sessions: { idleTimeoutMs: 60_000, touchIntervalMs: 0 } })))
+  const [short, long, ends] = [new Browser(app), new Browser(app), new Browser(app)]
+  await short.post('/login-with', { idleTimeoutMs: 700 })
+  await long.post('/login-with', { idleTimeoutMs: 30 * 24 * 3600_000, absoluteTimeoutMs: 90 * 24 * 3600_000 })
+  await ends.post('/login-with', { absoluteTimeoutMs: 900 })
+  const headers = [short, ends].map((browser) => ({ cookie: browser.header() }))
+  const maxAge = async (browser: Browser) => /Max-Age=(\d+)/.exec(String((await browser.post('/set', { n: 1 })).headers['set-cookie']))?.[1]
+  t.equal(await maxAge(long), String(30 * 24 * 3600))
+  t.match(Number(await maxAge(short)), 1)
+  t.ok(Number(await maxAge(ends)) <= 1)
+  t.match(String((await long.get('/me')).headers['set-cookie']), /Max-Age=2592000;/, 'a renewal')
+  await waitFor(async () => (await app.sessions.list('u')).length === 1, { what: 'the short ones to end', everyMs: 300 })
+  for (const header of headers) t.notOk((await app.inject({ url: '/me', headers: header })).json().userId)
+  t.equal((await long.get('/me')).json().userId, 'u')
+  for (const wrong of [{ idleTimeoutMs: 1 }, { absoluteTimeoutMs: 500 * 24 * 3600_000 }, { remember: 'yes' }, { unknown: 1 }]) {
+    t.equal((await new Browser(app).post('/login-with', wrong)).json().code, 'FST_ERR_REDIS_SESSIONS_INVALID_OPTION')
+  }
+})
+
+both('a login that is not to be remembered has a cookie that goes with the browser, at every renewal', async (t, setup) => {
+  const app = await makeApp(t, withLogin(setup({ sessions: { touchIntervalMs: 0 } })))
+  const browser = new Browser(app)
+  for (const response of [await browser.post('/login-with', { remember: false }), await browser.get('/me'), await browser.post('/set', { n: 1 }), await browser.get('/me')]) {
+    t.match(String(response.headers['set-cookie']), /^sessionId=[^;]+; Path/)
+    t.notMatch(String(response.headers['set-cookie']), /Expires|Max-Age/)
+  }
+  t.equal((await browser.get('/me')).json().userId, 'u')
+})
+
+both('of more sessions of a user than there may be, those that were seen longest ago end', async (t, setup) => {
+  const app = await makeApp(t, setup({ sessions: { maxSessionsPerUser: 2, touchIntervalMs: 0 } }))
+  const ended: unknown[] = []
+  app.sessions.on('ended', ({ reason, handles }) => { ended.push([reason, handles.length]) })
+  const browsers: Browser[] = []
+  for (let index = 0; index < 4; index++) {
+    const browser = new Browser(app)
+    await browser.post('/login', { user: 'u' })
+    browsers.push(browser)
+    await sleep(5)
+    // The first is seen again and again.
+    await browsers[0]!.get('/me')
+    await sleep(5)
+  }
+  const users = await Promise.all(browsers.map(async (browser) => (await browser.get('/me')).json().userId))
+  t.same(users, ['u', undefined, undefined, 'u'])
+  t.same(ended, [['limit', 1], ['limit', 1]])
+})
+
+both('a session by a header: no cookie comes or leaves', async (t, setup) => {
+  for (const header of ['authorization', 'X-Session']) {
+    const app = await makeApp(t, setup({ sessions: { header, name: header.toLowerCase() }, routes: (app) => { app.post('/token', async (request) => app.sessions.login(request, 'u').then(() => app.sessions.token(request))) } }))
+    const login = await app.inject({ method: 'POST', url: '/token' })
+    t.notOk(login.headers['set-cookie'])
+    const value = header === 'authorization' ? `Bearer ${login.body}` : login.body
+    const headers = { [header.toLowerCase()]: value }
+    t.equal((await app.inject({ url: '/me', headers })).json().userId, 'u')
+    t.notOk((await app.inject({ url: '/me', headers: { cookie: `sessionId=${login.body}` } })).json().userId)
+    for (const wrong of ['', 'Bearer', 'Basic dTp1', `${login.body}x`]) t.equal((await app.inject({ url: '/me', headers: { [header.toLowerCase()]: wrong } })).json().userId, undefined)
+    const out = await app.inject({ method: 'POST', url: '/logout', headers })
+    t.notOk(out.headers['set-cookie'])
+    t.notOk((await app.inject({ url: '/me', headers })).json().userId)
+  }
+})
+
+both('a route may have no session, or not count as activity', async (t, setup) => {
+  const app = await makeApp(t, setup({
+    sessions: { idleTimeoutMs: 1500, touchIntervalMs: 0 },
+    routes (app) {
+      app.get('/none', { config: { session: false } }, async (request) => ({ current: app.sessions.current(request), session: Object.keys(request.session) }))
+      app.get('/none/write', { config: { session: false } }, async (request) => { request.session.n = 1 })
+      app.get('/none/login', { config: { session: false } }, async (request) => app.sessions.login(request, 'u'))
+      app.get('/poll', { config: { session: { activity: false } } }, async (request) => app.sessions.current(request) ?? {})
+    }
+  }))
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u' })
+  const headers = { cookie: browser.header() }
+  const none = await app.inject({ url: '/none', headers })
+  t.same(none.json(), { current: null, session: [] })
+  t.notOk(none.headers['set-cookie'])
+  for (const url of ['/none/write', '/none/login']) t.equal((await app.inject({ url, headers })).json().code, 'FST_ERR_REDIS_SESSIONS_NO_SESSION')
+  const first = await app.inject({ url: '/poll', headers })
+  t.equal(first.json().userId, 'u')
+  t.notOk(first.headers['set-cookie'])
+  await waitFor(async () => (await app.inject({ url: '/poll', headers })).json().userId === undefined, { what: 'the idle timeout of who only polls', timeoutMs: 8000, everyMs: 100 })
+})
+
+both('what happens to sessions is told: created, login, renewed, refused, ended', async (t, setup) => {
+  const app = await makeApp(t, setup({ sessions: { touchIntervalMs: 0 } }))
+  const seen: unknown[] = []
+  for (const name of ['created', 'login', 'renewed', 'refused', 'ended'] as const) {
+    app.sessions.on(name, ((event: SessionsEvents[typeof name][0]) => { seen.push([name, 'reason' in event ? event.reason : event.userId]) }) as never)
+  }
+  const browser = new Browser(app, { 'user-agent': 'Phone/1' })
+  await browser.post('/set', { n: 1 })
+  await browser.post('/login', { user: 'u' })
+  const headers = { cookie: browser.header() }
+  await browser.get('/me')
+  await browser.post('/logout')
+  await app.inject({ url: '/me', headers })
+  await app.inject({ url: '/me', headers: { cookie: `${headers.cookie}x` } })
+  t.same(seen, [['created', null], ['login', 'u'], ['renewed', 'u'], ['ended', 'logout'], ['refused', 'unknown'], ['refused', 'signature']])
+})
+
+both('who is active on a socket stays logged in', async (t, setup) => {
+  const app = await makeApp(t, setup({
+    sessions: { idleTimeoutMs: 1500, touchIntervalMs: 50 },
+    routes (app) {
+      app.register(fastifyWebsocket)
+      app.register(async (scope) => {
+        scope.get('/watched', { websocket: true }, (socket, request) => {
+          const watched = app.sessions.watch(request)!
+          socket.on('message', () => { watched.touch().then((alive) => socket.send(String(alive))) })
+        })
+        scope.get('/session', { websocket: true }, (socket, request) => {
+          socket.on('message', () => { request.session.touch(); request.session.save().then(() => socket.send('true')) })
+        })
+      })
+    }
+  }))
+  const browsers = await Promise.all(['watched', 'session', 'silent'].map(async (path) => {
+    const browser = new Browser(app)
+    await browser.post('/login', { user: path })
+    const headers = { cookie: browser.header() }
+    const socket = path === 'silent' ? null : await app.injectWS(`/${path}`, { headers })
+    return { headers, socket, path }
+  }))
+  const end = Date.now() + 3000
+  while (Date.now() < end) {
+    for (const { socket } of browsers) socket?.send('I am here')
+    await sleep(100)
+  }
+  for (const { headers, path } of browsers) t.equal((await app.inject({ url: '/me', headers })).json().userId, path === 'silent' ? undefined : path)
+  await app.sessions.logoutAll('watched')
+  const [{ socket }] = browsers as [(typeof browsers)[0]]
+  const answer = new Promise((resolve) => socket!.on('message', (data) => { if (String(data) === 'false') resolve('false') }))
+  await sleep(60)
+  socket!.send('I am here')
+  t.equal(await answer, 'false')
+  for (const { socket } of browsers) socket?.terminate()
+})
+
+t.test('an instance whose clock is wrong logs nobody out, and its cookie says how long it lasts whatever the visitor\'s clock says', async (t) => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  for (const wrongByMs of [-3600_000, 3600_000]) {
+    Date.now = () => now() + wrongByMs
+    const app = await makeApp(t, { redis: { url: sharedRedis(), siteId: uniqueName() }, sessions: { idleTimeoutMs: 1500, absoluteTimeoutMs: 60_000, touchIntervalMs: 50 } })
+    const login = await app.inject({ method: 'POST', url: '/login', payload: { user: 'u' } })
+    t.match(String(login.headers['set-cookie']), /Max-Age=2;/)
+    const headers = { cookie: String(login.headers['set-cookie']).split(';')[0]! }
+    const end = now() + 2500
+    while (now() < end) {
+      await sleep(200)
+      t.equal((await app.inject({ url: '/me', headers })).json().userId, 'u')
+    }
+    Date.now = now
+  }
+})
+
+t.test('each misconfiguration is one warning that names the cure', async (t) => {
+  const serve = async (setup: Setup) => {
+    const lines: string[] = []
+    const app = await makeApp(t, { ...setup, fastify: { ...setup.fastify, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } } })
+    return { app, warned: (text: RegExp) => lines.filter((line) => text.test(line)).length }
+  }
+  const login = { method: 'POST', url: '/login', payload: { user: 'u' } } as const
+  const secure = await serve({ sessions: { cookie: { secure: true } } })
+  for (let index = 0; index < 3; index++) await secure.app.inject(login)
+  t.equal(secure.warned(/no cookie was sent.*trustProxy/), 1)
+
+  const auto = await serve({})
+  await auto.app.inject(login)
+  t.equal(auto.warned(/trustProxy/), 0)
+  for (const headers of [{ 'x-forwarded-proto': 'https' }, { forwarded: 'for=192.0.2.1;proto=https' }]) await auto.app.inject({ ...login, headers })
+  t.equal(auto.warned(/without Secure.*trustProxy/), 1)
+
+  t.teardown(() => { delete process.env.NODE_APP_INSTANCE })
+  process.env.NODE_APP_INSTANCE = '1'
+  t.equal((await serve({})).warned(/one of several.*REDIS_URL/), 1)
+  t.equal((await serve({ redis: { url: sharedRedis() } })).warned(/REDIS_URL/), 0)
+  delete process.env.NODE_APP_INSTANCE
+  t.equal((await serve({})).warned(/one of several/), 0)
+})
