@@ -19,7 +19,7 @@ export const RESERVED: ReadonlySet<string> = new Set(['connected', 'offset', 'er
 /** What an error frame says. */
 export type ErrorCode =
   | 'NO_REPLY' | 'REQUEST_TIMEOUT' | 'NOT_CONNECTED' | 'MESSAGE_TOO_LARGE' | 'RATE_LIMIT_EXCEEDED' | 'INVALID_MESSAGE'
-  | 'UNKNOWN_TYPE' | 'SESSION_EXPIRED' | 'FORBIDDEN' | 'HANDLER_FAILED'
+  | 'UNKNOWN_TYPE' | 'SESSION_EXPIRED' | 'FORBIDDEN' | 'HANDLER_FAILED' | 'TOO_MANY_ROOMS'
 
 export const MESSAGES: Readonly<Record<ErrorCode, string>> = Object.freeze({
   NO_REPLY: 'The request was handled without an answer',
@@ -31,5 +31,6 @@ export const MESSAGES: Readonly<Record<ErrorCode, string>> = Object.freeze({
   UNKNOWN_TYPE: 'Messages of this type are not known here',
   SESSION_EXPIRED: 'The session has ended',
   FORBIDDEN: 'This is not allowed',
+  TOO_MANY_ROOMS: 'There are too many rooms',
   HANDLER_FAILED: 'The message could not be handled'
 })

@@ -23,6 +23,10 @@ export const FST_ERR_WS_NAMESPACES_NOT_FOUND = createError('FST_ERR_WS_NAMESPACE
 export const FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT = createError<[what: string, wanted: string]>(
   'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT', '%s must be %s', 400)
 
+/** A connection is in as many rooms as it may be. */
+export const FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS = createError<[most: number]>(
+  'FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS', 'A connection may be in %s rooms at most', 429)
+
 /** The data of a message have no JSON form. */
 export const FST_ERR_WS_NAMESPACES_INVALID_DATA = createError<[problem: string]>(
   'FST_ERR_WS_NAMESPACES_INVALID_DATA', 'The data cannot be sent: %s', 400)

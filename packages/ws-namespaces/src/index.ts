@@ -15,6 +15,7 @@ import { Carriers } from './delivery/carriers.ts'
 import { Hubs } from './namespace/hubs.ts'
 import { Inbox } from './namespace/inbox.ts'
 import { Presences, tokenOf } from './presence/presences.ts'
+import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
 import { endRefused, upgradeRoute } from './admission/upgrade.ts'
 
@@ -36,7 +37,8 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     maxOutgoingBytes: resolved.maxOutgoingBytes,
     log,
     carrier: (name, { history }, sink) => carriers.make(name, history, sink),
-    presence: (name, sink) => presences.make(name, sink)
+    presence: (name, sink) => presences.make(name, sink),
+    records: (name, { stateMs }) => link.client === null ? new MemoryRecords(stateMs) : new RedisRecords(link, name, stateMs)
   })
   const requests = new Requests(bus, appCluster.bootId, log)
   const cluster = new Cluster(bus, link, hubs)

@@ -43,6 +43,8 @@ export interface Limits {
   readonly windowMs: number
   /** Bytes that may wait for a slow client. @default 1048576 (1 MiB) */
   readonly maxBufferedBytes: number
+  /** Rooms that a connection may be in; who wants more is answered with TOO_MANY_ROOMS. @default 256 */
+  readonly rooms: number
   /** Connections of the namespace in this process; `Infinity` for no limit. @default Infinity */
   readonly maxConnections: number
   /** Connections of one user to the namespace in this process. @default Infinity */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
+import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { build, byHeader } from './support/build.ts'
 import { connect, resume, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
 
@@ -76,6 +77,91 @@ t.test('a client that resumes on another worker gets what it missed, in order, t
   t.equal(back.connected.recovered, true)
   t.same(await has([back], 1), [1], 'the history outlives the clients')
 })
+
+for (const [where, link] of [['over two workers', { url: sharedRedis() }], ['without Redis', {}]] as Array<[string, { url?: string }]>) {
+  t.test(`what is called recovered is true, ${where}: rooms, the user, memberships, and what is volatile`, async (t) => {
+    const siteId = uniqueName('true')
+    const may = new Set(['lobby', 'later', 'chosen', 'own'])
+    const two = await Promise.all((link.url === undefined ? ['0'] : ['0', '1']).map((pmId) => build(t, {
+      link: { ...link, siteId, env: 'test' },
+      pmId,
+      setup: ({ wsNamespaces }) => wsNamespaces.create('chat', {
+        authorize: byHeader,
+        history: { maxLength: 50 },
+        presence: true,
+        clientRooms: (_conn, room) => may.has(room),
+        onConnect: (conn) => conn.userId === 'member' ? conn.join('secret') : conn.join('lobby'),
+        onMessage: async (conn, { type, data }, reply) => {
+          if (type === 'enter') await conn.join(String(data))
+          reply(data)
+        }
+      })
+    })))
+    const [a, b = a] = two as [typeof two[0], typeof two[0]?]
+    await waitFor(() => two.every(({ app }) => app.appCluster.members().length === two.length), { timeoutMs: 30_000 })
+    const chat = a!.app.wsNamespaces.get('chat')!
+    const lose = async (client: Client) => {
+      client.ws.terminate()
+      await waitFor(() => two.every(({ app }) => app.wsNamespaces.local().chat!.connections < 20) && client.closed !== null, { timeoutMs: 30_000 })
+    }
+
+    const ann = await connect(t, a!.port, PATH, { user: 'ann' })
+    await ann.request({ type: 'join', data: { room: 'chosen' } })
+    await ann.request({ type: 'join', data: { room: 'own' } })
+    await ann.request({ type: 'enter', data: 'later' })
+    await chat.toRoom('later', 'n', 1)
+    await ann.wait('n')
+    await lose(ann)
+    for (const [n, room] of ['later', 'chosen', 'own', 'lobby', 'elsewhere'].entries()) await chat.toRoom(room, 'n', 2 + n)
+    may.delete('own')
+    const back = await resume(t, b!.port, PATH, ann, 'ann')
+    t.equal(back.connected.recovered, true)
+    t.same(await has([back], 3), [2, 3, 5], 'rooms that were joined later too, but the one that it may not choose any more')
+    await chat.toRoom('chosen', 'n', 9)
+    await chat.toRoom('later', 'n', 10)
+    t.same(await has([back], 5), [2, 3, 5, 9, 10], 'and it is in them again')
+    await lose(back)
+    await chat.broadcast('n', 11)
+    await chat.toUser('bob', 'n', 12)
+    const stolen = await connect(t, b!.port, PATH, { user: 'bob', offset: back.offset, clientId: back.connected.clientId })
+    t.equal(stolen.connected.recovered, false, 'the offset of another user')
+    t.equal(stolen.connected.userId, 'bob', 'who it is now')
+    await chat.broadcast('end')
+    await stolen.wait('end')
+    t.same(stolen.of('n'), [])
+
+    const outside = await connect(t, a!.port, PATH, { user: 'member-to-be' })
+    await chat.toRoom('secret', 'n', 20)
+    await chat.broadcast('n', 21)
+    await has([outside], 1)
+    const old = outside.offset!.replace(/\d+$/, (seq) => String(Number(seq) - 2))
+    for (const clientId of [outside.connected.clientId as string, undefined]) {
+      const member = await connect(t, b!.port, PATH, { user: 'member', offset: old, ...(clientId === undefined ? {} : { clientId }) })
+      await chat.toRoom('secret', 'end')
+      await member.wait('end')
+      t.notOk((member.of('n') as number[]).includes(20), 'nothing of a room from before it was in it')
+      t.equal(member.connected.recovered, false)
+      await lose(member)
+    }
+    await outside.request({ type: 'enter', data: 'secret' })
+    await chat.toRoom('secret', 'n', 22)
+    await outside.wait('n', 2)
+    await lose(outside)
+    const again = await connect(t, b!.port, PATH, { user: 'member-to-be', offset: old, clientId: outside.connected.clientId })
+    t.equal(again.connected.recovered, true)
+    t.same(await has([again], 2), [21, 22], 'what was said since it is in it')
+
+    const quiet = await connect(t, a!.port, PATH, { user: 'quiet' })
+    await lose(quiet)
+    await chat.broadcast('n', 30)
+    for (let n = 0; n < 60; n++) await chat.broadcast('cursor', n, { volatile: true })
+    await again.wait('cursor', 60)
+    const real = await resume(t, b!.port, PATH, quiet, 'quiet')
+    t.equal(real.connected.recovered, true)
+    t.same([await has([real], 1), real.of('cursor')], [[30], []], 'sixty volatile ones push nothing out, and are not repeated')
+    t.same((real.connected.presence as Array<{ userId: string }>).map(({ userId }) => userId).sort(), ['bob', 'member-to-be', 'quiet'])
+  })
+}
 
 t.test('the age of the history ends the recovery', async (t) => {
   const [a] = await servers(t, sharedRedis(), 1, { namespaces: { chat: { history: { maxLength: 50, maxAgeMs: 1000 } } } })

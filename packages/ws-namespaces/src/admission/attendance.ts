@@ -1,11 +1,13 @@
 import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
-import { formatOffset } from '../delivery/carrier.ts'
+import { formatOffset, type Opening } from '../delivery/carrier.ts'
 import type { Socket } from '../delivery/socket.ts'
 import type { Hub } from '../namespace/hub.ts'
 import type { Inbox } from '../namespace/inbox.ts'
 import { Peer, type Wishes } from '../namespace/peer.ts'
+import type { Known } from '../recovery/records.ts'
+import { isOf, resumptionOf } from '../recovery/resume.ts'
 import type { Seat } from './gate.ts'
 import type { WatchedSessions } from './sessions.ts'
 
@@ -45,14 +47,14 @@ export function attend (parts: AttendanceParts, socket: Socket, seat: Seat, wish
   replace(hub, peer)
   hub.connections.add(peer)
   parts.sessions.add(peer)
-  begin(parts, hub, peer, wishes.offset).catch((err: unknown) => {
+  begin(parts, hub, peer, wishes).catch((err: unknown) => {
     parts.log.error({ err, namespace: hub.name }, 'a connection could not begin')
     peer.close(Close.failed, 'the connection could not begin')
     socket.resume()
   })
 }
 
-async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, offset: string | null): Promise<void> {
+async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: Wishes): Promise<void> {
   const { definition } = hub
   const heard = [hub.addTopic(peer, 'broadcast')]
   if (peer.userId !== null) heard.push(hub.addTopic(peer, `user:${peer.userId}`))
@@ -63,18 +65,36 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, offset: s
     if (!peer.isOpen) return
     peer.announced = true
     await definition.onConnect?.(peer)
-    const { place, recovered, missed } = await hub.carrier.open(offset)
+    const { opening, known } = await open(hub, peer, wishes)
     if (!peer.isOpen) return
+    const { place } = opening
+    const { recovered, missed } = resumptionOf(opening, peer, known)
     const { maxMessageBytes, messages, windowMs } = definition.limits
     const limits = { maxMessageBytes, messages, windowMs }
-    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told }
-    const own = missed.filter(({ topic, except }) => peer.hears(topic) && !except.split('.').includes(peer.clientId))
-    peer.start({ type: 'connected', data }, place, own, recovered ? offset : null)
+    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told, ...presenceOf(hub, peer) }
+    peer.start({ type: 'connected', data }, place, missed, recovered ? wishes.offset : null)
+    peer.remember(known, place)
     if (peer.userId !== null) hub.presence?.change(peer.userId, true)
   } finally {
     clearTimeout(timer)
     peer.socket.resume()
   }
+}
+
+/** Who is there, the client itself too; what is announced meanwhile follows. */
+function presenceOf ({ presence }: Hub, { userId }: Peer): { presence?: Array<{ userId: string }> } {
+  if (presence === null) return {}
+  return { presence: [...new Set([...presence.here, ...(userId === null ? [] : [userId])])].map((userId) => ({ userId })) }
+}
+
+/** Looks up where the client stands, and goes on in the rooms that it was in. */
+async function open (hub: Hub, peer: Peer, { offset, clientId }: Wishes): Promise<{ opening: Opening, known: Known }> {
+  const opening = await hub.carrier.open(offset)
+  if (hub.records === null || !opening.recovered || clientId !== peer.clientId) return { opening, known: 'unknown' }
+  const known = await hub.records.read(clientId, peer.userId).catch(() => 'unknown' as const)
+  // What is said in a room from now on is heard; what was said in between is in the log once more.
+  const again = isOf(known, peer) && await peer.restore(known)
+  return { opening: again ? await hub.carrier.open(offset) : opening, known }
 }
 
 /** A client that comes back before its old connection was found dead takes its place. */

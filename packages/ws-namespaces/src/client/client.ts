@@ -124,7 +124,7 @@ export class Client<M extends Messages = Messages> {
     return await this.#pending.add(id, timeoutMs) as T
   }
 
-  /** Joins a room, where the namespace lets clients choose. Resolves when the room is heard; after a reconnect, join again. */
+  /** Joins a room, where the namespace lets clients choose. Resolves when the room is heard. After `connected` with `recovered: false`, join again. */
   async join (room: string): Promise<void> {
     await this.request('join', { room })
   }

@@ -6,6 +6,7 @@ import type { Carrier, Sink } from './carrier.ts'
 import { LiveCarrier } from './live-carrier.ts'
 import { LogCarrier, type LogContext } from './log-carrier.ts'
 import { MemoryCarrier, MemoryLog } from './memory-carrier.ts'
+import { VolatileCarrier } from './volatile-carrier.ts'
 
 /** What was published right before the end gets so long to leave. */
 const LAST_WORDS_MS = 500
@@ -28,6 +29,10 @@ export class Carriers {
 
   make (namespace: string, history: History | null, sink: Sink): Carrier {
     if (history === null) return new LiveCarrier(namespace, this.#bus, this.#link.outages, sink)
+    return new VolatileCarrier(this.#log(namespace, history, sink), namespace, this.#bus, sink)
+  }
+
+  #log (namespace: string, history: History, sink: Sink): Carrier {
     if (this.#logContext !== null) return new LogCarrier(namespace, this.#logContext, history, sink)
     const log = this.#memoryLogs.get(namespace) ?? new MemoryLog(history)
     this.#memoryLogs.set(namespace, log)

@@ -30,6 +30,8 @@ export class Keys {
   readonly leases: string
   /** Hash: `gen`, `beatAt` of the presence. */
   readonly beats: string
+  /** Since when clients are recorded, in milliseconds since 1970. */
+  readonly records: string
   /** Channel of joins and leaves. */
   readonly presence: string
   readonly #link: Pick<RedisLink, 'key' | 'channel'>
@@ -44,12 +46,23 @@ export class Keys {
     this.online = key('online')
     this.leases = key('leases')
     this.beats = key('beats')
+    this.records = key('records')
     this.presence = link.channel('ws', this.#part, 'presence')
   }
 
   /** Number of the last message that a process committed. */
   publisher (bootId: string): string {
     return this.#link.key('ws', 'publisher', `{${this.#part}}`, bootId)
+  }
+
+  /** What is known of a client that may come back: JSON. */
+  client (clientId: string): string {
+    return this.#link.key('ws', 'client', `{${this.#part}}`, clientId)
+  }
+
+  /** Hash: room → where the log was when the user was put out of it. */
+  left (userId: string): string {
+    return this.#link.key('ws', 'left', `{${this.#part}}`, encodePart(userId))
   }
 
   /** Channel of a topic of a namespace with history. */

@@ -80,6 +80,7 @@ const DEFAULT_LIMITS: Limits = Object.freeze({
   messages: 50,
   windowMs: 1000,
   maxBufferedBytes: 1024 * 1024,
+  rooms: 256,
   maxConnections: Infinity,
   maxConnectionsPerUser: Infinity
 })
@@ -100,6 +101,7 @@ const Options = Type.Object({
     messages: positive(1_000_000),
     windowMs: positive(3_600_000),
     maxBufferedBytes: positive(1024 * 1024 * 1024),
+    rooms: positive(100_000),
     maxConnections: count,
     maxConnectionsPerUser: count
   }, closed)),

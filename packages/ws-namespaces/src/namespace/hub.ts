@@ -4,7 +4,9 @@ import { formatOffset, type Carrier, type Delivered, type Delivery, type Listeni
 import { textFrame, toJson, withOffset } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
+import type { History } from '../options.ts'
 import type { Presence, PresenceSink } from '../presence/presence.ts'
+import type { Records } from '../recovery/records.ts'
 import type { Definition } from './definition.ts'
 import type { Found } from './directory.ts'
 import type { Drops, Home, Peer } from './peer.ts'
@@ -28,6 +30,7 @@ export interface HubParts {
   readonly log: FastifyBaseLogger
   carrier (name: string, definition: Definition, sink: Sink): Carrier
   presence (name: string, sink: PresenceSink): Presence
+  records (name: string, history: History): Records
 }
 
 /** The connections of one namespace in this process, and what reaches them. */
@@ -35,6 +38,7 @@ export class Hub implements Home, Sink, PresenceSink {
   readonly found: Found
   readonly carrier: Carrier
   readonly presence: Presence | null
+  readonly records: Records | null
   readonly drops: Drops = noDrops()
   readonly connections = new Set<Peer>()
   readonly log: FastifyBaseLogger
@@ -48,12 +52,13 @@ export class Hub implements Home, Sink, PresenceSink {
   #messages = 0
   #lastActivity: number | null = null
 
-  constructor (found: Found, { maxOutgoingBytes, log, carrier, presence }: HubParts) {
+  constructor (found: Found, { maxOutgoingBytes, log, carrier, presence, records }: HubParts) {
     const { name, definition } = found
     this.found = found
     this.log = log
     this.#maxOutgoingBytes = maxOutgoingBytes
     this.carrier = carrier(name, definition, this)
+    this.records = definition.history === null ? null : records(name, definition.history)
     this.presence = definition.presence ? presence(name, this) : null
   }
 
@@ -100,6 +105,10 @@ export class Hub implements Home, Sink, PresenceSink {
   count (): void {
     this.#messages++
     this.#lastActivity = Date.now()
+  }
+
+  async where (): Promise<Place | null> {
+    return (await this.carrier.open(null)).place
   }
 
   addTopic (peer: Peer, topic: Topic): Promise<void> {
@@ -162,6 +171,15 @@ export class Hub implements Home, Sink, PresenceSink {
       drops: { ...this.drops },
       lastActivity: this.#lastActivity
     }
+  }
+
+  /** Renews what lives by the heartbeat. `dead` is the token of an instance that is known to have ended. */
+  beat (dead?: string): void {
+    this.presence?.beat(dead).catch(() => {})
+    if (this.connections.size === 0) return
+    this.carrier.keep()
+    const { history } = this.definition
+    if (history !== null) for (const peer of this.connections) peer.renew(history.stateMs / 3)
   }
 
   /** Ends all connections with 1001. They hear nothing more, since the name may be somebody else's from now on. */

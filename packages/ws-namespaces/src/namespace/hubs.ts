@@ -97,8 +97,7 @@ export class Hubs {
   /** Renews what lives by the heartbeat, and lets go what is not needed. `dead` is the token of an instance that is known to have ended. */
   beat (dead?: string): void {
     for (const hub of [...this]) {
-      if (hub.connections.size > 0) hub.carrier.keep()
-      hub.presence?.beat(dead).catch(() => {})
+      hub.beat(dead)
       this.release(hub)
     }
   }

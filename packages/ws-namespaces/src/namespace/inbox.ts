@@ -1,4 +1,4 @@
-import { Close, HEARTBEAT, RESERVED } from '../codes.ts'
+import { Close, HEARTBEAT, RESERVED, type ErrorCode } from '../codes.ts'
 import type { Reply } from './definition.ts'
 import { envelope, textFrame } from '../delivery/frame.ts'
 import { isName } from '../ids.ts'
@@ -181,9 +181,9 @@ class Answer {
 const noReply: Reply = () => {}
 
 class Refusal extends Error {
-  readonly code: 'INVALID_MESSAGE' | 'FORBIDDEN'
+  readonly code: ErrorCode
 
-  constructor (code: 'INVALID_MESSAGE' | 'FORBIDDEN') {
+  constructor (code: ErrorCode) {
     super(code)
     this.code = code
   }
@@ -204,12 +204,16 @@ async function relay (conn: Peer, { type, data, userId, roomId }: Parsed, reply:
 async function enterOrLeave (conn: Peer, { type, data }: Parsed, reply: Reply): Promise<Outcome> {
   const room = (data as { room?: unknown } | null | undefined)?.room
   if (!isName(room)) throw new Refusal('INVALID_MESSAGE')
-  const { clientRooms } = conn.home.definition
   if (type === 'leave') conn.leave(room)
-  else if (clientRooms === true || (typeof clientRooms === 'function' && await clientRooms(conn, room) === true)) await conn.join(room)
+  else if (await conn.mayEnter(room)) await enter(conn, room)
   else throw new Refusal('FORBIDDEN')
   reply({ room })
   return 'handled'
+}
+
+async function enter (conn: Peer, room: string): Promise<void> {
+  if (!conn.rooms.has(room) && conn.rooms.size >= conn.home.definition.limits.rooms) throw new Refusal('TOO_MANY_ROOMS')
+  await conn.enter(room, true)
 }
 
 function parse (bytes: Buffer): unknown {

@@ -32,6 +32,11 @@ export class Audience {
     this.#log = log
   }
 
+  /** Whom the clients here believe to be there. */
+  get told (): string[] {
+    return [...this.#told ?? []]
+  }
+
   attach (): Promise<void> {
     this.#attached ??= this.#begin()
     return this.#attached

@@ -17,6 +17,8 @@ export interface Presence {
   attach (): Promise<void>
   /** No client is here any more. */
   detach (): void
+  /** Whom the clients here believe to be there. */
+  readonly here: readonly string[]
   /** The first connection of a user to this process began, or the last one ended. */
   change (userId: string, isHere: boolean): void
   /** All where no user is given. */
@@ -36,6 +38,10 @@ export class MemoryPresence implements Presence {
   constructor (instanceId: string, sink: PresenceSink) {
     this.#instanceId = instanceId
     this.#sink = sink
+  }
+
+  get here (): string[] {
+    return [...this.#here]
   }
 
   async attach (): Promise<void> {}

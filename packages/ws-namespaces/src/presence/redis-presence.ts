@@ -44,6 +44,10 @@ export class RedisPresence implements Presence {
     return this.#unsaid.size === 0 && this.#flushing === null
   }
 
+  get here (): string[] {
+    return this.#audience.told
+  }
+
   attach (): Promise<void> {
     return this.#audience.attach()
   }

@@ -1,0 +1,78 @@
+import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
+import { encodePart } from '../ids.ts'
+import type { Topic } from './keys.ts'
+
+type Packed = readonly [topic: Topic, except: string, json: string]
+
+/**
+ * Carries a namespace with history, and beside its log what is volatile: that is of use now or never, so it must not push out of
+ * the history what others may not miss. One channel for all topics, because a second one for each would cost every client memory.
+ */
+export class VolatileCarrier implements Carrier {
+  readonly #log: Carrier
+  readonly #bus: InternalBroadcast
+  readonly #channel: string
+  readonly #sink: Sink
+  #sending = 0
+  #topics = 0
+  #listening: Promise<() => Promise<void>> | null = null
+
+  constructor (log: Carrier, namespace: string, bus: InternalBroadcast, sink: Sink) {
+    this.#log = log
+    this.#bus = bus
+    this.#channel = `ws:${encodePart(namespace)}:volatile`
+    this.#sink = sink
+  }
+
+  get gaps (): number {
+    return this.#log.gaps
+  }
+
+  get idle (): boolean {
+    return this.#sending === 0 && this.#log.idle
+  }
+
+  async publish (message: Delivery): Promise<Delivered> {
+    if (!message.volatile) return this.#log.publish(message)
+    this.#sink.deliver(message, null)
+    this.#sending++
+    try {
+      const { topic, except, json } = message
+      return (await this.#bus.publishJson(this.#channel, JSON.stringify([topic, except, json] satisfies Packed), { replay: false })).delivered
+    } finally {
+      this.#sending--
+    }
+  }
+
+  listen (topic: Topic): Listening {
+    const { ready, stop } = this.#log.listen(topic)
+    if (this.#topics++ === 0) {
+      const hear = ({ data: [topic, except, json] }: { data: Packed }): void => this.#sink.deliver({ topic, json, except, volatile: true }, null)
+      const subscription = this.#bus.subscribe<Packed>(this.#channel, hear, { omitSelf: true })
+      this.#listening = Promise.resolve(subscription)
+    }
+    const heard = this.#listening!.then(() => {}, () => {})
+    return {
+      ready: Promise.all([ready, heard]).then(() => {}),
+      stop: () => {
+        stop()
+        if (--this.#topics > 0) return
+        this.#listening?.then((end) => end()).catch(() => {})
+        this.#listening = null
+      }
+    }
+  }
+
+  open (offset: string | null): Promise<Opening> {
+    return this.#log.open(offset)
+  }
+
+  keep (): void {
+    this.#log.keep()
+  }
+
+  close (): void {
+    this.#log.close()
+  }
+}
