@@ -4,7 +4,7 @@ import t from 'tap'
 import { redisLink } from '@jpulse/redis-link'
 import { waitFor } from '../../../test/helpers/index.ts'
 import { clusterBroadcast, type BroadcastMessage, type FastifyClusterBroadcastOptions } from '../src/index.ts'
-import { serverOf } from '../src/membership/identity.ts'
+import { placeOf, serverOf } from '../src/membership/identity.ts'
 import { build } from './build.ts'
 
 t.test('without Redis the same API works within the process', async (t) => {
@@ -181,6 +181,17 @@ t.test('options are checked at register, and a bad one is named', async (t) => {
 })
 
 t.test('identity comes from the options, else the environment, else the hostname', async (t) => {
+  const ids = (env: NodeJS.ProcessEnv, host: string, groups = '') => {
+    const { server, process } = placeOf(env, host, groups)
+    return `${server}:${process}`
+  }
+  const pod = { KUBERNETES_SERVICE_HOST: '10.0.0.1' }
+  t.same(['x2v9q', 'x2v97', 'k4t97', '8zzzz'].map((end) => ids(pod, `shop-7d9f8b6c5d-${end}`)), ['x2v9q', 'x2v97', 'k4t97', '8zzzz'].map((end) => `shop-7d9f8b6c5d-${end}:0`), 'pods of one Deployment')
+  t.equal(ids({ ...pod, NODE_NAME: 'node-a', POD_NAME: 'shop-0' }, 'x'), 'node-a:shop-0', 'grouped by the node, where it is known')
+  t.same(['3f2b1c0d9e89', '4f2b1c0d9e89'].map((host) => ids({}, host)), ['3f2b1c0d9e89:0', '4f2b1c0d9e89:0'], 'containers')
+  t.same(['1', '2'].map((unit) => ids({}, 'web25', `0::/system.slice/system-shop.slice/shop@${unit}.service`)), ['025:1', '025:2'], 'instances of a unit')
+  t.equal(ids({}, 'web25', '0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope'), '025:0')
+  t.equal(ids({ NODE_APP_INSTANCE: '3' }, 'web25', '0::/system.slice/pm2-ann.service'), '025:3')
   t.same(['web25', 'host1025', 'a-very-long-name.example', 'web7.'].map(serverOf), ['025', '1025', 'a-very-long-', 'web7.'])
   const saved = { ...process.env }
   t.teardown(() => { process.env = saved })

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
@@ -20,15 +21,41 @@ export function randomId (): string {
 
 /** @param given what the options name */
 export function identify (given: { serverId?: string, pmId?: string }): Identity {
-  const serverId = given.serverId ?? (plain(process.env.SERVER_ID ?? '') || serverOf(hostname()))
-  const pmId = given.pmId ?? (plain(process.env.NODE_APP_INSTANCE ?? process.env.pm_id ?? '') || '0')
+  const place = placeOf(process.env, hostname(), ownGroups())
+  const serverId = given.serverId ?? (plain(process.env.SERVER_ID ?? '') || place.server)
+  const pmId = given.pmId ?? place.process
   return Object.freeze({ serverId, instanceId: `${serverId}:${pmId}`, bootId: randomId() })
 }
 
-/** `web25` → `025`; a name without trailing digits is cut to its first 12 characters. */
+/**
+ * Where a process runs, by what started it: PM2 numbers its workers; a pod of Kubernetes is its own server, or a process of
+ * the node that NODE_NAME names; an instance of a systemd template is named by its unit.
+ *
+ * @param groups text of /proc/self/cgroup
+ */
+export function placeOf (env: NodeJS.ProcessEnv, host: string, groups: string): { server: string, process: string } {
+  const worker = plain(env.NODE_APP_INSTANCE ?? env.pm_id ?? '')
+  if (env.KUBERNETES_SERVICE_HOST) {
+    const pod = plain(env.POD_NAME || host)
+    return env.NODE_NAME ? { server: plain(env.NODE_NAME), process: worker === '' ? pod : `${pod}.${worker}` } : { server: pod, process: worker || '0' }
+  }
+  const unit = /@([^@/]+)\.service$/m.exec(groups)?.[1] ?? ''
+  return { server: serverOf(host), process: worker || plain(unit) || '0' }
+}
+
+/** `web25` → `025`; the id that Docker gives a container is kept whole, and another name is cut to its first 12 characters. */
 export function serverOf (host: string): string {
+  if (/^[0-9a-f]{12}$/.test(host)) return host
   const digits = /\d+$/.exec(host)?.[0]
   return digits?.padStart(3, '0') ?? (plain(host).slice(0, 12) || 'server')
+}
+
+function ownGroups (): string {
+  try {
+    return readFileSync('/proc/self/cgroup', 'utf8')
+  } catch {
+    return ''
+  }
 }
 
 /** What stands in an instance id stands in messages between spaces, and is printed. */
