@@ -142,10 +142,14 @@ export class ClusterMetrics {
   /** The last minutes in steps of time. */
   async history (minutes: number): Promise<Seen<{ minutes: number, stepMs: number, points: HistoryPoint[] }>> {
     const stepMs = Math.max(this.#options.reportIntervalMs, Math.ceil(minutes * 60_000 / 360 / 1000) * 1000)
-    const since = this.#store.now() - minutes * 60_000
+    const now = this.#store.now()
+    const since = now - minutes * 60_000
     const own = this.#reporter.history.points.filter(([at]) => at >= since)
     const { value, degraded } = await this.#orNothing(() => this.#store.history(minutes))
-    return { minutes, stepMs, degraded, points: mergeHistory([own, ...value ?? []], stepMs) }
+    const all = [own, ...value ?? []]
+    // What all have reported that still do.
+    const reported = all.map((points) => points.at(-1)?.[0] ?? 0).filter((at) => now - at < 3 * this.#options.reportIntervalMs)
+    return { minutes, stepMs, degraded, points: mergeHistory(all, stepMs, Math.min(now, ...reported)) }
   }
 
   /**

@@ -7,6 +7,7 @@ import { Counter, Gauge, Histogram, Registry, Summary } from 'prom-client'
 import t from 'tap'
 import { connect as connectRedis, sharedRedis, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { machine } from '../src/process/container.ts'
+import { mergeHistory } from '../src/picture/index.ts'
 import { Stalls } from '../src/process/runtime.ts'
 import { versionOf } from '../src/process/version.ts'
 import { redact, redactJson } from '../src/failures/redact.ts'
@@ -333,4 +334,43 @@ t.test('a container has the limits of its control group, and the application the
   t.equal(versionOf({}, join(app, 'dist/server.js')), '4.5.6')
   t.equal(versionOf({ pm_exec_path: join(app, 'dist/server.js') }), '4.5.6', 'under PM2, whose own script is started')
   t.equal(versionOf({ npm_package_version: '1.0.0' }, join(app, 'dist/server.js')), '1.0.0')
+})
+
+t.test('a worker in a crash loop is one instance, not one for each start', async (t) => {
+  const shared = link()
+  const { app: watcher } = await build(t, { link: shared, pmId: '1' })
+  const client = connectRedis(t, Number(new URL(sharedRedis()).port))
+  const key = (...parts: string[]) => [shared.siteId, 'test', 'health', ...parts].join(':')
+  const report = await waitFor(async () => JSON.parse(await client.get(key('instance', watcher.appCluster.bootId)) ?? 'null'), settled)
+  // Four starts, each 2 s after the last report of the one before, and the fifth is alive.
+  const [seconds] = await client.time()
+  for (let start = 0; start < 5; start++) {
+    const bootId = `crash${start}`
+    const silentMs = (4 - start) * 3000
+    await client.set(key('instance', bootId), JSON.stringify({ ...report, bootId, instanceId: 'web1:0', uptimeMs: 1000, counters: { orders: 1 } }), 'PX', 60_000)
+    await client.zadd(key('index'), Number(seconds) * 1000 - silentMs, bootId)
+  }
+  // Its like on another machine, and one whose process reported after another began: both are there.
+  await client.set(key('instance', 'other'), JSON.stringify({ ...report, bootId: 'other', instanceId: 'web1:0', server: { ...report.server, serverName: 'another' } }), 'PX', 60_000)
+  await client.zadd(key('index'), Number(seconds) * 1000, 'other')
+  const { statistics, servers } = await data(watcher)
+  t.same(servers.flatMap(({ instances }) => instances).map(({ bootId }) => bootId).filter((id) => id !== watcher.appCluster.bootId).sort(), ['crash4', 'other'])
+  t.match(statistics, { totalInstances: 3, runningProcesses: 3, counters: { orders: 5 } })
+  await client.zadd(key('index'), Number(seconds) * 1000 + 500, 'crash3')
+  t.equal((await data(watcher)).statistics.totalInstances, 4, 'it reported after the younger one began: both are there')
+})
+
+t.test('a step of the history is shown when it is complete, and what was counted is where it was counted', async (t) => {
+  const point = (requests: number) => ({ requests, errors: 0, active: 0, cpu: 0, rss: 100, delay: 0, sockets: 0, latency: '' })
+  // Reports every 10.4 s, 104 requests each: ten per second, whatever the steps are.
+  const paced = (offset: number) => Array.from({ length: 30 }, (_, index) => [1_000_000 + offset + index * 10_400, point(104)] as const)
+  const instances = [paced(0), paced(3000)]
+  const until = Math.min(...instances.map((points) => points.at(-1)![0]))
+  const points = mergeHistory(instances, 10_000, until)
+  t.ok(points.length > 20)
+  t.ok(points.every(({ timestamp }) => Date.parse(timestamp) + 10_000 <= until), 'no step that is not complete')
+  t.same([...new Set(points.slice(2, -2).map(({ requestsPerSecond }) => requestsPerSecond))], [20])
+  t.same(mergeHistory([[[1000, point(5)]]], 1000, 1500), [], 'not yet')
+  const paused = mergeHistory([[[10_000, point(1)], [90_000, point(8)]]], 10_000)
+  t.same(paused.map(({ requestsPerSecond }) => requestsPerSecond), [0.1, 0.8], 'nothing is made up for a pause')
 })

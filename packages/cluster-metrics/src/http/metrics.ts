@@ -12,7 +12,9 @@ export type Guard = (request: FastifyRequest) => Promise<void>
 
 // Text, because a validator that turns it into a number lets 1e999 through; `wholeNumber` checks it.
 const Number_ = (description: string) => Type.Optional(Type.String({ maxLength: 20, description }))
-const Minutes = (initial: number) => Type.Object({ minutes: Number_(`1 to 60, ${initial} without`) })
+const Minutes = (initial: number, most: number) => Type.Object({ minutes: Number_(`1 to ${most}, ${initial} without`) })
+/** A day, where `keepMs` keeps as much. */
+const MOST_MINUTES = 1440
 const CountQuery = Type.Object({ count: Number_('1 to 100, 10 without') })
 
 /** The plan's document, for anybody with what names or reveals something masked. */
@@ -35,7 +37,7 @@ export async function revealingRoutes (fastify: FastifyInstance, metrics: Cluste
   })
 
   fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/requests', {
-    schema: { querystring: Minutes(5), response: answers(RequestCounts) }
+    schema: { querystring: Minutes(5, 60), response: answers(RequestCounts) }
   }, async ({ query }) => ok(await metrics.requests(wholeNumber('minutes', query.minutes, 5, 60))))
 
   fastify.get<{ Querystring: Static<typeof CountQuery> }>('/metrics/errors/recent', {
@@ -43,8 +45,8 @@ export async function revealingRoutes (fastify: FastifyInstance, metrics: Cluste
   }, async ({ query }) => ok(await metrics.recentErrors(wholeNumber('count', query.count, 10, 100))))
 
   fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/history', {
-    schema: { querystring: Minutes(60), response: answers(HistoryPoints) }
-  }, async ({ query }) => ok(await metrics.history(wholeNumber('minutes', query.minutes, 60, 60))))
+    schema: { querystring: Minutes(60, MOST_MINUTES), response: answers(HistoryPoints) }
+  }, async ({ query }) => ok(await metrics.history(wholeNumber('minutes', query.minutes, 60, MOST_MINUTES))))
 }
 
 /** @throws FST_ERR_CLUSTER_METRICS_INVALID_QUERY where the text is not a number from 1 to `most` in digits */

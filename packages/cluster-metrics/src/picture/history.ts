@@ -16,26 +16,59 @@ export interface HistoryPoint extends Percentiles {
   webSocketConnections: number
 }
 
+/** One instance's points, in order. */
+type Points = ReadonlyArray<readonly [at: number, point: Point]>
+
+interface Step {
+  last: Point[]
+  requests: number
+  errors: number
+  latency: Float64Array
+}
+
 /**
- * Adds up the points of all instances in steps of time. Within one step an instance may have several points: requests
- * add up, states are those of its last one.
+ * Adds up the points of all instances in steps of time. What a point counted is spread over the time since the point
+ * before, because reports and steps do not keep the same pace; states are those of an instance's last point in a step.
+ *
+ * @param until end of what all instances have reported: the step that it lies in is not complete, and left out
  */
-export function mergeHistory (instances: ReadonlyArray<ReadonlyArray<[at: number, point: Point]>>, stepMs: number): HistoryPoint[] {
-  const steps = new Map<number, { last: Point[], requests: number, errors: number, latency: Float64Array }>()
+export function mergeHistory (instances: readonly Points[], stepMs: number, until = Infinity): HistoryPoint[] {
+  const steps = new Map<number, Step>()
+  const stepOf = (begin: number) => {
+    const step = steps.get(begin) ?? { last: [], requests: 0, errors: 0, latency: emptyHistogram() }
+    steps.set(begin, step)
+    return step
+  }
   for (const points of instances) {
     const lastOf = new Map<number, Point>()
-    for (const [at, point] of points) {
+    points.forEach(([at, point], index) => {
       const begin = at - at % stepMs
-      const step = steps.get(begin) ?? { last: [], requests: 0, errors: 0, latency: emptyHistogram() }
-      step.requests += point.requests
-      step.errors += point.errors
-      addSparse(step.latency, point.latency)
-      steps.set(begin, step)
+      addSparse(stepOf(begin).latency, point.latency)
       lastOf.set(begin, point)
-    }
-    for (const [begin, point] of lastOf) steps.get(begin)!.last.push(point)
+      for (const [first, share] of shares(points[index - 1]?.[0] ?? at, at, stepMs)) {
+        const step = stepOf(first)
+        step.requests += share * point.requests
+        step.errors += share * point.errors
+      }
+    })
+    for (const [begin, point] of lastOf) stepOf(begin).last.push(point)
   }
-  return [...steps].sort(([a], [b]) => a - b).map(([begin, { last, requests, errors, latency }]) => ({
+  return [...steps].filter(([begin, { last }]) => last.length > 0 && begin + stepMs <= until).sort(([a], [b]) => a - b).map(([begin, step]) => pointOf(begin, step, stepMs))
+}
+
+/** The steps between two times, and the share of the time that lies in each. A longer pause than three steps was none of counting. */
+function shares (from: number, to: number, stepMs: number): Array<[begin: number, share: number]> {
+  const begin = to - to % stepMs
+  if (from >= to || from >= begin || to - from > 3 * stepMs) return [[begin, 1]]
+  const found: Array<[number, number]> = []
+  for (let first = from - from % stepMs; first < to; first += stepMs) {
+    found.push([first, (Math.min(to, first + stepMs) - Math.max(from, first)) / (to - from)])
+  }
+  return found
+}
+
+function pointOf (begin: number, { last, requests, errors, latency }: Step, stepMs: number): HistoryPoint {
+  return {
     timestamp: new Date(begin).toISOString(),
     instances: last.length,
     requestsPerSecond: round(requests / stepMs * 1000),
@@ -46,7 +79,7 @@ export function mergeHistory (instances: ReadonlyArray<ReadonlyArray<[at: number
     eventLoopDelay: Math.max(...last.map(({ delay }) => delay)),
     webSocketConnections: sum(last, 'sockets'),
     ...percentiles(latency)
-  }))
+  }
 }
 
 const sum = (points: Point[], field: Exclude<keyof Point, 'latency'>) => points.reduce((total, point) => total + point[field], 0)

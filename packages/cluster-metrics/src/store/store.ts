@@ -106,7 +106,7 @@ export class Store {
       else found.ended.push(value.totals)
     })
     if (this.#parsed.size > 2 * members.length + 100) this.#parsed.clear()
-    return found
+    return withoutReplaced(found)
   }
 
   /** What only grows, of the living and of those that ended, as they last reported: this process too. */
@@ -170,3 +170,27 @@ function parseTotals (text: string): Parsed {
   const totals = readTotals(text)
   return totals && { totals }
 }
+
+/**
+ * Counts as ended who was silent for longer than a process has run that bears its id on its machine: in a crash loop each
+ * start would be one more "living" instance until its report expires. What such an instance counted is kept.
+ */
+function withoutReplaced (found: Found): Found {
+  const kept: Found = { ...found, reports: [], ended: [...found.ended] }
+  const byId = new Map<string, Found['reports']>()
+  for (const one of found.reports) {
+    const id = `${one.report.instanceId} ${one.report.server.serverName}`
+    byId.set(id, [...byId.get(id) ?? [], one])
+  }
+  for (const same of byId.values()) {
+    for (const one of same) {
+      const replaced = same.some((other) => other !== one && one.ageMs > runMs(other))
+      if (replaced) kept.ended.push({ instanceId: one.report.instanceId, counters: one.report.counters, series: [] })
+      else kept.reports.push(one)
+    }
+  }
+  return kept
+}
+
+/** How long a process has run at least, by its last report. */
+const runMs = ({ report, ageMs }: Found['reports'][number]): number => (report.uptimeMs ?? report.instance.uptime * 1000 + 500) + ageMs
