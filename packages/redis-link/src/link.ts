@@ -54,6 +54,11 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     return this.#connection.state === 'up'
   }
 
+  /** Why Redis cannot be used, never with the password; null while `up`. */
+  get reason (): string | null {
+    return this.isUp ? null : this.#connection.reason
+  }
+
   /**
    * Identity of the data behind the link: `run_id:master_replid` of the primary, joined with `,` over the primaries of a
    * Redis Cluster. Another one means a restart or a failover: what was written may be lost. Null before the first

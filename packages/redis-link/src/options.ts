@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from 'node:tls'
-import { checker, opaque, wantedOf } from '@jpulse/plugin-kit'
-import type { Cluster, Redis } from 'ioredis'
+import { callback, checker, opaque, wantedOf } from '@jpulse/plugin-kit'
+import type { Cluster, ClusterOptions, NatMap, Redis } from 'ioredis'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from './errors.ts'
@@ -17,6 +17,9 @@ export interface RedisNode {
   port?: number
 }
 
+/** Gives the password of the moment. `expiresInMs` says for how long it is good: it is renewed before. */
+export type PasswordSource = () => string | { password: string, expiresInMs?: number } | Promise<string | { password: string, expiresInMs?: number }>
+
 /** How this process reaches Redis. */
 export type RedisMode = 'none' | 'single' | 'sentinel' | 'cluster'
 
@@ -26,16 +29,31 @@ export interface FastifyRedisLinkOptions {
   mode?: RedisMode
   /** `redis://[user:password@]host:port[/db]`, `rediss://` for TLS; with mode `cluster` the first node to ask. An empty one is none. */
   url?: string | undefined
-  /** Address of one Redis server. */
-  single?: RedisNode
+  /** Address of one Redis server; `path` is that of a socket file, in place of host and port. */
+  single?: RedisNode & { path?: string }
   /** Some nodes of a Redis Cluster; the others are found through them. */
   cluster?: { nodes: RedisNode[] }
   /** Name of the primary and addresses of the Sentinels that watch it. `password` is the Sentinels' own. */
   sentinel?: { name: string, sentinels: RedisNode[], username?: string, password?: string }
   /** ACL user. @default Redis' `default` user */
   username?: string | undefined
-  /** Password of the user. @default none */
-  password?: string | undefined
+  /**
+   * Password of the user, or a function that gives it: called before the first connection, before a password expires, and
+   * when Redis refuses one; open connections take the new one over. @default none
+   */
+  password?: string | PasswordSource | undefined
+  /** Number of the database; a Redis Cluster has only 0. @default that of `url`, or 0 */
+  db?: number | undefined
+  /** 4 or 6 for addresses of that version of IP only, 0 for both. @default 0 */
+  family?: 0 | 4 | 6 | undefined
+  /** Idle milliseconds after which TCP looks whether the other side lives; keep it below what a load balancer cuts. @default 30000 */
+  keepAliveMs?: number | undefined
+  /** Name of the connections in CLIENT LIST. @default none */
+  connectionName?: string | undefined
+  /** Addresses as the servers tell them (`host:port`) to addresses that this process reaches, with `cluster` or `sentinel`. @default none */
+  natMap?: NatMap | undefined
+  /** Resolves the names of a Redis Cluster's nodes. `(address, callback) => callback(null, address)` leaves names as they are, for certificates that name hosts. @default `dns.lookup` */
+  dnsLookup?: NonNullable<ClusterOptions['dnsLookup']> | undefined
   /** TLS: `true` for the system's authorities, or options of Node's `tls.connect`. @default false, true for `rediss://` */
   tls?: boolean | ConnectionOptions
   /** An ioredis client of the application. Neither configured, disconnected nor closed by the plugin. @default `fastify.redis` where the application registered @fastify/redis and no connection option is given */
@@ -73,6 +91,12 @@ export interface ResolvedOptions {
   readonly sentinel?: { readonly name: string, readonly username?: string, readonly password?: string }
   readonly username?: string
   readonly password?: string
+  readonly passwordSource?: PasswordSource
+  readonly path?: string
+  /** What ioredis takes as it is, for every connection to a data server. */
+  readonly socket: { readonly family?: number, readonly keepAlive?: number, readonly connectionName?: string }
+  readonly natMap?: NatMap
+  readonly dnsLookup?: NonNullable<ClusterOptions['dnsLookup']>
   readonly tls?: ConnectionOptions
   readonly client?: RedisClient
   readonly closeClient: boolean
@@ -97,7 +121,7 @@ const Ms = (minimum: number) => Type.Integer({ minimum, maximum: 3_600_000 })
 const Schema = Type.Object({
   mode: Type.Optional(Type.Enum(['none', 'single', 'sentinel', 'cluster'])),
   url: Type.Optional(Type.String()),
-  single: Type.Optional(Node),
+  single: Type.Optional(Type.Object({ ...Node.properties, path: Type.Optional(Type.String({ minLength: 1 })) }, closed)),
   cluster: Type.Optional(Type.Object({ nodes: Type.Array(Node, { minItems: 1 }) }, closed)),
   sentinel: Type.Optional(Type.Object({
     name: Type.String({ minLength: 1 }),
@@ -106,7 +130,13 @@ const Schema = Type.Object({
     password: Type.Optional(Type.String())
   }, closed)),
   username: Type.Optional(Type.String()),
-  password: Type.Optional(Type.String()),
+  password: Type.Optional(opaque<string | PasswordSource>('a string, or a function that gives one', (value) => typeof value === 'string' || typeof value === 'function')),
+  db: Type.Optional(Type.Integer({ minimum: 0, maximum: 65535 })),
+  family: Type.Optional(Type.Enum([0, 4, 6])),
+  keepAliveMs: Type.Optional(Ms(0)),
+  connectionName: Type.Optional(Type.String({ pattern: '^[!-~]{1,128}$', wanted: 'a name of 1 to 128 visible ASCII characters' })),
+  natMap: Type.Optional(opaque<NatMap>('an object of addresses, or a function', (value) => typeof value === 'function' || (typeof value === 'object' && value !== null))),
+  dnsLookup: Type.Optional(callback<NonNullable<ClusterOptions['dnsLookup']>>()),
   tls: Type.Optional(opaque<boolean | ConnectionOptions>('true, false or options of tls.connect', (value) => typeof value === 'boolean' || (typeof value === 'object' && value !== null))),
   client: Type.Optional(opaque<RedisClient>('an ioredis Redis or Cluster', (value) => typeof (value as RedisClient | null)?.duplicate === 'function')),
   closeClient: Type.Optional(Type.Boolean()),
@@ -136,6 +166,7 @@ export function resolveOptions (options: FastifyRedisLinkOptions = {}): Resolved
   // A variable that is set to nothing, as in REDIS_URL=, is one that is not set.
   const given: FastifyRedisLinkOptions = url === undefined || url === '' ? rest : { ...rest, url }
   const mode = inferMode(given)
+  checkWay(given, mode)
   const { tls, ...address } = resolveAddress(given, mode)
   const username = given.username ?? address.username
   const password = given.password ?? address.password
@@ -145,7 +176,15 @@ export function resolveOptions (options: FastifyRedisLinkOptions = {}): Resolved
     db: given.client === undefined ? address.db : databaseOf(given.client),
     ...(mode === 'sentinel' && given.sentinel !== undefined ? { sentinel: Object.freeze({ ...given.sentinel }) } : {}),
     ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
+    ...(password === undefined ? {} : typeof password === 'string' ? { password } : { passwordSource: password }),
+    ...(mode === 'single' && given.single?.path !== undefined ? { path: given.single.path } : {}),
+    socket: Object.freeze({
+      ...(given.family === undefined ? {} : { family: given.family }),
+      ...(given.keepAliveMs === undefined ? {} : { keepAlive: given.keepAliveMs }),
+      ...(given.connectionName === undefined ? {} : { connectionName: given.connectionName })
+    }),
+    ...(given.natMap === undefined ? {} : { natMap: given.natMap }),
+    ...(given.dnsLookup === undefined ? {} : { dnsLookup: given.dnsLookup }),
     ...(tls === undefined ? {} : { tls }),
     ...(given.client === undefined ? {} : { client: given.client }),
     closeClient: given.closeClient ?? false,
@@ -181,6 +220,19 @@ function modeOf (client: RedisClient): RedisMode {
   return 'sentinels' in client.options && client.options.sentinels ? 'sentinel' : 'single'
 }
 
+/** What is given must have an effect: an option that nobody reads is a misunderstanding. */
+function checkWay (given: FastifyRedisLinkOptions, mode: RedisMode): void {
+  if (mode === 'none') return
+  if (given.client !== undefined) {
+    const other = (['username', 'password', 'tls', 'db', 'family', 'keepAliveMs', 'connectionName', 'natMap', 'dnsLookup'] as const).find((name) => given[name] !== undefined)
+    if (other !== undefined) throw invalid(other, 'does not go with client: give it to the client itself')
+  }
+  if (mode === 'cluster' && (given.db ?? 0) !== 0) throw invalid('db', 'must be 0, because a Redis Cluster has no other database')
+  if (given.dnsLookup !== undefined && mode !== 'cluster') throw invalid('dnsLookup', 'goes with a Redis Cluster only')
+  if (given.natMap !== undefined && mode === 'single') throw invalid('natMap', 'goes with cluster and sentinel only')
+  if (given.single?.path !== undefined && (given.single.host !== undefined || given.single.port !== undefined)) throw invalid('single.path', 'stands in place of host and port')
+}
+
 function databaseOf (client: RedisClient): number {
   return client.isCluster ? 0 : (client as Redis).options.db ?? 0
 }
@@ -190,7 +242,8 @@ function resolveAddress (given: FastifyRedisLinkOptions, mode: RedisMode) {
   if (given.url !== undefined && mode !== 'none') {
     const parsed = parseUrl(given.url)
     if (mode === 'cluster' && parsed.db !== 0) throw invalid('url', 'names a database, but a Redis Cluster has only 0')
-    return { ...parsed, nodes: [Object.freeze({ host: parsed.host, port: parsed.port })], tls: tls ?? (parsed.tls && given.tls !== false ? {} : undefined) }
+    if (parsed.db !== 0 && given.db !== undefined && given.db !== parsed.db) throw invalid('db', 'is not the database that url names')
+    return { ...parsed, db: given.db ?? parsed.db, nodes: [Object.freeze({ host: parsed.host, port: parsed.port })], tls: tls ?? (parsed.tls && given.tls !== false ? {} : undefined) }
   }
   const nodes = mode === 'cluster'
     ? given.cluster?.nodes
@@ -198,7 +251,7 @@ function resolveAddress (given: FastifyRedisLinkOptions, mode: RedisMode) {
   const port = mode === 'sentinel' ? 26379 : 6379
   return {
     nodes: (nodes ?? []).map((node) => Object.freeze({ host: node.host ?? '127.0.0.1', port: node.port ?? port })),
-    db: 0,
+    db: given.db ?? 0,
     tls,
     username: undefined,
     password: undefined

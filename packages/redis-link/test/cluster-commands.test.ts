@@ -69,6 +69,25 @@ t.test('commands that were never sent still wait for a node that is connecting, 
   t.same(answers.sort((a, b) => a - b), Array.from({ length: 20 }, (_, at) => at + 1))
 })
 
+t.test('a password is renewed on every node of a Cluster', async (t) => {
+  const cluster = await redisCluster(t)
+  const user = (...rules: string[]) => Promise.all(cluster.nodes.map(({ client }) => client.call('ACL', 'SETUSER', 'app', 'on', '~*', '&*', '+@all', ...rules)))
+  await user('>one')
+  let password = 'one'
+  const { app } = await build(t, {
+    cluster: { nodes: cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port })) },
+    username: 'app',
+    password: () => password,
+    connectTimeoutMs: 10_000,
+    required: true
+  })
+  await user('resetpass', '>two')
+  password = 'two'
+  await Promise.all(cluster.nodes.map(({ client }) => client.call('CLIENT', 'KILL', 'USER', 'app')))
+  for (const key of ['a', 'b', 'c', 'd']) await waitFor(() => app.redisLink.run((client) => client.set(key, '1')), { timeoutMs: 20_000 })
+  t.ok(app.redisLink.isUp)
+})
+
 t.test('the subscriber follows the topology when its server leaves the Cluster', async (t) => {
   const cluster = await redisCluster(t)
   const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }))

@@ -1,8 +1,11 @@
-import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { join } from 'node:path'
+import type { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
-import { redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
+import { redisServer, sharedRedis, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
 import { isOutage } from '../src/connection/refusals.ts'
+import type { FastifyRedisLinkOptions } from '../src/index.ts'
 import { build, rejection } from './build.ts'
 
 const bulk = (text: string) => `$${Buffer.byteLength(text)}\r\n${text}\r\n`
@@ -173,4 +176,57 @@ t.test('a process that was busy blames nobody', async (t) => {
   }
   t.same(changes, [])
   t.same(complaints, [])
+})
+
+t.test('a password that a function gives is renewed before its end, on open connections too', async (t) => {
+  const redis = await redisServer(t)
+  const user = (...rules: string[]) => redis.client.call('ACL', 'SETUSER', 'app', 'on', '~*', '&*', '+@all', ...rules)
+  await user('>one')
+  let password = 'one'
+  let asked = 0
+  const { app, complaints } = await build(t, { url: redis.url, username: 'app', password: async () => { asked++; return { password, expiresInMs: 200 } }, required: true })
+  const link = app.redisLink
+  const subscriber = link.subscriber()!
+  await waitFor(() => subscriber.isUp)
+  const auths = async () => Number(/cmdstat_auth:calls=(\d+)/.exec(await redis.client.info('commandstats'))?.[1] ?? 0)
+  const before = await auths()
+  await user('>two')
+  password = 'two'
+  await waitFor(async () => await auths() >= before + 2, { what: 'both connections to authenticate again' })
+  t.ok(link.isUp && subscriber.isUp, 'without a reconnection')
+
+  // One that is refused is asked for again.
+  await user('resetpass', '>three')
+  password = 'three'
+  await redis.client.call('CLIENT', 'KILL', 'USER', 'app')
+  await waitFor(() => !link.isUp)
+  await waitFor(() => link.isUp && subscriber.isUp)
+  t.ok(asked > 2)
+  t.notMatch(complaints.join(), /one|two|three/)
+})
+
+t.test('a function that gives no password is told, and asked again', async (t) => {
+  const redis = await redisServer(t, { args: ['--requirepass', 'correct-horse'] })
+  let asked = 0
+  const { app, complaints } = await build(t, { url: redis.url, connectTimeoutMs: 1, password: () => { if (++asked < 3) throw new Error('no vault'); return 'correct-horse' } })
+  await waitFor(() => app.redisLink.isUp)
+  t.match(complaints.join(), /password of Redis could not be renewed/)
+  t.equal(app.redisLink.reason, null)
+})
+
+t.test('connection options reach ioredis', async (t) => {
+  const path = join(temporaryFolder(t), 'redis.sock')
+  const redis = await redisServer(t, { args: ['--unixsocket', path] })
+  const { app } = await build(t, { url: redis.url, db: 2, connectionName: 'shop', family: 4, keepAliveMs: 5000 })
+  await waitFor(() => app.redisLink.subscriber()!.isUp)
+  const lines = (await redis.client.call('CLIENT', 'LIST') as string).split('\n').filter((line) => line.includes(' name=shop '))
+  t.equal(lines.length, 2, 'the subscriber too')
+  t.ok(lines.every((line) => line.includes(' db=2 ')))
+  const { app: local } = await build(t, { single: { path }, required: true })
+  t.equal(await local.redisLink.kv.increment('n'), 1)
+  const natMap = { '10.0.0.1:6379': { host: '127.0.0.1', port: 1 } }
+  const dnsLookup: NonNullable<FastifyRedisLinkOptions['dnsLookup']> = (address, callback) => callback(null, address)
+  const { app: cluster } = await build(t, { cluster: { nodes: [{ port: 1 }] }, natMap, dnsLookup, connectTimeoutMs: 0 })
+  t.match((cluster.redisLink.client as Cluster).options, { natMap, dnsLookup })
+  t.match(cluster.redisLink.reason, /127\.0\.0\.1:1: /)
 })

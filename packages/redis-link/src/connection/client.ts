@@ -33,6 +33,7 @@ function commonOptions (options: ResolvedOptions): RedisOptions {
     ...(options.username === undefined ? {} : { username: options.username }),
     ...(options.password === undefined ? {} : { password: options.password }),
     ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...options.socket,
     lazyConnect: true,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -48,11 +49,12 @@ function commonOptions (options: ResolvedOptions): RedisOptions {
 }
 
 function standaloneOptions (options: ResolvedOptions): RedisOptions {
-  const { sentinel, nodes, db } = options
-  if (sentinel === undefined) return { ...nodes[0], db, retryStrategy: backoff }
+  const { sentinel, nodes, db, path, natMap } = options
+  if (sentinel === undefined) return { ...(path === undefined ? nodes[0] : { path }), db, retryStrategy: backoff }
   return {
     db,
     name: sentinel.name,
+    ...(natMap === undefined ? {} : { natMap }),
     sentinels: nodes.map((node) => ({ ...node })),
     ...(sentinel.username === undefined ? {} : { sentinelUsername: sentinel.username }),
     ...(sentinel.password === undefined ? {} : { sentinelPassword: sentinel.password }),
@@ -68,6 +70,8 @@ function standaloneOptions (options: ResolvedOptions): RedisOptions {
 function clusterOptions (options: ResolvedOptions): ClusterOptions {
   return {
     redisOptions: commonOptions(options),
+    ...(options.natMap === undefined ? {} : { natMap: options.natMap }),
+    ...(options.dnsLookup === undefined ? {} : { dnsLookup: options.dnsLookup }),
     lazyConnect: true,
     enableOfflineQueue: false,
     clusterRetryStrategy: backoff,

@@ -1,9 +1,11 @@
 import { channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger } from 'fastify'
+import type { Cluster, Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { Scripts, type CallScript } from '../script/script.ts'
 import { cutClient, makeClient } from './client.ts'
+import { Credentials } from './credentials.ts'
 import { diagnose } from './diagnose.ts'
 import { Monitor } from './monitor.ts'
 import { LinkOutages } from './outages.ts'
@@ -44,6 +46,7 @@ export class Connection {
   readonly #scripts: Scripts | null
   readonly #call: CallScript | null
   readonly #monitor: Monitor | null
+  readonly #credentials: Credentials | null
   #state: RedisState
   #epoch: string | null = null
   #subscriber: Subscriber | null = null
@@ -62,6 +65,7 @@ export class Connection {
     this.outages = new LinkOutages(this.client, options.commandTimeoutMs)
     this.#scripts = this.client === null ? null : new Scripts(this.client)
     this.#call = this.#scripts?.on() ?? null
+    this.#credentials = this.client === null ? null : this.#renewPassword(this.client)
     this.#state = this.client === null ? 'disabled' : 'connecting'
     this.#monitor = this.client === null ? null : this.#watch(this.client)
   }
@@ -81,7 +85,7 @@ export class Connection {
 
   /** See `RedisLink.run`. */
   async run<T> (command: (client: RedisClient, call: CallScript) => Promise<T>): Promise<T> {
-    if (this.client === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#reason())
+    if (this.client === null || this.#state !== 'up') throw new FST_ERR_REDIS_LINK_UNAVAILABLE(this.reason)
     const ms = this.#options.commandTimeoutMs
     try {
       const answer = command(this.client, this.#call!)
@@ -126,11 +130,12 @@ export class Connection {
   /** Connects and waits for Redis, at most `connectTimeoutMs`. @throws FST_ERR_REDIS_LINK_UNAVAILABLE where `required` */
   async open (): Promise<void> {
     if (this.#state !== 'connecting' || this.client === null) return
-    if (this.client.status === 'wait') this.client.connect().catch(() => {})
+    if (this.#credentials !== null) this.#credentials.renew()
+    else if (this.client.status === 'wait') this.client.connect().catch(() => {})
     await this.#firstAnswer()
     if (this.#state === 'connecting') this.#turn('down')
     if (this.#options.required && this.state !== 'up') {
-      const reason = this.#reason()
+      const reason = this.reason
       await this.close()
       throw new FST_ERR_REDIS_LINK_UNAVAILABLE(reason)
     }
@@ -144,6 +149,7 @@ export class Connection {
 
   async #close (): Promise<void> {
     this.#monitor?.stop()
+    this.#credentials?.stop()
     this.#subscriber?.close()
     this.outages.close()
     const wasUp = this.#state === 'up'
@@ -155,6 +161,16 @@ export class Connection {
       await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
     }
     cutClient(client)
+  }
+
+  #renewPassword (client: RedisClient): Credentials | null {
+    const { passwordSource, username, commandTimeoutMs } = this.#options
+    if (passwordSource === undefined) return null
+    return new Credentials(passwordSource, client, username, commandTimeoutMs, {
+      connections: () => [...(client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]), this.#subscriber?.connection ?? null]
+        .filter((one) => one?.status === 'ready') as Redis[],
+      onFault: (err) => this.#log.error({ err }, 'the password of Redis could not be renewed; it is tried again')
+    })
   }
 
   #watch (client: RedisClient): Monitor {
@@ -178,7 +194,7 @@ export class Connection {
     this.outages.turn(state === 'up')
     const change = { state, epoch: this.#epoch }
     if (state === 'up') this.#log.info({ mode: this.#options.mode, epoch: this.#epoch }, 'Redis is up')
-    else this.#log.error({ mode: this.#options.mode }, `Redis is down: ${this.#reason()}`)
+    else this.#log.error({ mode: this.#options.mode }, `Redis is down: ${this.reason}`)
     ;(state === 'up' ? upChannel : downChannel).publish(change)
     this.#tell(state, change)
     this.#tell('change', change)
@@ -189,7 +205,8 @@ export class Connection {
     return new Promise((resolve) => {
       const monitor = this.#monitor!
       const stop = deadline(this.#options.connectTimeoutMs, done)
-      const onDown = (err: Error | undefined) => { if (isFinal(err)) done() }
+      const isOver = (err: Error | undefined) => this.#credentials === null && isFinal(err)
+      const onDown = (err: Error | undefined) => { if (isOver(err)) done() }
       function done () {
         stop()
         monitor.off('up', done)
@@ -198,7 +215,7 @@ export class Connection {
       }
       monitor.on('up', done)
       monitor.on('down', onDown)
-      if (isFinal(monitor.error)) done()
+      if (isOver(monitor.error)) done()
     })
   }
 
@@ -206,16 +223,22 @@ export class Connection {
     if (isTypedOutage(err)) return err
     const typed = err.message === 'Command timed out'
       ? new FST_ERR_REDIS_LINK_TIMEOUT(this.#options.commandTimeoutMs)
-      : new FST_ERR_REDIS_LINK_UNAVAILABLE(diagnose(err, this.#options))
+      : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#diagnose(err))
     typed.cause = err
     return typed
   }
 
-  #reason (): string {
+  #diagnose (err: Error | undefined): string {
+    const password = this.#credentials?.password
+    return diagnose(err, password === undefined ? this.#options : { ...this.#options, password })
+  }
+
+  /** Why Redis cannot be used. */
+  get reason (): string {
     if (this.isClosed) return 'the link is closed'
     if (this.#state === 'disabled') return 'it is not configured'
     const isOpening = this.client?.status === 'connecting' || this.client?.status === 'connect'
-    return diagnose(this.#monitor?.error ?? (isOpening ? new Error('connect timed out') : undefined), this.#options)
+    return this.#diagnose(this.#monitor?.error ?? (isOpening ? new Error('connect timed out') : undefined))
   }
 }
 

@@ -12,7 +12,7 @@ export function diagnose (error: Error | undefined, options: ResolvedOptions): s
   const problem = cause === undefined || cause.code === 'ECONNRESET'
     ? 'the server closed the connection before it answered; a port that speaks TLS needs rediss:// or the option tls'
     : explain(cause, options)
-  const where = options.nodes.map(({ host, port }) => `${host}:${port}`).join(', ')
+  const where = options.path ?? options.nodes.map(({ host, port }) => `${host}:${port}`).join(', ')
   return where === '' ? problem : `${where}: ${problem}`
 }
 

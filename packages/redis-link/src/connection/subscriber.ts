@@ -80,6 +80,16 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#connect()
   }
 
+  /** The present connection. */
+  get connection (): Redis | null {
+    return this.#connection
+  }
+
+  /** Why Redis refuses a channel or pattern that somebody listens to. */
+  get refused (): ReadonlyMap<string, string> {
+    return new Map([...this.#refused.subscribe, ...this.#refused.psubscribe])
+  }
+
   /** Whether every subscription is heard now, but for those that Redis refuses. */
   get isUp (): boolean {
     return this.#up
