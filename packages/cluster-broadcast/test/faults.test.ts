@@ -277,18 +277,21 @@ t.test('a log with large entries on a slow line: each message comes, in order', 
   const proxy = await tcpProxy(t, redis.port)
   const siteId = uniqueName()
   const text = 'x'.repeat(100_000)
-  const first = await build(t, { url: redis.url, siteId })
-  const second = await build(t, { url: `redis://127.0.0.1:${proxy.port}`, siteId })
+  const options = { maxMessageBytes: 4_000_000 }
+  const first = await build(t, { url: redis.url, siteId }, options)
+  const second = await build(t, { url: `redis://127.0.0.1:${proxy.port}`, siteId }, options)
   const got: number[] = []
   await second.app.appCluster.broadcast.subscribe<{ n: number }>('n', ({ data }) => { got.push(data.n) })
   proxy.cut()
   await waitFor(() => second.app.appCluster.mode === 'local')
   // One after the other, so that each makes an entry of its own.
-  for (let n = 1; n <= 60; n++) await first.app.appCluster.broadcast.publish('n', { n, text })
+  for (let n = 1; n <= 20; n++) await first.app.appCluster.broadcast.publish('n', { n, text })
+  // One that alone takes longer than a command may.
+  await first.app.appCluster.broadcast.publish('n', { n: 21, text: 'x'.repeat(2_000_000) })
   proxy.mend()
   proxy.throttle(1_500_000)
-  await waitFor(() => got.length === 60, { timeoutMs: 60_000, what: 'all messages' })
-  t.same(got, Array.from({ length: 60 }, (_, index) => index + 1))
+  await waitFor(() => got.length === 21, { timeoutMs: 60_000, what: 'all messages' })
+  t.same(got, Array.from({ length: 21 }, (_, index) => index + 1))
   t.same(second.gaps, [])
 })
 

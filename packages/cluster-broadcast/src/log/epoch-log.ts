@@ -5,7 +5,7 @@ import type { FollowerSink } from './handout.ts'
 import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
 import { Pace, type Most } from './pace.ts'
 import type { Reading } from './reading.ts'
-import { append, read, turn } from './scripts.ts'
+import { append, piece, read, turn } from './scripts.ts'
 
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
 export type { FollowerSink } from './handout.ts'
@@ -247,12 +247,24 @@ export class EpochLog<Frame extends LogFrame, Message> {
       base: Number(base),
       now: Number(now),
       head: format.readHead(String(head)),
-      entries: entries.map(([id, fields]) => {
-        const of = (name: string): Buffer | undefined => fields[fields.findIndex((field, index) => index % 2 === 0 && String(field) === name) + 1]
-        const frame = of('f')
-        return { seq: Number.parseInt(String(id)), frame: frame === undefined ? null : format.read(frame, String(of('t') ?? '')), at: Number(of('m') ?? 0) }
-      })
+      entries: await Promise.all(entries.map(async ([id, fields]) => {
+        const seq = Number.parseInt(String(id))
+        const { f, t = '', m = 0, size = 0 } = fieldsOf(fields)
+        const frame = f === undefined ? null : format.read(f.length < Number(size) ? await this.#rest(seq, f, Number(size)) : f, String(t))
+        return { seq, frame, at: Number(m) }
+      }))
     }
+  }
+
+  /** The whole of a frame that alone is more than can be read at once. */
+  async #rest (seq: number, begin: Buffer, size: number): Promise<Buffer> {
+    const pieces = [begin]
+    for (let read = begin.length; read < size; read += pieces.at(-1)!.length) {
+      const next = await this.#link.runScript(piece, { keys: [this.#options.keys.log], args: [seq, read, begin.length] })
+      if (next.length === 0) throw new Error('the entry was trimmed while it was read')
+      pieces.push(next)
+    }
+    return Buffer.concat(pieces)
   }
 
   /** What a script needs to make a log, or to see that it went back. */
@@ -270,6 +282,10 @@ export class EpochLog<Frame extends LogFrame, Message> {
     await this.#link.outages.changed(RETRY_MS)
     return true
   }
+}
+
+function fieldsOf (fields: readonly Buffer[]): Partial<Record<string, Buffer>> {
+  return Object.fromEntries(fields.flatMap((name, index) => index % 2 === 0 ? [[String(name), fields[index + 1]!]] : []))
 }
 
 /** Redis was away, or its answer was lost. What else a server answers it will answer again. */

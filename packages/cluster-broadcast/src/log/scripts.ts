@@ -97,7 +97,8 @@ return { epoch, int(seq), int(last), KEYS[4] and leaseLiving(KEYS[4], now) or {}
 })
 
 /**
- * Reads the log after a number: at most `frames` entries of `bytes` together, but always one where there is one.
+ * Reads the log after a number: at most `frames` entries of `bytes` together. Where the first alone is larger its frame is cut to
+ * `bytes`, and a field `size` says how long it is.
  *
  * Returns { epoch, number of the last message, number where the epoch began, now, begin of the frame that ends with the number
  * or '', [[id, [field, value, …]], …] }. By that begin the reader recognises whether it is still the log that it knew.
@@ -120,12 +121,30 @@ local here = redis.call('XRANGE', KEYS[2], int(after) .. '-0', int(after) .. '-0
 if here then
   for i = 1, #here[2], 2 do if here[2][i] == 'f' then head = string.sub(here[2][i + 1], 1, ${HEAD_BYTES}) end end
 end
+local function cut(fields)
+  local short = {}
+  for i = 1, #fields, 2 do
+    local isFrame = fields[i] == 'f'
+    short[#short + 1] = fields[i]
+    short[#short + 1] = isFrame and string.sub(fields[i + 1], 1, bytes) or fields[i + 1]
+    if isFrame then
+      short[#short + 1] = 'size'
+      short[#short + 1] = int(#fields[i + 1])
+    end
+  end
+  return short
+end
 local function take(from)
   local some = redis.call('XRANGE', KEYS[2], int(from) .. '-0', '+', 'COUNT', math.min(frames - #entries, 10))
   local last
   for _, entry in ipairs(some) do
-    for _, value in ipairs(entry[2]) do bytes = bytes - #value end
-    if bytes < 0 and #entries > 0 then return nil end
+    local size = 0
+    for _, value in ipairs(entry[2]) do size = size + #value end
+    if size > bytes then
+      if #entries == 0 then entries[1] = { entry[1], cut(entry[2]) } end
+      return nil
+    end
+    bytes = bytes - size
     entries[#entries + 1] = entry
     last = tonumber(string.match(entry[1], '^%d+'))
   end
@@ -134,6 +153,21 @@ end
 local last = after
 while last and #entries < frames do last = take(last + 1) end
 return { epoch, int(seq), redis.call('HGET', KEYS[1], 'base') or '0', int(now), head, entries }
+`
+})
+
+/** Reads on in a frame that was cut: `bytes` of it from a byte on, 0 the first. Returns them, or '' where the entry is gone. */
+export const piece = defineScript({
+  name: 'clusterBroadcastLogPieceV1',
+  keys: ['log'],
+  args: ['seq', 'from', 'bytes'],
+  reply: reply<Buffer>('buffers'),
+  lua: `
+local entry = redis.call('XRANGE', KEYS[1], ARGV[1] .. '-0', ARGV[1] .. '-0')[1]
+for i = 1, entry and #entry[2] or 0, 2 do
+  if entry[2][i] == 'f' then return string.sub(entry[2][i + 1], ARGV[2] + 1, ARGV[2] + ARGV[3]) end
+end
+return ''
 `
 })
 
