@@ -184,6 +184,24 @@ t.test('a message of a kind that a later release sends is ignored and counted; w
   t.same(second.gaps, [])
 })
 
+t.test('a Redis user who may not subscribe: the process boots alone, says so once, and joins when the user may', async (t) => {
+  const redis = await redisServer(t)
+  const client = redis.connect()
+  const [siteId, user] = [uniqueName(), 'narrow']
+  await client.call('ACL', 'SETUSER', user, 'on', '>secret', 'resetchannels', '&*:link:*', '~*', '+@all')
+  const { app, complaints } = await build(t, { url: redis.url.replace('redis://', `redis://${user}:secret@`), siteId }, { heartbeatMs: 200, leaseMs: 3000 })
+  t.equal(app.appCluster.mode, 'local')
+  await t.rejects(app.appCluster.broadcast.subscribe('n', () => {}), { code: 'FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED' })
+  t.same(app.appCluster.status().subscriptions, [])
+  t.equal(complaints.filter((line) => /refuses a channel of the cluster/.test(line)).length, 1)
+  await client.call('ACL', 'SETUSER', user, 'allchannels')
+  await waitFor(() => app.appCluster.mode === 'cluster')
+  const got: unknown[] = []
+  await app.appCluster.broadcast.subscribe('n', ({ data }) => { got.push(data) })
+  t.equal((await app.appCluster.broadcast.publish('n', 1)).delivered, 'cluster')
+  t.same(got, [1])
+})
+
 t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {
   const two = await pair(t)
   const { client, keys, got } = two

@@ -26,6 +26,7 @@ export class RedisTransport implements Transport {
   readonly #subscriber: Subscriber
   readonly #log: FastifyBaseLogger
   readonly #bootId: string
+  readonly #retryMs: number
   readonly #keys: Keys
   readonly #bus: EpochLog<Frame, WireMessage>
   readonly #membership: Membership
@@ -45,6 +46,7 @@ export class RedisTransport implements Transport {
     this.#subscriber = subscriber
     this.#log = log
     this.#bootId = card.bootId
+    this.#retryMs = options.heartbeatMs
     this.#keys = new Keys(link)
     this.#bus = new EpochLog(link, subscriber, card.bootId, this.#busOptions(card.instanceId, options.maxLength))
     this.#membership = new Membership(link, this.#keys, card, options.heartbeatMs, {
@@ -80,16 +82,8 @@ export class RedisTransport implements Transport {
     this.#link.on('change', this.#onLink)
     this.#subscriber.on('up', this.#onSubscriber)
     this.#subscriber.on('down', this.#turnMode)
-    const hear = (destination: string): Promise<unknown> => this.#bus.listen(destination)
-    await Promise.all([
-      hear(BUS),
-      hear(EVERYBODY),
-      this.#subscriber.subscribe(this.#keys.membership, (bytes) => this.#membership.hear(bytes.toString())),
-      this.#subscriber.subscribe(this.#keys.replies(this.#bootId), this.#onReplyBytes)
-    ])
-    this.#listens = true
     this.#membership.start()
-    await this.#membership.renew()
+    await this.#hear()
   }
 
   close (): Promise<void> {
@@ -133,6 +127,24 @@ export class RedisTransport implements Transport {
 
   openLog<F extends LogFrame, M> (options: EpochLogOptions<F, M>): EpochLog<F, M> {
     return new EpochLog(this.#link, this.#subscriber, this.#bootId, options)
+  }
+
+  /** Where Redis refuses a channel, the process stays alone and tries again: without hearing it must not be a member. */
+  async #hear (hasFailed = false): Promise<void> {
+    const heard = await Promise.allSettled([
+      this.#bus.listen(BUS),
+      this.#bus.listen(EVERYBODY),
+      this.#subscriber.subscribe(this.#keys.membership, (bytes) => this.#membership.hear(bytes.toString())),
+      this.#subscriber.subscribe(this.#keys.replies(this.#bootId), this.#onReplyBytes)
+    ])
+    const refused = heard.find((one) => one.status === 'rejected')
+    if (refused === undefined) {
+      this.#listens = true
+      return this.#membership.renew()
+    }
+    if (!hasFailed) this.#log.error({ err: refused.reason as unknown }, 'Redis refuses a channel of the cluster: this process is alone until its user may subscribe to it')
+    await Promise.all(heard.map((one) => one.status === 'fulfilled' ? one.value() : undefined))
+    if (this.#closing === undefined) setTimeout(() => { this.#hear(true) }, this.#retryMs).unref()
   }
 
   readonly #onReplyBytes = (bytes: Buffer): void => {
