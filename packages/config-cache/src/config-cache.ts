@@ -1,49 +1,13 @@
+import { checkFeature, checkGet, checkLoad, checkWrite, type Feature, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type Write } from './calls.ts'
 import type { Coherence } from './coherence/index.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
-import { checkName, checkOwnKey, checkValues, documentKey, isReserved, tagsOf, touchedBy } from './names.ts'
+import { checkName, checkOwnKey, checkValues, documentKey, isReserved, listOf, tagsOf, touchedBy } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { Reads, Wanted } from './levels/index.ts'
+import type { LastKnown, Reads, Wanted } from './levels/index.ts'
 import type { ConfigSource } from './sources/index.ts'
+import { isRefusal } from '@jpulse/plugin-kit'
 import type { CacheMode, CacheStats, Counters, Held } from './stats.ts'
-import { handOn, toText, type Handed, type Values } from './values.ts'
-
-/** Where a document is. */
-export interface GetOptions {
-  /** @default 'config' */
-  collection?: string
-}
-
-export interface LoadOptions {
-  /** What the value depends on, beside its own key: a write that names one of them drops it. @default none */
-  tags?: readonly string[]
-  /** Longest life on both levels, in milliseconds. @default the options `ttlMs` and `redisTtlMs` */
-  ttlMs?: number
-  /** Whether instances share the value through Redis. @default true */
-  l2?: boolean
-}
-
-export interface Touched {
-  /** Keys of `getOrLoad`, or of documents as `config:<collection>:<key>`. */
-  keys?: readonly string[]
-  tags?: readonly string[]
-}
-
-/** A write, and what its keys stand for once its work is done. */
-export interface Write<T> extends Touched {
-  /**
-   * What a loader of each key would return now, or a function that says so of what the work returned: instances then read
-   * that in place of loading it. Only for keys in `keys` whose entries bear no other tag. @default every instance loads anew
-   */
-  values?: Values | ((result: T) => Values)
-  /** Longest life of those values in Redis, in milliseconds. @default the option `redisTtlMs` */
-  ttlMs?: number
-}
-
-/** A feature flag: `enabled`, and whatever the application keeps beside it. */
-export interface Feature {
-  enabled: boolean
-  [property: string]: unknown
-}
+import { handOn, toText, type Handed } from './values.ts'
 
 const FEATURES = 'features'
 const featureKey = (name: string): string => `feature:${name}`
@@ -53,6 +17,7 @@ export class ConfigCache {
   readonly #options: ResolvedOptions
   readonly #source: ConfigSource
   readonly #reads: Reads
+  readonly #lastKnown: LastKnown
   readonly #coherence: Coherence
   readonly #counters: Counters
   readonly #held: () => Held
@@ -61,10 +26,11 @@ export class ConfigCache {
   readonly #keys = new Map<string, Map<string, string>>()
   #closing: Promise<void> | undefined
 
-  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, coherence: Coherence, counters: Counters, held: () => Held }) {
+  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, held: () => Held }) {
     this.#options = parts.options
     this.#source = parts.source
     this.#reads = parts.reads
+    this.#lastKnown = parts.lastKnown
     this.#coherence = parts.coherence
     this.#counters = parts.counters
     this.#held = parts.held
@@ -79,12 +45,13 @@ export class ConfigCache {
   /**
    * A document's value, null where there is none. What it returns cannot be changed.
    *
-   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION; what the source throws
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_INVALID_OPTION,
+   * FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT; what the source throws
    */
-  get (key: string, options?: GetOptions): Promise<unknown> {
+  get<T = unknown> (key: string, options?: GetOptions): Promise<T> {
     const collection = options?.collection ?? 'config'
     const known = this.#keys.get(collection)?.get(key)
-    return (known === undefined ? undefined : this.#reads.hit(known)) ?? this.#getDocument(collection, key)
+    return ((known === undefined ? undefined : this.#reads.hit(known)) ?? this.#getDocument(collection, key, options)) as Promise<T>
   }
 
   /**
@@ -106,14 +73,15 @@ export class ConfigCache {
   }
 
   /**
-   * The cached value of a key, or what `loader` returns, which must have a JSON form; `undefined` counts as null. The loader
-   * may run at the same time more than once, and reads a source that is linearizable.
+   * The cached value of a key, or what `loader` returns. `undefined` counts as null. What has no JSON form, or more of it than
+   * `maxValueBytes`, is returned and not kept. Of one key at most one loader runs in this process at a time; it reads a source that
+   * is linearizable, and not its own key. A hit bears all `tags` that are asked for.
    *
-   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_RESERVED, FST_ERR_CONFIG_CACHE_INVALID_VALUE,
-   * FST_ERR_CONFIG_CACHE_TOO_LARGE; what the loader throws, which is not cached
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_RESERVED, FST_ERR_CONFIG_CACHE_INVALID_OPTION,
+   * FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT, FST_ERR_CONFIG_CACHE_REENTRANT; what the loader throws, which is not cached
    */
-  getOrLoad<T = unknown> (key: string, options: LoadOptions, loader: () => Promise<T>): Promise<T> {
-    const hit = this.#reads.hit(key)
+  getOrLoad<T = unknown> (key: string, options: LoadOptions, loader: Loader<T>): Promise<T> {
+    const hit = this.#reads.hit(key, options.tags)
     return (hit === undefined || isReserved(key) ? this.#load(key, options, loader) : hit) as Promise<T>
   }
 
@@ -123,13 +91,14 @@ export class ConfigCache {
    * anything but an error whose `statusCode` is 4xx, its operation may yet reach the database: nobody caches them for
    * `blockTtlMs` more, counted from its beginning.
    *
-   * @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNREACHABLE before the
-   * work; what the work or `values` throws; FST_ERR_CONFIG_CACHE_UNCONFIRMED after it
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION, FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_INVALID_KEY,
+   * FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_UNDECIDED before the work; what the work or `values` throws; FST_ERR_CONFIG_CACHE_UNCONFIRMED after it
    */
   async write<T> (write: Write<T>, work: () => Promise<T>): Promise<T> {
-    const tags = touchedBy(write)
-    const { keys = [], values, ttlMs = this.#options.redisTtlMs } = write
+    const tags = touchedBy(checkWrite(write) as Write<T>)
+    const { values, ttlMs = this.#options.redisTtlMs } = write
     if (values === undefined) return this.#write(tags, work)
+    const keys = listOf('A key of a write', write.keys)
     if (typeof values !== 'function') checkValues(keys, values)
     return this.#write(tags, work, (result) =>
       handOn(typeof values === 'function' ? values(result) : values, keys, ttlMs, this.#options.maxValueBytes))
@@ -154,15 +123,21 @@ export class ConfigCache {
     }
   }
 
-  /** Whether a flag exists and is enabled. @throws as `get` */
-  async isFeatureEnabled (name: string): Promise<boolean> {
-    const feature = await this.get(featureKey(name), { collection: FEATURES }) as Feature | null
-    return feature?.enabled === true
+  /** Whether a flag exists and is enabled. @throws as `get`, unless the options have an answer for a source that fails */
+  async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
+    const { default: otherwise, staleOnError } = checkFeature(options)
+    try {
+      return (await this.getFeature(name, { staleOnError }))?.enabled === true
+    } catch (err) {
+      if (otherwise === undefined || isRefusal(err)) throw err
+      this.#counters.stale++
+      return otherwise
+    }
   }
 
   /** A flag, null where there is none. @throws as `get` */
-  async getFeature (name: string): Promise<Readonly<Feature> | null> {
-    return await this.get(featureKey(name), { collection: FEATURES }) as Feature | null
+  getFeature (name: string, options?: Pick<FeatureOptions, 'staleOnError'>): Promise<Readonly<Feature> | null> {
+    return this.get(featureKey(name), { collection: FEATURES, staleOnError: options?.staleOnError })
   }
 
   /** Sets a flag for the whole cluster. @throws as `set` */
@@ -194,7 +169,7 @@ export class ConfigCache {
   stats (): CacheStats {
     const { l1Hits, l2Hits, joined, loads } = this.#counters
     const reads = l1Hits + l2Hits + joined + loads
-    return { ...this.#counters, ...this.#held(), mode: this.mode, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
+    return { ...this.#counters, ...this.#held(), mode: this.mode, reason: this.#coherence.reason, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
   }
 
   /** Empties this process and, where it answers, Redis and with it every instance. Coherence never needs it. */
@@ -208,24 +183,29 @@ export class ConfigCache {
     return this.#closing
   }
 
-  async #getDocument (collection: string, key: string): Promise<unknown> {
+  async #getDocument (collection: string, key: string, options: GetOptions | undefined): Promise<unknown> {
+    const { staleOnError } = checkGet(options)
     this.#checked(collection, key)
     const composed = documentKey(collection, key)
     this.#remember(collection, key, composed)
-    return this.#reads.hit(composed) ?? this.#reads.miss(this.#wantedDocument(collection, composed), () => this.#source.load(collection, key))
+    const read = this.#reads.hit(composed) ?? this.#reads.miss(this.#wantedDocument(collection, composed), () => this.#source.load(collection, key))
+    return staleOnError === true ? this.#lastKnown.or(composed, read) : read
   }
 
   #wantedDocument (collection: string, composed: string): Wanted {
     return this.#wanted(composed, [composed], { ttlMs: collection === FEATURES ? this.#options.featureTtlMs : undefined })
   }
 
-  async #load<T> (key: string, options: LoadOptions, loader: () => Promise<T>): Promise<unknown> {
+  async #load<T> (key: string, options: LoadOptions, loader: Loader<T>): Promise<unknown> {
     checkOwnKey(key)
-    return this.#reads.miss(this.#wanted(key, tagsOf(key, options.tags), options), loader)
+    const given = checkLoad(options)
+    const read = this.#reads.miss(this.#wanted(key, tagsOf(key, options.tags), given as LoadOptions), loader)
+    return given.staleOnError === true ? this.#lastKnown.or(key, read) : read
   }
 
-  #wanted (key: string, tags: readonly string[], { ttlMs, l2 = true }: { ttlMs?: number | undefined, l2?: boolean }): Wanted {
-    return { key, tags, ttlMs: ttlMs ?? this.#options.ttlMs, l2TtlMs: ttlMs ?? this.#options.redisTtlMs, l2 }
+  #wanted (key: string, tags: readonly string[], { ttlMs, l2 = true, loaderTimeoutMs }: LoadOptions): Wanted {
+    const { ttlMs: hereMs, redisTtlMs, loaderTimeoutMs: longestMs } = this.#options
+    return { key, tags, ttlMs: ttlMs ?? hereMs, l2TtlMs: ttlMs ?? redisTtlMs, l2, timeoutMs: loaderTimeoutMs ?? longestMs }
   }
 
   #checked (collection: string, key: string): string {

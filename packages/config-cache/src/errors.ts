@@ -16,6 +16,22 @@ export const FST_ERR_CONFIG_CACHE_RESERVED = createError<[key: string]>(
 export const FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION = createError<[collection: string]>(
   'FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION', 'The collection "%s" is not served', 404)
 
+/** A loader took longer than `loaderTimeoutMs`. Its signal is aborted, and the next read loads anew. */
+export const FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT = createError<[key: string, ms: number]>(
+  'FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT', 'The loader of "%s" took longer than %s ms', 504)
+
+/** A loader reads what waits for it: its own key, or one whose loader reads its key. */
+export const FST_ERR_CONFIG_CACHE_REENTRANT = createError<[key: string, other: string]>(
+  'FST_ERR_CONFIG_CACHE_REENTRANT', 'The loader of "%s" reads "%s", which waits for it', 500)
+
+/** The scope of a cached route is no text or number. */
+export const FST_ERR_CONFIG_CACHE_INVALID_SCOPE = createError<[what: string]>(
+  'FST_ERR_CONFIG_CACHE_INVALID_SCOPE', 'The scope of a route must be a text or a number, not %s', 500)
+
+/** A route asks for the cache and was declared before it, where it cannot be reached. */
+export const FST_ERR_CONFIG_CACHE_NOT_IN_FORCE = createError<[url: string]>(
+  'FST_ERR_CONFIG_CACHE_NOT_IN_FORCE', 'The route %s was declared before the cache was there: await app.register(configCache)', 500)
+
 /** A value has no JSON form. */
 export const FST_ERR_CONFIG_CACHE_INVALID_VALUE = createError<[problem: string]>(
   'FST_ERR_CONFIG_CACHE_INVALID_VALUE', 'The value cannot be stored: %s', 400)

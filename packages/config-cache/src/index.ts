@@ -3,9 +3,9 @@ import fp from 'fastify-plugin'
 import { isAlone, LocalCoherence, RedisCoherence, View, type Coherence } from './coherence/index.ts'
 import { ConfigCache } from './config-cache.ts'
 import { addRoutes } from './http/index.ts'
-import { L1, Reads, RedisL2 } from './levels/index.ts'
+import { L1, LastKnown, Reads, RedisL2 } from './levels/index.ts'
 import { resolveOptions, type FastifyConfigCacheOptions } from './options.ts'
-import { addRouteCache, addRouteWrites, type CoherentWrites } from './routes/index.ts'
+import { addRouteConfig } from './routes/index.ts'
 import { memorySource, mongoSource, type ConfigSource, type MongoDatabase } from './sources/index.ts'
 import { counters } from './stats.ts'
 
@@ -35,15 +35,23 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
     if (options.enabled && !alone) log.warn('nothing is cached: this process has siblings, and only Redis could keep them coherent')
     coherence = new LocalCoherence(view, options.enabled && alone, options.blockTtlMs)
   }
-  const reads = new Reads(view, l1, l2, counted, options.maxValueBytes)
+  const reads = new Reads(view, l1, l2, counted, { maxValueBytes: options.maxValueBytes, onUnkept: warnOnce(log) })
   const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })
-  const cache = new ConfigCache({ options, source, reads, coherence, counters: counted, held })
+  const cache = new ConfigCache({ options, source, reads, lastKnown: new LastKnown(counted), coherence, counters: counted, held })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
-  const writes: CoherentWrites = { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }
-  addRouteCache(fastify, reads, writes, options)
-  addRouteWrites(fastify, writes)
+  addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }, options)
   await addRoutes(fastify, cache, options)
+}
+
+/** A value that is never kept is loaded at each read: said once for each key. */
+function warnOnce (log: FastifyInstance['log']): (key: string, reason: string) => void {
+  const said = new Set<string>()
+  return (key, reason) => {
+    if (said.size >= 100 || said.has(key)) return
+    said.add(key)
+    log.warn({ key, reason }, 'a value is not cached')
+  }
 }
 
 function defaultSource (fastify: FastifyInstance): ConfigSource {
@@ -64,10 +72,12 @@ export const configCache = fp(plugin, {
 
 export default configCache
 
-export type { ConfigCache, Feature, GetOptions, LoadOptions, Touched, Write } from './config-cache.ts'
+export type { Feature, FeatureOptions, GetOptions, Loader, LoadOptions, Touched, Write } from './calls.ts'
+export type { ConfigCache } from './config-cache.ts'
 export * from './errors.ts'
 export type { Authorize } from '@jpulse/plugin-kit'
 export type { FastifyConfigCacheOptions } from './options.ts'
 export type { RouteCacheOptions, RouteInvalidates } from './routes/index.ts'
+export type { LoaderContext } from './levels/index.ts'
 export { memorySource, mongoSource, type ConfigDocument, type ConfigSource, type MongoDatabase, type MongoSourceOptions } from './sources/index.ts'
 export type { CacheMode, CacheStats } from './stats.ts'

@@ -2,6 +2,7 @@ import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_WRITE, F
 
 const MAX_BYTES = 512
 const MAX_TAGS = 1000
+const NONE: readonly string[] = []
 
 /** Entries of the cache's own, which `getOrLoad` must not take. Asked on the way of each hit. */
 export const isReserved = (key: string): boolean => key.startsWith('config:') || key.startsWith('route:')
@@ -24,20 +25,32 @@ export function checkOwnKey (key: unknown): asserts key is string {
   if (isReserved(key)) throw new FST_ERR_CONFIG_CACHE_RESERVED(key)
 }
 
+/** Names, of which one alone may stand without its array. */
+export type Names = string | readonly string[]
+
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_KEY where there is something else than names */
+export function listOf (what: string, names: Names | null | undefined): readonly string[] {
+  if (names === undefined || names === null) return NONE
+  const list = typeof names === 'string' ? [names] : names
+  if (!Array.isArray(list)) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY(what, 'must be a text or an array of texts')
+  for (const name of list) checkName(what, name)
+  return list
+}
+
 /**
  * The tags of an entry: its key first, then the others once each.
  *
  * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY
  */
-export function tagsOf (key: string, tags: readonly string[] | undefined): readonly string[] {
-  if (tags === undefined || tags.length === 0) return [key]
-  for (const tag of tags) checkName('A tag', tag)
-  return [...new Set([key, ...tags])]
+export function tagsOf (key: string, tags: Names | undefined): readonly string[] {
+  const list = listOf('A tag', tags)
+  return list.length === 0 ? [key] : [...new Set([key, ...list])]
 }
 
 /** @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE where a value is for a key that the write does not name */
-export function checkValues (keys: readonly string[], values: Readonly<Record<string, unknown>>): void {
-  const stranger = Object.keys(values).find((key) => !keys.includes(key))
+export function checkValues (keys: Names, values: Readonly<Record<string, unknown>>): void {
+  const list = listOf('A key of a write', keys)
+  const stranger = Object.keys(values).find((key) => !list.includes(key))
   if (stranger !== undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE(`has a value for "${stranger}", which is not among its keys`)
 }
 
@@ -46,10 +59,8 @@ export function checkValues (keys: readonly string[], values: Readonly<Record<st
  *
  * @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_INVALID_KEY
  */
-export function touchedBy ({ keys = [], tags = [] }: { readonly keys?: readonly string[] | undefined, readonly tags?: readonly string[] | undefined }): readonly string[] {
-  if (!Array.isArray(keys) || !Array.isArray(tags)) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE('takes keys and tags as arrays')
-  const touched = [...new Set<string>([...keys, ...tags])]
+export function touchedBy ({ keys, tags }: { readonly keys?: Names | undefined, readonly tags?: Names | undefined }): readonly string[] {
+  const touched = [...new Set([...listOf('A key of a write', keys), ...listOf('A tag of a write', tags)])]
   if (touched.length === 0 || touched.length > MAX_TAGS) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE(`must name 1 to ${MAX_TAGS} keys and tags`)
-  for (const name of touched) checkName('A key or tag of a write', name)
   return touched
 }

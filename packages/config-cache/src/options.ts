@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox'
-import { callback, checker, opaque, type Authorize } from '@jpulse/plugin-kit'
-import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from './errors.ts'
+import { callback, opaque, type Authorize } from '@jpulse/plugin-kit'
+import { checkerOf, invalid, Ms } from './checks.ts'
 import type { ConfigSource } from './sources/index.ts'
 
 /** Options of the plugin. All instances of a site must be given the same `whenUnreachable`. */
@@ -53,15 +53,6 @@ export type ResolvedOptions = Readonly<Required<Omit<FastifyConfigCacheOptions, 
   readonly generationTtlMs: number
 }
 
-const LONGEST_MS = 365 * 86_400_000
-
-/** A duration, as options, calls and routes take it: what Redis takes as well. */
-export const Ms = (minimum: number, maximum = LONGEST_MS) =>
-  Type.Optional(Type.Integer({ minimum, maximum, ...maximum === LONGEST_MS ? { wanted: `a whole number of milliseconds from ${minimum} to a year` } : {} }))
-
-/** Names, of which one alone may stand without its array. */
-export const Names = Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())], { wanted: 'a text or an array of texts' }))
-
 const Count = Type.Optional(Type.Integer({ minimum: 1 }))
 const Name = Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$', wanted: 'a name of 1 to 64 letters, digits, dots, dashes and underscores' })
 
@@ -89,11 +80,6 @@ const Schema = Type.Object({
   routePrefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9_.~-]+)*$', wanted: 'a path such as /api/1, without a slash at its end' })),
   authorize: Type.Optional(callback<Authorize>())
 }, { additionalProperties: false })
-
-const invalid = (option: string, problem: string) => new FST_ERR_CONFIG_CACHE_INVALID_OPTION(option, problem)
-
-/** Makes the check of the options of a call or a route. */
-export const checkerOf = <T extends Parameters<typeof checker>[0]>(schema: T) => checker(schema, invalid)
 
 const check = checkerOf(Schema)
 

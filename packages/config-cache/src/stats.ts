@@ -14,11 +14,15 @@ export interface Counters {
   refused: number
   /** Writes that the cluster could not be told of in time. */
   unconfirmed: number
+  /** Values that were handed out without being kept: too large, or without a JSON form. */
+  unkept: number
+  /** Answers from before a failure of the source, for calls with `staleOnError`. */
+  stale: number
   /** Messages and values of a newer release that this one could not read. */
   unknown: number
 }
 
-export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0, unknown: 0 })
+export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0, unkept: 0, stale: 0, unknown: 0 })
 
 /** `coherent`: caching under a lease. `local`: caching alone in this process. `bypass`: every read goes to the source. */
 export type CacheMode = 'coherent' | 'local' | 'bypass'
@@ -34,6 +38,8 @@ export interface Held {
 /** What `stats()` returns. */
 export interface CacheStats extends Counters, Held {
   readonly mode: CacheMode
+  /** Why nothing is cached; null where something is. */
+  readonly reason: string | null
   /** Reads answered without the source, of all reads; 0 without reads. */
   readonly hitRate: number
 }

@@ -5,7 +5,7 @@ import { FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE } fr
  *
  * @throws FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE
  */
-export function toText (value: unknown, maxBytes: number): string {
+export function toText (value: unknown, maxBytes = Infinity): string {
   let text: string | undefined
   try {
     text = JSON.stringify(value ?? null)

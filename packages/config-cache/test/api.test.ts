@@ -65,6 +65,26 @@ function sourceSuite (name: string, make: (t: Test) => Promise<ConfigSource>): v
 sourceSuite('memory', async () => memorySource())
 sourceSuite('MongoDB', async (t) => mongoSource((await mongo(t)).db))
 
+t.test('MongoDB is read as its manual says that a read is linearizable, and a server without replicas as it can be', async (t) => {
+  const asked: unknown[] = []
+  let isReplicated = true
+  const source = mongoSource({
+    collection: () => ({
+      findOne: async (_filter: object, { readConcern }: { readConcern?: object }) => {
+        asked.push(readConcern)
+        if (readConcern !== undefined && !isReplicated) throw Object.assign(new Error('node needs to be a replica set member to use read concern'), { code: 123 })
+        return { value: 1 }
+      }
+    }) as never
+  })
+  t.equal(await source.load('config', 'a'), 1)
+  isReplicated = false
+  t.equal(await source.load('config', 'a'), 1)
+  t.equal(await source.load('config', 'a'), 1)
+  t.strictSame(asked, [{ level: 'linearizable' }, { level: 'linearizable' }, undefined, undefined])
+  t.throws(() => mongoSource({} as never, { readConcern: 'local' as never }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+})
+
 t.test('two first writes of one key to MongoDB make one document', async (t) => {
   const { db } = await mongo(t)
   const source = mongoSource(db)
@@ -141,7 +161,123 @@ t.test('getOrLoad: a loader runs once for many, its failure is not cached, and u
   await t.rejects(cache.getOrLoad('bad', {}, async () => { throw new Error('no') }), { message: 'no' })
   t.equal(await cache.getOrLoad('bad', {}, async () => 'good'), 'good')
   t.equal(await cache.getOrLoad('none', {}, async () => undefined), null)
-  await t.rejects(cache.getOrLoad('big', {}, async () => 10n), { code: 'FST_ERR_CONFIG_CACHE_INVALID_VALUE' })
+  t.equal(await cache.getOrLoad('no JSON', {}, async () => 10n), 10n, 'what cannot be kept is returned')
+  t.equal((await cache.getOrLoad('too long', {}, async () => 'x'.repeat(2 ** 20))).length, 2 ** 20)
+  t.match(cache.stats(), { unkept: 2 })
+})
+
+t.test('a text is one tag, and a hit bears the tags that are asked for', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  let value = 0
+  const read = (tags: string | string[] | undefined) => Promise.all([one, other].map((cache) => cache.getOrLoad('list', { tags }, async () => value)))
+  t.strictSame(await read('orders'), [0, 0])
+  await one.write({ tags: 'orders' }, async () => { value = 1 })
+  t.strictSame(await read('orders'), [1, 1])
+  t.strictSame(await read(undefined), [1, 1], 'cached without a tag, or with the one from before')
+  await one.write({ tags: ['users'] }, async () => { value = 2 })
+  t.strictSame(await read(['users']), [2, 2], 'it was not dropped, as it did not bear this tag')
+  await one.write({ tags: ['users'] }, async () => { value = 3 })
+  t.strictSame(await read(['users']), [3, 3])
+  for (const tags of [7, {}, [7], [null]]) await t.rejects(one.getOrLoad('other', { tags: tags as never }, async () => 1), { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY' })
+})
+
+t.test('options of calls are checked as those of the plugin are', async (t) => {
+  const { configCache: cache } = await build(t)
+  const bad: Array<[object, RegExp]> = [
+    [{ ttlMs: 1.5 }, /ttlMs must be a whole number of milliseconds/], [{ ttlMs: Infinity }, /ttlMs/], [{ ttlMs: 0 }, /ttlMs/], [{ ttl: 5 }, /ttl is unknown/],
+    [{ l2: 'no' }, /l2/], [{ loaderTimeoutMs: -1 }, /loaderTimeoutMs/]
+  ]
+  for (const [options, message] of bad) await t.rejects(cache.getOrLoad('a', options, async () => 1), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION', message })
+  await t.rejects(cache.write({ tag: 'a' } as never, async () => t.fail('must not run')), { message: /tag is unknown/ })
+  await t.rejects(cache.write({ keys: 'a', values: {}, ttlMs: 0.5 }, async () => t.fail('must not run')), { message: /ttlMs/ })
+  await t.rejects(cache.get('a', { collections: 'x' } as never), { message: /collections is unknown/ })
+  await t.rejects(cache.isFeatureEnabled('a', { default: 'on' } as never), { message: /default must be true or false/ })
+})
+
+t.test('a loader that never ends, or that reads what waits for it, holds nobody up', async (t) => {
+  const { configCache: cache } = await build(t, { loaderTimeoutMs: 100 })
+  let signal: AbortSignal | undefined
+  await t.rejects(cache.getOrLoad('never', {}, async (context) => { signal = context.signal; await new Promise(() => {}) }), { code: 'FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT', statusCode: 504 })
+  t.ok(signal?.aborted)
+  t.equal(await cache.getOrLoad('never', {}, async () => 'ends'), 'ends')
+  const long = { loaderTimeoutMs: 100_000 }
+  const reentrant = { code: 'FST_ERR_CONFIG_CACHE_REENTRANT' }
+  const self = (): Promise<unknown> => cache.getOrLoad('self', long, self)
+  await t.rejects(self(), reentrant)
+  const a = (): Promise<unknown> => cache.getOrLoad('a', long, b)
+  const b = (): Promise<unknown> => cache.getOrLoad('b', long, a)
+  await t.rejects(a(), reentrant)
+  t.ok((await Promise.allSettled([a(), b()])).every((one) => one.status === 'rejected'), 'from both ends at once')
+  t.equal(await cache.getOrLoad('a', {}, () => cache.getOrLoad('b', {}, async () => 'one after the other')), 'one after the other')
+  t.equal(await cache.getOrLoad('c', {}, async () => (await Promise.all([1, 2].map(() => cache.getOrLoad('d', {}, async () => 'twice'))))[1]), 'twice')
+})
+
+t.test('the abort of one reader is not that of those who joined', async (t) => {
+  const { configCache: cache } = await build(t)
+  const mine = new AbortController()
+  let first: Promise<unknown> = Promise.resolve()
+  await new Promise<void>((resolve) => {
+    first = cache.getOrLoad('a', {}, () => {
+      resolve()
+      return new Promise((_resolve, reject) => mine.signal.addEventListener('abort', () => reject(mine.signal.reason)))
+    })
+  })
+  const joined = cache.getOrLoad('a', {}, async () => 'loaded')
+  mine.abort()
+  await t.rejects(first, { name: 'AbortError' })
+  t.equal(await joined, 'loaded')
+})
+
+for (const when of ['Redis is up', 'Redis is down', 'a tag is blocked', 'a write has failed', 'nothing is cached']) {
+  t.test(`300 reads of one key are two loads at most while ${when}, and each sees what was written before it`, async (t) => {
+    const redis = await redisServer(t)
+    const { configCache: cache } = await build(t, { enabled: when !== 'nothing is cached', blockTtlMs: 1000 }, { siteId: uniqueName(), url: redis.url })
+    if (when !== 'nothing is cached') await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000 })
+    let letGo = () => {}
+    if (when === 'Redis is down') {
+      await redis.kill()
+      await waitFor(() => cache.mode === 'bypass')
+    } else if (when === 'a tag is blocked') {
+      const held = new Promise<void>((resolve) => { letGo = resolve })
+      await new Promise<void>((resolve) => { cache.write({ keys: 'a' }, () => { resolve(); return held }).catch(() => {}) })
+    } else if (when === 'a write has failed') {
+      await cache.write({ keys: 'a' }, async () => { throw new Error('timed out') }).catch(() => {})
+    }
+    let loads = 0
+    let value = 'old'
+    const read = () => cache.getOrLoad('a', {}, async () => { loads++; const seen = value; await new Promise((resolve) => setTimeout(resolve, 20)); return seen })
+    const early = Array.from({ length: 150 }, read)
+    value = 'new'
+    const late = await Promise.all(Array.from({ length: 150 }, read))
+    t.ok(loads <= 2, `${loads} loads`)
+    t.ok((await Promise.all(early)).length === 150)
+    if (when !== 'Redis is up') t.ok(late.every((one) => one === 'new'))
+    letGo()
+  })
+}
+
+t.test('where the source fails: a default for a flag, and the last known value for who asks for it, never by itself', async (t) => {
+  const source = counting(memorySource())
+  let isAway = false
+  const { load } = source
+  source.load = async (...place) => {
+    if (isAway) throw new Error('away')
+    return load(...place)
+  }
+  const { configCache: cache } = await build(t, { source, enabled: false })
+  await cache.setFeature('ui', { enabled: true })
+  const known = { staleOnError: true }
+  t.equal(await cache.isFeatureEnabled('ui', known), true)
+  t.equal(await cache.getOrLoad('a', known, async () => 1), 1)
+  isAway = true
+  await t.rejects(cache.isFeatureEnabled('ui'), { message: 'away' })
+  t.equal(await cache.isFeatureEnabled('ui', { default: false }), false)
+  t.equal(await cache.isFeatureEnabled('ui', { ...known, default: false }), true)
+  t.equal(await cache.isFeatureEnabled('other', { ...known, default: true }), true)
+  await t.rejects(cache.getOrLoad('a', {}, async () => { throw new Error('away') }), { message: 'away' })
+  t.equal(await cache.getOrLoad('a', known, async () => { throw new Error('away') }), 1)
+  t.equal(cache.stats().stale, 4)
+  await t.rejects(cache.isFeatureEnabled('k'.repeat(600), { default: true }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY' })
 })
 
 t.test('a tag drops every value that bears it, on every instance, and no other', async (t) => {

@@ -1,8 +1,10 @@
 import t, { type Test } from 'tap'
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
+import Fastify, { type FastifyInstance, type FastifyRequest, type RouteHandlerMethod } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, type FastifyConfigCacheOptions } from '../src/index.ts'
+import { isUnchanged, lifeOf } from '../src/routes/rules.ts'
 
 t.setTimeout(200_000)
 
@@ -182,4 +184,265 @@ t.test('without authorize only the health route exists', async (t) => {
   const app = await build(t)
   t.equal((await app.inject('/api/1/cache/health')).statusCode, 200)
   for (const url of ['/config/config/a', '/features/a', '/cache/stats']) t.equal((await app.inject(`/api/1${url}`)).statusCode, 404)
+})
+
+t.test('how long a response may be kept by a cache for many', async (t) => {
+  const rows: Array<[headers: Record<string, unknown>, life: number, request?: Record<string, unknown>, isScoped?: boolean]> = [
+    [{}, Infinity],
+    [{ 'cache-control': 'public' }, Infinity],
+    [{ 'cache-control': 'max-age=60' }, 60_000],
+    [{ 'cache-control': 'max-age=60, s-maxage=5' }, 5000],
+    [{ 'cache-control': 'S-MaxAge="7"' }, 7000],
+    [{ 'cache-control': 'max-age=60', age: '20' }, 40_000],
+    [{ 'cache-control': 'max-age=10', age: '20' }, 0],
+    [{ 'cache-control': 'max-age=0' }, 0],
+    [{ 'cache-control': 'max-age=soon' }, 0],
+    [{ 'cache-control': 'max-age=1, max-age=100' }, 1000],
+    [{ 'cache-control': 'private' }, 0],
+    [{ 'cache-control': 'max-age=60, private="x-user"' }, 0],
+    [{ 'cache-control': ['max-age=60', 'No-Store'] }, 0],
+    [{ 'cache-control': 'no-cache' }, 0],
+    [{ 'cache-control': 'extension="no-store, private"' }, Infinity],
+    [{ expires: '0' }, 0],
+    [{ expires: 'Thu, 01 Jan 1970 00:00:00 GMT' }, 0],
+    [{ expires: 'Thu, 01 Jan 1970 00:00:00 GMT', 'cache-control': 'max-age=60' }, 60_000],
+    [{ vary: '*' }, 0],
+    [{ vary: 'accept, *' }, 0],
+    [{ vary: 'accept' }, Infinity],
+    [{ 'set-cookie': 'a=b' }, 0],
+    [{ 'content-range': 'bytes 0-1/2' }, 0],
+    [{}, 0, { 'cache-control': 'no-store' }],
+    [{}, Infinity, { 'cache-control': 'max-age=0' }],
+    [{}, 0, { authorization: 'Bearer x' }],
+    [{}, Infinity, { authorization: 'Bearer x' }, true],
+    [{ 'cache-control': 'public' }, Infinity, { authorization: 'Bearer x' }],
+    [{ 'cache-control': 'must-revalidate' }, Infinity, { authorization: 'Bearer x' }],
+    [{ 'cache-control': 's-maxage=9' }, 9000, { authorization: 'Bearer x' }]
+  ]
+  for (const [headers, life, requestHeaders = {}, isScoped = false] of rows) {
+    t.equal(lifeOf({ statusCode: 200, headers, requestHeaders, isScoped }), life, JSON.stringify([headers, requestHeaders]))
+  }
+  const matches: Array<[request: object, headers: object, is: boolean, method?: string]> = [
+    [{ 'if-none-match': '"a"' }, { etag: '"a"' }, true],
+    [{ 'if-none-match': 'W/"x", "a,b" , W/"c"' }, { etag: '"a,b"' }, true],
+    [{ 'if-none-match': 'W/"a"' }, { etag: '"a"' }, true],
+    [{ 'if-none-match': '"a"' }, { etag: 'W/"a"' }, true],
+    [{ 'if-none-match': '*' }, { etag: '"a"' }, true],
+    [{ 'if-none-match': '"b"' }, { etag: '"a"' }, false],
+    [{ 'if-none-match': '"a"' }, { etag: '"a"' }, false, 'POST'],
+    [{ 'if-modified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' }, { 'last-modified': 'Thu, 01 Jan 2026 00:00:00 GMT' }, true],
+    [{ 'if-modified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' }, { 'last-modified': 'Fri, 02 Jan 2026 00:00:00 GMT' }, false],
+    [{ 'if-none-match': '"b"', 'if-modified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' }, { etag: '"a"', 'last-modified': 'Thu, 01 Jan 2026 00:00:00 GMT' }, false]
+  ]
+  for (const [request, headers, is, method = 'GET'] of matches) t.equal(isUnchanged(method, request as never, headers as never), is, JSON.stringify([request, headers]))
+})
+
+t.test('what a response says of itself is obeyed', async (t) => {
+  const says: Record<string, Record<string, string>> = {
+    private: { 'cache-control': 'private, max-age=60' },
+    'no-store': { 'cache-control': 'no-store' },
+    'no-cache': { 'cache-control': 'no-cache' },
+    'vary-all': { vary: '*' },
+    cookie: { 'set-cookie': 'a=b' },
+    expired: { expires: '0' }
+  }
+  let runs = 0
+  const app = await build(t, {}, (app) => {
+    for (const [name, headers] of Object.entries(says)) app.get(`/${name}`, { config: { cache: {} } }, async (_request, reply) => { reply.headers(headers); return { runs: ++runs } })
+    app.get('/part', { config: { cache: {} } }, async (request, reply) => reply.code(request.headers.range === undefined ? 200 : 206).send(`${++runs}`))
+    app.get('/fails', { config: { cache: {} } }, async (_request, reply) => reply.code(503).send(`${++runs}`))
+    app.get('/bearer', { config: { cache: {} } }, async (request) => ({ for: request.headers.authorization ?? 'all' }))
+    app.get('/language', { config: { cache: {} } }, async (request, reply) => { reply.header('vary', 'Accept-Language'); return { runs: ++runs, language: request.headers['accept-language'] } })
+    app.get('/short', { config: { cache: {} } }, async (_request, reply) => { reply.header('cache-control', 'max-age=1'); return { runs: ++runs } })
+    app.get('/declared', { config: { cache: { vary: 'X-Tenant' } } }, async (request) => ({ tenant: request.headers['x-tenant'] }))
+    app.get('/when', { config: { cache: { when: (reply) => reply.statusCode === 404 } } }, async (_request, reply) => reply.code(404).send({ runs: ++runs }))
+  })
+  const get = (url: string, headers = {}) => cached(app, 'GET', url, undefined, headers)
+  for (const [name, headers] of Object.entries(says)) {
+    const [one, two] = [await get(`/${name}`), await get(`/${name}`)]
+    t.not(one.body, two.body, name)
+    t.match(two.headers, headers, 'and it is left as it is')
+  }
+  t.equal((await get('/fails')).statusCode, 503)
+  t.match((await get('/fails')).headers, { 'x-cache': 'MISS' })
+  await get('/part')
+  t.match(await get('/part', { range: 'bytes=0-0' }), { statusCode: 206, headers: { 'x-cache': 'BYPASS' } })
+  t.match(await get('/part'), { statusCode: 200, headers: { 'x-cache': 'HIT' } })
+  t.strictSame((await get('/bearer', { authorization: 'ann' })).json(), { for: 'ann' })
+  t.strictSame((await get('/bearer', { authorization: 'bob' })).json(), { for: 'bob' })
+  t.strictSame((await get('/bearer')).json(), { for: 'all' })
+  t.strictSame((await get('/bearer', { authorization: 'ann' })).json(), { for: 'ann' }, 'nor is it answered with what all may see')
+  for (const language of ['de', 'fr', 'de', 'fr', 'de', 'fr']) t.match((await get('/language', { 'accept-language': language })).json(), { language })
+  const before = runs
+  for (const language of ['de', 'fr']) t.match((await get('/language', { 'accept-language': language })).headers, { 'x-cache': 'HIT', vary: /accept-language/i })
+  t.equal(runs, before)
+  for (const tenant of ['a', 'b', 'a']) t.strictSame((await get('/declared', { 'x-tenant': tenant })).json(), { tenant })
+  t.equal((await get('/when')).body, (await get('/when')).body)
+  const short = await get('/short')
+  t.match(await get('/short'), { body: short.body, headers: { 'cache-control': 'max-age=1', age: /^\d$/ } })
+  await waitFor(async () => (await get('/short')).body !== short.body, { what: 'max-age to be over' })
+})
+
+t.test('headers of the handler are kept, those of hooks are made anew, and hooks see each response once', async (t) => {
+  let runs = 0
+  let hooks = 0
+  const kept = { link: '</a>; rel=next', 'content-disposition': 'attachment', 'x-total-count': '42', location: '/made', 'content-language': 'de' }
+  const app = await build(t, {}, (app) => {
+    app.addHook('onRequest', async (request, reply) => { reply.header('x-request', String(request.headers['x-id'])) })
+    app.addHook('onSend', async (_request, reply, payload) => {
+      reply.header('x-hooks', String(++hooks))
+      return typeof payload === 'string' && payload !== '' ? `${payload}!` : payload
+    })
+    app.get('/json', { config: { cache: {} } }, async (_request, reply) => { runs++; reply.headers(kept).code(201); return { a: 1 } })
+    app.get('/text', { config: { cache: { headers: ['x-total-count'] } } }, async (_request, reply) => { runs++; return reply.headers(kept).type('text/html').send('<p>') })
+    app.get('/bytes', { config: { cache: {} } }, (_request, reply) => { runs++; reply.type('image/png').send(Buffer.from([0, 255, 128])) })
+    app.get('/nothing', { config: { cache: {} } }, async (_request, reply) => { runs++; reply.code(204) })
+  })
+  for (const [url, body] of [['/json', '{"a":1}!'], ['/text', '<p>!'], ['/bytes', Buffer.from([0, 255, 128])], ['/nothing', '']] as const) {
+    const miss = await cached(app, 'GET', url, undefined, { 'x-id': 'one' })
+    const hit = await cached(app, 'GET', url, undefined, { 'x-id': 'two' })
+    t.match([miss.headers, hit.headers], [{ 'x-cache': 'MISS', 'x-request': 'one', 'x-hooks': String(hooks - 1) }, { 'x-cache': 'HIT', 'x-request': 'two', 'x-hooks': String(hooks) }], url)
+    for (const answer of [miss, hit]) t.ok(typeof body === 'string' ? answer.body === body : answer.rawPayload.equals(body), url)
+    t.equal(hit.statusCode, miss.statusCode)
+    const { 'x-hooks': _h, 'x-request': _r, 'x-cache': _c, date: _d, age: _a, ...same } = hit.headers
+    t.match(miss.headers, url === '/text' ? { 'x-total-count': '42' } : same, url)
+    t.equal(hit.headers.etag, miss.headers.etag)
+  }
+  t.equal(runs, 4)
+  t.notOk((await cached(app, 'GET', '/text')).headers.link)
+  const head = await app.inject({ method: 'HEAD', url: '/json' })
+  t.match(head, { statusCode: 201, body: '', headers: { 'x-cache': 'HIT', link: kept.link } })
+  t.equal(runs, 4, 'HEAD is answered by what GET got')
+})
+
+t.test('routes of one path that differ by their constraints share nothing, and neither do hosts', async (t) => {
+  const app = await build(t, {}, (app) => {
+    for (const version of ['1.0.0', '2.0.0']) app.get('/v', { constraints: { version }, config: { cache: {} } }, async () => ({ version }))
+    app.get('/host', { constraints: { host: /.*/ }, config: { cache: {} } }, async (request) => ({ host: request.hostname }))
+    for (const tenant of ['a.test', 'b.test']) app.get('/tenant', { constraints: { host: tenant }, config: { cache: {} } }, async () => ({ tenant }))
+  })
+  for (let i = 0; i < 2; i++) {
+    for (const version of ['1.0.0', '2.0.0']) t.strictSame((await cached(app, 'GET', '/v', undefined, { 'accept-version': version })).json(), { version })
+    for (const host of ['a.test', 'b.test']) {
+      t.strictSame((await cached(app, 'GET', '/host', undefined, { host })).json(), { host })
+      t.strictSame((await cached(app, 'GET', '/tenant', undefined, { host })).json(), { tenant: host })
+    }
+  }
+})
+
+t.test('guards that a later plugin adds run on a hit', async (t) => {
+  const app = await build(t, {}, (app) => {
+    app.get('/early', { config: { cache: {} } }, async () => ({ secret: true }))
+    app.addHook('preHandler', async (request, reply) => request.headers.user === 'ann' ? undefined : reply.code(401).send({}))
+    app.addHook('onRoute', (route) => {
+      const { handler } = route
+      route.preHandler = async (request, reply) => request.headers.role === 'admin' ? undefined : reply.code(403).send({})
+      route.handler = function (request, reply) { return request.headers.blocked === undefined ? handler.call(this, request, reply) : reply.code(410).send({}) }
+    })
+    app.get('/late', { config: { cache: {} } }, async () => ({ secret: true }))
+  })
+  for (let i = 0; i < 2; i++) {
+    t.equal((await cached(app, 'GET', '/early', undefined, { user: 'ann' })).statusCode, 200)
+    t.equal((await cached(app, 'GET', '/late', undefined, { user: 'ann', role: 'admin' })).statusCode, 200)
+  }
+  t.equal((await cached(app, 'GET', '/early')).statusCode, 401)
+  t.equal((await cached(app, 'GET', '/late', undefined, { user: 'ann' })).statusCode, 403)
+  t.equal((await cached(app, 'GET', '/late', undefined, { user: 'ann', role: 'admin', blocked: '1' })).statusCode, 410)
+})
+
+t.test('what a route asks for is off, or right, or an error', async (t) => {
+  let runs = 0
+  const never = false as boolean
+  const scopes: Record<string, unknown> = { promise: Promise.resolve('ann'), object: { id: 1 }, nothing: undefined, null: null }
+  const app = await build(t, {}, (app) => {
+    app.get('/off', { config: { cache: never && { tags: ['a'] }, invalidates: never && ['a'] } }, async () => ({ runs: ++runs }))
+    for (const [name, scope] of Object.entries(scopes)) app.get(`/${name}`, { config: { cache: { scope: () => scope as string } } }, async () => ({ runs: ++runs }))
+    app.get('/number', { config: { cache: { scope: (request) => Number(request.headers.id) } } }, async (request) => ({ id: request.headers.id }))
+    app.get('/one-tag', { config: { cache: { tags: 'orders' } } }, async () => ({ runs: ++runs }))
+    app.post('/one-tag', { config: { invalidates: 'orders' } }, async () => ({}))
+    app.post('/none', { config: { invalidates: () => [] } }, async () => ({ none: true }))
+  })
+  t.not((await cached(app, 'GET', '/off')).body, (await cached(app, 'GET', '/off')).body)
+  for (const name of Object.keys(scopes)) t.match((await cached(app, 'GET', `/${name}`)).json(), { statusCode: 500, code: 'FST_ERR_CONFIG_CACHE_INVALID_SCOPE' }, name)
+  for (const id of ['1', '2', '1']) t.strictSame((await cached(app, 'GET', '/number', undefined, { id })).json(), { id })
+  const { body } = await cached(app, 'GET', '/one-tag')
+  t.equal((await cached(app, 'GET', '/one-tag')).body, body)
+  t.equal((await cached(app, 'POST', '/one-tag')).statusCode, 200)
+  t.not((await cached(app, 'GET', '/one-tag')).body, body)
+  t.strictSame((await cached(app, 'POST', '/none')).json(), { none: true })
+  const bad: Array<[object, RegExp]> = [
+    [{ cache: true }, /config.cache of \/x must be false or an object/], [{ cache: { ttl: 5 } }, /config.cache of \/x.ttl is unknown/], [{ cache: { ttlMs: 1.5 } }, /ttlMs/],
+    [{ cache: { tags: [''] } }, /tag/i], [{ cache: { scope: 'user' } }, /scope must be a function/], [{ invalidates: [] }, /config.invalidates/], [{ invalidates: [7] }, /config.invalidates/]
+  ]
+  for (const [config, message] of bad) await t.rejects(build(t, {}, (app) => { app.get('/x', { config: config as never }, async () => 1) }), { message }, JSON.stringify(config))
+})
+
+t.test('requests that are answered with what cannot be kept do not wait for each other', async (t) => {
+  let running = 0
+  let most = 0
+  const slow = async () => {
+    most = Math.max(most, ++running)
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    running--
+  }
+  const app = await build(t, {}, (app) => {
+    app.get('/fails', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.code(503).send('away') })
+    app.get('/stream', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.send(Readable.from(['a', 'b'])) })
+    app.get('/private', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.header('cache-control', 'private').send('mine') })
+  })
+  for (const url of ['/fails', '/stream', '/private']) {
+    for (let round = 0; round < 2; round++) {
+      most = 0
+      await Promise.all(Array.from({ length: 10 }, () => cached(app, 'GET', url)))
+      t.equal(most, 10, `${url} ${round}`)
+    }
+  }
+})
+
+t.test('routes beside a registration that nobody awaited are in force', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  let value = 0
+  app.register(redisLink, { siteId: uniqueName() })
+  app.register(configCache, { blockTtlMs: 500 })
+  app.get('/value', { config: { cache: { tags: ['value'] } }, preHandler: async (request, reply) => request.headers.user === 'eve' ? reply.code(403).send({}) : undefined }, async () => ({ value }))
+  app.post('/value', { config: { invalidates: ['value'] } }, async () => ({ value: ++value }))
+  app.get('/bad', { config: { cache: { ttl: 1 } as never } }, async () => ({}))
+  for (let i = 0; i < 3; i++) {
+    t.match(await cached(app, 'GET', '/value'), { headers: { 'x-cache': 'MISS' }, body: `{"value":${i}}` })
+    t.match(await cached(app, 'GET', '/value'), { headers: { 'x-cache': 'HIT' }, body: `{"value":${i}}` })
+    t.equal((await cached(app, 'GET', '/value', undefined, { user: 'eve' })).statusCode, 403)
+    t.equal((await cached(app, 'POST', '/value')).statusCode, 200)
+  }
+  t.match((await cached(app, 'GET', '/bad')).json(), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+})
+
+t.test('the work of an invalidating route ends when its promise ends, and a 5xx that it sends tells no outcome', async (t) => {
+  let database = 0
+  const pause = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms))
+  const app = await build(t, { blockTtlMs: 60_000 }, (app) => {
+    const post = (url: string, handler: RouteHandlerMethod) => app.post(url, { config: { invalidates: ['value'] } }, handler)
+    app.get('/value', { config: { cache: { tags: ['value'] } } }, async () => ({ database }))
+    post('/sends-first', async (_request, reply) => { reply.send('early'); await pause(); database++ })
+    post('/returns-reply', async (_request, reply) => { reply.send('early'); await pause(); database++; return reply })
+    post('/awaits-reply', async (_request, reply) => { setTimeout(() => { database++; reply.send('later') }, 10); await reply })
+    post('/hijacks', async (_request, reply) => { reply.hijack(); await pause(); database++; reply.raw.end('raw') })
+    post('/hijacks-later', (_request, reply) => { setTimeout(() => { reply.hijack(); database++; reply.raw.end('raw') }, 10) })
+    post('/fails-after', async (_request, reply) => { reply.send('early'); database++; throw Object.assign(new Error('no'), { statusCode: 409 }) })
+    post('/refuses', async (_request, reply) => reply.code(409).send('no'))
+    post('/503-sent', async (_request, reply) => reply.code(503).send('try again'))
+    post('/503-returned', async (_request, reply) => { reply.code(503); return 'try again' })
+    post('/503-raw', (_request, reply) => { reply.hijack(); reply.raw.statusCode = 503; reply.raw.end('try again'); return reply })
+  })
+  for (const url of ['/sends-first', '/returns-reply', '/awaits-reply', '/hijacks', '/hijacks-later', '/fails-after', '/refuses']) {
+    await cached(app, 'GET', '/value')
+    const { statusCode } = await cached(app, 'POST', url)
+    t.equal(statusCode, ['/fails-after', '/refuses'].includes(url) ? 409 : 200, url)
+    t.strictSame((await cached(app, 'GET', '/value')).json(), { database }, url)
+    await waitFor(() => app.configCache.stats().blocks === 0, { what: `${url} to be over` })
+  }
+  for (const [index, url] of ['/503-sent', '/503-returned', '/503-raw'].entries()) {
+    t.match(await cached(app, 'POST', url), { statusCode: 503, body: 'try again' }, url)
+    t.equal(app.configCache.stats().blocks, index + 1, 'the operation may yet arrive')
+  }
 })

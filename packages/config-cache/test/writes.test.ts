@@ -377,3 +377,23 @@ t.test('a user of Redis to whom INFO is forbidden: it caches, and an old snapsho
   await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 30_000 })
   t.strictSame(await both(), ['new', 'new'], 'what the snapshot brought back is void')
 })
+
+t.test('what Redis does not allow is said once, with its reason, in the log, in an event and in stats', async (t) => {
+  const lines: string[] = []
+  const reasons: Array<string | null> = []
+  const listener = (message: unknown) => reasons.push((message as { reason: string | null }).reason)
+  subscribe('jpulse:config-cache:mode', listener)
+  t.teardown(() => unsubscribe('jpulse:config-cache:mode', listener))
+  const redis = await redisServer(t, { args: ['--user', 'app', 'on', '>secret', '~other:*', '&*', '+@all'] })
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(redisLink, { url: redis.url.replace('redis://', 'redis://app:secret@'), siteId: uniqueName() })
+  await app.register(configCache, { source: memorySource(), leaseMs: 200 })
+  await app.ready()
+  await waitFor(() => /permission|NOPERM/i.test(app.configCache.stats().reason ?? ''))
+  await t.rejects(app.configCache.set('a', 1), { code: 'FST_ERR_CONFIG_CACHE_UNREACHABLE', message: /permission|NOPERM/i })
+  await redis.connect().call('ACL', 'SETUSER', 'app', '~*')
+  await waitFor(() => /epoch/.test(app.configCache.stats().reason ?? ''), { what: 'the reason to be another' })
+  t.equal(lines.filter((line) => /nothing is cached/.test(line)).length, 1)
+  t.ok(reasons.length >= 2)
+})

@@ -15,6 +15,8 @@ export interface WritePath {
 /** What keeps the instances of a site coherent, or says that nothing is cached. */
 export interface Coherence extends WritePath {
   readonly mode: CacheMode
+  /** Why nothing is cached; null where something is. */
+  readonly reason: string | null
   clear (): Promise<void>
 }
 

@@ -15,6 +15,10 @@ export class LocalCoherence implements Coherence {
     if (mayCache) view.grant(Infinity)
   }
 
+  get reason (): string | null {
+    return this.#view.isLeased ? null : 'this process is not to cache, or not alone'
+  }
+
   get mode (): CacheMode {
     return this.#view.isLeased ? 'local' : 'bypass'
   }

@@ -1,4 +1,3 @@
-import type { FastifyBaseLogger } from 'fastify'
 import type { Unsubscribe } from '@jpulse/redis-link'
 import { uniqueId } from '../id.ts'
 import type { Counters } from '../stats.ts'
@@ -10,6 +9,7 @@ import { Follower, type Renewal } from './follower.ts'
 import { hostOf } from './host.ts'
 import { parseMessage, parseOps, type UnknownBlock } from './messages.ts'
 import { leaveScript, renewScript } from './scripts.ts'
+import { AWAY, FENCED, NEWER, QUARANTINE, UNHEARD, type Mode } from './mode.ts'
 import type { View } from './view.ts'
 import type { Witness } from './witness.ts'
 
@@ -45,8 +45,8 @@ export class Member {
   readonly #witness: Witness
   readonly #options: LeaseOptions
   readonly #counters: Counters
-  readonly #log: FastifyBaseLogger
-  readonly #renewNow = (): void => { this.renew().catch((err) => this.#log.debug({ err }, 'a lease was not renewed')) }
+  readonly #mode: Mode
+  readonly #renewNow = (): void => { this.renew().catch((err: unknown) => this.#failed(err)) }
   readonly #caughtUp = new Set<() => void>()
   #timer: NodeJS.Timeout | undefined
   #unsubscribe: Unsubscribe | undefined
@@ -56,7 +56,7 @@ export class Member {
   #closed = false
 
   /** @param mayLease asked at each renewal whether anything but Redis forbids a lease */
-  constructor (connection: Connection, view: View, acks: Acknowledgements, caretaker: Caretaker, witness: Witness, mayLease: () => Promise<boolean>, options: LeaseOptions, counters: Counters, log: FastifyBaseLogger) {
+  constructor (connection: Connection, view: View, acks: Acknowledgements, caretaker: Caretaker, witness: Witness, mayLease: () => Promise<boolean>, options: LeaseOptions, counters: Counters, mode: Mode) {
     this.connection = connection
     this.#view = view
     this.#follower = new Follower(view)
@@ -66,7 +66,7 @@ export class Member {
     this.#mayLease = mayLease
     this.#options = options
     this.#counters = counters
-    this.#log = log
+    this.#mode = mode
   }
 
   /** Nonce of the epoch that this member is in. */
@@ -86,7 +86,7 @@ export class Member {
     subscriber.on('up', this.#renewNow)
     link.on('up', this.#renewNow)
     this.#timer = setInterval(this.#renewNow, this.#options.leaseMs / 4).unref()
-    await this.renew().catch(() => {})
+    await this.renew().catch((err: unknown) => this.#failed(err))
   }
 
   /** Gives the lease up, says so to Redis where it answers, and stops. */
@@ -121,7 +121,8 @@ export class Member {
   }
 
   async #round (): Promise<void> {
-    if (this.#closed || !this.connection.isUp) return
+    if (this.#closed) return
+    if (!this.connection.isUp) return this.#mode.is(this.connection.link.isUp ? UNHEARD : AWAY)
     // The lease runs from before the request was sent: whatever delays the reply shortens it.
     const sentAt = now()
     const { version } = this.connection
@@ -139,10 +140,24 @@ export class Member {
     const verdict = this.#follower.judge(reply)
     // Nothing may be served beside a block whose tags nobody here can read.
     const mayLease = isFree && reply.unknown.length === 0
-    if (!mayLease) this.#view.endLease()
+    if (!mayLease) {
+      this.#view.endLease()
+      this.#mode.is(isFree ? NEWER : FENCED)
+    }
     if (verdict === 'again') this.#again = true
-    else if (verdict === 'closed') this.#again ||= await this.#caretaker.open(reply.nonce)
-    else if (mayLease) this.#view.grant(sentAt + this.#options.leaseMs)
+    else if (verdict === 'closed') {
+      this.#mode.is(QUARANTINE)
+      this.#again ||= await this.#caretaker.open(reply.nonce)
+    } else if (mayLease) {
+      this.#view.grant(sentAt + this.#options.leaseMs)
+      this.#mode.is(null)
+    }
+  }
+
+  /** What Redis refuses is for somebody to know; what was under way when it went away is not. */
+  #failed (err: unknown): void {
+    const isAway = !this.connection.isUp || this.#closed || /^FST_ERR_REDIS_LINK/.test(String((err as { code?: unknown } | null)?.code))
+    if (!this.#view.isLeased) this.#mode.is(isAway ? AWAY : String((err as Error | undefined)?.message))
   }
 
   async #ask (): Promise<Answer> {

@@ -14,6 +14,7 @@ import { Caretaker, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
 import { Member } from './member.ts'
 import { clearText } from './messages.ts'
+import { Mode } from './mode.ts'
 import { clearScript } from './scripts.ts'
 import type { View } from './view.ts'
 import { Witness } from './witness.ts'
@@ -32,6 +33,7 @@ export interface SharedState {
 export class RedisCoherence implements Coherence {
   readonly #connection: Connection
   readonly #view: View
+  readonly #mode: Mode
   readonly #member: Member
   readonly #redisWrites: RedisWritePath
   readonly #fence: SourceFence | null
@@ -45,6 +47,7 @@ export class RedisCoherence implements Coherence {
     const blocks = new Blocks(connection, epochs, pending, witness, options, (opId) => view.release(opId), log)
     const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]))
     this.#view = view
+    this.#mode = new Mode(log)
     this.#connection = connection
     this.#isMember = options.enabled
     this.#redisWrites = new RedisWritePath(connection, pending, blocks, options, log)
@@ -52,7 +55,7 @@ export class RedisCoherence implements Coherence {
       ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
       : null
     const mayLease = async () => await this.#fence?.isDown() ?? true
-    this.#member = new Member(connection, view, acks, new Caretaker(connection, epochs, options.generationTtlMs, log), witness, mayLease, options, counters, log)
+    this.#member = new Member(connection, view, acks, new Caretaker(connection, epochs, options.generationTtlMs, log), witness, mayLease, options, counters, this.#mode)
   }
 
   async start (): Promise<void> {
@@ -62,6 +65,11 @@ export class RedisCoherence implements Coherence {
 
   get shared (): SharedState {
     return this.#member
+  }
+
+  get reason (): string | null {
+    if (this.#view.isLeased) return null
+    return this.#isMember ? this.#mode.reason : 'the option enabled is false'
   }
 
   get mode (): CacheMode {

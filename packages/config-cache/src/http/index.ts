@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { answers, guard, ok, prepareScope } from '@jpulse/plugin-kit'
-import type { ConfigCache, Feature } from '../config-cache.ts'
+import type { Feature } from '../calls.ts'
+import type { ConfigCache } from '../config-cache.ts'
 import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND, FST_ERR_CONFIG_CACHE_UNAUTHORIZED } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
 
@@ -11,6 +12,7 @@ const Flag = Type.Object({ enabled: Type.Boolean() }, { additionalProperties: tr
 const Counter = Type.Integer({ minimum: 0 })
 const Stats = Type.Object({
   mode: Type.String(),
+  reason: Type.Union([Type.String(), Type.Null()]),
   hitRate: Type.Number(),
   entries: Counter,
   bytes: Counter,
@@ -22,6 +24,8 @@ const Stats = Type.Object({
   writes: Counter,
   refused: Counter,
   unconfirmed: Counter,
+  unkept: Counter,
+  stale: Counter,
   unknown: Counter
 })
 const Document = Type.Object({ collection: Type.String(), key: Type.String(), value: Type.Unknown() })

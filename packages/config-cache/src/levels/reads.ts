@@ -1,9 +1,12 @@
-import { fromText, toText } from '../values.ts'
-import type { L1 } from './l1.ts'
-import type { L2 } from './l2.ts'
+import { callWithin, within } from '@jpulse/plugin-kit'
+import type { Load, View } from '../coherence/index.ts'
+import { FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT } from '../errors.ts'
 import type { Counters } from '../stats.ts'
 import { now } from '../time.ts'
-import type { Load, View } from '../coherence/index.ts'
+import { fromText, toText } from '../values.ts'
+import { Flights, type Flight } from './flights.ts'
+import type { L1 } from './l1.ts'
+import type { L2 } from './l2.ts'
 
 /** What is asked for. */
 export interface Wanted {
@@ -14,7 +17,17 @@ export interface Wanted {
   readonly l2TtlMs: number
   /** Whether the shared level is used. */
   readonly l2: boolean
+  /** Longest run of the loader. */
+  readonly timeoutMs: number
 }
+
+/** What a loader gets. */
+export interface LoaderContext {
+  /** Aborted when the load has taken too long: nobody waits for it any more. */
+  readonly signal: AbortSignal
+}
+
+export type Loader = (context: LoaderContext) => unknown
 
 /** A load that may be kept when it is done; `done` or `drop` must follow. */
 export interface Ticket {
@@ -24,10 +37,10 @@ export interface Ticket {
   readonly settle: (value: unknown) => void
 }
 
-interface Flight {
-  readonly load: Load
-  readonly tags: readonly string[]
-  readonly promise: Promise<unknown>
+export interface ReadOptions {
+  readonly maxValueBytes: number
+  /** Hears why a value was handed out without being kept. */
+  readonly onUnkept: (key: string, reason: string) => void
 }
 
 /** The way of a read: this process, Redis, the source. */
@@ -36,60 +49,75 @@ export class Reads {
   readonly #l1: L1
   readonly #l2: L2 | null
   readonly #counters: Counters
-  readonly #maxValueBytes: number
-  readonly #flights = new Map<string, Flight>()
+  readonly #options: ReadOptions
+  readonly #flights = new Flights()
 
-  constructor (view: View, l1: L1, l2: L2 | null, counters: Counters, maxValueBytes: number) {
+  constructor (view: View, l1: L1, l2: L2 | null, counters: Counters, options: ReadOptions) {
     this.#view = view
     this.#l1 = l1
     this.#l2 = l2
     this.#counters = counters
-    this.#maxValueBytes = maxValueBytes
+    this.#options = options
   }
 
-  /** The value of this process where it may be served at this moment. One look at the clock decides lease and age. */
-  hit (key: string): Promise<unknown> | undefined {
+  /**
+   * The value of this process where it may be served at this moment. One look at the clock decides lease and age.
+   *
+   * @param tags that it must bear: an entry without one of them is not dropped by a write of it
+   */
+  hit (key: string, tags?: string | readonly string[]): Promise<unknown> | undefined {
     const time = now()
     if (time >= this.#view.leaseUntil) return undefined
     const entry = this.#l1.get(key, time)
-    if (entry === undefined) return undefined
+    if (entry === undefined || (tags !== undefined && !bears(entry.tags, key, tags))) return undefined
     this.#counters.l1Hits++
     return entry.promise
   }
 
-  /** Loads through the levels; joins a load in flight only where that cannot return what was before this call. */
-  miss (wanted: Wanted, loader: () => Promise<unknown>): Promise<unknown> {
+  /**
+   * Loads through the levels. A read joins a load in flight where that cannot return what was before this call, and otherwise
+   * the one that begins when that is over: of one key at most one load runs at a time, with a lease or without.
+   */
+  miss (wanted: Wanted, loader: Loader): Promise<unknown> {
     const flight = this.#flights.get(wanted.key)
-    if (flight !== undefined && this.#view.isClean(flight.load, flight.tags)) {
+    if (flight === undefined) return this.#takeOff(wanted, loader)
+    this.#flights.wait(flight)
+    if (this.#mayJoin(flight, wanted)) {
       this.#counters.joined++
-      return flight.promise
+      return this.#unlessAborted(flight.promise, wanted, loader)
     }
-    const load = this.#view.begin()
-    const promise = this.#load(wanted, load, loader)
-    this.#offer(wanted, load, promise)
-    return promise
+    if (flight.next === null) {
+      flight.next = flight.over.then(() => this.miss(wanted, loader))
+      return flight.next
+    }
+    this.#counters.joined++
+    return this.#unlessAborted(flight.next, wanted, loader)
   }
 
-  /** For who cannot wrap the load in a function: the value, or a ticket for what it then gets. */
-  async lookup (wanted: Wanted): Promise<{ value: unknown } | { ticket: Ticket }> {
-    const hit = this.hit(wanted.key)
+  /**
+   * For who cannot wrap the load in a function: the value, or a ticket for what it then gets.
+   *
+   * @param joins whether a load in flight is worth waiting for
+   */
+  async lookup (wanted: Wanted, joins: boolean): Promise<{ value: unknown } | { ticket: Ticket }> {
+    const hit = this.hit(wanted.key, wanted.tags)
     if (hit !== undefined) return { value: await hit }
     const flight = this.#flights.get(wanted.key)
-    if (flight !== undefined && this.#view.isClean(flight.load, flight.tags)) {
-      const value = await flight.promise.catch(() => undefined)
+    if (joins && flight !== undefined && this.#mayJoin(flight, wanted)) {
+      const value = await within(wanted.timeoutMs, flight.promise, () => new FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT(wanted.key, wanted.timeoutMs)).catch(() => undefined)
       if (value !== undefined) {
         this.#counters.joined++
         return { value }
       }
     }
-    return this.#takeOff(wanted)
+    return this.#ticket(wanted)
   }
 
   /** Keeps what a ticket was for, where nothing changed since. */
   done (wanted: Wanted, { load, generations, settle }: Ticket, value: unknown): void {
     let kept: unknown
     try {
-      kept = this.#keep(wanted, load, generations, toText(value, this.#maxValueBytes))
+      kept = this.#keep(wanted, load, generations, toText(value))
     } finally {
       settle(kept)
     }
@@ -99,15 +127,9 @@ export class Reads {
     settle(undefined)
   }
 
-  async #takeOff (wanted: Wanted): Promise<{ value: unknown } | { ticket: Ticket }> {
-    const load = this.#view.begin()
+  async #ticket (wanted: Wanted): Promise<{ value: unknown } | { ticket: Ticket }> {
     let settle: Ticket['settle'] = () => {}
-    this.#offer(wanted, load, new Promise((resolve) => {
-      settle = (value) => {
-        resolve(value)
-        this.#land(wanted, load)
-      }
-    }))
+    const { load } = this.#fly(wanted, new Promise((resolve) => { settle = resolve }))
     const found = await this.#shared(wanted, load)
     if ('generations' in found) {
       this.#counters.loads++
@@ -117,28 +139,61 @@ export class Reads {
     return found
   }
 
-  /** Lets reads join, as long as nothing is blocked. */
-  #offer (wanted: Wanted, load: Load, promise: Promise<unknown>): void {
-    if (!this.#view.isClean(load, wanted.tags)) return
-    this.#flights.set(wanted.key, { load, tags: wanted.tags, promise })
+  #mayJoin (flight: Flight, { tags }: Wanted): boolean {
+    return this.#view.isClean(flight.load, flight.tags) && this.#view.isClean(flight.load, tags)
+  }
+
+  /** The signal that aborted the load of another is none of ours. */
+  #unlessAborted (promise: Promise<unknown>, wanted: Wanted, loader: Loader): Promise<unknown> {
+    return promise.catch((err: unknown) => {
+      if ((err as Error | undefined)?.name === 'AbortError') return this.miss(wanted, loader)
+      throw err
+    })
+  }
+
+  #takeOff (wanted: Wanted, loader: Loader): Promise<unknown> {
+    let settle: (value: unknown) => void = () => {}
+    const flight = this.#fly(wanted, new Promise((resolve) => { settle = resolve }))
+    this.#flights.wait(flight)
+    settle(this.#load(wanted, flight, loader))
+    return flight.promise
   }
 
   /** Each load ends here, and never in the turn in which it began. */
-  #land (wanted: Wanted, load: Load): void {
-    if (this.#flights.get(wanted.key)?.load === load) this.#flights.delete(wanted.key)
-    this.#view.end()
+  #fly (wanted: Wanted, promise: Promise<unknown>): Flight {
+    const over = promise.then(() => {}, () => {}).then(() => {
+      this.#flights.end(flight)
+      this.#view.end()
+    })
+    const flight: Flight = { key: wanted.key, load: this.#view.begin(), tags: wanted.tags, promise, over, next: null, waitsFor: new Set() }
+    if (this.#flights.get(wanted.key) === undefined) this.#flights.begin(flight)
+    return flight
   }
 
-  async #load (wanted: Wanted, load: Load, loader: () => Promise<unknown>): Promise<unknown> {
+  async #load (wanted: Wanted, flight: Flight, loader: Loader): Promise<unknown> {
+    const found = await this.#shared(wanted, flight.load)
+    if ('value' in found) return found.value
+    this.#counters.loads++
+    const value = await this.#call(wanted, flight, loader)
+    let text: string
     try {
-      const found = await this.#shared(wanted, load)
-      if ('value' in found) return found.value
-      this.#counters.loads++
-      const text = toText(await loader(), this.#maxValueBytes)
-      return this.#keep(wanted, load, found.generations, text)
-    } finally {
-      this.#land(wanted, load)
+      text = toText(value)
+    } catch (err) {
+      if (!(err instanceof FST_ERR_CONFIG_CACHE_INVALID_VALUE)) throw err
+      this.#unkept(wanted.key, err.message)
+      return value
     }
+    return this.#keep(wanted, flight.load, found.generations, text)
+  }
+
+  async #call ({ key, timeoutMs }: Wanted, flight: Flight, loader: Loader): Promise<unknown> {
+    const controller = new AbortController()
+    const late = () => {
+      const err = new FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT(key, timeoutMs)
+      controller.abort(err)
+      return err
+    }
+    return callWithin(timeoutMs, () => this.#flights.run(flight, () => loader({ signal: controller.signal })), late)
   }
 
   /**
@@ -162,6 +217,11 @@ export class Reads {
   }
 
   #keep (wanted: Wanted, load: Load, generations: string | null, text: string): unknown {
+    const bytes = Buffer.byteLength(text)
+    if (bytes > this.#options.maxValueBytes) {
+      this.#unkept(wanted.key, `its JSON has ${bytes} bytes, more than maxValueBytes`)
+      return fromText(text)
+    }
     const value = this.#keepHere(wanted, load, text)
     if (generations !== null && this.#view.isClean(load, wanted.tags)) this.#l2?.write(wanted.key, generations, text, wanted.l2TtlMs)
     return value
@@ -175,6 +235,17 @@ export class Reads {
     }
     return value
   }
+
+  #unkept (key: string, reason: string): void {
+    this.#counters.unkept++
+    this.#options.onUnkept(key, reason)
+  }
 }
 
 const NONE: readonly string[] = []
+
+function bears (borne: readonly string[], key: string, tags: string | readonly string[]): boolean {
+  if (typeof tags === 'string') return tags === key || borne.includes(tags)
+  for (const tag of tags) if (tag !== key && !borne.includes(tag)) return false
+  return true
+}

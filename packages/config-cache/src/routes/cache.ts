@@ -1,118 +1,272 @@
 import { createHash } from 'node:crypto'
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
-import { canonical } from '../values.ts'
-import type { CoherentWrites, RouteCacheOptions } from './options.ts'
-import { checkName, tagsOf } from '../names.ts'
-import type { ResolvedOptions } from '../options.ts'
+import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
+import { LRUCache } from 'lru-cache'
 import type { Reads, Ticket, Wanted } from '../levels/index.ts'
+import { checkName, listOf, tagsOf } from '../names.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { canonical } from '../values.ts'
+import { asList, type Route } from './in-force.ts'
+import { cacheOf, scopeOf, type RouteCacheOptions } from './options.ts'
+import { isKept, isNeverKept, isUnchanged, lifeOf, namesOf } from './rules.ts'
+import { bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
 
-/** A response as it is cached. */
-interface Stored {
-  readonly statusCode: number
-  readonly contentType: string
-  readonly etag: string
-  readonly body: string
+type Body = string | Buffer
+
+/** A response under way that may be kept. */
+interface Pending {
+  readonly wanted: Wanted
+  readonly ticket: Ticket
+  /** Headers from before the handler. */
+  readonly before: ReturnType<FastifyReply['getHeaders']>
+  /** What the handler answered, and with which headers; undefined where that is a stream or not known yet. */
+  made?: { readonly body: Body | null, readonly headers: ReturnType<FastifyReply['getHeaders']> }
 }
 
-interface Pending { readonly wanted: Wanted, readonly ticket: Ticket }
-
+/** What a request is about: a response to be kept, or one that was. */
 const pendingOf = new WeakMap<FastifyRequest, Pending>()
+const hitOf = new WeakMap<FastifyRequest, Stored>()
+
+const MOST_NAMES = 8
 
 /**
- * Caches the successful responses of routes with `config.cache`.
+ * A route whose responses are cached as a shared cache does it (RFC 9111): what a response says of itself is obeyed.
  *
- * The lookup is the route's last preHandler, so that what guards the route has run; the fill is its last onSend, so that
- * what is kept is what is sent.
+ * The lookup stands in place of the handler, so that whatever guards the route has run, whenever it was added. Kept is what the
+ * handler made, so that hooks of the application see each response once.
  */
-export function addRouteCache (fastify: FastifyInstance, reads: Reads, writes: CoherentWrites, options: ResolvedOptions): void {
-  fastify.addHook('onRoute', (route) => {
-    const cache = route.config?.cache
-    if (cache === undefined || isHead(route)) return
-    const look = (request: FastifyRequest, reply: FastifyReply) => lookup(reads, wantedOf(request, cache, options), request, reply, writes.isCaching)
-    const keep = (request: FastifyRequest, reply: FastifyReply, payload: unknown) => fill(reads, options, request, reply, payload)
-    route.preHandler = [...asList(route.preHandler), look]
-    route.onSend = [...asList(route.onSend), keep]
-  })
-  // A request that ended without a response, or with an error before onSend, must not keep its load open.
-  fastify.addHook('onResponse', async (request) => giveUp(reads, request))
-  fastify.addHook('onRequestAbort', async (request) => giveUp(reads, request))
-}
+export class CachedRoute {
+  readonly #cache: RouteCacheOptions
+  readonly #reads: Reads
+  readonly #options: ResolvedOptions
+  readonly #isCaching: () => boolean
+  /** What tells the route from others of its path. */
+  readonly #identity: string
+  readonly #only: readonly string[] | null
+  /** Names of request headers that responses turned out to vary by. */
+  readonly #varies: Set<string>
+  /** Keys whose last response was not kept: nobody waits for the next one. */
+  readonly #unkept = new LRUCache<string, true>({ max: 1000 })
+  #hasKept = false
+  #hasWarned = false
 
-/** The HEAD route that Fastify adds beside a GET route runs the GET handler; its empty bodies must not be kept. */
-const isHead = ({ method }: RouteOptions): boolean => asList(method).includes('HEAD')
+  constructor (cache: RouteCacheOptions, identity: string, reads: Reads, options: ResolvedOptions, isCaching: () => boolean) {
+    this.#cache = cache
+    this.#identity = identity
+    this.#reads = reads
+    this.#options = options
+    this.#isCaching = isCaching
+    this.#only = cache.headers === undefined ? null : listOf('A header', cache.headers).map((name) => name.toLowerCase())
+    this.#varies = new Set(listOf('A header', cache.vary).map((name) => name.toLowerCase()))
+  }
 
-async function lookup (reads: Reads, wanted: Wanted, request: FastifyRequest, reply: FastifyReply, isCaching: () => boolean): Promise<unknown> {
-  if (!isCaching()) {
-    reply.header('X-Cache', 'BYPASS')
-    return undefined
-  }
-  const found = await reads.lookup(wanted)
-  if ('ticket' in found) {
-    reply.header('X-Cache', 'MISS')
-    pendingOf.set(request, { wanted, ticket: found.ticket })
-    return undefined
-  }
-  const { statusCode, contentType, etag, body } = found.value as Stored
-  reply.header('X-Cache', 'HIT')
-  return sendTagged(request, reply.code(statusCode).type(contentType), etag, body)
-}
-
-async function fill (reads: Reads, options: ResolvedOptions, request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
-  const { statusCode } = reply
-  if (statusCode < 200 || statusCode > 299 || typeof payload !== 'string' || reply.hasHeader('set-cookie')) {
-    giveUp(reads, request)
-    return payload
-  }
-  if (reply.getHeader('X-Cache') === 'HIT') return payload
-  const etag = etagOf(payload)
-  const pending = pendingOf.get(request)
-  if (pending !== undefined) {
-    pendingOf.delete(request)
-    if (payload.length <= options.maxValueBytes / 4) {
-      const contentType = String(reply.getHeader('content-type') ?? 'text/plain; charset=utf-8')
-      reads.done(pending.wanted, pending.ticket, { statusCode, contentType, etag, body: payload } satisfies Stored)
-    } else {
-      reads.drop(pending.ticket)
+  wrap (handler: RouteHandlerMethod): RouteHandlerMethod {
+    const route = this
+    return async function (request, reply) {
+      const hit = await route.#look(request, reply)
+      if (hit !== null) {
+        hitOf.set(request, hit)
+        return sendStored(hit, reply)
+      }
+      const result: unknown = handler.call(this, request, reply)
+      // Who calls back returns nothing.
+      return result === undefined ? reply : result
     }
   }
-  reply.header('ETag', etag).header('Cache-Control', 'no-cache')
-  return isUnchanged(request, etag) ? notModified(reply) : payload
+
+  /** Takes what is about to be serialized. */
+  async serialize (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+    const pending = pendingOf.get(request)
+    if (pending === undefined) return payload
+    const text = serialized(request, reply, payload)
+    if (typeof text === 'string' || Buffer.isBuffer(text)) pending.made = { body: text, headers: { ...reply.getHeaders() } }
+    reply.serializer((same: unknown) => same as string)
+    return text
+  }
+
+  /** The last hook of a response: keeps it, tags it, and tells who has it already. */
+  async finish (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
+    const pending = pendingOf.get(request)
+    const hit = hitOf.get(request)
+    if (pending !== undefined) this.#keep(pending, request, reply, payload)
+    if (reply.statusCode < 200 || reply.statusCode > 299 || reply.statusCode === 206) return payload
+    const made = pending?.made?.body ?? (hit === undefined ? null : bodyOf(hit))
+    if (!reply.hasHeader('etag')) {
+      const known = hit?.etag ?? (made === null || made === undefined ? null : etagOf(made))
+      // A hook made another body of it: the same in meaning, not in bytes.
+      if (known !== null) reply.header('ETag', isSame(payload, made) || payload === null || request.method === 'HEAD' ? known : `W/${known}`)
+      else if (typeof payload === 'string' || Buffer.isBuffer(payload)) reply.header('ETag', etagOf(payload))
+    }
+    if (!reply.hasHeader('cache-control')) reply.header('Cache-Control', 'no-cache')
+    if (!isUnchanged(request.method, request.headers, reply.getHeaders())) return payload
+    ;(payload as { destroy?: () => void } | null | undefined)?.destroy?.()
+    reply.code(304).removeHeader('content-length')
+    return ''
+  }
+
+  /** The kept response for a request, or null; then what the handler makes may be kept. */
+  async #look (request: FastifyRequest, reply: FastifyReply): Promise<Stored | null> {
+    const isScoped = this.#cache.scope !== undefined
+    let wanted = this.#wanted(request)
+    if (!this.#isCaching() || request.headers.range !== undefined || /no-store/i.test(request.headers['cache-control'] ?? '')) {
+      reply.header('X-Cache', 'BYPASS')
+      return null
+    }
+    // The second look is for a response that varies by more than was known.
+    for (let looks = 0; looks < 2; looks++) {
+      const found = await this.#reads.lookup(wanted, this.#hasKept && !this.#unkept.has(wanted.key))
+      if ('ticket' in found) {
+        reply.header('X-Cache', 'MISS')
+        if (request.method === 'HEAD') this.#reads.drop(found.ticket)
+        else this.#take(request, reply, wanted, found.ticket)
+        return null
+      }
+      const stored = found.value as Stored
+      if (!isScoped && !isOpenTo(stored, request)) break
+      if (isFor(stored, request)) {
+        reply.header('X-Cache', 'HIT')
+        return stored
+      }
+      if (!this.#learn(Object.keys(stored.vary))) break
+      wanted = this.#wanted(request)
+    }
+    reply.header('X-Cache', 'BYPASS')
+    return null
+  }
+
+  #take (request: FastifyRequest, reply: FastifyReply, wanted: Wanted, ticket: Ticket): void {
+    const pending: Pending = { wanted, ticket, before: { ...reply.getHeaders() } }
+    pendingOf.set(request, pending)
+    const { send, serializer } = reply
+    let isCustom = false
+    reply.serializer = function (fn) {
+      isCustom = true
+      return serializer.call(this, fn)
+    }
+    // Values that a handler returns go through it as well.
+    reply.send = function (payload?: unknown) {
+      reply.send = send
+      reply.serializer = serializer
+      const isBytes = ArrayBuffer.isView(payload)
+      if (payload === undefined || isBytes || (typeof payload === 'string' && !isCustom)) {
+        const body = isBytes ? Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength) : payload ?? null
+        pending.made = { body, headers: { ...this.getHeaders() } }
+      }
+      return send.call(this, payload)
+    }
+  }
+
+  #keep (pending: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): void {
+    pendingOf.delete(request)
+    const stored = this.#storedOf(pending, request, reply, payload)
+    if (stored === null) {
+      this.#unkept.set(pending.wanted.key, true)
+      this.#reads.drop(pending.ticket)
+      return
+    }
+    this.#hasKept = true
+    this.#unkept.delete(pending.wanted.key)
+    const { response, lifeMs } = stored
+    const { ttlMs, l2TtlMs } = pending.wanted
+    this.#reads.done({ ...pending.wanted, ttlMs: Math.min(ttlMs, lifeMs), l2TtlMs: Math.min(l2TtlMs, lifeMs) }, pending.ticket, response)
+  }
+
+  #storedOf ({ before, made }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
+    const { statusCode } = reply
+    if (made === undefined || isNeverKept(statusCode) || !(this.#cache.when?.(reply) ?? isKept(statusCode))) return null
+    const headers = reply.getHeaders()
+    const exchange = { statusCode, requestHeaders: request.headers, headers, isScoped: this.#cache.scope !== undefined }
+    const lifeMs = Math.floor(lifeOf(exchange) === Infinity ? Number.MAX_SAFE_INTEGER : lifeOf(exchange))
+    if (lifeMs === 0) {
+      if (request.headers.authorization !== undefined && !exchange.isScoped) this.#warnOfAuthorization(request)
+      return null
+    }
+    const kept = headersOf(before, made.headers, this.#only)
+    const varies = this.#variesOf(headers.vary, made, payload, kept)
+    if (!this.#learn(varies)) return null
+    const isBinary = Buffer.isBuffer(made.body)
+    const response = {
+      statusCode,
+      headers: kept,
+      body: made.body === null ? null : Buffer.isBuffer(made.body) ? made.body.toString('base64') : made.body,
+      isBinary,
+      etag: made.body === null || kept.etag !== undefined ? null : etagOf(made.body),
+      vary: varied(request, varies),
+      at: Date.now(),
+      isForAll: lifeOf({ ...exchange, isScoped: false, requestHeaders: { authorization: '' } }) > 0
+    }
+    return { response, lifeMs }
+  }
+
+  #warnOfAuthorization (request: FastifyRequest): void {
+    if (this.#hasWarned) return
+    this.#hasWarned = true
+    request.log.warn({ url: request.routeOptions.url }, 'responses to requests with Authorization are not cached: give the route a scope, or let them say that they are public')
+  }
+
+  /** What the response says that it varies by. A hook that compresses says so of what it made, and makes it anew for each response. */
+  #variesOf (vary: unknown, made: NonNullable<Pending['made']>, payload: unknown, kept: Readonly<Record<string, unknown>>): string[] {
+    const ofHandler = namesOf(made.headers.vary)
+    const names = namesOf(vary).filter((name) => name !== 'accept-encoding' || ofHandler.includes(name))
+    // An encoding that the handler chose without a word was chosen for this client.
+    if (kept['content-encoding'] !== undefined && !names.includes('accept-encoding')) names.push('accept-encoding')
+    return names
+  }
+
+  /** Takes note of what responses vary by, so that each kind gets a key of its own; whether that is still a number of names. */
+  #learn (names: readonly string[]): boolean {
+    for (const name of names) if (this.#varies.size < MOST_NAMES) this.#varies.add(name)
+    return names.every((name) => this.#varies.has(name))
+  }
+
+  /** Equal requests have equal keys, whatever the order of their properties. */
+  #wanted (request: FastifyRequest): Wanted {
+    const cache = this.#cache
+    const own = cache.key?.(request)
+    if (own !== undefined) checkName('The key of a route', own)
+    const parts = own ?? canonical([request.params ?? null, request.query ?? null, request.body ?? null])
+    const method = request.method === 'HEAD' ? 'GET' : request.method
+    const digest = createHash('sha256')
+      .update(canonical([this.#identity, request.protocol, request.hostname, scopeOf(cache, request), varied(request, this.#varies), parts]))
+      .digest('base64url')
+    const key = `route:${method}:${request.routeOptions.url ?? ''}`.slice(0, 300) + `:${digest}`
+    const tags = typeof cache.tags === 'function' ? cache.tags(request) : cache.tags
+    const { ttlMs, redisTtlMs, loaderTimeoutMs } = this.#options
+    return { key, tags: tagsOf(key, tags), ttlMs: cache.ttlMs ?? ttlMs, l2TtlMs: cache.ttlMs ?? redisTtlMs, l2: cache.l2 ?? true, timeoutMs: loaderTimeoutMs }
+  }
 }
 
-function giveUp (reads: Reads, request: FastifyRequest): void {
+/** Ends the load of a request that got no response. */
+export function giveUp (reads: Reads, request: FastifyRequest): void {
   const pending = pendingOf.get(request)
   if (pendingOf.delete(request)) reads.drop(pending!.ticket)
 }
 
-function sendTagged (request: FastifyRequest, reply: FastifyReply, etag: string, body: string): FastifyReply {
-  reply.header('ETag', etag).header('Cache-Control', 'no-cache')
-  return isUnchanged(request, etag) ? reply.code(304).send() : reply.send(body)
+/** Caches the responses of a route with `config.cache`. @param isEarly whether nobody knows which other routes have its path */
+export function cacheRoute (route: Route, isEarly: boolean, reads: Reads, options: ResolvedOptions, isCaching: () => boolean): void {
+  const cache = cacheOf(route.config?.cache, route.url)
+  if (cache === null) return
+  const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, identityOf(route, isEarly), reads, options, isCaching)
+  route.handler = cached.wrap(route.handler)
+  route.preSerialization = [...asList(route.preSerialization), (request, reply, payload) => cached.serialize(request, reply, payload)]
+  route.onSend = [...asList(route.onSend), (request, reply, payload) => cached.finish(request, reply, payload)]
 }
 
-function notModified (reply: FastifyReply): string {
-  reply.code(304).removeHeader('content-length')
-  return ''
+const isSame = (payload: unknown, made: Body | null | undefined): boolean =>
+  payload === made || (Buffer.isBuffer(payload) && Buffer.isBuffer(made) && payload.equals(made))
+
+let early = 0
+
+/** Routes of one path differ by their constraints. */
+function identityOf ({ constraints }: Route, isEarly: boolean): string {
+  if (isEarly) return `early ${++early}`
+  return canonical(Object.entries(constraints ?? {}).map(([name, value]) => [name, String(value)]).sort())
 }
 
-const isUnchanged = ({ method, headers }: FastifyRequest, etag: string): boolean =>
-  method === 'GET' && (headers['if-none-match']?.split(',').some((one) => [etag, `W/${etag}`, '*'].includes(one.trim())) ?? false)
-
-/** Strong: equal tags mean equal bytes (RFC 9110, section 8.8.1). */
-const etagOf = (body: string): string => `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
-
-/** Equal requests have equal keys, whatever the order of their properties. */
-function wantedOf (request: FastifyRequest, cache: RouteCacheOptions, options: ResolvedOptions): Wanted {
-  const own = cache.key?.(request)
-  if (own !== undefined) checkName('The key of a route', own)
-  const scope = cache.scope?.(request) ?? ''
-  const parts = own ?? canonical([request.params ?? null, request.query ?? null, request.body ?? null])
-  const digest = createHash('sha256').update(canonical([scope, parts])).digest('base64url')
-  const key = `route:${request.method}:${request.routeOptions.url ?? ''}`.slice(0, 300) + `:${digest}`
-  const tags = typeof cache.tags === 'function' ? cache.tags(request) : cache.tags
-  return { key, tags: tagsOf(key, tags), ttlMs: cache.ttlMs ?? options.ttlMs, l2TtlMs: cache.ttlMs ?? options.redisTtlMs, l2: cache.l2 ?? true }
-}
-
-function asList<T> (value: T | readonly T[] | undefined): T[] {
-  if (value === undefined) return []
-  return Array.isArray(value) ? [...value as T[]] : [value as T]
+/** What Fastify makes of a payload: by status, and by type of content where the schema has several. */
+function serialized (request: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
+  const responses = Object.values((request.routeOptions.schema?.response ?? {}) as Record<string, { content?: unknown }>)
+  if (responses.every((one) => one?.content === undefined)) return reply.serialize(payload as object)
+  const type = String(reply.getHeader('content-type')).split(';', 1)[0]!
+  const made = reply.getSerializationFunction(String(reply.statusCode), type) ?? reply.getSerializationFunction('2xx', type)
+  return made === undefined ? JSON.stringify(payload) : made(payload as Record<string, unknown>)
 }

@@ -1,21 +1,35 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
+import { callback, opaque } from '@jpulse/plugin-kit'
+import { FST_ERR_CONFIG_CACHE_INVALID_OPTION, FST_ERR_CONFIG_CACHE_INVALID_SCOPE } from '../errors.ts'
+import { listOf, type Names } from '../names.ts'
+import { checkerOf, Ms } from '../checks.ts'
 
 /** What a route's responses depend on. */
 export interface RouteCacheOptions {
-  /** What tells equal requests apart. @default method, route, and the canonical JSON of params, query and body */
-  key?: (request: FastifyRequest) => string
-  /** Whose response it is: a user or role. A route whose responses differ by user must say so. @default shared by all */
-  scope?: (request: FastifyRequest) => string
-  /** What drops the response. @default none */
-  tags?: readonly string[] | ((request: FastifyRequest) => readonly string[])
-  /** Longest life on both levels, in milliseconds. @default the options `ttlMs` and `redisTtlMs` */
-  ttlMs?: number
+  /** What tells equal requests apart, beside route, host and scope. @default method and the canonical JSON of params, query and body */
+  key?: ((request: FastifyRequest) => string) | undefined
+  /**
+   * Whose response it is: a user or role, as a text or number; a promise, an object or nothing is an error. A route whose responses differ
+   * by user must say so. @default shared by all, except for requests with `Authorization`
+   */
+  scope?: ((request: FastifyRequest) => string | number | bigint) | undefined
+  /** What drops the response. A text is one tag. @default none */
+  tags?: Names | ((request: FastifyRequest) => Names) | undefined
+  /** Names of request headers that tell requests apart; a `Vary` of the response is obeyed without it. @default none */
+  vary?: Names | undefined
+  /** Names of the headers that are kept, of those that the handler sets. @default all */
+  headers?: Names | undefined
+  /** Whether a response is kept, where nothing forbids it. @default those of status 2xx, without 206 */
+  when?: ((reply: FastifyReply) => boolean) | undefined
+  /** Longest life on both levels, in milliseconds, a whole number from 1; a shorter one in the response counts. @default the options `ttlMs` and `redisTtlMs` */
+  ttlMs?: number | undefined
   /** Whether instances share it through Redis. @default true */
-  l2?: boolean
+  l2?: boolean | undefined
 }
 
 /** Tags that the handler of a route changes; no request may be answered before the cluster has dropped them. */
-export type RouteInvalidates = readonly string[] | ((request: FastifyRequest) => readonly string[] | Promise<readonly string[]>)
+export type RouteInvalidates = Names | ((request: FastifyRequest) => Names | Promise<Names>)
 
 /** What routes need of the cache. */
 export interface CoherentWrites {
@@ -25,9 +39,54 @@ export interface CoherentWrites {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Caches the successful responses of the route (@jpulse/config-cache). */
-    cache?: RouteCacheOptions
-    /** Runs the handler as a coherent write: the reply leaves when no instance can serve the old responses. */
-    invalidates?: RouteInvalidates
+    /** Caches the responses of the route (@jpulse/config-cache); false and null do not. */
+    cache?: RouteCacheOptions | false | null
+    /** Runs the handler as a coherent write: the reply leaves when no instance can serve the old responses. False and null do not. */
+    invalidates?: RouteInvalidates | false | null
   }
+}
+
+const Listed = Type.Optional(opaque<Names>('a text or an array of texts', isNames))
+
+const check = checkerOf(Type.Object({
+  key: Type.Optional(callback<RouteCacheOptions['key']>()),
+  scope: Type.Optional(callback<RouteCacheOptions['scope']>()),
+  tags: Type.Optional(opaque<RouteCacheOptions['tags']>('a text, an array of texts, or a function that returns one', (value) => typeof value === 'function' || isNames(value))),
+  vary: Listed,
+  headers: Listed,
+  when: Type.Optional(callback<RouteCacheOptions['when']>()),
+  ttlMs: Ms(1),
+  l2: Type.Optional(Type.Boolean())
+}, { additionalProperties: false }))
+
+function isNames (value: unknown): boolean {
+  return typeof value === 'string' || (Array.isArray(value) && value.every((name) => typeof name === 'string'))
+}
+
+/** The options of a route that is cached, checked; null for one that is not. @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION */
+export function cacheOf (given: unknown, url: string): RouteCacheOptions | null {
+  if (given === undefined || given === null || given === false) return null
+  const where = `config.cache of ${url}`
+  if (typeof given !== 'object') throw new FST_ERR_CONFIG_CACHE_INVALID_OPTION(where, 'must be false or an object')
+  const options = check(given, where) as RouteCacheOptions
+  if (typeof options.tags !== 'function') listOf('A tag', options.tags)
+  return options
+}
+
+/** What a route invalidates, checked; null where nothing. @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION */
+export function invalidatesOf (given: unknown, url: string): RouteInvalidates | null {
+  if (given === undefined || given === null || given === false) return null
+  if (typeof given === 'function') return given as RouteInvalidates
+  const where = `config.invalidates of ${url}`
+  if (!isNames(given) || (given as Names).length === 0) throw new FST_ERR_CONFIG_CACHE_INVALID_OPTION(where, 'must be a tag, tags, or a function that returns them')
+  listOf('A tag', given as Names)
+  return given as Names
+}
+
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_SCOPE: one scope for all would show everybody the response of the first */
+export function scopeOf (cache: RouteCacheOptions, request: FastifyRequest): string | null {
+  if (cache.scope === undefined) return null
+  const scope: unknown = cache.scope(request)
+  if (typeof scope === 'string' || typeof scope === 'bigint' || (typeof scope === 'number' && !Number.isNaN(scope))) return `${typeof scope} ${scope}`
+  throw new FST_ERR_CONFIG_CACHE_INVALID_SCOPE(scope === null ? 'null' : typeof (scope as { then?: unknown })?.then === 'function' ? 'a promise' : typeof scope)
 }

@@ -1,3 +1,5 @@
+import { Type } from 'typebox'
+import { checkerOf, Ms } from '../checks.ts'
 import { globToRegExp, type ConfigDocument, type ConfigSource } from './source.ts'
 
 /** What is needed of the driver's `Db`; `fastify.mongo.db` is one. */
@@ -16,30 +18,62 @@ interface MongoCollection {
 export interface MongoSourceOptions {
   /** Longest time of one operation, in milliseconds: must stay below `blockTtlMs`. @default 5000 */
   maxTimeMs?: number
+  /**
+   * How documents are read. Only `linearizable` returns nothing old from a primary that has been replaced and does not know it yet: it asks a
+   * majority, which costs a round trip between the servers of each load. `majority` is for who can rule such a primary out.
+   * A server without replicas is its own majority, and is read without.
+   * @default 'linearizable'
+   */
+  readConcern?: 'linearizable' | 'majority'
 }
+
+/** Errors of servers that are no member of a replica set, or know no such read concern. */
+const NOT_REPLICATED = new Set([76, 115, 123, 238])
 
 /**
  * Documents `{ key, value, updatedAt }` in MongoDB, one collection for each collection of the cache, with a unique index
- * on `key`. Read from the primary and written with the majority, which makes single documents linearizable in the sense
- * that the cache needs (MongoDB manual, "Read Concern majority" and "Causal Consistency").
+ * on `key`. Single documents are written with the majority and read from the primary with read concern `linearizable`, which is
+ * what the promise needs (MongoDB manual, "Read Concern linearizable": for reads of one document by a unique filter). `list`,
+ * for warm-up and fences, reads with `majority`.
+ *
+ * @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION
  */
-export function mongoSource (db: MongoDatabase, { maxTimeMs = 5000 }: MongoSourceOptions = {}): ConfigSource {
-  return new MongoSource(db, maxTimeMs)
+export function mongoSource (db: MongoDatabase, options: MongoSourceOptions = {}): ConfigSource {
+  const { maxTimeMs = 5000, readConcern = 'linearizable' } = check(options)
+  return new MongoSource(db, maxTimeMs, readConcern)
 }
+
+const check = checkerOf(Type.Object({ maxTimeMs: Ms(1), readConcern: Type.Optional(Type.Enum(['linearizable', 'majority'])) }, { additionalProperties: false }))
 
 class MongoSource implements ConfigSource {
   readonly #db: MongoDatabase
   readonly #maxTimeMS: number
   readonly #indexed = new Map<string, Promise<unknown>>()
+  readonly #readConcern: string
+  #isReplicated = true
 
-  constructor (db: MongoDatabase, maxTimeMs: number) {
+  constructor (db: MongoDatabase, maxTimeMs: number, readConcern: string) {
     this.#db = db
     this.#maxTimeMS = maxTimeMs
+    this.#readConcern = readConcern
   }
 
   async load (collection: string, key: string): Promise<unknown> {
-    const document = await this.#collection(collection).findOne({ key }, { projection: { _id: 0, value: 1 }, maxTimeMS: this.#maxTimeMS })
-    return document?.value ?? null
+    const read = (concern: object) => this.#collection(collection).findOne({ key }, { projection: { _id: 0, value: 1 }, maxTimeMS: this.#maxTimeMS, ...concern })
+    return (await this.#concerned(read, this.#readConcern))?.value ?? null
+  }
+
+  /** Asked with the read concern first, each time until a server said that it knows none. */
+  async #concerned<T> (read: (concern: object) => Promise<T>, level: string): Promise<T> {
+    if (!this.#isReplicated) return read({})
+    try {
+      return await read({ readConcern: { level } })
+    } catch (err) {
+      if (!NOT_REPLICATED.has(Number((err as { code?: unknown }).code))) throw err
+      const answer = await read({})
+      this.#isReplicated = false
+      return answer
+    }
   }
 
   async save (collection: string, key: string, value: unknown): Promise<void> {
@@ -52,9 +86,10 @@ class MongoSource implements ConfigSource {
   }
 
   async list (collection: string, glob: string, limit = 1000): Promise<ConfigDocument[]> {
-    const documents = await this.#collection(collection)
-      .find({ key: { $regex: globToRegExp(glob).source } }, { projection: { _id: 0, key: 1, value: 1 }, sort: { key: 1 }, limit, maxTimeMS: this.#maxTimeMS })
+    const read = (concern: object) => this.#collection(collection)
+      .find({ key: { $regex: globToRegExp(glob).source } }, { projection: { _id: 0, key: 1, value: 1 }, sort: { key: 1 }, limit, maxTimeMS: this.#maxTimeMS, ...concern })
       .toArray()
+    const documents = await this.#concerned(read, 'majority')
     return documents.map(({ key, value }) => ({ key: String(key), value: value ?? null }))
   }
 

@@ -1,0 +1,17 @@
+import { Type } from 'typebox'
+import { checker } from '@jpulse/plugin-kit'
+import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from './errors.ts'
+
+const LONGEST_MS = 365 * 86_400_000
+
+/** A duration, as options, calls and routes take it: what Redis takes as well. */
+export const Ms = (minimum: number, maximum = LONGEST_MS) =>
+  Type.Optional(Type.Integer({ minimum, maximum, ...maximum === LONGEST_MS ? { wanted: `a whole number of milliseconds from ${minimum} to a year` } : {} }))
+
+/** Names: checked where they are used, with an error of their own. */
+export const NamesSchema = Type.Optional(Type.Unknown())
+
+export const invalid = (option: string, problem: string) => new FST_ERR_CONFIG_CACHE_INVALID_OPTION(option, problem)
+
+/** Makes the check of the options of the plugin, a call, a route or a source. */
+export const checkerOf = <T extends Parameters<typeof checker>[0]>(schema: T) => checker(schema, invalid)

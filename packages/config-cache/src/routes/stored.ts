@@ -1,0 +1,60 @@
+import { createHash } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+type Headers = Record<string, string | number | string[] | undefined>
+
+/** A response as it is kept: what the handler made, before the hooks of the application see it, as they see every response. */
+export interface Stored {
+  readonly statusCode: number
+  readonly headers: Readonly<Headers>
+  /** Null where there is none; base64 where `isBinary`. */
+  readonly body: string | null
+  readonly isBinary: boolean
+  readonly etag: string | null
+  /** What the request had in the headers that the response varies by. */
+  readonly vary: Readonly<Record<string, string>>
+  /** By the clock of the machine. */
+  readonly at: number
+  /** Whether it may answer a request with `Authorization`. */
+  readonly isForAll: boolean
+}
+
+/** Of one connection or one moment, or made anew for each response. */
+const OF_ITS_TIME = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding',
+  'upgrade', 'content-length', 'date', 'age', 'set-cookie', 'x-cache'])
+
+/** What a handler added to or changed in the headers that were there before it ran. */
+export function headersOf (before: Headers, after: Headers, only: readonly string[] | null): Headers {
+  return Object.fromEntries(Object.entries(after).filter(([name, value]) =>
+    !OF_ITS_TIME.has(name) && before[name] !== value && (only === null || name === 'content-type' || name === 'vary' || only.includes(name))))
+}
+
+/** Strong: equal tags mean equal bytes (RFC 9110, section 8.8.1). */
+export const etagOf = (body: string | Buffer): string => `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+
+export const varied = (request: FastifyRequest, names: Iterable<string>): Record<string, string> =>
+  Object.fromEntries([...names].sort().map((name) => [name, String(request.headers[name] ?? '').replaceAll(/\s+/g, ' ').trim()]))
+
+/** Whether the kept response of a route without scope may be shown to who comes with credentials. */
+export const isOpenTo = (stored: Stored, request: FastifyRequest): boolean => request.headers.authorization === undefined || stored.isForAll
+
+/** Whether a request has what the kept response was made for. */
+export function isFor (stored: Stored, request: FastifyRequest): boolean {
+  const mine = varied(request, Object.keys(stored.vary))
+  return Object.entries(stored.vary).every(([name, value]) => mine[name] === value)
+}
+
+const buffers = new WeakMap<Stored, Buffer>()
+
+export function bodyOf (stored: Stored): string | Buffer | undefined {
+  if (stored.body === null) return undefined
+  if (!stored.isBinary) return stored.body
+  const known = buffers.get(stored) ?? Buffer.from(stored.body, 'base64')
+  buffers.set(stored, known)
+  return known
+}
+
+export function sendStored (stored: Stored, reply: FastifyReply): FastifyReply {
+  reply.code(stored.statusCode).headers(stored.headers).header('Age', String(Math.max(0, Math.floor((Date.now() - stored.at) / 1000))))
+  return reply.send(bodyOf(stored))
+}
