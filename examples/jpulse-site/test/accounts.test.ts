@@ -34,6 +34,33 @@ for (const mode of MODES) {
     t.same(await other.status(), { authenticated: false })
   })
 
+  t.test(`${mode}: what the documents tell an operator to do can be done: another password, the end of a stolen account's sessions, spam removed`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    const [ada, phone] = [new Client(app), new Client(app)]
+    await ada.signUp('ada')
+    const login = (client: Client, username: string, password: string) => client.json('POST', '/api/1/auth/login', { username, password })
+    await login(phone, 'ada', PASSWORD)
+    t.match(await ada.form('/profile/password', { present: 'wrong', wanted: 'another good one' }), { statusCode: 401, body: /role="alert"/ })
+    t.match(await ada.form('/profile/password', { present: PASSWORD, wanted: 'short' }), { statusCode: 400, body: /10 to 200/ })
+    t.match(await ada.form('/profile/password', { present: PASSWORD, wanted: 'another good one' }), { statusCode: 303, headers: { location: '/profile?changed' } })
+    t.match((await ada.get('/profile?changed')).body, 'The password is changed')
+    t.same(await phone.status(), { authenticated: false }, 'other devices are signed out')
+    t.equal((await login(phone, 'ada', PASSWORD)).statusCode, 401)
+    t.equal((await login(phone, 'ada', 'another good one')).statusCode, 200)
+    t.equal((await admin.form('/profile/password', { present: PASSWORD, wanted: 'the administrator has a new one' })).statusCode, 303)
+
+    t.match((await admin.get('/admin/users')).body, 'Sign out everywhere: ada')
+    t.equal((await admin.form('/admin/users/sign-out', { username: 'ada' })).statusCode, 303)
+    for (const client of [ada, phone]) t.same(await client.status(), { authenticated: false })
+
+    await phone.form('/guestbook', { name: 'Spam', message: 'Buy this' })
+    const [, id] = /guestbook\/remove">[^]*?name="id" value="([^"]+)"/.exec((await admin.get('/guestbook')).body) ?? []
+    t.notMatch((await phone.get('/guestbook')).body, 'guestbook/remove')
+    t.equal((await phone.form('/admin/guestbook/remove', { id: id! })).statusCode, 401)
+    t.equal((await admin.form('/admin/guestbook/remove', { id: id! })).statusCode, 303)
+    t.notMatch((await phone.get('/guestbook')).body, 'Buy this')
+  })
+
   t.test(`${mode}: devices are listed and signed out one by one, and everywhere ends the session that pressed it too`, async (t) => {
     const app = await siteIn(t, mode)
     const [desk, phone, tablet] = [new Client(app), new Client(app), new Client(app)]

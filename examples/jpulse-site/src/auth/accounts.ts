@@ -49,6 +49,17 @@ class Accounts {
     return user
   }
 
+  /** Gives whoever is signed in another password, and ends the sessions on other devices. @throws CredentialsError, InputError, TooManyError */
+  async changePassword (request: FastifyRequest, username: string, present: string, wanted: string): Promise<void> {
+    checkNew(wanted)
+    const attempt = await this.#attempts.begin(username, request.ip)
+    const user = await this.#app.documents.users.find(username)
+    if (!await checkPassword(present, user?.hash ?? null, this.#cost)) throw new CredentialsError()
+    await attempt.right()
+    await this.#app.documents.users.setHash(username, await hashPassword(wanted, this.#cost))
+    await this.#app.sessions.logoutOthers(request)
+  }
+
   /** Makes the account that the environment names, where it is missing. Other workers do the same at the same time. */
   async ensureAdmin (account: NewAccount, log: FastifyBaseLogger): Promise<void> {
     if (await this.#app.documents.users.find(account.username) !== null) return

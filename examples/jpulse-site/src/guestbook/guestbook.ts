@@ -26,6 +26,8 @@ export interface GuestBook {
   /** Whether the entries outlive this process and are the same for all workers. */
   readonly shared: boolean
   add (entry: NewEntry): Promise<Entry>
+  /** Takes an entry out; whether it was there. */
+  remove (id: string): Promise<boolean>
   /** At most `limit` entries, newest first. */
   list (limit: number): Promise<Entry[]>
 }

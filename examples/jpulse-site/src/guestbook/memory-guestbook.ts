@@ -15,6 +15,11 @@ export function memoryGuestBook (): GuestBook {
       if (entries.length > CAPACITY) entries.pop()
       return entry
     },
+    async remove (id) {
+      const at = entries.findIndex((entry) => entry.id === id)
+      if (at !== -1) entries.splice(at, 1)
+      return at !== -1
+    },
     async list (limit) {
       return entries.slice(0, limit)
     }

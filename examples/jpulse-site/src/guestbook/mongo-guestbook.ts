@@ -25,6 +25,9 @@ export function mongoGuestBook (collection: Collection<EntryDocument>, link: Mon
         return toEntry(document)
       })
     },
+    remove (id) {
+      return link.use(async () => ObjectId.isValid(id) && (await collection.deleteOne({ _id: new ObjectId(id) })).deletedCount > 0)
+    },
     list (limit) {
       return link.use(async () => {
         await index()

@@ -1,13 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { viewer } from '../auth/viewer.ts'
+import { type Viewer, viewer } from '../auth/viewer.ts'
 import { html, type Html } from '../html.ts'
+import type { User } from '../users/users.ts'
 import { ownPath, pageResponses, sendPage, toSignIn } from './page.ts'
 
 const text = (maxLength: number) => Type.String({ maxLength })
 const SignUp = Type.Object({ username: text(100), email: text(300), password: text(500), next: Type.Optional(text(600)) })
 const SignIn = Type.Object({ username: text(300), password: text(500), next: Type.Optional(text(600)) })
+const Passwords = Type.Object({ present: text(500), wanted: text(500) })
+const Changed = Type.Object({ changed: Type.Optional(Type.String()) })
 const Next = Type.Object({ next: Type.Optional(text(600)) })
 
 interface FormView { heading: string, action: string, button: string, next: string, problem?: string, values?: { username?: string, email?: string } }
@@ -47,14 +50,20 @@ const account: FastifyPluginAsyncTypebox = async (app) => {
     return reply.redirect('/', 303)
   })
 
-  app.get('/profile', { schema }, async (request, reply) => {
+  app.get('/profile', { schema: { querystring: Changed, response: pageResponses } }, async (request, reply) => {
     const me = viewer(app, request)
     if (me === null) return toSignIn(reply, '/profile')
-    const user = await app.documents.users.find(me.username)
-    return send(request, reply, '/profile', 'Profile', html`
-    <h1>${me.username}</h1>
-    <dl class="card pairs"><div><dt>E-mail</dt><dd>${user?.email}</dd></div><div><dt>Role</dt><dd>${me.role}</dd></div>
-      <div><dt>Since</dt><dd>${user?.createdAt.toISOString().slice(0, 10)}</dd></div></dl>`)
+    return send(request, reply, '/profile', 'Profile', profile({ me, user: await app.documents.users.find(me.username), isChanged: request.query.changed !== undefined }))
+  })
+  app.post('/profile/password', { bodyLimit: 16_384, schema: { body: Passwords, response: pageResponses } }, async (request, reply) => {
+    const me = viewer(app, request)
+    if (me === null) return toSignIn(reply, '/profile')
+    try {
+      await accounts.changePassword(request, me.username, request.body.present, request.body.wanted)
+    } catch (err) {
+      return send(request, refused(err, reply), '/profile', 'Profile', profile({ me, user: await app.documents.users.find(me.username), problem: (err as Error).message }))
+    }
+    return reply.redirect('/profile?changed', 303)
   })
 }
 
@@ -66,6 +75,22 @@ function refused (err: unknown, reply: FastifyReply): FastifyReply {
   if (statusCode < 400 || statusCode >= 500) throw err
   if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
   return reply.code(statusCode)
+}
+
+function profile ({ me, user, isChanged = false, problem }: { me: Viewer, user: User | null, isChanged?: boolean, problem?: string }): Html {
+  return html`
+    <h1>${me.username}</h1>${isChanged && html`
+    <p class="card thanks" role="status">The password is changed, and your other devices are signed out.</p>`}${problem !== undefined && html`
+    <p class="card notice" role="alert">${problem}</p>`}
+    <dl class="card pairs"><div><dt>E-mail</dt><dd>${user?.email}</dd></div><div><dt>Role</dt><dd>${me.role}</dd></div>
+      <div><dt>Since</dt><dd>${user?.createdAt.toISOString().slice(0, 10)}</dd></div></dl>
+    <form class="card" method="post" action="/profile/password">
+      <label for="present">Present password</label>
+      <input id="present" name="present" type="password" maxlength="200" autocomplete="current-password" required>
+      <label for="wanted">New password (10 characters or more)</label>
+      <input id="wanted" name="wanted" type="password" minlength="10" maxlength="200" autocomplete="new-password" required>
+      <button type="submit">Change the password</button>
+    </form>`
 }
 
 function signUpForm (view: Pick<FormView, 'next' | 'problem' | 'values'>): Html {

@@ -76,8 +76,9 @@ export function userList (users: ReadonlyArray<Omit<User, 'hash'>>): Html {
   return html`
     <section class="hero"><h1>Users</h1><p class="lead">The newest accounts.</p></section>
     <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>
-      <thead><tr>${['User name', 'E-mail', 'Role', 'Since'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
+      <thead><tr>${['User name', 'E-mail', 'Role', 'Since', 'Sessions'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
       <tbody>${users.map(({ username, email, role, createdAt }) => html`
-        <tr><td>${username}</td><td>${email}</td><td>${role}</td><td>${createdAt.toISOString().slice(0, 10)}</td></tr>`)}</tbody>
+        <tr><td>${username}</td><td>${email}</td><td>${role}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
+          <td><form method="post" action="/admin/users/sign-out"><input type="hidden" name="username" value="${username}"><button type="submit" class="quiet" aria-label="Sign out everywhere: ${username}">Sign out everywhere</button></form></td></tr>`)}</tbody>
     </table></div>`
 }

@@ -13,6 +13,8 @@ const Feature = Type.Object({ version: Version, name: Type.String({ maxLength: 6
 const Document = Type.Object({ version: Version, collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
 const Template = Type.Object({ version: Version, name: Type.String({ maxLength: 32 }), body: Type.Optional(Type.String({ maxLength: 20_000 })), action: Type.Optional(Type.Enum(['save', 'reset'])) })
 const Saved = Type.Object({ saved: Type.Optional(Type.String({ maxLength: 100 })) })
+const Username = Type.Object({ username: Type.String({ minLength: 1, maxLength: 64 }) })
+const Entry = Type.Object({ id: Type.String({ maxLength: 64 }) })
 const USERS_SHOWN = 100
 
 /** Flags, configuration, templates, sockets and users, for administrators. When a form has been answered, no worker serves what was before. */
@@ -96,6 +98,17 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/users', { schema: { response: pageResponses } }, async (request, reply) => {
     const users = await app.documents.users.list(USERS_SHOWN)
     return sendPage(app, request, reply, { title: 'Users · jPulse', path: '/admin/', content: userList(users) })
+  })
+
+  app.post('/users/sign-out', { schema: { body: Username, response: pageResponses } }, async (request, reply) => {
+    const { username } = request.body
+    await app.sessions.logoutAll(username)
+    return saved(reply, `${username} is signed out everywhere`)
+  })
+
+  app.post('/guestbook/remove', { schema: { body: Entry, response: pageResponses } }, async (request, reply) => {
+    await app.documents.guestBook.remove(request.body.id)
+    return reply.redirect('/guestbook', 303)
   })
 }
 

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifySchemaValidationError } from 'fastify'
 import { Type } from 'typebox'
+import { maybeViewer } from '../auth/viewer.ts'
 import { LIST_MAX, MESSAGE_MAX, NAME_MAX, NewEntrySchema } from '../guestbook/guestbook.ts'
 import { tidyBody } from '../guestbook/input.ts'
 import { type GuestBookView, guestBookPage } from './guestbook.ts'
@@ -17,7 +18,8 @@ const guestBook: FastifyPluginAsyncTypebox = async (app) => {
 
   app.get('/guestbook', { schema: { querystring: PageQuery, response: pageResponses } }, async (request, reply) => {
     const entries = await guestBook.list(LIST_MAX)
-    return sendPage(app, request, reply, page({ entries, signed: request.query.signed !== undefined }))
+    const me = maybeViewer(app, request)
+    return sendPage(app, request, reply, page({ entries, mayRemove: me !== null && me !== 'unknown' && me.role === 'admin', signed: request.query.signed !== undefined }))
   })
 
   app.post('/guestbook', {

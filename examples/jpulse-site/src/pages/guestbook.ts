@@ -6,6 +6,8 @@ export interface GuestBookView {
   entries: readonly Entry[] | undefined
   /** Whether the entries outlive this process. */
   shared: boolean
+  /** Whether the visitor may take entries out. */
+  mayRemove?: boolean
   /** The visitor has just signed. */
   signed?: boolean
   /** What the visitor typed and what is wrong with it. */
@@ -46,7 +48,7 @@ ${form?.message}</textarea>${problem('message')}
         </form>`
 }
 
-function list ({ entries = [], shared }: GuestBookView): Html {
+function list ({ entries = [], shared, mayRemove = false }: GuestBookView): Html {
   return html`<div>${!shared && html`
           <p class="hint">Entries live in this process and go when it stops.</p>`}${entries.length === 0
           ? html`
@@ -55,7 +57,8 @@ function list ({ entries = [], shared }: GuestBookView): Html {
           <ol class="entries">${entries.map((entry) => html`
             <li class="card">
               <p class="message">${entry.message}</p>
-              <p class="by"><strong>${entry.name}</strong> <time datetime="${entry.createdAt}">${date.format(new Date(entry.createdAt))} UTC</time></p>
+              <p class="by"><strong>${entry.name}</strong> <time datetime="${entry.createdAt}">${date.format(new Date(entry.createdAt))} UTC</time></p>${mayRemove && html`
+              <form method="post" action="/admin/guestbook/remove"><input type="hidden" name="id" value="${entry.id}"><button type="submit" class="quiet" aria-label="Remove the entry of ${entry.name}">Remove</button></form>`}
             </li>`)}
           </ol>`}
         </div>`

@@ -1,4 +1,4 @@
-import { basename, dirname } from 'node:path'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import statics from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
@@ -15,6 +15,6 @@ export default fp(async (app: FastifyInstance) => {
     root: CLIENT,
     prefix: '/assets/ws/',
     decorateReply: false,
-    allowedPath: (path) => /^client[\w-]*\.js$/.test(basename(path)) && !path.slice(1).includes('/')
+    allowedPath: (path) => /^\/?[\w-]+\.js$/.test(path)
   })
 }, { name: 'site-assets', fastify: '5.x' })

@@ -12,6 +12,10 @@ export function memoryUsers (): Users {
       users.set(user.username, user)
     },
     async find (name) { return find(name) },
+    async setHash (username, hash) {
+      const user = users.get(username)
+      if (user !== undefined) users.set(username, { ...user, hash })
+    },
     async list (limit) { return [...users.values()].reverse().slice(0, limit).map(({ hash, ...user }) => user) }
   }
 }

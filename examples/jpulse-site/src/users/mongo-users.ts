@@ -35,6 +35,9 @@ export function mongoUsers (collection: Collection<UserDocument>, link: MongoLin
         return found === null ? null : toUser(found)
       })
     },
+    setHash (username, hash) {
+      return link.use(async () => { await collection.updateOne({ _id: username }, { $set: { hash } }) })
+    },
     list (limit) {
       return link.use(async () => {
         const found = await collection.find().sort({ createdAt: -1, _id: 1 }).limit(limit).toArray()

@@ -16,6 +16,8 @@ export interface Users {
   add (user: User): Promise<void>
   /** By user name or e-mail address. */
   find (name: string): Promise<User | null>
+  /** Gives an account another password. */
+  setHash (username: string, hash: string): Promise<void>
   /** Newest first, without what is secret. */
   list (limit: number): Promise<Array<Omit<User, 'hash'>>>
 }
