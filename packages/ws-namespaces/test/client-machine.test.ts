@@ -283,6 +283,9 @@ t.test('only what a server of namespaces says is final; a way in that is asked f
   t.match(renewed.socket.url, /token=2/)
   renewed.socket.end(4401)
   t.equal(renewed.client.status, 'auth-required', 'a new one was refused, too')
+  const out = await connected({ address: async () => 'ws://server/chat' })
+  out.socket.end(4403)
+  t.equal(out.client.status, 'auth-required', 'put out by the application')
   await t.rejects(renewed.client.request('x'), { code: 'NOT_CONNECTED' })
 })
 

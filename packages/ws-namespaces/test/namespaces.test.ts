@@ -5,7 +5,7 @@ import { Type } from 'typebox'
 import { connect as connectRedis, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Connection } from '../src/index.ts'
 import { build, byHeader } from './support/build.ts'
-import { connect } from './support/client.ts'
+import { connect, resume, type Client } from './support/client.ts'
 
 const P = '/api/1/ws'
 
@@ -239,6 +239,81 @@ t.test('look-ups take no place in the log that all plugins share', async (t) => 
   t.same(await logged(), before)
   t.equal(await chat.disconnect('bob', 4403, 'out'), 2)
   t.same(await logged(), before.map((number) => number + 1), 'whoever reconnects just then must not miss this one')
+})
+
+t.test('a user over two workers: listed, put into a room and out of it for good, asked, ended for good', async (t) => {
+  const siteId = uniqueName('ctl')
+  const two = await Promise.all(['0', '1'].map((pmId) => build(t, {
+    link: { url: sharedRedis(), siteId, env: 'test' },
+    pmId,
+    setup: ({ wsNamespaces }) => wsNamespaces.create('chat', {
+      authorize: byHeader,
+      history: {},
+      clientRooms: true,
+      limits: { maxConnectionsPerUser: 1, rooms: 3, messages: 1000 },
+      onMessage: async (_conn, { type, data }, reply) => {
+        if (type === 'both') reply('first')
+        if (type === 'nothing') return undefined
+        if (type === 'formless') return new Map()
+        return { got: data }
+      }
+    })
+  })))
+  const [a, b] = two as [typeof two[0], typeof two[0]]
+  await waitFor(() => two.every(({ app }) => app.appCluster.members().length === 2), { timeoutMs: 30_000 })
+  const chat = a.app.wsNamespaces.get('chat')!
+  const [one, other] = await Promise.all([connect(t, a.port, `${P}/chat`, { user: 'ann' }), connect(t, b.port, `${P}/chat`, { user: 'ann' })])
+  const join = (client: Client, room: string) => client.request({ type: 'join', data: { room } })
+  for (const room of ['1', '2', '3', '3']) t.equal((await join(one!, room)).data?.room, room)
+  t.equal((await join(one!, '4')).error?.code, 'TOO_MANY_ROOMS')
+  await one!.request({ type: 'leave', data: { room: '3' } })
+
+  t.equal(await chat.joinUser('ann', 'staff'), 2)
+  await chat.toRoom('staff', 'n', 1)
+  await Promise.all([one!.wait('n'), other!.wait('n')])
+  t.same((await chat.connections('ann')).sort((x, y) => x.instance.localeCompare(y.instance)), [
+    { clientId: one!.connected.clientId, rooms: ['1', '2', 'staff'], instance: 'test:0' }, { clientId: other!.connected.clientId, rooms: ['staff'], instance: 'test:1' }])
+  t.same(await chat.connections('nobody'), [])
+  other!.ws.terminate()
+  await waitFor(() => b.app.wsNamespaces.local().chat!.connections === 0, { timeoutMs: 30_000 })
+  t.equal(await chat.leaveUser('ann', 'staff'), 1)
+  await chat.toRoom('staff', 'n', 2)
+  const back = await resume(t, b.port, `${P}/chat`, other!, 'ann')
+  t.equal(back.connected.recovered, true)
+  await chat.toRoom('staff', 'n', 3)
+  await chat.broadcast('end')
+  await Promise.all([one!.wait('end'), back.wait('end')])
+  t.same([one!.of('n'), back.of('n')], [[1], []], 'neither who was there nor who was away for a moment')
+
+  t.equal((await connect(t, a.port, `${P}/chat`, { user: 'ann' })).refused?.status, 429)
+  const replaced = await resume(t, a.port, `${P}/chat`, one!, 'ann')
+  t.equal(replaced.refused, null, 'its own connection, which broke unnoticed, does not count')
+  await one!.end()
+
+  const answers = async (first: unknown, second: unknown): Promise<unknown> => {
+    const asked = chat.request('ann', 'question', null, { timeoutMs: 30_000 }).catch((err) => [err.code, err.clientCode])
+    const [p, q] = await Promise.all([replaced, back].map((client) => waitFor(() => client.messages.findLast(({ type }) => type === 'question'))))
+    replaced.messages.length = back.messages.length = 0
+    replaced.send({ type: 'reply', replyTo: p!.id, ...(first as object) })
+    await replaced.request({ type: 'echo' })
+    back.send({ type: 'reply', replyTo: q!.id, ...(second as object) })
+    return asked
+  }
+  const unknown = { error: { code: 'UNKNOWN_TYPE', message: 'nobody answers this' } }
+  t.equal(await answers(unknown, { data: 7 }), 7, 'a tab that knows nothing does not spoil it')
+  t.same(await answers({ error: { code: 'HANDLER_FAILED', message: 'no' } }, unknown), ['FST_ERR_WS_NAMESPACES_REQUEST_FAILED', 'HANDLER_FAILED'])
+
+  t.same((await back.request({ type: 'x', data: 1 })).data, { got: 1 }, 'what a handler returns is the answer')
+  t.equal((await back.request({ type: 'both' })).data, 'first')
+  t.equal((await back.request({ type: 'nothing' })).error?.code, 'NO_REPLY')
+  t.equal((await back.request({ type: 'formless' })).error?.code, 'HANDLER_FAILED')
+  for (const data of [Buffer.from('x'), new Uint8Array(2), { deep: [new Map()] }, new Set(), () => {}, Symbol('s'), 1n]) {
+    await t.rejects(chat.broadcast('n', data), { code: 'FST_ERR_WS_NAMESPACES_INVALID_DATA' })
+  }
+  await chat.broadcast('date', { at: new Date(0), no: undefined })
+  t.same(await back.wait('date'), [{ at: '1970-01-01T00:00:00.000Z' }])
+  t.equal(await chat.disconnect('ann'), 2)
+  t.same([(await replaced.end()).code, (await back.end()).code], [4403, 4403])
 })
 
 t.test('HTTP routes: names may be longer than a parameter of a route', async (t) => {

@@ -103,12 +103,14 @@ export class Seat {
   #free = false
 
   /** @throws TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_NOT_FOUND where the definition that admitted has gone meanwhile */
-  constructor (hubs: Hubs, admitted: Admitted) {
+  constructor (hubs: Hubs, admitted: Admitted, clientId: string | null) {
     const hub = hubs.take(admitted.found)
     const { maxConnections, maxConnectionsPerUser } = hub.definition.limits
     const { userId } = admitted.ctx
     const ofUser = userId === null ? 0 : hub.seatsOf.get(userId) ?? 0
-    if (hub.seats >= maxConnections || ofUser >= maxConnectionsPerUser) {
+    // Its own connection that broke without a word is about to be replaced.
+    const own = userId === null ? 0 : [...hub.peersOf(`user:${userId}`)].filter((peer) => peer.clientId === clientId).length
+    if (hub.seats - own >= maxConnections || ofUser - own >= maxConnectionsPerUser) {
       hubs.release(hub)
       throw new FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS()
     }

@@ -29,7 +29,7 @@ export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Ga
       if (answer !== null) return answer(request, reply)
       const admitted = await gate.admit(request, path)
       if (!isUpgrade) throw upgradeRequired()
-      take(request, new Seat(hubs, admitted))
+      take(request, new Seat(hubs, admitted, textOf((request.query as Record<string, unknown>).clientId)))
     },
     handler: async () => { throw upgradeRequired() },
     wsHandler: (socket: object, request: FastifyRequest) => {

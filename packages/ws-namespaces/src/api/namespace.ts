@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox'
-import type { Cluster, NamespaceStats } from '../cluster/cluster.ts'
+import type { Cluster, ConnectionInfo, NamespaceStats } from '../cluster/cluster.ts'
 import type { Requests } from '../cluster/requests.ts'
+import { Close } from '../codes.ts'
 import type { Delivered } from '../delivery/carrier.ts'
 import { envelope, textFrame } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
@@ -48,7 +49,8 @@ export interface Namespace<Schema extends TSchema = TSchema, Ctx extends Identit
   /** To every connection in a room. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE */
   toRoom (room: string, type: string, data?: unknown, options?: PublishOptions): Promise<PublishResult>
   /**
-   * Asks a client and resolves with the data of its answer; of a user's connections all are asked, and the first answer counts.
+   * Asks a client and resolves with the data of its answer; of a user's connections all are asked, and the first
+   * good answer counts; where there is none, the error of one that tried.
    *
    * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED
    */
@@ -59,7 +61,27 @@ export interface Namespace<Schema extends TSchema = TSchema, Ctx extends Identit
   presence (room?: string): Promise<Present[]>
   /** The namespace in the whole cluster. */
   stats (): Promise<NamespaceStats>
-  /** Ends a user's connections on every instance. Resolves with how many there were. */
+  /** A user's connections, on every instance. */
+  connections (userId: string): Promise<ConnectionInfo[]>
+  /**
+   * Has all of a user's connections enter a room, on every instance. Resolves with how many there were, when the room is heard.
+   *
+   * @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT
+   */
+  joinUser (userId: string, room: string): Promise<number>
+  /**
+   * Puts all of a user's connections out of a room, on every instance. One that is just broken does not come back into it, nor
+   * gets what it missed there. Resolves with how many there were.
+   *
+   * @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT
+   */
+  leaveUser (userId: string, room: string): Promise<number>
+  /**
+   * Ends a user's connections on every instance. With 4403 or 4401 clients do not come back by themselves; `authorize` decides
+   * who may connect anew. Resolves with how many there were.
+   *
+   * @param code @default 4403
+   */
   disconnect (userId: string, code?: number, reason?: string): Promise<number>
   /** Ends the connections to this process with 1001; of a namespace or a pattern as it was created, takes no more here. */
   close (): Promise<void>
@@ -129,7 +151,22 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     return this.#parts.cluster.statsOf(this.name)
   }
 
-  async disconnect (userId: string, code = 1000, reason = ''): Promise<number> {
+  async connections (userId: string): Promise<ConnectionInfo[]> {
+    return this.#parts.cluster.connections(this.#one.name, checkName('userId', userId))
+  }
+
+  async joinUser (userId: string, room: string): Promise<number> {
+    return this.#parts.cluster.move('join', this.#one.name, checkName('userId', userId), checkName('room', room))
+  }
+
+  async leaveUser (userId: string, room: string): Promise<number> {
+    const found = this.#one
+    const left = await this.#parts.cluster.move('leave', found.name, checkName('userId', userId), checkName('room', room))
+    await this.#parts.hubs.use(found, (hub) => hub.forget(userId, room))
+    return left
+  }
+
+  async disconnect (userId: string, code: number = Close.forbidden, reason = ''): Promise<number> {
     checkClose(code, reason)
     return this.#parts.cluster.disconnect(this.#one.name, checkName('userId', userId), code, reason)
   }

@@ -211,7 +211,8 @@ export class Machine {
     const isFirst = this.#wasOnline && this.#failures <= 1
     this.#effects.push({ type: 'abandon' })
     this.#detail = { code, reason, ...(refusal !== null && { httpStatus: refusal.httpStatus, reason: refusal.reason }) }
-    if (refusal?.isFinal === true || code === UNAUTHENTICATED || code === FORBIDDEN) return this.#refused(now)
+    if (refusal?.isFinal === true || code === UNAUTHENTICATED) return this.#refused(now)
+    if (code === FORBIDDEN) return this.#end('auth-required', this.#detail)
     if (hadOpened || refusal !== null || isFirst || !this.#options.canProbe || this.#phase === 'locating') return this.#wait(now)
     // A browser does not show a page why a WebSocket did not open, but answers a plain request of the same address.
     this.#enter('probing', now, this.#options.connectTimeoutMs, 'probe')

@@ -21,10 +21,20 @@ export interface NamespaceStats {
   lastActivity: number | null
 }
 
+/** A connection of a user, wherever it is. */
+export interface ConnectionInfo {
+  clientId: string
+  /** The instance that has it. */
+  instance: string
+  rooms: string[]
+}
+
 export type ClusterStats = Record<string, NamespaceStats>
 
 /** What one process asks all of them, this one included. */
 type Ask =
+  | { readonly op: 'connections', readonly namespace: string, readonly userId: string }
+  | { readonly op: 'join' | 'leave', readonly namespace: string, readonly userId: string, readonly room: string }
   | { readonly op: 'stats', readonly namespace?: string }
   | { readonly op: 'users', readonly namespace: string, readonly room?: string, readonly userId?: string }
   | { readonly op: 'rooms', readonly namespace: string }
@@ -33,7 +43,9 @@ type Ask =
 
 const CHANNEL = 'ws:ask'
 const ASK_MS = 2000
-/** Its answer is of use now or never, and it must not push out of the log what others may not miss; unlike a `disconnect`. */
+/** Whoever comes back to the cluster just then must not miss these. */
+const LOGGED: ReadonlySet<Ask['op']> = new Set(['disconnect', 'join', 'leave'])
+/** The answers to others are of use now or never, and they must not push out of the log what may not be missed. */
 const LOOK_UP = { timeoutMs: ASK_MS, replay: false }
 
 /** Asks every process what it knows, or has it do something, and answers the others. */
@@ -85,6 +97,18 @@ export class Cluster {
     return sum((await this.#ask<number>({ op: 'disconnect', namespace, userId, code, reason })).values)
   }
 
+  /** Has all connections of a user enter or leave a room; resolves with how many there were. */
+  async move (op: 'join' | 'leave', namespace: string, userId: string, room: string): Promise<number> {
+    return sum((await this.#ask<number>({ op, namespace, userId, room })).values)
+  }
+
+  async connections (namespace: string, userId: string): Promise<ConnectionInfo[]> {
+    const { replies } = await this.#bus.ask(CHANNEL, { op: 'connections', namespace, userId } satisfies Ask, LOOK_UP)
+    return replies.flatMap((reply) => 'value' in reply && Array.isArray(reply.value)
+      ? (reply.value as Array<Omit<ConnectionInfo, 'instance'>>).map((one) => ({ ...one, instance: reply.instanceId }))
+      : [])
+  }
+
   /** A user or room with connections to two processes is one. */
   async #distinct (namespace: string, stats: NamespaceStats): Promise<void> {
     const [users, rooms] = await Promise.all([
@@ -96,24 +120,29 @@ export class Cluster {
   }
 
   async #ask<T> (ask: Ask): Promise<{ values: T[], missing: number }> {
-    const { replies, missing } = await this.#bus.ask(CHANNEL, ask, ask.op === 'disconnect' ? { timeoutMs: ASK_MS } : LOOK_UP)
+    const { replies, missing } = await this.#bus.ask(CHANNEL, ask, LOGGED.has(ask.op) ? { timeoutMs: ASK_MS } : LOOK_UP)
     return { values: replies.flatMap((reply) => 'value' in reply && reply.value !== undefined && reply.value !== null ? [reply.value as T] : []), missing: missing.length }
   }
 
-  #answer (ask: Ask): unknown {
+  async #answer (ask: Ask): Promise<unknown> {
     if (ask.op === 'stats') return this.#hubs.local(ask.namespace)
     const hub = this.#hubs.get(ask.namespace)
-    if (hub === undefined) return ask.op === 'users' || ask.op === 'rooms' ? [] : 0
+    if (hub === undefined) return ask.op === 'users' || ask.op === 'rooms' || ask.op === 'connections' ? [] : 0
     if (ask.op === 'rooms') return hub.roomNames
     if (ask.op === 'users') {
       if (ask.room !== undefined) return [...new Set([...hub.peersOf(`room:${ask.room}`)].flatMap(({ userId }) => userId ?? []))]
       return ask.userId === undefined ? hub.userIds : hub.peersOf(`user:${ask.userId}`).size > 0 ? [ask.userId] : []
     }
     const peers = [...hub.peersOf(`user:${ask.userId}` satisfies Topic)].filter(({ isOpen }) => isOpen)
-    if (ask.op === 'disconnect') for (const peer of peers) peer.close(ask.code, ask.reason)
-    else {
-      const frame = textFrame(ask.json)
-      for (const peer of peers) peer.deliver(frame, null, false)
+    if (ask.op === 'connections') return peers.map(({ clientId, rooms }) => ({ clientId, rooms: [...rooms] }))
+    switch (ask.op) {
+      case 'join': await Promise.all(peers.map((peer) => peer.join(ask.room))); break
+      case 'leave': for (const peer of peers) peer.leave(ask.room); break
+      case 'disconnect': for (const peer of peers) peer.close(ask.code, ask.reason); break
+      case 'send': {
+        const frame = textFrame(ask.json)
+        for (const peer of peers) peer.deliver(frame, null, false)
+      }
     }
     return peers.length
   }

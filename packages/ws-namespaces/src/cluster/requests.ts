@@ -30,7 +30,7 @@ export class Requests {
   }
 
   /**
-   * Asks and waits for the first answer.
+   * Asks and waits for the first good answer.
    *
    * @param send hands the request to the connections; resolves with how many got it
    * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED
@@ -38,17 +38,15 @@ export class Requests {
   async ask (send: (id: string) => number | Promise<number>, timeoutMs: number): Promise<unknown> {
     // Not to be guessed: who knows it may answer.
     const id = `${this.#bootId}.${randomBytes(12).toString('base64url')}`
-    let timer: NodeJS.Timeout | undefined
-    const answered = new Promise<ClientAnswer>((resolve, reject) => {
-      this.#pending.set(id, resolve)
-      timer = setTimeout(() => reject(new FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT(timeoutMs)), timeoutMs)
-    })
-    answered.catch(() => {})
+    const asked = new Asked(timeoutMs)
+    this.#pending.set(id, (answer) => asked.hear(answer))
     try {
-      if (await Promise.race([send(id), answered.then(() => 1)]) === 0) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
-      return valueOf(await answered)
+      const count = await Promise.race([send(id), asked.answer.then(() => 1)])
+      if (count === 0) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
+      asked.expect(count)
+      return await asked.answer
     } finally {
-      clearTimeout(timer)
+      asked.end()
       this.#pending.delete(id)
     }
   }
@@ -67,8 +65,49 @@ export class Requests {
   }
 }
 
-function valueOf ({ data, error }: ClientAnswer): unknown {
-  if (error === undefined) return data
+/** One question to all connections of a user: the first good answer counts, and a bad one only where there is no other. */
+class Asked {
+  readonly answer: Promise<unknown>
+  readonly #timer: NodeJS.Timeout
+  readonly #errors: unknown[] = []
+  #count = Infinity
+  #resolve!: (data: unknown) => void
+  #reject!: (err: Error) => void
+
+  constructor (timeoutMs: number) {
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.answer.catch(() => {})
+    this.#timer = setTimeout(() => this.#reject(new FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT(timeoutMs)), timeoutMs)
+  }
+
+  /** So many connections got the question. */
+  expect (count: number): void {
+    this.#count = count
+    this.#judge()
+  }
+
+  hear ({ data, error }: ClientAnswer): void {
+    if (error === undefined) return this.#resolve(data)
+    this.#errors.push(error)
+    this.#judge()
+  }
+
+  end (): void {
+    clearTimeout(this.#timer)
+  }
+
+  #judge (): void {
+    if (this.#errors.length < this.#count) return
+    const failures = this.#errors.map(failureOf)
+    // One that tried says more than one that knows nothing of it.
+    this.#reject(failures.find(({ clientCode }) => clientCode !== 'UNKNOWN_TYPE') ?? failures[0]!)
+  }
+}
+
+function failureOf (error: unknown): Error & { clientCode: unknown } {
   const { message, code } = (typeof error === 'object' && error !== null ? error : { message: error }) as { message?: unknown, code?: unknown }
-  throw Object.assign(new FST_ERR_WS_NAMESPACES_REQUEST_FAILED(String(message ?? code ?? 'no reason').slice(0, 500)), { clientCode: code })
+  return Object.assign(new FST_ERR_WS_NAMESPACES_REQUEST_FAILED(String(message ?? code ?? 'no reason').slice(0, 500)), { clientCode: code })
 }

@@ -1,3 +1,4 @@
+import { stringify } from '../client/to-json.ts'
 import { RESERVED } from '../codes.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_DATA } from '../errors.ts'
 
@@ -29,13 +30,8 @@ export function envelope (type: string, data: unknown, rest?: object): string {
   if (typeof type !== 'string' || type === '' || RESERVED.has(type)) {
     throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('type', 'a text that is not empty nor one of the protocol')
   }
-  return toJson({ type, data, ...rest })
-}
-
-/** @throws FST_ERR_WS_NAMESPACES_INVALID_DATA */
-export function toJson (value: object): string {
   try {
-    return JSON.stringify(value)
+    return stringify({ type, data, ...rest })
   } catch (err) {
     throw new FST_ERR_WS_NAMESPACES_INVALID_DATA((err as Error).message.split('\n', 1)[0]!)
   }

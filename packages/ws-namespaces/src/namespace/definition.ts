@@ -45,6 +45,7 @@ export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends 
   publicFields?: string[]
   /** Called before the client hears of its connection: what it joins here is recovered with the rest. */
   onConnect?: (conn: Connection<Ctx>) => unknown
+  /** What it returns, or resolves with, is the answer where the client waits for one; or it calls `reply`. */
   onMessage?: (conn: Connection<Ctx>, message: Incoming<Schema>, reply: Reply) => unknown
   onDisconnect?: (conn: Connection<Ctx>, closed: { code: number, reason: string }) => unknown
 }

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
 import { formatOffset, type Carrier, type Delivered, type Delivery, type Listening, type Place, type Sink } from '../delivery/carrier.ts'
-import { textFrame, toJson, withOffset } from '../delivery/frame.ts'
+import { textFrame, withOffset } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
 import type { History } from '../options.ts'
@@ -111,6 +111,12 @@ export class Hub implements Home, Sink, PresenceSink {
     return (await this.carrier.open(null)).place
   }
 
+  /** A user was put out of a room: a connection that is just broken does not come back into it. */
+  async forget (userId: string, room: string): Promise<void> {
+    const place = this.records === null ? null : await this.where()
+    if (place !== null) await this.records!.leave(userId, room, place)
+  }
+
   addTopic (peer: Peer, topic: Topic): Promise<void> {
     let entry = this.#topics.get(topic)
     if (entry === undefined) {
@@ -149,14 +155,14 @@ export class Hub implements Home, Sink, PresenceSink {
 
   mark (place: Place): void {
     if (this.connections.size === 0) return
-    const frame = textFrame(toJson({ type: 'offset', offset: formatOffset(place) }))
+    const frame = textFrame(JSON.stringify({ type: 'offset', offset: formatOffset(place) }))
     for (const peer of this.connections) peer.tell(frame, place)
   }
 
   /** To everybody but the user itself. */
   announce (type: 'presence:join' | 'presence:leave', userIds: readonly string[]): void {
     for (const userId of userIds) {
-      const frame = textFrame(toJson({ type, data: { userId } }))
+      const frame = textFrame(JSON.stringify({ type, data: { userId } }))
       for (const peer of this.connections) if (peer.userId !== userId) peer.deliver(frame, null, false)
     }
   }

@@ -115,7 +115,7 @@ export class Inbox {
     }
     if (onMessage === undefined) return 'unknown'
     const returned = onMessage(conn, { type, ...(data === undefined ? {} : { data }), ...(id === undefined ? {} : { id }) }, pending.reply)
-    return isPromise(returned) ? Promise.resolve(returned).then(() => 'handled' as const) : 'handled'
+    return isPromise(returned) ? Promise.resolve(returned).then((value) => pending.returned(value)) : pending.returned(returned)
   }
 }
 
@@ -139,6 +139,12 @@ class Answer {
     this.#conn.home.measure(json)
     this.#settle()
     this.#conn.deliver(textFrame(json), null, false)
+  }
+
+  /** What a handler returns is the answer, where one is owed and it gave none. */
+  returned (value: unknown): Outcome {
+    if (value !== undefined && this.#id !== undefined) this.reply(value)
+    return 'handled'
   }
 
   wait (): void {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { Close, HEARTBEAT, MESSAGES, type ErrorCode } from '../codes.ts'
 import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
-import { envelope, textFrame, toJson, withOffset } from '../delivery/frame.ts'
+import { envelope, textFrame, withOffset } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { Outlet } from '../delivery/outlet.ts'
 import { OPEN, type Socket } from '../delivery/socket.ts'
@@ -17,7 +17,7 @@ const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
 const MOST_HELD = 20_000
 /** A slow client that goes on not reading is cut after this. */
 const CUT_MS = 1000
-const HEARTBEAT_FRAME = textFrame(toJson({ type: HEARTBEAT }))
+const HEARTBEAT_FRAME = textFrame(JSON.stringify({ type: HEARTBEAT }))
 const NO_ROOMS: ReadonlySet<string> = new Set()
 
 /** A session as seen from a connection, see @jpulse/redis-sessions. */
@@ -240,7 +240,7 @@ export class Peer implements Connection {
 
   fail (code: ErrorCode, replyTo?: string | number): void {
     const message = { type: 'error', error: { code, message: MESSAGES[code] }, ...(replyTo === undefined ? {} : { replyTo }) }
-    this.deliver(textFrame(toJson(message)), null, false)
+    this.deliver(textFrame(JSON.stringify(message)), null, false)
   }
 
   /**
@@ -253,7 +253,7 @@ export class Peer implements Connection {
     this.#held = null
     this.#floor = place
     this.#last = place
-    this.#outlet.push(textFrame(toJson(connected)))
+    this.#outlet.push(textFrame(JSON.stringify(connected)))
     const send = (json: string, offset: string): void => {
       const frame = textFrame(withOffset(json, offset))
       this.#outlet.allow(frame.length)
