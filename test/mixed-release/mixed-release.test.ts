@@ -1,7 +1,7 @@
 import t from 'tap'
 import { redisServer, uniqueName, type Scope, type TestRedis } from '../helpers/index.ts'
 import { Fleet } from './fleet.ts'
-import { mutant } from './mutant.ts'
+import { mutant, type Mutation } from './mutant.ts'
 import { previousRelease, THIS_RELEASE } from './previous-release.ts'
 import { clean, Traffic, type Verdict } from './traffic.ts'
 import { unlisted } from './wire-page.ts'
@@ -38,12 +38,12 @@ t.test('a key or channel that docs/wire.md does not list is seen', async (t) => 
 })
 
 t.test('it is seen when a release changes keys, channels or formats that the one before uses', async (t) => {
-  const verdict = await shortRun(t, mutant(t, [
+  const verdict = await shortRun(t, [previous, mutant(t, [
     ['cluster-broadcast', "'state'", "'log-state'"],
     ['config-cache', "'cache'", "'cache2'"],
     ['redis-link', "'kv'", "'values'"],
     ['ws-namespaces', "'broadcast'", "'all'"]
-  ]), [previous])
+  ])], [previous])
   t.ok(verdict.notWhole + verdict.lostMessages > 0, 'the log of the cluster has another state')
   t.ok(verdict.staleReads > 0, 'the cache has other keys')
   t.ok(verdict.lostValues > 0, 'values are kept elsewhere')
@@ -52,9 +52,19 @@ t.test('it is seen when a release changes keys, channels or formats that the one
 })
 
 t.test('it is seen when a release keeps sessions elsewhere', async (t) => {
-  const verdict = await shortRun(t, mutant(t, [['redis-sessions', "'sess'", "'sessions'"]]), [])
+  const verdict = await shortRun(t, [previous, mutant(t, [['redis-sessions', '`sess$', '`sessions$']])], [])
   t.ok(verdict.signedOut > 0)
   t.ok(verdict.lostFields > 0)
+})
+
+t.test('a format changes in two releases: the first reads both, the second writes the new one', async (t) => {
+  const reads: Mutation = ['cluster-broadcast', "{ t: 'tell',", "{ t: 'tell', n: 'tell',"]
+  const writes: Mutation = ['cluster-broadcast', "? 't' : 'a'", "? 'n' : 'a'"]
+  const [first, second] = [mutant(t, [reads]), mutant(t, [reads, writes])]
+  t.strictSame(await shortRun(t, [first, second], [THIS_RELEASE]), clean(), 'they live together')
+  const verdict = await shortRun(t, [THIS_RELEASE, second], [THIS_RELEASE])
+  t.ok(verdict.lostMessages > 0, 'in one release messages would have been lost')
+  t.strictSame({ ...verdict, lostMessages: 0 }, clean(), 'but what is unknown is passed over, and hurts nothing else')
 })
 
 /** Notes keys and channels that docs/wire.md does not list; those of the test's own database aside. */
@@ -69,8 +79,8 @@ async function keysOf (redis: TestRedis): Promise<string[]> {
   return keys
 }
 
-async function shortRun (t: Scope, release: string, clientReleases: readonly string[]): Promise<Verdict> {
-  const fleet = await Fleet.start(t, await redisServer(t), uniqueName(), [previous, release])
+async function shortRun (t: Scope, releases: readonly string[], clientReleases: readonly string[]): Promise<Verdict> {
+  const fleet = await Fleet.start(t, await redisServer(t), uniqueName(), releases)
   const traffic = new Traffic(fleet, { patienceMs: 1000 })
   await traffic.begin(t, clientReleases)
   await traffic.round()
