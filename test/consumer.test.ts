@@ -7,7 +7,7 @@ import { temporaryFolder } from './helpers/index.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-const PACKAGES = ['plugin-kit', 'redis-link', 'cluster-broadcast', 'redis-sessions', 'ws-namespaces', 'config-cache', 'cluster-metrics']
+const PACKAGES = ['plugin-kit', 'redis-link', 'cluster-broadcast', 'redis-sessions', 'ws-namespaces', 'config-cache', 'cluster-metrics', 'cursor-pagination']
 
 interface Manifest { dependencies?: object, peerDependencies?: object, peerDependenciesMeta?: Record<string, { optional?: boolean }> }
 
@@ -36,25 +36,28 @@ const APP = `
 import clusterBroadcast, { FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL } from '@jpulse/cluster-broadcast'
 import clusterMetrics, { FST_ERR_CLUSTER_METRICS_INVALID_NAME } from '@jpulse/cluster-metrics'
 import configCache, { FST_ERR_CONFIG_CACHE_UNREACHABLE, memorySource } from '@jpulse/config-cache'
+import cursorPagination, { InvalidCursorError, PageQuery } from '@jpulse/cursor-pagination'
 import redisLink, { FST_ERR_REDIS_LINK_TIMEOUT } from '@jpulse/redis-link'
 import redisSessions, { FST_ERR_REDIS_SESSIONS_UNAVAILABLE } from '@jpulse/redis-sessions'
 import wsNamespaces, { FST_ERR_WS_NAMESPACES_INVALID_NAME } from '@jpulse/ws-namespaces'
 import { connect } from '@jpulse/ws-namespaces/client'
 import Fastify from 'fastify'
 
-const { REDIS_URL, SITE_ID, SERVER_ID, RELEASE_NAME } = process.env
+const { REDIS_URL, SITE_ID, SERVER_ID, RELEASE_NAME, SESSION_SECRET } = process.env
 const app = Fastify()
 app.register(redisLink, { url: REDIS_URL, siteId: SITE_ID })
 app.register(redisSessions, { secret: 'a secret of more than thirty-two characters' })
 app.register(clusterBroadcast, { serverId: SERVER_ID, authorize: () => true })
 app.register(wsNamespaces, { routePrefix: '/api/1/ws' })
 app.register(configCache, { source: memorySource() })
+app.register(cursorPagination, { secret: SESSION_SECRET })
+app.get('/', { schema: { querystring: PageQuery({ sortable: ['name'] }) } }, async () => app.paginate([{ name: 'a' }], { sort: 'name' }))
 app.register(clusterMetrics, { release: RELEASE_NAME })
 
 new FST_ERR_REDIS_LINK_TIMEOUT(5).message.length
 // @ts-expect-error the argument is a number
 new FST_ERR_REDIS_LINK_TIMEOUT('5')
-for (const Made of [FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, FST_ERR_CLUSTER_METRICS_INVALID_NAME, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_WS_NAMESPACES_INVALID_NAME]) {
+for (const Made of [FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, FST_ERR_CLUSTER_METRICS_INVALID_NAME, FST_ERR_CONFIG_CACHE_UNREACHABLE, InvalidCursorError, FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_WS_NAMESPACES_INVALID_NAME]) {
   // @ts-expect-error an error has no such property
   Made.prototype.colour
 }
