@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events'
+import { within } from '@jpulse/plugin-kit'
 import type { RedisLink, RedisState } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from './keys.ts'
+import { checkElection, Leader, type LeaderOptions } from './leader/leader.ts'
 import { identify, type Identity } from './membership/identity.ts'
 import type { Member, MemberCard } from './membership/members.ts'
 import { Broadcast, InternalBroadcast } from './messages/broadcast.ts'
@@ -30,6 +32,9 @@ export interface ClusterStatus {
   ignored: number
 }
 
+/** Longest that giving up what this process leads may take when it closes. */
+const RESIGN_MS = 400
+
 /** The cluster as this process sees it. */
 export class AppCluster extends EventEmitter<ClusterEvents> implements Identity {
   readonly instanceId: string
@@ -41,6 +46,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   readonly #log: FastifyBaseLogger
   readonly #messenger: Messenger
   readonly #claims: Claims
+  readonly #leaders = new Map<string, Leader>()
   readonly #reported = new Set<string>()
   #closing: Promise<void> | undefined
 
@@ -62,6 +68,8 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     this.#claims = subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, new Keys(link), log)
     this.broadcast = new Broadcast(this.#messenger, this.#claims, null)
     this.on('join', () => this.#reportDuplicates())
+    // Its place may be free.
+    this.on('leave', () => { for (const leader of this.#leaders.values()) leader.stand() })
   }
 
   /** `cluster`: this process is a member, hears the others and is heard. `local`: it is alone, or Redis is away. */
@@ -78,6 +86,22 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   duplicates (): string[] {
     const ids = this.members().map(({ instanceId }) => instanceId)
     return [...new Set(ids.filter((id, index) => ids.indexOf(id) !== index))]
+  }
+
+  /**
+   * Stands for leader of this name: of all processes that do, one leads. The same name is the same election, also with other
+   * options. Until `resign()` this process stays in it. Without Redis it leads at once.
+   *
+   * @param name 1 to 1024 characters
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT
+   */
+  leader (name: string, { leaseMs = 10_000 }: LeaderOptions = {}): Leader {
+    checkElection(name, leaseMs)
+    const known = this.#leaders.get(name)
+    if (known?.isOver === false) return known
+    const leader = new Leader({ link: this.#link, key: new Keys(this.#link).leader(name), holder: this.bootId, leaseMs, log: this.#log })
+    this.#leaders.set(name, leader)
+    return leader
   }
 
   /** For the plugins of the suite: the handle for the channels below a reserved prefix. Not for applications. */
@@ -114,6 +138,8 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
 
   async #close (): Promise<void> {
     this.#claims.close()
+    const resigned = Promise.all([...this.#leaders.values()].map((leader) => leader.resign()))
+    await within(RESIGN_MS, resigned, () => new Error('Redis takes too long')).catch(() => {})
     await this.#messenger.close()
     this.removeAllListeners()
   }

@@ -38,6 +38,7 @@ export default clusterBroadcast
 
 export * from './errors.ts'
 export type { AppCluster, ClusterStatus } from './app-cluster.ts'
+export type { Leader, LeaderEvents, LeaderOptions } from './leader/leader.ts'
 export type { Ack, EpochLog, EpochLogOptions, FollowerSink, FrameHead, LogFormat, LogFrame, Pace, Place, Reading } from './log/epoch-log.ts'
 export type { Member } from './membership/members.ts'
 export type { AskReply, AskResult } from './messages/asks.ts'

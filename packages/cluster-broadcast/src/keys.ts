@@ -45,6 +45,11 @@ export class Keys {
     return this.#link.key('cluster', 'once', name)
   }
 
+  /** Term of one leader. */
+  leader (name: string): string {
+    return this.#link.key('cluster', 'leader', name)
+  }
+
   /** Where the answers to one process go. */
   replies (bootId: string): string {
     return this.#link.channel('cluster', 'reply', bootId)

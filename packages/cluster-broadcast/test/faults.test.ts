@@ -202,6 +202,47 @@ t.test('a Redis user who may not subscribe: the process boots alone, says so onc
   t.same(got, [1])
 })
 
+t.test('a leader that cannot reach Redis is deposed by its own clock before another is elected, whose token is greater', async (t) => {
+  const redis = await redisServer(t)
+  const proxy = await tcpProxy(t, redis.port)
+  const siteId = uniqueName()
+  const options = { heartbeatMs: 200, leaseMs: 1000 }
+  const first = (await build(t, { url: `redis://127.0.0.1:${proxy.port}`, siteId, commandTimeoutMs: 300 }, options)).app.appCluster
+  const second = (await build(t, { url: redis.url, siteId }, options)).app.appCluster
+  const told: Array<[who: string, what: string | number, other: boolean]> = []
+  const stand = (cluster: typeof first, who: string) => {
+    const leader = cluster.leader('jobs', { leaseMs: 1500 })
+    leader.on('elected', (token) => { told.push([who, token, false]) })
+    leader.on('deposed', () => { told.push([who, 'deposed', leader.isLeader]) })
+    return leader
+  }
+  const one = stand(first, 'first')
+  await waitFor(() => one.isLeader)
+  const two = stand(second, 'second')
+  await two.stand()
+  t.same([two.isLeader, two.token], [false, null])
+  const tokens = [one.token!]
+  proxy.mute()
+  await waitFor(() => two.isLeader)
+  t.equal(one.isLeader, false)
+  tokens.push(two.token!)
+  proxy.mend()
+  await waitFor(() => first.mode === 'cluster')
+  await one.stand()
+  t.equal(one.isLeader, false)
+  await redis.kill()
+  await waitFor(() => !two.isLeader)
+  await redis.restart()
+  await waitFor(() => one.isLeader || two.isLeader, { timeoutMs: 20_000 })
+  tokens.push((one.token ?? two.token)!)
+  await (one.isLeader ? one : two).resign()
+  await waitFor(() => one.isLeader || two.isLeader)
+  tokens.push((one.token ?? two.token)!)
+  t.same(tokens, [...new Set(tokens)].sort((a, b) => a - b), 'tokens grow, also where Redis lost all')
+  t.same(told.map(([who, what]) => [who, what === 'deposed' ? what : 'elected']).slice(0, 3), [['first', 'elected'], ['first', 'deposed'], ['second', 'elected']])
+  t.notOk(told.some(([, , isLeader]) => isLeader))
+})
+
 t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {
   const two = await pair(t)
   const { client, keys, got } = two

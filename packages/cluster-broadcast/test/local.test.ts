@@ -50,6 +50,25 @@ t.test('without Redis, close() ends who waits for a long once', async (t) => {
   t.equal((await first).ran, true)
 })
 
+t.test('without Redis a process leads at once; whoever resigned stands anew when asked again', async (t) => {
+  const { app } = await build(t)
+  const leader = app.appCluster.leader('jobs')
+  const told: unknown[] = []
+  leader.on('elected', (token) => { told.push(token) })
+  leader.on('deposed', () => { told.push('deposed') })
+  t.equal(app.appCluster.leader('jobs', { leaseMs: 500 }), leader)
+  await waitFor(() => leader.isLeader)
+  const { token } = leader
+  t.same(told, [token])
+  await leader.resign()
+  t.same([leader.isLeader, leader.token, told], [false, null, [token, 'deposed']])
+  const next = app.appCluster.leader('jobs')
+  await waitFor(() => next.isLeader)
+  for (const [name, leaseMs] of [['', 1000], ['x'.repeat(1025), 1000], ['a', 499], ['a', 1.5], ['a', Infinity]] as const) {
+    t.throws(() => app.appCluster.leader(name, { leaseMs }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT' })
+  }
+})
+
 t.test('handlers: one throws, one rejects, one mutates its data, one publishes; the others get theirs', async (t) => {
   const { app, complaints } = await build(t)
   const { broadcast } = app.appCluster

@@ -55,7 +55,7 @@ export interface LogFormat<Frame extends LogFrame, Message> {
 }
 
 /** The epoch of a log that was never heard of. */
-export const NOWHERE: Place = Object.freeze({ epoch: '', seq: 0 })
+const NOWHERE: Place = Object.freeze({ epoch: '', seq: 0 })
 
 const EPOCH = /^([^.-]+)(?:[.-](\d+))?$/
 

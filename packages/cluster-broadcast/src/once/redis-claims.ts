@@ -11,6 +11,7 @@ const LOOK_MS = 1000
 /** How long a claim whose answer was lost is asked for again. */
 const UNKNOWN_MS = 2000
 const RETRY_MS = 250
+const GIVE_BACK_AFTER_MS = [0, 1000, 5000]
 
 /** Claims in Redis. */
 export class RedisClaims implements Claims {
@@ -69,14 +70,18 @@ export class RedisClaims implements Claims {
     this.#waiters.wakeAll()
   }
 
-  /** Nobody knows whether the claim stands: where it does, it is given back when Redis answers again, so that somebody may run it. */
+  /**
+   * Nobody knows whether the claim stands: where it does, it is given back when Redis answers again, so that somebody may run
+   * it. More than once, because what claimed it may still be on its way.
+   */
   async #giveBack (name: string, token: string, until: number): Promise<void> {
-    while (!this.#closed && performance.now() < until) {
-      try {
-        await this.#link.runScript(giveBack, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] })
-        return
-      } catch {
-        await this.#link.outages.changed(Math.max(RETRY_MS, Math.min(LOOK_MS, until - performance.now())))
+    for (const pause of GIVE_BACK_AFTER_MS) {
+      await new Promise((resolve) => { setTimeout(resolve, pause).unref() })
+      for (let given: number | undefined; given === undefined;) {
+        if (this.#closed || performance.now() >= until) return
+        given = await this.#link.runScript(giveBack, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] }).catch(() => undefined)
+        if (given === 1) return
+        if (given === undefined) await this.#link.outages.changed(LOOK_MS)
       }
     }
   }
