@@ -4,14 +4,14 @@ import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { serve } from '../helpers/worker.js'
 
-// One instance of an application on the packages of RELEASE, a folder. URL and SITE name the Redis that all share.
+// One instance of an application on the packages of RELEASE, a folder. URL and SITE name the Redis that all share, DATABASE another way to it for its own values.
 
-const { RELEASE = '', URL: url = '', SITE: siteId = '' } = process.env
+const { RELEASE = '', URL: url = '', DATABASE: databaseUrl = url, SITE: siteId = '' } = process.env
 /** @param {string} name @returns {Promise<any>} */
 const release = async (name) => (await import(pathToFileURL(join(RELEASE, 'packages', name, 'dist/index.js')).href)).default
 
 /** The database: what the caches are judged by. */
-const database = new Redis(url)
+const database = new Redis(databaseUrl)
 /** @param {string} collection */
 const table = (collection) => `${siteId}:database:${collection}`
 const source = {

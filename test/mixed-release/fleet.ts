@@ -17,7 +17,7 @@ export class Fleet {
 
   private constructor (t: Scope, redis: TestRedis, siteId: string) {
     this.#t = t
-    this.#env = { URL: redis.url, SITE: siteId }
+    this.#env = { URL: redis.url, SITE: siteId, DATABASE: `redis://127.0.0.1:${redis.port}` }
   }
 
   static async start (t: Scope, redis: TestRedis, siteId: string, releases: readonly string[]): Promise<Fleet> {

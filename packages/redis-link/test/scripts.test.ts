@@ -48,6 +48,19 @@ t.test('every script of every package is read by every server at hand, and takes
   }
 })
 
+t.test('every command of a package\'s scripts is among its declared needs', async (t) => {
+  for (const name of readdirSync(PACKAGES)) {
+    const src = join(PACKAGES, name, 'src')
+    const declared = (await scriptsOf(name)).map(({ lua }) => lua)
+    const sources = () => readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map((file) => readFileSync(join(src, file), 'utf8'))
+    const texts = declared.length > 0 ? declared : sources()
+    const called = new Set(texts.flatMap((text) => [...text.matchAll(/redis\.p?call\('([A-Z]+)'/g)].map(([, command]) => command!.toLowerCase())))
+    if (called.size === 0) continue
+    const { redisNeeds } = JSON.parse(readFileSync(join(PACKAGES, name, 'package.json'), 'utf8')) as { redisNeeds?: { commands: string[] } }
+    t.same([...called].filter((command) => redisNeeds?.commands.includes(command) !== true), [], name)
+  }
+})
+
 const append = defineScript({
   name: 'redisLinkTestAppendV1',
   keys: ['list'],

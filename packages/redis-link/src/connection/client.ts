@@ -34,6 +34,8 @@ function commonOptions (options: ResolvedOptions): RedisOptions {
     ...(options.password === undefined ? {} : { password: options.password }),
     ...(options.tls === undefined ? {} : { tls: options.tls }),
     ...options.socket,
+    // CLIENT SETINFO at each connection, which a user of few commands may not send.
+    disableClientInfo: true,
     lazyConnect: true,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
