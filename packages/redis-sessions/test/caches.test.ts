@@ -1,10 +1,13 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import redisLink from '@jpulse/redis-link'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { connect } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import t from 'tap'
 import { mayBeShared, privateControl } from '../src/request/caching.ts'
-import { Browser, makeApp } from './support/app.ts'
+import redisSessions from '../src/index.ts'
+import { Browser, makeApp, SECRET } from './support/app.ts'
 
 const headersOf = (headers: Record<string, string>) => ({ get: (name: string) => headers[name], names: () => Object.keys(headers) })
 
@@ -122,6 +125,35 @@ t.test('a visitor whose every other page is public is told of the renewal by one
   // Right after it: nothing is due but what is owed.
   t.ok(sessionCookie((await browser.get('/read/none')).headers))
   t.notOk(sessionCookie((await browser.get('/read/none')).headers))
+})
+
+t.test('HTTP/2: a login, a read, a reply that is for all and one that is not', async (t) => {
+  const app = Fastify({ http2: true })
+  t.teardown(() => app.close())
+  await app.register(redisLink)
+  await app.register(redisSessions, { secret: SECRET, touchIntervalMs: 0 })
+  app.get('/login', async (request, reply) => {
+    await app.sessions.login(request, 'u')
+    reply.header('cache-control', 'public, max-age=60').send('in')
+  })
+  app.get('/me', async (request) => app.sessions.current(request)?.userId ?? 'nobody')
+  app.get('/public', (_request, reply) => { reply.header('cache-control', 'public').send('x') })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  t.teardown(() => client.close())
+  const get = (path: string, cookie = '') => new Promise<{ body: string, headers: IncomingHttpHeaders }>((resolve, reject) => {
+    let headers = {}
+    let body = ''
+    client.request({ ':path': path, ...(cookie === '' ? {} : { cookie }) }).on('response', (given) => { headers = given })
+      .setEncoding('utf8').on('data', (part) => { body += part }).on('end', () => resolve({ headers, body })).on('error', reject)
+  })
+  const login = await get('/login')
+  t.equal(login.body, 'in')
+  t.equal(login.headers['cache-control'], 'private, max-age=60')
+  const cookie = String(sessionCookie(login.headers)).split(';')[0]!
+  t.equal((await get('/me', cookie)).body, 'u')
+  t.ok(sessionCookie((await get('/me', cookie)).headers))
+  t.notOk(sessionCookie((await get('/public', cookie)).headers))
 })
 
 /** A shared cache as RFC 9111 has it, as far as it goes here: keeps what it may, by URL, and hands it to anybody. */

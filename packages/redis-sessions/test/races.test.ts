@@ -1,10 +1,13 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
-import { redisCluster, sharedRedis } from '../../../test/helpers/index.ts'
+import { redisCluster, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
 import { Browser, Gates, makeApp } from './support/app.ts'
 import { makePeer } from './support/peer.ts'
 
 const TRIALS = 200
+/** Of the races whose handlers end in other ways. */
+const LOOSE_TRIALS = 50
 
 /** An application whose routes log in and out as its stack does; the races are the same for all. */
 interface Stack {
@@ -36,6 +39,86 @@ const RACES: Record<string, (trial: Trial) => Promise<boolean>> = {
   'a slow reader does not bring the old id back after regenerate': async ({ browser, gates, name }) => {
     return ended(browser, name, gates, `/read?gate=${name}`, () => copy(browser).post('/regenerate'))
   }
+}
+
+const LOOSE = ['unreturned', 'stream', 'hijack', 'throw'] as const
+
+/** The same with handlers that do not return their reply and await nothing, that stream, that take the reply over, that throw. */
+const LOOSE_RACES: Record<string, (trial: Trial) => Promise<boolean>> = {
+  'parallel writers of each kind all keep what they wrote': async ({ browser, gates, name }) => {
+    const writers = LOOSE.map((kind) => copy(browser).get(`/${kind}/${kind}?gate=${name}`))
+    await gates.arrived(name, LOOSE.length)
+    gates.open(name)
+    await Promise.all(writers)
+    // What is written while a reply streams, or without one, is stored when that has ended.
+    return waitFor(async () => {
+      const fields = (await browser.get('/fields')).json()
+      return LOOSE.every((kind) => fields[kind] === 1)
+    }, { timeoutMs: 5000 }).then(() => true, () => false)
+  },
+  'writers of no kind bring a session back after logout': (trial) => endedForAll(trial, '/out'),
+  'writers of no kind bring a session back after logout-all': (trial) => endedForAll(trial, '/out-all'),
+  'a login that is not awaited, or whose handler throws, ends with a logout-all that comes after it': async ({ browser, gates, name, user }) => {
+    const logins = ['login-unawaited', 'login-throw'].map((path) => new Browser(browser.app).get(`/${path}/${user}?gate=${name}`))
+    await gates.arrived(name, 2)
+    await browser.post('/out-all', { user })
+    gates.open(name)
+    const cookies = (await Promise.all(logins)).flatMap((response) => response.cookies.map(({ value }) => `sessionId=${encodeURIComponent(value)}`))
+    const users = await Promise.all(cookies.map(async (cookie) => (await browser.app.inject({ url: '/fields', headers: { cookie } })).json().user))
+    return users.every((left) => left === undefined) && (await browser.app.sessions.list(user)).length === 0
+  }
+}
+
+async function endedForAll ({ browser, gates, name, user }: Trial, url: string): Promise<boolean> {
+  const writers = LOOSE.map((kind) => copy(browser).get(`/${kind}/late?gate=${name}`))
+  await gates.arrived(name, LOOSE.length)
+  await copy(browser).post(url, { user })
+  gates.open(name)
+  // The headers of a stream left before the session ended.
+  const responses = (await Promise.all(writers)).filter((_, index) => LOOSE[index] !== 'stream')
+  return !responses.some(({ cookies }) => cookies.some(({ value }) => value !== '')) && (await browser.get('/fields')).json().user === undefined &&
+    (await browser.app.sessions.list(user)).length === 0
+}
+
+function addLooseRoutes (app: FastifyInstance, gates: Gates): void {
+  const pass = (request: FastifyRequest) => gates.pass((request.query as { gate: string }).gate)
+  const write = (request: FastifyRequest) => { request.session[(request.params as { field: string }).field] = 1 }
+  app.get('/unreturned/:field', async (request, reply) => {
+    await pass(request)
+    write(request)
+    request.session.save()
+    reply.send('written')
+  })
+  app.get('/stream/:field', async (request) => Readable.from((async function * () {
+    yield 'begun'
+    await pass(request)
+    write(request)
+  })()))
+  app.get('/hijack/:field', async (request, reply) => {
+    reply.hijack()
+    await pass(request)
+    write(request)
+    reply.raw.end('written')
+  })
+  app.get('/throw/:field', async (request) => {
+    await pass(request)
+    write(request)
+    throw new Error('after the write')
+  })
+  app.get('/login-unawaited/:user', async (request, reply) => {
+    const { user } = request.params as { user: string }
+    await app.sessions.login(request, user, { user })
+    await pass(request)
+    request.session.late = 1
+    request.session.save(() => {})
+    reply.send('in')
+  })
+  app.get('/login-throw/:user', async (request) => {
+    const { user } = request.params as { user: string }
+    await app.sessions.login(request, user, { user })
+    await pass(request)
+    throw new Error('after the login')
+  })
 }
 
 /** A request loads its session and waits; the session ends; the request finishes. Is the session dead for its old cookie? */
@@ -81,6 +164,7 @@ async function ours (t: Test, redis: object): Promise<Stack> {
     sessions: { touchIntervalMs: 0 },
     routes (app) {
       addRoutes(app, gates)
+      addLooseRoutes(app, gates)
       app.post('/in', async (request) => app.sessions.login(request, (request.body as { user: string }).user, { user: (request.body as { user: string }).user }).then(() => 'in'))
       app.post('/out', async (request) => app.sessions.logout(request).then(() => 'out'))
       app.post('/out-all', async (request) => app.sessions.logoutAll((request.body as { user: string }).user))
@@ -113,6 +197,11 @@ for (const [where, make] of Object.entries(stacks)) {
     for (const [promise, run] of Object.entries(RACES)) {
       await t.test(`${promise}, in ${TRIALS} trials`, async (t) => {
         t.equal(await race(stack, run, TRIALS, promise.replaceAll(/\W/g, '')), 0, 'failed trials')
+      })
+    }
+    for (const [promise, run] of Object.entries(LOOSE_RACES)) {
+      await t.test(`${promise}, in ${LOOSE_TRIALS} trials`, async (t) => {
+        t.equal(await race(stack, run, LOOSE_TRIALS, promise.replaceAll(/\W/g, '')), 0, 'failed trials')
       })
     }
   })

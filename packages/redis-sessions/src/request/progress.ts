@@ -1,4 +1,8 @@
-import type { RequestSession } from './request-session.ts'
+/** A request, as far as it is looked at here. */
+export interface Lasting {
+  readonly request: { readonly raw: { readonly destroyed: boolean, readonly socket: { readonly destroyed: boolean } } }
+  keepAlive (afterMs: number): Promise<void>
+}
 
 const MOST_MS = 60_000
 const LEAST_MS = 20
@@ -8,7 +12,7 @@ const LEAST_MS = 20
  * out while a request of it runs, however long that takes.
  */
 export class InProgress {
-  readonly #states = new Set<RequestSession>()
+  readonly #states = new Set<Lasting>()
   readonly #timer: NodeJS.Timeout
 
   constructor (idleTimeoutMs: number) {
@@ -17,11 +21,11 @@ export class InProgress {
     this.#timer = setInterval(() => this.#sweep(quarter), Math.min(MOST_MS, Math.max(LEAST_MS, quarter))).unref()
   }
 
-  add (state: RequestSession): void {
+  add (state: Lasting): void {
     this.#states.add(state)
   }
 
-  delete (state: RequestSession): void {
+  delete (state: Lasting): void {
     this.#states.delete(state)
   }
 
