@@ -44,6 +44,8 @@ export interface WatchedSession {
   userId: string | null
   /** As `session:ended` and `list` name it. */
   handle: string
+  /** `name` of the registration; '' where it has none. `session:ended` tells it, too. */
+  realm: string
   /**
    * Asks the store whether the session is still alive.
    *
@@ -170,6 +172,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     return {
       userId: meta.userId,
       handle: meta.handle,
+      realm: this.name,
       isAlive: async () => await vault.open(ref) !== null,
       async touch () {
         if (performance.now() - touchedAt < touchIntervalMs) return alive

@@ -592,7 +592,7 @@ both('an upgraded request reads its session and never writes it', async (t, setu
     return JSON.parse(await answer)
   }
   const { handle } = (await app.sessions.list('u'))[0]!
-  t.same(await ask(), { current: { userId: 'u', handle }, watched: { userId: 'u', handle }, alive: [true, true] })
+  t.same(await ask(), { current: { userId: 'u', handle }, watched: { userId: 'u', handle, realm: '' }, alive: [true, true] })
   t.same((await browser.get('/me')).json().fields, { n: 1 })
   await app.sessions.logoutAll('u')
   t.match(await ask(), { alive: [false, false] })

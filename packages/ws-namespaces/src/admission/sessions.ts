@@ -14,6 +14,8 @@ export interface Ended {
   readonly handles: readonly string[]
   readonly reason: string
   readonly except?: string
+  /** Of which registration of sessions, where it has a name. */
+  readonly realm?: string
 }
 
 /** Where @jpulse/redis-sessions is registered; null elsewhere. */
@@ -47,9 +49,10 @@ export class WatchedSessions {
   }
 
   /** Sessions ended somewhere. */
-  onEnded ({ userId, handles, reason, except }: Ended): void {
+  onEnded ({ userId, handles, reason, except, realm = '' }: Ended): void {
     for (const peer of [...this.#byUser.get(userId) ?? []]) {
-      const handle = peer.session!.handle
+      const { handle, realm: own = '' } = peer.session!
+      if (own !== realm) continue
       const all = reason === 'logout-all' || reason === 'logout-others'
       if (all ? handle !== except : handles.includes(handle)) expire(peer)
     }

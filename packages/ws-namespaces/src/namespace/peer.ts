@@ -24,6 +24,8 @@ const NO_ROOMS: ReadonlySet<string> = new Set()
 export interface WatchedSession {
   readonly userId: string | null
   readonly handle: string
+  /** `name` of the registration of sessions; '' where it has none. */
+  readonly realm?: string
   /** Rejects while the store cannot be asked. */
   isAlive (): Promise<boolean>
 }
