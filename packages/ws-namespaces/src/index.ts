@@ -17,7 +17,7 @@ import { Inbox } from './namespace/inbox.ts'
 import { Presences, tokenOf } from './presence/presences.ts'
 import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
-import { endRefused, upgradeRoute } from './admission/upgrade.ts'
+import { endRefused, giveBackOthers, upgradeRoute } from './admission/upgrade.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -48,6 +48,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   fastify.decorate<WsNamespaces>('wsNamespaces', namespaces)
   await bringWebSockets(fastify, resolved.maxPayloadBytes)
   endRefused(fastify)
+  giveBackOthers(fastify)
   const heartbeat = new Heartbeat(resolved, hubs, sessions, () => {
     hubs.beat()
     carriers.sweep((name) => hubs.get(name) !== undefined)
@@ -58,6 +59,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     heartbeat.stop()
     appCluster.off('leave', onLeave)
     const all = [...hubs]
+    for (const hub of all) hub.settle()
     await Promise.all(all.map(({ presence }) => presence?.beat().catch(() => {})))
     await carriers.settle(all.map(({ carrier }) => carrier))
     hubs.close()

@@ -49,6 +49,37 @@ t.test('1000 clients that stop reading: memory stays, they are dropped with 4408
   t.equal(reader.closed, null)
 })
 
+t.test('a request that offers another protocol, h2c, is answered as without the plugin', async (t) => {
+  const { app, port } = await build(t, {
+    before: (app) => {
+      app.post('/echo', async ({ body }) => ({ got: body }))
+      app.get('/plain', async () => 'plain')
+    },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader }) }
+  })
+  const socket = connectTcp(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  let answer = ''
+  socket.on('data', (chunk) => { answer += String(chunk) })
+  const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n'
+  const body = JSON.stringify({ text: 'x'.repeat(100_000) })
+  socket.write(`POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n${offer}\r\n${body.slice(0, 10)}`)
+  socket.write(body.slice(10))
+  await waitFor(() => answer.endsWith(`{"got":${body}}`), { what: 'the answer with the body', timeoutMs: 30_000 })
+  t.match(answer, /^HTTP\/1.1 200/)
+  answer = ''
+  socket.write(`GET /plain HTTP/1.1\r\nHost: x\r\n${offer}\r\n`)
+  await waitFor(() => answer.endsWith('plain'), { what: 'the next on the same connection', timeoutMs: 30_000 })
+  t.notMatch(answer, /connection: close/i)
+  answer = ''
+  socket.write(`GET ${PATH} HTTP/1.1\r\nHost: x\r\nUser: u\r\n${offer}\r\n`)
+  await waitFor(() => answer.includes('UPGRADE_REQUIRED'), { timeoutMs: 30_000 })
+  t.equal((await connect(t, port, PATH, { user: 'ann' })).connected.namespace, 'chat')
+  socket.write(`POST ${PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\n{}`)
+  await waitFor(() => answer.includes(' 404 '), { what: 'no WebSocket either', timeoutMs: 30_000 })
+  await app.close()
+})
+
 t.test('a process that stood still for longer than the pong timeout reads what its clients said before it judges them', async (t) => {
   const [server] = await servers(t, sharedRedis(), 1, { namespaces: { chat: { limits: { messages: 1_000_000 } } }, options: { pingIntervalMs: 100, pongTimeoutMs: 300 } })
   const clients = await Promise.all(Array.from({ length: 100 }, (_, index) => connect(t, server!.port, PATH, { user: `u${index}` })))

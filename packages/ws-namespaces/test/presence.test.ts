@@ -57,6 +57,23 @@ t.test('a user joins once and leaves once, however many sockets on however many 
   t.ok((await Promise.all(keys.map((key) => redis.pttl(key)))).every((ttl) => ttl > 0), 'every key ends by itself')
 })
 
+t.test('a page that is loaded anew is no news', async (t) => {
+  const [a, b] = await servers(t, sharedRedis(), 2, { namespaces: { chat: { presence: { graceMs: 60_000 } }, quick: { presence: { graceMs: 0 } } } })
+  const observer = await connect(t, a!.port, PATH, { user: 'observer' })
+  const quick = await connect(t, a!.port, '/api/1/ws/quick', { user: 'observer' })
+  for (let times = 0; times < 10; times++) {
+    const page = await connect(t, (times % 2 === 0 ? a : b)!.port, PATH, { user: 'ann' })
+    page.ws.terminate()
+    await page.end()
+    const other = await connect(t, b!.port, '/api/1/ws/quick', { user: 'ann' })
+    await waitFor(() => seen(quick, 'ann').length === 2 * times + 1, { timeoutMs: 30_000 })
+    other.ws.terminate()
+    await waitFor(() => seen(quick, 'ann').length === 2 * times + 2, { what: 'to leave at once without a grace period', timeoutMs: 30_000 })
+  }
+  t.same(seen(observer, 'ann'), ['join'])
+  t.same(((await connect(t, b!.port, PATH, { user: 'late' })).connected.presence as Present[]).map(({ userId }) => userId).sort(), ['ann', 'late', 'observer'])
+})
+
 t.test('no ghosts after 200 random connects, disconnects, kills and losses of Redis', async (t) => {
   const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
   const siteId = uniqueName('pre')

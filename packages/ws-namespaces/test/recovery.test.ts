@@ -88,7 +88,7 @@ for (const [where, link] of [['over two workers', { url: sharedRedis() }], ['wit
       setup: ({ wsNamespaces }) => wsNamespaces.create('chat', {
         authorize: byHeader,
         history: { maxLength: 50 },
-        presence: true,
+        presence: { graceMs: 0 },
         clientRooms: (_conn, room) => may.has(room),
         onConnect: (conn) => conn.userId === 'member' ? conn.join('secret') : conn.join('lobby'),
         onMessage: async (conn, { type, data }, reply) => {

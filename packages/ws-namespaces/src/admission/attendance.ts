@@ -74,7 +74,7 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: W
     const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told, ...presenceOf(hub, peer) }
     peer.start({ type: 'connected', data }, place, missed, recovered ? wishes.offset : null)
     peer.remember(known, place)
-    if (peer.userId !== null) hub.presence?.change(peer.userId, true)
+    if (peer.userId !== null) hub.arrive(peer.userId)
   } finally {
     clearTimeout(timer)
     peer.socket.resume()

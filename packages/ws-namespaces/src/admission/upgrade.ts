@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
@@ -91,6 +91,36 @@ export function endRefused (fastify: FastifyInstance): void {
     if (response.writableFinished) end()
     else response.once('finish', end)
   })
+}
+
+/**
+ * Node hands every request with an `Upgrade` to those who listen for upgrades, without its body and without the next request of
+ * its connection, also `h2c`, which curl and Java's client offer. What asks for no WebSocket is given back: without that header
+ * it is an ordinary request, as it would be without anybody who listens.
+ */
+export function giveBackOthers ({ server }: FastifyInstance): void {
+  const listeners = server.listeners('upgrade') as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
+  server.removeAllListeners('upgrade')
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket') {
+      for (const listener of listeners) listener.call(server, request, socket, head)
+      return
+    }
+    socket.unshift(head)
+    socket.unshift(headOf(request))
+    server.emit('encrypted' in socket ? 'secureConnection' : 'connection', socket)
+  })
+}
+
+/** The head of a request as it came, without what asks for an upgrade. */
+function headOf ({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
+  const lines = [`${method} ${url} HTTP/${httpVersion}`]
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const [name, value] = [rawHeaders[index]!, rawHeaders[index + 1]!]
+    const rest = name.toLowerCase() === 'connection' ? value.split(',').filter((one) => one.trim().toLowerCase() !== 'upgrade').join(',') : value
+    if (name.toLowerCase() !== 'upgrade' && rest !== '') lines.push(`${name}: ${rest}`)
+  }
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
 }
 
 function textOf (value: unknown): string | null {

@@ -197,7 +197,7 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
 
   async #present (userId?: string): Promise<Present[]> {
     const found = this.#one
-    if (!this.#definition.presence) return this.#parts.cluster.users(found.name, userId === undefined ? {} : { userId })
+    if (this.#definition.presence === null) return this.#parts.cluster.users(found.name, userId === undefined ? {} : { userId })
     return this.#parts.hubs.use(found, (hub) => hub.presence!.list(userId))
   }
 

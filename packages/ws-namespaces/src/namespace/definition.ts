@@ -35,8 +35,11 @@ export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends 
   limits?: Partial<Limits>
   /** Keeps messages for clients that come back: `maxLength` 1 to 10000 of them for `maxAgeMs`, 1000 to 3600000. @default false */
   history?: false | { maxLength?: number, maxAgeMs?: number }
-  /** Whether clients hear who comes and goes. @default false */
-  presence?: boolean
+  /**
+   * Whether clients hear who comes and goes. A user whose last connection ended is there for another `graceMs`, 0 to 60000 and 3000
+   * by default, so that a page that is loaded anew is no news. @default false
+   */
+  presence?: boolean | { graceMs?: number }
   /** What clients may send to each other without a handler. @default [] */
   relay?: Array<'broadcast' | 'user' | 'room'>
   /** Whether clients may join and leave rooms by themselves, or who which one. @default false */
@@ -60,7 +63,8 @@ export interface Definition {
   readonly schema: TSchema | null
   readonly limits: Limits
   readonly history: History | null
-  readonly presence: boolean
+  /** Null where there is none. */
+  readonly presence: { readonly graceMs: number } | null
   readonly relay: ReadonlySet<string>
   readonly clientRooms: boolean | ((conn: Connection, room: string) => Maybe<boolean>)
   readonly publicFields: readonly string[]
@@ -86,6 +90,8 @@ const DEFAULT_LIMITS: Limits = Object.freeze({
   maxConnectionsPerUser: Infinity
 })
 
+const GRACE_MS = 3000
+
 const closed = { additionalProperties: false }
 const positive = (maximum: number) => Type.Optional(Type.Integer({ minimum: 1, maximum }))
 
@@ -110,7 +116,7 @@ const Options = Type.Object({
     maxLength: positive(10_000),
     maxAgeMs: Type.Optional(Type.Integer({ minimum: 1000, maximum: 3_600_000 }))
   }, closed)])),
-  presence: Type.Optional(Type.Boolean()),
+  presence: Type.Optional(Type.Union([Type.Boolean(), Type.Object({ graceMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 60_000 })) }, closed)])),
   relay: Type.Optional(Type.Array(Type.Enum(['broadcast', 'user', 'room']))),
   clientRooms: Type.Optional(Type.Union([Type.Boolean(), callback<(...args: never[]) => unknown>()])),
   publicFields: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
@@ -136,7 +142,7 @@ export function define (name: unknown, options: NamespaceOptions<never, never>, 
     schema: schema ?? null,
     limits,
     history: history === undefined || history === false ? null : historyOf(history),
-    presence,
+    presence: presence === false ? null : { graceMs: GRACE_MS, ...(presence === true ? {} : presence) },
     relay: new Set(relay),
     clientRooms: clientRooms as Definition['clientRooms'],
     publicFields: Object.freeze([...publicFields ?? []])

@@ -47,6 +47,8 @@ export class Hub implements Home, Sink, PresenceSink {
   readonly seatsOf = new Map<string, number>()
   readonly #maxOutgoingBytes: number
   readonly #topics = new Map<Topic, { peers: Set<Peer>, listening: Listening }>()
+  /** Users whose last connection ended a moment ago. */
+  readonly #leaving = new Map<string, NodeJS.Timeout>()
   #users = 0
   #rooms = 0
   #messages = 0
@@ -59,7 +61,7 @@ export class Hub implements Home, Sink, PresenceSink {
     this.#maxOutgoingBytes = maxOutgoingBytes
     this.carrier = carrier(name, definition, this)
     this.records = definition.history === null ? null : records(name, definition.history)
-    this.presence = definition.presence ? presence(name, this) : null
+    this.presence = definition.presence === null ? null : presence(name, this)
   }
 
   get name (): string {
@@ -72,7 +74,7 @@ export class Hub implements Home, Sink, PresenceSink {
 
   /** Whether nobody would miss it. */
   get isIdle (): boolean {
-    return this.connections.size === 0 && this.seats === 0 && this.carrier.idle && (this.presence?.idle ?? true)
+    return this.connections.size === 0 && this.seats === 0 && this.#leaving.size === 0 && this.carrier.idle && (this.presence?.idle ?? true)
   }
 
   /** Local users, each once. */
@@ -136,12 +138,26 @@ export class Hub implements Home, Sink, PresenceSink {
     this.#tally(topic, -1)
   }
 
+  /** A user is there. */
+  arrive (userId: string): void {
+    clearTimeout(this.#leaving.get(userId))
+    this.#leaving.delete(userId)
+    this.presence?.change(userId, true)
+  }
+
   /** A connection ended, or has no part in the namespace any more. Further calls do nothing. */
   leave (peer: Peer): void {
     if (peer.isGone) return
     peer.end()
     const { userId } = peer
-    if (userId !== null && this.peersOf(`user:${userId}`).size === 0) this.presence?.change(userId, false)
+    const { presence } = this.definition
+    if (presence === null || userId === null || this.#leaving.has(userId) || this.peersOf(`user:${userId}`).size > 0) return
+    this.#leaving.set(userId, setTimeout(() => this.#depart(userId), presence.graceMs).unref())
+  }
+
+  /** Says at once of all who are about to leave that they left. */
+  settle (): void {
+    for (const userId of [...this.#leaving.keys()]) this.#depart(userId)
   }
 
   deliver ({ topic, json, except, volatile }: Delivery, place: Place | null): void {
@@ -194,11 +210,18 @@ export class Hub implements Home, Sink, PresenceSink {
       peer.close(Close.goingAway, 'namespace closed')
       this.leave(peer)
     }
+    this.settle()
   }
 
   close (): void {
     this.carrier.close()
     this.presence?.close()
+  }
+
+  #depart (userId: string): void {
+    clearTimeout(this.#leaving.get(userId))
+    this.#leaving.delete(userId)
+    if (this.peersOf(`user:${userId}`).size === 0) this.presence?.change(userId, false)
   }
 
   #idsOf (kind: 'user:' | 'room:'): string[] {

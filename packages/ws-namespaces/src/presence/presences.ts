@@ -2,7 +2,6 @@ import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { MemoryPresence, type Presence, type PresenceSink } from './presence.ts'
 import { RedisPresence, type PresenceContext } from './redis-presence.ts'
-import { defineScripts } from './scripts.ts'
 
 /** Makes the presence of each namespace of this process. */
 export class Presences {
@@ -14,7 +13,6 @@ export class Presences {
     const subscriber = link.subscriber()
     this.#instanceId = instanceId
     this.#context = subscriber === null ? null : { link, subscriber, token: tokenOf(bootId, instanceId), leaseMs, log }
-    if (link.client !== null) defineScripts(link.client)
   }
 
   make (namespace: string, sink: PresenceSink): Presence {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import type { RedisClient, RedisLink, Subscriber } from '@jpulse/redis-link'
+import type { RedisLink, Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from '../delivery/keys.ts'
 import { Audience } from './audience.ts'
 import type { Presence, PresenceSink, Present } from './presence.ts'
-import type { Commands } from './scripts.ts'
+import { readOnline, sayPresence } from './scripts.ts'
 
 /** What all namespaces of a process share. */
 export interface PresenceContext {
@@ -101,9 +101,10 @@ export class RedisPresence implements Presence {
     const { token, leaseMs } = this.#context
     const { online, leases, beats, presence } = this.#keys
     const dead = this.#dead
-    const [generation, known] = await this.#run((client) => client.wsNamespacesPresenceV1(online, leases, beats,
-      randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0,
-      ...said.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])))
+    const [generation, known] = await this.#context.link.runScript(sayPresence, {
+      keys: [online, leases, beats],
+      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, ...said.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
+    })
     if (this.#dead === dead) this.#dead = ''
     // What changed meanwhile is said again.
     for (const [userId, wasHere] of said) if (this.#here.has(userId) === wasHere) this.#unsaid.delete(userId)
@@ -121,7 +122,8 @@ export class RedisPresence implements Presence {
   }
 
   async #read (userId?: string): Promise<Present[]> {
-    const [users, tokens] = await this.#run((client) => client.wsNamespacesOnlineV1(this.#keys.online, this.#keys.leases, ...(userId === undefined ? [] : [userId])))
+    const { online, leases } = this.#keys
+    const [users, tokens] = await this.#context.link.runScript(readOnline, { keys: [online, leases], args: userId === undefined ? [] : [userId] })
     const living = new Set(tokens)
     const present: Present[] = []
     for (let i = 0; i < users.length; i += 2) {
@@ -129,10 +131,6 @@ export class RedisPresence implements Presence {
       if (instances.length > 0) present.push({ userId: users[i]!, instances })
     }
     return present
-  }
-
-  #run<T> (command: (client: RedisClient & Commands) => Promise<T>): Promise<T> {
-    return this.#context.link.run((client) => command(client as unknown as RedisClient & Commands))
   }
 }
 
