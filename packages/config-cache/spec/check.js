@@ -17,6 +17,8 @@ const SOUND = [
   { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=0'], exhaustive: true },
   { defines: ['N=1', 'W=1', 'WRITES=2', 'RESTARTS=0'], exhaustive: LONG },
   { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=1'], exhaustive: true },
+  { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=0', 'OWN'], exhaustive: true },
+  { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET', 'OWN'], exhaustive: true },
   { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0'], exhaustive: LONG },
   { defines: ['N=1', 'W=1', 'WRITES=1', 'RESTARTS=0', 'EXPIRE'], exhaustive: LONG },
   { defines: ['N=1', 'W=2', 'WRITES=1', 'RESTARTS=0', 'QUIET'], exhaustive: true },

@@ -89,6 +89,21 @@ chan inbox[N] = [CAP] of { mtype, byte, byte };
  * fresh, so that it ends within the quarantine. */
 bool working[W];
 byte workEpoch[W];
+
+/* -DOWN: the writers are in the process of member 0, which hears of their releases from Redis' answers, before the messages. */
+#ifdef OWN
+byte ownSeq[W];
+#if W > 1
+#define IS_OWN(s) (s == ownSeq[0] || s == ownSeq[1])
+#define FORGET_OWN(s) ownSeq[0] = (ownSeq[0] > s -> 0 : ownSeq[0]); ownSeq[1] = (ownSeq[1] > s -> 0 : ownSeq[1])
+#else
+#define IS_OWN(s) (s == ownSeq[0])
+#define FORGET_OWN(s) ownSeq[0] = (ownSeq[0] > s -> 0 : ownSeq[0])
+#endif
+#else
+#define IS_OWN(s) false
+#define FORGET_OWN(s) skip
+#endif
 #define OLDWORK(w) (working[w] && workEpoch[w] != epoch)
 #if W > 1
 #define OLDWORKS (OLDWORK(0) || OLDWORK(1))
@@ -136,7 +151,7 @@ proctype Member (byte me) {
                  if
                  :: kind == BLOCK -> blocked[me]++; l1[me] = 0; clean[me] = false; acked[me] = s
                  :: kind == RELEASE ->
-                      if :: blocked[me] > 0 -> blocked[me]-- :: else fi;
+                      if :: blocked[me] > 0 && !(me == 0 && IS_OWN(s)) -> blocked[me]-- :: else fi;
 #ifndef NO_RELEASE_TOUCH
                       clean[me] = false
 #endif
@@ -161,6 +176,7 @@ proctype Member (byte me) {
             :: repoch != myEpoch[me] || rseq > lastSeq[me] ->           /* something was missed */
                  if :: repoch != myEpoch[me] -> lease[me] = false :: else fi;
                  l1[me] = 0; clean[me] = false; blocked[me] = rblocks; lastSeq[me] = rseq; myEpoch[me] = repoch;
+                 if :: me == 0 -> FORGET_OWN(rseq) :: else fi;
                  if :: rblocks > 0 -> acked[me] = rseq :: else fi
             :: else
             fi;
@@ -275,6 +291,9 @@ work: atomic { if :: mine == 0 -> counter++; mine = counter; db = mine; working[
        if
        :: we == epoch && held[w] ->
             held[w] = false; blocks--; publish(RELEASE); confirmed = true;
+#ifdef OWN
+            if :: myEpoch[0] == epoch && lastSeq[0] >= my && lastSeq[0] < seq && blocked[0] > 0 -> blocked[0]--; clean[0] = false; ownSeq[w] = seq :: else fi;
+#endif
             if :: FIRST && WAS_OPEN && CALM && blocks == 0 -> gen = NAME :: else -> gen = seq fi
 #ifdef NO_REDO
        :: we != epoch || !held[w] -> confirmed = true

@@ -169,7 +169,7 @@ export class ConfigCache {
   stats (): CacheStats {
     const { l1Hits, l2Hits, joined, loads } = this.#counters
     const reads = l1Hits + l2Hits + joined + loads
-    return { ...this.#counters, ...this.#held(), mode: this.mode, reason: this.#coherence.reason, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
+    return { ...this.#counters, ...this.#held(), mode: this.mode, reason: this.#coherence.reason, slowest: this.#coherence.slowest, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
   }
 
   /** Empties this process and, where it answers, Redis and with it every instance. Coherence never needs it. */

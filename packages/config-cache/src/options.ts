@@ -31,6 +31,11 @@ export interface FastifyConfigCacheOptions {
   redisTimeoutMs?: number | undefined
   /** Longest run of a loader, in milliseconds; then the reads that wait for it reject and its signal is aborted. @default 30000 */
   loaderTimeoutMs?: number | undefined
+  /**
+   * An instance whose event loop stands still for longer than this, in milliseconds, for more than half of the time, gives way: it caches
+   * nothing until it is calm, and writers of others do not wait for it. 0: it never gives way. @default 100
+   */
+  maxStallMs?: number | undefined
   /** Longest wait until the cluster is safe for a write, in milliseconds; then the write is refused. More than `leaseMs`; a silent instance with a longer lease is waited for all the same. @default leaseMs + 2000 */
   writeTimeoutMs?: number | undefined
   /** Longest wait for Redis after the database was written, in milliseconds; then the write rejects as unconfirmed. @default 5000 */
@@ -73,6 +78,7 @@ const Schema = Type.Object({
   blockTtlMs: Ms(500, 600_000),
   redisTimeoutMs: Ms(1, 60_000),
   loaderTimeoutMs: Ms(1, 3_600_000),
+  maxStallMs: Ms(0, 60_000),
   writeTimeoutMs: Ms(1, 600_000),
   confirmTimeoutMs: Ms(1, 600_000),
   whenUnreachable: Type.Optional(Type.Enum(['reject', 'source-fence'])),
@@ -103,6 +109,7 @@ export function resolveOptions (options: FastifyConfigCacheOptions = {}): Resolv
     blockTtlMs: 10_000,
     redisTimeoutMs: 250,
     loaderTimeoutMs: 30_000,
+    maxStallMs: 100,
     confirmTimeoutMs: 5000,
     whenUnreachable: 'reject',
     fenceCollection: 'cache_fences',

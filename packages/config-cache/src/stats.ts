@@ -35,11 +35,20 @@ export interface Held {
   readonly blocks: number
 }
 
+/** An instance that a write of this one waited for. */
+export interface Slowest {
+  /** `<pid>@<place>`. */
+  readonly instance: string
+  readonly waitMs: number
+}
+
 /** What `stats()` returns. */
 export interface CacheStats extends Counters, Held {
   readonly mode: CacheMode
   /** Why nothing is cached; null where something is. */
   readonly reason: string | null
+  /** Whom writes of this instance waited for longest, within a minute or so; null without writes. */
+  readonly slowest: Slowest | null
   /** Reads answered without the source, of all reads; 0 without reads. */
   readonly hitRate: number
 }

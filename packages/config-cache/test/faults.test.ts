@@ -76,6 +76,26 @@ t.test('an instance whose event loop was blocked for 3 s serves nothing old afte
   })
 })
 
+t.test('an instance that is busy again and again gives way, is named, and caches again when it is calm', async (t) => {
+  const cluster = await TestCluster.start(t, { count: 3, redis: { url: sharedRedis() } })
+  const [writer, other, victim] = cluster.instances
+  await cluster.each('read', 'k0')
+  await victim!.call('busy', true)
+  let written = 0
+  const mode = async (worker: Worker | undefined) => await worker!.call('mode')
+  await waitFor(async () => {
+    written = await writer!.call<number>('write', 'k0')
+    t.equal(await other!.call('read', 'k0'), written)
+    t.equal(await victim!.call('read', 'k0'), written)
+    return await mode(victim) === 'bypass'
+  }, { what: 'the busy instance to give way', timeoutMs: 30_000 })
+  t.match((await writer!.call<{ slowest: { instance: string } }>('stats')).slowest.instance, new RegExp(`^${victim!.pid}@`))
+  t.equal(await mode(other), 'coherent')
+  await victim!.call('busy', false)
+  await cluster.caching()
+  t.equal(await victim!.call('read', 'k0'), written)
+})
+
 for (const step of ['blocked', 'safe', 'written']) {
   t.test(`a writer killed when its write is ${step} blocks its key for the block's life only, and nothing is stale`, async (t) => {
     await underTraffic(t, { redis: { url: sharedRedis() } }, async (cluster) => {

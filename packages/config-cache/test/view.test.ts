@@ -220,6 +220,8 @@ class World {
     } else {
       this.ops.delete(write.opId)
       this.publish(releaseText(write.opId))
+      // The writer is on the first instance, which hears of its release from Redis' answer, before the message and out of its order.
+      this.instances[0]!.view.release(write.opId)
       this.bound = Math.max(this.bound, write.value)
       this.write = null
     }

@@ -53,10 +53,13 @@ export interface Listed {
 /** A write that waits for members. */
 export class Pending {
   readonly #acked = new Set<string>()
+  /** Who acknowledged last. */
+  last = ''
   #wake = (): void => {}
 
   acknowledge (memberId: string): void {
     this.#acked.add(memberId)
+    this.last = memberId
     this.#wake()
   }
 

@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
 import { uniqueId } from '../id.ts'
+import type { Slowest } from '../stats.ts'
 import { now, pause, surely } from '../time.ts'
 import type { Listed, PendingOps } from './acknowledgements.ts'
 import type { Connection } from './connection.ts'
@@ -51,6 +52,8 @@ export class Blocks {
   readonly #options: BlockOptions
   readonly #onReleased: (opId: string) => void
   readonly #log: FastifyBaseLogger
+  slowest: Slowest | null = null
+  #notedAt = -Infinity
 
   /** @param onReleased hears of an own release when Redis has confirmed it, before the message comes */
   constructor (connection: Connection, epochs: Epochs, pending: PendingOps, witness: Witness, options: BlockOptions, onReleased: (opId: string) => void, log: FastifyBaseLogger) {
@@ -109,8 +112,13 @@ export class Blocks {
       if (isBlind === 1 && !await this.#witness.vouch(nonce, version)) throw new Error('Redis began another life')
       this.#epochs.learn(leaseMs)
       const held = { opId, nonce, seq, space, isOpen: open === '1' }
-      if (held.isOpen) await this.#membersSafe(held, await pending.wait(this.#membersOf(list, blockedAt)))
-      else await this.#oldLeasesOver(nonce)
+      if (held.isOpen) {
+        const members = this.#membersOf(list, blockedAt)
+        const silent = await pending.wait(members)
+        this.#note(members.get(silent[0] ?? pending.last)?.host ?? '', now() - blockedAt)
+        await this.#membersSafe(held, silent)
+      }
+      if (!held.isOpen) await this.#oldLeasesOver(nonce)
       // A process that was stopped or busy meanwhile may have lost the block: the work must not begin without it.
       while (now() - provenAt > this.#options.blockTtlMs / 2) {
         provenAt = now()
@@ -138,6 +146,13 @@ export class Blocks {
       members.set(list[i]!, { host, until: blockedAt + surely(leaseMs) })
     }
     return members
+  }
+
+  /** The one that was waited for longest, within a minute. */
+  #note (host: string, waitMs: number): void {
+    if (this.slowest !== null && waitMs < this.slowest.waitMs && now() - this.#notedAt < 60_000) return
+    this.slowest = { instance: host, waitMs: Math.round(waitMs * 10) / 10 }
+    this.#notedAt = now()
   }
 
   async #membersSafe ({ nonce, seq }: Held, silent: readonly string[]): Promise<void> {

@@ -1,4 +1,4 @@
-import type { CacheMode } from '../stats.ts'
+import type { CacheMode, Slowest } from '../stats.ts'
 import type { Handed } from '../values.ts'
 
 /** The way every mutation goes: nobody serves the old value while the work runs, nor once it has resolved. */
@@ -17,6 +17,7 @@ export interface Coherence extends WritePath {
   readonly mode: CacheMode
   /** Why nothing is cached; null where something is. */
   readonly reason: string | null
+  readonly slowest: Slowest | null
   clear (): Promise<void>
 }
 

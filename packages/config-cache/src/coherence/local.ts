@@ -15,6 +15,8 @@ export class LocalCoherence implements Coherence {
     if (mayCache) view.grant(Infinity)
   }
 
+  readonly slowest = null
+
   get reason (): string | null {
     return this.#view.isLeased ? null : 'this process is not to cache, or not alone'
   }

@@ -9,7 +9,8 @@ import { Follower, type Renewal } from './follower.ts'
 import { hostOf } from './host.ts'
 import { parseMessage, parseOps, type UnknownBlock } from './messages.ts'
 import { leaveScript, renewScript } from './scripts.ts'
-import { AWAY, FENCED, NEWER, QUARANTINE, UNHEARD, type Mode } from './mode.ts'
+import { AWAY, BUSY, FENCED, NEWER, QUARANTINE, UNHEARD, type Mode } from './mode.ts'
+import { Stalls } from './stalls.ts'
 import type { View } from './view.ts'
 import type { Witness } from './witness.ts'
 
@@ -18,6 +19,7 @@ const GRACE_MS = 40
 
 interface LeaseOptions {
   readonly leaseMs: number
+  readonly maxStallMs: number
   readonly blockTtlMs: number
 }
 
@@ -46,6 +48,7 @@ export class Member {
   readonly #options: LeaseOptions
   readonly #counters: Counters
   readonly #mode: Mode
+  readonly #stalls: Stalls
   readonly #renewNow = (): void => { this.renew().catch((err: unknown) => this.#failed(err)) }
   readonly #caughtUp = new Set<() => void>()
   #timer: NodeJS.Timeout | undefined
@@ -67,6 +70,7 @@ export class Member {
     this.#options = options
     this.#counters = counters
     this.#mode = mode
+    this.#stalls = new Stalls(options.maxStallMs)
   }
 
   /** Nonce of the epoch that this member is in. */
@@ -85,6 +89,7 @@ export class Member {
     this.#unsubscribe = await subscriber.subscribe(keys.bus, (bytes) => this.#hear(bytes))
     subscriber.on('up', this.#renewNow)
     link.on('up', this.#renewNow)
+    this.#stalls.start()
     this.#timer = setInterval(this.#renewNow, this.#options.leaseMs / 4).unref()
     await this.renew().catch((err: unknown) => this.#failed(err))
   }
@@ -94,6 +99,7 @@ export class Member {
     const { id, isUp, link, subscriber } = this.connection
     this.#closed = true
     clearInterval(this.#timer)
+    this.#stalls.stop()
     subscriber.off('up', this.#renewNow)
     link.off('up', this.#renewNow)
     this.#view.endLease()
@@ -123,6 +129,7 @@ export class Member {
   async #round (): Promise<void> {
     if (this.#closed) return
     if (!this.connection.isUp) return this.#mode.is(this.connection.link.isUp ? UNHEARD : AWAY)
+    if (this.#stalls.isHeavy) return this.#giveWay()
     // The lease runs from before the request was sent: whatever delays the reply shortens it.
     const sentAt = now()
     const { version } = this.connection
@@ -160,6 +167,15 @@ export class Member {
     if (!this.#view.isLeased) this.#mode.is(isAway ? AWAY : String((err as Error | undefined)?.message))
   }
 
+  /** Off the list nobody waits for this instance; it serves nothing of its own until it is calm. */
+  async #giveWay (): Promise<void> {
+    this.#view.endLease()
+    this.#mode.is(BUSY)
+    if (this.#token === '') return
+    this.#token = ''
+    await this.connection.script(leaveScript, this.connection.keys.core, uniqueId(), this.connection.id)
+  }
+
   async #ask (): Promise<Answer> {
     const { id, keys } = this.connection
     const token = uniqueId()
@@ -194,7 +210,10 @@ export class Member {
     const heard = this.#follower.hear(message)
     if (heard === 'missed') this.#renewNow()
     if (heard !== 'applied') return
-    if (message.kind === 'block') this.#acks.send(message.block)
+    if (message.kind === 'block') {
+      if (message.block.writer !== this.connection.id) this.#stalls.heardOther()
+      this.#acks.send(message.block)
+    }
     for (const wake of this.#caughtUp) wake()
   }
 }

@@ -10,6 +10,7 @@ export const AWAY = 'Redis is away'
 export const UNHEARD = 'messages are not heard, though Redis answers: the user of Redis must be allowed to subscribe to the channels of the site'
 export const QUARANTINE = 'an epoch of Redis began, and operations of the one before may still reach the database'
 export const FENCED = 'a fence in the source turns all caches off'
+export const BUSY = 'the event loop of this process stands still for too long too often, so writers of others do not wait for it'
 export const NEWER = 'a write of a newer release is under way'
 
 /** Tells each change of why nothing is cached: once in the log, and to who subscribed to `jpulse:config-cache:mode`. */

@@ -3,7 +3,7 @@ import type { RedisLink } from '@jpulse/redis-link'
 import { uniqueId } from '../id.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { ConfigSource } from '../sources/index.ts'
-import type { CacheMode, Counters } from '../stats.ts'
+import type { CacheMode, Counters, Slowest } from '../stats.ts'
 import { pause } from '../time.ts'
 import type { Handed } from '../values.ts'
 import { Acknowledgements, PendingOps } from './acknowledgements.ts'
@@ -35,6 +35,7 @@ export class RedisCoherence implements Coherence {
   readonly #view: View
   readonly #mode: Mode
   readonly #member: Member
+  readonly #blocks: Blocks
   readonly #redisWrites: RedisWritePath
   readonly #fence: SourceFence | null
   readonly #isMember: boolean
@@ -44,13 +45,13 @@ export class RedisCoherence implements Coherence {
     const pending = new PendingOps()
     const epochs = new Epochs(options)
     const witness = new Witness(connection)
-    const blocks = new Blocks(connection, epochs, pending, witness, options, (opId) => view.release(opId), log)
+    this.#blocks = new Blocks(connection, epochs, pending, witness, options, (opId) => view.release(opId), log)
     const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]))
     this.#view = view
     this.#mode = new Mode(log)
     this.#connection = connection
     this.#isMember = options.enabled
-    this.#redisWrites = new RedisWritePath(connection, pending, blocks, options, log)
+    this.#redisWrites = new RedisWritePath(connection, pending, this.#blocks, options, log)
     this.#fence = options.whenUnreachable === 'source-fence'
       ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
       : null
@@ -65,6 +66,10 @@ export class RedisCoherence implements Coherence {
 
   get shared (): SharedState {
     return this.#member
+  }
+
+  get slowest (): Slowest | null {
+    return this.#blocks.slowest
   }
 
   get reason (): string | null {

@@ -13,6 +13,7 @@ const Counter = Type.Integer({ minimum: 0 })
 const Stats = Type.Object({
   mode: Type.String(),
   reason: Type.Union([Type.String(), Type.Null()]),
+  slowest: Type.Union([Type.Object({ instance: Type.String(), waitMs: Type.Number() }), Type.Null()]),
   hitRate: Type.Number(),
   entries: Counter,
   bytes: Counter,

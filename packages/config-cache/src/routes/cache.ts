@@ -34,7 +34,7 @@ const MOST_NAMES = 8
  * The lookup stands in place of the handler, so that whatever guards the route has run, whenever it was added. Kept is what the
  * handler made, so that hooks of the application see each response once.
  */
-export class CachedRoute {
+class CachedRoute {
   readonly #cache: RouteCacheOptions
   readonly #reads: Reads
   readonly #options: ResolvedOptions
