@@ -70,15 +70,19 @@ async function onServer (collection) {
 async function showFilters () {
   const asked = /** @type {unknown[]} */ ([])
   const rows = [0, 1, 2].map(documentOf)
-  const collection = /** @type {any} */ ({ namespace: 'bench.users', find: (/** @type {unknown} */ filter) => { asked.push(filter); return { toArray: async () => rows } } })
+  let isFirst = true
+  const collection = /** @type {any} */ ({ namespace: 'bench.users', aggregate () {}, find: (/** @type {unknown} */ filter) => { asked.push(filter); return { toArray: async () => isFirst ? rows : [] } } })
   const show = async (/** @type {string} */ what, /** @type {any} */ sort) => {
+    isFirst = true
     const { pageInfo } = await app.paginate(collection, { sort, limit: 2 })
+    isFirst = false
+    asked.length = 0
     await app.paginate(collection, { sort, limit: 2, cursor: pageInfo.nextCursor })
-    console.log(`\n${what}: ${inspect(asked.at(-1), { depth: 9, breakLength: 140 })}`)
+    console.log(`\n${what}: ${inspect(asked, { depth: 9, breakLength: 140 })}`)
   }
   await show('fields of undeclared types', sort)
   await show('fields of declared types', { createdAt: { order: -1, type: 'date' }, name: { order: 1, type: 'string' }, _id: { order: 1, type: 'number' } })
-  console.log('\nThe conditions on createdAt beside the $or exclude what comes before the position and nothing else; they are the index bounds.')
+  console.log('\nEach is one interval of the index, asked for only where those before it do not fill the page.')
 }
 
 const client = process.env.MONGODB_URI === undefined ? undefined : await MongoClient.connect(process.env.MONGODB_URI)

@@ -1,4 +1,9 @@
+import cluster from 'node:cluster'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
+import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
 import fastifyMongodb from '@fastify/mongodb'
 import { Decimal128, Long } from 'bson'
@@ -118,6 +123,195 @@ t.test('arrays take any iterable that can be iterated again, synchronous or not'
   t.same(ids(await paginate(source, { limit: 3, sort: { _id: -1 }, cursor: first.pageInfo.nextCursor })), [1, 0])
   t.same(ids(await paginate(new Set(rows), { limit: 2 })), [0, 1])
   t.equal(first.items[0], rows[4], 'items are not copied')
+})
+
+t.test('a source that can be iterated only once is refused by name, whatever it is', async (t) => {
+  const rows = items(25)
+  const shared = rows.values()
+  const stream = Readable.from(rows)
+  const web = new ReadableStream()
+  const text = Readable.from(['a line'])
+  const oneShot: Record<string, unknown> = {
+    'a generator': (function * () { yield * rows })(),
+    'an async generator': (async function * () { yield * rows })(),
+    'an iterator': rows.values(),
+    'the values of a map': new Map(rows.map((row) => [row._id, row])).values(),
+    'an iterator behind another name': { [Symbol.iterator]: () => shared },
+    'a stream': stream,
+    'a web stream': web,
+    'a cursor of the driver': db.collection('totals').find(),
+    'lines of a file': createInterface({ input: text })
+  }
+  for (const [what, source] of Object.entries(oneShot)) await t.rejects(paginate(source as Item[], { total: 'exact' }), { code: code('INVALID_OPTIONS'), message: /only once|neither/ }, what)
+  stream.destroy()
+  for (const again of [new Set(rows), { [Symbol.iterator]: () => rows.values() }, { async * [Symbol.asyncIterator] () { yield * rows } }, new Map(rows.map((row) => [row, row])).keys]) {
+    if (typeof again !== 'function') t.same((await paginate(again as Item[], { limit: 2, total: 'exact' })).pageInfo.total, 25)
+  }
+})
+
+t.test('Relay\'s arguments: first, last, after and before, alone and together', async (t) => {
+  const users = db.collection<Item>('relay')
+  await users.insertMany(items(9))
+  for (const source of [items(9), users] as Item[][]) {
+    const { items: rows, pageInfo } = await paginate(source)
+    const at = (i: number) => pageInfo.cursorOf(rows[i] as Item)
+    const cases: Array<[PaginateOptions<Item>, number[], hasPrev: boolean, hasNext: boolean]> = [
+      [{ first: 3 }, [0, 1, 2], false, true],
+      [{ first: 3, after: at(4) }, [5, 6, 7], true, true],
+      [{ first: 9, after: at(4) }, [5, 6, 7, 8], true, false],
+      [{ last: 3 }, [6, 7, 8], true, false],
+      [{ last: 20 }, [0, 1, 2, 3, 4, 5, 6, 7, 8], false, false],
+      [{ last: 3, before: at(4) }, [1, 2, 3], true, true],
+      [{ first: 2, before: at(4) }, [0, 1], false, true],
+      [{ first: 9, before: at(4) }, [0, 1, 2, 3], false, true],
+      [{ last: 2, after: at(4) }, [7, 8], true, false],
+      [{ first: 2, after: at(1), before: at(6) }, [2, 3], true, true],
+      [{ last: 2, after: at(1), before: at(6) }, [4, 5], true, true],
+      [{ after: at(1), before: at(6) }, [2, 3, 4, 5], true, true],
+      [{ first: 4, last: 2 }, [2, 3], true, true],
+      [{ first: 2, after: at(3), before: at(4) }, [], true, true],
+      [{ first: 2, after: at(5), before: at(2) }, [], true, true],
+      [{ first: 2, last: null, after: '', before: null }, [0, 1], false, true]
+    ]
+    for (const [options, expected, hasPrev, hasNext] of cases) {
+      const page = await paginate(source, options)
+      const name = JSON.stringify(options, (key, value) => key === 'after' || key === 'before' ? '…' : value)
+      t.same([ids(page), page.pageInfo.hasPrev, page.pageInfo.hasNext], [expected, hasPrev, hasNext], name)
+      const next = page.pageInfo.nextCursor === null ? [] : ids(await paginate(source, { cursor: page.pageInfo.nextCursor, limit: 1 }))
+      if (expected.length > 0 && hasNext) t.same(next, [Number(expected.at(-1)) + 1], `${name}, next`)
+      const prev = page.pageInfo.prevCursor === null ? [] : ids(await paginate(source, { cursor: page.pageInfo.prevCursor, limit: 1 }))
+      if (expected.length > 0 && hasPrev) t.same(prev, [Number(expected[0]) - 1], `${name}, prev`)
+    }
+    for (const odd of [{ first: 0 }, { last: -1 }, { first: 2, limit: 2 }, { last: 'x' }, { cursor: at(1), last: 2 }]) await t.rejects(paginate(source, odd), { code: code('INVALID_LIMIT'), statusCode: 400 })
+    await t.rejects(paginate(source, { last: 2, offset: 1 }), { code: code('INVALID_OFFSET') })
+  }
+})
+
+t.test('the cursor at the end of a feed tells later what came since, from either end', async (t) => {
+  const feed = db.collection<Item>('feed')
+  const rows: Item[] = []
+  const add = async (...ids: number[]) => {
+    rows.push(...ids.map((_id) => ({ _id })))
+    await feed.insertMany(ids.map((_id) => ({ _id })))
+  }
+  for (const source of [rows, feed] as Item[][]) {
+    const empty = await paginate(source, { limit: 5 })
+    t.same([empty.pageInfo.endCursor, empty.pageInfo.startCursor], [null, null])
+  }
+  await add(1, 2, 3)
+  const begun = await Promise.all(([rows, feed] as Item[][]).map((source) => paginate(source, { limit: 5 })))
+  const newest = await Promise.all(([rows, feed] as Item[][]).map((source) => paginate(source, { limit: 5, sort: { _id: -1 } })))
+  const waiting = await Promise.all(([rows, feed] as Item[][]).map((source, i) => paginate(source, { after: begun[i]?.pageInfo.endCursor })))
+  t.same(waiting.map((page) => [ids(page), page.pageInfo.nextCursor]), [[[], null], [[], null]])
+  await add(4, 5)
+  for (const [i, source] of ([rows, feed] as Item[][]).entries()) {
+    t.same(ids(await paginate(source, { after: waiting[i]?.pageInfo.endCursor })), [4, 5], 'also from the empty page')
+    t.same(ids(await paginate(source, { sort: { _id: -1 }, before: newest[i]?.pageInfo.startCursor })), [5, 4])
+  }
+})
+
+t.test('for await walks all pages, forwards or backwards, between two cursors, and until its signal says stop', async (t) => {
+  const users = db.collection<Item>('walk')
+  await users.insertMany(items(9))
+  for (const source of [items(9), users] as Item[][]) {
+    const walk = async (options: PaginateOptions<Item>) => {
+      const seen: unknown[][] = []
+      for await (const page of paginate.pages(source, options)) if (seen.push(ids(page)) > 20) throw new Error('it does not end')
+      return seen
+    }
+    const { items: rows, pageInfo } = await paginate(source)
+    const at = (i: number) => pageInfo.cursorOf(rows[i] as Item)
+    t.same(await walk({ limit: 4 }), [[0, 1, 2, 3], [4, 5, 6, 7], [8]])
+    t.same(await walk({ last: 4 }), [[5, 6, 7, 8], [1, 2, 3, 4], [0]])
+    t.same(await walk({ first: 2, after: at(1), before: at(7) }), [[2, 3], [4, 5], [6]])
+    t.same(await walk({ last: 2, after: at(1), before: at(7) }), [[5, 6], [3, 4], [2]])
+    t.same(await walk({ limit: 4, offset: 3 }), [[3, 4, 5, 6], [7, 8]])
+    t.same(await walk({ filter: { a: 99 } }), [[]])
+    const controller = new AbortController()
+    await t.rejects(async () => {
+      for await (const page of paginate.pages(source, { limit: 2, signal: controller.signal })) if (page.items[0]?._id === 2) controller.abort(new Error('enough'))
+    }, { message: 'enough' })
+    await t.rejects(paginate(source, { signal: AbortSignal.abort(new Error('gone')) }), { message: 'gone' })
+  }
+})
+
+t.test('page is done for the rows of the page only, by a function or by stages', async (t) => {
+  const orders = db.collection<Item>('page')
+  await orders.insertMany(items(9))
+  const calls: number[][] = []
+  const named = (rows: Array<{ _id: number, a?: unknown }>) => {
+    calls.push(rows.map(({ _id }) => _id))
+    return rows.map(({ _id, a }) => ({ id: _id, label: `a is ${a}` }))
+  }
+  for (const source of [items(9), orders] as Item[][]) {
+    const page = await paginate(source, { limit: 2, sort: { _id: -1 }, page: async (rows) => named(rows) })
+    t.strictSame(page.items, [{ id: 8, label: 'a is 2' }, { id: 7, label: 'a is 1' }])
+    const [, second] = page.items
+    t.same((await paginate(source, { sort: { _id: -1 }, limit: 1, after: page.pageInfo.cursorOf(second as typeof page.items[0]) })).items[0]?._id, 6)
+    await t.rejects(paginate(source, { page: (rows) => rows.slice(1) }), { code: code('INVALID_OPTIONS') })
+  }
+  t.strictSame(calls, [[8, 7], [8, 7]])
+  // Instead of a $lookup, which the test server does not know.
+  const join = [{ $project: { b: 1 } }]
+  const asked: object[][] = []
+  const watched = new Proxy(orders, {
+    get: (target, name) => name !== 'aggregate'
+      ? Reflect.get(target, name, target)
+      : (stages: object[], options: object) => {
+          asked.push(stages)
+          return target.aggregate(stages, options)
+        }
+  })
+  for (const read of [(options: object) => paginate(watched, options), (options: object) => paginate.pipeline(watched, [{ $match: { _id: { $lt: 8 } } }], options)]) {
+    asked.length = 0
+    const { items: [first, ...others], pageInfo } = await read({ sort: { a: -1 }, limit: 2, page: join })
+    t.strictSame([first, others.length], [{ _id: first?._id, b: `v${first?._id}` }, 1])
+    const joins = asked.filter((stages) => JSON.stringify(stages).includes('$project'))
+    t.strictSame(joins.map((stages) => stages.find((stage) => JSON.stringify(stage).includes('$in'))), [{ $match: { _id: { $in: pageInfo.nextCursor === null ? [] : [first?._id, (others[0] as Item)._id] } } }])
+    t.equal((await read({ sort: { a: -1 }, limit: 2, page: join, cursor: pageInfo.nextCursor })).items.length, 2)
+    await t.rejects(read({ page: [{ $match: { _id: 0 } }] }), { code: code('INVALID_KEY') }, 'a row that is dropped')
+    await t.rejects(read({ page: [{ $project: { _id: 0 } }] }), { code: code('INVALID_KEY') }, 'a key that is dropped')
+    await t.rejects(read({ page: join, projection: { a: 1 } }), { code: code('INVALID_OPTIONS') })
+  }
+  await t.rejects(paginate(items(3), { page: join }), { code: code('INVALID_OPTIONS') })
+})
+
+t.test('what MongoDB takes in one place only is left there: $near in the filter, $geoNear and $search as first stages', async (t) => {
+  const asked: unknown[] = []
+  const cursor = { toArray: async () => items(3).map((item) => ({ ...item, d: item._id })), explain: async () => ({}) }
+  const collection = { namespace: 'a.b', insertOne (document: Item) {}, countDocuments () {}, find: (filter: object) => { asked.push(filter); return cursor }, aggregate: (stages: object) => { asked.push(stages); return cursor } }
+  const near = { place: { $near: { $geometry: { type: 'Point', coordinates: [0, 0] } } } }
+  const { pageInfo } = await paginate(collection, { filter: near, sort: { a: 1 }, limit: 2 })
+  await paginate(collection, { filter: near, sort: { a: 1 }, limit: 2, cursor: pageInfo.nextCursor })
+  t.match(asked, [near, { ...near, a: { $eq: 1 }, _id: { $gt: 1 } }])
+  asked.length = 0
+  const both = await paginate(collection, { filter: { a: 0, $and: [{ b: 'x' }] }, sort: { a: 1 }, limit: 2 })
+  await paginate(collection, { filter: { a: 0, $and: [{ b: 'x' }] }, sort: { a: 1 }, limit: 2, cursor: both.pageInfo.nextCursor })
+  t.match(asked[1], { a: 0, $and: [{ b: 'x' }, { a: { $eq: 1 }, _id: { $gt: 1 } }] })
+  asked.length = 0
+  const geo = { near: { type: 'Point', coordinates: [0, 0] }, distanceField: 'd', query: { open: true } }
+  await paginate.pipeline(collection, [{ $geoNear: geo }], { filter: { a: 1 }, sort: { d: 1 } })
+  await paginate.pipeline(collection, [{ $geoNear: { ...geo, query: undefined } }], { filter: { a: 1 }, sort: { d: 1 } })
+  await paginate.pipeline(collection, [{ $search: { text: {} } }, { $set: { x: 1 } }], { filter: { a: 1 } })
+  t.match(asked, [
+    [{ $geoNear: { ...geo, query: { $and: [{ open: true }, { a: 1 }] } } }, { $sort: new Map([['d', 1], ['_id', 1]]) }],
+    [{ $geoNear: { query: { a: 1 } } }],
+    [{ $search: {} }, { $match: { a: 1 } }, { $set: {} }]
+  ])
+})
+
+t.test('a pipeline is peeled where its stages stream, and asked once where one computes the whole result, which is said', async (t) => {
+  const { paginate, lines } = await build({ secret: 's', explain: true })
+  const asked: object[][] = []
+  const cursor = { toArray: async () => items(3), explain: async () => ({}) }
+  const collection = { namespace: 'a.b', insertOne (document: Item) {}, countDocuments () {}, find: () => cursor, aggregate: (stages: object[]) => { asked.push(stages); return cursor } }
+  for (const [stages, expected] of [[[{ $set: { x: 1 } }], '_id'], [[{ $group: { _id: '$a' } }], '$or']] as Array<[object[], string]>) {
+    const { pageInfo } = await paginate.pipeline(collection, stages, { limit: 2 })
+    asked.length = 0
+    await paginate.pipeline(collection, stages, { limit: 2, cursor: pageInfo.nextCursor })
+    t.equal(Object.keys((asked[0]?.[1] as { $match: object }).$match)[0], expected)
+  }
+  t.match(lines.filter(({ level }) => level === 40).map(({ msg }) => msg), [/computes \$group for the whole result/])
 })
 
 t.test('the key of array items may be a field or a function, and must tell them apart', async (t) => {
@@ -384,6 +578,29 @@ t.test('the plugin refuses options that it does not know, and names them', async
     [{ cursorTtlMs: 0 }, /"cursorTtlMs"/], [{ explain: 'yes' }, /"explain"/], [{ maxOffset: -1 }, /"maxOffset"/], [{ prefix: '/x' }, /"prefix"/]]
   for (const [options, message] of odd) await t.rejects(build({ secret: 's', ...options }), { code: code('INVALID_OPTIONS'), message })
   for (const secret of ['', [], [''], 5]) await t.rejects(build({ secret: secret as string }), { code: code('NO_SECRET'), statusCode: 500 })
+})
+
+t.test('without a secret a process that has siblings does not start', async (t) => {
+  const { NODE_APP_INSTANCE, instances } = process.env
+  t.teardown(() => Object.assign(process.env, { NODE_APP_INSTANCE, instances }))
+  const set = (values: Record<string, string>) => {
+    delete process.env['NODE_APP_INSTANCE']
+    delete process.env['instances']
+    Object.assign(process.env, values)
+  }
+  for (const values of [{ NODE_APP_INSTANCE: '1' }, { NODE_APP_INSTANCE: '0', instances: '2' }]) {
+    set(values as Record<string, string>)
+    await t.rejects(build({}), { code: code('NO_SECRET'), message: /several processes/ })
+    await t.resolves(build({ secret: 's' }))
+  }
+  set({ NODE_APP_INSTANCE: '0', instances: '1' })
+  await t.resolves(build({}), 'one instance under PM2 has none')
+  set({})
+  cluster.setupPrimary({ exec: fileURLToPath(new URL('fixtures/worker.js', import.meta.url)), execArgv: [] })
+  const worker = cluster.fork()
+  const [answer] = await once(worker, 'message')
+  worker.kill()
+  t.match(answer, { code: code('NO_SECRET') }, 'a worker of a cluster')
 })
 
 t.test('in production a secret is required, of 32 characters; elsewhere a random one is made and said so', async (t) => {

@@ -45,6 +45,7 @@ function test (value, operator, operand, nanInRanges) {
   if (operator === '$ne') return !test(value, '$eq', operand, nanInRanges)
   if (operator === '$exists') return (value !== undefined) === operand
   if (operator === '$type') return [operand].flat().some((/** @type {string} */ name) => (ALIASES[name] ?? [name]).includes(typeOf(value)))
+  if (operator === '$in') return operand.some((/** @type {any} */ one) => one === null ? isNull(value) : test(value, '$eq', one, nanInRanges))
   if (Array.isArray(operand) || !comparable(value, operand)) return false
   if (isNaNumber(operand)) return isNaNumber(value) && ['$eq', '$gte', '$lte'].includes(operator)
   // Whether `$lt: 5` matches NaN is the one thing that no source settles, so predicates must be right either way.

@@ -1,6 +1,6 @@
+import { ObjectId } from 'bson'
 import { Kind, kindOf, isNaNValue, type Place } from '../bson/index.ts'
 import type { SortField, SortKey } from '../order/index.ts'
-import { ObjectId } from 'bson'
 
 /** A query document of MongoDB. */
 export type Clause = Record<string, unknown>
@@ -71,39 +71,46 @@ function beyond ({ field, direction, type }: SortField, value: unknown, names: T
   const past = { $not: { [direction === 1 ? '$lte' : '$gte']: value } }
   // Of one declared type, "not up to here" is exact, and brings every document that breaks the declaration to be refused.
   if (type !== undefined) return [{ [field]: past }]
-  const conditions = direction === 1 ? above(kindOf(value), value, past, names) : below(kindOf(value), value, past, names)
-  const clauses = conditions.map((condition) => condition === null ? equals(field, null) : { [field]: condition })
+  const kind = kindOf(value)
+  const clauses = direction === 1 ? above(field, kind, value, past, names) : below(field, kind, value, past, names)
   // Sorted by an array within, and found by no type: read last, for it only needs to be found to be refused.
   if (names === 'all types' && field !== '_id') clauses.push({ [field]: { $gte: [] } })
   return clauses
 }
 
 /** Upwards: what is left of the value's own type, then the types above. */
-function above (kind: Place, value: unknown, past: Clause, names: TypeNames): unknown[] {
-  const beyond = typesWhere((place) => place > Math.max(kind, Kind.null), names)
+function above (field: string, kind: Place, value: unknown, past: Clause, names: TypeNames): Clause[] {
+  const types = { $type: typesWhere((place) => place > Math.max(kind, Kind.null), names) }
   switch (kind) {
-    case Kind.minKey: return [{ $eq: [] }, null, { $type: beyond }]
-    case Kind.null: return [{ $type: beyond }]
+    case Kind.minKey: return [{ [field]: { $eq: [] } }, equals(field, null), { [field]: types }]
+    case Kind.null: return [{ [field]: types }]
     case Kind.maxKey: return []
     // NaN is the lowest number, and "not up to 5" would be true of it.
-    case Kind.number: return [isNaNValue(value) ? { $gte: -Infinity } : { $gt: value }, { $type: beyond }]
-    default: return [{ ...past, $type: [...typesWhere((place) => place === kind, names), ...beyond] }]
+    case Kind.number: return [{ [field]: isNaNValue(value) ? { $gte: -Infinity } : { $gt: value } }, { [field]: types }]
+    default: return [{ [field]: { ...past, $type: [...typesWhere((place) => place === kind, names), ...types.$type] } }]
   }
 }
 
-/** Downwards: what is left of the value's own type with the types below, then null, then an empty array, sorted below null, and MinKey. */
-function below (kind: Place, value: unknown, past: Clause, names: TypeNames): unknown[] {
-  if (kind === Kind.minKey) return []
-  const lowest = names === 'all types' ? [{ $eq: [] }, { $type: ['minKey'] }] : [{ $eq: [] }]
-  if (kind === Kind.null) return lowest
-  const types = typesWhere((place) => place > Kind.null && place < kind, names)
-  const within = kind === Kind.maxKey || isNaNNumber(kind, value) ? {} : past
-  const own = within === past ? typesWhere((place) => place === kind, names) : []
-  const rest = [...own, ...types]
-  return [...(rest.length === 0 ? [] : [{ ...within, $type: rest }]), null, ...lowest]
+/** Downwards: what is left of the value's own type with the types below, then what is lowest. */
+function below (field: string, kind: Place, value: unknown, past: Clause, names: TypeNames): Clause[] {
+  if (kind === Kind.minKey || kind === Kind.null) return lowest(field, names, kind)
+  // Of MaxKey and NaN nothing is left.
+  const within = kind === Kind.maxKey || (kind === Kind.number && isNaNValue(value)) ? {} : past
+  const types = typesWhere((place) => place > Kind.null && (place < kind || (place === kind && within === past)), names)
+  return [...(types.length === 0 ? [] : [{ [field]: { ...within, $type: types } }]), ...lowest(field, names)]
 }
 
-const isNaNNumber = (kind: Place, value: unknown) => kind === Kind.number && isNaNValue(value)
+/**
+ * Null and missing with an empty array, which is sorted below them, then MinKey. It is asked for by its type, because some
+ * servers end the connection on the value.
+ */
+function lowest (field: string, names: TypeNames, from?: Place): Clause[] {
+  if (from === Kind.minKey) return []
+  const isPath = field.includes('.')
+  const nulls = from === Kind.null ? [] : [isPath || field === '_id' ? equals(field, null) : { [field]: { $in: [null, []] } }]
+  const empty = field !== '_id' && (isPath || from === Kind.null) ? [{ [field]: { $eq: [] } }] : []
+  return [...nulls, ...empty, ...(names === 'all types' ? [{ [field]: { $type: ['minKey'] } }] : [])]
+}
 
 function typesWhere (wanted: (place: Place) => boolean, names: TypeNames): string[] {
   return TYPES.filter(([place]) => wanted(place))

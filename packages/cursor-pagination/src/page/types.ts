@@ -125,7 +125,7 @@ export interface Page<T = any> {
 }
 
 /** The options of a call, with what the types of its items are inferred from. */
-export type CallOptions<S extends PageSource, P, L, R> = PaginateOptions<OptionsItem<S>> & { projection?: P | undefined, lean?: L | undefined, page?: PageStep<RowOf<S, L, P>, R> | undefined }
+export type CallOptions<S extends PageSource, P, L, R> = Omit<PaginateOptions<OptionsItem<S>>, 'projection' | 'lean' | 'page'> & { projection?: P | undefined, lean?: L | undefined, page?: PageStep<RowOf<S, L, P>, R> | undefined }
 
 /** `fastify.paginate` */
 export interface Paginate {
@@ -151,9 +151,9 @@ export interface Paginate {
 
 /** `fastify.paginate.pipeline` */
 export interface PaginatePipeline {
-  <T extends object = Record<string, any>, R = T>(collection: MongoCollection | MongooseModel, stages: readonly object[], options?: PipelineOptions<T> & { page?: PageStep<T, R> | undefined }): Promise<Page<R>>
+  <T extends object = Record<string, any>, R = T>(collection: MongoCollection | MongooseModel, stages: readonly object[], options?: Omit<PipelineOptions<T>, 'page'> & { page?: PageStep<T, R> | undefined }): Promise<Page<R>>
   /** All pages of it, for `for await`. */
-  pages<T extends object = Record<string, any>, R = T>(collection: MongoCollection | MongooseModel, stages: readonly object[], options?: PipelineOptions<T> & { page?: PageStep<T, R> | undefined }): AsyncIterableIterator<Page<R>>
+  pages<T extends object = Record<string, any>, R = T>(collection: MongoCollection | MongooseModel, stages: readonly object[], options?: Omit<PipelineOptions<T>, 'page'> & { page?: PageStep<T, R> | undefined }): AsyncIterableIterator<Page<R>>
 }
 
 export type { ItemOf }

@@ -19,9 +19,10 @@ export function isItems (value: unknown): value is Items {
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS
  */
 export function refuseOneShot (items: Items): void {
-  const { next, pipe, getReader } = items as { next?: unknown, pipe?: unknown, getReader?: unknown }
-  const [one, other] = Symbol.iterator in items && !Array.isArray(items) ? [items[Symbol.iterator](), items[Symbol.iterator]()] : []
-  if ([next, pipe, getReader].some((method) => typeof method === 'function') || (one !== undefined && one === other)) throw new InvalidOptionsError('the source can be iterated only once (a generator, an iterator, a stream or a cursor): give an array, or an object whose iterator begins anew each time')
+  if (Array.isArray(items)) return
+  const isOneShot = ['next', 'pipe', 'getReader', 'read', 'on'].some((name) => typeof Reflect.get(items, name) === 'function')
+  const [one, other] = Symbol.iterator in items ? [items[Symbol.iterator](), items[Symbol.iterator]()] : []
+  if (isOneShot || (one !== undefined && one === other)) throw new InvalidOptionsError('the source can be iterated only once (a generator, an iterator, a stream or a cursor): give an array, or an object whose iterator begins anew each time')
 }
 
 /** A cursor keeps the types of numbers; here they only cost time. */
