@@ -1,4 +1,4 @@
-/** Each says where Redis is; the others of its variables only add to it (examples/jpulse-site/src/redis-config.ts). */
+/** Each says where Redis is; the others of its variables only add to it (examples/server-kit/src/redis.ts). */
 const NAMING = ['REDIS_URL', 'REDIS_HOST', 'REDIS_NODES', 'REDIS_SENTINELS']
 
 /** @param {NodeJS.ProcessEnv} env @param {string} name */

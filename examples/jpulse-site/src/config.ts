@@ -1,7 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import type { FastifyRedisLinkOptions } from '@jpulse/redis-link'
-import { ConfigError, type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, withFiles, wrong } from 'server-kit'
-import { redisOptions } from './redis-config.ts'
+import { ConfigError, type Env, type Identity, identify, integer, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, wrong } from 'server-kit'
 
 export interface SiteConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -17,7 +15,7 @@ export interface SiteConfig {
   /** `TRUST_PROXY`: true, false, or the proxies' addresses and networks, comma-separated. @default false */
   trustProxy: boolean | readonly string[]
   /** `REDIS_URL`, or `REDIS_MODE` and its companions; without them everything lives in the process. */
-  redis: FastifyRedisLinkOptions
+  redis: RedisSettings
   /** `MONGODB_URI`; without it documents live in the process. */
   mongoUri: string | undefined
   /** `SESSION_SECRET`, of several (comma-separated) the first signs and all verify. Required in production, 32 characters or more. */

@@ -24,7 +24,7 @@ const MAX_VALUE_BYTES = 8 * 1024 * 1024
  * @param cache what decorates with `configCache`
  */
 export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<FastifyConfigCacheOptions> = configCache): Promise<FastifyInstance> {
-  const { environment, identity, logLevel, redisUrl, siteId } = config
+  const { environment, identity, logLevel, redis, siteId } = config
   const app: FastifyInstance = Fastify({
     logger: { level: logLevel },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
@@ -52,8 +52,8 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
   await app.register(cors)
   await app.register(methods)
   await app.register(mongo, { url: config.mongoUri, database: siteId })
-  await app.register(redisLink, { siteId, env: environment, ...(redisUrl !== undefined && { url: redisUrl }) })
-  await app.register(cache, { source: memorySource(), blockTtlMs: config.blockTtlMs, maxValueBytes: MAX_VALUE_BYTES, routePrefix: '/v1/api' })
+  await app.register(redisLink, { siteId, env: environment, ...redis })
+  await app.register(cache, { source: memorySource(), ttlMs: config.cacheTtlMs, blockTtlMs: config.blockTtlMs, maxValueBytes: MAX_VALUE_BYTES, routePrefix: '/v1/api' })
   await app.register(agents, { secret: config.jwtSecret, readonly: config.readonly })
 
   const store = new Store(app, config.publicUrl)

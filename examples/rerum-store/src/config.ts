@@ -1,4 +1,4 @@
-import { type Env, type Identity, identify, integer, matching, oneOf, secretUrl, text, withFiles, ConfigError } from 'server-kit'
+import { type Env, type Identity, identify, integer, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, ConfigError } from 'server-kit'
 
 export interface StoreConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -13,14 +13,16 @@ export interface StoreConfig {
   logLevel: typeof LOG_LEVELS[number]
   /** `PUBLIC_URL`: what every `@id` begins with, for good. @default 'http://HOST:PORT' */
   publicUrl: string
-  /** `REDIS_URL`; without it a worker of many caches nothing. */
-  redisUrl: string | undefined
+  /** `REDIS_URL`, or `REDIS_MODE` and its companions; without them a worker of many caches nothing. */
+  redis: RedisSettings
   /** `MONGODB_URI`. */
   mongoUri: string
   /** `JWT_SECRET`: key of the tokens, HS256, at least 32 characters. */
   jwtSecret: string
   /** `READONLY`: whether writes are refused. @default false */
   readonly: boolean
+  /** `CACHE_TTL` in seconds. @default 300 */
+  cacheTtlMs: number
   /** `CACHE_BLOCK_TTL_MS`: `blockTtlMs` of config-cache; longer than the longest database operation. @default 10000 */
   blockTtlMs: number
   identity: Identity
@@ -48,10 +50,11 @@ export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
     siteId: matching(env, 'SITE_ID', /^[a-z0-9][a-z0-9_-]{0,31}$/, 'up to 32 lower-case letters, digits, dashes and underscores') ?? 'rerum',
     logLevel: oneOf(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
     publicUrl: publicUrl(env, `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
-    redisUrl: secretUrl(env, 'REDIS_URL', ['redis', 'rediss'], 'redis://127.0.0.1:6379'),
+    redis: redisOptions(env),
     mongoUri,
     jwtSecret: jwtSecret(env, environment),
     readonly: oneOf(env, 'READONLY', ['true', 'false'], 'false') === 'true',
+    cacheTtlMs: integer(env, 'CACHE_TTL', { min: 1, max: 86_400, fallback: 300 }) * 1000,
     blockTtlMs: integer(env, 'CACHE_BLOCK_TTL_MS', { min: 500, max: 600_000, fallback: 10_000 }),
     identity: identify(env)
   })

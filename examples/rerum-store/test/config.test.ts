@@ -9,6 +9,7 @@ const MONGODB_URI = 'mongodb://127.0.0.1:27017'
 t.test('defaults, and what makes no sense', async (t) => {
   t.match(loadConfig({ MONGODB_URI }), { environment: 'development', port: 3001, host: '127.0.0.1', siteId: 'rerum', publicUrl: 'http://127.0.0.1:3001', readonly: false, blockTtlMs: 10_000, jwtSecret: DEVELOPMENT_SECRET })
   t.equal(loadConfig({ MONGODB_URI, PUBLIC_URL: 'https://store.example.org/' }).publicUrl, 'https://store.example.org')
+  t.match(loadConfig({ MONGODB_URI, REDIS_HOST: 'cache', REDIS_PASSWORD: 'x', REDIS_TLS: 'true', CACHE_TTL: '30' }), { redis: { mode: 'single', single: { host: 'cache', port: 6379 }, password: 'x', tls: true }, cacheTtlMs: 30_000 })
   t.throws(() => loadConfig({}), { code: 'FST_ERR_SITE_CONFIG', message: /MONGODB_URI/ })
   t.throws(() => loadConfig({ MONGODB_URI, NODE_ENV: 'production' }), /JWT_SECRET/)
   t.throws(() => loadConfig({ MONGODB_URI, JWT_SECRET: 'short' }), /JWT_SECRET/)

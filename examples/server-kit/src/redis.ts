@@ -1,5 +1,19 @@
-import type { FastifyRedisLinkOptions } from '@jpulse/redis-link'
-import { ConfigError, type Env, integer, oneOf, secretUrl, text, wrong } from 'server-kit'
+import { type Env, integer, oneOf, secretUrl, text, wrong } from './env.ts'
+import { ConfigError } from './errors.ts'
+
+interface Node { host: string, port: number }
+
+/** What the variables say of Redis, as options of @jpulse/redis-link. */
+export interface RedisSettings {
+  mode?: 'none' | 'single' | 'sentinel' | 'cluster'
+  url?: string
+  single?: Node
+  cluster?: { nodes: Node[] }
+  sentinel?: { name: string, sentinels: Node[] }
+  username?: string
+  password?: string
+  tls?: boolean
+}
 
 const MODES = ['none', 'single', 'sentinel', 'cluster', ''] as const
 
@@ -7,22 +21,22 @@ const MODES = ['none', 'single', 'sentinel', 'cluster', ''] as const
  * How Redis is reached: `REDIS_URL`, or `REDIS_MODE` (none, single, sentinel, cluster) with `REDIS_HOST` and `REDIS_PORT`,
  * `REDIS_SENTINELS` and `REDIS_SENTINEL_NAME`, or `REDIS_NODES`; `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_TLS` for each.
  */
-export function redisOptions (env: Env): FastifyRedisLinkOptions {
+export function redisOptions (env: Env): RedisSettings {
   const url = secretUrl(env, 'REDIS_URL', ['redis', 'rediss'], 'redis://127.0.0.1:6379')
   const mode = oneOf(env, 'REDIS_MODE', MODES, text(env, 'REDIS_HOST') === undefined ? '' : 'single')
   if (url !== undefined && !['', 'single', 'cluster'].includes(mode)) throw new ConfigError(`REDIS_URL and REDIS_MODE=${mode} contradict each other`)
-  if (url !== undefined) return mode === '' ? { url } : { mode, url } as FastifyRedisLinkOptions
+  if (url !== undefined) return mode === '' ? { url } : { mode, url }
   if (mode === '' || mode === 'none') return { mode: 'none' }
-  return { mode, ...addresses(env, mode), ...access(env) } as FastifyRedisLinkOptions
+  return { mode, ...addresses(env, mode), ...access(env) }
 }
 
-function addresses (env: Env, mode: 'single' | 'sentinel' | 'cluster'): Partial<FastifyRedisLinkOptions> {
+function addresses (env: Env, mode: 'single' | 'sentinel' | 'cluster'): RedisSettings {
   if (mode === 'cluster') return { cluster: { nodes: nodes(env, 'REDIS_NODES', 6379) } }
   if (mode === 'sentinel') return { sentinel: { name: text(env, 'REDIS_SENTINEL_NAME') ?? 'mymaster', sentinels: nodes(env, 'REDIS_SENTINELS', 26_379) } }
   return { single: { host: text(env, 'REDIS_HOST') ?? '127.0.0.1', port: integer(env, 'REDIS_PORT', { min: 1, max: 65_535, fallback: 6379 }) } }
 }
 
-function access (env: Env): Partial<FastifyRedisLinkOptions> {
+function access (env: Env): RedisSettings {
   const [username, password] = [text(env, 'REDIS_USERNAME'), text(env, 'REDIS_PASSWORD')]
   return {
     ...(username !== undefined && { username }),
@@ -32,7 +46,7 @@ function access (env: Env): Partial<FastifyRedisLinkOptions> {
 }
 
 /** `host:port,host:port` */
-function nodes (env: Env, name: string, port: number): Array<{ host: string, port: number }> {
+function nodes (env: Env, name: string, port: number): Node[] {
   const value = text(env, name)
   if (value === undefined) throw new ConfigError(`${name} must be set: a list of host:port, comma-separated`)
   return value.split(',').map((node) => {
