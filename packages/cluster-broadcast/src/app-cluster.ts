@@ -16,6 +16,7 @@ import { MemoryClaims } from './once/memory-claims.ts'
 import type { Claims } from './once/once.ts'
 import { RedisClaims } from './once/redis-claims.ts'
 import type { ResolvedOptions } from './options.ts'
+import { Schedule, type ScheduleOptions } from './schedule/schedule.ts'
 
 /** What the status route shows. */
 export interface ClusterStatus {
@@ -47,6 +48,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   readonly #messenger: Messenger
   readonly #claims: Claims
   readonly #leaders = new Map<string, Leader>()
+  readonly #schedules = new Set<Schedule>()
   readonly #reported = new Set<string>()
   #closing: Promise<void> | undefined
 
@@ -104,6 +106,20 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     return leader
   }
 
+  /**
+   * Runs a function at the ticks of a cron pattern (five fields, or six with seconds first), each on one of the processes
+   * that have the timetable: at most once, and not made up for where nobody could. Ends with the application.
+   *
+   * @param name the same on all processes, 1 to 512 characters
+   * @param fn gets the time of the tick; what it throws or rejects with is logged
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT
+   */
+  schedule (name: string, cron: string, fn: (at: Date) => unknown, options: ScheduleOptions = {}): Schedule {
+    const schedule = new Schedule(name, cron, fn, options, this.#claims, this.#log)
+    this.#schedules.add(schedule)
+    return schedule
+  }
+
   /** For the plugins of the suite: the handle for the channels below a reserved prefix. Not for applications. */
   internal (prefix: ReservedPrefix): InternalBroadcast {
     return new InternalBroadcast(this.#messenger, this.#claims, prefix)
@@ -137,6 +153,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   }
 
   async #close (): Promise<void> {
+    for (const schedule of this.#schedules) schedule.stop()
     this.#claims.close()
     const resigned = Promise.all([...this.#leaders.values()].map((leader) => leader.resign()))
     await within(RESIGN_MS, resigned, () => new Error('Redis takes too long')).catch(() => {})

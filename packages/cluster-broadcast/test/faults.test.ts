@@ -243,6 +243,25 @@ t.test('a leader that cannot reach Redis is deposed by its own clock before anot
   t.notOk(told.some(([, , isLeader]) => isLeader))
 })
 
+t.test('a timetable: each tick once in the cluster; one that nobody could begin in time is skipped and told', async (t) => {
+  const two = await pair(t)
+  const ran: Array<[who: string, at: number]> = []
+  const missed: number[] = []
+  const schedules = [two.first, two.second].map(({ app }, index) => {
+    const schedule = app.appCluster.schedule('jobs', '* * * * * *', (at) => { ran.push([String(index), at.getTime()]) }, { graceMs: 500 })
+    return schedule.on('missed', (at) => { missed.push(at.getTime()) })
+  })
+  await waitFor(() => ran.length >= 3)
+  await two.redis.kill()
+  await waitFor(() => missed.length >= 2, { timeoutMs: 20_000 })
+  await two.redis.restart()
+  const before = ran.length
+  await waitFor(() => ran.length >= before + 2, { timeoutMs: 20_000 })
+  for (const schedule of schedules) schedule.stop()
+  const ticks = ran.map(([, at]) => at)
+  t.equal(new Set(ticks).size, ticks.length, 'none twice')
+})
+
 t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {
   const two = await pair(t)
   const { client, keys, got } = two

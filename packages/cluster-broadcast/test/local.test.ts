@@ -69,6 +69,31 @@ t.test('without Redis a process leads at once; whoever resigned stands anew when
   }
 })
 
+t.test('a timetable: patterns and time zones are checked, what it runs may fail, and it ends', async (t) => {
+  const { app, complaints } = await build(t)
+  const { appCluster } = app
+  const ticks: Date[] = []
+  const schedule = appCluster.schedule('every second', '* * * * * *', (at) => {
+    ticks.push(at)
+    throw new Error('mine')
+  })
+  await waitFor(() => ticks.length === 2)
+  t.ok(ticks.every((at) => at.getMilliseconds() === 0))
+  schedule.stop()
+  t.equal(schedule.next, null)
+  t.same(complaints, Array(2).fill('what a timetable runs failed'))
+  const yearly = appCluster.schedule('yearly', '0 12 1 1 *', () => {}, { timeZone: 'Asia/Tokyo' })
+  t.equal(yearly.next?.getUTCHours(), 3)
+  const code = 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT'
+  for (const pattern of ['', 'often', '61 * * * *', '* * * *', 5]) t.throws(() => appCluster.schedule('a', pattern as string, () => {}), { code }, String(pattern))
+  t.throws(() => appCluster.schedule('a', '* * * * *', () => {}, { timeZone: 'Moon/North' }), { code })
+  for (const graceMs of [-1, 0.5, 600_001]) t.throws(() => appCluster.schedule('a', '* * * * *', () => {}, { graceMs }), { code })
+  t.throws(() => appCluster.schedule('', '* * * * *', () => {}), { code })
+  t.throws(() => appCluster.schedule('a', '* * * * *', 'fn' as never), { code })
+  await app.close()
+  t.equal(yearly.next, null)
+})
+
 t.test('handlers: one throws, one rejects, one mutates its data, one publishes; the others get theirs', async (t) => {
   const { app, complaints } = await build(t)
   const { broadcast } = app.appCluster

@@ -24,6 +24,8 @@ export interface Claims {
    * @param awaited the holder that the caller waited for: where that one was done, the claim is not free to it
    */
   take (name: string, token: string, ttlMs: number, awaited: string): Promise<Claim | null>
+  /** Nothing was run under a claim of which nobody knows whether it stands: where it does, somebody else may have it. Never rejects. */
+  giveBack (name: string, token: string, ttlMs: number): Promise<void>
   /** The work is over; the claim keeps its time. Never rejects. */
   done (name: string, token: string): Promise<void>
   /** Resolves when a claim of this name is done, or earlier, at the latest after `ms`. */
@@ -47,6 +49,7 @@ export async function runOnce<T> (claims: Claims, owner: string, name: string, t
   const token = randomId()
   const claim = `${owner}:${name}`
   const refusal = await claimOrWait(claims, claim, token, ttlMs)
+  if (refusal === 'unavailable') claims.giveBack(claim, token, ttlMs)
   if (refusal !== null) return { ran: false, reason: refusal }
   try {
     return { ran: true, value: await fn() }

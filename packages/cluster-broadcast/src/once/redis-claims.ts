@@ -11,6 +11,7 @@ const LOOK_MS = 1000
 /** How long a claim whose answer was lost is asked for again. */
 const UNKNOWN_MS = 2000
 const RETRY_MS = 250
+const COMPLAIN_MS = 60_000
 const GIVE_BACK_AFTER_MS = [0, 1000, 5000]
 
 /** Claims in Redis. */
@@ -20,7 +21,10 @@ export class RedisClaims implements Claims {
   readonly #keys: Keys
   readonly #subscriber: Subscriber
   readonly #waiters = new Waiters()
+  /** Tokens of claims of which nobody knows whether they stand. */
+  readonly #unknown = new Set<string>()
   #heard: Promise<unknown> | undefined
+  #complainedAt = -Infinity
   #closed = false
 
   constructor (link: RedisLink, subscriber: Subscriber, keys: Keys, log: FastifyBaseLogger) {
@@ -42,6 +46,7 @@ export class RedisClaims implements Claims {
       const wasUp = this.#link.isUp
       try {
         const [state, leftMs, holder] = await this.#link.runScript(claim, { keys: [this.#keys.once(name)], args: [token, ttlMs, awaited] })
+        this.#unknown.delete(token)
         return { state, leftMs, holder }
       } catch (err) {
         isUnknown ||= wasUp && isOutage(err)
@@ -49,14 +54,15 @@ export class RedisClaims implements Claims {
           await this.#link.outages.changed(RETRY_MS)
           continue
         }
-        this.#log.warn({ err, name }, 'whether to run this once cannot be told')
-        if (isUnknown) this.#giveBack(name, token, begunAt + ttlMs)
+        this.#complain(err, name)
+        if (isUnknown) this.#unknown.add(token)
         return null
       }
     }
   }
 
   async done (name: string, token: string): Promise<void> {
+    this.#unknown.delete(token)
     await this.#link.runScript(done, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] })
       .catch((err: unknown) => this.#log.warn({ err, name }, 'that this was run once could not be told; its claim lapses by itself'))
   }
@@ -70,11 +76,10 @@ export class RedisClaims implements Claims {
     this.#waiters.wakeAll()
   }
 
-  /**
-   * Nobody knows whether the claim stands: where it does, it is given back when Redis answers again, so that somebody may run
-   * it. More than once, because what claimed it may still be on its way.
-   */
-  async #giveBack (name: string, token: string, until: number): Promise<void> {
+  /** When Redis answers again, and more than once, because what claimed it may still be on its way. */
+  async giveBack (name: string, token: string, ttlMs: number): Promise<void> {
+    if (!this.#unknown.delete(token)) return
+    const until = performance.now() + ttlMs
     for (const pause of GIVE_BACK_AFTER_MS) {
       await new Promise((resolve) => { setTimeout(resolve, pause).unref() })
       for (let given: number | undefined; given === undefined;) {
@@ -84,5 +89,12 @@ export class RedisClaims implements Claims {
         if (given === undefined) await this.#link.outages.changed(LOOK_MS)
       }
     }
+  }
+
+  /** Once a minute at most: a timetable asks again and again. */
+  #complain (err: unknown, name: string): void {
+    if (performance.now() - this.#complainedAt < COMPLAIN_MS) return
+    this.#complainedAt = performance.now()
+    this.#log.warn({ err, name }, 'whether to run this once cannot be told')
   }
 }

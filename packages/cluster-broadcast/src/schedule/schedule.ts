@@ -1,0 +1,124 @@
+import { EventEmitter } from 'node:events'
+import { callSafely, emitSafely } from '@jpulse/plugin-kit'
+import { Cron } from 'croner'
+import type { FastifyBaseLogger } from 'fastify'
+import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT } from '../errors.ts'
+import { randomId } from '../membership/identity.ts'
+import type { Claims } from '../once/once.ts'
+
+/** What a timetable tells. */
+export interface ScheduleEvents {
+  /** This process could not run a tick in time, nor tell whether another one did. */
+  missed: [at: Date]
+}
+
+export interface ScheduleOptions {
+  /** IANA name of the time zone of the pattern. @default that of the process */
+  timeZone?: string
+  /** How late a tick may begin, in milliseconds, 0 to 600000: later it is skipped. @default 60000 */
+  graceMs?: number
+}
+
+/** How long a tick is remembered: the clocks of the servers may be so far apart. */
+const REMEMBERED_MS = 3_600_000
+const RETRY_MS = 500
+/** Beyond it Node's timers fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+/**
+ * Runs a function at the ticks of a cron pattern, each on one process of the cluster.
+ *
+ * At most once: where the process that runs it dies, nobody runs that tick again. A tick that nobody could begin within
+ * `graceMs` is skipped, not made up for: every process was away or stood still, or Redis was away, so that nobody can be sure.
+ * A tick does not wait for the one before.
+ */
+export class Schedule extends EventEmitter<ScheduleEvents> {
+  readonly #name: string
+  readonly #claims: Claims
+  readonly #cron: Cron
+  readonly #graceMs: number
+  readonly #run: (at: Date) => unknown
+  readonly #log: FastifyBaseLogger
+  #next: Date | null = null
+  #timer: NodeJS.Timeout | undefined
+  #stopped = false
+
+  /** @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT */
+  constructor (name: string, pattern: string, run: (at: Date) => unknown, { timeZone, graceMs = 60_000 }: ScheduleOptions, claims: Claims, log: FastifyBaseLogger) {
+    super()
+    if (typeof name !== 'string' || name.length < 1 || name.length > 512) throw invalid('The name of a timetable', 'a string of 1 to 512 characters')
+    if (typeof run !== 'function') throw invalid('fn', 'a function')
+    if (!Number.isSafeInteger(graceMs) || graceMs < 0 || graceMs > 600_000) throw invalid('graceMs', 'a whole number from 0 to 600000')
+    this.#name = name
+    this.#cron = parse(pattern, timeZone)
+    this.#run = run
+    this.#graceMs = graceMs
+    this.#claims = claims
+    this.#log = log
+    this.#plan(new Date())
+  }
+
+  /** When the next tick is; null where none will be. */
+  get next (): Date | null {
+    return this.#next
+  }
+
+  /** No tick begins here any more; what runs goes on. */
+  stop (): void {
+    this.#stopped = true
+    this.#next = null
+    clearTimeout(this.#timer)
+  }
+
+  #plan (after: Date): void {
+    if (this.#stopped) return
+    this.#next = this.#cron.nextRun(after)
+    if (this.#next !== null) this.#wait(this.#next)
+  }
+
+  /** By the clock at the time of use: it may be set, and a process may stand still. */
+  #wait (at: Date): void {
+    const left = at.getTime() - Date.now()
+    this.#timer = setTimeout(() => {
+      if (Date.now() < at.getTime()) return this.#wait(at)
+      this.#tick(at).catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
+      // Of many ticks that were missed together only those are looked at that may still begin.
+      this.#plan(new Date(Math.max(at.getTime(), Date.now() - this.#graceMs - 1)))
+    }, Math.min(Math.max(left, 0), LONGEST_TIMER_MS)).unref()
+  }
+
+  async #tick (at: Date): Promise<void> {
+    const claim = `schedule:${this.#name}:${at.getTime()}`
+    // The same for all tries, by which a claim of ours whose answer was lost is recognised.
+    const token = randomId()
+    while (Date.now() - at.getTime() <= this.#graceMs && !this.#stopped) {
+      const taken = await this.#claims.take(claim, token, REMEMBERED_MS, '')
+      if (taken !== null) return taken.state === 'won' ? this.#begin(at, claim, token) : undefined
+      await new Promise((resolve) => { setTimeout(resolve, RETRY_MS).unref() })
+    }
+    if (this.#stopped) return
+    this.#claims.giveBack(claim, token, REMEMBERED_MS)
+    this.#log.warn({ name: this.#name, at }, 'a tick of a timetable was skipped')
+    emitSafely(this, (err) => this.#log.error({ err }, 'a listener of a timetable failed'), 'missed', at)
+  }
+
+  async #begin (at: Date, claim: string, token: string): Promise<void> {
+    callSafely((err) => this.#log.error({ err, name: this.#name, at }, 'what a timetable runs failed'), this.#run, at)
+    await this.#claims.done(claim, token)
+  }
+}
+
+function parse (pattern: string, timeZone: string | undefined): Cron {
+  try {
+    const cron = new Cron(pattern, { paused: true, ...(timeZone === undefined ? {} : { timezone: timeZone }) })
+    // A time zone is looked at only when it is used.
+    cron.nextRun()
+    return cron
+  } catch (err) {
+    throw invalid('cron', `a cron pattern in a known time zone (${(err as Error).message})`)
+  }
+}
+
+function invalid (what: string, wanted: string): Error {
+  return new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT(what, wanted)
+}
