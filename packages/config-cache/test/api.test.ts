@@ -39,6 +39,10 @@ function counting (source: ConfigSource): ConfigSource & { loads: number } {
 }
 
 t.setTimeout(200_000)
+// Most of their time these tests wait for an epoch to open.
+t.jobs = 3
+/** For tests that change the environment of the process: nothing else runs meanwhile. */
+const ALONE = { buffered: false }
 
 /** What every source has to do. */
 function sourceSuite (name: string, make: (t: Test) => Promise<ConfigSource>): void {
@@ -403,7 +407,7 @@ t.test('clear empties every instance', async (t) => {
   t.equal(await read(other), before + 1, 'Redis is empty as well')
 })
 
-t.test('CACHE_ENABLED=false: nothing is cached here, and writes still reach the caches of others', async (t) => {
+t.test('CACHE_ENABLED=false: nothing is cached here, and writes still reach the caches of others', ALONE, async (t) => {
   process.env.CACHE_ENABLED = 'false'
   t.teardown(() => { delete process.env.CACHE_ENABLED })
   const site = { siteId: uniqueName(), url: sharedRedis() }
@@ -423,7 +427,7 @@ t.test('CACHE_ENABLED=false: nothing is cached here, and writes still reach the 
   t.equal((await build(t, { enabled: false })).configCache.mode, 'bypass')
 })
 
-t.test('a process with siblings and without Redis caches nothing', async (t) => {
+t.test('a process with siblings and without Redis caches nothing', ALONE, async (t) => {
   process.env.NODE_APP_INSTANCE = '1'
   t.teardown(() => { delete process.env.NODE_APP_INSTANCE })
   const source = counting(memorySource())

@@ -43,7 +43,8 @@ for (const name of ['sentinel', 'cluster'] as const) {
       await cluster.each('run', { keys: 6, writers: 2, readers: 3, ms: 60_000, pauseMs: 3 })
       await cluster.instances[1]!.call('lose', 3)
       cluster.instances[2]!.kill('SIGSTOP')
-      await sleep(3000)
+      // Longer than a lease.
+      await sleep(1500)
       cluster.instances[2]!.kill('SIGCONT')
       await cluster.caching()
       await cluster.each('stop')

@@ -9,6 +9,10 @@ import { releaseText } from '../src/coherence/messages.ts'
 import { releaseScript } from '../src/coherence/scripts.ts'
 
 t.setTimeout(200_000)
+// Most of their time these tests wait for an epoch to open.
+t.jobs = 3
+/** For tests that listen to the steps of every write of the process: nothing else runs meanwhile. */
+const ALONE = { buffered: false }
 
 interface Step { step: string, opId: string, tags: string[] }
 
@@ -101,7 +105,7 @@ t.test('a refusal of the application ends the block at once, any other error whe
   t.equal(app.configCache.stats().blocks, 3)
 })
 
-t.test('the steps of a write are published in their order', async (t) => {
+t.test('the steps of a write are published in their order', ALONE, async (t) => {
   const redis = await redisServer(t)
   const { configCache: cache } = await build(t, redis.url, uniqueName())
   const steps: unknown[] = []
@@ -228,7 +232,7 @@ t.test('writers whose blocks overlap hand nothing on: the database may have kept
   for (let i = 0; i < 3; i++) t.strictSame(await both(load), ['first, again', 'first, again'])
 })
 
-t.test('a writer that lost its block hands nothing on: another may have written since', async (t) => {
+t.test('a writer that lost its block hands nothing on: another may have written since', ALONE, async (t) => {
   const { redis, app, one, other, both } = await pair(t)
   const client = redis.connect()
   const keys = new CacheKeys((...parts) => app.redisLink.key(...parts))
