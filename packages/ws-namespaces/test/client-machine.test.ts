@@ -384,7 +384,7 @@ t.test('whatever happens in whatever order: it never storms, and is connected wh
     }
     await Promise.all(requests)
     return world.client.status === 'connected' && world.client.send('y')
-  }), { numRuns: 2000 })
+  }), { numRuns: 1000 })
   t.pass()
 })
 

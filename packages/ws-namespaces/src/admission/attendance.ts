@@ -73,7 +73,7 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: W
     const limits = { maxMessageBytes, messages, windowMs }
     const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told, ...presenceOf(hub, peer) }
     peer.start({ type: 'connected', data }, place, missed, recovered ? wishes.offset : null)
-    peer.remember(known, place)
+    if (hub.records !== null) peer.membership.remember(known, place)
     if (peer.userId !== null) hub.arrive(peer.userId)
   } finally {
     clearTimeout(timer)
@@ -93,7 +93,7 @@ async function open (hub: Hub, peer: Peer, { offset, clientId }: Wishes): Promis
   if (hub.records === null || !opening.recovered || clientId !== peer.clientId) return { opening, known: 'unknown' }
   const known = await hub.records.read(clientId, peer.userId).catch(() => 'unknown' as const)
   // What is said in a room from now on is heard; what was said in between is in the log once more.
-  const again = isOf(known, peer) && await peer.restore(known)
+  const again = isOf(known, peer) && await peer.membership.restore(known)
   return { opening: again ? await hub.carrier.open(offset) : opening, known }
 }
 

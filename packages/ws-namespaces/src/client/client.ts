@@ -1,6 +1,8 @@
-import { readRefusal, socketUrl } from './address.ts'
+import { socketUrl } from './address.ts'
 import { environment, type Environment } from './environment.ts'
+import { Handlers, type Frame, type Handler } from './handlers.ts'
 import { Machine, type Effect, type Event, type Liveness } from './machine.ts'
+import { openSocket } from './open-socket.ts'
 import { Pending } from './pending.ts'
 import { toJson } from './to-json.ts'
 import { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type WebSocketLike } from './types.ts'
@@ -12,16 +14,6 @@ const CONNECT_TIMEOUT_MS = 10_000
 /** Says in both directions that the connection stands. */
 const HEARTBEAT = 'connection:heartbeat'
 
-interface Frame {
-  type?: string
-  data?: any
-  ctx?: Received['ctx']
-  id?: string | number
-  replyTo?: string | number
-  offset?: string
-  error?: { code: string, message: string }
-}
-
 /** What only the client itself reads of `connected`; servers before 0.2 say nothing of it. */
 interface Welcome extends Connected {
   readonly heartbeat?: Liveness
@@ -29,8 +21,6 @@ interface Welcome extends Connected {
 }
 
 interface Settle { resolve (data: Connected): void, reject (err: ClientError): void }
-
-type Handler = (data: any, message: Received) => unknown
 
 /**
  * A connection to a namespace that comes back by itself and goes on where it was.
@@ -46,7 +36,7 @@ export class Client<M extends Messages = Messages> {
   readonly #WebSocket: NonNullable<ClientOptions['WebSocket']>
   readonly #machine: Machine
   readonly #pending = new Pending()
-  readonly #handlers = new Map<string, Set<Handler>>()
+  readonly #handlers = new Handlers((frame) => { this.#write(frame) }, (err) => this.#report(err))
   readonly #unlisten: () => void
   readonly #settle: Settle
   #url: URL | null = null
@@ -98,9 +88,7 @@ export class Client<M extends Messages = Messages> {
    * @returns ends it
    */
   on<T extends keyof M & string> (type: T | 'connected' | '*', handler: (data: T extends keyof M ? M[T] : any, message: Received) => unknown): () => void {
-    const handlers = this.#handlers.get(type) ?? new Set()
-    this.#handlers.set(type, handlers.add(handler as Handler))
-    return () => { handlers.delete(handler as Handler) }
+    return this.#handlers.add(type, handler as Handler)
   }
 
   /**
@@ -194,38 +182,17 @@ export class Client<M extends Messages = Messages> {
   }
 
   #open (attempt: number): void {
-    const lost = (code: number, reason: string): void => this.#dispatch({ type: 'lost', attempt, code, reason })
     try {
-      const socket = this.#protocols === undefined ? new this.#WebSocket(this.#target()) : new this.#WebSocket(this.#target(), this.#protocols)
+      const socket = openSocket(this.#WebSocket, this.#target(), this.#protocols, {
+        opened: () => this.#dispatch({ type: 'opened', attempt }),
+        heard: (text) => { if (socket === this.#socket) this.#hear(attempt, text) },
+        lost: (code, reason, refusal) => this.#dispatch({ type: 'lost', attempt, code, reason, ...(refusal && { refusal }) })
+      })
       this.#socket = socket
-      socket.addEventListener('open', () => this.#dispatch({ type: 'opened', attempt }))
-      socket.addEventListener('message', ({ data }) => { if (socket === this.#socket) this.#hear(attempt, String(data)) })
-      socket.addEventListener('close', ({ code, reason = '' }) => lost(code, reason))
-      // In Node 22 no close follows.
-      socket.addEventListener('error', ({ message = '' }) => lost(1006, message))
-      this.#watchRefusal(socket, attempt)
     } catch (err) {
       this.#report(err)
-      lost(1006, 'there is no WebSocket')
+      this.#dispatch({ type: 'lost', attempt, code: 1006, reason: 'there is no WebSocket' })
     }
-  }
-
-  /** The class of `ws` shows the answer that came in place of a WebSocket. */
-  #watchRefusal (socket: WebSocketLike, attempt: number): void {
-    const { on } = socket as { on?: (event: string, listener: (request: unknown, response: any) => void) => void }
-    if (typeof on !== 'function') return
-    on.call(socket, 'unexpected-response', (_request, response) => {
-      let body = ''
-      const end = (): void => {
-        this.#dispatch({ type: 'lost', attempt, code: 1006, reason: '', refusal: readRefusal(Number(response.statusCode), body) })
-        response.destroy()
-      }
-      response.on('data', (chunk: unknown) => {
-        body += String(chunk)
-        if (body.length > 4096) end()
-      })
-      response.on('close', end)
-    })
   }
 
   #target (): string {
@@ -269,7 +236,7 @@ export class Client<M extends Messages = Messages> {
     else if (offset !== undefined) this.#offset = offset
     if (type === HEARTBEAT || (type === 'offset' && offset !== undefined)) return
     if (replyTo !== undefined) return this.#pending.settle(String(replyTo), data, error)
-    this.#emit(type, frame)
+    this.#handlers.emit(type, frame)
   }
 
   #begin (attempt: number, data: Welcome): void {
@@ -281,26 +248,6 @@ export class Client<M extends Messages = Messages> {
     for (const { json, id } of waiting) if (id === undefined || this.#pending.has(id)) this.#push(json)
     this.#settle.resolve(data)
     this.#dispatch({ type: 'welcomed', attempt, liveness: data.heartbeat ?? null, windowMs: data.reconnectWindowMs ?? 0 })
-  }
-
-  #emit (type: string, { data, ctx, id, error }: Frame): void {
-    const message: Received = { type, ...(ctx && { ctx }), ...(error && { error }) }
-    const ask = async (handler: Handler): Promise<unknown> => handler(data, message)
-    const own = [...this.#handlers.get(type) ?? []].map(ask)
-    const others = type === '*' ? [] : [...this.#handlers.get('*') ?? []].map(ask)
-    if (id !== undefined) this.#answer(id, own.shift())
-    for (const result of [...own, ...others]) result.catch((err: unknown) => this.#report(err))
-  }
-
-  async #answer (id: string | number, result: Promise<unknown> | undefined): Promise<void> {
-    const fail = (code: string, message: string) => { this.#write({ type: 'reply', replyTo: id, error: { code, message } }) }
-    if (result === undefined) return fail('UNKNOWN_TYPE', 'nobody answers this')
-    try {
-      this.#write({ type: 'reply', replyTo: id, data: await result })
-    } catch (err) {
-      fail('HANDLER_FAILED', 'the handler failed')
-      this.#report(err)
-    }
   }
 
   #write (frame: Frame): boolean {

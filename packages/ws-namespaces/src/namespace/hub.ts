@@ -201,7 +201,7 @@ export class Hub implements Home, Sink, PresenceSink {
     if (this.connections.size === 0) return
     this.carrier.keep()
     const { history } = this.definition
-    if (history !== null) for (const peer of this.connections) peer.renew(history.stateMs / 3)
+    if (history !== null) for (const peer of this.connections) peer.membership.renew(history.stateMs / 3)
   }
 
   /** Ends all connections with 1001. They hear nothing more, since the name may be somebody else's from now on. */

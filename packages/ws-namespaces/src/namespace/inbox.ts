@@ -219,7 +219,7 @@ async function enterOrLeave (conn: Peer, { type, data }: Parsed, reply: Reply): 
 
 async function enter (conn: Peer, room: string): Promise<void> {
   if (!conn.rooms.has(room) && conn.rooms.size >= conn.home.definition.limits.rooms) throw new Refusal('TOO_MANY_ROOMS')
-  await conn.enter(room, true)
+  await conn.membership.enter(room, true)
 }
 
 function parse (bytes: Buffer): unknown {

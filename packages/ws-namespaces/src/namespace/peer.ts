@@ -6,19 +6,17 @@ import { envelope, textFrame, withOffset } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { Outlet } from '../delivery/outlet.ts'
 import { OPEN, type Socket } from '../delivery/socket.ts'
-import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS } from '../errors.ts'
-import { isName } from '../ids.ts'
-import type { ClientRecord, Known, Membership, Records } from '../recovery/records.ts'
-import { membershipsOf } from '../recovery/resume.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from '../errors.ts'
+import type { Records } from '../recovery/records.ts'
 import type { Connection, Identity, SendOptions } from './connection.ts'
 import type { Definition } from './definition.ts'
+import { Rooms, type Owner } from './rooms.ts'
 
 const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
 const MOST_HELD = 20_000
 /** A slow client that goes on not reading is cut after this. */
 const CUT_MS = 1000
 const HEARTBEAT_FRAME = textFrame(JSON.stringify({ type: HEARTBEAT }))
-const NO_ROOMS: ReadonlySet<string> = new Set()
 
 /** A session as seen from a connection, see @jpulse/redis-sessions. */
 export interface WatchedSession {
@@ -66,12 +64,13 @@ export interface Wishes {
 }
 
 /** A connection with what the application does not see of it. */
-export class Peer implements Connection {
+export class Peer implements Connection, Owner {
   readonly clientId: string
   readonly ctx: Identity
   readonly home: Home
   readonly socket: Socket
   readonly session: WatchedSession | null
+  readonly membership = new Rooms(this)
   /** Messages in the window that began at `windowAt`. */
   windowAt = 0
   windowCount = 0
@@ -85,7 +84,6 @@ export class Peer implements Connection {
   /** Code and reason that the server gave. */
   ended: { code: number, reason: string } | null = null
   readonly #outlet: Outlet
-  #rooms: Set<string> | null = null
   /** What waits for the client's first frame; null when it was sent. */
   #held: Array<[frame: Buffer, place: Place | null]> | null = []
   /** Up to where the client was served when it came. */
@@ -95,12 +93,6 @@ export class Peer implements Connection {
   /** Whether somebody looks already whether the client is too slow. */
   #suspected = false
   #gone = false
-  /** In a namespace with history: since when it is in its rooms. */
-  #memberships: Map<string, Membership> | null = null
-  /** Left before the client was told that it is connected. */
-  #refused: Set<string> | null = null
-  #savedAt = 0
-  #saving: Promise<void> | null = null
 
   constructor (home: Home, socket: Socket, ctx: Identity, session: WatchedSession | null, { clientId, heartbeat }: Wishes) {
     this.clientId = clientId !== null && CLIENT_ID.test(clientId) ? clientId : randomBytes(16).toString('base64url')
@@ -121,7 +113,7 @@ export class Peer implements Connection {
   }
 
   get rooms (): ReadonlySet<string> {
-    return this.#rooms ?? NO_ROOMS
+    return this.membership.names
   }
 
   get isOpen (): boolean {
@@ -145,60 +137,25 @@ export class Peer implements Connection {
   }
 
   join (room: string): Promise<void> {
-    return this.enter(room, false)
-  }
-
-  /** @param byClient whether the client chose it */
-  async enter (room: string, byClient: boolean): Promise<void> {
-    if (!isName(room)) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('room', 'a text of 1 to 512 well-formed characters')
-    if (this.#gone) return
-    const isNew = !this.rooms.has(room)
-    const { rooms: most } = this.home.definition.limits
-    if (isNew && this.rooms.size >= most) throw new FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS(most)
-    this.#rooms ??= new Set()
-    this.#rooms.add(room)
-    this.#refused?.delete(room)
-    if (isNew && this.home.records !== null) this.#memberships = (this.#memberships ?? new Map()).set(room, { since: null, byClient })
-    await this.home.addTopic(this, `room:${room}`)
-    if (isNew && this.isStarted) await this.#enroll(room)
+    return this.membership.enter(room, false)
   }
 
   leave (room: string): void {
-    this.#memberships?.delete(room)
-    if (!this.isStarted) (this.#refused ??= new Set()).add(room)
-    if (this.#rooms?.delete(room) !== true) return
-    this.home.removeTopic(this, `room:${room}`)
-    if (this.isStarted) this.#save()
+    this.membership.leave(room)
   }
 
-  /** Goes on in the rooms of a connection that broke, those that it was not put out of. Returns whether there were any. */
-  async restore ({ rooms }: ClientRecord): Promise<boolean> {
-    const lacking = [...rooms].filter(([room]) => !this.rooms.has(room) && this.#refused?.has(room) !== true)
-    const entered = await Promise.all(lacking.map(async ([room, { byClient }]) => {
-      if (byClient && !await this.mayEnter(room)) return false
-      await this.enter(room, byClient)
-      return true
-    }))
-    return entered.includes(true)
+  hear (room: string): Promise<void> {
+    return this.home.addTopic(this, `room:${room}`)
+  }
+
+  unhear (room: string): void {
+    this.home.removeTopic(this, `room:${room}`)
   }
 
   /** Whether the namespace lets this client choose a room. */
   async mayEnter (room: string): Promise<boolean> {
     const { clientRooms } = this.home.definition
     return clientRooms === true || (typeof clientRooms === 'function' && await clientRooms(this, room) === true)
-  }
-
-  /** From now on what the client is in is remembered for when it comes back. */
-  remember (known: Known, place: Place | null): void {
-    if (this.home.records === null || this.#gone) return
-    const byClient = new Set([...this.#memberships ?? []].flatMap(([room, membership]) => membership.byClient ? [room] : []))
-    this.#memberships = membershipsOf(this, known, place, byClient)
-    this.#save()
-  }
-
-  /** Keeps what is remembered from ending. */
-  renew (everyMs: number): void {
-    if (this.home.records !== null && this.isStarted && !this.#gone && performance.now() - this.#savedAt >= everyMs) this.#save()
   }
 
   close (code = 1000, reason = ''): void {
@@ -278,27 +235,7 @@ export class Peer implements Connection {
     this.#held = null
     this.home.removeTopic(this, 'broadcast')
     if (this.userId !== null) this.home.removeTopic(this, `user:${this.userId}`)
-    for (const room of this.rooms) this.home.removeTopic(this, `room:${room}`)
-    this.#rooms = null
-  }
-
-  async #enroll (room: string): Promise<void> {
-    if (this.home.records === null) return
-    const since = await this.home.where()
-    const membership = this.#memberships?.get(room)
-    if (membership === undefined || membership.since !== null) return
-    this.#memberships!.set(room, { ...membership, since })
-    await this.#save()
-  }
-
-  /** Resolves when it is written, or cannot be now. What changes in one turn of the event loop is written once. */
-  #save (): Promise<void> {
-    this.#saving ??= Promise.resolve().then(async () => {
-      this.#saving = null
-      this.#savedAt = performance.now()
-      await this.home.records!.write(this.clientId, { userId: this.userId, rooms: this.#memberships ?? new Map() })
-    }).catch((err: unknown) => this.home.log.debug({ err, namespace: this.namespace }, 'a client could not be recorded'))
-    return this.#saving
+    this.membership.end()
   }
 
   /** It owes more than it may. Two turns of the event loop decide whether it is slow or had no chance yet. */

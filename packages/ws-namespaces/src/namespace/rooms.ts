@@ -1,0 +1,127 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Place } from '../delivery/carrier.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS } from '../errors.ts'
+import { isName } from '../ids.ts'
+import type { ClientRecord, Known, Membership, Records } from '../recovery/records.ts'
+import { membershipsOf } from '../recovery/resume.ts'
+import type { Definition } from './definition.ts'
+
+const NONE: ReadonlySet<string> = new Set()
+
+/** The connection whose rooms they are. */
+export interface Owner {
+  readonly clientId: string
+  readonly userId: string | null
+  /** Whether the client knows that it is connected. */
+  readonly isStarted: boolean
+  readonly isGone: boolean
+  readonly home: {
+    readonly definition: Definition
+    readonly log: FastifyBaseLogger
+    readonly records: Records | null
+    where (): Promise<Place | null>
+  }
+  /** Resolves when what is sent to the room is heard. */
+  hear (room: string): Promise<void>
+  unhear (room: string): void
+  /** Whether the client may choose the room. */
+  mayEnter (room: string): Promise<boolean>
+}
+
+/** The rooms of one connection; in a namespace with history also since when it is in them, for when it comes back. */
+export class Rooms {
+  readonly #owner: Owner
+  #names: Set<string> | null = null
+  #memberships: Map<string, Membership> | null = null
+  /** Left before the client was told that it is connected. */
+  #refused: Set<string> | null = null
+  #savedAt = 0
+  #saving: Promise<void> | null = null
+
+  constructor (owner: Owner) {
+    this.#owner = owner
+  }
+
+  get names (): ReadonlySet<string> {
+    return this.#names ?? NONE
+  }
+
+  async enter (room: string, byClient: boolean): Promise<void> {
+    if (!isName(room)) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('room', 'a text of 1 to 512 well-formed characters')
+    const { isGone, home } = this.#owner
+    if (isGone) return
+    const isNew = !this.names.has(room)
+    const { rooms: most } = home.definition.limits
+    if (isNew && this.names.size >= most) throw new FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS(most)
+    this.#names = (this.#names ?? new Set()).add(room)
+    this.#refused?.delete(room)
+    if (isNew && home.records !== null) this.#memberships = (this.#memberships ?? new Map()).set(room, { since: null, byClient })
+    await this.#owner.hear(room)
+    if (isNew && this.#owner.isStarted) await this.#enroll(room)
+  }
+
+  leave (room: string): void {
+    const { isStarted } = this.#owner
+    this.#memberships?.delete(room)
+    if (!isStarted) this.#refused = (this.#refused ?? new Set()).add(room)
+    if (this.#names?.delete(room) !== true) return
+    this.#owner.unhear(room)
+    if (isStarted) this.#save()
+  }
+
+  /** Goes on in the rooms of a connection that broke, those that it was not put out of. Returns whether there were any. */
+  async restore ({ rooms }: ClientRecord): Promise<boolean> {
+    const lacking = [...rooms].filter(([room]) => !this.names.has(room) && this.#refused?.has(room) !== true)
+    const entered = await Promise.all(lacking.map(async ([room, { byClient }]) => {
+      try {
+        if (byClient && !await this.#owner.mayEnter(room)) return false
+        await this.enter(room, byClient)
+        return true
+      } catch (err) {
+        this.#owner.home.log.warn({ err }, 'a client did not come back into a room')
+        return false
+      }
+    }))
+    return entered.includes(true)
+  }
+
+  /** From now on what the client is in is remembered for when it comes back. */
+  remember (known: Known, place: Place | null): void {
+    const { clientId, userId } = this.#owner
+    const byClient = new Set([...this.#memberships ?? []].flatMap(([room, membership]) => membership.byClient ? [room] : []))
+    this.#memberships = membershipsOf({ clientId, userId, rooms: this.names }, known, place, byClient)
+    this.#save()
+  }
+
+  /** Keeps what is remembered from ending. */
+  renew (everyMs: number): void {
+    if (this.#owner.isStarted && performance.now() - this.#savedAt >= everyMs) this.#save()
+  }
+
+  /** Is in none any more; what is remembered stays. */
+  end (): void {
+    for (const room of this.names) this.#owner.unhear(room)
+    this.#names = null
+  }
+
+  async #enroll (room: string): Promise<void> {
+    if (this.#owner.home.records === null) return
+    const since = await this.#owner.home.where()
+    const membership = this.#memberships?.get(room)
+    if (membership === undefined || membership.since !== null) return
+    this.#memberships!.set(room, { ...membership, since })
+    await this.#save()
+  }
+
+  /** Resolves when it is written, or cannot be now. What changes in one turn of the event loop is written once. */
+  async #save (): Promise<void> {
+    const { clientId, userId, isGone, home: { records, log } } = this.#owner
+    if (records === null || isGone) return
+    this.#saving ??= Promise.resolve().then(async () => {
+      this.#saving = null
+      this.#savedAt = performance.now()
+      await records.write(clientId, { userId, rooms: this.#memberships ?? new Map() })
+    }).catch((err: unknown) => log.debug({ err }, 'a client could not be recorded'))
+    await this.#saving
+  }
+}
