@@ -1,16 +1,9 @@
 /* global document */
+import { el, format } from './dom.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
 const WIDTH = 600
 const HEIGHT = 150
-
-/** An element with a class and children; text is always text. */
-export function el (name, className = '', ...children) {
-  const element = document.createElement(name)
-  if (className) element.className = className
-  element.append(...children.map((child) => typeof child === 'object' ? child : String(child)))
-  return element
-}
 
 function svg (name, attributes) {
   const element = document.createElementNS(SVG, name)
@@ -18,25 +11,10 @@ function svg (name, attributes) {
   return element
 }
 
-/** A number as people write it: three digits that matter, thousands as k and M. */
-export function format (value) {
-  if (typeof value !== 'number' || !Number.isFinite(value)) return '–'
-  const size = Math.abs(value)
-  if (size >= 1e9) return `${trim(value / 1e9)}G`
-  if (size >= 1e6) return `${trim(value / 1e6)}M`
-  if (size >= 1e4) return `${trim(value / 1e3)}k`
-  return trim(value)
-}
-
-function trim (value) {
-  const size = Math.abs(value)
-  return String(Number(value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2)))
-}
-
 const time = (date) => date.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })
 
 /**
- * A line chart over the last hour that says the values below the pointer.
+ * A line chart over the last minutes that says the values below the pointer.
  *
  * @param points with a timestamp and a number per series
  * @param series { field, label, color }, drawn in this order

@@ -42,7 +42,10 @@ function addHooks (fastify: FastifyInstance, { local, reporter }: Parts): void {
     done()
   })
   // Not waited for: the boot does not depend on Redis.
-  fastify.addHook('onReady', async () => { reporter.start() })
+  fastify.addHook('onReady', async () => {
+    local.start()
+    reporter.start()
+  })
   fastify.addHook('preClose', async () => { local.drain() })
   fastify.addHook('onClose', async () => {
     await reporter.stop()

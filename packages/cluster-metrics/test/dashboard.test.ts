@@ -1,7 +1,14 @@
+import { once } from 'node:events'
+import { createServer, get } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { clusterBroadcast } from '@jpulse/cluster-broadcast'
+import { redisLink } from '@jpulse/redis-link'
+import Fastify from 'fastify'
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { browser } from '../../../test/helpers/browser.ts'
+import { clusterMetrics } from '../src/index.ts'
 import { build } from './build.ts'
 
 t.setTimeout(180_000)
@@ -40,7 +47,7 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
 
   const visitor = await browser(t)
   const { page, complaints } = await visitor({ viewport: { width: 1400, height: 900 } })
-  await page.goto(`${address}/admin/cluster`)
+  await page.goto(`${address}/admin/cluster#minutes=1`)
   await shows(page, 3)
   const text = await page.locator('body').innerText()
   for (const wanted of ['025:0', '025:1', '026:0', '/item/:id', '/api/1/ws/chat', 'orders', 'mail', `cannot show ${EVIL}`, `/api/1/ws/${EVIL}`]) t.ok(text.includes(wanted), wanted)
@@ -60,8 +67,24 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   t.ok(await page.locator('#chart-requests path.line').count() > 0, 'the history is there after a reload')
   t.same(complaints, [])
 
+  const nodeOf = "document.querySelector('#servers tbody tr td')"
+  await page.evaluate(`window.kept = ${nodeOf}; getSelection().selectAllChildren(document.querySelector('#routes tbody td')); document.querySelector('#routes').scrollLeft = 5`)
+  for (const app of [one!, two!]) await app.inject('/item/1')
+  await waitFor(async () => await requests() === '52', { what: 'another update', ...slow })
+  t.ok(await page.evaluate(`window.kept === ${nodeOf} && String(getSelection()).includes('/')`), 'what is selected stays, and what is there is not made anew')
+  await page.locator('button[data-open]').first().press('Enter')
+  t.match(await page.locator('.details').innerText(), /checks[^]*instance[^]*● up/)
+  await page.locator('#routes th button', { hasText: 'p95' }).click()
+  t.match(await page.locator('#routes tbody tr').first().textContent(), /slow/, 'the slowest first')
+  await page.locator('#route-filter').fill('item')
+  t.equal(await page.locator('#routes tbody tr').count(), 1)
+  one!.clusterMetrics.check('disk', () => false, { critical: true })
+  await waitFor(async () => (await page.locator('#checks').textContent())?.includes('disk is down on 025:0') === true, { what: 'a check that is down', ...slow })
+  t.equal(await page.locator('#status').textContent(), '▲degraded')
+  await page.locator('#route-filter').fill('')
+
   const phone = await visitor({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' })
-  await phone.page.goto(`${address}/admin/cluster`)
+  await phone.page.goto(`${address}/admin/cluster#minutes=1`)
   await shows(phone.page, 2)
   t.equal(await phone.page.evaluate('document.documentElement.scrollWidth'), 390, 'nothing sticks out')
   const shades = (page: Page) => page.evaluate('getComputedStyle(document.body).backgroundColor')
@@ -70,8 +93,8 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
 
   two!.redisLink.on('down', () => {})
   await one!.redisLink.close()
-  await waitFor(async () => await page.locator('#status').textContent() === 'degraded', { what: 'the page to say it', ...slow })
-  t.match(await page.locator('#notice').textContent(), /^Only the instance that answers is known/)
+  await waitFor(async () => (await page.locator('#notice').textContent())?.startsWith('Only the instance that answers is known') === true, { what: 'the page to say it', ...slow })
+  t.match(await page.locator('#status').textContent(), /error|degraded/)
 })
 
 /** Waits until the page shows so many instances, and the history. */
@@ -79,3 +102,28 @@ function shows (page: Page, instances: number): Promise<unknown> {
   return waitFor(async () => await page.locator('#servers tbody tr').count() === instances && Number(await page.locator('body').getAttribute('data-points')) > 0,
     { what: `${instances} instances on the page`, ...slow })
 }
+
+t.test('the dashboard works below any path: a prefix of Fastify, a proxy that takes its own away, a trailing slash', async (t) => {
+  const app = Fastify({ routerOptions: { ignoreTrailingSlash: true }, forceCloseConnections: true })
+  t.teardown(() => app.close())
+  app.register(async (scope) => {
+    scope.register(redisLink)
+    scope.register(clusterBroadcast)
+    scope.register(clusterMetrics, { authorize: () => true, reportIntervalMs: 200 })
+  }, { prefix: '/inner' })
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const proxy = createServer((request, response) => {
+    if (!request.url!.startsWith('/outer/')) return response.writeHead(404).end()
+    get(address + request.url!.slice('/outer'.length), (answer) => { answer.pipe(response.writeHead(answer.statusCode!, answer.headers)) })
+  })
+  t.teardown(() => proxy.close())
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  const visitor = await browser(t)
+  for (const url of [`${address}/inner/admin/cluster`, `${address}/inner/admin/cluster/`, `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/outer/inner/admin/cluster`]) {
+    const { page, complaints } = await visitor()
+    await page.goto(`${url}#minutes=1`)
+    await waitFor(async () => await page.locator('#servers tbody tr').count() === 1, { what: url, ...slow })
+    t.same(complaints, [], url)
+  }
+})

@@ -239,19 +239,21 @@ t.test('a slow Redis never makes two reports overlap', async (t) => {
   let running = 0
   let most = 0
   let reports = 0
-  const { run } = app.redisLink
-  app.redisLink.run = async (command) => {
+  const { run, runAll } = app.redisLink
+  const watched = async <T>(command: () => Promise<T>): Promise<T> => {
     // cluster-broadcast uses the link as well.
-    if (!new Error().stack!.includes('/store/')) return run.call(app.redisLink, command) as never
+    if (!new Error().stack!.includes('/store/')) return command()
     most = Math.max(most, ++running)
     try {
       await sleep(250)
-      return await run.call(app.redisLink, command) as never
+      return await command()
     } finally {
       running--
       reports++
     }
   }
+  app.redisLink.run = (command) => watched(() => run.call(app.redisLink, command)) as never
+  app.redisLink.runAll = (commands) => watched(() => runAll.call(app.redisLink, commands))
   await waitFor(() => reports >= 4, slow)
   t.equal(most, 1)
 })

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { posix } from 'node:path'
 import { failures } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
@@ -8,24 +9,38 @@ import type { Guard } from './metrics.ts'
 const CONTENT_SECURITY_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const FILES = [
-  { suffix: '', file: 'index.html', type: 'text/html; charset=utf-8' },
   { suffix: '/dashboard.js', file: 'dashboard.js', type: 'text/javascript; charset=utf-8' },
   { suffix: '/charts.js', file: 'charts.js', type: 'text/javascript; charset=utf-8' },
+  { suffix: '/dom.js', file: 'dom.js', type: 'text/javascript; charset=utf-8' },
   { suffix: '/dashboard.css', file: 'dashboard.css', type: 'text/css; charset=utf-8' }
 ] as const
 
-/** The dashboard: a page and its files, read once. */
+const read = (file: string): Promise<string> => readFile(new URL(`../../dashboard/${file}`, import.meta.url), 'utf8')
+
+/**
+ * The dashboard: a page and its files, read once. All addresses in it are relative, so that it works below any path that a
+ * proxy or a prefix of Fastify puts before it.
+ */
 export async function dashboardRoutes (fastify: FastifyInstance, path: string, apiPrefix: string, may: Guard): Promise<void> {
   fastify.addHook('onRequest', may)
+  const add = (url: string, type: string, bodyOf: (url: string) => string) => fastify.get(url, { schema: { response: { 200: Type.String(), ...failures } } }, async (request, reply) => reply
+    .type(type)
+    .header('content-security-policy', CONTENT_SECURITY_POLICY)
+    .header('x-content-type-options', 'nosniff')
+    .header('cache-control', 'no-store')
+    .send(bodyOf(request.url)))
+
+  const page = await read('index.html')
+  const pageAt = (base: string, folder: string) => page.replaceAll('%BASE%', attribute(base)).replaceAll('%API%', attribute(posix.relative(folder, apiPrefix || '/') || '.'))
+  const plain = pageAt(`${posix.basename(path)}/`, posix.dirname(path))
+  const slashed = pageAt('', path)
+  // With Fastify's option ignoreTrailingSlash both are addresses of the page.
+  add(path, 'text/html; charset=utf-8', (url) => url.split('?', 1)[0]!.endsWith('/') ? slashed : plain)
   for (const { suffix, file, type } of FILES) {
-    const text = await readFile(new URL(`../../dashboard/${file}`, import.meta.url), 'utf8')
-    // Both are paths that the options' schema checked; a quote in one would end the attribute.
-    const body = text.replaceAll('%PATH%', encodeURI(path).replaceAll("'", '%27')).replaceAll('%API%', encodeURI(apiPrefix).replaceAll("'", '%27'))
-    fastify.get(path + suffix, { schema: { response: { 200: Type.String(), ...failures } } }, async (_request, reply) => reply
-      .type(type)
-      .header('content-security-policy', CONTENT_SECURITY_POLICY)
-      .header('x-content-type-options', 'nosniff')
-      .header('cache-control', 'no-store')
-      .send(body))
+    const text = await read(file)
+    add(path + suffix, type, () => text)
   }
 }
+
+/** Of paths that the options' schema checked; a quote in one would end the attribute. */
+const attribute = (path: string): string => encodeURI(path).replaceAll("'", '%27')

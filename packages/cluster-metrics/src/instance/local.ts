@@ -56,6 +56,11 @@ export class Local {
     }
   }
 
+  /** The application is ready. */
+  start (): void {
+    this.#runtime.start()
+  }
+
   drain (): void {
     this.#closing = true
   }

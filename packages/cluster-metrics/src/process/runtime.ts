@@ -35,6 +35,13 @@ export class Stalls {
     this.#timer = setInterval(() => { this.look() }, WATCH_MS).unref()
   }
 
+  /** Forgets what was: while modules are loaded the event loop stands still, and nobody waits for it. */
+  restart (): void {
+    this.blockedMs = 0
+    this.#delays.length = 0
+    this.#at = performance.now()
+  }
+
   look (now = performance.now()): void {
     const ms = now - this.#at - WATCH_MS
     this.#at = now
@@ -65,6 +72,12 @@ export class RuntimeSampler {
 
   constructor () {
     this.#delay.enable()
+  }
+
+  /** Begins to measure: the application is ready. */
+  start (): void {
+    this.stalls.restart()
+    this.#delay.reset()
   }
 
   /** Ends the interval of what is measured over time. */

@@ -1,7 +1,9 @@
 import { readEnded, readTotals, withEnded, withoutEnded, type Ended, type Totals } from '../formats/index.ts'
-import type { Batch } from './batch.ts'
+import type { RedisLink } from '@jpulse/redis-link'
+import { getMany, runMany } from './batch.ts'
 import type { Keys } from './keys.ts'
 import { UNADDED_MS, type Members } from './members.ts'
+import { replaceEnded } from './scripts.ts'
 
 /** Instances whose counts are added in one go. */
 const MOST_AT_ONCE = 200
@@ -15,15 +17,15 @@ const ATTEMPTS = 5
  * the index stay for `keepMs`, for readers that know nothing of the sum.
  */
 export class EndedSum {
-  readonly #batch: Batch
+  readonly #link: RedisLink
   readonly #keys: Keys
   readonly #members: Members
   readonly #ttlMs: number
   readonly #keepMs: number
   #known: { text: string | null, ended: Ended | null } = { text: null, ended: readEnded(null) }
 
-  constructor (batch: Batch, keys: Keys, members: Members, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }) {
-    this.#batch = batch
+  constructor (link: RedisLink, keys: Keys, members: Members, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }) {
+    this.#link = link
     this.#keys = keys
     this.#members = members
     this.#ttlMs = ttlMs
@@ -32,7 +34,7 @@ export class EndedSum {
 
   /** Null where it cannot be read. A text is parsed once: it changes when an instance ends. */
   async read (): Promise<Ended | null> {
-    const text = await this.#batch.run((client) => client.get(this.#keys.ended))
+    const text = await this.#link.run((client) => client.get(this.#keys.ended))
     if (text !== this.#known.text) this.#known = { text, ended: readEnded(text) }
     return this.#known.ended
   }
@@ -45,18 +47,18 @@ export class EndedSum {
     const silent = members.filter(([, at]) => now - at >= 2 * this.#ttlMs)
     const fresh = silent.filter(([bootId]) => !ended.boots.has(bootId)).slice(0, MOST_AT_ONCE).map(([bootId]) => bootId)
     if (fresh.length > 0) await this.#add(ended, fresh, new Set(members.map(([bootId]) => bootId)))
-    else await this.#batch.run((client) => client.pexpire(this.#keys.ended, UNADDED_MS))
+    else await this.#link.run((client) => client.pexpire(this.#keys.ended, UNADDED_MS))
     // Whose counts were in the sum before this turn: a reader may have read the sum then, and the index only now.
     await this.#members.drop(silent.filter(([bootId, at]) => ended.boots.has(bootId) && now - at >= this.#keepMs).map(([bootId]) => bootId), this.#keepMs)
   }
 
   async #add (ended: Ended, bootIds: string[], inIndex: ReadonlySet<string>): Promise<void> {
-    const texts = await this.#batch.strings(bootIds.map((bootId) => this.#keys.totals(bootId)))
+    const texts = await getMany(this.#link, bootIds.map((bootId) => this.#keys.totals(bootId)))
     const parts = bootIds.map((bootId, index) => ({ bootId, text: texts[index]!, totals: texts[index] === null ? null : readTotals(texts[index]!) }))
     // What a newer release wrote is for that one to add.
     const readable = parts.filter(({ text, totals }) => text === null || totals !== null)
     if (readable.length === 0 || !await this.#replace(ended.version, withEnded(ended, readable.map(({ bootId, totals }) => [bootId, totals]), inIndex))) return
-    await this.#batch.all(readable.map(({ bootId }) => (client) => client.pexpire(this.#keys.totals(bootId), this.#keepMs)))
+    await runMany(this.#link, readable.map(({ bootId }) => (client) => client.pexpire(this.#keys.totals(bootId), this.#keepMs)))
   }
 
   /**
@@ -75,6 +77,6 @@ export class EndedSum {
   }
 
   async #replace (version: string, text: string): Promise<boolean> {
-    return await this.#batch.run((client) => client.clusterMetricsReplaceV1(this.#keys.ended, version, text, UNADDED_MS)) === 1
+    return await this.#link.runScript(replaceEnded, { keys: [this.#keys.ended], args: [version, text, UNADDED_MS] }) === 1
   }
 }

@@ -1,10 +1,11 @@
 import type { RedisLink } from '@jpulse/redis-link'
 import { decodePoint, readError, readReport, readTotals, type Ended, type ErrorEntry, type Point, type Report, type Totals } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
-import { Batch, type Command } from './batch.ts'
+import { getMany, runMany, type Command } from './batch.ts'
 import { EndedSum } from './ended-sum.ts'
 import { Keys } from './keys.ts'
 import { Members, UNADDED_MS, type Member } from './members.ts'
+import { addPoint } from './scripts.ts'
 
 /** What one report consists of. */
 export interface Outgoing {
@@ -29,7 +30,7 @@ const ERRORS_KEPT = 100
 /** What the instances know of each other, in Redis. Every method rejects in an outage, within redis-link's command timeout. */
 export class Store {
   readonly keys: Keys
-  readonly #batch: Batch
+  readonly #link: RedisLink
   readonly #members: Members
   readonly #ended: EndedSum
   readonly #bootId: string
@@ -39,9 +40,9 @@ export class Store {
 
   constructor (link: RedisLink, bootId: string, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }) {
     this.keys = new Keys(link)
-    this.#batch = new Batch(link)
-    this.#members = new Members(this.#batch, this.keys)
-    this.#ended = new EndedSum(this.#batch, this.keys, this.#members, { ttlMs, keepMs })
+    this.#link = link
+    this.#members = new Members(link, this.keys)
+    this.#ended = new EndedSum(link, this.keys, this.#members, { ttlMs, keepMs })
     this.#bootId = bootId
     this.#ttlMs = ttlMs
     this.#keepMs = keepMs
@@ -59,7 +60,7 @@ export class Store {
     const commands: Command[] = [
       (client) => client.set(keys.instance(boot), report, 'PX', this.#ttlMs),
       (client) => client.set(keys.totals(boot), totals, 'PX', UNADDED_MS),
-      (client) => client.clusterMetricsPointV1(keys.history(boot), point, this.#keepMs)
+      (_client, call) => call(addPoint, { keys: [keys.history(boot)], args: [point, this.#keepMs] })
     ]
     for (const [name, value] of counters) commands.push((client) => client.set(keys.metric(name, boot), value, 'PX', this.#keepMs))
     for (const [minute, counts] of minutes) {
@@ -70,13 +71,13 @@ export class Store {
       commands.push((client) => client.lpush(keys.errors, ...errors.map((entry) => JSON.stringify(entry))), (client) => client.ltrim(keys.errors, 0, ERRORS_KEPT - 1))
     }
     commands.push(this.#members.reported(boot))
-    const answers = await this.#batch.all(commands)
+    const answers = await runMany(this.#link, commands)
     this.#members.learn(Number(answers.at(-1)))
   }
 
   /** Says that this process is gone: at once, while its counters are kept. */
   async leave (): Promise<void> {
-    await this.#batch.all([(client) => client.del(this.keys.instance(this.#bootId)), this.#members.reported(this.#bootId, this.#ttlMs)])
+    await runMany(this.#link, [(client) => client.del(this.keys.instance(this.#bootId)), this.#members.reported(this.#bootId, this.#ttlMs)])
   }
 
   /** Adds what ended instances counted to the cluster's sum. */
@@ -94,7 +95,7 @@ export class Store {
     const { ended, now, members } = await this.#everybody()
     const isAlive = ([, at]: Member) => now - at < this.#ttlMs
     const wanted = members.filter((member) => isAlive(member) || !ended?.boots.has(member[0]))
-    const texts = await this.#batch.strings(wanted.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
+    const texts = await getMany(this.#link, wanted.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
     const found: Found = { reports: [], ended: ended === null ? [] : [ended.totals], skipped: ended === null ? 1 : 0 }
     wanted.forEach((member, index) => {
       const text = texts[index]
@@ -112,7 +113,7 @@ export class Store {
   /** What only grows, of the living and of those that ended, as they last reported: this process too. */
   async totals (): Promise<Totals[]> {
     const { ended, members } = await this.#everybody()
-    const texts = await this.#batch.strings(members.filter(([bootId]) => !ended?.boots.has(bootId)).map(([bootId]) => this.keys.totals(bootId)))
+    const texts = await getMany(this.#link, members.filter(([bootId]) => !ended?.boots.has(bootId)).map(([bootId]) => this.keys.totals(bootId)))
     return [...ended === null ? [] : [ended.totals], ...texts.map((text) => text === null ? null : readTotals(text)).filter((totals) => totals !== null)]
   }
 
@@ -131,7 +132,7 @@ export class Store {
     const wanted = minutesOf(minutes, now)
     const keys = members.filter(([bootId, at]) => bootId !== this.#bootId && at >= wanted.at(-1)! - this.#ttlMs)
       .flatMap(([bootId]) => wanted.map((minute) => this.keys.requests(bootId, minute)))
-    return await this.#batch.all(keys.map((key) => (client) => client.hgetall(key))) as Array<Record<string, string>>
+    return await runMany(this.#link, keys.map((key) => (client) => client.hgetall(key))) as Array<Record<string, string>>
   }
 
   /** Points of the last minutes, of everybody but this process. */
@@ -139,13 +140,13 @@ export class Store {
     const { now, members } = await this.#members.list(this.#keepMs)
     const since = now - minutes * 60_000
     const keys = members.filter(([bootId, at]) => bootId !== this.#bootId && at >= since - this.#ttlMs).map(([bootId]) => this.keys.history(bootId))
-    const answers = await this.#batch.all(keys.map((key) => (client) => client.zrange(key, since, '+inf', 'BYSCORE'))) as string[][]
+    const answers = await runMany(this.#link, keys.map((key) => (client) => client.zrange(key, since, '+inf', 'BYSCORE'))) as string[][]
     return answers.map((points) => points.map(decodePoint).filter((point) => point !== null))
   }
 
   /** The last errors, the newest first. */
   async errors (): Promise<ErrorEntry[]> {
-    const texts = await this.#batch.run((client) => client.lrange(this.keys.errors, 0, ERRORS_KEPT - 1))
+    const texts = await this.#link.run((client) => client.lrange(this.keys.errors, 0, ERRORS_KEPT - 1))
     return texts.map(readError).filter((entry) => entry !== null)
   }
 
