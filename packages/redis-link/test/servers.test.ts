@@ -48,6 +48,7 @@ t.test('a user who may hear no channel: each subscribe rejects, named, and nothi
     t.match(message, /NOPERM/)
   }
   t.match((await rejection(subscriber.psubscribe(link.channel('*'), () => {}))).message, link.channel('*'))
+  t.match(await rejection(subscriber.subscribe(link.channel('a'), () => {})), { code: 'FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED' }, 'asked again')
   let probes = 0
   const pings = t.capture(link.client!, 'ping', link.client!.ping as () => Promise<string>)
   await waitFor(() => (probes += pings().length) > 12)

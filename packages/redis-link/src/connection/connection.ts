@@ -119,7 +119,7 @@ export class Connection {
     if (this.#subscriber === null) {
       this.#subscriber = new Subscriber(this.client, this.#options, this.#ownChannel, {
         onFault: (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'),
-        onRefusal: (channel, reason) => this.#log.error({ channel }, `Redis refuses a subscription: ${reason}`),
+        onRefusal: (channel, reason) => this.#log.error({ channel }, `Redis refuses the subscription to ${channel}: ${reason}`),
         onDeaf: (reason) => this.#log.warn(`the subscriber connection is replaced: ${reason}`)
       })
       this.outages.watchSubscriber(this.#subscriber)

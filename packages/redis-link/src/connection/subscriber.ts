@@ -27,7 +27,7 @@ export interface SubscriberEvents {
 export interface SubscriberFaults {
   /** A listener threw. */
   onFault (err: unknown, channel: string): void
-  /** Redis refuses a channel that somebody listens to since before. */
+  /** Redis refuses a channel; once, until it accepts it. */
   onRefusal (channel: string, reason: string): void
   /** The connection was open and heard nothing, or its server left the Cluster; it is replaced. */
   onDeaf (reason: string): void
@@ -37,6 +37,8 @@ type Kind = 'subscribe' | 'psubscribe'
 type Command = Kind | 'unsubscribe' | 'punsubscribe'
 
 const SLICE = 500
+/** Refusals that are remembered, so that the log has each once. */
+const MOST_TOLD = 1000
 
 /**
  * The one subscriber connection of a process. It reconnects and resubscribes by itself, and says when it had a gap.
@@ -51,6 +53,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #listeners: Record<Kind, Map<string, Set<Listener>>> = { subscribe: new Map(), psubscribe: new Map() }
   /** Why Redis refuses a channel or pattern. */
   readonly #refused: Record<Kind, Map<string, string>> = { subscribe: new Map(), psubscribe: new Map() }
+  /** Whose refusal the log has: who asks again and again is not told again. */
+  readonly #told = new Set<string>()
   readonly #hearing: Hearing
   readonly #probe: NodeJS.Timeout
   #connection: Redis | null = null
@@ -154,7 +158,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (connection?.status !== 'ready' || names.length === 0) return
     try {
       await bounded(connection[command](...names) as Promise<unknown>, this.#options.commandTimeoutMs)
-      if (command === 'subscribe' || command === 'psubscribe') for (const name of names) this.#refused[command].delete(name)
+      if (command === 'subscribe' || command === 'psubscribe') this.#accept(command, names)
     } catch (err) {
       if (!isReply(err) || isOutage(err)) connection.disconnect()
       else if (names.length > 1) for (const name of names) await this.#send(command, [name])
@@ -162,10 +166,19 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     }
   }
 
+  #accept (kind: Kind, names: string[]): void {
+    for (const name of names) {
+      this.#refused[kind].delete(name)
+      this.#told.delete(name)
+    }
+  }
+
   #refuse (kind: Kind, name: string, reason: string): void {
-    const isKnown = this.#refused[kind].get(name) === reason
     this.#refused[kind].set(name, reason)
-    if (!isKnown && name !== this.#hearing.channel) this.#faults.onRefusal(name, reason)
+    if (this.#told.has(name) || name === this.#hearing.channel) return
+    if (this.#told.size >= MOST_TOLD) this.#told.clear()
+    this.#told.add(name)
+    this.#faults.onRefusal(name, reason)
   }
 
   #connect (): void {
