@@ -22,7 +22,7 @@ const HEADER = /^S1[\w-]{12}\d{42}$/
 const NEWER = /^S[2-9]/
 
 /** Payload of a text whose header is of a newer format: no kind of payload that is written. */
-export const NEWER_FORMAT = '?'
+const NEWER_FORMAT = '?'
 
 /** A value that no session had before. */
 export function newVersion (): string {

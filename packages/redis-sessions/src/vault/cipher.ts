@@ -9,7 +9,7 @@ const ID_LENGTH = 8
  * What became of a payload: its text, or why there is none. `foreign` is what another configuration or release can read
  * (an unknown key, an unknown kind), and so is not absent; `damaged` is what nobody can.
  */
-export type Decoded = { readonly text: string } | 'foreign' | 'damaged'
+type Decoded = { readonly text: string } | 'foreign' | 'damaged'
 
 /** Turns the text of a session into what is stored and back. The first letter of a payload says its kind. */
 export interface Codec {
