@@ -163,6 +163,6 @@ export class BackupJob implements Upkeep {
   }
 
   #run<T> (command: (client: RedisClient) => Promise<T>): Promise<T> {
-    return this.#link.run((client) => command(client as unknown as RedisClient))
+    return this.#link.run((client) => command(client))
   }
 }

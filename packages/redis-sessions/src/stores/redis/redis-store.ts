@@ -186,7 +186,7 @@ export class RedisStore implements SessionStore {
   }
 
   #ask<T> (key: string, command: (client: RedisClient) => Promise<T>): Promise<T> {
-    return this.#guard(key, () => this.#link.run((client) => command(client as unknown as RedisClient)))
+    return this.#guard(key, () => this.#link.run((client) => command(client)))
   }
 
   /** Of a silent server only the first request waits. */
