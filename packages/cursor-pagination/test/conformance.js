@@ -210,6 +210,25 @@ const CHANGES = [{
     }
   }
 }, {
+  name: 'a walk amid documents that are re-sorted, over and behind it, visits every one once that is not',
+  needs: ['several fields'],
+  run: async ({ open }) => {
+    const documents = Array.from({ length: 60 }, (_, i) => ({ _id: i, a: i % 2, b: i % 5 }))
+    for (const sort of [{ a: 1, b: -1 }, { a: -1, b: -1 }]) {
+      const listing = await open(documents)
+      let page = await listing.page({ sort, limit: 4 })
+      const seen = idsOf(page.items)
+      for (let step = 0; page.pageInfo.nextCursor && step < 200; step++) {
+        // Every third is moved from one end to the other and back.
+        await listing.update(3 * (step % 20), { a: (step >> 1) % 2, b: step % 5 })
+        page = await listing.page({ sort, limit: 4, cursor: page.pageInfo.nextCursor })
+        seen.push(...idsOf(page.items))
+      }
+      for (const { _id } of documents.filter(({ _id }) => _id % 3 !== 0)) assert.equal(seen.filter((one) => one === String(_id)).length, 1, `document ${_id}`)
+      assert.equal(page.pageInfo.nextCursor, null)
+    }
+  }
+}, {
   name: 'a walk goes on where the document of its cursor was deleted',
   needs: [],
   run: async ({ open }) => {

@@ -120,6 +120,21 @@ t.test('a page that reaches over a tie reads both of its intervals, and one that
   t.strictSame([read.finds, read.keys], [1, 21])
 })
 
+t.test('ties of 10,000 are walked whole both ways, on arrays and on a collection', async (t) => {
+  const { db } = await mongo(t)
+  const documents = Array.from({ length: 20_000 }, (_, i) => ({ _id: (i * 7919) % 20_000, a: i % 2 ? null : 'tied' }))
+  const collection = db.collection<typeof documents[0]>('ties')
+  await collection.insertMany(documents, { ordered: false })
+  const expected = documents.map(({ _id, a }) => [a === null ? 0 : 1, _id]).sort(([a = 0, b = 0], [c = 0, d = 0]) => a - c || b - d).map(([, _id]) => _id)
+  for (const source of [documents, collection] as Array<typeof documents>) {
+    for (const options of [{ limit: 1000 }, { last: 1000 }]) {
+      const pages: number[][] = []
+      for await (const { items } of paginate.pages(source, { sort: { a: 1 }, ...options })) if (pages.push(items.map(({ _id }) => _id)) > 30) break
+      t.same('last' in options ? pages.reverse().flat() : pages.flat(), expected)
+    }
+  }
+})
+
 t.test('the same by what a server with indexes explains, where there is one', async (t) => {
   const { db } = await mongo(t)
   if ((await missingIn(db)).size > 0) return t.comment('this server has no indexes')

@@ -1,7 +1,8 @@
 import type { ClientSession, Collection, ObjectId, WithId } from 'mongodb'
 import type { FastifyInstance } from 'fastify'
+import { model, Schema } from 'mongoose'
 import { expect, test } from 'tstyche'
-import { suggestIndex, toJpulse, toRelay, type JpulsePage, type Page, type PageOf, type PageQuery, type PaginateOptions, type RelayConnection } from '../src/index.ts'
+import { paginateOptions, suggestIndex, toJpulse, toPage, toRelay, type JpulsePage, type Page, type PageOf, type PageQuery, type PaginateOptions, type PlainPage, type RelayConnection } from '../src/index.ts'
 import type { Static, TInteger, TObject, TOptional, TString } from 'typebox'
 
 interface User {
@@ -42,6 +43,41 @@ test('options are checked against the documents', () => {
   expect(fastify.paginate.pipeline<{ sum: number }>).type.toBeCallableWith(users, [], { filter: { name: 'Ada' }, sort: { sum: 1 } })
   expect(fastify.paginate.pipeline).type.not.toBeCallableWith([], [])
   expect<PaginateOptions<User>['cursor']>().type.toBe<string | null | undefined>()
+})
+
+test('a union of sources, a projection, a page function and mapped pages are inferred', async () => {
+  const either = {} as Collection<User> | User[]
+  expect((await fastify.paginate(either)).items[0]?.name).type.toBe<string | undefined>()
+  const { items: [named] } = await fastify.paginate(users, { projection: { name: 1, _id: 0 } })
+  expect(named).type.toBe<Pick<WithId<User>, 'name'> | undefined>()
+  const { items: [hidden] } = await fastify.paginate([{ _id: 1, name: 'Ada', age: 36 }], { projection: { age: 0 } })
+  expect(hidden).type.toBeAssignableTo<{ _id: number, name: string } | undefined>()
+  expect<NonNullable<typeof hidden>>().type.not.toHaveProperty('age')
+  const { items: [label] } = await fastify.paginate(users, { page: async (rows) => rows.map(({ name, _id }) => ({ label: name, _id })) })
+  expect(label?.label).type.toBe<string | undefined>()
+  expect(toJpulse(page, ({ name }) => name.length)).type.toBe<JpulsePage<number>>()
+  expect(toRelay(page, ({ age }) => ({ age }))).type.toBe<RelayConnection<{ age: number }>>()
+  expect(toPage(page, ({ age }) => age)).type.toBe<PlainPage<number>>()
+  for await (const { items } of fastify.paginate.pages(users, { signal: new AbortController().signal })) expect(items[0]?.age).type.toBe<number | undefined>()
+})
+
+test('sort keys and filters are those of the documents, queries have their types', () => {
+  expect(fastify.paginate).type.toBeCallableWith(users, { sort: { 'name.first': 1, _id: -1 } })
+  expect(fastify.paginate).type.not.toBeCallableWith(users, { sort: { nam: 1 } })
+  expect(fastify.paginate).type.toBeCallableWith(users, { ...paginateOptions({}), filter: { $or: [{ age: 5 }], 'name.x': 1, name: /x/ } })
+  expect<Static<ReturnType<typeof PageQuery>>['sort']>().type.toBe<string | undefined>()
+  expect<Static<ReturnType<typeof PageQuery>>['limit']>().type.toBe<number | undefined>()
+})
+
+test('a model of mongoose gives its documents, hydrated or lean', async () => {
+  const Person = model('Person', new Schema({ name: { type: String, required: true } }))
+  const { items: [hydrated] } = await fastify.paginate(Person, { filter: { _id: 'cast by mongoose' }, populate: 'friends' })
+  expect<NonNullable<typeof hydrated>>().type.toHaveProperty('save')
+  expect(hydrated?.name).type.toBe<string | undefined>()
+  const { items: [lean] } = await fastify.paginate(Person, { lean: true })
+  expect(lean?.name).type.toBe<string | undefined>()
+  expect<NonNullable<typeof lean>>().type.not.toHaveProperty('save')
+  expect((await fastify.paginate(Person.collection)).items).type.toBeAssignableTo<object[]>()
 })
 
 test('pages and their formats keep the type of the items', () => {

@@ -104,7 +104,8 @@ export function watchQueries (fastify: FastifyInstance, { defaultLimit, strictLi
     return rules
   }
   const mark = (request: FastifyRequest) => {
-    if (typeof request.query !== 'object' || request.query === null) return
+    // A parser of the application may give a frozen object: then the rules must be given, as for any that is not known.
+    if (typeof request.query !== 'object' || request.query === null || !Object.isExtensible(request.query)) return
     const query = request.query as Record<string, unknown> & { [RULES]?: Rules }
     query[RULES] = rulesOf(request)
     // Forms send what was left empty; no schema of a number takes that.

@@ -14,7 +14,7 @@ export interface DriverCollection {
   estimatedDocumentCount (): Promise<number>
 }
 
-export interface DriverCursor {
+interface DriverCursor {
   toArray (): Promise<object[]>
   explain (verbosity: string): Promise<unknown>
 }

@@ -1,5 +1,5 @@
 export { beside, inDialect, type Dialect } from './dialect.ts'
-export { driverCollection, isDriverCollection, isMongooseCollection, type DriverCollection, type DriverCursor } from './driver.ts'
+export { driverCollection, isDriverCollection, isMongooseCollection, type DriverCollection } from './driver.ts'
 export { intervalsAfter, type Clause } from './intervals.ts'
 export { discriminatorOf, isModel, pageOfModel, type Model } from './mongoose.ts'
 export { asClientDecodes, checkDriverOptions, FAITHFUL, type PageDriverOptions } from './options.ts'

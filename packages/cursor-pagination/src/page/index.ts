@@ -1,4 +1,3 @@
-export { withItems } from './page.ts'
 export { makePaginate } from './paginate.ts'
 export { readLimit } from './request.ts'
 export type * from './types.ts'

@@ -1,7 +1,7 @@
 import type { Collation } from '../bson/index.ts'
 import type { IntervalRead, PageDriverOptions } from '../mongo/index.ts'
 import type { SortSpec } from '../order/index.ts'
-import type { ItemOf, MongoCollection, MongooseModel, OptionsItem, PageFilter, PageSource, Projection, RowOf } from './typing.ts'
+import type { MongoCollection, MongooseModel, OptionsItem, PageFilter, PageSource, Projection, RowOf } from './typing.ts'
 
 /** How the total is found; see {@link PaginateOptions.total}. */
 export type TotalMode = 'none' | 'exact' | 'estimated' | 'capped' | 'firstPage'
@@ -155,5 +155,3 @@ export interface PaginatePipeline {
   /** All pages of it, for `for await`. */
   pages<T extends object = Record<string, any>, R = T>(collection: MongoCollection | MongooseModel, stages: readonly object[], options?: Omit<PipelineOptions<T>, 'page'> & { page?: PageStep<T, R> | undefined }): AsyncIterableIterator<Page<R>>
 }
-
-export type { ItemOf }

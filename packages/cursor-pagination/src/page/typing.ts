@@ -22,7 +22,7 @@ export type PageSource = MongoCollection | MongooseModel | ListSource
 type Stored<D> = D extends { _id: any } ? D : D extends { _id?: infer I } ? Omit<D, '_id'> & { _id: NonNullable<I> } : D
 
 /** The documents of a source: of a model hydrated ones, or with `lean` plain ones. */
-export type ItemOf<S, L = false> =
+type ItemOf<S, L = false> =
   S extends { modelName: string, hydrate (...args: any[]): infer H, castObject (...args: any[]): infer R } ? (L extends false ? H : R & { _id: H extends { _id: infer I } ? I : unknown })
     : S extends { insertOne (document: infer D, ...rest: any[]): unknown } ? Stored<D>
       : S extends Iterable<infer T> | AsyncIterable<infer T> ? T : never

@@ -18,7 +18,7 @@ export function isItems (value: unknown): value is Items {
  *
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_OPTIONS
  */
-export function refuseOneShot (items: Items): void {
+function refuseOneShot (items: Items): void {
   if (Array.isArray(items)) return
   const isOneShot = ['next', 'pipe', 'getReader', 'read', 'on'].some((name) => typeof Reflect.get(items, name) === 'function')
   const [one, other] = Symbol.iterator in items ? [items[Symbol.iterator](), items[Symbol.iterator]()] : []
