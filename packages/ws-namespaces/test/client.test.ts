@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
-import { ClientError, connect, type Client, type ClientOptions, type Messages, type Status, type StatusDetail } from '../src/client/client.ts'
+import { ClientError, connect, type Client, type ClientOptions, type Connected, type Messages, type Status, type StatusDetail } from '../src/client/client.ts'
 import { build, byHeader } from './support/build.ts'
 import { servers } from './support/processes.ts'
 
@@ -129,7 +129,7 @@ t.test('after it came back it stands where the log is, whoever the last messages
     }
   }
   const { client } = watched(t, `ws://127.0.0.1:${port}/api/1/ws/chat`, 'u', { WebSocket: leaving as never })
-  const began: Array<{ recovered: boolean, offset: string }> = []
+  const began: Connected[] = []
   const heard: unknown[] = []
   client.on('connected', (data) => { began.push(data) })
   client.on('n', (data) => { heard.push(data) })

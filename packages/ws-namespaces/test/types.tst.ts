@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { expect, test } from 'tstyche'
 import { Type } from 'typebox'
+import { connect } from '@jpulse/ws-namespaces/client'
 import type { LocalStats, Namespace, NamespaceStats, Present, PublishResult, WsNamespaces } from '@jpulse/ws-namespaces'
 
 declare const app: FastifyInstance
@@ -45,4 +46,24 @@ test('what the server does', async () => {
   expect(await chat.request('u', 'question')).type.toBe<unknown>()
   expect(await chat.online('u')).type.toBe<{ online: boolean, instances: string[] }>()
   expect(chat.toRoom).type.not.toBeCallableWith(5, 'a')
+})
+
+test('the client, in both directions', () => {
+  const chat = connect<{ said: string, count: number }, { say: string, clear: undefined }>('/api/1/ws/chat')
+  chat.on('connected', ({ recovered, clientId }) => {
+    expect(recovered).type.toBe<boolean>()
+    expect(clientId).type.toBe<string>()
+  })
+  chat.on('presence:join', ({ userId }) => { expect(userId).type.toBe<string>() })
+  chat.on('error', (_data, { error }) => { expect(error?.code).type.toBe<string | undefined>() })
+  chat.on('said', (data, { ctx }) => {
+    expect(data).type.toBe<string>()
+    expect(ctx?.userId).type.toBe<string | null | undefined>()
+  })
+  expect(chat.on).type.not.toBeCallableWith('unheard of', () => {})
+  expect(chat.send('say', 'hello')).type.toBe<boolean>()
+  expect(chat.send).type.not.toBeCallableWith('say', 5)
+  expect(chat.send).type.not.toBeCallableWith('shout', 'hello')
+  expect(chat.request).type.not.toBeCallableWith('shout')
+  expect(connect('/any').send('anything', { at: 'all' })).type.toBe<boolean>()
 })

@@ -1,6 +1,6 @@
 import { socketUrl } from './address.ts'
 import { environment, type Environment } from './environment.ts'
-import { Handlers, type Frame, type Handler } from './handlers.ts'
+import { Handlers, parse, type Frame, type Handler } from './handlers.ts'
 import { Machine, type Effect, type Event, type Liveness } from './machine.ts'
 import { openSocket } from './open-socket.ts'
 import { Pending } from './pending.ts'
@@ -11,6 +11,7 @@ export { ClientError, type Address, type ClientOptions, type Connected, type Mes
 
 const OPEN = 1
 const CONNECT_TIMEOUT_MS = 10_000
+const REQUEST_TIMEOUT_MS = 10_000
 /** Says in both directions that the connection stands. */
 const HEARTBEAT = 'connection:heartbeat'
 
@@ -25,9 +26,10 @@ interface Settle { resolve (data: Connected): void, reject (err: ClientError): v
 /**
  * A connection to a namespace that comes back by itself and goes on where it was.
  *
- * @typeParam M the namespace's messages, `{ type: data }`
+ * @typeParam M what the server sends, `{ type: data }`
+ * @typeParam S what this client sends, likewise
  */
-export class Client<M extends Messages = Messages> {
+export class Client<M extends Messages = Messages, S extends Messages = Messages> {
   /** Resolves with the first connection; rejects where there will be none: `NOT_CONNECTED`. */
   readonly ready: Promise<Connected>
   readonly #address: Address
@@ -83,12 +85,15 @@ export class Client<M extends Messages = Messages> {
   /**
    * Hears messages of a type; `'*'` hears all. `connected` comes with each connection: where its `recovered` is false, what
    * was missed is not known, and the application has to load its state. For a message that asks, what the first handler of its
-   * type returns (or resolves with) is the answer.
-   *
-   * @returns ends it
+   * type returns (or resolves with) is the answer. Returns what ends it.
    */
-  on<T extends keyof M & string> (type: T | 'connected' | '*', handler: (data: T extends keyof M ? M[T] : any, message: Received) => unknown): () => void {
-    return this.#handlers.add(type, handler as Handler)
+  on (type: 'connected', handler: (data: Connected, message: Received) => unknown): () => void
+  on (type: 'presence:join' | 'presence:leave', handler: (data: { userId: string }, message: Received) => unknown): () => void
+  on (type: 'error', handler: (data: undefined, message: Received) => unknown): () => void
+  on (type: '*', handler: (data: any, message: Received) => unknown): () => void
+  on<T extends keyof M & string> (type: T, handler: (data: M[T], message: Received) => unknown): () => void
+  on (type: string, handler: Handler): () => void {
+    return this.#handlers.add(type, handler)
   }
 
   /**
@@ -97,7 +102,7 @@ export class Client<M extends Messages = Messages> {
    *
    * @throws ClientError with the code INVALID_DATA where the data have no JSON form
    */
-  send (type: string, data?: unknown): boolean {
+  send<T extends keyof S & string> (type: T, data?: S[T]): boolean {
     return this.#write({ type, data })
   }
 
@@ -106,25 +111,29 @@ export class Client<M extends Messages = Messages> {
    *
    * @throws ClientError with the server's code, NOT_CONNECTED where there is no connection or it broke, REQUEST_TIMEOUT, INVALID_DATA
    */
-  async request<T = unknown> (type: string, data?: unknown, { timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<T> {
-    const id = String(++this.#lastId)
-    if (!this.#write({ type, data, id })) throw new ClientError('NOT_CONNECTED', 'there is no connection')
-    return await this.#pending.add(id, timeoutMs) as T
+  async request<T = unknown> (type: keyof S & string, data?: S[keyof S], { timeoutMs = REQUEST_TIMEOUT_MS }: { timeoutMs?: number } = {}): Promise<T> {
+    return await this.#ask(type, data, timeoutMs) as T
   }
 
   /** Joins a room, where the namespace lets clients choose. Resolves when the room is heard. After `connected` with `recovered: false`, join again. */
   async join (room: string): Promise<void> {
-    await this.request('join', { room })
+    await this.#ask('join', { room })
   }
 
   /** Leaves a room. */
   async leave (room: string): Promise<void> {
-    await this.request('leave', { room })
+    await this.#ask('leave', { room })
   }
 
   /** Ends the connection for good. */
   close (): void {
     this.#dispatch({ type: 'close' })
+  }
+
+  async #ask (type: string, data: unknown, timeoutMs = REQUEST_TIMEOUT_MS): Promise<unknown> {
+    const id = String(++this.#lastId)
+    if (!this.#write({ type, data, id })) throw new ClientError('NOT_CONNECTED', 'there is no connection')
+    return await this.#pending.add(id, timeoutMs)
   }
 
   #dispatch (event: Event): void {
@@ -159,11 +168,11 @@ export class Client<M extends Messages = Messages> {
       this.#timer = null
     }
     if (deadline === null) return
-    const handle = this.#env.setTimer(() => {
+    const ring = (): void => {
       this.#timer = null
       this.#dispatch({ type: 'time' })
-    }, Math.max(0, Math.ceil(deadline - this.#env.now())))
-    this.#timer = { handle, due: deadline }
+    }
+    this.#timer = { handle: this.#env.setTimer(ring, Math.max(0, Math.ceil(deadline - this.#env.now()))), due: deadline }
   }
 
   async #locate (attempt: number): Promise<void> {
@@ -225,12 +234,8 @@ export class Client<M extends Messages = Messages> {
 
   #hear (attempt: number, text: string): void {
     this.#dispatch({ type: 'heard', attempt })
-    let frame: Frame
-    try {
-      frame = JSON.parse(text)
-    } catch {
-      return
-    }
+    const frame = parse(text)
+    if (frame === null) return
     const { type = '', data, offset, replyTo, error } = frame
     if (type === 'connected') this.#begin(attempt, data)
     else if (offset !== undefined) this.#offset = offset
@@ -264,9 +269,9 @@ export class Client<M extends Messages = Messages> {
     return true
   }
 
-  #call (callback: () => unknown): void {
+  async #call (callback: () => unknown): Promise<void> {
     try {
-      Promise.resolve(callback()).catch((err: unknown) => this.#report(err))
+      await callback()
     } catch (err) {
       this.#report(err)
     }
@@ -289,6 +294,6 @@ export class Client<M extends Messages = Messages> {
  * @param url absolute, or in a page relative to it: `/api/1/ws/chat`. A function, which may be async, is asked at each attempt:
  * for a token that is renewed, for instance; who is refused then tries once more before it is `auth-required`.
  */
-export function connect<M extends Messages = Messages> (url: Address, options: ClientOptions = {}): Client<M> {
-  return new Client<M>(url, options)
+export function connect<M extends Messages = Messages, S extends Messages = Messages> (url: Address, options: ClientOptions = {}): Client<M, S> {
+  return new Client<M, S>(url, options)
 }

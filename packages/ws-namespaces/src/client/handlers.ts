@@ -51,3 +51,13 @@ export class Handlers {
     }
   }
 }
+
+/** Null where it is none. */
+export function parse (text: string): Frame | null {
+  try {
+    const frame: unknown = JSON.parse(text)
+    return typeof frame === 'object' ? frame as Frame | null : null
+  } catch {
+    return null
+  }
+}
