@@ -13,7 +13,7 @@ import { versionOf } from '../src/process/version.ts'
 import { redact, redactJson } from '../src/failures/redact.ts'
 import type { ErrorEntry } from '../src/index.ts'
 import { ask, build, data } from './build.ts'
-import { HARMLESS, SECRETS } from './fixtures/secrets.js'
+import { HARMLESS, SECRETS } from './fixtures/secrets.ts'
 import { parsePrometheus } from './prometheus-parser.ts'
 
 // What whoever runs the application relies on: each test was once a wrong number, a lost process or a leaked secret.

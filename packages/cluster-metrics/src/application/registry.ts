@@ -11,7 +11,7 @@ export interface MetricsRegistry {
 /** How the gauges of the instances become one. `omit`: not at `scope=cluster`. */
 export type GaugeRule = 'sum' | 'avg' | 'min' | 'max' | 'first' | 'last' | 'instance' | 'omit'
 
-export interface Exemplar {
+interface Exemplar {
   labels: Labels
   value: number
   timestamp: number | undefined

@@ -44,7 +44,7 @@ async function instancesOf (metrics: ClusterMetrics) {
 }
 
 /** Answer of `/health/redis`. */
-export interface RedisHealth {
+interface RedisHealth {
   status: 'ok' | 'degraded' | 'error'
   /** Where key-value calls go. */
   mode: KvMode
@@ -52,7 +52,7 @@ export interface RedisHealth {
 }
 
 /** Whether Redis serves (`ok`), is replaced by memory (`degraded`), or answers with an error (`error`). */
-export async function redisHealth (link: RedisLink): Promise<RedisHealth> {
+async function redisHealth (link: RedisLink): Promise<RedisHealth> {
   try {
     if (link.isUp) await link.ping()
     const stats = await link.kv.getStats()
