@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
@@ -400,4 +401,16 @@ t.test('what Redis does not allow is said once, with its reason, in the log, in 
   await waitFor(() => /epoch/.test(app.configCache.stats().reason ?? ''), { what: 'the reason to be another' })
   t.equal(lines.filter((line) => /nothing is cached/.test(line)).length, 1)
   t.ok(reasons.length >= 2)
+})
+
+t.test('the permissions that the README names are enough', async (t) => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+  const rules = /^ACL SETUSER (app on >password .*)$/m.exec(readme)![1]!.split(' ')
+  const redis = await redisServer(t, { args: ['--user', ...rules] })
+  const url = redis.url.replace('redis://', 'redis://app:password@')
+  const [one, other] = [(await build(t, url, 'shop')).configCache, (await build(t, url, 'shop')).configCache]
+  await one.set('a', 1)
+  t.equal(await one.get('a'), 1)
+  await other.clear()
+  t.strictSame([one.stats().reason, other.stats().reason], [null, null])
 })
