@@ -119,12 +119,14 @@ t.test('a second SIGTERM ends it at once', async (t) => {
 t.test('a token for metrics is in no line of the log, whether right or wrong', async (t) => {
   const server = await start(t, { LOG_LEVEL: 'trace', METRICS_TOKEN: 'hunter2-0123456789' })
   await ready(server)
-  const scrape = async (token: string) => (await fetch(`http://127.0.0.1:${server.port}/metrics`, { headers: { authorization: `Bearer ${token}` } })).status
-  t.equal(await scrape('hunter2-0123456789'), 200)
-  t.equal(await scrape('hunter2-9876543210'), 401)
+  const ask = async (path: string, token: string) => (await fetch(`http://127.0.0.1:${server.port}${path}`, { headers: { authorization: `Bearer ${token}` } })).status
+  t.equal(await ask('/metrics', 'hunter2-0123456789'), 200)
+  t.equal(await ask('/metrics', 'hunter2-9876543210'), 401)
+  // Scrapes are not logged; a scraper that is sent to a page is.
+  t.equal(await ask('/', 'hunter2-0123456789'), 200)
   server.child.kill('SIGTERM')
   await server.exited
-  t.match(server.output(), '"url":"/metrics"', 'requests are logged')
+  t.match(server.output(), '"url":"/"', 'requests are logged')
   t.notMatch(server.output(), 'hunter2')
 })
 
