@@ -14,7 +14,7 @@ export const FST_ERR_CONFIG_CACHE_RESERVED = createError<[key: string]>(
 
 /** The collection is not among the option `collections`. */
 export const FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION = createError<[collection: string]>(
-  'FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION', 'The collection "%s" is not served', 404)
+  'FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION', 'The collection "%s" is not among those of the option collections', 404)
 
 /** A loader took longer than `loaderTimeoutMs`. Its signal is aborted, and the next read loads anew. */
 export const FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT = createError<[key: string, ms: number]>(
@@ -62,11 +62,11 @@ export const FST_ERR_CONFIG_CACHE_NOT_FOUND = createError<[what: string]>(
 
 /** Nobody asked, and `authorize` refused. */
 export const FST_ERR_CONFIG_CACHE_UNAUTHORIZED = createError(
-  'FST_ERR_CONFIG_CACHE_UNAUTHORIZED', 'Not known', 401)
+  'FST_ERR_CONFIG_CACHE_UNAUTHORIZED', 'Log in to use this', 401)
 
 /** `authorize` refused the request of somebody whom the application knows. */
 export const FST_ERR_CONFIG_CACHE_FORBIDDEN = createError(
-  'FST_ERR_CONFIG_CACHE_FORBIDDEN', 'Not allowed', 403)
+  'FST_ERR_CONFIG_CACHE_FORBIDDEN', 'You may not use this', 403)
 
 /** The cache is closed. */
 export const FST_ERR_CONFIG_CACHE_CLOSED = createError(

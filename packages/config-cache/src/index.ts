@@ -16,6 +16,8 @@ declare module 'fastify' {
   }
 }
 
+const HAS_SIBLINGS = 'without Redis only a lone process may cache, and this one is a worker of node:cluster or has NODE_APP_INSTANCE set, as under PM2'
+
 const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions): Promise<void> => {
   const options = resolveOptions(given)
   const log = fastify.log.child({ plugin: '@jpulse/config-cache' })
@@ -31,9 +33,9 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
     coherence = clustered
     l2 = new RedisL2(clustered.shared, options.redisTimeoutMs, options.generationTtlMs)
   } else {
-    const alone = isAlone()
-    if (options.enabled && !alone) log.warn('nothing is cached: this process has siblings, and only Redis could keep them coherent')
-    coherence = new LocalCoherence(view, options.enabled && alone, options.blockTtlMs)
+    const obstacle = options.enabled ? (isAlone() ? null : HAS_SIBLINGS) : 'the option enabled is false'
+    if (obstacle === HAS_SIBLINGS) log.warn(`nothing is cached: ${obstacle}`)
+    coherence = new LocalCoherence(view, obstacle, options.blockTtlMs)
   }
   const reads = new Reads(view, l1, l2, counted, { maxValueBytes: options.maxValueBytes, onUnkept: warnOnce(log) })
   const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })

@@ -7,18 +7,21 @@ import type { View } from './view.ts'
 /** One process without Redis: alone it caches for ever under its own lease and its blocks are told to nobody; among others it caches nothing. */
 export class LocalCoherence implements Coherence {
   readonly #view: View
+  readonly #obstacle: string | null
   readonly #blockTtlMs: number
 
-  constructor (view: View, mayCache: boolean, blockTtlMs: number) {
+  /** @param obstacle why this process may not cache; null where it may */
+  constructor (view: View, obstacle: string | null, blockTtlMs: number) {
     this.#view = view
+    this.#obstacle = obstacle
     this.#blockTtlMs = blockTtlMs
-    if (mayCache) view.grant(Infinity)
+    if (obstacle === null) view.grant(Infinity)
   }
 
   readonly slowest = null
 
   get reason (): string | null {
-    return this.#view.isLeased ? null : 'this process is not to cache, or not alone'
+    return this.#view.isLeased ? null : this.#obstacle ?? 'the cache is closed'
   }
 
   get mode (): CacheMode {
