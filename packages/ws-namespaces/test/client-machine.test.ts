@@ -310,7 +310,7 @@ t.test('what is sent before the first connection waits, in order and bounded, ov
   world.socket.end(1006)
   t.notOk(world.client.send('g'), 'later nothing is kept')
   const never = new World()
-  const gone = t.rejects(never.client.ready, { code: 'NOT_CONNECTED' })
+  const gone = t.rejects(never.client.ready, { code: 'NOT_CONNECTED', message: /closed by the client/ })
   const waiting = t.rejects(never.client.request('x'), { code: 'NOT_CONNECTED' })
   never.client.close()
   await Promise.all([gone, waiting])

@@ -5,7 +5,7 @@ import { Machine, type Effect, type Event, type Liveness } from './machine.ts'
 import { openSocket } from './open-socket.ts'
 import { Pending } from './pending.ts'
 import { toJson } from './to-json.ts'
-import { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type WebSocketLike } from './types.ts'
+import { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type StatusDetail, type WebSocketLike } from './types.ts'
 
 export { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type StatusDetail } from './types.ts'
 
@@ -155,7 +155,7 @@ export class Client<M extends Messages = Messages, S extends Messages = Messages
       case 'ask': this.#push(JSON.stringify({ type: HEARTBEAT })); break
       case 'abandon': this.#abandon(); break
       case 'status': this.#call(() => this.#options.onStatus?.(effect.status, effect.detail)); break
-      case 'end': this.#finish()
+      case 'end': this.#finish(effect.status, effect.detail)
     }
   }
 
@@ -224,10 +224,10 @@ export class Client<M extends Messages = Messages, S extends Messages = Messages
     if (this.#waiting === null) this.#pending.failAll(new ClientError('NOT_CONNECTED', 'the connection broke before the answer came'))
   }
 
-  #finish (): void {
+  #finish (status: Status, { reason }: StatusDetail): void {
     this.#unlisten()
     this.#waiting = null
-    const gone = new ClientError('NOT_CONNECTED', 'there will be no connection')
+    const gone = new ClientError('NOT_CONNECTED', `there will be no connection: ${reason === undefined || reason === '' ? status : reason}`)
     this.#pending.failAll(gone)
     this.#settle.reject(gone)
   }

@@ -26,8 +26,8 @@ export type Event =
 
 /** What is to be done. `abandon` lets go of the socket, `ask` wants to hear from the server. */
 export type Effect =
-  | { readonly type: 'locate' | 'open' | 'probe' | 'abandon' | 'ask' | 'end' }
-  | { readonly type: 'status', readonly status: Status, readonly detail: StatusDetail }
+  | { readonly type: 'locate' | 'open' | 'probe' | 'abandon' | 'ask' }
+  | { readonly type: 'status' | 'end', readonly status: Status, readonly detail: StatusDetail }
 
 export interface MachineOptions {
   readonly connectTimeoutMs: number
@@ -253,7 +253,7 @@ export class Machine {
     this.#phase = 'ended'
     this.#deadline = null
     this.#turn(status, detail)
-    this.#effects.push({ type: 'end' })
+    this.#effects.push({ type: 'end', status, detail })
   }
 
   #turn (status: Status, detail: StatusDetail): void {
