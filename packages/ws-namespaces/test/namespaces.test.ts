@@ -12,7 +12,7 @@ const P = '/api/1/ws'
 t.test('before the upgrade: 401, 403, 404, 426, 429, a wrong origin, and nothing is left of who was refused', async (t) => {
   const siteId = uniqueName('gate')
   let calls = 0
-  const { app, port } = await build(t, {
+  const { app, port, complaints } = await build(t, {
     link: { url: sharedRedis(), siteId, env: 'test' },
     options: { aliases: ['/ws'] },
     setup: ({ wsNamespaces }) => {
@@ -28,6 +28,7 @@ t.test('before the upgrade: 401, 403, 404, 426, 429, a wrong origin, and nothing
       wsNamespaces.create('rooms/:id', { authorize, history: {}, presence: true, origins: ['https://good.example'] })
       wsNamespaces.create('same', { authorize })
       wsNamespaces.create('open', { public: true })
+      wsNamespaces.create('closed', {})
     }
   })
   const status = async (path: string, user?: string, origin?: string) =>
@@ -47,7 +48,7 @@ t.test('before the upgrade: 401, 403, 404, 426, 429, a wrong origin, and nothing
   t.equal(broken.refused?.status, 500)
   t.notMatch(JSON.stringify(broken.refused?.body), /secret/)
   for (const id of ['a', 'b', 'c']) t.equal(await status(`${P}/rooms/${id}`, 'mallory'), 403)
-  t.same(Object.keys(app.wsNamespaces.local()).sort(), ['chat', 'open', 'same'], 'no room in memory')
+  t.same(Object.keys(app.wsNamespaces.local()).sort(), ['chat', 'closed', 'open', 'same'], 'no room in memory')
   const redis = connectRedis(t, Number(new URL(sharedRedis()).port))
   t.same(await redis.keys(`${siteId}:test:ws:*`), [], 'nor in Redis')
   t.ok(Object.values(app.wsNamespaces.local()).every(({ connections, lastActivity }) => connections === 0 && lastActivity === null))
@@ -65,6 +66,8 @@ t.test('before the upgrade: 401, 403, 404, 426, 429, a wrong origin, and nothing
   const plain = async (path: string, user: string) => (await app.inject({ url: `${P}${path}`, headers: { user } })).statusCode
   t.same(await Promise.all([plain('/same', 'ann'), plain('/same', 'mallory'), plain('/nowhere', 'ann')]), [426, 403, 404], 'plain requests are answered alike')
   t.equal((await app.inject(`${P}/same`)).statusCode, 401)
+  for (const user of ['ann', 'bob']) t.equal(await status(`${P}/closed`, user), 401)
+  t.equal(complaints.filter((one) => one.includes('nobody can enter')).length, 1, 'without sessions and authorize that is said once')
 })
 
 t.test('ids of every kind, over two workers: rooms, users, patterns and their ends', async (t) => {

@@ -26,6 +26,7 @@ export class Gate {
   readonly #fastify: FastifyInstance
   readonly #hubs: Hubs
   readonly #drain: Drain
+  readonly #warned = new WeakSet<Definition>()
 
   constructor (fastify: FastifyInstance, hubs: Hubs, drain: Drain) {
     this.#fastify = fastify
@@ -64,8 +65,17 @@ export class Gate {
   }
 
   #default (request: FastifyRequest, definition: Definition): Identity | null {
-    const current = watch(() => sessionsOf(this.#fastify)?.current(request) ?? null, definition.public)
+    const sessions = sessionsOf(this.#fastify)
+    if (sessions === null && !definition.public) this.#warn(request, definition)
+    const current = watch(() => sessions?.current(request) ?? null, definition.public)
     return current === null ? (definition.public ? { userId: null } : null) : { userId: current.userId }
+  }
+
+  /** Once for each namespace. */
+  #warn (request: FastifyRequest, definition: Definition): void {
+    if (this.#warned.has(definition)) return
+    this.#warned.add(definition)
+    request.log.warn('nobody can enter this namespace: register @jpulse/redis-sessions, or give it authorize or public')
   }
 }
 
