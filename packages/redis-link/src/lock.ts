@@ -10,13 +10,13 @@ import { extend, release, take } from './script/scripts.ts'
 export interface Lock {
   /** Gives the lock back. False, and nothing changed, where it was lost before or that cannot be told. Never rejects for an outage. */
   release (): Promise<boolean>
-  /** Holds it for `ttlMs` from now. False where it was lost, or Redis cannot be asked. @default the lock's own ttlMs */
+  /** Holds it for `ttlMs` from now. False where it was lost, Redis cannot be asked, or it answered after that time. @default the lock's own ttlMs */
   extend (ttlMs?: number): Promise<boolean>
 }
 
 /** Takes locks by name. */
 export interface Locks {
-  /** Null where somebody else holds it, or it cannot be told. */
+  /** Null where somebody else holds it, or it cannot be told: also where the answer came after `ttlMs`. */
   tryLock (name: string, ttlMs: number): Promise<Lock | null>
 }
 
@@ -54,7 +54,7 @@ export class RedisLocks implements Locks {
     checkMs('ttlMs', ttlMs)
     const key = this.#prefix + name
     const token = randomUUID()
-    const taken = await this.#settle(
+    const taken = await this.#settle(ttlMs,
       async (client) => await client.set(key, token, 'PX', ttlMs, 'NX') !== null,
       async (_client, call) => await call(take, { keys: [key], args: [token, ttlMs] }) === 1)
     if (taken === 'unknown') this.#giveBack(key, token, ttlMs).catch(() => {})
@@ -62,14 +62,14 @@ export class RedisLocks implements Locks {
     return {
       release: async () => {
         const give: Command<boolean> = async (_client, call) => await call(release, { keys: [key], args: [token] }) === 1
-        const given = await this.#settle(give, give)
+        const given = await this.#settle(Infinity, give, give)
         if (given === 'unknown') this.#giveBack(key, token, ttlMs).catch(() => {})
         return given === true
       },
       extend: async (ms = ttlMs) => {
         checkMs('ttlMs', ms)
         const prolong: Command<boolean> = async (_client, call) => await call(extend, { keys: [key], args: [token, ms] }) === 1
-        return await this.#settle(prolong, prolong) === true
+        return await this.#settle(ms, prolong, prolong) === true
       }
     }
   }
@@ -77,19 +77,26 @@ export class RedisLocks implements Locks {
   /**
    * Runs a command, and where its answer is lost asks again until Redis answers or patience ends.
    *
+   * @param goodForMs how long a yes holds, from before it was asked for. One that is read later, because the process stood
+   *   still or Redis was slow, is unknown: somebody else may hold the lock by now
    * @returns its answer; false where it was certainly not carried out; 'unknown' where it may have been
    */
-  async #settle (command: Command<boolean>, again: Command<boolean>): Promise<boolean | 'unknown'> {
+  async #settle (goodForMs: number, command: Command<boolean>, again: Command<boolean>): Promise<boolean | 'unknown'> {
     let sent = false
-    const first = await this.#link.run((client, call) => {
-      sent = true
-      return command(client, call)
-    }).catch(asError)
+    const ask = async (one: Command<boolean>): Promise<boolean | 'unknown' | Error> => {
+      const askedAt = performance.now()
+      const answer = await this.#link.run((client, call) => {
+        sent = true
+        return one(client, call)
+      }).catch(asError)
+      return answer === true && performance.now() - askedAt >= goodForMs ? 'unknown' : answer
+    }
+    const first = await ask(command)
     if (!(first instanceof Error)) return first
     if (!sent || isReply(first.cause)) return false
     const end = performance.now() + this.#link.patienceMs
     for (let left = this.#link.patienceMs; left > 0 && !this.#link.isClosed(); left = end - performance.now()) {
-      const answer = await this.#link.run(again).catch(asError)
+      const answer = await ask(again)
       if (!(answer instanceof Error)) return answer
       await this.#link.outages.changed(Math.min(left, 50))
     }

@@ -120,6 +120,20 @@ t.test('a lock whose answer is lost is taken over, or given back', async (t) => 
   await waitFor(async () => await stored('released') === null, { what: 'the lock to be released' })
 })
 
+t.test('a lock whose answer is read after its time is nobody\'s', async (t) => {
+  const { app } = await build(t, { url: sharedRedis() })
+  const link = app.redisLink
+  const standStill = (ms: number): void => { for (const end = performance.now() + ms; performance.now() < end;); }
+  const kept = await link.tryLock('kept', 60_000)
+  const taking = link.tryLock('late', 100)
+  const extending = kept!.extend(100)
+  standStill(250)
+  const next = link.tryLock('late', 60_000)
+  t.equal(await taking, null)
+  t.equal(await extending, false)
+  t.ok(await next, 'its next holder is the only one')
+})
+
 t.test('an application that keeps something when it closes finds the link open, and nobody later', async (t) => {
   const siteId = uniqueName()
   const app = Fastify()
