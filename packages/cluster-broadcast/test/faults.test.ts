@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { redisServer, tcpProxy, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
+import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
 import type { FastifyClusterBroadcastOptions } from '../src/index.ts'
 import { build, type Built } from './build.ts'
 
@@ -348,6 +348,20 @@ t.test('a once claim whose answer is lost: it is asked for again, or given back,
   const other = second.broadcast.once('lost', 3_600_000, () => 2)
   proxy.mend()
   t.same(await other, { ran: true, value: 2 })
+})
+
+t.test('a once claim that has lapsed when it is read runs nothing beside its successor', async (t) => {
+  const link = { url: sharedRedis(), siteId: uniqueName() }
+  const first = (await build(t, link)).app.appCluster.broadcast
+  const second = (await build(t, link)).app.appCluster.broadcast
+  await first.once('warm', 1000, () => {})
+  const ran: number[] = []
+  const late = first.once('job', 500, () => { ran.push(1) })
+  await new Promise(setImmediate)
+  for (const end = performance.now() + 700; performance.now() < end;);
+  const outcomes = await Promise.all([late, second.once('job', 60_000, () => { ran.push(2) })])
+  t.equal(ran.length, 1)
+  t.equal(outcomes.filter((outcome) => outcome.ran).length, 1)
 })
 
 t.test('a log with large entries on a slow line: each message comes, in order', async (t) => {
