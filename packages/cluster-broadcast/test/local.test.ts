@@ -94,6 +94,22 @@ t.test('a timetable: patterns and time zones are checked, what it runs may fail,
   t.equal(yearly.next, null)
 })
 
+t.test('a timetable follows a clock that is set, ahead and back, and a machine that slept', async (t) => {
+  const { app } = await build(t)
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const ran: number[] = []
+  const schedule = app.appCluster.schedule('yearly', '0 12 1 1 *', (at) => { ran.push(at.getTime()) })
+  const first = schedule.next!.getTime()
+  const ahead = first - now()
+  Date.now = () => now() + ahead
+  await waitFor(() => ran.length === 1)
+  t.same(ran, [first])
+  t.ok(schedule.next!.getTime() > first)
+  Date.now = now
+  await waitFor(() => schedule.next!.getTime() === first, { what: 'the next tick of the clock that was set back' })
+})
+
 t.test('handlers: one throws, one rejects, one mutates its data, one publishes; the others get theirs', async (t) => {
   const { app, complaints } = await build(t)
   const { broadcast } = app.appCluster

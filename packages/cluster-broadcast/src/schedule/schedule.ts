@@ -22,8 +22,8 @@ export interface ScheduleOptions {
 /** How long a tick is remembered: the clocks of the servers may be so far apart. */
 const REMEMBERED_MS = 3_600_000
 const RETRY_MS = 500
-/** Beyond it Node's timers fire at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
+/** How often the clock is looked at: a timer does not see that it was set, nor how long the machine was asleep. */
+const LOOK_MS = 1000
 
 /**
  * Runs a function at the ticks of a cron pattern, each on one process of the cluster.
@@ -78,13 +78,15 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
 
   /** By the clock at the time of use: it may be set, and a process may stand still. */
   #wait (at: Date): void {
-    const left = at.getTime() - Date.now()
+    const now = Date.now()
     this.#timer = setTimeout(() => {
+      // What was planned by a clock that ran ahead would leave out all ticks until then. Those that ran are claimed.
+      if (Date.now() < now - LOOK_MS) return this.#plan(new Date(Date.now()))
       if (Date.now() < at.getTime()) return this.#wait(at)
       this.#tick(at).catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
       // Of many ticks that were missed together only those are looked at that may still begin.
       this.#plan(new Date(Math.max(at.getTime(), Date.now() - this.#graceMs - 1)))
-    }, Math.min(Math.max(left, 0), LONGEST_TIMER_MS)).unref()
+    }, Math.min(Math.max(at.getTime() - now, 0), LOOK_MS)).unref()
   }
 
   async #tick (at: Date): Promise<void> {
