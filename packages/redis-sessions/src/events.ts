@@ -59,6 +59,11 @@ const SLICE = 5000
 
 const endedChannel = channel('jpulse:redis-sessions:ended')
 
+/** What is told of a stored session. */
+export function eventOf ({ meta: { userId, handle, ip, userAgent } }: { readonly meta: SessionEvent }): SessionEvent {
+  return { userId, handle, ip, userAgent }
+}
+
 /** Tells the application of its sessions, and every plugin on every instance of their end. Nobody's fault keeps it from the others. */
 export class Events {
   /** What the application listens to. */

@@ -2,7 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FST_ERR_REDIS_SESSIONS_NO_SESSION } from '../errors.ts'
 import type { CookieAttributes } from './cookies.ts'
 import type { InProgress } from './progress.ts'
-import { RequestSession, type Shared } from './request-session.ts'
+import { RequestSession } from './request-session.ts'
+import type { Shared } from './shared.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
