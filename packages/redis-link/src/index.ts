@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { RedisLink } from './link.ts'
 import { warnOfNeighbours } from './neighbours.ts'
-import { resolveOptions, type FastifyRedisLinkOptions, type RedisClient } from './options.ts'
+import { clientOption, resolveOptions, type FastifyRedisLinkOptions, type RedisClient } from './options.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -19,6 +19,9 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisLinkOptions
   fastify.decorate('redisLink', link)
   closeLast(fastify, link)
   if (options.siteId === undefined && link.client !== null) warnOfNeighbours(link, log)
+  if (resolved.client !== undefined && clientOption(resolved.client, 'keyPrefix')) {
+    log.warn('the client has a keyPrefix, which ioredis puts before keys and not before channels and patterns: applications that differ by it alone hear each other. Leave it out and use the option siteId')
+  }
   await link.open()
   if (link.client !== null && !fastify.hasDecorator('redis')) await provideFastifyRedis(fastify, link.client)
 }

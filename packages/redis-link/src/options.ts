@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from 'node:tls'
 import { callback, checker, opaque, wantedOf } from '@jpulse/plugin-kit'
-import type { Cluster, ClusterOptions, NatMap, Redis } from 'ioredis'
+import type { Cluster, ClusterOptions, NatMap, Redis, RedisOptions } from 'ioredis'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from './errors.ts'
@@ -226,11 +226,17 @@ function checkWay (given: FastifyRedisLinkOptions, mode: RedisMode): void {
   if (given.client !== undefined) {
     const other = (['username', 'password', 'tls', 'db', 'family', 'keepAliveMs', 'connectionName', 'natMap', 'dnsLookup'] as const).find((name) => given[name] !== undefined)
     if (other !== undefined) throw invalid(other, 'does not go with client: give it to the client itself')
+    if (clientOption(given.client, 'stringNumbers') === true) throw invalid('client', 'must not have stringNumbers, with which a lock that is released reads as lost: leave that out, or give an address (url) in place of the client')
   }
   if (mode === 'cluster' && (given.db ?? 0) !== 0) throw invalid('db', 'must be 0, because a Redis Cluster has no other database')
   if (given.dnsLookup !== undefined && mode !== 'cluster') throw invalid('dnsLookup', 'goes with a Redis Cluster only')
   if (given.natMap !== undefined && mode === 'single') throw invalid('natMap', 'goes with cluster and sentinel only')
   if (given.single?.path !== undefined && (given.single.host !== undefined || given.single.port !== undefined)) throw invalid('single.path', 'stands in place of host and port')
+}
+
+/** An option of an injected client. */
+export function clientOption (client: RedisClient, name: 'keyPrefix' | 'stringNumbers'): unknown {
+  return client.isCluster ? (client as Cluster).options.redisOptions?.[name as never] ?? (client.options as RedisOptions)[name] : (client as Redis).options[name]
 }
 
 function databaseOf (client: RedisClient): number {

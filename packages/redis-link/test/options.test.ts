@@ -1,5 +1,6 @@
 import t from 'tap'
-import { Redis } from 'ioredis'
+import { Cluster, Redis } from 'ioredis'
+import { sharedRedis } from '../../../test/helpers/index.ts'
 import { resolveOptions, type FastifyRedisLinkOptions } from '../src/options.ts'
 import { build } from './build.ts'
 
@@ -115,6 +116,19 @@ for (const [option, options] of bad) {
     t.ok(err?.message.startsWith(`redis-link: option ${option} `), err?.message)
   })
 }
+
+t.test('a client that gives numbers as texts is refused', async (t) => {
+  const clients = [new Redis({ lazyConnect: true, stringNumbers: true }), new Cluster([{}], { lazyConnect: true, redisOptions: { stringNumbers: true } })]
+  for (const client of clients) t.throws(() => resolveOptions({ client }), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION', message: /option client must not have stringNumbers/ })
+})
+
+t.test('a client with a prefix of keys is warned of, once', async (t) => {
+  const client = new Redis(sharedRedis(), { keyPrefix: 'shop:' })
+  t.teardown(() => client.disconnect())
+  const { complaints } = await build(t, { client })
+  t.equal(complaints.length, 1)
+  t.match(complaints[0], /keyPrefix.*use the option siteId/)
+})
 
 t.test('a message about a URL never repeats its password', async (t) => {
   for (const url of ['redis://hunter2?db=3@h', 'redis://ann:66#hunter2@h:7', 'redis://ann:66?hunter2@h:7', 'redis://ann:66?hunter2=1@h', 'redis://h/1#hunter2', 'http://:hunter2@h', 'redis://:hunter2@h:99999', 'redis://:hunter2@h/x', 'redis://:hunter2%@h']) {
