@@ -89,6 +89,21 @@ t.test('a connection cut one way is found and replaced', async (t) => {
   }
 })
 
+t.test('a Redis that takes the link and no subscriber: it is said once, and heard when there is room', async (t) => {
+  const redis = await redisServer(t)
+  const admin = redis.connect()
+  const { app, complaints } = await build(t, { url: redis.url })
+  const subscriber = app.redisLink.subscriber()!
+  await waitFor(() => subscriber.isUp)
+  await admin.config('SET', 'maxclients', '2')
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await waitFor(() => complaints.length > 0, { what: 'a line in the log' })
+  t.match(complaints[0], /subscriber connection cannot be made.*max number of clients/)
+  await admin.config('SET', 'maxclients', '100')
+  await waitFor(() => subscriber.isUp, { timeoutMs: 10_000 })
+  t.equal(complaints.length, 1)
+})
+
 t.test('a lock whose answer is lost is taken over, or given back', async (t) => {
   const port = Number(new URL(sharedRedis()).port)
   const direct = connect(t, port)

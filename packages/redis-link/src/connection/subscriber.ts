@@ -31,12 +31,16 @@ export interface SubscriberFaults {
   onRefusal (channel: string, reason: string): void
   /** The connection was open and heard nothing, or its server left the Cluster; it is replaced. */
   onDeaf (reason: string): void
+  /** No connection can be made although the link has one; once, until there is one. `undefined`: the server closed it without a word. */
+  onAway (err: Error | undefined): void
 }
 
 type Kind = 'subscribe' | 'psubscribe'
 type Command = Kind | 'unsubscribe' | 'punsubscribe'
 
 const SLICE = 500
+/** Attempts to connect that fail in a row before it is told, while the link has its connection. */
+const TOLD_AFTER = 4
 /** Refusals that are remembered, so that the log has each once. */
 const MOST_TOLD = 1000
 
@@ -63,6 +67,9 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #looking = false
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
+  /** Failed attempts while the link has its connection. */
+  #alone = 0
+  #error: Error | undefined
   /** Settled when the attempt to connect under way has succeeded, with every subscription, or failed. */
   #attempted: Promise<void> = Promise.resolve()
   #endAttempt = () => {}
@@ -187,7 +194,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (connection === null) return this.#reconnectLater()
     this.#connection = connection
     this.#attempted = new Promise((resolve) => { this.#endAttempt = resolve })
-    connection.on('error', () => {})
+    connection.on('error', (err: Error) => { this.#error = err })
     connection.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#hear('subscribe', String(channel), message, String(channel)))
     connection.on('pmessageBuffer', (pattern: string | Buffer, channel: Buffer, message: Buffer) => this.#hear('psubscribe', String(pattern), message, String(channel)))
     connection.once('ready', () => this.#resubscribe(connection))
@@ -202,7 +209,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     }
     if (this.#closed || connection !== this.#connection || connection.status !== 'ready') return
     const gap = this.#wasUp
-    this.#attempt = 0
+    this.#attempt = this.#alone = 0
     this.#up = this.#wasUp = true
     this.#endAttempt()
     if (gap) this.emit('gap')
@@ -222,6 +229,9 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   #reconnectLater (): void {
     if (this.#closed) return
+    this.#alone = this.#client.status === 'ready' ? this.#alone + 1 : 0
+    if (this.#alone === TOLD_AFTER) this.#faults.onAway(this.#error)
+    this.#error = undefined
     this.#retry = setTimeout(() => this.#connect(), backoff(++this.#attempt)).unref()
   }
 
