@@ -261,6 +261,23 @@ async function waitForReads (log: ModelLog, reads: number): Promise<void> {
   await settled()
 }
 
+for (const hearsAll of [true, false]) {
+  t.test(`a follower that hears ${hearsAll ? 'all' : 'some'} and had more to hold than it may before it had a place follows from the one it gets`, async (t) => {
+    const log = new ModelLog()
+    const process = new ModelProcess(log, hearsAll)
+    process.isConnected = false
+    const append = (counter: number): ModelFrame => log.append({ epoch: log.epoch, seq: log.seq }, 'a', counter, 1, 'room')
+    for (let counter = 1; counter <= 5001; counter++) process.hear(append(counter))
+    process.connect()
+    process.follower.begin({ epoch: log.epoch, seq: log.seq })
+    await settled()
+    process.hear(append(5002))
+    await settled()
+    t.equal(process.got.at(-1), 'room a 5002')
+    t.same(process.follower.place, { epoch: log.epoch, seq: 5002 })
+  })
+}
+
 t.test('frames that nobody can read are passed by and told of; a mark moves the place on', async (t) => {
   const log = new ModelLog()
   const process = new ModelProcess(log, false)

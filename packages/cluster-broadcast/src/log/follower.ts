@@ -199,21 +199,22 @@ export class Follower<Frame extends LogFrame, Message> {
 
   /**
    * Deals with the held frames, of which the first `covered` came before the log was read, and goes live. False where more
-   * has to be read first.
+   * has to be read first. Without a place nothing can be read: what was too much to hold is read at the beginning.
    */
   #settle (covered: number): boolean {
     const held = this.#held
+    const hasPlace = this.#place !== null
     this.#drop()
     for (const [index, frame] of held.entries()) {
       // It was read just now, or the log lost it: then we have the last copy.
       if (index < covered && frame.last > 0) this.#deliver(frame)
-      else if (this.#again || !this.#take(frame, true)) {
+      else if ((hasPlace && this.#again) || !this.#take(frame, true)) {
         // Something may be missing before it: a connection was lost once more, or it is not the next one.
         for (const one of held.slice(index)) this.#hold(one)
         break
       }
     }
-    if (this.#again || (this.#place !== null && this.#held.length > 0)) return false
+    if (hasPlace && (this.#again || this.#held.length > 0)) return false
     this.#syncing = false
     return true
   }
