@@ -32,6 +32,7 @@ class ModelLog {
   base = 0
   entries: Array<{ seq: number, frame: ModelFrame }> = []
   failing = 0
+  error = new Error('no answer')
   readonly reads: Array<{ after: number, most: Most, failed: boolean }> = []
 
   get epoch (): string {
@@ -75,7 +76,7 @@ class ModelLog {
     this.reads.push({ after, most, failed })
     if (failed) {
       this.failing--
-      throw new Error('no answer')
+      throw this.error
     }
     this.open(known)
     let bytes = most.bytes
@@ -235,19 +236,26 @@ for (const hearsAll of [true, false]) {
   })
 }
 
-t.test('a read that fails is tried again, smaller, down to one frame; one that succeeds doubles the next', async (t) => {
+t.test('a read that takes too long is tried again, smaller, and no read is smaller for an outage; one that succeeds doubles the next', async (t) => {
   const log = new ModelLog()
   const process = new ModelProcess(log, true)
   process.follower.begin({ epoch: log.epoch, seq: 0 })
   for (let counter = 1; counter <= 2000; counter++) log.append({ epoch: log.epoch, seq: log.seq }, 'a', counter, 1, 'room')
   log.failing = 20
+  log.error = Object.assign(new Error('too late'), { code: 'FST_ERR_REDIS_LINK_TIMEOUT' })
   process.connect()
-  await waitForReads(log, 21 + 2000)
-  const sizes = log.reads.slice(0, 21).map(({ most }) => most.bytes)
-  t.same(sizes, sizes.map((_, index) => Math.ceil(128 * 1024 / 2 ** index)))
-  t.same(log.reads[20]!.most, { frames: 1, bytes: 1 })
+  await waitForReads(log, 21 + 200)
+  const sizes = log.reads.slice(0, 21).map(({ most }) => most.bytes / 1024)
+  t.same(sizes, [128, 64, 32, 16, 8, ...sizes.slice(5).map(() => 4)])
+  t.same(log.reads[20]!.most, { frames: 10, bytes: 4096 })
   t.equal(process.got.length, 2000)
   t.same(process.gaps, [])
+  log.reads.length = 0
+  log.failing = 100
+  log.error = Object.assign(new Error('away'), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE' })
+  process.connect()
+  await waitForReads(log, 101)
+  t.same(log.reads[100]!.most, { frames: 100, bytes: 128 * 1024 }, 'an outage says nothing of how much can be read')
   log.reads.length = 0
   for (let counter = 2001; counter <= 4000; counter++) log.append({ epoch: log.epoch, seq: log.seq }, 'a', counter, 1, 'room')
   process.connect()
@@ -378,8 +386,11 @@ t.test('an outbox whose messages may wait no longer gives up the oldest, and aft
 
 t.test('the pace of reads', async (t) => {
   const pace = new Pace()
-  pace.failed()
-  t.same(pace.most, { frames: 50, bytes: 64 * 1024 })
+  for (let read = 0; read < 3; read++) pace.succeeded()
+  pace.failed(Object.assign(new Error('too late'), { code: 'FST_ERR_REDIS_LINK_TIMEOUT' }))
+  t.same(pace.most, { frames: 400, bytes: 512 * 1024 })
   pace.succeeded()
-  t.same(pace.most, { frames: 50, bytes: 64 * 1024 }, 'no more than what came through')
+  t.same(pace.most, { frames: 400, bytes: 512 * 1024 }, 'no more than what came through')
+  for (let read = 0; read < 30; read++) pace.failed(new Error('away'))
+  t.same(pace.most, { frames: 100, bytes: 128 * 1024 }, 'what was cut off may have been too much; an outage is no reason for less')
 })

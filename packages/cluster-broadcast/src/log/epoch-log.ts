@@ -186,7 +186,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
         entries.push(...reading.entries)
         if (reading.entries.length === 0 || entries.at(-1)!.seq >= reading.seq || entries.length >= frames) return { ...reading, entries }
       } catch (err) {
-        pace.failed()
+        pace.failed(err)
         throw err
       }
     }

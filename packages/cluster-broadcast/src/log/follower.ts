@@ -130,9 +130,9 @@ export class Follower<Frame extends LogFrame, Message> {
         if (covered !== null && this.#settle(covered)) return this.#tell()
         this.#again = true
         pace.succeeded()
-      } catch {
+      } catch (err) {
         this.#again = true
-        pace.failed()
+        pace.failed(err)
         await this.#source.pause()
       }
     } while (this.#again && !this.#closed)
