@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -163,4 +164,35 @@ t.test('what is known of an outage', async (t) => {
   await redis.restart()
   for (let asked = 0; outages.since() !== null && asked < 1000; asked++) await outages.changed(100)
   t.ok(link.isUp)
+})
+
+t.test('when a link is closed its outages change no more: who tries again and again does not keep the process busy', async (t) => {
+  const redis = await redisServer(t)
+  const { app } = await build(t, { url: redis.url })
+  const { outages } = app.redisLink
+  const waiting = outages.changed(60_000)
+  await app.close()
+  await waiting
+  let hadTurn = false
+  setImmediate(() => { hadTurn = true })
+  // It does not keep the process alive by itself.
+  const alive = setInterval(() => {}, 1000)
+  t.teardown(() => { clearInterval(alive) })
+  await outages.changed(20)
+  t.ok(hadTurn)
+})
+
+t.test('a client of the application is left without a listener of the link', async (t) => {
+  const redis = await redisServer(t)
+  const client = new Redis(redis.url)
+  t.teardown(() => { client.disconnect() })
+  client.on('error', () => {})
+  const listeners = () => client.eventNames().map((event) => [event, client.listenerCount(event)])
+  await once(client, 'ready')
+  const before = listeners()
+  for (let round = 0; round < 3; round++) {
+    const { app } = await build(t, { client })
+    await app.close()
+  }
+  t.same(listeners(), before)
 })

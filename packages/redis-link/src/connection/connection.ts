@@ -156,6 +156,8 @@ export class Connection {
     const wasUp = this.#state === 'up'
     if (this.#state !== 'disabled') this.#state = 'down'
     const { client } = this
+    // ioredis prints or throws errors that nobody listens to, and a closing connection may still have one.
+    if (client?.listenerCount('error') === 0) client.on('error', () => {})
     if (client === null || (this.#options.client !== undefined && !this.#options.closeClient)) return
     // A connection may look open while nobody answers on it.
     if (wasUp && client.status === 'ready' && this.#options.closeTimeoutMs > 0) {

@@ -87,8 +87,6 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     this.#stopped = true
     clearInterval(this.#timer)
     for (const [event, listener] of this.#listeners) this.#client.off(event, listener)
-    // ioredis throws errors that nobody listens to, and a closing connection may still have one.
-    this.#client.on('error', () => {})
   }
 
   async #look (): Promise<void> {

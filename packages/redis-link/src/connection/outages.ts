@@ -67,7 +67,8 @@ export class LinkOutages implements Outages {
   readonly #commandTimeoutMs: number
   readonly #waiting = new Set<() => void>()
   readonly #onBreak = new Set<() => void>()
-  readonly #watched = new Set<Emitter>()
+  /** With what forgets a server that left the Cluster. */
+  readonly #watched = new Map<Emitter, () => void>()
   readonly #silent = new Map<string, { since: number, timer?: NodeJS.Timeout }>()
   #subscriber: Subscriber | null = null
   #heard: Promise<void> | null = null
@@ -95,7 +96,6 @@ export class LinkOutages implements Outages {
   }
 
   changed (ms: number): Promise<void> {
-    if (this.#closed) return Promise.resolve()
     return new Promise((resolve) => {
       const wake = (): void => {
         clearTimeout(timer)
@@ -103,7 +103,9 @@ export class LinkOutages implements Outages {
         resolve()
       }
       const timer = setTimeout(wake, ms)
-      this.#waiting.add(wake)
+      // Nothing changes any more, but who tries again and again must not do so without a pause.
+      if (this.#closed) timer.unref()
+      else this.#waiting.add(wake)
     })
   }
 
@@ -144,8 +146,9 @@ export class LinkOutages implements Outages {
   close (): void {
     this.#closed = true
     this.#client?.off('+node', this.#nodeJoined)
-    for (const emitter of this.#watched) {
+    for (const [emitter, forget] of this.#watched) {
       for (const event of BREAKS) emitter.off(event, this.#broke)
+      emitter.off('end', forget)
     }
     this.#watched.clear()
     this.#onBreak.clear()
@@ -167,9 +170,11 @@ export class LinkOutages implements Outages {
 
   #watch (emitter: Emitter): void {
     if (this.#watched.has(emitter)) return
-    this.#watched.add(emitter)
+    // The client itself may be connected again.
+    const forget = (): void => { if (emitter !== this.#client) this.#watched.delete(emitter) }
+    this.#watched.set(emitter, forget)
     for (const event of BREAKS) emitter.on(event, this.#broke)
-    emitter.on('end', () => this.#watched.delete(emitter))
+    emitter.on('end', forget)
   }
 
   /** A server that left the Cluster is asked no more: its slots name another. */
