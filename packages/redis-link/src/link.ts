@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
+import { emitSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { primaries } from './connection/client.ts'
 import { Connection, isTypedOutage, type RedisChange, type RedisLinkEvents, type RedisState } from './connection/connection.ts'
@@ -192,13 +193,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
 
   /** One listener's fault must not keep the change from the others, nor count as an outage, nor end the process. */
   #tell (event: keyof RedisLinkEvents, change: RedisChange): void {
-    for (const listener of this.rawListeners(event)) {
-      try {
-        listener.call(this, change)
-      } catch (err) {
-        this.#log.error({ err, event }, 'a listener of the link to Redis failed')
-      }
-    }
+    emitSafely(this, (err) => this.#log.error({ err, event }, 'a listener of the link to Redis failed'), event, change)
   }
 
   #makeKv (run: Run): Kv {

@@ -6,13 +6,14 @@ import { FST_ERR_REDIS_LINK_TIMEOUT } from '../src/index.ts'
 import { isOutage } from '../src/connection/refusals.ts'
 import { build, rejection } from './build.ts'
 
-t.test('a listener of the link that throws is logged, and Redis stays up', async (t) => {
+t.test('a listener of the link that throws or rejects is logged, and Redis stays up', async (t) => {
   const redis = await redisServer(t)
   const { app, complaints, changes } = await build(t, { url: redis.url, probeIntervalMs: 20 })
   const link = app.redisLink
   const heard: string[] = []
   for (const event of ['up', 'down', 'change'] as const) {
     link.on(event, () => { throw new Error('as asked') })
+    link.on(event, async () => { throw new Error('as asked') })
     link.on(event, ({ state }) => { heard.push(`${event} ${state}`) })
   }
   await redis.kill()
@@ -26,7 +27,7 @@ t.test('a listener of the link that throws is logged, and Redis stays up', async
   t.ok(link.isUp)
   t.same(changes.map(({ state }) => state), ['down', 'up'])
   t.same(heard, ['down down', 'change down', 'up up', 'change up'], 'the other listeners hear')
-  t.equal(complaints.filter((line) => line === 'a listener of the link to Redis failed').length, 4)
+  t.equal(complaints.filter((line) => line === 'a listener of the link to Redis failed').length, 8)
 })
 
 t.test('what the caller\'s own code throws in run passes as it is', async (t) => {
