@@ -39,7 +39,8 @@ export interface FastifyRedisLinkOptions {
   username?: string | undefined
   /**
    * Password of the user, or a function that gives it: called before the first connection, before a password expires, and
-   * when Redis refuses one; open connections take the new one over. @default none
+   * when Redis refuses one; open connections take the new one over. Within ten times `commandTimeoutMs`, else it is called
+   * again. @default none
    */
   password?: string | PasswordSource | undefined
   /** Number of the database; a Redis Cluster has only 0. @default that of `url`, or 0 */

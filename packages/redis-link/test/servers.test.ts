@@ -215,6 +215,15 @@ t.test('a function that gives no password is told, and asked again', async (t) =
   t.equal(app.redisLink.reason, null)
 })
 
+t.test('a function for the password that never answers is told, and asked again', async (t) => {
+  const redis = await redisServer(t, { args: ['--requirepass', 'correct-horse'] })
+  let asked = 0
+  const password = async (): Promise<string> => ++asked < 2 ? new Promise<never>(() => {}) : 'correct-horse'
+  const { app, complaints } = await build(t, { url: redis.url, connectTimeoutMs: 1, commandTimeoutMs: 100, password })
+  await waitFor(() => app.redisLink.isUp)
+  t.match(complaints.join(), /password of Redis could not be renewed/)
+})
+
 t.test('connection options reach ioredis', async (t) => {
   const path = join(temporaryFolder(t), 'redis.sock')
   const redis = await redisServer(t, { args: ['--unixsocket', path] })

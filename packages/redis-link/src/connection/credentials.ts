@@ -6,6 +6,8 @@ import { backoff, bounded } from './time.ts'
 const RENEW_AT = 0.75
 /** Longest delay of a timer. */
 const LONGEST_MS = 2 ** 31 - 1
+/** So many times as long as a command may take may its source. */
+const PATIENCE = 10
 const REFUSED = /^(WRONGPASS|NOAUTH)/
 
 /** What renewed passwords are handed to, and who is told of faults. */
@@ -59,7 +61,7 @@ export class Credentials {
 
   async #renew (): Promise<void> {
     try {
-      const answer = await this.#source()
+      const answer = await this.#ask()
       const { password, expiresInMs } = typeof answer === 'string' ? { password: answer, expiresInMs: undefined } : answer
       if (typeof password !== 'string') throw new TypeError('the option password returned no password')
       this.#failures = 0
@@ -68,6 +70,19 @@ export class Credentials {
     } catch (err) {
       this.#user.onFault(err)
       this.#later(backoff(++this.#failures))
+    }
+  }
+
+  /** One that never answers must not keep the next question from being asked, nor the process alive. */
+  async #ask (): Promise<Awaited<ReturnType<PasswordSource>>> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error('the option password gave none in time')), PATIENCE * this.#timeoutMs).unref()
+    })
+    try {
+      return await Promise.race([this.#source(), late])
+    } finally {
+      clearTimeout(timer)
     }
   }
 
