@@ -18,7 +18,9 @@ async function truth (t: Test, env: Record<string, string>): Promise<(ask: Ask) 
   t.teardown(() => app.close())
   return async ({ method = 'GET', path, body }) => {
     const response = await answered(() => app.inject({ method: method as 'GET', url: path, ...(body !== undefined && { payload: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) }), ({ statusCode }) => statusCode)
-    if (response.headers['x-cache'] === 'HIT') throw new Error('the truth came from a cache')
+    // One that waited for the load of an equal request is a hit too, and was loaded after it was asked for.
+    const { l1Hits, l2Hits, entries } = app.configCache.stats()
+    if (l1Hits + l2Hits + entries > 0) throw new Error('the truth came from a cache')
     return `${response.statusCode} ${response.body}`
   }
 }
