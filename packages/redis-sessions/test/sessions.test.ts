@@ -421,6 +421,18 @@ both('cookies that are none of ours are anonymous, never an error, and no id of 
   t.notMatch(String(made.headers['set-cookie']), /xxxxxxxx/, 'a new session has a new id')
 })
 
+t.test('a cookie of the same name from elsewhere, whatever comes first, leaves a visitor logged in', async (t) => {
+  const app = await makeApp(t)
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'ann' })
+  const own = browser.header()
+  const other = `sessionId=${'x'.repeat(54)}.${'y'.repeat(43)}`
+  for (const cookie of [own, `${own}; ${other}`, `${other}; ${own}`, `sessionId=; sessionId=%zz; ${other}; a=b; ${own}; c`]) {
+    t.equal((await app.inject({ url: '/me', headers: { cookie } })).json().userId, 'ann', cookie)
+  }
+  t.notOk('userId' in (await app.inject({ url: '/me', headers: { cookie: `${other}; ${other}` } })).json(), 'two of others')
+})
+
 t.test('a stored value that is garbage is an anonymous session and a log line; a foreign type is no error either', async (t) => {
   const lines: string[] = []
   const redis = { url: sharedRedis(), siteId: uniqueName(), env: 'e' }

@@ -4,6 +4,8 @@ import { guardCookie } from './caching.ts'
 
 /** Longer ones are not ours: id 54, dot, signature 43. Not even their signature is looked at. */
 const MOST = 128
+/** Cookies of one name that are looked at. */
+const MOST_OF_A_NAME = 8
 
 /** Attributes that an application may set on a session's cookie, as @fastify/session takes them. */
 export interface CookieAttributes {
@@ -77,9 +79,14 @@ export class Cookies {
     return asked === path || asked.startsWith(path.endsWith('/') ? path : `${path}/`)
   }
 
-  /** The token of a request. A plain cookie on a secure request is none: a subdomain or an attacker on http may have set it. */
-  take (request: FastifyRequest): string | undefined {
-    const token = this.#header === undefined ? this.#cookieOf(request) : bearerOf(request.headers[this.#header])
+  /**
+   * The token of a request. A plain cookie on a secure request is none: a subdomain or an attacker on http may have set it.
+   *
+   * @param isOurs whether a token is signed by us. Asked where several cookies have the name: one of another application on a
+   *   parent domain, or of an older path, may come first (RFC 6265, section 5.4)
+   */
+  take (request: FastifyRequest, isOurs: (token: string) => boolean): string | undefined {
+    const token = this.#header === undefined ? this.#cookieOf(request, isOurs) : bearerOf(request.headers[this.#header])
     return token === undefined || token.length > MOST ? undefined : token
   }
 
@@ -145,12 +152,15 @@ export class Cookies {
     }
   }
 
-  #cookieOf (request: FastifyRequest): string | undefined {
+  #cookieOf (request: FastifyRequest, isOurs: (token: string) => boolean): string | undefined {
     // Where @fastify/cookie parses later than this.
     request.cookies ??= request.server.parseCookie(request.headers.cookie ?? '') as typeof request.cookies
     const { cookies } = request
-    if (this.#options.hostPrefix === 'only' || !this.#isSecure(request)) return cookies[this.#nameFor(request)]
-    return cookies[this.#hostPrefix + this.#name] ?? cookies[this.#name]
+    const names = this.#options.hostPrefix === 'only' || !this.#isSecure(request) ? [this.#nameFor(request)] : [this.#hostPrefix + this.#name, this.#name]
+    const name = names.find((one) => cookies[one] !== undefined)
+    if (name === undefined) return undefined
+    const all = valuesOf(request, name)
+    return all.length < 2 ? cookies[name] : all.find((token) => token.length <= MOST && isOurs(token)) ?? cookies[name]
   }
 
   /** The name that is written. */
@@ -167,6 +177,13 @@ export class Cookies {
     this.#warned.add(text)
     this.#log.warn(text)
   }
+}
+
+/** The values of the cookies of a name; none where it can be seen at once that there is but one. */
+function valuesOf ({ headers: { cookie = '' }, server }: FastifyRequest, name: string): string[] {
+  if (cookie.indexOf(`${name}=`) === cookie.lastIndexOf(`${name}=`)) return []
+  const values = cookie.split(';').map((one) => server.parseCookie(one)[name])
+  return values.filter((value) => value !== undefined).slice(0, MOST_OF_A_NAME)
 }
 
 /** What a proxy says that Fastify does not trust. */

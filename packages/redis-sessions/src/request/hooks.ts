@@ -35,7 +35,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
       request.session = NONE as FastifyRequest['session']
       return done()
     }
-    const state = new RequestSession(request, shared, { token: shared.cookies.take(request), isActivity: config?.activity ?? true })
+    const state = new RequestSession(request, shared, { token: shared.cookies.take(request, (token) => shared.signer.unsign(token).id !== null), isActivity: config?.activity ?? true })
     ;(request as Marked)[kState] = state
     if (state.token === undefined) {
       state.begin()
