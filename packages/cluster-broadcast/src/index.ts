@@ -1,3 +1,4 @@
+import { isOneOfSeveral } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { AppCluster } from './app-cluster.ts'
@@ -14,6 +15,9 @@ declare module 'fastify' {
 const plugin = async (fastify: FastifyInstance, options: FastifyClusterBroadcastOptions): Promise<void> => {
   const resolved = resolveOptions(options)
   const log = fastify.log.child({ plugin: '@jpulse/cluster-broadcast' })
+  if (fastify.redisLink.state === 'disabled' && isOneOfSeveral()) {
+    log.warn('Redis is not configured, and this process is one of several: each is a cluster of its own, hears its own messages only, leads, and runs every once and schedule. Set REDIS_URL, or the option url of @jpulse/redis-link')
+  }
   const cluster = new AppCluster(fastify.redisLink, resolved, log)
   fastify.decorate('appCluster', cluster)
   // Not preClose: other plugins still say goodbye to the cluster while they close, which they do before this one.

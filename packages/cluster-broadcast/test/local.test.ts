@@ -256,10 +256,14 @@ t.test('identity comes from the options, else the environment, else the hostname
   const saved = { ...process.env }
   t.teardown(() => { process.env = saved })
   for (const name of ['SERVER_ID', 'NODE_APP_INSTANCE', 'pm_id']) delete process.env[name]
-  t.equal((await build(t)).app.appCluster.instanceId, `${serverOf(hostname())}:0`)
+  const lone = await build(t)
+  t.equal(lone.app.appCluster.instanceId, `${serverOf(hostname())}:0`)
+  t.same(lone.complaints, [])
   Object.assign(process.env, { SERVER_ID: 'env', pm_id: '4' })
   t.equal((await build(t)).app.appCluster.instanceId, 'env:4')
   process.env.NODE_APP_INSTANCE = '5'
-  t.equal((await build(t)).app.appCluster.instanceId, 'env:5')
+  const sibling = await build(t)
+  t.equal(sibling.app.appCluster.instanceId, 'env:5')
+  t.match(sibling.complaints, [/one of several.*every once and schedule.*REDIS_URL/])
   t.equal((await build(t, {}, { serverId: 'given' })).app.appCluster.serverId, 'given')
 })

@@ -1,4 +1,4 @@
-import cluster from 'node:cluster'
+import { isOneOfSeveral } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { BackedStore } from './backup/backed-store.ts'
 import { BackupJob } from './backup/backup-job.ts'
@@ -28,10 +28,4 @@ export function makeStore ({ redisLink }: FastifyInstance, options: ResolvedOpti
     store = new BackedStore(redis, backup, job, options, log, () => job.close())
   }
   return onUnavailable === 'memory' ? new FallbackStore(store, redisLink, options, log) : store
-}
-
-/** A worker of node:cluster, as those of PM2 are, which tells `instances`; or one of several by number. */
-function isOneOfSeveral (): boolean {
-  const { instances, NODE_APP_INSTANCE } = process.env
-  return (cluster.isWorker && instances !== '1') || Number(NODE_APP_INSTANCE) > 0
 }
