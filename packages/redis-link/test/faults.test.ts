@@ -18,6 +18,7 @@ t.test('a listener of the link that throws or rejects is logged, and Redis stays
   }
   await redis.kill()
   await waitFor(() => link.state === 'down')
+  t.match(complaints.find((line) => line.startsWith('Redis is down')), /127\.0\.0\.1:\d+: [^;]+$/, 'without advice about TLS: it has answered')
   await redis.restart()
   await waitFor(() => link.isUp)
   // The probes that follow must not tell the next outage.

@@ -49,6 +49,7 @@ export class Connection {
   readonly #credentials: Credentials | null
   #state: RedisState
   #epoch: string | null = null
+  #hasAnswered = false
   #subscriber: Subscriber | null = null
   #closing: Promise<void> | undefined
 
@@ -194,6 +195,7 @@ export class Connection {
   #turn (state: 'up' | 'down'): void {
     if (this.#state === state) return
     this.#state = state
+    this.#hasAnswered ||= state === 'up'
     this.outages.turn(state === 'up')
     const change = { state, epoch: this.#epoch }
     if (state === 'up') this.#log.info({ mode: this.#options.mode, epoch: this.#epoch }, 'Redis is up')
@@ -233,7 +235,7 @@ export class Connection {
 
   #diagnose (err: Error | undefined): string {
     const password = this.#credentials?.password
-    return diagnose(err, password === undefined ? this.#options : { ...this.#options, password })
+    return diagnose(err, password === undefined ? this.#options : { ...this.#options, password }, this.#hasAnswered)
   }
 
   /** Why Redis cannot be used. */

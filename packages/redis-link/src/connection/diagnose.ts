@@ -6,14 +6,19 @@ type Detailed = Error & { code?: string, lastNodeError?: Error, reason?: unknown
  * Says in one sentence why Redis cannot be used: which address, and what to look at. Never holds the password.
  *
  * @param error the last error seen; undefined where the server closed the connection without a word
+ * @param hasAnswered whether the server has answered this link before, and so is what the options say
  */
-export function diagnose (error: Error | undefined, options: ResolvedOptions): string {
+export function diagnose (error: Error | undefined, options: ResolvedOptions, hasAnswered = false): string {
   const cause = deepest(error)
-  const problem = cause === undefined || cause.code === 'ECONNRESET'
-    ? 'the server closed the connection before it answered; a port that speaks TLS needs rediss:// or the option tls'
-    : explain(cause, options)
+  const problem = cause === undefined || cause.code === 'ECONNRESET' ? closed(hasAnswered) : explain(cause, options)
   const where = options.path ?? options.nodes.map(({ host, port }) => `${host}:${port}`).join(', ')
   return where === '' ? problem : `${where}: ${problem}`
+}
+
+function closed (hasAnswered: boolean): string {
+  return hasAnswered
+    ? 'the server closed the connection'
+    : 'the server closed the connection before it answered; a port that speaks TLS needs rediss:// or the option tls'
 }
 
 /** ioredis wraps what a node of a cluster said. */
