@@ -316,6 +316,18 @@ t.test('what is sent before the first connection waits, in order and bounded, ov
   await Promise.all([gone, waiting])
 })
 
+t.test('what another kind of server says is passed by', async (t) => {
+  const world = new World()
+  await world.rest()
+  world.socket.open()
+  for (const data of ['no JSON', 'null', '5', '"text"', '{"type":"connected"}']) t.doesNotThrow(() => world.socket.emit('message', { data }), data)
+  t.equal(world.client.status, 'connecting')
+  world.socket.welcome()
+  t.equal(world.client.status, 'connected')
+  t.doesNotThrow(() => world.socket.emit('message', { data: 'null' }))
+  world.client.close()
+})
+
 t.test('callbacks that throw or call back change nothing', async (t) => {
   const world = new World({
     onStatus: (status) => {

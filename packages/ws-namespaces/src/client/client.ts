@@ -235,7 +235,8 @@ export class Client<M extends Messages = Messages, S extends Messages = Messages
   #hear (attempt: number, text: string): void {
     this.#dispatch({ type: 'heard', attempt })
     const frame = parse(text)
-    if (frame === null) return
+    // Another kind of server may say so too, and means something else.
+    if (frame === null || (frame.type === 'connected' && typeof frame.data?.clientId !== 'string')) return
     const { type = '', data, offset, replyTo, error } = frame
     if (type === 'connected') this.#begin(attempt, data)
     else if (offset !== undefined) this.#offset = offset
