@@ -9,7 +9,7 @@ import { Keys } from './stores/redis/keys.ts'
 import { RedisStore } from './stores/redis/redis-store.ts'
 import type { SessionStore } from './stores/store.ts'
 
-/** Longer than a restoration takes between reading the backup and writing to Redis. */
+/** Longer than a restoration takes between reading the backup and writing to Redis, and than most retries of the moves after an outage. */
 const TOMBSTONE_MS = 60_000
 
 /** The store that the options and the link ask for. */
@@ -21,11 +21,11 @@ export function makeStore ({ redisLink }: FastifyInstance, options: ResolvedOpti
     return new MemoryStore(options)
   }
   const keys = new Keys((...parts) => redisLink.key(...parts), name)
-  const redis = new RedisStore(redisLink, keys, options, backup === undefined ? 0 : TOMBSTONE_MS)
+  const redis = new RedisStore(redisLink, keys, options, backup === undefined && onUnavailable === 'error' ? 0 : TOMBSTONE_MS)
   let store: SessionStore = redis
   if (backup !== undefined) {
     const job = new BackupJob(redisLink, keys, redis, backup, log)
     store = new BackedStore(redis, backup, job, options, log, () => job.close())
   }
-  return onUnavailable === 'memory' ? new FallbackStore(store, redisLink, options, log) : store
+  return onUnavailable === 'memory' ? new FallbackStore(store, redisLink, options, log, TOMBSTONE_MS) : store
 }

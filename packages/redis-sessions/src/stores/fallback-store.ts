@@ -4,22 +4,15 @@ import { FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from '../errors.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import { MemoryStore } from './memory-store.ts'
+import { Outage, type LateLogout, type Move } from './outage.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, Seen, SessionStore } from './store.ts'
 
 const RETRY_MS = 250
-/** So many sessions or logouts are told to Redis at once. */
-const SLICE = 100
 /**
  * The ages of a logout-all and of the session that outlived it here are told to Redis one after the other, each exact to
  * some milliseconds. This keeps their order.
  */
 const CLOCK_SLACK_MICROS = 50_000
-
-/** A logout-all to be carried out in Redis; `at` is of `performance.now()`. */
-interface LateLogout { tag: string, at: number, except?: SessionRef }
-
-/** A session that was sent to Redis in the recovery; `isThere` where Redis said that it took it. */
-interface Moved { ref: SessionRef, isThere: boolean }
 
 /**
  * Policy `onUnavailable: 'memory'`: sessions live in Redis while it answers, else in the process.
@@ -28,60 +21,59 @@ interface Moved { ref: SessionRef, isThere: boolean }
  * that was logged out elsewhere. Logouts are remembered, whether the session is known or not. When Redis is back they are
  * carried out there first, then the sessions made here are moved. Requests do not wait for that: a session of which
  * something is still to be told to Redis is looked up here, any other there.
+ *
+ * `Outage` decides; this asks the two stores.
  */
 export class FallbackStore implements SessionStore {
   readonly #primary: SessionStore
   readonly #memory: MemoryStore
   readonly #link: RedisLink
   readonly #log: FastifyBaseLogger
-  readonly #ended = new Map<string, SessionRef>()
-  readonly #late = new Map<string, LateLogout>()
+  readonly #outage: Outage
+  /** Logout-alls that Redis is being told of. */
+  readonly #asking = new Set<Promise<unknown>>()
   readonly #onUp = () => { this.#recover() }
-  /** Groups whose late logouts are carried out, in the recovery under way. */
-  readonly #replayed = new Set<string>()
-  /** By hash, until the recovery is done. */
-  readonly #moved = new Map<string, Moved>()
-  #isAway = false
-  #replaying: Promise<void> | undefined
+  #recovering = false
   #timer: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor (primary: SessionStore, link: RedisLink, lifetimes: Lifetimes, log: FastifyBaseLogger) {
+  /** @param refusesMs how long after its end the primary refuses to make a session again; 0 where it does not */
+  constructor (primary: SessionStore, link: RedisLink, lifetimes: Lifetimes, log: FastifyBaseLogger, refusesMs = 0) {
     this.#primary = primary
     this.#memory = new MemoryStore(lifetimes)
     this.#link = link
     this.#log = log
+    this.#outage = new Outage((ref) => this.#memory.get(ref) !== null, refusesMs)
     link.on('up', this.#onUp)
   }
 
   get mode (): SessionStore['mode'] {
-    return this.#isAway ? 'memory' : this.#primary.mode
+    return this.#outage.isAway ? 'memory' : this.#primary.mode
   }
 
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    return this.#either(this.#isHere(ref), (store) => store.read(ref))
+    return this.#either(this.#outage.isHere(ref), (store) => store.read(ref))
   }
 
   async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes): Promise<StoredSession | null> {
-    return this.#either(this.#isHere(ref), (store) => store.create(ref, payload, origin, lifetimes))
+    return this.#either(this.#outage.isHere(ref), (store) => store.create(ref, payload, origin, lifetimes))
   }
 
   async replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult> {
-    return this.#either(this.#isHere(ref), async (store) => {
+    return this.#either(this.#outage.isHere(ref), async (store) => {
       const result = await store.replace(ref, version, payload, lifetimes)
-      if (store !== this.#memory || result.outcome !== 'gone' || this.#ended.has(ref.hash) || this.#late.has(ref.tag)) return result
+      if (store !== this.#memory || result.outcome !== 'gone' || this.#outage.isEnded(ref)) return result
       // Loaded before the outage: it is in Redis, where this change cannot go now.
       throw unavailable(new Error('the session is in Redis'))
     })
   }
 
   async touch (ref: SessionRef, seen?: Seen): Promise<boolean> {
-    return this.#either(this.#isHere(ref), (store) => store.touch(ref, seen))
+    return this.#either(this.#outage.isHere(ref), (store) => store.touch(ref, seen))
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
-    // It may be on its way to Redis, and arrive after the logout: the recovery carries that out once more.
-    if (this.#moved.has(ref.hash)) this.#ended.set(ref.hash, ref)
+    this.#outage.end(ref)
     const known = await this.#memory.remove(ref)
     try {
       // Asked in an outage too: it refuses at once, and where it has a backup, that knows of the logout then.
@@ -89,40 +81,49 @@ export class FallbackStore implements SessionStore {
       return ended ?? known
     } catch (err) {
       this.#away(err)
-      this.#ended.set(ref.hash, ref)
+      this.#outage.endLater(ref)
       return await this.#memory.remove(ref) ?? known
     }
   }
 
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
-    const here = await this.#removeAllHere(tag, options)
+    const { except } = options
+    this.#outage.endAll(tag, except)
+    const here = await this.#memory.removeAll(tag, options)
+    const asked = this.#primary.removeAll(tag, options)
+    this.#asking.add(asked)
     try {
-      const { mark, known } = await this.#primary.removeAll(tag, options)
+      const { mark, known } = await asked
+      this.#outage.endedAll(tag, mark, except)
       return { mark, known: [...here.known, ...known] }
     } catch (err) {
       this.#away(err)
-      this.#late.set(tag, { tag, at: performance.now(), ...(options.except === undefined ? {} : { except: options.except }) })
-      const { mark, known } = await this.#removeAllHere(tag, options)
+      this.#outage.endAllLater({ tag, at: performance.now(), ...(except === undefined ? {} : { except }) })
+      const { mark, known } = await this.#memory.removeAll(tag, options)
       return { mark, known: [...here.known, ...known] }
+    } finally {
+      this.#asking.delete(asked)
+      this.#outage.stopAsking(except)
     }
   }
 
   async list (tag: string): Promise<ListedSession[]> {
-    if (!this.#isAway) return this.#either(false, (store) => store.list(tag))
+    const from = this.#outage.listsFrom(tag)
+    if (from === 'redis') return this.#either(false, (store) => store.list(tag))
     const here = await this.#memory.list(tag)
-    if (this.#replaying === undefined || this.#late.has(tag)) return here
+    if (from === 'memory') return here
     const there = await this.#either(false, (store) => store.list(tag))
     const known = new Set(here.map(({ ref }) => ref.hash))
-    return [...here, ...there.filter(({ ref: { hash } }) => !known.has(hash) && !this.#ended.has(hash))]
+    return [...here, ...there.filter(({ ref }) => !known.has(ref.hash) && !this.#outage.isEnded(ref))]
   }
 
   /** Of Redis, which the process' own clock should not be far from: sessions of both are compared with it. */
   now (): number {
-    return this.#isAway ? Date.now() : this.#primary.now?.() ?? Date.now()
+    return this.#outage.isAway ? Date.now() : this.#thereNow()
   }
 
   async count (): Promise<number> {
-    if (this.#isAway && this.#replaying === undefined) return this.#memory.count()
+    if (this.#outage.isAway && !this.#outage.isReplaying) return this.#memory.count()
     try {
       return await this.#primary.count()
     } catch (err) {
@@ -137,8 +138,9 @@ export class FallbackStore implements SessionStore {
     this.#closed = true
     clearTimeout(this.#timer)
     this.#link.off('up', this.#onUp)
-    if (this.#isAway && (this.#ended.size > 0 || this.#late.size > 0)) {
-      this.#log.error({ logouts: this.#ended.size, logoutAlls: this.#late.size }, 'closed while Redis was away: logouts of this process were not carried out there')
+    const { untold } = this.#outage
+    if (untold.logouts > 0 || untold.logoutAlls > 0) {
+      this.#log.error(untold, 'closed while Redis was away: logouts of this process were not carried out there')
     }
     await this.#primary.close()
   }
@@ -153,23 +155,11 @@ export class FallbackStore implements SessionStore {
     }
   }
 
-  /** Redis' answer counts where it answers, and all that happened to the session here is there. */
-  #isHere (ref: SessionRef): boolean {
-    if (!this.#isAway) return false
-    return this.#replaying === undefined || this.#ended.has(ref.hash) || this.#late.has(ref.tag) || this.#memory.get(ref) !== null
-  }
-
-  #removeAllHere (tag: string, options: EndAllOptions): Promise<EndedAll> {
-    // Between those that were moved and this one the clocks of two machines would decide.
-    for (const { ref } of this.#moved.values()) if (ref.tag === tag && ref.hash !== options.except?.hash) this.#ended.set(ref.hash, ref)
-    return this.#memory.removeAll(tag, options)
-  }
-
   /** @throws what is no outage of Redis */
   #away (err: unknown): void {
     if (!(err instanceof FST_ERR_REDIS_SESSIONS_UNAVAILABLE)) throw err
-    if (this.#isAway || this.#closed) return
-    this.#isAway = true
+    if (this.#outage.isAway || this.#closed) return
+    this.#outage.begin()
     this.#log.warn({ err }, 'sessions are kept in this process until Redis is back')
     this.#retryLater()
   }
@@ -180,92 +170,89 @@ export class FallbackStore implements SessionStore {
   }
 
   async #recover (): Promise<void> {
-    if (!this.#isAway || this.#closed || this.#replaying !== undefined) return
+    if (!this.#outage.isAway || this.#closed || this.#recovering) return
+    this.#recovering = true
     try {
       await this.#link.ping()
-      this.#replaying ??= this.#replay()
-      await this.#replaying
+      this.#outage.replay()
+      await this.#replay()
     } catch (err) {
+      this.#outage.interrupt()
       this.#log.debug({ err }, 'Redis is not back yet')
       if (!this.#closed) this.#retryLater()
     } finally {
-      this.#replaying = undefined
+      this.#recovering = false
     }
   }
 
+  /** Logouts and changes come in while this runs, so it goes on until there is nothing left to do. */
   async #replay (): Promise<void> {
     let moved = 0
-    // Logouts and changes come in while this runs, so it goes on until there is nothing left to do.
     for (;;) {
-      await this.#replayLogouts()
-      const made = this.#memory.all()
-      if (made.length === 0 && this.#ended.size === 0 && this.#late.size === 0) break
-      for (const slice of slices(made)) {
-        await this.#replayLogouts()
-        moved += (await settle(slice.map(({ ref }) => this.#move(ref)))).filter(Boolean).length
-      }
+      const work = this.#outage.next(() => this.#memory.all().map(({ ref }) => ref))
+      if (work.kind === 'done') break
+      if (work.kind === 'logouts') await settle(work.refs.map((ref) => this.#replayLogout(ref)))
+      else if (work.kind === 'logout-alls') await settle(work.lates.map((late) => this.#replayLogoutAll(late)))
+      else if (work.kind === 'moves') moved += (await settle(work.refs.map((ref) => this.#move(ref)))).filter(Boolean).length
+      else await Promise.allSettled(this.#asking)
     }
     clearTimeout(this.#timer)
     this.#memory.clear()
-    this.#replayed.clear()
-    this.#moved.clear()
-    this.#isAway = false
+    this.#outage.finish()
     this.#log.info({ moved }, 'Redis is back: it has the logouts and the sessions of the outage')
-  }
-
-  async #replayLogouts (): Promise<void> {
-    while (this.#ended.size > 0 || this.#late.size > 0) {
-      for (const slice of slices([...this.#ended.values()])) await settle(slice.map((ref) => this.#replayLogout(ref)))
-      for (const slice of slices([...this.#late.values()])) await settle(slice.map((late) => this.#replayLogoutAll(late)))
-    }
   }
 
   async #replayLogout (ref: SessionRef): Promise<void> {
     await this.#primary.remove(ref)
-    if (this.#ended.get(ref.hash) === ref) this.#ended.delete(ref.hash)
+    this.#outage.toldEnd(ref)
   }
 
   async #replayLogoutAll (late: LateLogout): Promise<void> {
     const { tag, at, except } = late
-    await this.#primary.removeAll(tag, { ageMs: performance.now() - at, ...(except === undefined ? {} : { except }) })
-    this.#replayed.add(tag)
-    if (this.#late.get(tag) === late) this.#late.delete(tag)
+    const { mark } = await this.#primary.removeAll(tag, { ageMs: performance.now() - at, ...(except === undefined ? {} : { except }) })
+    this.#outage.toldEndAll(late, mark)
   }
 
-  /**
-   * A session made here goes to Redis with its age, so that a logout-all elsewhere in the meantime holds for it too. What
-   * Redis once took is not made there again: if it is gone, it was logged out elsewhere.
-   */
+  /** A session made here goes to Redis with its age, so that a logout-all elsewhere in the meantime holds for it too. */
   async #move (ref: SessionRef): Promise<boolean> {
     const stored = this.#memory.get(ref)
     if (stored === null) return false
+    // Not sent, so it need not be asked later whether it arrived.
+    if (!this.#link.isUp) throw unavailable(new Error('the link is down'))
     const { payload, version } = stored
     const lifetimes = this.#memory.lifetimesOf(ref)
-    const moved = this.#moved.get(ref.hash) ?? { ref, isThere: false }
-    this.#moved.set(ref.hash, moved)
-    const isNew = !moved.isThere && await this.#primary.create(ref, payload, this.#originOf(ref, stored), lifetimes) !== null
+    const move = this.#outage.send(ref, performance.now())
+    const isNew = move.creates && await this.#primary.create(ref, payload, this.#originOf(ref, stored, move), lifetimes) !== null
     if (!isNew) {
       // There from an attempt whose answer was lost, and changed here since; or refused by a logout.
       const there = await this.#primary.read(ref)
-      if (there !== null) await this.#primary.replace(ref, there.version, payload, lifetimes)
-      else if (moved.isThere) await this.#memory.remove(ref)
+      if (there === null) {
+        if (this.#outage.isRefused(ref, move)) await this.#memory.remove(ref)
+        return false
+      }
+      await this.#primary.replace(ref, there.version, payload, lifetimes)
     }
-    moved.isThere = true
+    this.#outage.arrived(ref)
     // Changed while it was moved: the next round takes it along.
     if (this.#memory.get(ref)?.version === version) await this.#memory.remove(ref)
     return isNew
   }
 
-  #originOf ({ tag }: SessionRef, { stamp, createdAt, touchedAt }: StoredSession): Origin {
+  #originOf (ref: SessionRef, { stamp, createdAt, touchedAt }: StoredSession, { mark }: Move): Origin {
     const clock = Date.now()
+    if (mark > 0) {
+      // The watermark is of Redis' clock, so all of them are: the stamp to the microsecond, the others as well as it is known.
+      const ahead = Math.round(this.#thereNow() - clock)
+      return { stamp: mark + 1, createdAt: createdAt + ahead, touchedAt: touchedAt + ahead }
+    }
     // Never ahead of a logout-all that follows.
     const latest = Math.max(stamp, (clock + 1) * 1000)
-    return { stamp: this.#replayed.has(tag) ? Math.min(stamp + CLOCK_SLACK_MICROS, latest) : stamp, createdAt, touchedAt, clock }
+    return { stamp: this.#outage.followsLogout(ref) ? Math.min(stamp + CLOCK_SLACK_MICROS, latest) : stamp, createdAt, touchedAt, clock }
   }
-}
 
-function slices<T> (items: T[]): T[][] {
-  return Array.from({ length: Math.ceil(items.length / SLICE) }, (_, index) => items.slice(index * SLICE, (index + 1) * SLICE))
+  #thereNow (): number {
+    return this.#primary.now?.() ?? Date.now()
+  }
 }
 
 /** Waits for all, so that nothing is under way where the next attempt begins. @throws the first failure */
