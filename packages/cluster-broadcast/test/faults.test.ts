@@ -209,10 +209,13 @@ t.test('a leader that cannot reach Redis is deposed by its own clock before anot
   const options = { heartbeatMs: 200, leaseMs: 1000 }
   const first = (await build(t, { url: `redis://127.0.0.1:${proxy.port}`, siteId, commandTimeoutMs: 300 }, options)).app.appCluster
   const second = (await build(t, { url: redis.url, siteId }, options)).app.appCluster
-  const told: Array<[who: string, what: string | number, other: boolean]> = []
+  const told: Array<[who: string, what: string | number, wrong: boolean]> = []
+  const leaders: Array<ReturnType<typeof first.leader>> = []
   const stand = (cluster: typeof first, who: string) => {
     const leader = cluster.leader('jobs', { leaseMs: 1500 })
-    leader.on('elected', (token) => { told.push([who, token, false]) })
+    const others = [...leaders]
+    leaders.push(leader)
+    leader.on('elected', (token) => { told.push([who, token, others.some(({ isLeader }) => isLeader)]) })
     leader.on('deposed', () => { told.push([who, 'deposed', leader.isLeader]) })
     return leader
   }
@@ -239,8 +242,9 @@ t.test('a leader that cannot reach Redis is deposed by its own clock before anot
   await waitFor(() => one.isLeader || two.isLeader)
   tokens.push((one.token ?? two.token)!)
   t.same(tokens, [...new Set(tokens)].sort((a, b) => a - b), 'tokens grow, also where Redis lost all')
-  t.same(told.map(([who, what]) => [who, what === 'deposed' ? what : 'elected']).slice(0, 3), [['first', 'elected'], ['first', 'deposed'], ['second', 'elected']])
-  t.notOk(told.some(([, , isLeader]) => isLeader))
+  // The event may come later than the end that it tells of, on a busy machine; `isLeader` never does.
+  t.same(told.filter(([who]) => who === 'first').slice(0, 2).map(([, what]) => what), [tokens[0], 'deposed'])
+  t.notOk(told.some(([, , wrong]) => wrong), 'nobody was elected while the other led')
 })
 
 t.test('a timetable: each tick once in the cluster; one that nobody could begin in time is skipped and told', async (t) => {
