@@ -1,19 +1,79 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import t from 'tap'
-import { freePort, sharedRedis, uniqueName, waitFor, workers } from '../../../test/helpers/index.ts'
+import t, { type Test } from 'tap'
+import type { FastifyInstance } from 'fastify'
+import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { orders } from './fixtures/orders.js'
 
-t.test('the example of the README runs as it stands', async (t) => {
-  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
-  const code = /## Example\n\n```js\n([\s\S]*?)```/.exec(readme)![1]!
-  t.ok(code.includes("siteId: 'shop'"))
+const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+
+/** The code of a part of the README, block by block. */
+const blocks = (title: string): string[] =>
+  [...(new RegExp(`\n## ${title}\n(.*?)\n## `, 's').exec(readme)?.[1] ?? '').matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code!)
+
+/** The address of a module beside what the examples import. */
+function written (t: Test, code: string): string {
   const file = new URL(`fixtures/${uniqueName('example')}.js`, import.meta.url)
   t.teardown(() => rmSync(file, { force: true }))
-  writeFileSync(file, code.replace("siteId: 'shop'", `siteId: '${uniqueName()}'`).replace('blockTtlMs: 5000', 'blockTtlMs: 500') + "\nprocess.stdout.write('ready\\n')\n")
-  const port = await freePort()
-  await workers(t, 1, file, { env: { PORT: String(port), REDIS_URL: sharedRedis() } })
-  const url = `http://127.0.0.1:${port}/greeting`
-  t.strictSame(await (await fetch(url)).json(), { greeting: null })
-  const saved = await fetch(url, { method: 'PUT', headers: { 'content-type': 'application/json' }, body: '{"text":"hello"}' })
-  t.strictSame(await saved.json(), { saved: true })
-  await waitFor(async () => (await (await fetch(url)).json() as { greeting: { text: string } }).greeting.text === 'hello')
+  writeFileSync(file, code)
+  return file.href
+}
+
+/** Runs the first example of a part as it stands, but for the names that it must not share. */
+async function run (t: Test, title: string): Promise<FastifyInstance> {
+  const [code] = blocks(title)
+  t.ok(code?.includes("siteId: 'shop'"), title)
+  const own = code!.replace("siteId: 'shop'", `siteId: '${uniqueName()}'`).replace('logger: true', 'logger: false').replace('blockTtlMs: 5000', 'blockTtlMs: 500')
+  process.env.PORT = '0'
+  process.env.REDIS_URL = sharedRedis()
+  const { app } = await import(written(t, `${own}\nexport { app }\n`)) as { app: FastifyInstance }
+  t.teardown(() => app.close())
+  await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
+  return app
+}
+
+const ask = async (app: FastifyInstance, method: 'GET' | 'PUT' | 'POST', url: string, payload?: object, headers = {}) =>
+  (await app.inject({ method, url, headers, ...payload === undefined ? {} : { payload } })).json() as unknown
+
+t.test('the example of documents and flags runs as it stands', async (t) => {
+  const app = await run(t, 'Documents and flags')
+  t.strictSame(await ask(app, 'GET', '/greeting'), { greeting: null })
+  t.strictSame(await ask(app, 'PUT', '/greeting', { text: 'hello' }), { saved: true })
+  t.strictSame(await ask(app, 'GET', '/greeting'), { greeting: 'hello' })
+  t.strictSame(await ask(app, 'PUT', '/loud', { enabled: true }), { saved: true })
+  t.strictSame(await ask(app, 'GET', '/greeting'), { greeting: 'HELLO' })
+})
+
+t.test('the examples of loaders run as they stand', async (t) => {
+  const app = await run(t, 'Loaders')
+  t.strictSame(await ask(app, 'GET', '/total/ann'), { total: 0 })
+  t.strictSame(await ask(app, 'POST', '/order/ann', { sum: 5 }), { ordered: true })
+  t.strictSame(await ask(app, 'GET', '/total/ann'), { total: 5 })
+  const { loads } = orders
+  t.strictSame(await ask(app, 'GET', '/total/ann'), { total: 5 })
+  t.equal(orders.loads, loads)
+  const [, handsOn] = blocks('Loaders')
+  const { default: call } = await import(written(t, `export default async (app, orders, order) => { ${handsOn} }`)) as { default: (...given: unknown[]) => Promise<void> }
+  await call(app, { add: async () => 12 }, {})
+  t.equal(await app.configCache.getOrLoad('total', {}, () => -1), 12)
+})
+
+t.test('the example of routes runs as it stands', async (t) => {
+  const app = await run(t, 'Routes')
+  const { total } = await ask(app, 'GET', '/report') as { total: number }
+  await waitFor(async () => (await app.inject('/report')).headers['x-cache'] === 'HIT')
+  t.strictSame(await ask(app, 'GET', '/mine', undefined, { authorization: 'bob' }), { total: 0 })
+  t.strictSame(await ask(app, 'POST', '/order/bob', { sum: 2 }), { ordered: true })
+  t.strictSame(await ask(app, 'GET', '/report'), { total: total + 2 })
+  t.strictSame(await ask(app, 'GET', '/mine', undefined, { authorization: 'bob' }), { total: 2 })
+  t.strictSame(await ask(app, 'GET', '/mine', undefined, { authorization: 'eve' }), { total: 0 })
+})
+
+t.test('the README names every option, error and channel', async (t) => {
+  const exported = Object.keys(await import('../src/index.ts'))
+  for (const name of exported.filter((name) => name.startsWith('FST_ERR_'))) t.ok(readme.includes(`\`${name}\``), name)
+  const fields = (file: string, name: string) => [...new RegExp(`interface ${name}\\b[^{]*\\{(.*?)\n\\}`, 's')
+    .exec(readFileSync(new URL(`../src/${file}`, import.meta.url), 'utf8'))![1]!.matchAll(/^ {2}(\w+)\?:/gm)].map(([, field]) => field!)
+  for (const [file, name] of [['options.ts', 'FastifyConfigCacheOptions'], ['calls.ts', 'LoadOptions'], ['calls.ts', 'Write'], ['calls.ts', 'FeatureOptions'], ['routes/options.ts', 'RouteCacheOptions']] as const) {
+    for (const field of fields(file, name)) t.match(readme, new RegExp(`\\b${field}\\b`), `${name}.${field}`)
+  }
 })
