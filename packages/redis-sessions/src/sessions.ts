@@ -4,7 +4,7 @@ import {
   FST_ERR_REDIS_SESSIONS_INVALID_USER, FST_ERR_REDIS_SESSIONS_NO_SESSION, FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN,
   FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE
 } from './errors.ts'
-import type { EndReason, Events, SessionsEvents } from './events.ts'
+import { eventOf, type EndReason, type Events, type SessionsEvents } from './events.ts'
 import { resolveLogin, type LoginOptions, type ResolvedOptions } from './options.ts'
 import { stateOf } from './request/hooks.ts'
 import { Operation } from './request/operation.ts'
@@ -164,7 +164,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   watch (request: AnyRequest): WatchedSession | null {
     const loaded = loadedOf(request)
     if (loaded === null) return null
-    const vault = this.#vault
+    const [vault, events] = [this.#vault, this.#events]
     const { ref, meta } = loaded
     const { touchIntervalMs } = this.#options
     // Of the request's own activity: it was told before.
@@ -178,6 +178,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
         if (performance.now() - touchedAt < touchIntervalMs) return alive
         touchedAt = performance.now()
         alive = await vault.touch({ ref, meta })
+        if (alive) events.tell('renewed', eventOf(loaded))
         return alive
       }
     }

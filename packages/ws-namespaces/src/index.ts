@@ -42,7 +42,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   })
   const requests = new Requests(bus, appCluster.bootId, log)
   const cluster = new Cluster(bus, link, hubs)
-  const sessions = new WatchedSessions()
+  const sessions = new WatchedSessions(resolved.sessionActivity)
   const drain = new Drain(() => hubs.connections(), resolved.drainMs)
   const namespaces = new Decorator({ hubs, requests, cluster }, resolved.maxPayloadBytes, () => drain.start())
   fastify.decorate<WsNamespaces>('wsNamespaces', namespaces)
@@ -73,7 +73,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const gate = new Gate(fastify, hubs, drain)
   const { pingIntervalMs: everyMs, pongTimeoutMs: timeoutMs, reconnectWindowMs } = resolved
   const told = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs }
-  const parts = { inbox: new Inbox((id, answer) => requests.answered(id, answer)), sessions, log, told }
+  const parts = { inbox: new Inbox((id, answer) => requests.answered(id, answer), (peer) => sessions.onMessage(peer)), sessions, log, told }
   const { authorize, routePrefix, aliases } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
   await fastify.register((scope) => upgradeRoute(scope, hubs, gate, parts, plain), { prefix: routePrefix })

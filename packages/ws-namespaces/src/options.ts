@@ -29,6 +29,11 @@ export interface FastifyWsNamespacesOptions {
   publishWaitMs?: number | undefined
   /** How long an instance that does not renew its presence counts as living, in milliseconds, 1000 to 60000. @default 15000 */
   presenceLeaseMs?: number | undefined
+  /**
+   * What keeps the session of a connection from timing out: `'messages'` of the client, heartbeats not among them; the open
+   * `'connection'`; or `'none'`. The store is told as often as @jpulse/redis-sessions' `touchIntervalMs` says. @default 'messages'
+   */
+  sessionActivity?: 'messages' | 'connection' | 'none' | undefined
 }
 
 export type ResolvedOptions = Readonly<Required<Omit<FastifyWsNamespacesOptions, 'authorize'>> & Pick<FastifyWsNamespacesOptions, 'authorize'>>
@@ -77,7 +82,8 @@ const Options = Type.Object({
   reconnectWindowMs: integer(0, 600_000),
   drainMs: integer(0, 60_000),
   publishWaitMs: integer(0, 600_000),
-  presenceLeaseMs: integer(1000, 60_000)
+  presenceLeaseMs: integer(1000, 60_000),
+  sessionActivity: Type.Optional(Type.Enum(['messages', 'connection', 'none']))
 }, closed)
 
 const DEFAULTS = Object.freeze({
@@ -90,8 +96,9 @@ const DEFAULTS = Object.freeze({
   reconnectWindowMs: 2000,
   drainMs: 1500,
   publishWaitMs: 10_000,
-  presenceLeaseMs: 15_000
-})
+  presenceLeaseMs: 15_000,
+  sessionActivity: 'messages'
+} as const)
 
 const check = checker(Options, invalidOption)
 

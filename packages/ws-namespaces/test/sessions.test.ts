@@ -107,3 +107,35 @@ t.test('a session that ends while its connection is being made does not get one 
   const client = await pending
   t.equal(client.refused === null ? (await client.end()).code : 4401, 4401)
 })
+
+t.test('what keeps the session of a connection from timing out: messages, the connection itself, or nothing', async (t) => {
+  for (const sessionActivity of ['messages', 'connection', 'none'] as const) {
+    const touched: string[] = []
+    const built = await build(t, {
+      link: { siteId: uniqueName('ses') },
+      options: { pingIntervalMs: 100, sessionActivity },
+      before: (app) => {
+        app.register(redisSessions, { secret, touchIntervalMs: 0 })
+        app.post<{ Params: { user: string } }>('/login/:user', async (request) => { await app.sessions.login(request, request.params.user) })
+      },
+      setup: ({ wsNamespaces, sessions }) => {
+        const { touch } = sessions.store
+        sessions.store.touch = async function (ref, seen) {
+          touched.push(ref.hash)
+          return await touch.call(this, ref, seen)
+        }
+        wsNamespaces.create('mine', { onMessage: () => true })
+      }
+    })
+    const client = await connect(t, built.port, '/api/1/ws/mine', { headers: { cookie: await login(built, 'ann') } })
+    const pings = { count: 0 }
+    client.ws.on('ping', () => { pings.count++ })
+    touched.length = 0
+    await waitFor(() => pings.count >= 3 && (sessionActivity !== 'connection' || touched.length > 0), { what: 'pings' })
+    if (sessionActivity !== 'connection') t.same(touched, [], `${sessionActivity}: pings and pongs`)
+    touched.length = 0
+    await client.request({ type: 'here' })
+    if (sessionActivity === 'messages') t.equal(touched.length, 1)
+    if (sessionActivity === 'none') t.same(touched, [])
+  }
+})

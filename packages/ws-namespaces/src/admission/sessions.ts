@@ -23,9 +23,17 @@ export function sessionsOf (fastify: FastifyInstance): Sessions | null {
   return (fastify as { sessions?: Sessions }).sessions ?? null
 }
 
-/** The connections of this process by their session's user, to end them with it. */
+/** What of a connection counts as activity of its session. */
+export type SessionActivity = 'messages' | 'connection' | 'none'
+
+/** The connections of this process by their session's user, to end them with it, and to keep it alive. */
 export class WatchedSessions {
   readonly #byUser = new Map<string, Set<Peer>>()
+  readonly #activity: SessionActivity
+
+  constructor (activity: SessionActivity) {
+    this.#activity = activity
+  }
 
   add (peer: Peer): void {
     const userId = peer.session?.userId
@@ -46,6 +54,17 @@ export class WatchedSessions {
   /** Ends the connection where its session is dead. A store that cannot tell ends nobody. */
   look (peer: Peer): void {
     peer.session?.isAlive().then((alive) => { if (!alive) expire(peer) }, () => {})
+    if (this.#activity === 'connection') this.#touch(peer)
+  }
+
+  /** A client sent a message. */
+  onMessage (peer: Peer): void {
+    if (this.#activity !== 'none') this.#touch(peer)
+  }
+
+  /** The session tells its store now and then only. */
+  #touch (peer: Peer): void {
+    peer.session?.touch?.().then((alive) => { if (!alive) expire(peer) }, () => {})
   }
 
   /** Sessions ended somewhere. */

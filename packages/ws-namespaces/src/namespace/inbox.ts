@@ -29,10 +29,15 @@ const ANSWER_MS = 30_000
 /** Handles what clients send. Nothing that a client sends makes it throw. */
 export class Inbox {
   readonly #answered: Answered
+  readonly #onMessage: (conn: Peer) => void
 
-  /** @param answered takes what answers a request of the cluster; returns whether it was one */
-  constructor (answered: Answered) {
+  /**
+   * @param answered takes what answers a request of the cluster; returns whether it was one
+   * @param onMessage hears of each message that is one, but for heartbeats
+   */
+  constructor (answered: Answered, onMessage: (conn: Peer) => void) {
     this.#answered = answered
+    this.#onMessage = onMessage
   }
 
   receive (conn: Peer, bytes: Buffer, isBinary: boolean): void {
@@ -64,6 +69,7 @@ export class Inbox {
       return conn.fail('INVALID_MESSAGE', idOf(message))
     }
     if (message.type === HEARTBEAT) return conn.beat()
+    this.#onMessage(conn)
     this.#handle(conn, message)
   }
 

@@ -26,6 +26,8 @@ export interface WatchedSession {
   readonly realm?: string
   /** Rejects while the store cannot be asked. */
   isAlive (): Promise<boolean>
+  /** Counts as activity, so that the session does not time out; resolves with whether it is alive, as last known. */
+  touch? (): Promise<boolean>
 }
 
 /** Messages that were not handled, and clients that were too slow, since the start of the process. */
