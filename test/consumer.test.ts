@@ -7,7 +7,7 @@ import { temporaryFolder } from './helpers/index.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-const PACKAGES = ['plugin-kit', 'redis-link', 'cluster-broadcast', 'redis-sessions', 'ws-namespaces', 'config-cache', 'cluster-metrics', 'cursor-pagination']
+const PACKAGES = ['plugin-kit', 'redis-link', 'cluster-broadcast', 'redis-sessions', 'ws-client', 'ws-namespaces', 'config-cache', 'cluster-metrics', 'cursor-pagination']
 
 interface Manifest { dependencies?: object, peerDependencies?: object, peerDependenciesMeta?: Record<string, { optional?: boolean }> }
 
@@ -40,7 +40,8 @@ import cursorPagination, { InvalidCursorError, PageQuery } from '@jpulse/cursor-
 import redisLink, { FST_ERR_REDIS_LINK_TIMEOUT } from '@jpulse/redis-link'
 import redisSessions, { FST_ERR_REDIS_SESSIONS_UNAVAILABLE } from '@jpulse/redis-sessions'
 import wsNamespaces, { FST_ERR_WS_NAMESPACES_INVALID_NAME } from '@jpulse/ws-namespaces'
-import { connect } from '@jpulse/ws-namespaces/client'
+import { connect } from '@jpulse/ws-client'
+import { connect as connectToo } from '@jpulse/ws-namespaces/client'
 import Fastify from 'fastify'
 
 const { REDIS_URL, SITE_ID, SERVER_ID, RELEASE_NAME, SESSION_SECRET } = process.env
@@ -62,6 +63,7 @@ for (const Made of [FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, FST_ERR_CLUSTER_M
   Made.prototype.colour
 }
 connect('/api/1/ws/chat')
+connectToo('/api/1/ws/chat')
 `
 
 t.test('an application compiles against the packages, whatever its compiler’s options', async (t) => {

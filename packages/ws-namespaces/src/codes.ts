@@ -1,3 +1,5 @@
+import { HEARTBEAT } from '@jpulse/ws-client/wire'
+
 /** Why the server ended a connection. */
 export const Close = Object.freeze({
   goingAway: 1001,
@@ -9,9 +11,6 @@ export const Close = Object.freeze({
   slow: 4408,
   abuse: 4429
 })
-
-/** Sent by the server now and then to clients that asked for it, since a page does not see pings; a client that sends it is answered with it. */
-export const HEARTBEAT = 'connection:heartbeat'
 
 /** Types that mean something to clients; nobody else may use them. */
 export const RESERVED: ReadonlySet<string> = new Set(['connected', 'offset', 'error', 'presence:join', 'presence:leave', HEARTBEAT])

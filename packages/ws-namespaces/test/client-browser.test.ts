@@ -7,7 +7,7 @@ import { browser } from '../../../test/helpers/browser.ts'
 import { waitFor } from '../../../test/helpers/index.ts'
 import { build } from './support/build.ts'
 
-const DIST = new URL('../dist/client/', import.meta.url)
+const DIST = new URL('../../ws-client/dist/', import.meta.url)
 const PAGE = `<!doctype html><title>client</title><link rel="icon" href="data:,"><script type="module">
 import { connect } from '/client.js'
 globalThis.heard = []

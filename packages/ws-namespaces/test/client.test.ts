@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
-import { ClientError, connect, type Client, type ClientOptions, type Connected, type Messages, type Status, type StatusDetail } from '../src/client/client.ts'
+import { ClientError, connect, type Client, type ClientOptions, type Connected, type Messages, type Status, type StatusDetail } from '@jpulse/ws-client'
 import { build, byHeader } from './support/build.ts'
 import { servers } from './support/processes.ts'
 

@@ -5,8 +5,8 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
 const PUBLIC = fileURLToPath(new URL('../../public/', import.meta.url))
-/** The browser client of @jpulse/ws-namespaces: plain ESM in a few files beside each other, as the package has them. */
-const CLIENT = dirname(fileURLToPath(import.meta.resolve('@jpulse/ws-namespaces/client')))
+/** The client of pages: plain ESM in a few files beside each other, as the package has them. */
+const CLIENT = dirname(fileURLToPath(import.meta.resolve('@jpulse/ws-client')))
 
 /** What pages load: this site's own files, and the client below /assets/ws/. */
 export default fp(async (app: FastifyInstance) => {

@@ -1,4 +1,4 @@
-import { stringify } from '../client/to-json.ts'
+import { stringify } from '@jpulse/ws-client/wire'
 import { RESERVED } from '../codes.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_DATA } from '../errors.ts'
 

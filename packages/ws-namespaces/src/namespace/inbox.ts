@@ -1,4 +1,5 @@
-import { Close, HEARTBEAT, RESERVED, type ErrorCode } from '../codes.ts'
+import { HEARTBEAT } from '@jpulse/ws-client/wire'
+import { Close, RESERVED, type ErrorCode } from '../codes.ts'
 import type { Reply } from './definition.ts'
 import { envelope, textFrame } from '../delivery/frame.ts'
 import { isName } from '../ids.ts'

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { Close, HEARTBEAT, MESSAGES, type ErrorCode } from '../codes.ts'
+import { HEARTBEAT } from '@jpulse/ws-client/wire'
+import { Close, MESSAGES, type ErrorCode } from '../codes.ts'
 import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
 import { envelope, textFrame, withOffset } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { readRefusal } from '../src/client/address.ts'
-import { Client, type Address, type ClientOptions, type Status, type StatusDetail } from '../src/client/client.ts'
-import type { Environment } from '../src/client/environment.ts'
-import type { Refusal } from '../src/client/machine.ts'
+import { readRefusal } from '../src/address.ts'
+import { Client, type Address, type ClientOptions, type Status, type StatusDetail } from '../src/client.ts'
+import type { Environment } from '../src/environment.ts'
+import type { Refusal } from '../src/machine.ts'
 
 interface Told { status: Status, detail: StatusDetail, at: number }
 

@@ -1,13 +1,7 @@
-import { ClientError } from './types.ts'
+// What both ends of a connection have in common.
 
-/** @throws ClientError with the code INVALID_DATA: where something in it would arrive as something else, or has no form at all */
-export function toJson (frame: object): string {
-  try {
-    return stringify(frame)
-  } catch (err) {
-    throw new ClientError('INVALID_DATA', `the data cannot be sent: ${(err as Error).message.split('\n', 1)[0]}`)
-  }
-}
+/** Sent by the server now and then to clients that asked for it, since a page does not see pings; a client that sends it is answered with it. */
+export const HEARTBEAT = 'connection:heartbeat'
 
 /** As JSON.stringify. @throws TypeError where JSON would make `{}` or nothing of a part of it, or has no form for it */
 export function stringify (frame: object): string {

@@ -6,14 +6,13 @@ import { openSocket } from './open-socket.ts'
 import { Pending } from './pending.ts'
 import { toJson } from './to-json.ts'
 import { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type StatusDetail, type WebSocketLike } from './types.ts'
+import { HEARTBEAT } from './wire.ts'
 
 export { ClientError, type Address, type ClientOptions, type Connected, type Messages, type Received, type Status, type StatusDetail } from './types.ts'
 
 const OPEN = 1
 const CONNECT_TIMEOUT_MS = 10_000
 const REQUEST_TIMEOUT_MS = 10_000
-/** Says in both directions that the connection stands. */
-const HEARTBEAT = 'connection:heartbeat'
 
 /** What only the client itself reads of `connected`; servers before 0.2 say nothing of it. */
 interface Welcome extends Connected {
