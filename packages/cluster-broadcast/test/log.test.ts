@@ -2,10 +2,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Follower } from '../src/log/follower.ts'
 import { Furthest, isBefore, isSameRoot, type LogFormat, type LogFrame, type Place } from '../src/log/format.ts'
+import { bytesLine, joinLines, readLine, splitLines } from '../src/log/lines.ts'
 import { Outbox, type Batch } from '../src/log/outbox.ts'
 import { Pace, type Most } from '../src/log/pace.ts'
 import type { Reading } from '../src/log/reading.ts'
 import { GivenUp, Seen } from '../src/log/seen.ts'
+import { frameFormat, writeLine } from '../src/messages/frame.ts'
 
 /** A frame of the model: its messages are their publisher and number. */
 interface ModelFrame extends LogFrame {
@@ -393,4 +395,24 @@ t.test('the pace of reads', async (t) => {
   t.same(pace.most, { frames: 400, bytes: 512 * 1024 }, 'no more than what came through')
   for (let read = 0; read < 30; read++) pace.failed(new Error('away'))
   t.same(pace.most, { frames: 100, bytes: 128 * 1024 }, 'what was cut off may have been too much; an outage is no reason for less')
+})
+
+t.test('bytes in lines: whatever they are, lines stay lines, and who reads the frame as text finds the text in its place', async (t) => {
+  const text = fc.string({ unit: 'grapheme' }).filter((one) => !one.includes('\n'))
+  const bytes = fc.oneof(fc.uint8Array({ maxLength: 300 }), fc.array(fc.constantFrom(0x0a, 0xfe, 0xff, 0x00, 0x01)).map((some) => Uint8Array.from(some)))
+  fc.assert(fc.property(fc.array(fc.tuple(text, fc.option(bytes)), { minLength: 1 }), (all) => {
+    const frame = joinLines('head\n', all.map(([text, bytes]) => bytes === null ? text : bytesLine(text, bytes)))
+    const [head, ...lines] = splitLines(Buffer.from(frame as string))
+    const asText = Buffer.from(frame as string).toString().split('\n').slice(1)
+    return head === 'head' && lines.length === all.length && asText.length === all.length && lines.every((line, index) => {
+      const read = readLine(line)
+      const [text, bytes] = all[index]!
+      return read.text === text && asText[index]!.startsWith(text) && (bytes === null ? read.bytes === null : Buffer.compare(read.bytes!, bytes) === 0)
+    })
+  }), { numRuns: 2000 })
+  const format = frameFormat('a:0')
+  const message = { id: 'abcdefghijkl-e1', bootId: 'abcdefghijkl', instanceId: 'a:0', timestamp: 1, channel: 'x', json: '{"a":"ü"}' }
+  const sent = [{ ...message, kind: 'tell' as const }, { ...message, id: 'abcdefghijkl-e2', kind: 'ask' as const, bytes: Uint8Array.of(10, 255, 254, 0) }]
+  const frame = format.read(Buffer.concat([Buffer.from('- 0 0'), format.write('abcdefghijkl', 1, sent.map(writeLine)) as Buffer]), '')!
+  t.strictSame([0, 1].map((index) => format.messageOf(frame, index)), sent)
 })

@@ -2,11 +2,13 @@ import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import { Follower, type FollowerRules } from './follower.ts'
 import { Furthest, type LogFormat, type LogFrame, type Place } from './format.ts'
 import type { FollowerSink } from './handout.ts'
+import { joinLines, type Line } from './lines.ts'
 import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
 import { Pace, type Most } from './pace.ts'
 import type { Reading } from './reading.ts'
 import { append, piece, read, turn } from './scripts.ts'
 
+export { bytesLine, joinLines, readLine, splitLines, type Line } from './lines.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
 export type { FollowerSink } from './handout.ts'
 export type { Pace } from './pace.ts'
@@ -124,7 +126,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
    *
    * @param counter the publisher's own number of it, which only grows
    */
-  publish (destination: string, counter: number, line: string, message: Message, wantsLiving = false): Promise<Ack> {
+  publish (destination: string, counter: number, line: Line, message: Message, wantsLiving = false): Promise<Ack> {
     return this.#outbox.send({ destination, counter, line, message, wantsLiving })
   }
 
@@ -223,7 +225,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
     const args = runs.flatMap(({ destination, counter, lines }) => {
       const { channel, topic, isLogged } = route(destination)
       const rest = format.write(this.#publisher, counter, lines)
-      return [channel, topic, isLogged ? lines.length : 0, isLogged ? rest : `${format.unlogged}${rest}`]
+      return [channel, topic, isLogged ? lines.length : 0, isLogged ? rest : joinLines(format.unlogged, [rest])]
     })
     const [epoch, seq, last, living] = await this.#link.runScript(append, {
       keys: [keys.state, keys.log, keys.publisher, ...(wantsLiving && keys.leases !== undefined ? [keys.leases] : [])],

@@ -1,3 +1,5 @@
+import type { Line } from './lines.ts'
+
 /** A place in a log. */
 export interface Place {
   /** `<root>` or `<root><separator><turn>`, see `isBefore`. */
@@ -51,7 +53,7 @@ export interface LogFormat<Frame extends LogFrame, Message> {
   /** The message at an index; null where it is malformed. Never throws. */
   messageOf (frame: Frame, index: number): Message | null
   /** What follows on the numbers in a frame, which the script writes. */
-  write (publisher: string, counter: number, lines: readonly string[]): string
+  write (publisher: string, counter: number, lines: readonly Line[]): Line
 }
 
 /** The epoch of a log that was never heard of. */

@@ -1,10 +1,12 @@
+import type { Line } from './lines.ts'
+
 /** A message on its way into a log. */
 export interface Outgoing<Message> {
   /** Who it is for: messages of one destination that follow on each other share a frame. */
   readonly destination: string
   /** The publisher's own number. */
   readonly counter: number
-  readonly line: string
+  readonly line: Line
   /** What `onGiveUp` is told. */
   readonly message: Message
   /** Whether the answer has to say who lives: see `Commit`. */
@@ -16,7 +18,7 @@ export interface OutgoingRun {
   readonly destination: string
   /** Number of the first. */
   readonly counter: number
-  readonly lines: string[]
+  readonly lines: Line[]
 }
 
 /** What goes to Redis at once. */
@@ -119,7 +121,7 @@ export class Outbox<Message, Outcome> {
   }
 
   /** The batch that has room. */
-  #batchFor (line: string): Open<Message, Outcome> {
+  #batchFor (line: Line): Open<Message, Outcome> {
     const last = this.#queue.at(-1)
     if (last !== undefined && last.messages.length < BATCH_MESSAGES && last.characters + line.length <= BATCH_CHARACTERS) return last
     let settle!: (outcome: Outcome) => void

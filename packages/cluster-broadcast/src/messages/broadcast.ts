@@ -30,6 +30,8 @@ export interface AskOptions {
 export interface InternalAskOptions extends AskOptions {
   /** Whether who reconnects just then reads it from the log; else it is `missing`. False for look-ups: they would push out of the log what nobody may miss. @default as configured */
   replay?: boolean
+  /** What goes beside the data, as it is; the handlers get it as `bytes`. The release before ignores such a message. */
+  bytes?: Uint8Array | undefined
 }
 
 /** Messages between the instances of a cluster. */
@@ -94,12 +96,12 @@ export class Broadcast {
     return runOnce(this.#claims, this.#owner ?? 'app', name, ttlMs, fn)
   }
 
-  protected async gather (channel: string, data: unknown, timeoutMs = 1000, replay?: boolean): Promise<AskResult> {
+  protected async gather (channel: string, data: unknown, timeoutMs = 1000, replay?: boolean, bytes?: Uint8Array): Promise<AskResult> {
     this.check(channel)
     if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > 3_600_000) {
       throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('timeoutMs', 'a whole number from 1 to 3600000')
     }
-    return this.messenger.ask(channel, this.encode(data), replay ?? this.messenger.isLogged(channel), timeoutMs)
+    return this.messenger.ask(channel, this.encode(data, bytes?.length), replay ?? this.messenger.isLogged(channel), timeoutMs, bytes)
   }
 
   protected check (channel: string): void {
@@ -128,7 +130,7 @@ export class Broadcast {
   }
 
   /** The JSON of the data. */
-  protected encode (data: unknown): string {
+  protected encode (data: unknown, beside = 0): string {
     let json: string | undefined
     try {
       json = JSON.stringify(data ?? null)
@@ -136,15 +138,15 @@ export class Broadcast {
       throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA((err as Error).message.split('\n', 1)[0]!)
     }
     if (json === undefined) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(`${typeof data} has no JSON form`)
-    this.measure(json)
+    this.measure(json, beside)
     return json
   }
 
-  protected measure (json: string): void {
+  protected measure (json: string, beside = 0): void {
     const { maxMessageBytes } = this.messenger.options
     // One character of UTF-16 makes 3 bytes of UTF-8 at most.
-    if (json.length * 3 <= maxMessageBytes) return
-    const bytes = Buffer.byteLength(json)
+    if (json.length * 3 + beside <= maxMessageBytes) return
+    const bytes = Buffer.byteLength(json) + beside
     if (bytes > maxMessageBytes) throw new FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE(bytes, maxMessageBytes)
   }
 }
@@ -155,17 +157,18 @@ export class InternalBroadcast extends Broadcast {
    * As `publish`, with data that are JSON already, in one line; they are handed to the others as they are.
    *
    * @param replay whether who reconnects reads it from the log. @default as configured
+   * @param bytes what goes beside the data, as it is; the handlers get it as `bytes`. The release before ignores such a message
    */
-  async publishJson (channel: string, json: string, { replay = this.messenger.isLogged(channel) }: { replay?: boolean } = {}): Promise<PublishResult> {
+  async publishJson (channel: string, json: string, { replay = this.messenger.isLogged(channel), bytes }: { replay?: boolean, bytes?: Uint8Array | undefined } = {}): Promise<PublishResult> {
     this.check(channel)
     if (typeof json !== 'string' || json === '' || json.includes('\n')) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA('it is not JSON in one line')
-    this.measure(json)
-    const { message, ack } = this.messenger.publish(channel, json, replay)
+    this.measure(json, bytes?.length)
+    const { message, ack } = this.messenger.publish(channel, json, replay, bytes)
     return outcome(message, await ack)
   }
 
-  override async ask (channel: string, data?: unknown, { timeoutMs, replay }: InternalAskOptions = {}): Promise<AskResult> {
-    return this.gather(channel, data, timeoutMs, replay)
+  override async ask (channel: string, data?: unknown, { timeoutMs, replay, bytes }: InternalAskOptions = {}): Promise<AskResult> {
+    return this.gather(channel, data, timeoutMs, replay, bytes)
   }
 
   /**

@@ -1,4 +1,4 @@
-import type { LogFormat, LogFrame } from '../log/epoch-log.ts'
+import { bytesLine, joinLines, readLine as readText, splitLines, type Line, type LogFormat, type LogFrame } from '../log/epoch-log.ts'
 import { randomId } from '../membership/identity.ts'
 
 /**
@@ -9,6 +9,8 @@ import { randomId } from '../membership/identity.ts'
  *     <bootId> <instanceId> <publisher's own number of the first message>
  *     <timestamp> <kind> <channel> <data as JSON>                       once per message
  *
+ * Bytes follow on the JSON where the kind says so, see `bytesLine`.
+ *
  * A subscriber routes by the channel and parses only data that somebody listens to. A kind that is not known here is of a
  * later release, and ignored.
  */
@@ -17,7 +19,7 @@ export interface Frame extends LogFrame {
   /** The publisher counts what it logs and what it does not log apart, each from 1. */
   readonly counter: number
   /** The lines of the text, of which those from the third on are messages. */
-  readonly lines: readonly string[]
+  readonly lines: readonly Line[]
 }
 
 /** Where the lines of the messages begin. */
@@ -36,12 +38,16 @@ export interface WireMessage {
   readonly kind: Kind
   readonly channel: string
   readonly json: string
+  /** What is sent beside the JSON, as it is. */
+  readonly bytes?: Uint8Array
 }
 
 const NUMBERS = /^([a-z0-9.-]{1,40}) (\d{1,15}) (\d{1,15})$/
 const SENDER = /^([a-z2-7]{12}) ([A-Za-z0-9._-]{1,64}:[A-Za-z0-9._-]{1,64}) (\d{1,15})$/
 const HEAD = /^\S+ \d+ \d+\n([a-z2-7]{12}) \S+ (\d{1,15})\n/
-const KINDS: Record<string, Kind> = { t: 'tell', a: 'ask' }
+const KINDS: Record<string, Kind> = { t: 'tell', a: 'ask', b: 'tell', q: 'ask' }
+/** Those with bytes. */
+const BINARY: Record<Kind, string> = { tell: 'b', ask: 'q' }
 
 /** How this process, of an instance id, writes frames, and how it reads those of all. */
 export const frameFormat = (instanceId: string): LogFormat<Frame, WireMessage> => ({
@@ -55,18 +61,26 @@ export const frameFormat = (instanceId: string): LogFormat<Frame, WireMessage> =
   },
   counterOf: (frame, index) => frame.counter + index,
   messageOf: readLine,
-  write: (publisher, counter, lines) => `\n${publisher} ${instanceId} ${counter}\n${lines.join('\n')}`
+  write: (publisher, counter, lines) => joinLines(`\n${publisher} ${instanceId} ${counter}\n`, lines)
 })
 
 function readFrame (bytes: Buffer): Frame | null {
-  const lines = toText(bytes).split('\n')
-  const head = NUMBERS.exec(lines[0]!)
-  const sender = SENDER.exec(lines[1] ?? '')
+  const lines = toLines(bytes)
+  const head = NUMBERS.exec(String(lines[0]))
+  const sender = SENDER.exec(String(lines[1] ?? ''))
   const count = lines.length - FIRST_LINE
   if (head === null || sender === null || count < 1) return null
   const [first, last] = [Number(head[2]), Number(head[3])]
   if (head[1] === '-' ? first + last !== 0 : last - first + 1 !== count || first < 1) return null
   return { epoch: head[1]!, first, last, count, publisher: sender[1]!, bytes: bytes.length, instanceId: sender[2]!, counter: Number(sender[3]), lines }
+}
+
+function toLines (bytes: Buffer): Line[] {
+  try {
+    return splitLines(bytes)
+  } catch {
+    return ['']
+  }
 }
 
 /** A text longer than a string of the engine can be is no frame. */
@@ -78,20 +92,21 @@ function toText (bytes: Buffer): string {
   }
 }
 
-export function writeLine ({ timestamp, kind, channel, json }: WireMessage): string {
+export function writeLine ({ timestamp, kind, channel, json, bytes }: WireMessage): Line {
+  if (bytes !== undefined) return bytesLine(`${timestamp} ${BINARY[kind]} ${channel} ${json}`, bytes)
   return `${timestamp} ${kind === 'tell' ? 't' : 'a'} ${channel} ${json}`
 }
 
 /** The JSON is not looked at. */
 function readLine (frame: Frame, index: number): WireMessage | null {
-  const line = frame.lines[FIRST_LINE + index]!
+  const { text: line, bytes } = readText(frame.lines[FIRST_LINE + index]!)
   const a = line.indexOf(' ')
   const c = line.indexOf(' ', a + 3)
   const kind = KINDS[line.slice(a + 1, a + 2)]
   const timestamp = Number(line.slice(0, a))
   if (a < 1 || c === -1 || line[a + 2] !== ' ' || kind === undefined || !Number.isSafeInteger(timestamp)) return null
   const { publisher, instanceId, last, counter } = frame
-  return { id: messageId(publisher, last > 0, counter + index), bootId: publisher, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1) }
+  return { id: messageId(publisher, last > 0, counter + index), bootId: publisher, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1), ...(bytes !== null && { bytes }) }
 }
 
 /** The unique name of a message. */

@@ -67,15 +67,15 @@ export class Messenger {
   }
 
   /** Sends JSON to the handlers here, then to the others. */
-  publish (channel: string, json: string, logged: boolean): { message: WireMessage, ack: Promise<Ack> } {
-    const message = this.#compose(channel, 'tell', json, logged)
+  publish (channel: string, json: string, logged: boolean, bytes?: Uint8Array): { message: WireMessage, ack: Promise<Ack> } {
+    const message = this.#compose(channel, 'tell', json, logged, bytes)
     this.#deliverHere(message)
     return { message, ack: this.transport.send(message) }
   }
 
   /** Sends JSON to every member and waits for what their handlers return. */
-  async ask (channel: string, json: string, logged: boolean, timeoutMs: number): Promise<AskResult> {
-    const message = this.#compose(channel, 'ask', json, logged)
+  async ask (channel: string, json: string, logged: boolean, timeoutMs: number, bytes?: Uint8Array): Promise<AskResult> {
+    const message = this.#compose(channel, 'ask', json, logged, bytes)
     const { id, bootId } = message
     const members = this.transport.send(message).then(({ delivered, living }) => {
       const others = (living ?? this.#known()).filter((other) => other !== bootId)
@@ -94,12 +94,12 @@ export class Messenger {
     return replay ? unlogged.length === 0 || !isUnder(channel, unlogged) : logged.length > 0 && isUnder(channel, logged)
   }
 
-  #compose (channel: string, kind: Kind, json: string, logged: boolean): Outgoing {
+  #compose (channel: string, kind: Kind, json: string, logged: boolean, bytes: Uint8Array | undefined): Outgoing {
     const { bootId, instanceId } = this.#identity
     const counter = logged ? ++this.#counters.logged : ++this.#counters.direct
     const id = messageId(bootId, logged, counter)
     if (publishChannel.hasSubscribers) publishChannel.publish({ id, channel, kind })
-    return { id, bootId, instanceId, timestamp: Date.now(), kind, channel, json, logged, counter }
+    return { id, bootId, instanceId, timestamp: Date.now(), kind, channel, json, logged, counter, ...(bytes !== undefined && { bytes }) }
   }
 
   /** Not within the caller's own stack, so that a handler that publishes cannot overflow it, and in order. */
@@ -134,14 +134,14 @@ export class Messenger {
   }
 
   #call ({ handler, raw, pattern }: Subscription, message: WireMessage, self: boolean): Outcome | Promise<Outcome> {
-    const { id, channel, json, instanceId, bootId, timestamp } = message
+    const { id, channel, json, instanceId, bootId, timestamp, bytes } = message
     const failed = (err: unknown): Outcome => {
       this.#log.error({ err, channel, pattern, id }, 'a handler of a message failed')
       return { error: err instanceof Error ? err.message : String(err) }
     }
     try {
       const data: unknown = raw ? json : JSON.parse(json)
-      const returned = handler({ id, channel, data, instanceId, bootId, timestamp, self } satisfies BroadcastMessage)
+      const returned = handler({ id, channel, data, instanceId, bootId, timestamp, self, ...(bytes !== undefined && { bytes }) } satisfies BroadcastMessage)
       return isPromise(returned) ? Promise.resolve(returned).then((value) => ({ value }), failed) : { value: returned }
     } catch (err) {
       return failed(err)

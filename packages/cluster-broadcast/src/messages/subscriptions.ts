@@ -11,6 +11,8 @@ export interface BroadcastMessage<T = unknown> {
   readonly timestamp: number
   /** Whether this process published it. */
   readonly self: boolean
+  /** What a plugin sent beside the data, as it is. */
+  readonly bytes?: Uint8Array
 }
 
 /** Gets a message. What it returns, or what its promise resolves with, is the answer to an `ask`. */
