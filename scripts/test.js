@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
@@ -9,6 +9,8 @@ import { TapSummary } from './tap-summary.js'
 
 // npm test            everything: build, then every test on real servers, and beside them types, lint and the other checks
 // npm test -- FILE…   those test files only
+
+/** @typedef {{ code: number | null, passed: number, failed: number, again: string[], slowest: Array<{ file: string, seconds: number }>, stopped: boolean }} Ran */
 
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM'])
 const started = Date.now()
@@ -47,7 +49,7 @@ try {
 async function runAll (env, checks) {
   const fault = new AbortController()
   checks.then((code) => { if (code !== 0) fault.abort() })
-  const first = await tap(env, files, fault.signal)
+  const first = together(await Promise.all((await lanes()).map((args) => tap(env, args, fault.signal))))
   let { code, passed, failed, stopped } = first
   if (first.again.length > 0 && !stopped) {
     say(`again, one after the other, because a wait ran out: ${first.again.join(' ')}`)
@@ -69,10 +71,36 @@ async function runAll (env, checks) {
 }
 
 /**
+ * What runs side by side: the files that fill the machine one after the other, and the rest, which mostly wait, three at a
+ * time. In one run of tap each file of the first kind would wait until the machine is empty, and keep it so until it ends.
+ *
+ * @returns {Promise<string[][]>} arguments for tap
+ */
+async function lanes () {
+  if (files.length > 0) return [files]
+  const { parse } = await import('yaml')
+  /** @type {string[]} */
+  const heavy = parse(readFileSync(join(ROOT, '.taprc'), 'utf8')).serial
+  return [heavy.map((file) => `--exclude=${file}`), ['--jobs=1', ...heavy]]
+}
+
+/** @param {Ran[]} runs @returns {Ran} */
+function together (runs) {
+  return {
+    code: runs.find((run) => run.code !== 0)?.code ?? 0,
+    passed: runs.reduce((sum, run) => sum + run.passed, 0),
+    failed: runs.reduce((sum, run) => sum + run.failed, 0),
+    again: runs.flatMap((run) => run.again),
+    slowest: runs.flatMap((run) => run.slowest).sort((a, b) => b.seconds - a.seconds).slice(0, 10),
+    stopped: runs.some((run) => run.stopped)
+  }
+}
+
+/**
  * @param {NodeJS.ProcessEnv} env
  * @param {string[]} args
  * @param {AbortSignal} signal
- * @returns {Promise<{ code: number | null, passed: number, failed: number, again: string[], slowest: Array<{ file: string, seconds: number }>, stopped: boolean }>}
+ * @returns {Promise<Ran>}
  */
 function tap (env, args, signal) {
   const child = spawn(process.execPath, [join(ROOT, 'node_modules/tap/dist/esm/run.mjs'), '--reporter=tap', '--disable-coverage', ...args],
