@@ -2,8 +2,8 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { mongo } from '../../../test/helpers/mongo.ts'
 import cursorPagination from '../src/index.ts'
-import { conformance } from './conformance.js'
-import { collectionSubject, missingIn } from './subjects.js'
+import { conformance, FULL } from './conformance.js'
+import { collectionSubject, missingIn, modelSubject } from './subjects.js'
 
 const app = Fastify()
 t.teardown(() => app.close())
@@ -11,4 +11,11 @@ await app.register(cursorPagination, { secret: 'conformance' })
 const { db } = await mongo(t)
 const collection = collectionSubject(app.paginate, db.collection('walks'), await missingIn(db))
 
-for (const { name, run } of conformance({ runs: 200 })) t.test(name, () => run(collection))
+for (const nanInRanges of [false, true]) {
+  const model = modelSubject(app.paginate, nanInRanges)
+  for (const { name, needs, run } of conformance({ runs: 100 })) {
+    if (!needs.some((feature) => model.without.has(feature))) t.test(`on the model of a server: ${name}`, () => run(model))
+  }
+}
+
+for (const { name, run } of conformance({ runs: FULL ? 200 : 20 })) t.test(name, () => run(collection))

@@ -25,6 +25,9 @@ import { referenceSort } from './reference-order.js'
  * @typedef {{ name: string, needs: Array<import('./documents.js').Feature>, run: (subject: Subject) => Promise<void> }} Case
  */
 
+/** `npm run conformance:pagination`: every walk over the wire, through every driver. In `npm test` most are on the model of a server. */
+export const FULL = process.env['CONFORMANCE'] === 'full'
+
 const idsOf = (/** @type {any[]} */ documents) => documents.map(({ _id }) => _id instanceof Date ? _id.toISOString() : String(_id))
 const count = (/** @type {number} */ n) => Array.from({ length: n }, (_, i) => ({ _id: i + 1, a: i % 3, b: `v${i}` }))
 

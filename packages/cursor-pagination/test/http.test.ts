@@ -3,10 +3,12 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import Fastify, { type FastifyInstance } from 'fastify'
 import swagger from '@fastify/swagger'
+import { Long } from 'bson'
 import { Type } from 'typebox'
 import t from 'tap'
 import cursorPagination, { linkHeader, PageOf, PageQuery, paginateOptions, suggestIndex, toJpulse, toPage, toRelay, type PageQueryOptions } from '../src/index.ts'
-import { problemOf } from '../src/mongo/plan-observer.ts'
+import { problemOf, readsOf } from '../src/mongo/plan-observer.ts'
+import { aggregations, finds, joined } from './explained.js'
 
 const code = (name: string) => `FST_ERR_CURSOR_PAGINATION_${name}`
 const User = Type.Object({ _id: Type.Integer(), name: Type.String() })
@@ -231,14 +233,24 @@ t.test('the index of a listing has its equalities first, then its order and key,
   t.throws(() => suggestIndex({ sort: { $a: 1 } }), { code: 'FST_ERR_CURSOR_PAGINATION_INVALID_SORT' })
 })
 
-t.test('plans that scan or sort are told from those that do not, whatever wraps them', async (t) => {
-  const plan = (winningPlan: object) => problemOf({ queryPlanner: { winningPlan, rejectedPlans: [{ stage: 'SORT' }] } })
-  const good = { stage: 'LIMIT', inputStage: { stage: 'FETCH', inputStage: { stage: 'SORT_MERGE', inputStages: [{ stage: 'IXSCAN' }, { stage: 'IXSCAN' }] } } }
-  t.equal(plan(good), undefined)
-  t.match(plan({ stage: 'SORT', inputStage: { stage: 'IXSCAN' } }), /sorts in memory/)
-  t.match(plan({ queryPlan: { stage: 'SORT', inputStage: { stage: 'COLLSCAN' } }, slotBasedPlan: {} }), /scans/)
-  t.match(plan({ stage: 'SHARD_MERGE_SORT', shards: [{ winningPlan: good }, { winningPlan: { stage: 'COLLSCAN' } }] }), /scans/)
-  for (const unknown of [null, {}, { queryPlanner: { Plan: ['SCAN a'] } }, 'text']) t.equal(problemOf(unknown), undefined)
+for (const [version, reply] of Object.entries({ ...finds, ...aggregations })) {
+  t.test(`explained by ${version}: plans that scan or sort are told from those that do not, and what was read is summed`, async (t) => {
+    t.strictSame(readsOf(reply(41, 23)), { keys: 41, documents: 23 })
+    t.equal(problemOf(reply(41, 23)), undefined)
+    t.match(problemOf(reply(0, 900, { stage: 'LIMIT', inputStage: { stage: 'COLLSCAN' } })), /scans the whole/)
+    t.match(problemOf(reply(0, 900, { stage: 'SORT', inputStage: { stage: 'COLLSCAN' } })), /scans the whole/)
+    t.match(problemOf(reply(0, 900, { stage: 'FETCH', inputStage: { stage: 'SORT', inputStage: { stage: 'IXSCAN' } } })), /sorts in memory$/)
+    for (const good of ['EXPRESS_IXSCAN', 'EXPRESS_CLUSTERED_IXSCAN', 'IDHACK', 'SORT_MERGE']) t.equal(problemOf(reply(1, 1, { stage: good, inputStages: [{ stage: 'IXSCAN' }] })), undefined, good)
+  })
+}
+
+t.test('an explained join counts what it read of the other collection, a sort behind it is one in memory, and unknown forms say nothing', async (t) => {
+  t.strictSame(readsOf(joined(Long.fromNumber(7), 5n)), { keys: 27, documents: 25 })
+  t.match(problemOf(joined(1, 1)), /stages of its pipeline/)
+  for (const unknown of [null, {}, { queryPlanner: { Plan: ['SCAN a'] } }, 'text', { stages: null }]) {
+    t.equal(problemOf(unknown), undefined)
+    t.strictSame(readsOf(unknown), {})
+  }
 })
 
 t.test('the example of the README runs', async (t) => {

@@ -1,3 +1,7 @@
+import { deserialize, serialize } from 'bson'
+import { matches } from './query-model.js'
+import { referenceSort } from './reference-order.js'
+
 /**
  * @param {import('../src/index.ts').Paginate} paginate
  * @returns {import('./conformance.js').Subject}
@@ -52,4 +56,44 @@ export function collectionSubject (paginate, collection, without, source = colle
 export async function missingIn (db) {
   const info = await db.admin().command({ buildInfo: 1 })
   return new Set('ferretdb' in info || 'ferretdbVersion' in info ? ['decimal', 'nan', 'infinity', 'minKey'] : [])
+}
+
+/**
+ * A collection that is asked as the driver asks, answered by the model of the query language, in BSON: for the many walks
+ * that prove what is asked, and with the types that the test server cannot store. That the model answers as the server does
+ * is held by `intervals.test.ts`.
+ *
+ * @param {import('../src/index.ts').Paginate} paginate
+ * @param {boolean} nanInRanges whether `$lt: 5` matches NaN, which no source settles
+ * @returns {import('./conformance.js').Subject}
+ */
+export function modelSubject (paginate, nanInRanges) {
+  return {
+    name: 'model',
+    without: new Set(['arrays refused']),
+    open: async (documents) => {
+      /** @type {Map<string, any[]>} */
+      const sorted = new Map()
+      let stored = documents.map((document) => deserialize(serialize(document)))
+      const find = (/** @type {object} */ filter, /** @type {{ sort: Array<[string, 1 | -1]>, limit: number }} */ { sort, limit }) => {
+        const order = Object.fromEntries(sort)
+        const name = JSON.stringify(sort)
+        if (!sorted.has(name)) sorted.set(name, referenceSort(stored, order))
+        /** @type {object[]} */
+        const found = []
+        for (const document of sorted.get(name) ?? []) {
+          if (matches(document, filter, nanInRanges) && found.push(deserialize(serialize(document))) === limit) break
+        }
+        return { toArray: async () => found, explain: async () => ({}) }
+      }
+      const collection = { namespace: 'test.model', find, insertOne (/** @type {any} */ document) { return document }, aggregate () {}, countDocuments () {} }
+      const change = (/** @type {any[]} */ documents) => { stored = documents; sorted.clear() }
+      return {
+        page: (call) => paginate(collection, /** @type {any} */ (call)),
+        insert: async (document) => change([...stored, document]),
+        remove: async (id) => change(stored.filter(({ _id }) => _id !== id)),
+        update: async (id, fields) => change(stored.map((document) => document._id === id ? { ...document, ...fields } : document))
+      }
+    }
+  }
 }

@@ -44,7 +44,8 @@ export class PlanObserver {
       const explained = await explain()
       const problem = problemOf(explained)
       if (problem !== undefined && this.#isNew(JSON.stringify([namespace, index]))) {
-        this.#log.warn({ namespace, problem, index }, `${problem}; create the index ${JSON.stringify(index.key)} on ${namespace}`)
+        const cure = problem === LATE_SORT ? 'move the stages that only the rows of a page need into the option "page"' : `create the index ${JSON.stringify(index.key)} on ${namespace}`
+        this.#log.warn({ namespace, problem, index }, `${problem}; ${cure}`)
       }
       return readsOf(explained)
     } catch (err) {
@@ -66,23 +67,45 @@ export class PlanObserver {
   }
 }
 
+/** No index sorts what stages have made: MongoDB tells such a sort as a stage of its own, others as part of a plan. */
+const LATE_SORT = 'the query sorts in memory what the stages of its pipeline yield'
+
 /** What is wrong with an explained plan of MongoDB; undefined for a good one, and for a plan of unknown form. */
 export function problemOf (explained: unknown): string | undefined {
-  const stages = new Set(valuesOf(explained, 'winningPlan').flatMap((plan) => valuesOf(plan, 'stage')))
-  if (stages.has('COLLSCAN')) return 'the query scans the whole collection'
-  if (stages.has('SORT')) return 'the query sorts in memory'
-  return undefined
+  const names = new Set(valuesOf(explained, 'winningPlan').flatMap((plan) => valuesOf(plan, 'stage')))
+  if (names.has('COLLSCAN')) return 'the query scans the whole collection'
+  if (names.has('SORT')) return 'the query sorts in memory'
+  return valuesOf(explained, 'stages').flat().some((stage) => isObject(stage) && '$sort' in stage) ? LATE_SORT : undefined
 }
 
-/** What an explained execution examined. */
-function readsOf (explained: unknown): Pick<IntervalRead, 'keys' | 'documents'> {
-  const [stats] = valuesOf(explained, 'executionStats')
-  const { totalKeysExamined: keys, totalDocsExamined: documents } = (stats ?? {}) as { totalKeysExamined?: unknown, totalDocsExamined?: unknown }
-  return { ...(keys === undefined ? {} : { keys: Number(keys) }), ...(documents === undefined ? {} : { documents: Number(documents) }) }
+/**
+ * What an explained execution examined: the sum of what its parts did, which are several where shards answer an aggregation
+ * or a stage reads another collection.
+ */
+export function readsOf (explained: unknown): Pick<IntervalRead, 'keys' | 'documents'> {
+  const totals = totalsOf(explained)
+  const sum = (name: 'totalKeysExamined' | 'totalDocsExamined') => totals.reduce((sum, total) => sum + Number(total[name] ?? 0), 0)
+  return totals.length === 0 ? {} : { keys: sum('totalKeysExamined'), documents: sum('totalDocsExamined') }
 }
+
+interface Totals {
+  totalKeysExamined?: unknown
+  totalDocsExamined?: unknown
+}
+
+/** The outermost totals of each part: what stands within them adds up to them already. */
+function totalsOf (node: unknown): Totals[] {
+  if (!isObject(node)) return []
+  if ('totalKeysExamined' in node || 'totalDocsExamined' in node) return [node]
+  return Object.entries(node).flatMap(([key, value]) => PLANS_NOT_TAKEN.has(key) ? [] : totalsOf(value))
+}
+
+const PLANS_NOT_TAKEN = new Set(['rejectedPlans', 'allPlansExecution'])
+
+const isObject = (value: unknown) => typeof value === 'object' && value !== null
 
 /** All values of a name, wherever they stand: plans are nested, and a sharded, slot-based or piped one wraps them. */
 function valuesOf (node: unknown, name: string): unknown[] {
-  if (typeof node !== 'object' || node === null) return []
-  return Object.entries(node).flatMap(([key, value]) => key === name ? [value] : key === 'rejectedPlans' ? [] : valuesOf(value, name))
+  if (!isObject(node)) return []
+  return Object.entries(node).flatMap(([key, value]) => key === name ? [value] : PLANS_NOT_TAKEN.has(key) ? [] : valuesOf(value, name))
 }
