@@ -50,6 +50,8 @@ test('a union of sources, a projection, a page function and mapped pages are inf
   expect((await fastify.paginate(either)).items[0]?.name).type.toBe<string | undefined>()
   const { items: [named] } = await fastify.paginate(users, { projection: { name: 1, _id: 0 } })
   expect(named).type.toBe<Pick<WithId<User>, 'name'> | undefined>()
+  const { items: [loose] } = await fastify.paginate({} as Collection, { projection: { name: 1, _id: 0 } })
+  expect(loose?.['name']).type.toBe<any>()
   const { items: [hidden] } = await fastify.paginate([{ _id: 1, name: 'Ada', age: 36 }], { projection: { age: 0 } })
   expect(hidden).type.toBeAssignableTo<{ _id: number, name: string } | undefined>()
   expect<NonNullable<typeof hidden>>().type.not.toHaveProperty('age')

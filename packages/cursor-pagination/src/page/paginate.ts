@@ -23,7 +23,7 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
     const collection = await collectionOf(model.collection)
     let page: Page<object> | undefined
     const rows = await pageOfModel(model, { ...options, lean, populate }, async ({ filter, projection }) => {
-      page = await ofCollection(collection, { ...options, filter, ...(projection === undefined ? {} : { projection: projection as Record<string, unknown> }) })
+      page = await ofCollection(collection, { ...options, filter, ...shown(options, projection as Record<string, unknown> | undefined) })
       return page.items
     })
     return withItems(checkCount(page as unknown as Page<object>, rows, `the hooks of the model "${model.modelName}"`), rows)
@@ -54,6 +54,12 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
   const pages = (source: unknown, options?: Options) => walk(options, (options) => paginate(source, options))
   const pipelinePages = (source: unknown, stages: readonly object[], options?: Options) => walk(options, (options) => pipeline(source, stages, options))
   return Object.assign(paginate, { pages, pipeline: Object.assign(pipeline, { pages: pipelinePages }) }) as unknown as Paginate
+}
+
+/** What a model selects of its documents: also what the stages of a page begin with, which read them anew. */
+function shown ({ page, projection }: Options, selected: Record<string, unknown> | undefined): Options {
+  if (selected === undefined) return {}
+  return Array.isArray(page) && projection === undefined ? { page: [{ $project: selected }, ...page as object[]] } : { projection: selected }
 }
 
 async function collectionOf (source: unknown): Promise<DriverCollection> {

@@ -38,11 +38,11 @@ type Top<K> = K extends `${infer Head}.${string}` ? Head : K
 type IsAny<T> = 0 extends 1 & T ? true : false
 type Included<T, P> = Extract<keyof T, Top<Named<P, 1 | true>> | ('_id' extends Named<P, 0 | false> ? never : '_id')>
 
-/** What a projection of literal values leaves of a document; with any other, the document. */
+/** What a projection of literal values leaves of a document; with any other, or of a document whose fields are not declared, the document. */
 export type Projected<T, P> =
   IsAny<T> extends true ? T
     : [keyof P] extends [never] ? T
-        : string extends keyof P ? T
+        : string extends keyof P | keyof T ? T
           : P[keyof P] extends 0 | 1 | boolean
             ? [Exclude<Named<P, 1 | true>, '_id'>] extends [never]
                 ? '_id' extends Named<P, 1 | true> ? Pick<T, Extract<keyof T, '_id'>> : Omit<T, Extract<Named<P, 0 | false>, keyof T>>
