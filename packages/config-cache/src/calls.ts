@@ -1,32 +1,55 @@
 import { Type } from 'typebox'
-import { opaque } from '@jpulse/plugin-kit'
+import { callback, opaque } from '@jpulse/plugin-kit'
 import type { LoaderContext } from './levels/index.ts'
 import type { Names } from './names.ts'
 import { checkerOf, Ms, NamesSchema } from './checks.ts'
 import type { Values } from './values.ts'
+import type { Versions } from './versions.ts'
 
-/** Where a document is. */
-export interface GetOptions {
-  /** @default 'config' */
-  collection?: string | undefined
-  /** See `LoadOptions.staleOnError`. @default false */
+/** How a read is answered where its load is slow or fails. */
+export interface Availability {
+  /** Longest run of the loader, in milliseconds; then its readers get an error. @default the option `loaderTimeoutMs` */
+  loaderTimeoutMs?: number | undefined
+  /**
+   * After how many milliseconds a read that has something else to answer with (`staleOnError`, the `default` of a flag) does so.
+   * Its load goes on, and what it brings is kept. @default none: it waits for the loader
+   */
+  loaderSoftTimeoutMs?: number | undefined
+  /**
+   * Whether a failure of the loader is answered with the last value that this process saw in a call that said so too, be it from
+   * before a write that has resolved. An error with a `statusCode` of 4xx is the loader's answer and no failure. Each such answer is
+   * counted as `stats().stale` and published. @default false
+   */
   staleOnError?: boolean | undefined
 }
 
-export interface LoadOptions {
+/** Where a document is, and how it is read. */
+export interface GetOptions extends Availability {
+  /** @default 'config' */
+  collection?: string | undefined
+}
+
+/** Where a document is, and what a write of it presumes. */
+export interface SetOptions {
+  /** @default 'config' */
+  collection?: string | undefined
+  /**
+   * Of which version the document must be for the write to happen: `versionOf` what was read, one of several, `'*'` where there
+   * must be one, null where there must be none. The comparison and the write are one step of the source. @default whatever is there
+   */
+  ifVersion?: Versions | undefined
+}
+
+export interface LoadOptions<Value = unknown> extends Availability {
   /** What the value depends on, beside its own key: a write that names one of them drops it. A text is one tag. @default none */
   tags?: Names | undefined
-  /** Longest life on both levels, in milliseconds, a whole number from 1. @default the options `ttlMs` and `redisTtlMs` */
-  ttlMs?: number | undefined
+  /**
+   * Longest life on each level, in milliseconds, a whole number from 1; or a function that says so of the value, and 0 of what is not
+   * to be kept. What came from Redis begins its life in this process when it was read. @default the options `ttlMs` and `redisTtlMs`
+   */
+  ttlMs?: number | ((value: Value) => number) | undefined
   /** Whether instances share the value through Redis. @default true */
   l2?: boolean | undefined
-  /** Longest run of the loader, in milliseconds. @default the option `loaderTimeoutMs` */
-  loaderTimeoutMs?: number | undefined
-  /**
-   * Whether a failure of the loader is answered with the last value that this process saw in a call that said so too, be it from
-   * before a write that has resolved. Each such answer is counted as `stats().stale` and published. @default false
-   */
-  staleOnError?: boolean | undefined
 }
 
 /** What makes a value. */
@@ -58,20 +81,23 @@ export interface Feature {
 }
 
 /** What a flag is where the source cannot tell. */
-export interface FeatureOptions {
-  /** The answer where the source fails. @default none: the failure is thrown */
+export interface FeatureOptions extends Availability {
+  /** The answer where the source fails, or is slower than `loaderSoftTimeoutMs`; a last known value goes before it. @default none: the failure is thrown */
   default?: boolean | undefined
-  /** See `LoadOptions.staleOnError`; goes before `default`. @default false */
-  staleOnError?: boolean | undefined
 }
 
 const closed = { additionalProperties: false }
 const Flag = Type.Optional(Type.Boolean())
 const isRecord = (value: unknown) => typeof value === 'function' || (typeof value === 'object' && value !== null && !Array.isArray(value))
 
-export const checkGet = checkerOf(Type.Object({ collection: Type.Optional(Type.String()), staleOnError: Flag }, closed))
-export const checkLoad = checkerOf(Type.Object({ tags: NamesSchema, ttlMs: Ms(1), l2: Flag, loaderTimeoutMs: Ms(1), staleOnError: Flag }, closed))
-export const checkFeature = checkerOf(Type.Object({ default: Flag, staleOnError: Flag }, closed))
+const Collection = Type.Optional(Type.String())
+const availability = { loaderTimeoutMs: Ms(1), loaderSoftTimeoutMs: Ms(1), staleOnError: Flag }
+const VersionsSchema = opaque<Versions>('a version, versions, or null', (value) => value === null || typeof value === 'string' || (Array.isArray(value) && value.every((one) => typeof one === 'string')))
+
+export const checkGet = checkerOf(Type.Object({ collection: Collection, ...availability }, closed))
+export const checkSet = checkerOf(Type.Object({ collection: Collection, ifVersion: Type.Optional(VersionsSchema) }, closed))
+export const checkLoad = checkerOf(Type.Object({ tags: NamesSchema, ttlMs: Type.Optional(Type.Union([Ms(1), callback<(value: never) => number>()])), l2: Flag, ...availability }, closed))
+export const checkFeature = checkerOf(Type.Object({ default: Flag, ...availability }, closed))
 export const checkWrite = checkerOf(Type.Object({
   keys: NamesSchema,
   tags: NamesSchema,

@@ -1,8 +1,7 @@
 import { Type } from 'typebox'
 import { checker } from '@jpulse/plugin-kit'
 import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from './errors.ts'
-
-const LONGEST_MS = 365 * 86_400_000
+import { LONGEST_MS } from './time.ts'
 
 /** A duration, as options, calls and routes take it: what Redis takes as well. */
 export const Ms = (minimum: number, maximum = LONGEST_MS) =>

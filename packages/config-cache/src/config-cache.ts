@@ -1,40 +1,39 @@
-import { checkFeature, checkGet, checkLoad, checkWrite, type Feature, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type Write } from './calls.ts'
+import { checkFeature, checkLoad, checkWrite, type Availability, type Feature, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type SetOptions, type Write } from './calls.ts'
 import type { Coherence } from './coherence/index.ts'
-import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNREACHABLE } from './errors.ts'
-import { checkName, checkOwnKey, checkValues, documentKey, isReserved, listOf, tagsOf, touchedBy } from './names.ts'
-import type { ResolvedOptions } from './options.ts'
+import { Documents, featureKey, FEATURES } from './documents.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
 import type { LastKnown, Reads, Wanted } from './levels/index.ts'
+import { checkOwnKey, checkValues, isReserved, listOf, tagsOf, touchedBy, type Names } from './names.ts'
+import type { Notices } from './notices.ts'
+import type { ResolvedOptions } from './options.ts'
 import type { ConfigSource } from './sources/index.ts'
-import { isRefusal } from '@jpulse/plugin-kit'
 import type { CacheMode, CacheStats, Counters, Held } from './stats.ts'
-import { handOn, toText, type Handed } from './values.ts'
+import { shortened } from './time.ts'
+import { handOn, type Handed } from './values.ts'
 
-const FEATURES = 'features'
-const featureKey = (name: string): string => `feature:${name}`
+const IN_FEATURES: GetOptions = Object.freeze({ collection: FEATURES })
 
 /** The cache of one instance. */
 export class ConfigCache {
   readonly #options: ResolvedOptions
-  readonly #source: ConfigSource
+  readonly #documents: Documents
   readonly #reads: Reads
   readonly #lastKnown: LastKnown
   readonly #coherence: Coherence
   readonly #counters: Counters
+  readonly #notices: Notices
   readonly #held: () => Held
-  readonly #collections: ReadonlySet<string>
-  /** Composed once: joining strings on each hit costs as much as the hit. */
-  readonly #keys = new Map<string, Map<string, string>>()
   #closing: Promise<void> | undefined
 
-  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, held: () => Held }) {
+  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, notices: Notices, held: () => Held }) {
     this.#options = parts.options
-    this.#source = parts.source
     this.#reads = parts.reads
     this.#lastKnown = parts.lastKnown
     this.#coherence = parts.coherence
     this.#counters = parts.counters
+    this.#notices = parts.notices
     this.#held = parts.held
-    this.#collections = new Set(parts.options.collections)
+    this.#documents = new Documents(parts.options, parts.source, parts.reads, parts.lastKnown, (tags, work, handOn) => this.#write(tags, work, handOn))
   }
 
   /** How reads are answered at this moment. */
@@ -48,28 +47,24 @@ export class ConfigCache {
    * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_INVALID_OPTION,
    * FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT; what the source throws
    */
-  get<T = unknown> (key: string, options?: GetOptions): Promise<T> {
-    const collection = options?.collection ?? 'config'
-    const known = this.#keys.get(collection)?.get(key)
-    return ((known === undefined ? undefined : this.#reads.hit(known)) ?? this.#getDocument(collection, key, options)) as Promise<T>
+  get<T = unknown> (key: string, options?: GetOptions): Promise<T | null> {
+    return this.#documents.get(key, options) as Promise<T | null>
   }
 
   /**
    * Writes a document. Once resolved, every read that starts later on any instance returns this value or a newer one.
    *
-   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_INVALID_VALUE,
-   * FST_ERR_CONFIG_CACHE_TOO_LARGE before anything is written; those of `write`
+   * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_INVALID_OPTION,
+   * FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE, FST_ERR_CONFIG_CACHE_UNSUPPORTED before anything is written;
+   * FST_ERR_CONFIG_CACHE_VERSION_CONFLICT where the document is not of `ifVersion`; those of `write`
    */
-  async set (key: string, value: unknown, options?: GetOptions): Promise<void> {
-    const collection = this.#checked(options?.collection ?? 'config', key)
-    const text = toText(value, this.#options.maxValueBytes)
-    await this.#writeDocument(collection, key, text, () => this.#source.save(collection, key, JSON.parse(text)))
+  async set (key: string, value: unknown, options?: SetOptions): Promise<void> {
+    await this.#documents.set(key, value, options)
   }
 
   /** Removes a document; whether there was one. Otherwise as `set`. */
-  async delete (key: string, options?: GetOptions): Promise<boolean> {
-    const collection = this.#checked(options?.collection ?? 'config', key)
-    return this.#writeDocument(collection, key, 'null', () => this.#source.remove(collection, key))
+  async delete (key: string, options?: SetOptions): Promise<boolean> {
+    return this.#documents.delete(key, options)
   }
 
   /**
@@ -80,9 +75,9 @@ export class ConfigCache {
    * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_RESERVED, FST_ERR_CONFIG_CACHE_INVALID_OPTION,
    * FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT, FST_ERR_CONFIG_CACHE_REENTRANT; what the loader throws, which is not cached
    */
-  getOrLoad<T = unknown> (key: string, options: LoadOptions, loader: Loader<T>): Promise<T> {
+  getOrLoad<T = unknown> (key: string, options: LoadOptions<T>, loader: Loader<T>): Promise<T> {
     const hit = this.#reads.hit(key, options.tags)
-    return (hit === undefined || isReserved(key) ? this.#load(key, options, loader) : hit) as Promise<T>
+    return (hit === undefined || options.staleOnError === true || isReserved(key) ? this.#load(key, options as LoadOptions, loader, hit) : hit) as Promise<T>
   }
 
   /**
@@ -104,45 +99,51 @@ export class ConfigCache {
       handOn(typeof values === 'function' ? values(result) : values, keys, ttlMs, this.#options.maxValueBytes))
   }
 
-  async #writeDocument<T> (collection: string, key: string, text: string, work: () => Promise<T>): Promise<T> {
-    const composed = documentKey(collection, key)
-    const { l2TtlMs: ttlMs } = this.#wantedDocument(collection, composed)
-    return this.#write([composed], work, () => [{ key: composed, tags: [composed], text, ttlMs }])
+  /**
+   * Drops what depends on keys and tags that were changed by somebody else, before this was called: a write whose work is done.
+   * Once resolved, every read that starts later on any instance is from after this call.
+   *
+   * @throws as `write`; FST_ERR_CONFIG_CACHE_UNREACHABLE where nothing was dropped
+   */
+  async invalidate (tags: Names): Promise<void> {
+    await this.#write(touchedBy({ tags }), async () => {})
   }
 
   async #write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
     if (this.#closing !== undefined) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     try {
-      const value = await this.#coherence.write(tags, work, handOn)
+      const value = await this.#coherence.write(tags, work, handOn === undefined ? undefined : (value) => this.#shortened(handOn(value)))
       this.#counters.writes++
       return value
     } catch (err) {
-      if (err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE || err instanceof FST_ERR_CONFIG_CACHE_UNDECIDED) this.#counters.refused++
-      if (err instanceof FST_ERR_CONFIG_CACHE_UNCONFIRMED) this.#counters.unconfirmed++
+      if (err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE || err instanceof FST_ERR_CONFIG_CACHE_UNDECIDED) this.#notices.refused(tags, err.message)
+      else if (err instanceof FST_ERR_CONFIG_CACHE_UNCONFIRMED) this.#notices.unconfirmed(tags, err.message)
+      else if (err instanceof FST_ERR_CONFIG_CACHE_VERSION_CONFLICT) this.#counters.conflicts++
       throw err
     }
   }
 
+  #shortened (handed: readonly Handed[]): Handed[] {
+    return handed.map((one) => ({ ...one, ttlMs: shortened(one.ttlMs, this.#options.ttlJitter) }))
+  }
+
   /** Whether a flag exists and is enabled. @throws as `get`, unless the options have an answer for a source that fails */
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
-    const { default: otherwise, staleOnError } = checkFeature(options)
-    try {
-      return (await this.getFeature(name, { staleOnError }))?.enabled === true
-    } catch (err) {
-      if (otherwise === undefined || isRefusal(err)) throw err
-      this.#counters.stale++
-      return otherwise
-    }
+    if (options === undefined) return ((await this.get(featureKey(name), IN_FEATURES)) as Feature | null)?.enabled === true
+    const { default: enabled, ...how } = checkFeature(options)
+    const otherwise = enabled === undefined ? undefined : { value: { enabled } }
+    const feature = await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, otherwise) as Feature | null
+    return feature?.enabled === true
   }
 
   /** A flag, null where there is none. @throws as `get` */
-  getFeature (name: string, options?: Pick<FeatureOptions, 'staleOnError'>): Promise<Readonly<Feature> | null> {
-    return this.get(featureKey(name), { collection: FEATURES, staleOnError: options?.staleOnError })
+  getFeature (name: string, options?: Availability): Promise<Readonly<Feature> | null> {
+    return this.get(featureKey(name), options === undefined ? IN_FEATURES : { ...options, collection: FEATURES })
   }
 
   /** Sets a flag for the whole cluster. @throws as `set` */
-  async setFeature (name: string, feature: Feature): Promise<void> {
-    await this.set(featureKey(name), feature, { collection: FEATURES })
+  async setFeature (name: string, feature: Feature, options?: Pick<SetOptions, 'ifVersion'>): Promise<void> {
+    await this.set(featureKey(name), feature, { ...options, collection: FEATURES })
   }
 
   /**
@@ -151,18 +152,8 @@ export class ConfigCache {
    *
    * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY; what the source throws
    */
-  async warmup (globs: readonly string[]): Promise<number> {
-    let loaded = 0
-    for (const glob of globs) {
-      checkName('A glob', glob)
-      const [collection, rest] = this.#placeOf(glob)
-      const documents = await this.#source.list(collection, rest)
-      for (let first = 0; first < documents.length; first += 20) {
-        await Promise.all(documents.slice(first, first + 20).map(({ key }) => this.get(key, { collection })))
-      }
-      loaded += documents.length
-    }
-    return loaded
+  warmup (globs: readonly string[]): Promise<number> {
+    return this.#documents.warmup(globs)
   }
 
   /** What this instance counted since its start, and what it holds now. */
@@ -183,49 +174,23 @@ export class ConfigCache {
     return this.#closing
   }
 
-  async #getDocument (collection: string, key: string, options: GetOptions | undefined): Promise<unknown> {
-    const { staleOnError } = checkGet(options)
-    this.#checked(collection, key)
-    const composed = documentKey(collection, key)
-    this.#remember(collection, key, composed)
-    const read = this.#reads.hit(composed) ?? this.#reads.miss(this.#wantedDocument(collection, composed), () => this.#source.load(collection, key))
-    return staleOnError === true ? this.#lastKnown.or(composed, read) : read
-  }
-
-  #wantedDocument (collection: string, composed: string): Wanted {
-    return this.#wanted(composed, [composed], { ttlMs: collection === FEATURES ? this.#options.featureTtlMs : undefined })
-  }
-
-  async #load<T> (key: string, options: LoadOptions, loader: Loader<T>): Promise<unknown> {
+  async #load<T> (key: string, options: LoadOptions, loader: Loader<T>, hit: Promise<unknown> | undefined): Promise<unknown> {
     checkOwnKey(key)
-    const given = checkLoad(options)
-    const read = this.#reads.miss(this.#wanted(key, tagsOf(key, options.tags), given as LoadOptions), loader)
-    return given.staleOnError === true ? this.#lastKnown.or(key, read) : read
+    const given = checkLoad(options) as LoadOptions
+    const read = hit ?? this.#reads.miss(this.#wanted(key, given), loader)
+    return given.staleOnError === true ? this.#lastKnown.or(key, read, { lastKnown: true, softTimeoutMs: given.loaderSoftTimeoutMs }) : read
   }
 
-  #wanted (key: string, tags: readonly string[], { ttlMs, l2 = true, loaderTimeoutMs }: LoadOptions): Wanted {
-    const { ttlMs: hereMs, redisTtlMs, loaderTimeoutMs: longestMs } = this.#options
-    return { key, tags, ttlMs: ttlMs ?? hereMs, l2TtlMs: ttlMs ?? redisTtlMs, l2, timeoutMs: loaderTimeoutMs ?? longestMs }
-  }
-
-  #checked (collection: string, key: string): string {
-    if (!this.#collections.has(collection)) throw new FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION(String(collection))
-    checkName('The key', key)
-    checkName('The key with its collection', documentKey(collection, key))
-    return collection
-  }
-
-  #remember (collection: string, key: string, composed: string): void {
-    const keys = this.#keys.get(collection) ?? new Map<string, string>()
-    if (keys.size >= 2 * this.#options.maxEntries) keys.clear()
-    keys.set(key, composed)
-    this.#keys.set(collection, keys)
-  }
-
-  #placeOf (glob: string): [collection: string, glob: string] {
-    const colon = glob.indexOf(':')
-    const collection = glob.slice(0, colon)
-    if (colon < 0 || !this.#collections.has(collection)) return ['config', glob]
-    return [collection, collection === FEATURES ? featureKey(glob.slice(colon + 1)) : glob.slice(colon + 1)]
+  #wanted (key: string, { tags, ttlMs, l2 = true, loaderTimeoutMs }: LoadOptions): Wanted {
+    const own = typeof ttlMs === 'number' ? ttlMs : undefined
+    return {
+      key,
+      tags: tagsOf(key, tags),
+      ttlMs: own ?? this.#options.ttlMs,
+      l2TtlMs: own ?? this.#options.redisTtlMs,
+      ttlOf: typeof ttlMs === 'function' ? ttlMs : undefined,
+      l2,
+      timeoutMs: loaderTimeoutMs ?? this.#options.loaderTimeoutMs
+    }
   }
 }

@@ -60,6 +60,22 @@ export const FST_ERR_CONFIG_CACHE_UNCONFIRMED = createError<[reason: string]>(
 export const FST_ERR_CONFIG_CACHE_NOT_FOUND = createError<[what: string]>(
   'FST_ERR_CONFIG_CACHE_NOT_FOUND', '%s is not known', 404)
 
+/** A document is not of the version that a write asked for: somebody else wrote it. Read it again. Nothing was written. */
+export const FST_ERR_CONFIG_CACHE_VERSION_CONFLICT = createError<[what: string]>(
+  'FST_ERR_CONFIG_CACHE_VERSION_CONFLICT', '%s was changed by somebody else: read it again', 412)
+
+/** `requireIfMatch` is set, and a request that writes does not say what it has seen. */
+export const FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED = createError(
+  'FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED', 'Send If-Match with the ETag that you read, If-None-Match: * to create, or If-Match: * to overwrite whatever is there', 428)
+
+/** A header with a condition cannot be read. */
+export const FST_ERR_CONFIG_CACHE_INVALID_CONDITION = createError<[header: string, problem: string]>(
+  'FST_ERR_CONFIG_CACHE_INVALID_CONDITION', 'The header %s %s', 400)
+
+/** The source has no method `update`, which `ifVersion` needs. Nothing was written. */
+export const FST_ERR_CONFIG_CACHE_UNSUPPORTED = createError(
+  'FST_ERR_CONFIG_CACHE_UNSUPPORTED', 'The source cannot compare before it writes: it has no method update', 501)
+
 /** Nobody asked, and `authorize` refused. */
 export const FST_ERR_CONFIG_CACHE_UNAUTHORIZED = createError(
   'FST_ERR_CONFIG_CACHE_UNAUTHORIZED', 'Log in to use this', 401)

@@ -6,6 +6,7 @@ import { addRoutes } from './http/index.ts'
 import { L1, LastKnown, Reads, RedisL2 } from './levels/index.ts'
 import { resolveOptions, type FastifyConfigCacheOptions } from './options.ts'
 import { addRouteConfig } from './routes/index.ts'
+import { Notices } from './notices.ts'
 import { memorySource, mongoSource, type ConfigSource, type MongoDatabase } from './sources/index.ts'
 import { counters } from './stats.ts'
 
@@ -25,35 +26,26 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   const l1 = new L1(options.maxEntries, options.maxBytes)
   const view = new View(l1)
   const counted = counters()
+  const notices = new Notices(log, counted)
   let coherence: Coherence
   let l2: RedisL2 | null = null
   if (fastify.redisLink.state !== 'disabled') {
-    const clustered = new RedisCoherence(fastify.redisLink, view, source, options, counted, log)
+    const clustered = new RedisCoherence(fastify.redisLink, view, source, options, counted, notices, log)
     await clustered.start()
     coherence = clustered
-    l2 = new RedisL2(clustered.shared, options.redisTimeoutMs, options.generationTtlMs)
+    l2 = new RedisL2(clustered.shared, notices, options.redisTimeoutMs, options.generationTtlMs)
   } else {
     const obstacle = options.enabled ? (isAlone() ? null : HAS_SIBLINGS) : 'the option enabled is false'
     if (obstacle === HAS_SIBLINGS) log.warn(`nothing is cached: ${obstacle}`)
     coherence = new LocalCoherence(view, obstacle, options.blockTtlMs)
   }
-  const reads = new Reads(view, l1, l2, counted, { maxValueBytes: options.maxValueBytes, onUnkept: warnOnce(log) })
+  const reads = new Reads(view, l1, l2, counted, notices, options)
   const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })
-  const cache = new ConfigCache({ options, source, reads, lastKnown: new LastKnown(counted), coherence, counters: counted, held })
+  const cache = new ConfigCache({ options, source, reads, lastKnown: new LastKnown(options.maxEntries, options.maxBytes, counted), coherence, counters: counted, notices, held })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
   addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }, options)
   await addRoutes(fastify, cache, options)
-}
-
-/** A value that is never kept is loaded at each read: said once for each key. */
-function warnOnce (log: FastifyInstance['log']): (key: string, reason: string) => void {
-  const said = new Set<string>()
-  return (key, reason) => {
-    if (said.size >= 100 || said.has(key)) return
-    said.add(key)
-    log.warn({ key, reason }, 'a value is not cached')
-  }
 }
 
 function defaultSource (fastify: FastifyInstance): ConfigSource {
@@ -74,12 +66,14 @@ export const configCache = fp(plugin, {
 
 export default configCache
 
-export type { Feature, FeatureOptions, GetOptions, Loader, LoadOptions, Touched, Write } from './calls.ts'
+export type { Availability, Feature, FeatureOptions, GetOptions, Loader, LoadOptions, SetOptions, Touched, Write } from './calls.ts'
 export type { ConfigCache } from './config-cache.ts'
 export * from './errors.ts'
+export type { CacheEvents } from './events.ts'
 export type { Authorize } from '@jpulse/plugin-kit'
 export type { FastifyConfigCacheOptions } from './options.ts'
 export type { RouteCacheOptions, RouteInvalidates } from './routes/index.ts'
 export type { LoaderContext } from './levels/index.ts'
 export { memorySource, mongoSource, type ConfigDocument, type ConfigSource, type MongoDatabase, type MongoSourceOptions } from './sources/index.ts'
 export type { CacheMode, CacheStats, Slowest } from './stats.ts'
+export { versionOf, type Versions } from './versions.ts'

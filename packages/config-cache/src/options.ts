@@ -17,9 +17,14 @@ export interface FastifyConfigCacheOptions {
   redisTtlMs?: number | undefined
   /** Longest life of a feature flag on both levels, in milliseconds, at least 1. @default 60000 */
   featureTtlMs?: number | undefined
+  /** Share of its life that chance may take away from a value, 0 to 1, so that what was loaded together does not end together. @default 0.1 */
+  ttlJitter?: number | undefined
   /** Most values in this process. @default 10000 */
   maxEntries?: number | undefined
-  /** Most bytes of values in this process, by the length of their JSON. @default 67108864 (64 MiB) */
+  /**
+   * Most bytes of values in this process, with their keys and tags, by the length of their JSON. Last known values for `staleOnError` take as
+   * many again at most. @default 67108864 (64 MiB)
+   */
   maxBytes?: number | undefined
   /** Longest JSON of one value that is kept, in bytes. @default 1048576 (1 MiB) */
   maxValueBytes?: number | undefined
@@ -48,6 +53,8 @@ export interface FastifyConfigCacheOptions {
   routePrefix?: string | undefined
   /** Who may use the HTTP routes. Without it only `<routePrefix>/cache/health` exists. */
   authorize?: Authorize
+  /** Whether requests that write documents or flags must say by `If-Match` or `If-None-Match` what they have seen, and are answered 428 without. @default false */
+  requireIfMatch?: boolean | undefined
 }
 
 /** What the rest of the plugin works with. */
@@ -71,6 +78,7 @@ const Schema = Type.Object({
   ttlMs: Ms(1),
   redisTtlMs: Ms(1),
   featureTtlMs: Ms(1),
+  ttlJitter: Type.Optional(Type.Number({ minimum: 0, maximum: 1 })),
   maxEntries: Count,
   maxBytes: Count,
   maxValueBytes: Count,
@@ -84,7 +92,8 @@ const Schema = Type.Object({
   whenUnreachable: Type.Optional(Type.Enum(['reject', 'source-fence'])),
   fenceCollection: Type.Optional(Name),
   routePrefix: Type.Optional(Type.String({ pattern: '^(/[A-Za-z0-9_.~-]+)*$', wanted: 'a path such as /api/1, without a slash at its end' })),
-  authorize: Type.Optional(callback<Authorize>())
+  authorize: Type.Optional(callback<Authorize>()),
+  requireIfMatch: Type.Optional(Type.Boolean())
 }, { additionalProperties: false })
 
 const check = checkerOf(Schema)
@@ -103,6 +112,7 @@ export function resolveOptions (options: FastifyConfigCacheOptions = {}): Resolv
   return Object.freeze({
     ttlMs: 300_000,
     featureTtlMs: 60_000,
+    ttlJitter: 0.1,
     maxEntries: 10_000,
     maxBytes: 64 * 1024 * 1024,
     maxValueBytes: 1024 * 1024,
@@ -114,6 +124,7 @@ export function resolveOptions (options: FastifyConfigCacheOptions = {}): Resolv
     whenUnreachable: 'reject',
     fenceCollection: 'cache_fences',
     routePrefix: '/api/1',
+    requireIfMatch: false,
     enabled: !['false', '0'].includes(process.env.CACHE_ENABLED ?? ''),
     ...plain,
     collections: Object.freeze([...plain.collections ?? ['config', 'features']]) as string[],

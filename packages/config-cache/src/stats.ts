@@ -16,13 +16,19 @@ export interface Counters {
   unconfirmed: number
   /** Values that were handed out without being kept: too large, or without a JSON form. */
   unkept: number
-  /** Answers from before a failure of the source, for calls with `staleOnError`. */
+  /** Values that Redis did not take: every instance loads them. */
+  unshared: number
+  /** Writes with `ifVersion` that found another version. */
+  conflicts: number
+  /** How often caching ended. */
+  interruptions: number
+  /** Reads that failed or were slow, answered with the last known value (`staleOnError`) or the default of a flag. */
   stale: number
   /** Messages and values of a newer release that this one could not read. */
   unknown: number
 }
 
-export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0, unkept: 0, stale: 0, unknown: 0 })
+export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0, unkept: 0, unshared: 0, conflicts: 0, interruptions: 0, stale: 0, unknown: 0 })
 
 /** `coherent`: caching under a lease. `local`: caching alone in this process. `bypass`: every read goes to the source. */
 export type CacheMode = 'coherent' | 'local' | 'bypass'

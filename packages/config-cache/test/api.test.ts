@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { mongo, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { configCache, memorySource, mongoSource, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
+import { configCache, memorySource, mongoSource, versionOf, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
 
 interface Site { siteId: string, url?: string | undefined }
 
@@ -33,7 +33,8 @@ function counting (source: ConfigSource): ConfigSource & { loads: number } {
     load: (collection: string, key: string) => { counted.loads++; return source.load(collection, key) },
     save: source.save.bind(source),
     remove: source.remove.bind(source),
-    list: source.list.bind(source)
+    list: source.list.bind(source),
+    ...source.update !== undefined && { update: source.update.bind(source) }
   }
   return counted
 }
@@ -64,6 +65,22 @@ function sourceSuite (name: string, make: (t: Test) => Promise<ConfigSource>): v
     t.equal(await source.remove('config', 'a'), false)
     t.equal(await source.load('config', 'a'), null)
   })
+
+  t.test(`a ${name} source changes a document such that nobody comes between`, async (t) => {
+    const source = await make(t)
+    const update = source.update!.bind(source)
+    t.equal(await update('config', 'a', (current) => { t.equal(current, null); return { n: [0] } }), true)
+    t.strictSame(await source.load('config', 'a'), { n: [0] })
+    await t.rejects(update('config', 'a', () => { throw new Error('no') }), { message: 'no' })
+    t.equal(await update('config', 'a', (current) => ({ n: [...(current as { n: number[] }).n, 1] })), true)
+    t.strictSame(await source.load('config', 'a'), { n: [0, 1] })
+    t.equal(await update('config', 'a', () => undefined), true)
+    t.equal(await source.load('config', 'a'), null)
+    t.equal(await update('config', 'a', () => undefined), true, 'what is not there need not be removed')
+    await source.save('config', 'null', null)
+    t.equal(await update('config', 'null', (current) => current === null ? 1 : 2), true)
+    t.equal(await source.load('config', 'null'), 1)
+  })
 }
 
 sourceSuite('memory', async () => memorySource())
@@ -87,6 +104,38 @@ t.test('MongoDB is read as its manual says that a read is linearizable, and a se
   t.equal(await source.load('config', 'a'), 1)
   t.strictSame(asked, [{ level: 'linearizable' }, { level: 'linearizable' }, undefined, undefined])
   t.throws(() => mongoSource({} as never, { readConcern: 'local' as never }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+})
+
+t.test('what comes between the reading and the writing of a change in MongoDB is not overwritten', async (t) => {
+  const { db } = await mongo(t)
+  const other = mongoSource(db)
+  let between: () => Promise<unknown> = async () => {}
+  const source = mongoSource({
+    collection: (name, options) => {
+      const collection = db.collection(name, options)
+      return new Proxy(collection, {
+        get: (_target, method: 'updateOne' | 'deleteOne') => async (...args: [object, object]) => {
+          if (method === 'updateOne' || method === 'deleteOne') await between()
+          return (collection[method] as (...args: unknown[]) => unknown)(...args)
+        }
+      }) as never
+    }
+  })
+  const change = () => source.update!('config', 'a', (current) => ({ was: current }))
+  between = () => other.save('config', 'a', 'theirs')
+  t.equal(await change(), false, 'created meanwhile')
+  t.equal(await change(), false, 'written meanwhile, with an equal value')
+  between = () => db.collection('config').updateOne({ key: 'a' }, { $set: { value: 'of 0.1', updatedAt: new Date(1) } })
+  t.equal(await change(), false, 'by the release before, which knows no revision')
+  between = () => other.remove('config', 'a')
+  t.equal(await change(), false, 'removed meanwhile')
+  await other.save('config', 'a', 1)
+  between = () => other.save('config', 'a', 2)
+  t.equal(await source.update!('config', 'a', () => undefined), false)
+  t.equal(await source.load('config', 'a'), 2)
+  between = async () => {}
+  t.equal(await change(), true)
+  t.strictSame(await other.load('config', 'a'), { was: 2 })
 })
 
 t.test('two first writes of one key to MongoDB make one document', async (t) => {
@@ -282,6 +331,55 @@ t.test('where the source fails: a default for a flag, and the last known value f
   t.equal(await cache.getOrLoad('a', known, async () => { throw new Error('away') }), 1)
   t.equal(cache.stats().stale, 4)
   await t.rejects(cache.isFeatureEnabled('k'.repeat(600), { default: true }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY' })
+})
+
+t.test('two administrators do not overwrite each other', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  const conflict = { code: 'FST_ERR_CONFIG_CACHE_VERSION_CONFLICT', statusCode: 412 }
+  await one.set('a', { x: 1, y: 2 })
+  const seen = versionOf(await other.get('a'))
+  t.equal(seen, versionOf({ y: 2, x: 1 }), 'the order of properties says nothing')
+  await one.set('a', { x: 2 }, { ifVersion: seen })
+  await t.rejects(other.set('a', { x: 3 }, { ifVersion: seen }), conflict)
+  t.strictSame(await other.get('a'), { x: 2 })
+  for (let round = 0; round < 10; round++) {
+    const version = versionOf(await one.get('a'))
+    const both = await Promise.allSettled([one, other].map((cache, i) => cache.set('a', { round, i }, { ifVersion: version })))
+    const won = both.flatMap(({ status }, i) => status === 'fulfilled' ? [i] : [])
+    t.equal(won.length, 1, 'one of two that saw the same')
+    for (const cache of [one, other]) t.strictSame(await cache.get('a'), { round, i: won[0] })
+  }
+  const missing = await Promise.allSettled([one, other].map((cache, i) => cache.set('new', i, { ifVersion: null })))
+  t.equal(missing.filter(({ status }) => status === 'fulfilled').length, 1)
+  await t.rejects(one.set('nowhere', 1, { ifVersion: '*' }), conflict)
+  await one.set('a', 'there', { ifVersion: ['old', '*'] })
+  await t.rejects(other.delete('a', { ifVersion: seen }), conflict)
+  t.equal(await other.delete('a', { ifVersion: versionOf('there') }), true)
+  await one.setFeature('ui', { enabled: true }, { ifVersion: null })
+  await t.rejects(other.setFeature('ui', { enabled: false }, { ifVersion: null }), conflict)
+  await other.setFeature('ui', { enabled: false }, { ifVersion: versionOf(await other.getFeature('ui')) })
+  t.ok(one.stats().conflicts + other.stats().conflicts >= 14)
+  await waitFor(() => one.stats().blocks === 0, { what: 'the blocks of what was refused to end' })
+  const { update, ...plain } = counting(memorySource())
+  const { configCache: bare } = await build(t, { source: plain })
+  await t.rejects(bare.set('a', 1, { ifVersion: null }), { code: 'FST_ERR_CONFIG_CACHE_UNSUPPORTED', statusCode: 501 })
+  await t.rejects(one.set('a', 1, { ifVersions: seen } as never), { message: /ifVersions is unknown/ })
+})
+
+t.test('invalidate drops what was changed behind the cache, as a write does', async (t) => {
+  const [{ configCache: one }, { configCache: other }] = await buildTwo(t)
+  let value = 0
+  const read = () => Promise.all([one, other].map((cache) => cache.getOrLoad('list', { tags: ['orders', 'users'] }, async () => value)))
+  await read()
+  for (const tags of ['orders', ['users', 'others'], 'list']) {
+    value++
+    await one.invalidate(tags)
+    t.strictSame(await read(), [value, value])
+  }
+  await t.rejects(one.invalidate([]), { code: 'FST_ERR_CONFIG_CACHE_INVALID_WRITE', statusCode: 400 })
+  await t.rejects(one.invalidate(7 as never), { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY' })
+  await one.close()
+  await t.rejects(one.invalidate('orders'), { code: 'FST_ERR_CONFIG_CACHE_CLOSED' })
 })
 
 t.test('a tag drops every value that bears it, on every instance, and no other', async (t) => {

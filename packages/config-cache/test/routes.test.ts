@@ -180,6 +180,44 @@ t.test('the HTTP routes do what they say, for whom authorize lets in', async (t)
   t.match((await call('GET', '/cache/health', undefined, 'visitor')).json(), { success: true, data: { status: 'ok', mode: 'local' } })
 })
 
+t.test('the HTTP routes let nobody overwrite what he has not seen', async (t) => {
+  const app = await build(t, { authorize: () => true })
+  const call = (method: 'GET' | 'PUT' | 'DELETE', url: string, headers: Record<string, string> = {}, payload?: object) =>
+    app.inject({ method, url: `/api/1${url}`, headers, ...(payload === undefined ? {} : { payload }) })
+  const conflict = { success: false, code: 'FST_ERR_CONFIG_CACHE_VERSION_CONFLICT', statusCode: 412 }
+  for (const [url, first, second] of [['/config/config/a', { value: 1 }, { value: [2] }], ['/features/ui', { enabled: true }, { enabled: false, share: 1 }]] as const) {
+    const created = await call('PUT', url, { 'if-none-match': '*' }, first)
+    t.equal(created.statusCode, 200)
+    t.match((await call('PUT', url, { 'if-none-match': '*' }, second)).json(), conflict)
+    const seen = await call('GET', url)
+    const etag = String(seen.headers.etag)
+    t.equal(created.headers.etag, etag)
+    t.equal((await call('GET', url, { 'if-none-match': `"x", W/${etag}` })).statusCode, 304)
+    t.equal((await call('GET', url, { 'if-none-match': '"x"' })).statusCode, 200)
+    t.match((await call('PUT', url, { 'if-match': `W/${etag}` }, second)).json(), conflict, 'a weak one is never equal')
+    const changed = await call('PUT', url, { 'if-match': `"x", ${etag}` }, second)
+    t.equal(changed.statusCode, 200)
+    t.not(changed.headers.etag, etag)
+    t.match((await call('PUT', url, { 'if-match': etag }, first)).json(), conflict)
+    t.match((await call('PUT', url, { 'if-match': '"*"' }, first)).json(), conflict)
+    t.equal((await call('PUT', url, { 'if-match': '*' }, first)).statusCode, 200, 'who says so overwrites')
+    t.equal((await call('PUT', url, {}, second)).statusCode, 200)
+    for (const headers of [{ 'if-match': 'x' }, { 'if-none-match': '"x"' }, { 'if-match': '*', 'if-none-match': '*' }] as Array<Record<string, string>>) {
+      t.match((await call('PUT', url, headers, first)).json(), { code: 'FST_ERR_CONFIG_CACHE_INVALID_CONDITION', statusCode: 400 })
+    }
+  }
+  t.match((await call('DELETE', '/config/config/a', { 'if-match': '"x"' })).json(), conflict)
+  t.equal((await call('DELETE', '/config/config/a', { 'if-match': '*' })).statusCode, 200)
+  t.match((await call('PUT', '/config/config/a', { 'if-match': '*' }, { value: 1 })).json(), conflict, 'there is none')
+
+  const strict = await build(t, { authorize: () => true, requireIfMatch: true })
+  const put = (headers: Record<string, string>) => strict.inject({ method: 'PUT', url: '/api/1/features/ui', headers, payload: { enabled: true } })
+  t.match((await put({})).json(), { code: 'FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED', statusCode: 428 })
+  t.equal((await put({ 'if-none-match': '*' })).statusCode, 200)
+  t.equal((await put({ 'if-match': '*' })).statusCode, 200)
+  t.equal((await strict.inject({ method: 'DELETE', url: '/api/1/config/config/a' })).statusCode, 428)
+})
+
 t.test('without authorize only the health route exists', async (t) => {
   const app = await build(t)
   t.equal((await app.inject('/api/1/cache/health')).statusCode, 200)

@@ -1,6 +1,6 @@
-import { channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
+import { writes } from '../events.ts'
 import { uniqueId } from '../id.ts'
 import type { Slowest } from '../stats.ts'
 import { now, pause, surely } from '../time.ts'
@@ -22,14 +22,9 @@ export interface Held {
   readonly isOpen: boolean
 }
 
-/** Where a write stands. `blocked`: Redis holds the block; `safe`: nobody serves the old value; `written`: the database answered; `released`: done. */
-type Step = 'blocked' | 'safe' | 'written' | 'released'
-
-const steps = channel('jpulse:config-cache:write')
-
 /** Published synchronously, so a subscriber can act between two steps; nobody subscribed costs nothing. */
-export function step (name: Step, opId: string, tags: readonly string[]): void {
-  if (steps.hasSubscribers) steps.publish({ step: name, opId, tags })
+export function step (name: 'blocked' | 'safe' | 'written' | 'released', opId: string, tags: readonly string[]): void {
+  if (writes.hasSubscribers) writes.publish({ step: name, opId, tags })
 }
 
 export const RETRY_MS = 25

@@ -1,9 +1,9 @@
-import { channel } from 'node:diagnostics_channel'
 import type { FastifyBaseLogger } from 'fastify'
+import { modes } from '../events.ts'
+import type { Counters } from '../stats.ts'
 import { now } from '../time.ts'
 
-const changes = channel('jpulse:config-cache:mode')
-/** How long a loss of messages may last before it is more than the end of a connection, of which the link speaks. */
+/** How long a loss of messages may last before it is more than the end of a connection. */
 const PATIENCE_MS = 5000
 
 export const AWAY = 'Redis is away'
@@ -11,17 +11,21 @@ export const UNHEARD = 'messages are not heard, though Redis answers: the user o
 export const QUARANTINE = 'an epoch of Redis began, and operations of the one before may still reach the database'
 export const FENCED = 'a fence in the source turns all caches off'
 export const BUSY = 'the event loop of this process stands still for too long too often, so writers of others do not wait for it'
+export const LAPSED = 'the lease ran out, and is not renewed yet'
 export const NEWER = 'a write of a newer release is under way'
 
-/** Tells each change of why nothing is cached: once in the log, and to who subscribed to `jpulse:config-cache:mode`. */
+/** Tells each change of why nothing is cached: once in the log, to who subscribed to `jpulse:config-cache:mode`, and as a figure. */
 export class Mode {
   readonly #log: FastifyBaseLogger
+  readonly #counters: Counters
   #reason: string | null = 'not joined yet'
   #since = now()
   #isSaid = true
+  #isWarned = false
 
-  constructor (log: FastifyBaseLogger) {
+  constructor (log: FastifyBaseLogger, counters: Counters) {
     this.#log = log
+    this.#counters = counters
   }
 
   /** Why nothing is cached; null where something is. */
@@ -32,16 +36,27 @@ export class Mode {
   /** @param reason null: caching */
   is (reason: string | null): void {
     if (reason !== this.#reason) {
+      if (this.#reason === null) this.#counters.interruptions++
       this.#reason = reason
       this.#since = now()
       this.#isSaid = false
-      changes.publish({ mode: reason === null ? 'coherent' : 'bypass', reason })
+      modes.publish({ mode: reason === null ? 'coherent' : 'bypass', reason })
     }
     if (this.#isSaid || (reason === UNHEARD && now() - this.#since < PATIENCE_MS)) return
     this.#isSaid = true
-    // Of outages the link speaks itself.
-    if (reason === null || reason === AWAY) return
-    if (reason === QUARANTINE) this.#log.info({ reason }, 'nothing is cached for a while')
-    else this.#log.warn({ reason }, 'nothing is cached')
+    this.#say(reason)
+  }
+
+  #say (reason: string | null): void {
+    if (reason === null) {
+      if (this.#isWarned) this.#log.info('values are cached again')
+      this.#isWarned = false
+    } else if (reason === QUARANTINE && this.#counters.interruptions === 0) {
+      // What every start on an empty Redis begins with.
+      this.#log.info({ reason }, 'nothing is cached for a while')
+    } else {
+      this.#log.warn({ reason }, 'nothing is cached')
+      this.#isWarned = true
+    }
   }
 }

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
 import { uniqueId } from '../id.ts'
+import type { Notices } from '../notices.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { ConfigSource } from '../sources/index.ts'
 import type { CacheMode, Counters, Slowest } from '../stats.ts'
@@ -14,7 +15,7 @@ import { Caretaker, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
 import { Member } from './member.ts'
 import { clearText } from './messages.ts'
-import { Mode } from './mode.ts'
+import { LAPSED, Mode } from './mode.ts'
 import { clearScript } from './scripts.ts'
 import type { View } from './view.ts'
 import { Witness } from './witness.ts'
@@ -40,7 +41,7 @@ export class RedisCoherence implements Coherence {
   readonly #fence: SourceFence | null
   readonly #isMember: boolean
 
-  constructor (link: RedisLink, view: View, source: ConfigSource, options: ResolvedOptions, counters: Counters, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, view: View, source: ConfigSource, options: ResolvedOptions, counters: Counters, notices: Notices, log: FastifyBaseLogger) {
     const connection = new Connection(link, () => view.endLease())
     const pending = new PendingOps()
     const epochs = new Epochs(options)
@@ -48,10 +49,10 @@ export class RedisCoherence implements Coherence {
     this.#blocks = new Blocks(connection, epochs, pending, witness, options, (opId) => view.release(opId), log)
     const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]))
     this.#view = view
-    this.#mode = new Mode(log)
+    this.#mode = new Mode(log, counters)
     this.#connection = connection
     this.#isMember = options.enabled
-    this.#redisWrites = new RedisWritePath(connection, pending, this.#blocks, options, log)
+    this.#redisWrites = new RedisWritePath(connection, pending, this.#blocks, options, notices, log)
     this.#fence = options.whenUnreachable === 'source-fence'
       ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
       : null
@@ -74,7 +75,7 @@ export class RedisCoherence implements Coherence {
 
   get reason (): string | null {
     if (this.#view.isLeased) return null
-    return this.#isMember ? this.#mode.reason : 'the option enabled is false'
+    return this.#isMember ? this.#mode.reason ?? LAPSED : 'the option enabled is false'
   }
 
   get mode (): CacheMode {

@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Unsubscribe } from '@jpulse/redis-link'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED } from '../errors.ts'
 import { uniqueId } from '../id.ts'
+import type { Notices } from '../notices.ts'
 import { idle, now, pause } from '../time.ts'
 import type { Handed } from '../values.ts'
 import type { PendingOps } from './acknowledgements.ts'
@@ -27,17 +28,19 @@ export class RedisWritePath implements WritePath {
   readonly #pending: PendingOps
   readonly #blocks: Blocks
   readonly #options: WriteOptions
+  readonly #notices: Notices
   readonly #log: FastifyBaseLogger
   readonly #repairs = new Set<Promise<void>>()
   #unsubscribe: Promise<Unsubscribe> | undefined
   #isFull = false
   #closed = false
 
-  constructor (connection: Connection, pending: PendingOps, blocks: Blocks, options: WriteOptions, log: FastifyBaseLogger) {
+  constructor (connection: Connection, pending: PendingOps, blocks: Blocks, options: WriteOptions, notices: Notices, log: FastifyBaseLogger) {
     this.#connection = connection
     this.#pending = pending
     this.#blocks = blocks
     this.#options = options
+    this.#notices = notices
     this.#log = log
   }
 
@@ -106,7 +109,7 @@ export class RedisWritePath implements WritePath {
     const name = uniqueId()
     for (const { key, tags, text, ttlMs } of handed) {
       const generations = tags.map(() => `${nonce}.${name}`).join()
-      this.#connection.run((client) => client.set(this.#connection.keys.value(space, key), stored(generations, text), 'PX', ttlMs)).catch(() => {})
+      this.#connection.run((client) => client.set(this.#connection.keys.value(space, key), stored(generations, text), 'PX', ttlMs)).catch((err: Error) => this.#notices.unshared(key, err.message))
     }
     return name
   }

@@ -5,6 +5,7 @@ import type { Feature } from '../calls.ts'
 import type { ConfigCache } from '../config-cache.ts'
 import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND, FST_ERR_CONFIG_CACHE_UNAUTHORIZED } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
+import { tagged, versionsOf } from './conditions.ts'
 
 const Params = Type.Object({ collection: Type.String({ minLength: 1, maxLength: 64 }), key: Type.String({ minLength: 1, maxLength: 512 }) })
 const Name = Type.Object({ name: Type.String({ minLength: 1, maxLength: 400 }) })
@@ -26,10 +27,19 @@ const Stats = Type.Object({
   refused: Counter,
   unconfirmed: Counter,
   unkept: Counter,
+  unshared: Counter,
+  conflicts: Counter,
+  interruptions: Counter,
   stale: Counter,
   unknown: Counter
 })
 const Document = Type.Object({ collection: Type.String(), key: Type.String(), value: Type.Unknown() })
+
+const Conditions = Type.Object({
+  'if-match': Type.Optional(Type.String({ description: 'ETag that was read: the write happens only where it is the present one' })),
+  'if-none-match': Type.Optional(Type.String({ description: '* to create; ETags to be told whether something changed' }))
+})
+const tellsVersion = <T extends object>(responses: T) => ({ ...responses, 304: Type.Null({ description: 'What the request knows is current' }) })
 
 interface Located { Params: { collection: string, key: string } }
 interface Named { Params: { name: string } }
@@ -46,8 +56,8 @@ export async function addRoutes (fastify: FastifyInstance, cache: ConfigCache, o
     }
     await scope.register(async (guarded) => {
       guarded.addHook('onRequest', guard(authorize, { Unauthorized: FST_ERR_CONFIG_CACHE_UNAUTHORIZED, Forbidden: FST_ERR_CONFIG_CACHE_FORBIDDEN }))
-      addDocuments(guarded, cache)
-      addFeatures(guarded, cache)
+      addDocuments(guarded, cache, options.requireIfMatch)
+      addFeatures(guarded, cache, options.requireIfMatch)
       addCare(guarded, cache)
     })
   }, { prefix: options.routePrefix })
@@ -58,31 +68,40 @@ function addHealth (scope: FastifyInstance, cache: ConfigCache): void {
   scope.get('/cache/health', { schema }, async () => ok({ status: 'ok', mode: cache.mode }))
 }
 
-function addDocuments (scope: FastifyInstance, cache: ConfigCache): void {
+function addDocuments (scope: FastifyInstance, cache: ConfigCache, requireIfMatch: boolean): void {
   const path = '/config/:collection/:key'
-  scope.get<Located>(path, { schema: { params: Params, response: answers(Document) } }, async ({ params: { collection, key } }) => {
+  scope.get<Located>(path, { schema: { params: Params, headers: Conditions, response: tellsVersion(answers(Document)) } }, async (request, reply) => {
+    const { collection, key } = request.params
     const value = await cache.get(key, { collection })
     if (value === null) throw new FST_ERR_CONFIG_CACHE_NOT_FOUND(`${collection}/${key}`)
-    return ok({ collection, key, value })
+    return tagged(request, reply, value) ? reply.code(304).send() : ok({ collection, key, value })
   })
   const body = Type.Object({ value: Type.Unknown() }, { additionalProperties: false })
-  scope.put<Located & { Body: { value: unknown } }>(path, { schema: { params: Params, body, response: answers(Document) } }, async ({ params: { collection, key }, body: { value } }) => {
-    await cache.set(key, value, { collection })
+  scope.put<Located & { Body: { value: unknown } }>(path, { schema: { params: Params, headers: Conditions, body, response: answers(Document) } }, async (request, reply) => {
+    const { params: { collection, key }, body: { value } } = request
+    await cache.set(key, value, { collection, ifVersion: versionsOf(request, requireIfMatch) })
+    tagged(request, reply, value)
     return ok({ collection, key, value })
   })
   const response = answers(Type.Object({ removed: Type.Boolean() }))
-  scope.delete<Located>(path, { schema: { params: Params, response } }, async ({ params: { collection, key } }) =>
-    ok({ removed: await cache.delete(key, { collection }) }))
+  scope.delete<Located>(path, { schema: { params: Params, headers: Conditions, response } }, async (request) => {
+    const { collection, key } = request.params
+    return ok({ removed: await cache.delete(key, { collection, ifVersion: versionsOf(request, requireIfMatch) }) })
+  })
 }
 
-function addFeatures (scope: FastifyInstance, cache: ConfigCache): void {
+function addFeatures (scope: FastifyInstance, cache: ConfigCache, requireIfMatch: boolean): void {
+  const path = '/features/:name'
   const response = answers(Type.Object({ name: Type.String(), enabled: Type.Boolean(), feature: Type.Unknown() }))
-  scope.get<Named>('/features/:name', { schema: { params: Name, response } }, async ({ params: { name } }) => {
+  scope.get<Named>(path, { schema: { params: Name, headers: Conditions, response: tellsVersion(response) } }, async (request, reply) => {
+    const { name } = request.params
     const feature = await cache.getFeature(name)
-    return ok({ name, enabled: feature?.enabled === true, feature })
+    return tagged(request, reply, feature) ? reply.code(304).send() : ok({ name, enabled: feature?.enabled === true, feature })
   })
-  scope.put<Named & { Body: Feature }>('/features/:name', { schema: { params: Name, body: Flag, response } }, async ({ params: { name }, body }) => {
-    await cache.setFeature(name, body)
+  scope.put<Named & { Body: Feature }>(path, { schema: { params: Name, headers: Conditions, body: Flag, response } }, async (request, reply) => {
+    const { params: { name }, body } = request
+    await cache.setFeature(name, body, { ifVersion: versionsOf(request, requireIfMatch) })
+    tagged(request, reply, body)
     return ok({ name, enabled: body.enabled, feature: body })
   })
 }

@@ -22,15 +22,25 @@ export class Deadlines {
     this.#tick = Math.max(1, Math.ceil(ms / 8))
   }
 
-  /** What the promise resolves to; null where it rejects or takes longer than the limit, by at most an eighth more. */
-  within<T> (promise: Promise<T>): Promise<T | null> {
+  /**
+   * What the promise resolves to; null where it rejects or takes longer than the limit, by at most an eighth more.
+   *
+   * @param onFault hears why it is null
+   */
+  within<T> (promise: Promise<T>, onFault: (reason: string) => void): Promise<T | null> {
     return new Promise((resolve) => {
-      const waiting: Waiting = { at: now() + this.#ms, isOver: false, end: () => resolve(null) }
-      const settle = (value: T | null): void => {
+      const fail = (reason: string): void => {
+        onFault(reason)
+        resolve(null)
+      }
+      const waiting: Waiting = { at: now() + this.#ms, isOver: false, end: () => fail(`Redis took longer than ${this.#ms} ms`) }
+      promise.then((value) => {
         waiting.isOver = true
         resolve(value)
-      }
-      promise.then(settle, () => settle(null))
+      }, (err: Error) => {
+        waiting.isOver = true
+        fail(err.message)
+      })
       this.#waiting.push(waiting)
       // Referenced: a process that waits for nothing else must get its answer.
       this.#timer ??= setInterval(() => this.#look(), this.#tick)

@@ -12,6 +12,8 @@ export interface Entry {
 
 /** What an entry costs beside its texts: the entry, its promise and its places in the maps. */
 const OVERHEAD_BYTES = 256
+/** What a tag costs an entry beside its text: places in the entry's list and in the tag's set of keys, and a share of that set. */
+const TAG_OVERHEAD_BYTES = 128
 
 /** The values of this process: an LRU bounded by entries and bytes, from which a tag's entries are dropped at once. */
 export class L1 {
@@ -38,7 +40,8 @@ export class L1 {
   }
 
   set (key: string, value: unknown, textBytes: number, tags: readonly string[], expiresAt: number): void {
-    const size = textBytes + 2 * key.length + OVERHEAD_BYTES
+    let size = textBytes + 2 * key.length + OVERHEAD_BYTES
+    for (const tag of tags) size += 2 * tag.length + TAG_OVERHEAD_BYTES
     if (size > this.#maxBytes) return
     this.#entries.set(key, { promise: Promise.resolve(value), expiresAt, tags }, { size })
     for (const tag of tags) {

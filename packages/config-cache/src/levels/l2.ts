@@ -1,4 +1,5 @@
 import { uniqueId } from '../id.ts'
+import type { Notices } from '../notices.ts'
 import { Deadlines } from './deadlines.ts'
 import { fieldsOf, generationsScript, stored, type SharedState } from '../coherence/index.ts'
 
@@ -23,12 +24,14 @@ export interface L2 {
  */
 export class RedisL2 implements L2 {
   readonly #state: SharedState
+  readonly #notices: Notices
   /** A slow Redis must not cost a read more than it could save. */
   readonly #deadlines: Deadlines
   readonly #generationTtlMs: number
 
-  constructor (state: SharedState, timeoutMs: number, generationTtlMs: number) {
+  constructor (state: SharedState, notices: Notices, timeoutMs: number, generationTtlMs: number) {
     this.#state = state
+    this.#notices = notices
     this.#deadlines = new Deadlines(timeoutMs)
     this.#generationTtlMs = generationTtlMs
   }
@@ -37,15 +40,21 @@ export class RedisL2 implements L2 {
     const { connection, nonce } = this.#state
     const { version } = connection
     if (nonce === null || !connection.isUp) return null
-    const found = await this.#deadlines.within(this.#look(nonce, key, tags))
+    const found = await this.#deadlines.within(this.#look(nonce, key, tags), (reason) => {
+      // Of the end of a connection the mode tells.
+      if (version === connection.version) this.#notices.unshared(key, reason)
+    })
     // Answers from a connection that broke meanwhile may come from Redis' life before or after this epoch.
     return version === connection.version && nonce === this.#state.nonce ? found : null
   }
 
   write (key: string, generations: string, text: string, ttlMs: number): void {
     const { connection, space } = this.#state
+    const { version } = connection
     const name = connection.keys.value(space, key)
-    connection.run((client) => client.set(name, stored(generations, text), 'PX', ttlMs)).catch(() => {})
+    connection.run((client) => client.set(name, stored(generations, text), 'PX', ttlMs)).catch((err: Error) => {
+      if (version === connection.version) this.#notices.unshared(key, err.message)
+    })
   }
 
   async #look (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {

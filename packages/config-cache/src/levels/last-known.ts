@@ -1,31 +1,66 @@
-import { channel } from 'node:diagnostics_channel'
+import { isRefusal, within } from '@jpulse/plugin-kit'
 import { LRUCache } from 'lru-cache'
+import { FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT } from '../errors.ts'
+import { stale } from '../events.ts'
 import type { Counters } from '../stats.ts'
 
-const stale = channel('jpulse:config-cache:stale')
-const MOST = 1000
+/** What a reader takes in place of none. */
+export interface Instead {
+  /** Whether the last known value will do. */
+  readonly lastKnown: boolean
+  /** What will do where none is known. */
+  readonly otherwise?: { readonly value: unknown } | undefined
+  /** How long to wait for the read where there is something else to answer with. */
+  readonly softTimeoutMs?: number | undefined
+}
 
 /** The last values of keys whose readers prefer an old answer to none. */
 export class LastKnown {
-  readonly #values = new LRUCache<string, { value: unknown }>({ max: MOST })
+  readonly #values: LRUCache<string, { value: unknown }>
   readonly #counters: Counters
+  readonly #maxBytes: number
 
-  constructor (counters: Counters) {
+  constructor (maxEntries: number, maxBytes: number, counters: Counters) {
+    this.#values = new LRUCache({ max: maxEntries, maxSize: maxBytes })
+    this.#maxBytes = maxBytes
     this.#counters = counters
   }
 
-  /** What the promise resolves with, and where it rejects, what it resolved with the last time. */
-  async or<T> (key: string, promise: Promise<T>): Promise<T> {
+  /**
+   * What a read resolves with. Where it fails, or takes too long, what it resolved with the last time; a refusal (4xx) is an answer too.
+   * A read that took too long goes on, and what it brings is known for the next one.
+   */
+  async or<T> (key: string, read: Promise<T>, instead: Instead): Promise<T> {
+    const { lastKnown, otherwise, softTimeoutMs } = instead
+    const noted = lastKnown ? read.then((value) => this.#note(key, value)) : read
+    const answer = () => (lastKnown ? this.#values.get(key) : undefined) ?? otherwise
     try {
-      const value = await promise
-      this.#values.set(key, { value })
-      return value
+      if (softTimeoutMs === undefined || answer() === undefined) return await noted
+      return await within(softTimeoutMs, noted, () => new FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT(key, softTimeoutMs))
     } catch (err) {
-      const known = this.#values.get(key)
-      if (known === undefined) throw err
+      const found = answer()
+      if (found === undefined || isRefusal(err)) throw err
       this.#counters.stale++
       stale.publish({ key, err })
-      return known.value as T
+      return found.value as T
     }
+  }
+
+  #note<T> (key: string, value: T): T {
+    // Values are frozen and shared: what was measured once is the same object until it is loaded anew.
+    if (this.#values.get(key)?.value === value) return value
+    const size = bytesOf(value) + 2 * key.length
+    if (size <= this.#maxBytes) this.#values.set(key, { value }, { size })
+    else this.#values.delete(key)
+    return value
+  }
+}
+
+/** A value that has no JSON form is only known to its readers. */
+function bytesOf (value: unknown): number {
+  try {
+    return 256 + Buffer.byteLength(JSON.stringify(value) ?? '')
+  } catch {
+    return Infinity
   }
 }

@@ -1,20 +1,21 @@
 import { callWithin, within } from '@jpulse/plugin-kit'
 import type { Load, View } from '../coherence/index.ts'
+import { hits, loads, misses } from '../events.ts'
 import { FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT } from '../errors.ts'
+import type { Notices } from '../notices.ts'
 import type { Counters } from '../stats.ts'
 import { now } from '../time.ts'
 import { fromText, toText } from '../values.ts'
 import { Flights, type Flight } from './flights.ts'
 import type { L1 } from './l1.ts'
 import type { L2 } from './l2.ts'
+import { livesOf, type Lifetime, type Lives } from './lives.ts'
 
 /** What is asked for. */
-export interface Wanted {
+export interface Wanted extends Lifetime {
   readonly key: string
   /** The key and every other tag. */
   readonly tags: readonly string[]
-  readonly ttlMs: number
-  readonly l2TtlMs: number
   /** Whether the shared level is used. */
   readonly l2: boolean
   /** Longest run of the loader. */
@@ -39,8 +40,8 @@ export interface Ticket {
 
 export interface ReadOptions {
   readonly maxValueBytes: number
-  /** Hears why a value was handed out without being kept. */
-  readonly onUnkept: (key: string, reason: string) => void
+  /** Share of a life that chance may take away. */
+  readonly ttlJitter: number
 }
 
 /** The way of a read: this process, Redis, the source. */
@@ -49,14 +50,16 @@ export class Reads {
   readonly #l1: L1
   readonly #l2: L2 | null
   readonly #counters: Counters
+  readonly #notices: Notices
   readonly #options: ReadOptions
   readonly #flights = new Flights()
 
-  constructor (view: View, l1: L1, l2: L2 | null, counters: Counters, options: ReadOptions) {
+  constructor (view: View, l1: L1, l2: L2 | null, counters: Counters, notices: Notices, options: ReadOptions) {
     this.#view = view
     this.#l1 = l1
     this.#l2 = l2
     this.#counters = counters
+    this.#notices = notices
     this.#options = options
   }
 
@@ -71,6 +74,7 @@ export class Reads {
     const entry = this.#l1.get(key, time)
     if (entry === undefined || (tags !== undefined && !bears(entry.tags, key, tags))) return undefined
     this.#counters.l1Hits++
+    if (hits.hasSubscribers) hits.publish({ key, level: 'process' })
     return entry.promise
   }
 
@@ -83,15 +87,20 @@ export class Reads {
     if (flight === undefined) return this.#takeOff(wanted, loader)
     this.#flights.wait(flight)
     if (this.#mayJoin(flight, wanted)) {
-      this.#counters.joined++
+      this.#joined(wanted.key)
       return this.#unlessAborted(flight.promise, wanted, loader)
     }
     if (flight.next === null) {
       flight.next = flight.over.then(() => this.miss(wanted, loader))
       return flight.next
     }
-    this.#counters.joined++
+    this.#joined(wanted.key)
     return this.#unlessAborted(flight.next, wanted, loader)
+  }
+
+  #joined (key: string): void {
+    this.#counters.joined++
+    if (hits.hasSubscribers) hits.publish({ key, level: 'flight' })
   }
 
   /**
@@ -106,7 +115,7 @@ export class Reads {
     if (joins && flight !== undefined && this.#mayJoin(flight, wanted)) {
       const value = await within(wanted.timeoutMs, flight.promise, () => new FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT(wanted.key, wanted.timeoutMs)).catch(() => undefined)
       if (value !== undefined) {
-        this.#counters.joined++
+        this.#joined(wanted.key)
         return { value }
       }
     }
@@ -132,7 +141,7 @@ export class Reads {
     const { load } = this.#fly(wanted, new Promise((resolve) => { settle = resolve }))
     const found = await this.#shared(wanted, load)
     if ('generations' in found) {
-      this.#counters.loads++
+      this.#missed(wanted.key)
       return { ticket: { load, generations: found.generations, settle } }
     }
     settle(found.value)
@@ -173,17 +182,35 @@ export class Reads {
   async #load (wanted: Wanted, flight: Flight, loader: Loader): Promise<unknown> {
     const found = await this.#shared(wanted, flight.load)
     if ('value' in found) return found.value
-    this.#counters.loads++
-    const value = await this.#call(wanted, flight, loader)
+    this.#missed(wanted.key)
+    const value = await this.#timed(wanted.key, this.#call(wanted, flight, loader))
     let text: string
     try {
       text = toText(value)
     } catch (err) {
       if (!(err instanceof FST_ERR_CONFIG_CACHE_INVALID_VALUE)) throw err
-      this.#unkept(wanted.key, err.message)
+      this.#notices.unkept(wanted.key, err.message)
       return value
     }
     return this.#keep(wanted, flight.load, found.generations, text)
+  }
+
+  #missed (key: string): void {
+    this.#counters.loads++
+    if (misses.hasSubscribers) misses.publish({ key })
+  }
+
+  async #timed<T> (key: string, load: Promise<T>): Promise<T> {
+    if (!loads.hasSubscribers) return load
+    const began = now()
+    try {
+      const value = await load
+      loads.publish({ key, ms: now() - began })
+      return value
+    } catch (err) {
+      loads.publish({ key, ms: now() - began, err })
+      throw err
+    }
   }
 
   async #call ({ key, timeoutMs }: Wanted, flight: Flight, loader: Loader): Promise<unknown> {
@@ -206,8 +233,11 @@ export class Reads {
     if (found === null || load.term !== this.#view.term) return { generations: null }
     if (found.text === undefined) return found
     try {
-      const value = this.#keepHere(wanted, load, found.text)
+      const value = fromText(found.text)
+      const lives = this.#livesOf(wanted, value)
+      if (lives !== null && this.#view.isClean(load, wanted.tags)) this.#keepHere(wanted, value, Buffer.byteLength(found.text), lives.here)
       this.#counters.l2Hits++
+      if (hits.hasSubscribers) hits.publish({ key: wanted.key, level: 'redis' })
       return { value }
     } catch {
       // Of a newer release: not ours to guess at, nor to overwrite.
@@ -219,26 +249,30 @@ export class Reads {
   #keep (wanted: Wanted, load: Load, generations: string | null, text: string): unknown {
     const bytes = Buffer.byteLength(text)
     if (bytes > this.#options.maxValueBytes) {
-      this.#unkept(wanted.key, `its JSON has ${bytes} bytes, more than maxValueBytes`)
+      this.#notices.unkept(wanted.key, `its JSON has ${bytes} bytes, more than maxValueBytes`)
       return fromText(text)
     }
-    const value = this.#keepHere(wanted, load, text)
-    if (generations !== null && this.#view.isClean(load, wanted.tags)) this.#l2?.write(wanted.key, generations, text, wanted.l2TtlMs)
-    return value
-  }
-
-  #keepHere (wanted: Wanted, load: Load, text: string): unknown {
     const value = fromText(text)
-    if (this.#view.isClean(load, wanted.tags)) {
-      const others = wanted.tags.length === 1 ? NONE : wanted.tags.filter((tag) => tag !== wanted.key)
-      this.#l1.set(wanted.key, value, Buffer.byteLength(text), others, now() + wanted.ttlMs)
-    }
+    const lives = this.#livesOf(wanted, value)
+    if (lives === null || !this.#view.isClean(load, wanted.tags)) return value
+    this.#keepHere(wanted, value, bytes, lives.here)
+    if (generations !== null) this.#l2?.write(wanted.key, generations, text, lives.shared)
     return value
   }
 
-  #unkept (key: string, reason: string): void {
-    this.#counters.unkept++
-    this.#options.onUnkept(key, reason)
+  #keepHere (wanted: Wanted, value: unknown, bytes: number, ttlMs: number): void {
+    const others = wanted.tags.length === 1 ? NONE : wanted.tags.filter((tag) => tag !== wanted.key)
+    this.#l1.set(wanted.key, value, bytes, others, now() + ttlMs)
+  }
+
+  /** Null where a value is not to be kept; a function that cannot tell is nothing that the reader should suffer for. */
+  #livesOf (wanted: Wanted, value: unknown): Lives | null {
+    try {
+      return livesOf(wanted, value, this.#options.ttlJitter)
+    } catch (err) {
+      this.#notices.unkept(wanted.key, `its ttlMs ${String((err as Error | undefined)?.message ?? err)}`)
+      return null
+    }
   }
 }
 

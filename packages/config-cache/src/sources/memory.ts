@@ -19,6 +19,13 @@ class MemorySource implements ConfigSource {
     texts.set(key, JSON.stringify(value ?? null))
   }
 
+  async update (collection: string, key: string, change: (current: unknown) => unknown): Promise<boolean> {
+    const text = this.#texts.get(collection)?.get(key)
+    const next = change(text === undefined ? null : JSON.parse(text))
+    await (next === undefined ? this.remove(collection, key) : this.save(collection, key, next))
+    return true
+  }
+
   async remove (collection: string, key: string): Promise<boolean> {
     return this.#texts.get(collection)?.delete(key) ?? false
   }

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { checkerOf, Ms } from '../checks.ts'
+import { uniqueId } from '../id.ts'
 import { globToRegExp, type ConfigDocument, type ConfigSource } from './source.ts'
 
 /** What is needed of the driver's `Db`; `fastify.mongo.db` is one. */
@@ -9,7 +10,7 @@ export interface MongoDatabase {
 
 interface MongoCollection {
   findOne (filter: object, options?: object): Promise<Record<string, unknown> | null>
-  updateOne (filter: object, update: object, options?: object): Promise<unknown>
+  updateOne (filter: object, update: object, options?: object): Promise<{ matchedCount: number, upsertedCount: number }>
   deleteOne (filter: object, options?: object): Promise<{ deletedCount: number }>
   find (filter: object, options?: object): { toArray (): Promise<Array<Record<string, unknown>>> }
   createIndex (keys: Record<string, 1>, options?: object): Promise<string>
@@ -29,9 +30,12 @@ export interface MongoSourceOptions {
 
 /** Errors of servers that are no member of a replica set, or know no such read concern. */
 const NOT_REPLICATED = new Set([76, 115, 123, 238])
+const DUPLICATE_KEY = 11000
+
+const setting = (key: string, value: unknown) => ({ $set: { key, value: value ?? null, updatedAt: new Date(), revision: uniqueId() } })
 
 /**
- * Documents `{ key, value, updatedAt }` in MongoDB, one collection for each collection of the cache, with a unique index
+ * Documents `{ key, value, updatedAt, revision }` in MongoDB, one collection for each collection of the cache, with a unique index
  * on `key`. Single documents are written with the majority and read from the primary with read concern `linearizable`, which is
  * what the promise needs (MongoDB manual, "Read Concern linearizable": for reads of one document by a unique filter). `list`,
  * for warm-up and fences, reads with `majority`.
@@ -78,7 +82,26 @@ class MongoSource implements ConfigSource {
 
   async save (collection: string, key: string, value: unknown): Promise<void> {
     await this.#ensureIndex(collection)
-    await this.#collection(collection).updateOne({ key }, { $set: { key, value: value ?? null, updatedAt: new Date() } }, { upsert: true, maxTimeMS: this.#maxTimeMS })
+    await this.#collection(collection).updateOne({ key }, setting(key, value), { upsert: true, maxTimeMS: this.#maxTimeMS })
+  }
+
+  /** A document's `revision` and `updatedAt` tell whether anybody wrote since it was read; the release before writes the latter only. */
+  async update (collection: string, key: string, change: (current: unknown) => unknown): Promise<boolean> {
+    await this.#ensureIndex(collection)
+    const documents = this.#collection(collection)
+    const maxTimeMS = this.#maxTimeMS
+    const seen = await this.#concerned((concern) => documents.findOne({ key }, { projection: { _id: 0, value: 1, updatedAt: 1, revision: 1 }, maxTimeMS, ...concern }), this.#readConcern)
+    const next = change(seen?.value ?? null)
+    // Null is also what is not there. What nobody saw must have no value either.
+    const same = { key, updatedAt: seen?.updatedAt ?? null, revision: seen?.revision ?? null, ...(seen === null && { value: null }) }
+    if (next === undefined) return seen === null || (await documents.deleteOne(same, { maxTimeMS })).deletedCount > 0
+    try {
+      const { matchedCount, upsertedCount } = await documents.updateOne(same, setting(key, next), { upsert: seen === null, maxTimeMS })
+      return matchedCount + upsertedCount > 0
+    } catch (err) {
+      if ((err as { code?: unknown }).code === DUPLICATE_KEY) return false
+      throw err
+    }
   }
 
   async remove (collection: string, key: string): Promise<boolean> {

@@ -1,3 +1,5 @@
+import type { LoaderContext } from '../levels/index.ts'
+
 /** A document of a source. */
 export interface ConfigDocument {
   readonly key: string
@@ -9,12 +11,18 @@ export interface ConfigDocument {
  * returns that value or a newer one.
  */
 export interface ConfigSource {
-  /** The value, or null where there is none. */
-  load (collection: string, key: string): Promise<unknown>
+  /** The value, or null where there is none. `context.signal` is aborted when nobody waits for it any more. */
+  load (collection: string, key: string, context?: LoaderContext): Promise<unknown>
   /** Creates or replaces. What `load` then returns is this value as JSON keeps it: `set` hands it to readers without asking. */
   save (collection: string, key: string, value: unknown): Promise<void>
   /** Whether there was one. */
   remove (collection: string, key: string): Promise<boolean>
+  /**
+   * Changes a document such that nobody writes between the reading and the writing: writes what `change` makes of the value, null
+   * where there is none; undefined removes it. Whether it was written: false where somebody else wrote meanwhile. What `change`
+   * throws is thrown, and nothing written; it may be called again. Needed for `ifVersion` only.
+   */
+  update? (collection: string, key: string, change: (current: unknown) => unknown): Promise<boolean>
   /** The documents whose keys match a glob (`*` any characters, `?` one), at most `limit`, in the order of their keys. */
   list (collection: string, glob: string, limit?: number): Promise<ConfigDocument[]>
 }

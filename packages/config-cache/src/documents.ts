@@ -1,0 +1,142 @@
+import { checkGet, checkSet, type GetOptions, type SetOptions } from './calls.ts'
+import { FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
+import type { Instead, LastKnown, Reads, Wanted } from './levels/index.ts'
+import { checkName, documentKey } from './names.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { ConfigSource } from './sources/index.ts'
+import { toText, type Handed } from './values.ts'
+import { isOf, type Versions } from './versions.ts'
+
+export const FEATURES = 'features'
+export const featureKey = (name: string): string => `feature:${name}`
+const CONFIG = 'config'
+/** Of `maxBytes`, for names of documents that were composed. */
+const SHARE_OF_NAMES = 1 / 16
+
+/** A coherent write of one entry, which knows what that is afterwards. */
+export type WriteOne = <T>(tags: readonly string[], work: () => Promise<T>, handOn: () => readonly Handed[]) => Promise<T>
+
+/** The documents of the source, read and written through the cache. */
+export class Documents {
+  readonly #options: ResolvedOptions
+  readonly #source: ConfigSource
+  readonly #reads: Reads
+  readonly #lastKnown: LastKnown
+  readonly #write: WriteOne
+  readonly #collections: ReadonlySet<string>
+  /** Composed once: joining strings on each hit costs as much as the hit. */
+  readonly #keys = new Map<string, Map<string, string>>()
+  #nameBytes = 0
+
+  constructor (options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, write: WriteOne) {
+    this.#options = options
+    this.#source = source
+    this.#reads = reads
+    this.#lastKnown = lastKnown
+    this.#write = write
+    this.#collections = new Set(options.collections)
+  }
+
+  get (key: string, options: GetOptions | undefined, otherwise?: Instead['otherwise']): Promise<unknown> {
+    const collection = options?.collection ?? CONFIG
+    const known = this.#keys.get(collection)?.get(key)
+    const hit = known === undefined ? undefined : this.#reads.hit(known)
+    return hit !== undefined && options?.staleOnError !== true ? hit : this.#read(collection, key, options, hit, otherwise)
+  }
+
+  async set (key: string, value: unknown, options: SetOptions | undefined): Promise<void> {
+    const { collection = CONFIG, ifVersion } = checkSet(options)
+    const composed = this.#checked(collection, key)
+    const text = toText(value, this.#options.maxValueBytes)
+    const work = this.#workOf(collection, key, ifVersion, JSON.parse(text)) ?? (() => this.#source.save(collection, key, JSON.parse(text)))
+    await this.#writeText<unknown>(collection, composed, text, work)
+  }
+
+  async delete (key: string, options: SetOptions | undefined): Promise<boolean> {
+    const { collection = CONFIG, ifVersion } = checkSet(options)
+    const composed = this.#checked(collection, key)
+    const work = this.#workOf(collection, key, ifVersion, undefined) ?? (() => this.#source.remove(collection, key))
+    return this.#writeText(collection, composed, 'null', work)
+  }
+
+  async warmup (globs: readonly string[]): Promise<number> {
+    let loaded = 0
+    for (const glob of globs) {
+      checkName('A glob', glob)
+      const [collection, rest] = this.#placeOf(glob)
+      const documents = await this.#source.list(collection, rest)
+      for (let first = 0; first < documents.length; first += 20) {
+        await Promise.all(documents.slice(first, first + 20).map(({ key }) => this.get(key, { collection })))
+      }
+      loaded += documents.length
+    }
+    return loaded
+  }
+
+  async #read (collection: string, key: string, options: GetOptions | undefined, hit: Promise<unknown> | undefined, otherwise: Instead['otherwise']): Promise<unknown> {
+    const { staleOnError: lastKnown = false, loaderSoftTimeoutMs: softTimeoutMs, loaderTimeoutMs } = checkGet(options)
+    const composed = this.#checked(collection, key)
+    this.#remember(collection, key, composed)
+    const read = hit ?? this.#reads.hit(composed) ?? this.#reads.miss(this.#wanted(collection, composed, loaderTimeoutMs), (context) => this.#source.load(collection, key, context))
+    return lastKnown || otherwise !== undefined ? this.#lastKnown.or(composed, read, { lastKnown, otherwise, softTimeoutMs }) : read
+  }
+
+  #writeText<T> (collection: string, composed: string, text: string, work: () => Promise<T>): Promise<T> {
+    const { l2TtlMs: ttlMs } = this.#wanted(collection, composed)
+    return this.#write([composed], work, () => [{ key: composed, tags: [composed], text, ttlMs }])
+  }
+
+  /**
+   * A write that happens only where the document is of a version; whether it was there.
+   *
+   * @param next undefined: it is removed
+   */
+  #workOf (collection: string, key: string, ifVersion: Versions | undefined, next: unknown): (() => Promise<boolean>) | undefined {
+    if (ifVersion === undefined) return undefined
+    if (this.#source.update === undefined) throw new FST_ERR_CONFIG_CACHE_UNSUPPORTED()
+    const conflict = () => new FST_ERR_CONFIG_CACHE_VERSION_CONFLICT(`${collection}/${key}`)
+    return async () => {
+      let wasThere = false
+      const isWritten = await this.#source.update!(collection, key, (current) => {
+        wasThere = current !== null
+        if (!isOf(ifVersion, current)) throw conflict()
+        return next
+      })
+      if (!isWritten) throw conflict()
+      return wasThere
+    }
+  }
+
+  #wanted (collection: string, composed: string, timeoutMs = this.#options.loaderTimeoutMs): Wanted {
+    const { featureTtlMs, ttlMs, redisTtlMs } = this.#options
+    const own = collection === FEATURES ? featureTtlMs : undefined
+    return { key: composed, tags: [composed], ttlMs: own ?? ttlMs, l2TtlMs: own ?? redisTtlMs, l2: true, timeoutMs }
+  }
+
+  #checked (collection: string, key: string): string {
+    if (!this.#collections.has(collection)) throw new FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION(String(collection))
+    checkName('The key', key)
+    const composed = documentKey(collection, key)
+    checkName('The key with its collection', composed)
+    return composed
+  }
+
+  #remember (collection: string, key: string, composed: string): void {
+    const keys = this.#keys.get(collection) ?? new Map<string, string>()
+    if (keys.has(key)) return
+    this.#nameBytes += 2 * (key.length + composed.length) + 100
+    if (this.#nameBytes > this.#options.maxBytes * SHARE_OF_NAMES) {
+      this.#keys.clear()
+      this.#nameBytes = 0
+    }
+    this.#keys.set(collection, keys)
+    keys.set(key, composed)
+  }
+
+  #placeOf (glob: string): [collection: string, glob: string] {
+    const colon = glob.indexOf(':')
+    const collection = glob.slice(0, colon)
+    if (colon < 0 || !this.#collections.has(collection)) return [CONFIG, glob]
+    return [collection, collection === FEATURES ? featureKey(glob.slice(colon + 1)) : glob.slice(colon + 1)]
+  }
+}

@@ -1,0 +1,56 @@
+import type { FastifyBaseLogger } from 'fastify'
+import { unkept, writes } from './events.ts'
+import type { Counters } from './stats.ts'
+import { now } from './time.ts'
+
+const AGAIN_MS = 60_000
+const MOST = 100
+
+/** Tells what the cache did not do that was asked of it: as a figure and an event each time, in the log once a minute for each cause. */
+export class Notices {
+  readonly #log: FastifyBaseLogger
+  readonly #counters: Counters
+  readonly #said = new Map<string, { at: number, times: number }>()
+
+  constructor (log: FastifyBaseLogger, counters: Counters) {
+    this.#log = log
+    this.#counters = counters
+  }
+
+  /** A value is handed out and not kept, so it is loaded at each read. */
+  unkept (key: string, reason: string): void {
+    this.#counters.unkept++
+    unkept.publish({ key, level: 'process', reason })
+    this.#warn(`unkept ${key}`, { key, reason }, 'a value is not cached')
+  }
+
+  /** Redis did not take a value, so every instance loads it. */
+  unshared (key: string, reason: string): void {
+    this.#counters.unshared++
+    unkept.publish({ key, level: 'redis', reason })
+    this.#warn(`unshared ${reason}`, { key, reason }, 'a value is not shared through Redis')
+  }
+
+  refused (tags: readonly string[], reason: string): void {
+    this.#counters.refused++
+    writes.publish({ step: 'refused', tags, reason })
+    this.#warn(`refused ${reason}`, { reason }, 'a write was refused')
+  }
+
+  unconfirmed (tags: readonly string[], reason: string): void {
+    this.#counters.unconfirmed++
+    writes.publish({ step: 'unconfirmed', tags, reason })
+    this.#warn(`unconfirmed ${reason}`, { reason }, 'a write is done, and the cluster is not told yet')
+  }
+
+  #warn (cause: string, details: object, text: string): void {
+    const said = this.#said.get(cause)
+    if (said !== undefined && now() - said.at < AGAIN_MS) {
+      said.times++
+      return
+    }
+    if (said === undefined && this.#said.size >= MOST) this.#said.delete(this.#said.keys().next().value!)
+    this.#said.set(cause, { at: now(), times: 0 })
+    this.#log.warn({ ...details, ...(said !== undefined && said.times > 0 && { unsaid: said.times }) }, text)
+  }
+}

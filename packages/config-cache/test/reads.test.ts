@@ -1,0 +1,205 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { redisLink } from '@jpulse/redis-link'
+import { redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { configCache, memorySource, versionOf, type CacheEvents, type ConfigCache, type FastifyConfigCacheOptions } from '../src/index.ts'
+import { L1 } from '../src/levels/l1.ts'
+import { livesOf } from '../src/levels/lives.ts'
+import { documentKey } from '../src/names.ts'
+
+// How one process reads: slow and failing loads, lives, bounds, names, and what it tells of all that.
+
+t.setTimeout(100_000)
+
+async function build (t: Test, options: FastifyConfigCacheOptions = {}, url?: string, logger: object | boolean = false): Promise<ConfigCache> {
+  const app: FastifyInstance = Fastify({ logger })
+  t.teardown(() => app.close())
+  await app.register(redisLink, { url, siteId: uniqueName() })
+  await app.register(configCache, { source: memorySource(), blockTtlMs: 500, ...options })
+  await app.ready()
+  return app.configCache
+}
+
+function listen<Name extends keyof CacheEvents> (t: Test, name: Name): Array<CacheEvents[Name]> {
+  const heard: Array<CacheEvents[Name]> = []
+  const listener = (message: unknown) => { heard.push(message as CacheEvents[Name]) }
+  subscribe(name, listener)
+  t.teardown(() => unsubscribe(name, listener))
+  return heard
+}
+
+/** A loader that answers when it is let go. */
+function held (): { loader: () => Promise<unknown>, letGo: (value: unknown) => void, runs: () => number } {
+  let letGo: (value: unknown) => void = () => {}
+  let runs = 0
+  return { loader: () => { runs++; return new Promise((resolve) => { letGo = resolve }) }, letGo: (value) => letGo(value), runs: () => runs }
+}
+
+t.test('a slow load: after the soft timeout a reader gets the last known value where he asked for it, and the load goes on', async (t) => {
+  const cache = await build(t)
+  const told = listen(t, 'jpulse:config-cache:stale')
+  const soft = { staleOnError: true, loaderSoftTimeoutMs: 20 }
+  t.equal(await cache.getOrLoad('a', { staleOnError: true }, async () => 'old'), 'old')
+  await cache.invalidate('a')
+  const slow = held()
+  t.equal(await cache.getOrLoad('a', soft, slow.loader), 'old')
+  t.equal(await cache.getOrLoad('a', soft, slow.loader), 'old', 'whoever comes meanwhile too')
+  const patient = cache.getOrLoad('a', {}, slow.loader)
+  t.equal(slow.runs(), 1)
+  slow.letGo('new')
+  t.equal(await patient, 'new')
+  t.equal(await cache.getOrLoad('a', soft, slow.loader), 'new', 'what it brought is kept')
+  t.equal(cache.stats().stale, 2)
+  t.match(told, [{ key: 'a', err: { code: 'FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT' } }, { key: 'a' }])
+  // Nothing is known: the loader is waited for.
+  const first = held()
+  const waiting = cache.getOrLoad('b', soft, first.loader)
+  await sleep(50)
+  first.letGo('loaded')
+  t.equal(await waiting, 'loaded')
+})
+
+t.test('the last known value is also one that was a hit, and a refusal of the loader is its answer', async (t) => {
+  const cache = await build(t)
+  const known = { staleOnError: true }
+  const away = async () => { throw new Error('away') }
+  await cache.getOrLoad('a', {}, async () => 1)
+  t.equal(await cache.getOrLoad('a', known, away), 1, 'a hit')
+  await cache.invalidate('a')
+  t.equal(await cache.getOrLoad('a', known, away), 1)
+  await t.rejects(cache.getOrLoad('a', known, async () => { throw Object.assign(new Error('gone'), { statusCode: 404 }) }), { message: 'gone' })
+  await cache.set('d', 'document')
+  t.equal(await cache.get('d'), 'document')
+  t.equal(await cache.get('d', known), 'document')
+})
+
+t.test('a flag is its default where the source fails or is slow', async (t) => {
+  const slow = held()
+  const told = listen(t, 'jpulse:config-cache:stale')
+  const signals: unknown[] = []
+  const source = { ...memorySource(), load: (_collection: string, _key: string, context?: { signal: AbortSignal }) => { signals.push(context?.signal); return slow.loader() }, save: async () => {}, remove: async () => false, list: async () => [] }
+  const cache = await build(t, { source })
+  t.equal(await cache.isFeatureEnabled('ui', { default: true, loaderSoftTimeoutMs: 20 }), true)
+  t.equal(await cache.isFeatureEnabled('ui', { default: false, loaderSoftTimeoutMs: 20 }), false)
+  t.equal(slow.runs(), 1)
+  t.ok(signals[0] instanceof AbortSignal, 'the source hears when nobody waits any more')
+  slow.letGo({ enabled: true })
+  t.equal(await cache.isFeatureEnabled('ui', { default: false, staleOnError: true }), true)
+  t.equal(told.length, 2)
+  await t.rejects(cache.get('a', { loaderTimeoutMs: 20 }), { code: 'FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT' })
+  t.ok((signals.at(-1) as AbortSignal).aborted)
+})
+
+for (const mode of ['local', 'bypass'] as const) {
+  t.test(`a database that takes 2 s has one query of a key at a time, however many ask and write, in mode ${mode}`, async (t) => {
+    const cache = await build(t, { enabled: mode === 'local' })
+    t.equal(cache.mode, mode)
+    let running = 0
+    let most = 0
+    let loads = 0
+    const loader = async () => {
+      loads++
+      most = Math.max(most, ++running)
+      await sleep(2000)
+      running--
+      return loads
+    }
+    const reads: Array<Promise<unknown>> = []
+    for (let i = 0; i < 30; i++) {
+      for (let j = 0; j < 10; j++) reads.push(cache.getOrLoad('a', {}, loader))
+      if (i % 10 === 5) await cache.invalidate('a')
+      await sleep(10)
+    }
+    await Promise.all(reads)
+    t.equal(reads.length, 300)
+    t.equal(most, 1)
+    t.ok(loads <= 2, `${loads} loads`)
+  })
+}
+
+t.test('how long a value lives: as it says itself, and a little less by chance', async (t) => {
+  const lives = (ttlOf: (value: unknown) => number) => livesOf({ ttlMs: 1, l2TtlMs: 2, ttlOf }, { days: 3 }, 0)
+  t.strictSame(livesOf({ ttlMs: 1000, l2TtlMs: 2000 }, 'x', 0), { here: 1000, shared: 2000 })
+  t.strictSame(lives((value) => (value as { days: number }).days * 1000), { here: 3000, shared: 3000 })
+  t.equal(lives(() => 0), null)
+  for (const bad of [1.5, -1, NaN, Infinity, '5' as never, undefined as never, 1e15]) t.throws(() => lives(() => bad), RangeError)
+  const all = Array.from({ length: 1000 }, () => livesOf({ ttlMs: 1000, l2TtlMs: 1 }, 'x', 0.2)!)
+  t.ok(all.every(({ here, shared }) => Number.isInteger(here) && here >= 800 && here <= 1000 && shared === 1))
+  t.ok(new Set(all.map(({ here }) => here)).size > 50)
+
+  const cache = await build(t)
+  let loads = 0
+  const load = async () => ({ n: ++loads })
+  await cache.getOrLoad('kept', { ttlMs: ({ n }) => n * 60_000 }, load)
+  t.strictSame(await cache.getOrLoad('kept', {}, load), { n: 1 })
+  await cache.getOrLoad('not kept', { ttlMs: () => 0 }, load)
+  t.strictSame(await cache.getOrLoad('not kept', { ttlMs: () => 0 }, load), { n: 3 })
+  t.equal(cache.stats().unkept, 0, 'as it was asked for')
+  t.strictSame(await cache.getOrLoad('wrong', { ttlMs: () => NaN }, load), { n: 4 }, 'the reader gets his value')
+  t.strictSame(await cache.getOrLoad('worse', { ttlMs: () => { throw new Error('mine') } }, load), { n: 5 })
+  t.equal(cache.stats().unkept, 2)
+  await t.rejects(build(t, { ttlJitter: 1.5 }), { message: /ttlJitter must be a number from 0 to 1/ })
+})
+
+t.test('the bound of the process counts keys and tags', async (t) => {
+  const l1 = new L1(100_000, 1_000_000)
+  const long = (i: number) => `${i}`.padStart(500, 'x')
+  for (let i = 0; i < 1000; i++) l1.set(long(i), 0, 1, Array.from({ length: 10 }, (_, n) => `${n}${long(i)}`), Infinity)
+  t.ok(l1.size > 0 && l1.size < 1_000_000 / 10_000, `${l1.size} entries of more than 10 kB each`)
+  const cache = await build(t, { maxBytes: 100_000 })
+  for (let i = 0; i < 20; i++) await cache.getOrLoad(`k${i}`, { staleOnError: true }, async () => 'x'.repeat(20_000))
+  const known = await Promise.all(Array.from({ length: 20 }, (_, i) => cache.getOrLoad(`k${i}`, { staleOnError: true, tags: 'new' }, async () => { throw new Error('away') }).then(() => 1, () => 0)))
+  t.ok(known.reduce<number>((sum, one) => sum + one, 0) <= 4, 'and so does that of last known values')
+})
+
+t.test('different places of documents have different keys, and different values different versions', async () => {
+  const collection = fc.stringMatching(/^[A-Za-z0-9_.-]{1,8}$/)
+  const place = fc.tuple(collection, fc.string({ minLength: 1, maxLength: 8, unit: fc.constantFrom('a', ':', 'config', '_', '.') }))
+  fc.assert(fc.property(place, place, (a, b) => (documentKey(...a) === documentKey(...b)) === (a.join('\n') === b.join('\n'))), { numRuns: 1000 })
+  fc.assert(fc.property(fc.jsonValue(), fc.jsonValue(), (a, b) => {
+    const shuffled = (value: unknown): unknown => typeof value !== 'object' || value === null ? value : Array.isArray(value) ? value.map(shuffled) : Object.fromEntries(Object.entries(value).reverse().map(([name, part]) => [name, shuffled(part)]))
+    return versionOf(a) === versionOf(shuffled(a)) && (versionOf(a) === versionOf(b)) === (JSON.stringify(sorted(a)) === JSON.stringify(sorted(b)))
+  }), { numRuns: 500 })
+})
+
+function sorted (value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return ['list', ...value.map(sorted)]
+  return ['record', ...Object.entries(value).map(([name, part]) => [name, sorted(part)]).sort(([a], [b]) => String(a) < String(b) ? -1 : 1)]
+}
+
+t.test('hits, misses, loads and what Redis does not take are published, counted and said once', async (t) => {
+  const redis = await redisServer(t)
+  const lines: string[] = []
+  const cache = await build(t, {}, redis.url, { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } })
+  await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000 })
+  const [hits, misses, loads, unkept] = [listen(t, 'jpulse:config-cache:hit'), listen(t, 'jpulse:config-cache:miss'), listen(t, 'jpulse:config-cache:load'), listen(t, 'jpulse:config-cache:unkept')]
+  await Promise.all([1, 2].map(() => cache.getOrLoad('a', {}, async () => 1)))
+  await cache.getOrLoad('a', {}, async () => 1)
+  await cache.getOrLoad('b', {}, async () => { throw new Error('away') }).catch(() => {})
+  await cache.write({ keys: 'c', values: { c: 1 } }, async () => {})
+  await cache.getOrLoad('c', {}, async () => 2)
+  t.strictSame(hits, [{ key: 'a', level: 'flight' }, { key: 'a', level: 'process' }, { key: 'c', level: 'redis' }])
+  t.strictSame(misses, [{ key: 'a' }, { key: 'b' }])
+  t.match(loads, [{ key: 'a', ms: Number, err: undefined }, { key: 'b', ms: Number, err: { message: 'away' } }])
+  // Full, and told to evict nothing.
+  await redis.connect().config('SET', 'maxmemory', '1')
+  for (const key of ['d', 'e']) t.equal(await cache.getOrLoad(key, {}, async () => 1), 1)
+  await waitFor(() => cache.stats().unshared >= 2)
+  await waitFor(() => unkept.length >= 2)
+  t.match(unkept[0], { key: 'd', level: 'redis', reason: /OOM/ })
+  const refusals = listen(t, 'jpulse:config-cache:write')
+  for (let i = 0; i < 3; i++) await t.rejects(cache.set('a', i), { code: 'FST_ERR_CONFIG_CACHE_UNREACHABLE' })
+  t.match(refusals, Array.from({ length: 3 }, () => ({ step: 'refused', tags: ['config:config:a'], reason: /OOM/ })))
+  t.equal(cache.stats().refused, 3)
+  const said = (text: string) => lines.filter((line) => line.includes(text)).length
+  t.equal(said('a value is not shared through Redis'), 1)
+  t.equal(said('a write was refused'), 1)
+  await redis.kill()
+  await waitFor(() => cache.mode === 'bypass')
+  await waitFor(() => cache.stats().interruptions >= 1)
+  t.ok(lines.some((line) => line.includes('nothing is cached') && line.includes('Redis is away')))
+})
