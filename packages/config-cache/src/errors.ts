@@ -28,9 +28,9 @@ export const FST_ERR_CONFIG_CACHE_REENTRANT = createError<[key: string, other: s
 export const FST_ERR_CONFIG_CACHE_INVALID_SCOPE = createError<[what: string]>(
   'FST_ERR_CONFIG_CACHE_INVALID_SCOPE', 'The scope of a route must be a text or a number, not %s', 500)
 
-/** A route asks for the cache and was declared before it, where it cannot be reached. */
-export const FST_ERR_CONFIG_CACHE_NOT_IN_FORCE = createError<[url: string]>(
-  'FST_ERR_CONFIG_CACHE_NOT_IN_FORCE', 'The route %s was declared before the cache was there: await app.register(configCache)', 500)
+/** What a route asks of the cache cannot be given: it was declared before the cache, where it cannot be reached, or changed by a hook after it. */
+export const FST_ERR_CONFIG_CACHE_NOT_IN_FORCE = createError<[url: string, problem: string]>(
+  'FST_ERR_CONFIG_CACHE_NOT_IN_FORCE', 'The route %s %s', 500)
 
 /** A value has no JSON form. */
 export const FST_ERR_CONFIG_CACHE_INVALID_VALUE = createError<[problem: string]>(

@@ -4,7 +4,8 @@ import Fastify, { type FastifyInstance, type FastifyRequest, type RouteHandlerMe
 import { redisLink } from '@jpulse/redis-link'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, type FastifyConfigCacheOptions } from '../src/index.ts'
-import { isUnchanged, lifeOf } from '../src/routes/rules.ts'
+import { isUnchanged } from '../src/routes/conditions.ts'
+import { lifeOf } from '../src/routes/rules.ts'
 
 t.setTimeout(200_000)
 
@@ -331,7 +332,7 @@ t.test('headers of the handler are kept, those of hooks are made anew, and hooks
       reply.header('x-hooks', String(++hooks))
       return typeof payload === 'string' && payload !== '' ? `${payload}!` : payload
     })
-    app.get('/json', { config: { cache: {} } }, async (_request, reply) => { runs++; reply.headers(kept).code(201); return { a: 1 } })
+    app.get('/json', { config: { cache: {} } }, async (_request, reply) => { runs++; reply.headers(kept).code(203); return { a: 1 } })
     app.get('/text', { config: { cache: { headers: ['x-total-count'] } } }, async (_request, reply) => { runs++; return reply.headers(kept).type('text/html').send('<p>') })
     app.get('/bytes', { config: { cache: {} } }, (_request, reply) => { runs++; reply.type('image/png').send(Buffer.from([0, 255, 128])) })
     app.get('/nothing', { config: { cache: {} } }, async (_request, reply) => { runs++; reply.code(204) })
@@ -349,7 +350,7 @@ t.test('headers of the handler are kept, those of hooks are made anew, and hooks
   t.equal(runs, 4)
   t.notOk((await cached(app, 'GET', '/text')).headers.link)
   const head = await app.inject({ method: 'HEAD', url: '/json' })
-  t.match(head, { statusCode: 201, body: '', headers: { 'x-cache': 'HIT', link: kept.link } })
+  t.match(head, { statusCode: 203, body: '', headers: { 'x-cache': 'HIT', link: kept.link } })
   t.equal(runs, 4, 'HEAD is answered by what GET got')
 })
 
@@ -483,4 +484,48 @@ t.test('the work of an invalidating route ends when its promise ends, and a 5xx 
     t.match(await cached(app, 'POST', url), { statusCode: 503, body: 'try again' }, url)
     t.equal(app.configCache.stats().blocks, index + 1, 'the operation may yet arrive')
   }
+})
+
+t.test('a method that changes something drops what is kept of its path, on every instance, unless its route says that it changes nothing', async (t) => {
+  let value = 0
+  const [one, other] = await buildTwo(t, (app) => {
+    app.put('/item/:id', async () => ({ value: ++value }))
+    app.get('/item/:id', { config: { cache: {} } }, async () => ({ value }))
+    app.get('/list', { config: { cache: { tags: 'list' } } }, async () => ({ value }))
+    app.post('/list', { config: { invalidates: 'other' } }, async (_request, reply) => reply.send({ value: ++value }))
+    app.get('/login', { config: { cache: {} } }, async () => ({ value }))
+    app.post('/login', { config: { invalidates: false } }, async () => ({ value: ++value }))
+  })
+  const warmed = async (url: string) => {
+    for (const app of [one, other]) await waitFor(async () => (await cached(app, 'GET', url)).headers['x-cache'] === 'HIT', { what: `${url} to be kept` })
+    return (await cached(one, 'GET', url)).json() as { value: number }
+  }
+  for (const [method, url] of [['PUT', '/item/a'], ['POST', '/list']] as const) {
+    t.strictSame(await warmed('/item/b'), (await cached(one, 'GET', '/item/b')).json())
+    await warmed(url)
+    t.equal((await one.inject({ method, url })).statusCode, 200, url)
+    for (const app of [one, other]) t.strictSame((await cached(app, 'GET', url)).json(), { value }, url)
+  }
+  t.equal((await cached(other, 'GET', '/item/b')).headers['x-cache'], 'HIT', 'what is kept of other paths stays')
+  const { value: old } = await warmed('/login')
+  await cached(one, 'POST', '/login')
+  t.strictSame((await cached(other, 'GET', '/login')).json(), { value: old })
+})
+
+t.test('a route for which the cache cannot do what it says fails the boot', async (t) => {
+  const get = (config: object, method = 'GET') => (app: FastifyInstance) => { app.route({ method, url: '/x', config: config as never, handler: async () => 1 }) }
+  const rows: Array<[routes: (app: FastifyInstance) => void, message: RegExp]> = [
+    [get({ cache: {} }, 'PUT'), /config.cache of \/x is for GET, HEAD, QUERY and POST, not for PUT/],
+    [get({ cache: {}, invalidates: 'a' }), /config.invalidates of \/x stands beside config.cache/],
+    [(app) => { app.addHook('onRoute', (route) => { route.config = { ...route.config, cache: { tags: 'late' } } as never }); get({})(app) }, /The route \/x got its config.cache or config.invalidates from an onRoute hook/]
+  ]
+  for (const [routes, message] of rows) await t.rejects(build(t, {}, routes), { message })
+  const logged: string[] = []
+  const app = Fastify({ logger: { stream: { write: (line: string) => { logged.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(redisLink, { siteId: uniqueName() })
+  await app.register(configCache, { blockTtlMs: 500 })
+  app.all('/all', { config: { cache: {} } }, async ({ method }) => method)
+  for (let i = 0; i < 2; i++) for (const method of ['GET', 'POST', 'PUT'] as const) t.equal((await app.inject({ method, url: '/all' })).body, method)
+  t.match(logged.filter((line) => line.includes('drop what is kept of their path')).map((line) => JSON.parse(line)), [{ level: 40, routes: ['DELETE /all', 'PATCH /all', 'POST /all', 'PUT /all'] }])
 })

@@ -6,20 +6,24 @@ import { checkName, listOf, tagsOf } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { canonical } from '../values.ts'
 import { asList, type Route } from './in-force.ts'
-import { cacheOf, scopeOf, type RouteCacheOptions } from './options.ts'
-import { isKept, isNeverKept, isUnchanged, lifeOf, namesOf } from './rules.ts'
+import { cachedMethods, cacheOf, scopeOf, type RouteCacheOptions } from './options.ts'
+import { madeBy, serialized, type Answer, type Body, type Made } from './made.ts'
+import { isForOrigin, isUnchanged } from './conditions.ts'
+import { pathTag, type Paths } from './paths.ts'
+import { ageOf, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
 import { bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
-
-type Body = string | Buffer
 
 /** A response under way that may be kept. */
 interface Pending {
   readonly wanted: Wanted
+  /** What the key was made of, without the headers. */
+  readonly parts: string
   readonly ticket: Ticket
+  /** How many headers responses were known to vary by. */
+  readonly varies: number
   /** Headers from before the handler. */
   readonly before: ReturnType<FastifyReply['getHeaders']>
-  /** What the handler answered, and with which headers; undefined where that is a stream or not known yet. */
-  made?: { readonly body: Body | null, readonly headers: ReturnType<FastifyReply['getHeaders']> }
+  readonly made: Made
 }
 
 /** What a request is about: a response to be kept, or one that was. */
@@ -41,6 +45,8 @@ class CachedRoute {
   readonly #isCaching: () => boolean
   /** What tells the route from others of its path. */
   readonly #identity: string
+  /** Methods whose responses are kept; HEAD is answered by what GET got. */
+  readonly #methods: ReadonlySet<string>
   readonly #only: readonly string[] | null
   /** Names of request headers that responses turned out to vary by. */
   readonly #varies: Set<string>
@@ -49,8 +55,9 @@ class CachedRoute {
   #hasKept = false
   #hasWarned = false
 
-  constructor (cache: RouteCacheOptions, identity: string, reads: Reads, options: ResolvedOptions, isCaching: () => boolean) {
+  constructor (cache: RouteCacheOptions, methods: ReadonlySet<string>, identity: string, reads: Reads, options: ResolvedOptions, isCaching: () => boolean) {
     this.#cache = cache
+    this.#methods = methods
     this.#identity = identity
     this.#reads = reads
     this.#options = options
@@ -78,7 +85,7 @@ class CachedRoute {
     const pending = pendingOf.get(request)
     if (pending === undefined) return payload
     const text = serialized(request, reply, payload)
-    if (typeof text === 'string' || Buffer.isBuffer(text)) pending.made = { body: text, headers: { ...reply.getHeaders() } }
+    if (typeof text === 'string' || Buffer.isBuffer(text)) pending.made.answer = { body: text, headers: { ...reply.getHeaders() } }
     reply.serializer((same: unknown) => same as string)
     return text
   }
@@ -89,7 +96,7 @@ class CachedRoute {
     const hit = hitOf.get(request)
     if (pending !== undefined) this.#keep(pending, request, reply, payload)
     if (reply.statusCode < 200 || reply.statusCode > 299 || reply.statusCode === 206) return payload
-    const made = pending?.made?.body ?? (hit === undefined ? null : bodyOf(hit))
+    const made = pending?.made.answer?.body ?? (hit === undefined ? null : bodyOf(hit))
     if (!reply.hasHeader('etag')) {
       const known = hit?.etag ?? (made === null || made === undefined ? null : etagOf(made))
       // A hook made another body of it: the same in meaning, not in bytes.
@@ -105,9 +112,11 @@ class CachedRoute {
 
   /** The kept response for a request, or null; then what the handler makes may be kept. */
   async #look (request: FastifyRequest, reply: FastifyReply): Promise<Stored | null> {
+    if (!this.#methods.has(request.method)) return null
     const isScoped = this.#cache.scope !== undefined
-    let wanted = this.#wanted(request)
-    if (!this.#isCaching() || request.headers.range !== undefined || /no-store/i.test(request.headers['cache-control'] ?? '')) {
+    const parts = this.#partsOf(request)
+    let wanted = this.#wanted(request, parts)
+    if (!this.#isCaching() || isForHandler(request)) {
       reply.header('X-Cache', 'BYPASS')
       return null
     }
@@ -117,7 +126,7 @@ class CachedRoute {
       if ('ticket' in found) {
         reply.header('X-Cache', 'MISS')
         if (request.method === 'HEAD') this.#reads.drop(found.ticket)
-        else this.#take(request, reply, wanted, found.ticket)
+        else pendingOf.set(request, { wanted, parts, ticket: found.ticket, varies: this.#varies.size, before: { ...reply.getHeaders() }, made: madeBy(reply) })
         return null
       }
       const stored = found.value as Stored
@@ -127,32 +136,10 @@ class CachedRoute {
         return stored
       }
       if (!this.#learn(Object.keys(stored.vary))) break
-      wanted = this.#wanted(request)
+      wanted = this.#wanted(request, parts)
     }
     reply.header('X-Cache', 'BYPASS')
     return null
-  }
-
-  #take (request: FastifyRequest, reply: FastifyReply, wanted: Wanted, ticket: Ticket): void {
-    const pending: Pending = { wanted, ticket, before: { ...reply.getHeaders() } }
-    pendingOf.set(request, pending)
-    const { send, serializer } = reply
-    let isCustom = false
-    reply.serializer = function (fn) {
-      isCustom = true
-      return serializer.call(this, fn)
-    }
-    // Values that a handler returns go through it as well.
-    reply.send = function (payload?: unknown) {
-      reply.send = send
-      reply.serializer = serializer
-      const isBytes = ArrayBuffer.isView(payload)
-      if (payload === undefined || isBytes || (typeof payload === 'string' && !isCustom)) {
-        const body = isBytes ? Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength) : payload ?? null
-        pending.made = { body, headers: { ...this.getHeaders() } }
-      }
-      return send.call(this, payload)
-    }
   }
 
   #keep (pending: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): void {
@@ -166,21 +153,26 @@ class CachedRoute {
     this.#hasKept = true
     this.#unkept.delete(pending.wanted.key)
     const { response, lifeMs } = stored
-    const { ttlMs, l2TtlMs } = pending.wanted
-    this.#reads.done({ ...pending.wanted, ttlMs: Math.min(ttlMs, lifeMs), l2TtlMs: Math.min(l2TtlMs, lifeMs) }, pending.ticket, response)
+    // Where it varies by more than was known, the next request asks for another key. Redis was asked for the generations of the one before.
+    const isKnown = pending.varies === this.#varies.size
+    const wanted = isKnown ? pending.wanted : this.#renamed(pending, request)
+    const ticket = isKnown ? pending.ticket : { ...pending.ticket, generations: null }
+    this.#reads.done({ ...wanted, ttlMs: Math.min(wanted.ttlMs, lifeMs), l2TtlMs: Math.min(wanted.l2TtlMs, lifeMs) }, ticket, response)
   }
 
-  #storedOf ({ before, made }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
+  #storedOf ({ before, made: { answer: made } }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
     const { statusCode } = reply
-    if (made === undefined || isNeverKept(statusCode) || !(this.#cache.when?.(reply) ?? isKept(statusCode))) return null
+    if (made === undefined || isNeverKept(statusCode)) return null
     const headers = reply.getHeaders()
+    if (!(this.#cache.when?.(reply) ?? isKept(statusCode, headers))) return null
     const exchange = { statusCode, requestHeaders: request.headers, headers, isScoped: this.#cache.scope !== undefined }
     const lifeMs = Math.floor(lifeOf(exchange) === Infinity ? Number.MAX_SAFE_INTEGER : lifeOf(exchange))
     if (lifeMs === 0) {
       if (request.headers.authorization !== undefined && !exchange.isScoped) this.#warnOfAuthorization(request)
       return null
     }
-    const kept = headersOf(before, made.headers, this.#only)
+    const time = Date.now()
+    const kept: Stored['headers'] = { date: new Date(time).toUTCString(), ...headersOf(before, made.headers, this.#only) }
     const varies = this.#variesOf(headers.vary, made, payload, kept)
     if (!this.#learn(varies)) return null
     const isBinary = Buffer.isBuffer(made.body)
@@ -191,7 +183,7 @@ class CachedRoute {
       isBinary,
       etag: made.body === null || kept.etag !== undefined ? null : etagOf(made.body),
       vary: varied(request, varies),
-      at: Date.now(),
+      at: time - ageOf(headers, time),
       isForAll: lifeOf({ ...exchange, isScoped: false, requestHeaders: { authorization: '' } }) > 0
     }
     return { response, lifeMs }
@@ -204,7 +196,7 @@ class CachedRoute {
   }
 
   /** What the response says that it varies by. A hook that compresses says so of what it made, and makes it anew for each response. */
-  #variesOf (vary: unknown, made: NonNullable<Pending['made']>, payload: unknown, kept: Readonly<Record<string, unknown>>): string[] {
+  #variesOf (vary: unknown, made: Answer, payload: unknown, kept: Readonly<Record<string, unknown>>): string[] {
     const ofHandler = namesOf(made.headers.vary)
     const names = namesOf(vary).filter((name) => name !== 'accept-encoding' || ofHandler.includes(name))
     // An encoding that the handler chose without a word was chosen for this client.
@@ -219,19 +211,32 @@ class CachedRoute {
   }
 
   /** Equal requests have equal keys, whatever the order of their properties. */
-  #wanted (request: FastifyRequest): Wanted {
-    const cache = this.#cache
-    const own = cache.key?.(request)
+  #wanted (request: FastifyRequest, parts: string): Wanted {
+    const { tags, ttlMs: given, l2 = true } = this.#cache
+    const key = this.#keyOf(request, parts)
+    const { ttlMs, redisTtlMs, loaderTimeoutMs } = this.#options
+    const all = [...listOf('A tag', typeof tags === 'function' ? tags(request) : tags), pathTag(request)]
+    return { key, tags: tagsOf(key, all), ttlMs: given ?? ttlMs, l2TtlMs: given ?? redisTtlMs, l2, timeoutMs: loaderTimeoutMs }
+  }
+
+  /** What a request asks for, and for whom. */
+  #partsOf (request: FastifyRequest): string {
+    const own = this.#cache.key?.(request)
     if (own !== undefined) checkName('The key of a route', own)
     const parts = own ?? canonical([request.params ?? null, request.query ?? null, request.body ?? null])
+    return canonical([this.#identity, request.protocol, request.hostname, scopeOf(this.#cache, request), parts])
+  }
+
+  #keyOf (request: FastifyRequest, parts: string): string {
     const method = request.method === 'HEAD' ? 'GET' : request.method
-    const digest = createHash('sha256')
-      .update(canonical([this.#identity, request.protocol, request.hostname, scopeOf(cache, request), varied(request, this.#varies), parts]))
-      .digest('base64url')
-    const key = `route:${method}:${request.routeOptions.url ?? ''}`.slice(0, 300) + `:${digest}`
-    const tags = typeof cache.tags === 'function' ? cache.tags(request) : cache.tags
-    const { ttlMs, redisTtlMs, loaderTimeoutMs } = this.#options
-    return { key, tags: tagsOf(key, tags), ttlMs: cache.ttlMs ?? ttlMs, l2TtlMs: cache.ttlMs ?? redisTtlMs, l2: cache.l2 ?? true, timeoutMs: loaderTimeoutMs }
+    const digest = createHash('sha256').update(canonical([parts, varied(request, this.#varies)])).digest('base64url')
+    return `route:${method}:${request.routeOptions.url ?? ''}`.slice(0, 300) + `:${digest}`
+  }
+
+  /** The handler may have changed what is known of the request, but for its headers. */
+  #renamed ({ wanted, parts }: Pending, request: FastifyRequest): Wanted {
+    const key = this.#keyOf(request, parts)
+    return { ...wanted, key, tags: [key, ...wanted.tags.slice(1)] }
   }
 }
 
@@ -242,14 +247,19 @@ export function giveUp (reads: Reads, request: FastifyRequest): void {
 }
 
 /** Caches the responses of a route with `config.cache`. @param isEarly whether nobody knows which other routes have its path */
-export function cacheRoute (route: Route, isEarly: boolean, reads: Reads, options: ResolvedOptions, isCaching: () => boolean): void {
+export function cacheRoute (route: Route, isEarly: boolean, paths: Paths, reads: Reads, options: ResolvedOptions, isCaching: () => boolean): void {
   const cache = cacheOf(route.config?.cache, route.url)
   if (cache === null) return
-  const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, identityOf(route, isEarly), reads, options, isCaching)
+  paths.keeps(route.url)
+  const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, cachedMethods(route), identityOf(route, isEarly), reads, options, isCaching)
   route.handler = cached.wrap(route.handler)
   route.preSerialization = [...asList(route.preSerialization), (request, reply, payload) => cached.serialize(request, reply, payload)]
   route.onSend = [...asList(route.onSend), (request, reply, payload) => cached.finish(request, reply, payload)]
 }
+
+/** Whether a request asks for more than what may be kept. */
+const isForHandler = ({ headers }: FastifyRequest): boolean =>
+  headers.range !== undefined || isForOrigin(headers) || /no-store/i.test(headers['cache-control'] ?? '')
 
 const isSame = (payload: unknown, made: Body | null | undefined): boolean =>
   payload === made || (Buffer.isBuffer(payload) && Buffer.isBuffer(made) && payload.equals(made))
@@ -260,13 +270,4 @@ let early = 0
 function identityOf ({ constraints }: Route, isEarly: boolean): string {
   if (isEarly) return `early ${++early}`
   return canonical(Object.entries(constraints ?? {}).map(([name, value]) => [name, String(value)]).sort())
-}
-
-/** What Fastify makes of a payload: by status, and by type of content where the schema has several. */
-function serialized (request: FastifyRequest, reply: FastifyReply, payload: unknown): unknown {
-  const responses = Object.values((request.routeOptions.schema?.response ?? {}) as Record<string, { content?: unknown }>)
-  if (responses.every((one) => one?.content === undefined)) return reply.serialize(payload as object)
-  const type = String(reply.getHeader('content-type')).split(';', 1)[0]!
-  const made = reply.getSerializationFunction(String(reply.statusCode), type) ?? reply.getSerializationFunction('2xx', type)
-  return made === undefined ? JSON.stringify(payload) : made(payload as Record<string, unknown>)
 }

@@ -4,6 +4,8 @@ import { callback, opaque } from '@jpulse/plugin-kit'
 import { FST_ERR_CONFIG_CACHE_INVALID_OPTION, FST_ERR_CONFIG_CACHE_INVALID_SCOPE } from '../errors.ts'
 import { listOf, type Names } from '../names.ts'
 import { checkerOf, Ms } from '../checks.ts'
+import { asList, type Route } from './in-force.ts'
+import { isSafe } from './rules.ts'
 
 /** What a route's responses depend on. */
 export interface RouteCacheOptions {
@@ -18,9 +20,12 @@ export interface RouteCacheOptions {
   tags?: Names | ((request: FastifyRequest) => Names) | undefined
   /** Names of request headers that tell requests apart; a `Vary` of the response is obeyed without it. @default none */
   vary?: Names | undefined
-  /** Names of the headers that are kept, of those that the handler sets. @default all */
+  /**
+   * Names of the headers that are kept, of those that the handler sets; those without which it would be another response (type, encoding, location,
+   * validators, `Vary`, freshness) always are. @default all
+   */
   headers?: Names | undefined
-  /** Whether a response is kept, where nothing forbids it. @default those of status 2xx, without 206 */
+  /** Whether a response is kept, where nothing forbids it. @default those of status 200, 203 and 204; other successes, redirects, 404, 405, 410 and 414 where they say for how long */
   when?: ((reply: FastifyReply) => boolean) | undefined
   /** Longest life on both levels, in milliseconds, a whole number from 1; a shorter one in the response counts. @default the options `ttlMs` and `redisTtlMs` */
   ttlMs?: number | undefined
@@ -41,7 +46,10 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Caches the responses of the route (@jpulse/config-cache); false and null do not. */
     cache?: RouteCacheOptions | false | null
-    /** Runs the handler as a coherent write: the reply leaves when no instance can serve the old responses. False and null do not. */
+    /**
+     * Runs the handler as a coherent write: the reply leaves when no instance can serve the old responses. False and null do not.
+     * Where a route says nothing, a method that changes something (POST, PUT, DELETE …) drops what is kept of its path.
+     */
     invalidates?: RouteInvalidates | false | null
   }
 }
@@ -71,6 +79,17 @@ export function cacheOf (given: unknown, url: string): RouteCacheOptions | null 
   const options = check(given, where) as RouteCacheOptions
   if (typeof options.tags !== 'function') listOf('A tag', options.tags)
   return options
+}
+
+/**
+ * The methods of a route whose responses are kept: the safe ones that ask for something, and POST where the route has no others that
+ * change something, as a query with a body. @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION where there is none
+ */
+export function cachedMethods ({ method, url }: Route): ReadonlySet<string> {
+  const all = asList(method).map((name) => name.toUpperCase())
+  const kept = all.filter((name) => ['GET', 'HEAD', 'QUERY'].includes(name) || (name === 'POST' && all.every((other) => other === 'POST' || isSafe(other))))
+  if (kept.length === 0) throw new FST_ERR_CONFIG_CACHE_INVALID_OPTION(`config.cache of ${url}`, `is for GET, HEAD, QUERY and POST, not for ${all.join(', ')}`)
+  return new Set(kept)
 }
 
 /** What a route invalidates, checked; null where nothing. @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION */

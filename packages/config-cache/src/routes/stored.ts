@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { namesOf } from './rules.ts'
 
 type Headers = Record<string, string | number | string[] | undefined>
 
@@ -20,20 +21,26 @@ export interface Stored {
 }
 
 /** Of one connection or one moment, or made anew for each response. */
-const OF_ITS_TIME = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding',
-  'upgrade', 'content-length', 'date', 'age', 'set-cookie', 'x-cache'])
+const OF_ITS_TIME = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authentication-info', 'proxy-authorization', 'proxy-connection', 'te', 'trailer',
+  'transfer-encoding', 'upgrade', 'content-length', 'age', 'set-cookie', 'set-cookie2', 'x-cache'])
+/** Kept whatever a route names: without them the response is another one. */
+const ALWAYS = new Set(['content-type', 'content-encoding', 'location', 'vary', 'date', 'cache-control', 'expires', 'etag', 'last-modified'])
 
 /** What a handler added to or changed in the headers that were there before it ran. */
 export function headersOf (before: Headers, after: Headers, only: readonly string[] | null): Headers {
+  const ofConnection = namesOf(after.connection)
   return Object.fromEntries(Object.entries(after).filter(([name, value]) =>
-    !OF_ITS_TIME.has(name) && before[name] !== value && (only === null || name === 'content-type' || name === 'vary' || only.includes(name))))
+    !OF_ITS_TIME.has(name) && !ofConnection.includes(name) && before[name] !== value && (only === null || ALWAYS.has(name) || only.includes(name))))
 }
 
 /** Strong: equal tags mean equal bytes (RFC 9110, section 8.8.1). */
 export const etagOf = (body: string | Buffer): string => `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
 
 export const varied = (request: FastifyRequest, names: Iterable<string>): Record<string, string> =>
-  Object.fromEntries([...names].sort().map((name) => [name, String(request.headers[name] ?? '').replaceAll(/\s+/g, ' ').trim()]))
+  Object.fromEntries([...names].sort().map((name) => [name, normalized(String(request.headers[name] ?? ''))]))
+
+/** Without the white space that says nothing: that around commas, unless something is quoted. */
+const normalized = (value: string): string => value.includes('"') ? value.trim() : value.trim().replaceAll(/\s*,\s*/g, ',')
 
 /** Whether the kept response of a route without scope may be shown to who comes with credentials. */
 export const isOpenTo = (stored: Stored, request: FastifyRequest): boolean => request.headers.authorization === undefined || stored.isForAll

@@ -1,7 +1,10 @@
-import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
+import type { FastifyReply, FastifyRequest, onSendHookHandler, RouteHandlerMethod } from 'fastify'
+import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from '../errors.ts'
 import { listOf } from '../names.ts'
 import { asList, type Route } from './in-force.ts'
-import { invalidatesOf, type CoherentWrites, type RouteInvalidates } from './options.ts'
+import { cachedMethods, cacheOf, invalidatesOf, type CoherentWrites, type RouteInvalidates } from './options.ts'
+import { pathTag, type Paths } from './paths.ts'
+import { isSafe } from './rules.ts'
 
 /** A handler under way inside a write. */
 interface Running {
@@ -20,25 +23,48 @@ const runningOf = new WeakMap<FastifyRequest, Running>()
  * when it has answered. The response waits: a returned value is handed on when the write has resolved, a sent one is held
  * in onSend.
  */
-export function wrapInWrite (route: Route, writes: CoherentWrites): void {
-  const invalidates = invalidatesOf(route.config?.invalidates, route.url)
-  if (invalidates === null) return
-  const hold = async (request: FastifyRequest, _reply: FastifyReply, payload: unknown): Promise<unknown> => {
-    const running = runningOf.get(request)
-    runningOf.delete(request)
-    running?.sent()
-    await running?.over.catch(unlessUndecided)
-    return payload
+export function wrapInWrite (route: Route, writes: CoherentWrites, paths: Paths): void {
+  const given = route.config?.invalidates
+  const invalidates = invalidatesOf(given, route.url)
+  if (invalidates === null && (given !== undefined || !changes(route))) return
+  if (invalidates !== null && cacheOf(route.config?.cache, route.url) !== null) {
+    throw new FST_ERR_CONFIG_CACHE_INVALID_OPTION(`config.invalidates of ${route.url}`, 'stands beside config.cache: a hit would not run the handler')
   }
-  route.handler = wrap(route.handler, invalidates, writes)
+  if (invalidates === null) paths.saysNothing(route)
+  const { handler } = route
+  const wrapped = wrap(handler, (request) => touchedBy(request, invalidates, paths), writes)
+  route.handler = function (request, reply) {
+    return (invalidates === null && !paths.isKept(route.url) ? handler : wrapped).call(this, request, reply)
+  }
   route.onSend = [hold, ...asList(route.onSend)]
 }
 
-function wrap (handler: RouteHandlerMethod, invalidates: RouteInvalidates, writes: CoherentWrites): RouteHandlerMethod {
+/** Holds a response that was sent until the write has resolved. Most routes that change something have none. */
+const hold: onSendHookHandler = (request, _reply, payload, done) => {
+  const running = runningOf.get(request)
+  if (running === undefined) return done(null, payload)
+  runningOf.delete(request)
+  running.sent()
+  running.over.catch(unlessUndecided).then(() => done(null, payload), done)
+}
+
+/** Whether a route has a method that changes something; POST of a route that is cached asks for something. */
+function changes (route: Route): boolean {
+  const kept = cacheOf(route.config?.cache, route.url) === null ? null : cachedMethods(route)
+  return asList(route.method).some((method) => !isSafe(method) && kept?.has(method) !== true)
+}
+
+/** What a request changes: what its route says, and what is kept of its path. A function may find that a request changes nothing. */
+async function touchedBy (request: FastifyRequest, invalidates: RouteInvalidates | null, paths: Paths): Promise<readonly string[]> {
+  const tags = listOf('A tag', typeof invalidates === 'function' ? await invalidates(request) : invalidates)
+  if (isSafe(request.method) || (invalidates !== null && tags.length === 0)) return tags
+  return paths.isKept(request.routeOptions.url ?? '') ? [...tags, pathTag(request)] : tags
+}
+
+function wrap (handler: RouteHandlerMethod, touched: (request: FastifyRequest) => Promise<readonly string[]>, writes: CoherentWrites): RouteHandlerMethod {
   return async function (request, reply) {
-    const tags = listOf('A tag', typeof invalidates === 'function' ? await invalidates(request) : invalidates)
+    const tags = await touched(request)
     const work = new HandlerWork(() => handler.call(this, request, reply), reply)
-    // A function may find that this request changes nothing.
     if (tags.length === 0) return work.alone()
     const over = writes.write({ tags }, async () => {
       // Without Redis the work begins before its write has a promise, which the handler's reply waits for.
