@@ -5,9 +5,8 @@ import type { ClientOptions } from './types.ts'
 /** What a client takes from where it runs. */
 export interface Environment {
   readonly WebSocket?: ClientOptions['WebSocket']
-  readonly canFetch: boolean
   /** Never rejects. */
-  probe (url: URL, timeoutMs: number): Promise<Refusal | null>
+  probe (url: URL, timeoutMs: number, token: string | undefined): Promise<Refusal | null>
   /** Milliseconds of a clock that never goes back. */
   now (): number
   random (): number
@@ -18,32 +17,27 @@ export interface Environment {
 }
 
 interface Target {
-  addEventListener (type: string, listener: () => void): void
-  removeEventListener (type: string, listener: () => void): void
+  addEventListener? (type: string, listener: () => void, options: { signal: AbortSignal }): void
 }
 
-const scope = globalThis as unknown as Partial<Target> & { WebSocket?: ClientOptions['WebSocket'], document?: Target & { visibilityState: string } }
+const scope = globalThis as unknown as Target & { WebSocket?: ClientOptions['WebSocket'], document?: Target }
 
 /** A page, a worker, or Node. */
 export const environment: Environment = {
-  ...(scope.WebSocket !== undefined && { WebSocket: scope.WebSocket }),
-  canFetch: typeof fetch === 'function',
+  ...(scope.WebSocket && { WebSocket: scope.WebSocket }),
   probe,
   now: () => performance.now(),
   random: () => Math.random(),
   setTimer: (callback, ms) => setTimeout(callback, ms),
   clearTimer: (handle) => clearTimeout(handle),
   onWake (wake) {
-    if (typeof scope.addEventListener !== 'function') return () => {}
-    const { document } = scope
-    const seen = (): void => { if (document!.visibilityState === 'visible') wake() }
-    scope.addEventListener('online', wake)
-    scope.addEventListener('pageshow', wake)
-    document?.addEventListener('visibilitychange', seen)
-    return () => {
-      scope.removeEventListener!('online', wake)
-      scope.removeEventListener!('pageshow', wake)
-      document?.removeEventListener('visibilitychange', seen)
+    const listening = new AbortController()
+    const listen = (target: Target | undefined, ...types: string[]): void => {
+      for (const type of types) target?.addEventListener?.(type, wake, listening)
     }
+    listen(scope, 'online', 'pageshow')
+    // `resume`: of a page that the browser had frozen.
+    listen(scope.document, 'visibilitychange', 'resume')
+    return () => listening.abort()
   }
 }

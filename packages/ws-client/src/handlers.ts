@@ -14,40 +14,39 @@ export interface Frame {
 export type Handler = (data: any, message: Received) => unknown
 
 /** Who hears which type of message; what one throws concerns no other. */
-export class Handlers {
-  readonly #byType = new Map<string, Set<Handler>>()
-  readonly #write: (frame: Frame) => void
-  readonly #report: (err: unknown) => void
+export interface Handlers {
+  add (type: string, handler: Handler): () => void
+  emit (type: string, frame: Frame): void
+}
 
-  constructor (write: (frame: Frame) => void, report: (err: unknown) => void) {
-    this.#write = write
-    this.#report = report
-  }
+export function createHandlers (write: (frame: Frame) => void, report: (err: unknown) => void): Handlers {
+  const byType = new Map<string, Set<Handler>>()
 
-  add (type: string, handler: Handler): () => void {
-    const handlers = this.#byType.get(type) ?? new Set()
-    this.#byType.set(type, handlers.add(handler))
-    return () => { handlers.delete(handler) }
-  }
-
-  emit (type: string, { data, ctx, id, error }: Frame): void {
-    const message: Received = { type, ...(ctx && { ctx }), ...(error && { error }) }
-    const ask = async (handler: Handler): Promise<unknown> => handler(data, message)
-    const own = [...this.#byType.get(type) ?? []].map(ask)
-    const others = type === '*' ? [] : [...this.#byType.get('*') ?? []].map(ask)
-    // Who listens to everything knows no answer.
-    if (id !== undefined) this.#answer(id, own.shift())
-    for (const result of [...own, ...others]) result.catch(this.#report)
-  }
-
-  async #answer (id: string | number, result: Promise<unknown> | undefined): Promise<void> {
-    const fail = (code: string, message: string) => { this.#write({ type: 'reply', replyTo: id, error: { code, message } }) }
-    if (result === undefined) return fail('UNKNOWN_TYPE', 'nobody answers this')
+  const answer = async (replyTo: string | number, result: Promise<unknown> | undefined): Promise<void> => {
+    const reply = (rest: Frame): void => write({ type: 'reply', replyTo, ...rest })
+    if (!result) return reply({ error: { code: 'UNKNOWN_TYPE', message: 'nobody answers this' } })
     try {
-      this.#write({ type: 'reply', replyTo: id, data: await result })
+      reply({ data: await result })
     } catch (err) {
-      fail('HANDLER_FAILED', 'the handler failed')
-      this.#report(err)
+      reply({ error: { code: 'HANDLER_FAILED', message: 'the handler failed' } })
+      report(err)
+    }
+  }
+
+  return {
+    add (type, handler) {
+      const handlers = byType.get(type) ?? new Set()
+      byType.set(type, handlers.add(handler))
+      return () => { handlers.delete(handler) }
+    },
+    emit (type, { data, ctx, id, error }) {
+      const message: Received = { type, ...(ctx && { ctx }), ...(error && { error }) }
+      const of = (one: string): Array<Promise<unknown>> => [...byType.get(one) ?? []].map(async (handler) => handler(data, message))
+      const own = of(type)
+      const others = type === '*' ? [] : of('*')
+      // Who listens to everything knows no answer.
+      if (id !== undefined) answer(id, own.shift())
+      for (const result of [...own, ...others]) result.catch(report)
     }
   }
 }

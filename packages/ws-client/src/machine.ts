@@ -13,27 +13,24 @@ export interface Liveness { readonly everyMs: number, readonly timeoutMs: number
 
 /** What happens. Events of an attempt that is over are ignored. */
 export type Event =
-  | { readonly type: 'located' | 'opened' | 'heard', readonly attempt: number }
-  | { readonly type: 'welcomed', readonly attempt: number, readonly liveness: Liveness | null, readonly windowMs: number }
-  /** The socket said close or error, or could not be made; or there was no address. */
-  | { readonly type: 'lost', readonly attempt: number, readonly code: number, readonly reason: string, readonly refusal?: Refusal }
-  | { readonly type: 'probed', readonly attempt: number, readonly refusal: Refusal | null }
-  /** The deadline passed. */
-  | { readonly type: 'time' }
-  /** The network came back, or the page is seen again. */
-  | { readonly type: 'wake' }
-  | { readonly type: 'close' }
+  | readonly [type: 'opened' | 'heard', attempt: number]
+  | readonly [type: 'welcomed', attempt: number, liveness: Liveness | undefined, windowMs: number | undefined]
+  /** The socket said close or error, or could not be made. */
+  | readonly [type: 'lost', attempt: number, code: number, reason: string, refusal?: Refusal | null]
+  | readonly [type: 'probed', attempt: number, refusal: Refusal | null]
+  /** `time`: the deadline passed. `wake`: the network came back, or the page is seen again. */
+  | readonly [type: 'time' | 'wake' | 'close']
 
 /** What is to be done. `abandon` lets go of the socket, `ask` wants to hear from the server. */
 export type Effect =
-  | { readonly type: 'locate' | 'open' | 'probe' | 'abandon' | 'ask' }
-  | { readonly type: 'status' | 'end', readonly status: Status, readonly detail: StatusDetail }
+  | readonly [type: 'open' | 'probe' | 'abandon' | 'ask']
+  | readonly [type: 'status' | 'end', status: Status, detail: StatusDetail]
 
 export interface MachineOptions {
   readonly connectTimeoutMs: number
   readonly minDelayMs: number
   readonly maxDelayMs: number
-  /** Whether the address is asked anew at each attempt, so that who was refused may be let in the next time. */
+  /** Whether credentials are asked for anew at each attempt, so that who was refused may be let in the next time. */
   readonly isRenewable: boolean
   /** Whether it can be found out why a WebSocket did not open. */
   readonly canProbe: boolean
@@ -41,226 +38,217 @@ export interface MachineOptions {
   random (): number
 }
 
-type Phase = 'locating' | 'opening' | 'greeting' | 'online' | 'probing' | 'waiting' | 'ended'
+export interface Machine {
+  readonly status: Status
+  /** Names what belongs together: the events of one attempt, or of the look why it failed. */
+  readonly attempt: number
+  /** When `time` is due; null where nothing is waited for. */
+  readonly deadline: number | null
+  on (now: number, ...event: Event): readonly Effect[]
+}
+
+type Phase = 'opening' | 'greeting' | 'online' | 'probing' | 'waiting' | 'ended'
 
 /** A connection that held so long was a good one: only then are the failures before it forgotten. */
 const STABLE_MS = 10_000
-/** Closed for what the client did: coming back soon would do it again. */
-const PENAL: ReadonlySet<number> = new Set([1009, 1013, 4429])
 const PENAL_FAILURES = 3
 const UNAUTHENTICATED = 4401
 const FORBIDDEN = 4403
-const ABNORMAL = 1006
+export const ABNORMAL = 1006
 /** Network and page may wake as often as they like: attempts are not closer than this. */
 const LEAST_BETWEEN_MS = 1000
+/** Closed for what the client did: coming back soon would do it again. */
+const PENAL = [1009, 1013, 4429]
 
 /**
  * Decides what a client does: all of its states, each with a deadline, and no clock, socket or timer of its own. Whatever
  * happens in whatever order, it comes back where a server is, and not more often than its pauses say.
+ *
+ * A closure and not a class, as elsewhere in this package: minifiers rename variables, and leave `this` before each field.
  */
-export class Machine {
-  readonly #options: MachineOptions
-  #phase: Phase = 'waiting'
-  #status: Status = 'connecting'
-  #attempt = 0
-  #deadline: number | null = null
-  #startedAt = -Infinity
+export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRenewable, canProbe, random }: MachineOptions): Machine {
+  let phase: Phase = 'waiting'
+  let status: Status = 'connecting'
+  let attempt = 0
+  let deadline: number | null = -Infinity
+  let startedAt = -Infinity
   /** Attempts that failed since a connection was stable. */
-  #failures = 0
-  #refusals = 0
-  #wasOnline = false
-  #detail: StatusDetail = {}
-  #liveness: Liveness | null = null
-  #windowMs = 0
-  #stableAt = 0
-  #heardAt = 0
+  let failures = 0
+  let refusals = 0
+  let wasOnline = false
+  let detail: StatusDetail = {}
+  let everyMs = Infinity
+  let timeoutMs = 0
+  let reconnectWindowMs = 0
+  let stableAt = 0
+  let heardAt = 0
   /** When the server was asked whether it is there; null where it was heard since. */
-  #askedAt: number | null = null
+  let askedAt: number | null = null
   /** Whether it was asked once more because the clock stood still. */
-  #isLenient = false
+  let isLenient = false
   /** HTTP status that was told last. */
-  #told: number | undefined
-  #effects: Effect[] = []
+  let told: number | undefined
+  let effects: Effect[] = []
 
-  constructor (options: MachineOptions) {
-    this.#options = options
+  const enter = (next: Phase, now: number, withinMs: number, effect?: 'open' | 'probe'): void => {
+    phase = next
+    deadline = now + withinMs
+    if (effect) effects.push([effect])
   }
 
-  get status (): Status {
-    return this.#status
-  }
-
-  /** Names what belongs together: address, socket and look of one attempt. */
-  get attempt (): number {
-    return this.#attempt
-  }
-
-  /** When `time` is due; null where nothing is. */
-  get deadline (): number | null {
-    return this.#deadline
-  }
-
-  start (now: number): Effect[] {
-    this.#begin(now)
-    return this.#take()
-  }
-
-  on (event: Event, now: number): Effect[] {
-    if (this.#phase === 'ended' || ('attempt' in event && event.attempt !== this.#attempt)) return []
-    switch (event.type) {
-      case 'located': if (this.#phase === 'locating') this.#enter('opening', now, this.#options.connectTimeoutMs, 'open'); break
-      case 'opened': if (this.#phase === 'opening') this.#enter('greeting', now, 2 * this.#options.connectTimeoutMs); break
-      case 'welcomed': if (this.#phase === 'opening' || this.#phase === 'greeting') this.#welcome(now, event.liveness, event.windowMs); break
-      case 'heard': if (this.#phase === 'online') this.#heard(now); break
-      case 'lost': if (this.#phase !== 'waiting' && this.#phase !== 'probing') this.#lost(now, event, event.refusal ?? null); break
-      case 'probed': if (this.#phase === 'probing') this.#probed(now, event.refusal); break
-      case 'time': if (this.#deadline !== null && now >= this.#deadline) this.#due(now); break
-      case 'wake': this.#wake(now); break
-      case 'close': this.#end('disconnected', { code: 1000, reason: 'closed by the client' })
-    }
-    return this.#take()
-  }
-
-  #take (): Effect[] {
-    const effects = this.#effects
-    this.#effects = []
-    return effects
-  }
-
-  #enter (phase: Phase, now: number, withinMs: number, effect?: 'locate' | 'open' | 'probe'): void {
-    this.#phase = phase
-    this.#deadline = now + withinMs
-    if (effect !== undefined) this.#effects.push({ type: effect })
-  }
-
-  #begin (now: number): void {
-    this.#attempt++
-    this.#startedAt = now
-    this.#enter('locating', now, this.#options.connectTimeoutMs, 'locate')
-  }
-
-  #welcome (now: number, liveness: Liveness | null, windowMs: number): void {
-    this.#phase = 'online'
-    this.#wasOnline = true
-    this.#liveness = liveness
-    this.#windowMs = windowMs
-    this.#stableAt = now + STABLE_MS
-    this.#turn('connected', {})
-    this.#heard(now)
-  }
-
-  #heard (now: number): void {
-    this.#heardAt = now
-    this.#askedAt = null
-    this.#isLenient = false
-    this.#watch()
+  const begin = (now: number): void => {
+    startedAt = now
+    enter('opening', now, connectTimeoutMs, 'open')
   }
 
   /** The next look at a connection that stands. */
-  #watch (): void {
-    const { everyMs = Infinity, timeoutMs = 0 } = this.#liveness ?? {}
-    const silent = this.#askedAt === null ? this.#heardAt + everyMs : this.#askedAt + timeoutMs
-    const next = Math.min(silent, this.#stableAt)
-    this.#deadline = next === Infinity ? null : next
+  const watch = (): void => {
+    const next = Math.min(askedAt === null ? heardAt + everyMs : askedAt + timeoutMs, stableAt)
+    deadline = next === Infinity ? null : next
   }
 
-  #due (now: number): void {
-    switch (this.#phase) {
-      case 'locating': return this.#lost(now, { code: ABNORMAL, reason: 'the address was not there in time' }, null)
-      case 'opening': case 'greeting': return this.#lost(now, { code: ABNORMAL, reason: 'the connection was not there in time' }, null)
-      case 'probing': return this.#probed(now, null)
-      case 'waiting': return this.#begin(now)
-      case 'online': return this.#look(now)
-    }
+  const heard = (now: number): void => {
+    heardAt = now
+    askedAt = null
+    isLenient = false
+    watch()
   }
 
-  #look (now: number): void {
-    if (now >= this.#stableAt) {
-      this.#stableAt = Infinity
-      this.#failures = this.#refusals = 0
-    }
-    const { everyMs, timeoutMs } = this.#liveness ?? { everyMs: Infinity, timeoutMs: Infinity }
-    if (this.#askedAt === null) {
-      if (now >= this.#heardAt + everyMs) this.#ask(now)
-    } else if (now >= this.#askedAt + timeoutMs) {
-      // A clock that stood still: what came meanwhile is not read yet, and nobody answered a question that did not leave.
-      if (this.#isLenient || now < this.#askedAt + 1.5 * timeoutMs) return this.#lost(now, { code: ABNORMAL, reason: 'the server was not heard any more' }, null)
-      this.#isLenient = true
-      this.#ask(now)
-    }
-    this.#watch()
+  const ask = (now: number): void => {
+    askedAt = now
+    effects.push(['ask'])
   }
 
-  #ask (now: number): void {
-    this.#askedAt = now
-    this.#effects.push({ type: 'ask' })
+  const turn = (next: Status): void => {
+    const { httpStatus } = detail
+    if (next === status && (httpStatus === undefined || httpStatus === told)) return
+    status = next
+    told = httpStatus
+    effects.push(['status', next, detail])
   }
 
-  #wake (now: number): void {
-    if (this.#phase === 'online' && this.#liveness !== null && this.#askedAt === null) {
-      this.#ask(now)
-      this.#watch()
-    } else if (this.#phase === 'waiting') {
-      this.#deadline = Math.min(this.#deadline!, Math.max(now, this.#startedAt + Math.min(LEAST_BETWEEN_MS, this.#bound)))
-    }
+  const end = (next: Status): void => {
+    phase = 'ended'
+    attempt++
+    deadline = null
+    turn(next)
+    effects.push(['end', next, detail])
   }
 
-  #lost (now: number, { code, reason }: { code: number, reason: string }, refusal: Refusal | null): void {
-    const hadOpened = this.#phase === 'greeting' || this.#phase === 'online'
-    // A server that restarts refuses for a moment: no need to ask why.
-    const isFirst = this.#wasOnline && this.#failures <= 1
-    this.#effects.push({ type: 'abandon' })
-    this.#detail = { code, reason, ...(refusal !== null && { httpStatus: refusal.httpStatus, reason: refusal.reason }) }
-    if (refusal?.isFinal === true || code === UNAUTHENTICATED) return this.#refused(now)
-    if (code === FORBIDDEN) return this.#end('auth-required', this.#detail)
-    if (hadOpened || refusal !== null || isFirst || !this.#options.canProbe || this.#phase === 'locating') return this.#wait(now)
-    // A browser does not show a page why a WebSocket did not open, but answers a plain request of the same address.
-    this.#enter('probing', now, this.#options.connectTimeoutMs, 'probe')
-  }
-
-  #probed (now: number, refusal: Refusal | null): void {
-    if (refusal !== null) this.#detail = { ...this.#detail, httpStatus: refusal.httpStatus, reason: refusal.reason }
-    if (refusal?.isFinal === true) this.#refused(now)
-    else this.#wait(now)
-  }
-
-  /** Who was refused is refused again, unless credentials are made anew. */
-  #refused (now: number): void {
-    if (this.#options.isRenewable && ++this.#refusals < 2) this.#wait(now)
-    else this.#end('auth-required', this.#detail)
-  }
+  const bound = (): number => Math.min(maxDelayMs, Math.max(reconnectWindowMs, minDelayMs * 2 ** failures))
 
   /**
    * Exponential backoff with nearly full jitter, so that the clients of a server that went away do not come back all at once
    * (Marc Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015), and no one at once.
    */
-  #wait (now: number): void {
-    const isPenal = PENAL.has(this.#detail.code ?? 0)
-    if (isPenal) this.#failures = Math.max(this.#failures, PENAL_FAILURES)
-    const share = this.#options.random()
-    this.#enter('waiting', now, this.#bound * (isPenal ? (1 + share) / 2 : (1 + 9 * share) / 10))
-    this.#failures++
-    this.#turn('reconnecting', this.#detail)
+  const wait = (now: number): void => {
+    const isPenal = PENAL.includes(detail.code!)
+    if (isPenal) failures = Math.max(failures, PENAL_FAILURES)
+    const least = isPenal ? 0.5 : 0.1
+    enter('waiting', now, bound() * (least + (1 - least) * random()))
+    failures++
+    turn('reconnecting')
   }
 
-  get #bound (): number {
-    const { minDelayMs, maxDelayMs } = this.#options
-    return Math.min(maxDelayMs, Math.max(this.#windowMs, minDelayMs * 2 ** this.#failures))
+  /** Who was refused is refused again, unless credentials are made anew. */
+  const refused = (now: number): void => {
+    if (isRenewable && ++refusals < 2) wait(now)
+    else end('auth-required')
   }
 
-  #end (status: 'disconnected' | 'auth-required', detail: StatusDetail): void {
-    if (status === 'disconnected') this.#effects.push({ type: 'abandon' })
-    this.#phase = 'ended'
-    this.#deadline = null
-    this.#turn(status, detail)
-    this.#effects.push({ type: 'end', status, detail })
+  const learn = (refusal: Refusal | null): void => {
+    if (refusal) detail = { ...detail, httpStatus: refusal.httpStatus, reason: refusal.reason }
   }
 
-  #turn (status: Status, detail: StatusDetail): void {
-    const isNews = detail.httpStatus !== undefined && detail.httpStatus !== this.#told
-    if (status === this.#status && !isNews) return
-    this.#status = status
-    this.#told = detail.httpStatus
-    this.#effects.push({ type: 'status', status, detail })
+  const lost = (now: number, code: number, reason: string, refusal: Refusal | null = null): void => {
+    const hadOpened = phase === 'greeting' || phase === 'online'
+    // A server that restarts refuses for a moment: no need to ask why.
+    const isFirst = wasOnline && failures <= 1
+    // What is still said of this attempt comes too late.
+    attempt++
+    effects.push(['abandon'])
+    detail = { code, reason }
+    learn(refusal)
+    if (refusal?.isFinal || code === UNAUTHENTICATED) refused(now)
+    else if (code === FORBIDDEN) end('auth-required')
+    // A browser does not show a page why a WebSocket did not open, but answers a plain request of the same address.
+    else if (hadOpened || refusal || isFirst || !canProbe) wait(now)
+    else enter('probing', now, connectTimeoutMs, 'probe')
+  }
+
+  const probed = (now: number, refusal: Refusal | null): void => {
+    learn(refusal)
+    if (refusal?.isFinal) refused(now)
+    else wait(now)
+  }
+
+  const welcome = (now: number, liveness: Liveness | undefined, windowMs = 0): void => {
+    phase = 'online'
+    wasOnline = true
+    everyMs = liveness?.everyMs ?? Infinity
+    timeoutMs = liveness?.timeoutMs ?? 0
+    reconnectWindowMs = windowMs
+    stableAt = now + STABLE_MS
+    detail = {}
+    turn('connected')
+    heard(now)
+  }
+
+  const look = (now: number): void => {
+    if (now >= stableAt) {
+      stableAt = Infinity
+      failures = refusals = 0
+    }
+    if (askedAt === null) {
+      if (now >= heardAt + everyMs) ask(now)
+    } else if (now >= askedAt + timeoutMs) {
+      // A clock that stood still: what came meanwhile is not read yet, and nobody answered a question that did not leave.
+      if (isLenient || now < askedAt + 1.5 * timeoutMs) return lost(now, ABNORMAL, 'the server was not heard any more')
+      isLenient = true
+      ask(now)
+    }
+    watch()
+  }
+
+  const due = (now: number): void => {
+    if (phase === 'waiting') begin(now)
+    else if (phase === 'probing') probed(now, null)
+    else if (phase === 'online') look(now)
+    else lost(now, ABNORMAL, 'the connection was not there in time')
+  }
+
+  const wake = (now: number): void => {
+    if (phase === 'online' && everyMs < Infinity && askedAt === null) {
+      ask(now)
+      watch()
+    } else if (phase === 'waiting') deadline = Math.min(deadline!, Math.max(now, startedAt + Math.min(LEAST_BETWEEN_MS, bound())))
+  }
+
+  const handle = (now: number, event: Event): void => {
+    switch (event[0]) {
+      case 'opened': if (phase === 'opening') enter('greeting', now, 2 * connectTimeoutMs); break
+      case 'heard': if (phase === 'online') heard(now); break
+      case 'welcomed': if (phase === 'opening' || phase === 'greeting') welcome(now, event[2], event[3]); break
+      case 'lost': lost(now, event[2], event[3], event[4]); break
+      case 'probed': if (phase === 'probing') probed(now, event[2]); break
+      case 'time': if (deadline !== null && now >= deadline) due(now); break
+      case 'wake': wake(now); break
+      case 'close':
+        effects.push(['abandon'])
+        detail = { code: 1000, reason: 'closed by the client' }
+        end('disconnected')
+    }
+  }
+
+  return {
+    get status () { return status },
+    get attempt () { return attempt },
+    get deadline () { return deadline },
+    on (now, ...event) {
+      if (phase !== 'ended' && (event[1] === undefined || event[1] === attempt)) handle(now, event)
+      const done = effects
+      effects = []
+      return done
+    }
   }
 }

@@ -14,6 +14,24 @@ export interface StatusDetail {
 /** Data by type of message, of a namespace. */
 export type Messages = Record<string, any>
 
+/**
+ * What is said in a namespace, in both directions, by type of message. One declaration for the server, `create<Chat>(…)` of
+ * @jpulse/ws-namespaces, and the client, `connect<Chat>(…)`.
+ */
+export interface Protocol {
+  /** What clients send. */
+  toServer: Messages
+  /** What they hear. */
+  toClient: Messages
+  /** What the server answers, by type of what was asked. @default unknown */
+  answers?: Messages
+}
+
+/** A `Protocol` of what was given to `connect`: one, or what is heard and what is sent. */
+export type ProtocolOf<M, S = Messages> = M extends { toServer: infer In extends Messages, toClient: infer Out extends Messages }
+  ? { toServer: In, toClient: Out, answers: M extends { answers: infer Answers extends Messages } ? Answers : Record<never, never> }
+  : { toServer: S & Messages, toClient: M & Messages, answers: Record<never, never> }
+
 /** A message beside its data. */
 export interface Received {
   readonly type: string
@@ -33,6 +51,8 @@ export interface Connected {
   /** Whether everything since the last connection is delivered. */
   readonly recovered: boolean
   readonly offset: string | null
+  /** When the authorisation ends unless it is renewed, in milliseconds since 1970 by the server's clock. */
+  readonly expiresAt?: number
 }
 
 /** What is used of a WebSocket: that of browsers, of Node 22 and newer, and of `ws`. */
@@ -51,13 +71,26 @@ type Maybe<T> = T | Promise<T>
 /** Where to connect to: absolute, in a page also relative to it. A function is asked at each attempt. */
 export type Address = string | (() => Maybe<string>)
 
+/** How much may wait during an outage. */
+export interface QueueOptions {
+  /** Messages that wait for the server's word that they are done, 1 to 200. @default 100 */
+  maxMessages?: number
+  /** Bytes of their JSON. @default 262144 */
+  maxBytes?: number
+}
+
 export interface ClientOptions {
   /** Called when the status changes, or more is known of why. What it throws goes to `onError`. */
   onStatus?: (status: Status, detail: StatusDetail) => void
-  /** Called with what a handler, `onStatus` or the address threw. @default thrown, where nothing catches it */
+  /** Called with what a handler, `onStatus`, the address or the token threw. @default thrown, where nothing catches it */
   onError?: (err: unknown) => void
   /** Subprotocols to offer. A function is asked at each attempt. @default none */
   protocols?: string | string[] | (() => Maybe<string | string[]>)
+  /**
+   * Gives a bearer token, at each attempt and when the server says that the authorisation ends soon. It travels in a header
+   * and never in the address; the server reads it with `bearerOf` and `renew` of @jpulse/ws-namespaces. @default none
+   */
+  token?: () => Maybe<string>
   /** The class to connect with; below Node 22 that of `ws`. @default globalThis.WebSocket */
   WebSocket?: new (url: string, protocols?: string | string[]) => WebSocketLike
   /** Longest that an address, a handshake, or the look why one was refused may take, in milliseconds; the server's first message twice that. @default 10000 */
@@ -68,13 +101,68 @@ export interface ClientOptions {
   maxDelayMs?: number
   /** Messages and requests that may wait for the first connection. 0: none. @default 32 */
   maxWaiting?: number
+  /**
+   * Keeps what is sent until the server says that it is done, in order, also during outages; after one, what nobody knows the fate of
+   * is sent again, and the server does it once. @default false
+   */
+  queue?: boolean | QueueOptions
 }
 
-/** A message that could not be sent, or a request that got no answer. Match on `code`: the server's codes, `NOT_CONNECTED`, `REQUEST_TIMEOUT` and `INVALID_DATA`. */
+interface Hearing<In> {
+  (type: 'connected', handler: (data: Connected, message: Received) => unknown): () => void
+  (type: 'presence:join' | 'presence:leave', handler: (data: { userId: string }, message: Received) => unknown): () => void
+  (type: 'error', handler: (data: undefined, message: Received) => unknown): () => void
+  (type: '*', handler: (data: any, message: Received) => unknown): () => void
+  <T extends keyof In & string> (type: T, handler: (data: In[T], message: Received) => unknown): () => void
+}
+
+/** Data of a message; left out where they may be undefined. */
+type Data<D> = undefined extends D ? [data?: D] : [data: D]
+type Answer<P extends Protocol, T> = T extends keyof P['answers'] ? P['answers'][T] : unknown
+
+/** A connection to a namespace that comes back by itself and goes on where it was. */
+export interface Client<M = Messages, S = Messages> extends ClientOf<ProtocolOf<M, S>> {}
+
+interface ClientOf<P extends Protocol> {
+  /** Resolves with the first connection; rejects where there will be none: `NOT_CONNECTED`. */
+  readonly ready: Promise<Connected>
+  /** What the connection is doing now. */
+  readonly status: Status
+  /** The name that the server gave this client; null before the first connection. Kept across reconnects, in memory only. */
+  readonly clientId: string | null
+  /**
+   * Hears messages of a type; `'*'` hears all. `connected` comes with each connection: where its `recovered` is false, what
+   * was missed is not known, and the application has to load its state. For a message that asks, what the first handler of its
+   * type returns (or resolves with) is the answer. Returns what ends it.
+   */
+  readonly on: Hearing<P['toClient']>
+  /**
+   * Sends a message. Before the first connection it waits, up to `maxWaiting`. Later false where there is no connection: it is
+   * not kept, since nobody can know whether it still makes sense later; with `queue` false only where the queue is full.
+   *
+   * @throws ClientError with the code INVALID_DATA where the data have no JSON form
+   */
+  send<T extends keyof P['toServer'] & string> (type: T, ...data: Data<P['toServer'][T]>): boolean
+  /**
+   * Sends a message and resolves with the data of its answer. Always settles. Before the first connection it waits, up to `maxWaiting`.
+   *
+   * @throws ClientError with the server's code; NOT_CONNECTED where there is no connection or it broke; REQUEST_TIMEOUT, INVALID_DATA;
+   * with `queue` QUEUE_FULL, OUTCOME_UNKNOWN where it was sent before an outage so long that the server may have forgotten it, and USER_CHANGED
+   */
+  request<R = void, T extends keyof P['toServer'] & string = keyof P['toServer'] & string> (type: T, data?: P['toServer'][T], options?: { timeoutMs?: number }): Promise<R extends void ? Answer<P, T> : R>
+  /** Joins a room, where the namespace lets clients choose. Resolves when the room is heard. After `connected` with `recovered: false`, join again. */
+  join (room: string): Promise<void>
+  /** Leaves a room. */
+  leave (room: string): Promise<void>
+  /** Ends the connection for good. */
+  close (): void
+}
+
+/** A message that could not be sent, or a request that got no answer. Match on `code`: the server's codes, and those of `request`. */
 export class ClientError extends Error {
   readonly code: string
 
-  constructor (code: string, message: string) {
+  constructor (code: string, message = code) {
     super(message)
     this.name = 'ClientError'
     this.code = code

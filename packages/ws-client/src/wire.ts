@@ -2,6 +2,10 @@
 
 /** Sent by the server now and then to clients that asked for it, since a page does not see pings; a client that sends it is answered with it. */
 export const HEARTBEAT = 'connection:heartbeat'
+/** Says that the authorisation of the connection ends soon, `data: { expiresAt }`. */
+export const EXPIRING = 'connection:expiring'
+/** A client renews it, with its credentials as data. */
+export const RENEW = 'connection:renew'
 
 /** As JSON.stringify. @throws TypeError where JSON would make `{}` or nothing of a part of it, or has no form for it */
 export function stringify (frame: object): string {
@@ -11,18 +15,11 @@ export function stringify (frame: object): string {
   return json
 }
 
-function check (value: unknown, at: string): void {
-  const kind = formless(value)
-  if (kind !== null) throw new TypeError(`${at} is ${kind}`)
-  if (typeof value !== 'object' || value === null || typeof (value as { toJSON?: unknown }).toJSON === 'function') return
-  if (Array.isArray(value)) for (const [index, one] of value.entries()) check(one, `${at}[${index}]`)
-  else for (const key of Object.keys(value)) check((value as Record<string, unknown>)[key], at === '' ? key : `${at}.${key}`)
-}
-
-function formless (value: unknown): string | null {
-  if (typeof value === 'function' || typeof value === 'symbol') return `a ${typeof value}`
-  if (typeof value !== 'object' || value === null) return null
-  if (value instanceof Map) return 'a Map'
-  if (value instanceof Set) return 'a Set'
-  return value instanceof ArrayBuffer || ArrayBuffer.isView(value) ? 'bytes' : null
+function check (value: any, at: string): void {
+  const kind = typeof value
+  const isObject = kind === 'object' && value !== null
+  if (isObject ? value instanceof Map || value instanceof Set || value instanceof ArrayBuffer || ArrayBuffer.isView(value) : kind === 'function' || kind === 'symbol') {
+    throw new TypeError(`${at.slice(1)} is a ${isObject ? value.constructor.name : kind}`)
+  }
+  if (isObject && typeof value.toJSON !== 'function') for (const key of Object.keys(value)) check(value[key], `${at}.${key}`)
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { readRefusal } from '../src/address.ts'
-import { Client, type Address, type ClientOptions, type Status, type StatusDetail } from '../src/client.ts'
+import type { Address, Client, ClientOptions, Status, StatusDetail } from '../src/client.ts'
+import { createClient } from '../src/create-client.ts'
 import type { Environment } from '../src/environment.ts'
 import type { Refusal } from '../src/machine.ts'
 
@@ -57,8 +58,8 @@ class World {
   #timers = new Map<number, { at: number, callback: () => void }>()
   #lastTimer = 0
 
-  constructor (options: ClientOptions & { address?: Address, canFetch?: boolean } = {}) {
-    const { address = 'ws://server/chat', canFetch = true, ...rest } = options
+  constructor (options: ClientOptions & { address?: Address } = {}) {
+    const { address = 'ws://server/chat', ...rest } = options
     const opened = (socket: FakeSocket): void => {
       this.sockets.push(socket)
       this.attemptsAt.push(this.now)
@@ -70,7 +71,6 @@ class World {
           opened(this)
         }
       } as never,
-      canFetch,
       probe: async () => {
         this.probes++
         return this.refusal
@@ -87,7 +87,7 @@ class World {
         return () => { this.wake = () => {} }
       }
     }
-    this.client = new Client(address, {
+    this.client = createClient(address, {
       onError: (err) => { this.errors.push(err) },
       ...rest,
       onStatus: (status, detail) => {
@@ -102,7 +102,7 @@ class World {
   get statuses (): Status[] { return this.told.map(({ status }) => status) }
 
   /** Lets promises settle. */
-  async rest (): Promise<void> { for (let turn = 0; turn < 8; turn++) await null }
+  async rest (): Promise<void> { for (let turn = 0; turn < 20; turn++) await null }
 
   /** Lets time pass, timer by timer. `late`: the clock jumps, as over a sleep. */
   async pass (ms: number, late = false): Promise<void> {
@@ -342,6 +342,7 @@ t.test('callbacks that throw or call back change nothing', async (t) => {
   t.ok(await world.until(() => world.sockets.length === 2, 1000))
   world.socket.welcome()
   t.equal(world.client.status, 'connected')
+  await world.rest()
   t.same(world.errors.map((err) => (err as Error).message), ['of connected', 'of reconnecting', 'of connected'])
   const closing = await connected({ onStatus: (status) => { if (status === 'reconnecting') closing.client.close() } })
   closing.socket.end(1006)

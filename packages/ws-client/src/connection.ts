@@ -1,0 +1,145 @@
+import { socketUrl } from './address.ts'
+import type { Environment } from './environment.ts'
+import { ABNORMAL, createMachine, type Effect, type Event, type Liveness } from './machine.ts'
+import { openSocket } from './open-socket.ts'
+import type { Address, ClientOptions, Status, StatusDetail, WebSocketLike } from './types.ts'
+import { HEARTBEAT } from './wire.ts'
+
+const OPEN = 1
+const CONNECT_TIMEOUT_MS = 10_000
+
+/** Who uses a connection. */
+export interface User {
+  /** Adds what the server has to know to the address. */
+  address (query: URLSearchParams): void
+  heard (text: string): void
+  /** The connection broke. */
+  lost (): void
+  /** There will be none any more. */
+  ended (status: Status, detail: StatusDetail): void
+  report (err: unknown): void
+  /** Calls the application; what that throws is reported. */
+  call (callback: () => unknown): void
+}
+
+/** A WebSocket, and the next one when it breaks. */
+export interface Connection {
+  readonly status: Status
+  /** False where there is none. */
+  push (text: string): boolean
+  /** The server said that it is ready. */
+  welcomed (liveness?: Liveness, windowMs?: number): void
+  close (): void
+}
+
+/** Carries out what the machine decides. @throws TypeError where the address is none, or there is no WebSocket here */
+export function createConnection (address: Address, options: ClientOptions, env: Environment, user: User): Connection {
+  const { connectTimeoutMs = CONNECT_TIMEOUT_MS, minDelayMs = 250, maxDelayMs = 10_000, protocols, token, onStatus, WebSocket = env.WebSocket } = options
+  if (!WebSocket) throw new TypeError('no WebSocket here: pass the class of ws as an option')
+  // A bad one is told at once, unless it has to be asked for.
+  if (typeof address === 'string') socketUrl(address)
+  const machine = createMachine({
+    connectTimeoutMs,
+    minDelayMs,
+    maxDelayMs,
+    isRenewable: typeof address === 'function' || typeof protocols === 'function' || token !== undefined,
+    // A class of one's own may send what a plain request would not.
+    canProbe: !options.WebSocket,
+    random: env.random
+  })
+  let url: URL | undefined
+  let bearer: string | undefined
+  let socket: WebSocketLike | null = null
+  let timer: { readonly handle: unknown, readonly due: number } | null = null
+
+  /** The machine knows its new state already: a callback that calls us meets it. */
+  const dispatch = (...event: Event): void => {
+    const effects = machine.on(env.now(), ...event)
+    arm()
+    effects.forEach(run)
+  }
+
+  /** One timer. It may ring early, because what is heard only moves the deadline. */
+  const arm = (): void => {
+    const { deadline } = machine
+    if (timer) {
+      if (deadline !== null && timer.due <= deadline) return
+      env.clearTimer(timer.handle)
+      timer = null
+    }
+    if (deadline === null) return
+    const ring = (): void => {
+      timer = null
+      dispatch('time')
+    }
+    timer = { handle: env.setTimer(ring, Math.max(0, Math.ceil(deadline - env.now()))), due: deadline }
+  }
+
+  const run = ([type, status, detail]: Effect): void => {
+    const { attempt } = machine
+    if (type === 'open') open(attempt)
+    else if (type === 'probe') probe(attempt)
+    else if (type === 'ask') push(`{"type":"${HEARTBEAT}"}`)
+    else if (type === 'abandon') abandon()
+    else if (type === 'status') user.call(() => onStatus?.(status!, detail!))
+    else {
+      unlisten()
+      user.ended(status!, detail!)
+    }
+  }
+
+  const open = async (attempt: number): Promise<void> => {
+    url = undefined
+    try {
+      const target = socketUrl(await given(address))
+      const own = [await given(protocols) ?? []].flat()
+      const secret = await given(token)
+      if (attempt !== machine.attempt) return
+      url = new URL(target)
+      bearer = secret
+      user.address(target.searchParams)
+      // The server takes the first one, never the secret.
+      const offered = secret === undefined ? own : [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`]
+      socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (text) => {
+        if (attempt !== machine.attempt) return
+        dispatch('heard', attempt)
+        user.heard(text)
+      }, (code, reason, refusal) => dispatch('lost', attempt, code, reason, refusal))
+    } catch (err) {
+      user.report(err)
+      dispatch('lost', attempt, ABNORMAL, String(err))
+    }
+  }
+
+  const probe = async (attempt: number): Promise<void> => dispatch('probed', attempt, url ? await env.probe(url, connectTimeoutMs, bearer) : null)
+
+  const abandon = (): void => {
+    const old = socket
+    socket = null
+    try {
+      old?.close(1000)
+    } catch {
+      // It was over already.
+    }
+    user.lost()
+  }
+
+  const push = (text: string): boolean => {
+    if (socket?.readyState !== OPEN) return false
+    socket.send(text)
+    return true
+  }
+
+  const unlisten = env.onWake(() => dispatch('wake'))
+  dispatch('time')
+  return {
+    get status () { return machine.status },
+    push,
+    welcomed: (liveness, windowMs) => dispatch('welcomed', machine.attempt, liveness, windowMs),
+    close: () => dispatch('close')
+  }
+}
+
+async function given<T> (value: T | (() => T | Promise<T>)): Promise<T> {
+  return typeof value === 'function' ? (value as () => T | Promise<T>)() : value
+}

@@ -1,0 +1,128 @@
+import { createConnection } from './connection.ts'
+import type { Environment } from './environment.ts'
+import { createHandlers, parse, type Handler } from './handlers.ts'
+import type { Liveness } from './machine.ts'
+import { createOutbox } from './outbox.ts'
+import { toJson } from './to-json.ts'
+import { ClientError, type Address, type Client, type ClientOptions, type Connected, type Status, type StatusDetail } from './types.ts'
+import { EXPIRING, HEARTBEAT, RENEW } from './wire.ts'
+
+const REQUEST_TIMEOUT_MS = 10_000
+
+/** What only the client itself reads of `connected`; servers before 0.2 say nothing of it. */
+interface Welcome extends Connected {
+  readonly heartbeat?: Liveness
+  readonly reconnectWindowMs?: number
+  readonly onceMs?: number
+}
+
+/** `connect`, in an environment of the caller's own. */
+export function createClient (address: Address, options: ClientOptions, env: Environment): Client {
+  const { token, queue = false, maxWaiting = 32, onError } = options
+  let clientId: string | null = null
+  let userId: string | null | undefined
+  let offset: string | null = null
+  let lastId = 0
+  let settle: { resolve (data: Connected): void, reject (err: ClientError): void }
+  const ready = new Promise<Connected>((resolve, reject) => { settle = { resolve, reject } })
+  ready.catch(() => {})
+
+  const report = (err: unknown): void => {
+    try {
+      if (onError) return onError(err)
+    } catch (thrown) {
+      err = thrown
+    }
+    setTimeout(() => { throw err })
+  }
+
+  const call = (callback: () => unknown): void => {
+    (async () => callback())().catch(report)
+  }
+
+  const handlers = createHandlers((frame) => { connection.push(toJson(frame)) }, report)
+  const outbox = createOutbox({
+    maxMessages: maxWaiting,
+    maxBytes: Infinity,
+    ...(queue && { maxMessages: 100, maxBytes: 262_144, ...(queue !== true && queue) }),
+    keeps: queue !== false,
+    push: (json) => connection.push(json)
+  }, env)
+
+  const heard = (text: string): void => {
+    const frame = parse(text)
+    // Another kind of server may say so too, and means something else.
+    if (!frame || (frame.type === 'connected' && typeof frame.data?.clientId !== 'string')) return
+    const { type = '', data, replyTo } = frame
+    if (type === 'connected') begin(data)
+    else if (frame.offset !== undefined) offset = frame.offset
+    if (type === HEARTBEAT || (type === 'offset' && frame.offset !== undefined)) return
+    // Where it comes to nothing the server says again that the end is near.
+    if (type === EXPIRING && token) call(async () => connection.push(toJson({ type: RENEW, data: await token() })))
+    if (replyTo !== undefined) outbox.settle(String(replyTo), frame)
+    else handlers.emit(type, frame)
+  }
+
+  const begin = (data: Welcome): void => {
+    const isOther = userId !== undefined && data.userId !== userId
+    const onceMs = data.clientId === clientId ? data.onceMs : 0
+    clientId = data.clientId
+    userId = data.userId
+    // What was missed follows with offsets of its own; a connection that breaks before it came resumes from where we were.
+    if (!data.recovered) offset = data.offset
+    outbox.begin(data.limits, onceMs ?? 0, isOther)
+    settle.resolve(data)
+    connection.welcomed(data.heartbeat, data.reconnectWindowMs)
+  }
+
+  const write = (type: string, data: unknown, hasAnswer: boolean, settle: Parameters<typeof outbox.add>[2], timeoutMs?: number): string | undefined => {
+    const id = String(++lastId)
+    // Rooms are of the connection: to join twice does no harm.
+    const once = queue && type !== 'join' && type !== 'leave'
+    return outbox.add(id, toJson({ type, data, ...((hasAnswer || queue) && { id }), ...(once && { once }) }), settle, timeoutMs)
+  }
+
+  /** Of what nobody waits for the handlers of errors hear. */
+  const send = (type: string, data?: unknown): boolean => !write(type, data, false, ({ error }) => {
+    if (error && error.code !== 'NO_REPLY') handlers.emit('error', { error })
+  })
+
+  const request = (type: string, data?: unknown, { timeoutMs = REQUEST_TIMEOUT_MS }: { timeoutMs?: number } = {}): Promise<any> => new Promise((resolve, reject) => {
+    const code = write(type, data, true, ({ data, error }) => {
+      if (error) reject(new ClientError(error.code, error.message))
+      else resolve(data)
+    }, timeoutMs)
+    if (code) reject(new ClientError(code))
+  })
+
+  const ended = (status: Status, { reason }: StatusDetail): void => {
+    const message = `there will be no connection: ${reason || status}`
+    outbox.end(message)
+    settle.reject(new ClientError('NOT_CONNECTED', message))
+  }
+
+  const connection = createConnection(address, options, env, {
+    address (query) {
+      query.set('heartbeat', '1')
+      if (clientId !== null) query.set('clientId', clientId)
+      if (offset !== null) query.set('offset', offset)
+    },
+    heard,
+    lost: () => outbox.lost(),
+    ended,
+    report,
+    call
+  })
+
+  return {
+    ready,
+    get status () { return connection.status },
+    get clientId () { return clientId },
+    on: (type: string, handler: Handler) => handlers.add(type, handler),
+    send,
+    request,
+    join: (room) => request('join', { room }),
+    leave: (room) => request('leave', { room }),
+    close: () => connection.close()
+  }
+}
