@@ -403,6 +403,32 @@ t.test('what Redis does not allow is said once, with its reason, in the log, in 
   t.ok(reasons.length >= 2)
 })
 
+t.test('a user of Redis without channels, from the start and later: said once, writes are refused, and it caches when it may hear', async (t) => {
+  const lines: string[] = []
+  const redis = await redisServer(t, { args: ['--user', 'app', 'on', '>secret', '~*', 'resetchannels', '+@all'] })
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(redisLink, { url: redis.url.replace('redis://', 'redis://app:secret@'), siteId: uniqueName() })
+  await app.register(configCache, { source: memorySource(), leaseMs: 200, blockTtlMs: 500 })
+  await app.ready()
+  const { configCache: cache } = app
+  const client = redis.connect()
+  const said = () => lines.filter((line) => /nothing is cached/.test(line)).length
+  for (const round of [1, 2]) {
+    await waitFor(() => /subscription/.test(cache.stats().reason ?? ''), { what: 'the refusal to be the reason' })
+    t.equal(cache.mode, 'bypass')
+    await t.rejects(cache.set('a', 1), { code: 'FST_ERR_CONFIG_CACHE_UNREACHABLE', message: /subscription/ })
+    await client.call('ACL', 'SETUSER', 'app', 'allchannels')
+    await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000 })
+    await cache.set('a', round)
+    t.equal(await cache.get('a'), round)
+    t.equal(said(), round)
+    if (round === 2) return
+    await client.call('ACL', 'SETUSER', 'app', 'resetchannels')
+    await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  }
+})
+
 t.test('the permissions that the README names are enough', async (t) => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
   const rules = /^ACL SETUSER (app on >password .*)$/m.exec(readme)![1]!.split(' ')

@@ -94,6 +94,7 @@ export class Blocks {
   async #block (tags: readonly string[]): Promise<Held> {
     const { keys, id, version } = this.#connection
     if (!this.#connection.isUp) throw new Error('Redis is not reachable')
+    await this.#connection.listen()
     const opId = uniqueId()
     const block = { opId, writer: id, tags }
     const pending = this.#pending.open(opId)

@@ -1,6 +1,13 @@
-import type { RedisClient, RedisLink, Script, ScriptValue, ScriptValues, Stop, Subscriber } from '@jpulse/redis-link'
+import type { Listener, RedisClient, RedisLink, Script, ScriptValue, ScriptValues, Stop, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import { randomId } from '../id.ts'
 import { CacheKeys } from './keys.ts'
+
+/** A channel of the protocol, and what takes the subscription back while there is one. */
+interface Channel {
+  readonly name: string
+  readonly listener: Listener
+  unsubscribe: Unsubscribe | undefined
+}
 
 /** The link as the protocol sees it. */
 export class Connection {
@@ -10,7 +17,9 @@ export class Connection {
   readonly keys: CacheKeys
   readonly subscriber: Subscriber
   readonly isCluster: boolean
+  readonly #channels: Channel[] = []
   readonly #stop: Stop
+  #listening: Promise<void> | undefined
 
   /** @param onBreak called at each close and error of the command or subscriber connection */
   constructor (link: RedisLink, onBreak: () => void) {
@@ -26,9 +35,29 @@ export class Connection {
     return this.link.outages.version
   }
 
-  /** Whether commands are answered and messages heard. */
+  /** Whether commands are answered and messages heard, but for channels that Redis refuses. */
   get isUp (): boolean {
     return this.link.isUp && this.subscriber.isUp
+  }
+
+  /** Adds a channel that `listen` subscribes. */
+  hear (name: string, listener: Listener): void {
+    this.#channels.push({ name, listener, unsubscribe: undefined })
+  }
+
+  /** Subscribes what is not subscribed, or was refused when the connection was made anew. @throws where Redis refuses a channel */
+  listen (): Promise<void> {
+    this.#listening ??= this.#subscribe().finally(() => { this.#listening = undefined })
+    return this.#listening
+  }
+
+  async #subscribe (): Promise<void> {
+    const { refused } = this.subscriber
+    for (const channel of this.#channels) {
+      if (channel.unsubscribe !== undefined && !refused.has(channel.name)) continue
+      channel.unsubscribe = undefined
+      channel.unsubscribe = await this.subscriber.subscribe(channel.name, channel.listener)
+    }
   }
 
   /** Bounded and typed as `redisLink.run`. */
@@ -39,6 +68,10 @@ export class Connection {
   /** As `redisLink.runScript`. */
   script<Reply, const Keys extends readonly string[], const Args extends readonly string[]> (script: Script<Reply, Keys, Args>, keys: ScriptValues<Keys, string>, ...args: ScriptValues<Args, ScriptValue>): Promise<Reply> {
     return this.link.runScript(script, { keys, args })
+  }
+
+  async unsubscribe (): Promise<void> {
+    await Promise.allSettled(this.#channels.splice(0).map(({ unsubscribe }) => unsubscribe?.()))
   }
 
   close (): void {

@@ -1,4 +1,3 @@
-import type { Unsubscribe } from '@jpulse/redis-link'
 import { uniqueId } from '../id.ts'
 import type { Counters } from '../stats.ts'
 import { now, pause } from '../time.ts'
@@ -52,7 +51,6 @@ export class Member {
   readonly #renewNow = (): void => { this.renew().catch((err: unknown) => this.#failed(err)) }
   readonly #caughtUp = new Set<() => void>()
   #timer: NodeJS.Timeout | undefined
-  #unsubscribe: Unsubscribe | undefined
   #token = ''
   #running = false
   #again = false
@@ -86,7 +84,7 @@ export class Member {
   /** Listens, joins, and renews until it is closed. Resolves when listening, at the latest after the first attempt to join. */
   async start (): Promise<void> {
     const { keys, link, subscriber } = this.connection
-    this.#unsubscribe = await subscriber.subscribe(keys.bus, (bytes) => this.#hear(bytes))
+    this.connection.hear(keys.bus, (bytes) => this.#hear(bytes))
     subscriber.on('up', this.#renewNow)
     link.on('up', this.#renewNow)
     this.#stalls.start()
@@ -104,7 +102,7 @@ export class Member {
     link.off('up', this.#renewNow)
     this.#view.endLease()
     if (!isUp) return
-    await Promise.allSettled([this.connection.script(leaveScript, this.connection.keys.core, uniqueId(), id), this.#unsubscribe?.()])
+    await this.connection.script(leaveScript, this.connection.keys.core, uniqueId(), id).catch(() => {})
   }
 
   /** Renews now; a call during a renewal makes it run once more. */
@@ -129,6 +127,7 @@ export class Member {
   async #round (): Promise<void> {
     if (this.#closed) return
     if (!this.connection.isUp) return this.#mode.is(this.connection.link.isUp ? UNHEARD : AWAY)
+    await this.#listen()
     if (this.#stalls.isHeavy) return this.#giveWay()
     // The lease runs from before the request was sent: whatever delays the reply shortens it.
     const sentAt = now()
@@ -161,16 +160,32 @@ export class Member {
     }
   }
 
+  /** A lease is for who hears: one that does not would keep each writer waiting for its end. */
+  async #listen (): Promise<void> {
+    try {
+      await this.connection.listen()
+    } catch (err) {
+      await this.#leave()
+      throw err
+    }
+  }
+
   /** What Redis refuses is for somebody to know; what was under way when it went away is not. */
   #failed (err: unknown): void {
-    const isAway = !this.connection.isUp || this.#closed || /^FST_ERR_REDIS_LINK/.test(String((err as { code?: unknown } | null)?.code))
-    if (!this.#view.isLeased) this.#mode.is(isAway ? AWAY : String((err as Error | undefined)?.message))
+    const isAway = !this.connection.isUp || this.#closed || /^FST_ERR_REDIS_LINK_(?!SUBSCRIPTION_REFUSED)/.test(String((err as { code?: unknown } | null)?.code))
+    if (this.#view.isLeased) return
+    if (isAway) this.#mode.is(AWAY)
+    else this.#mode.is(String((err as Error | undefined)?.message), 'refused')
   }
 
   /** Off the list nobody waits for this instance; it serves nothing of its own until it is calm. */
   async #giveWay (): Promise<void> {
-    this.#view.endLease()
     this.#mode.is(BUSY)
+    await this.#leave()
+  }
+
+  async #leave (): Promise<void> {
+    this.#view.endLease()
     if (this.#token === '') return
     this.#token = ''
     await this.connection.script(leaveScript, this.connection.keys.core, uniqueId(), this.connection.id)

@@ -19,6 +19,7 @@ export class Mode {
   readonly #log: FastifyBaseLogger
   readonly #counters: Counters
   #reason: string | null = 'not joined yet'
+  #kind: string | null = this.#reason
   #since = now()
   #isSaid = true
   #isWarned = false
@@ -33,13 +34,19 @@ export class Mode {
     return this.#reason
   }
 
-  /** @param reason null: caching */
-  is (reason: string | null): void {
+  /**
+   * @param reason null: caching
+   * @param kind reasons of one kind are logged once
+   */
+  is (reason: string | null, kind = reason): void {
     if (reason !== this.#reason) {
       if (this.#reason === null) this.#counters.interruptions++
       this.#reason = reason
-      this.#since = now()
-      this.#isSaid = false
+      if (kind !== this.#kind) {
+        this.#kind = kind
+        this.#since = now()
+        this.#isSaid = false
+      }
       modes.publish({ mode: reason === null ? 'coherent' : 'bypass', reason })
     }
     if (this.#isSaid || (reason === UNHEARD && now() - this.#since < PATIENCE_MS)) return

@@ -98,7 +98,7 @@ export class RedisCoherence implements Coherence {
   /** Bounded: a frozen Redis answers nothing. */
   async close (): Promise<void> {
     this.#view.endLease()
-    await Promise.race([Promise.allSettled([this.#member.close(), this.#fence?.close(), this.#redisWrites.close()]), pause(1000)])
+    await Promise.race([Promise.allSettled([this.#member.close(), this.#fence?.close(), this.#redisWrites.close()]).then(() => this.#connection.unsubscribe()), pause(1000)])
     this.#connection.close()
   }
 }

@@ -1,5 +1,4 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { Unsubscribe } from '@jpulse/redis-link'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED } from '../errors.ts'
 import { uniqueId } from '../id.ts'
 import type { Notices } from '../notices.ts'
@@ -31,7 +30,6 @@ export class RedisWritePath implements WritePath {
   readonly #notices: Notices
   readonly #log: FastifyBaseLogger
   readonly #repairs = new Set<Promise<void>>()
-  #unsubscribe: Promise<Unsubscribe> | undefined
   #isFull = false
   #closed = false
 
@@ -44,9 +42,10 @@ export class RedisWritePath implements WritePath {
     this.#log = log
   }
 
+  /** Where Redis refuses the channel, each write says so. */
   async start (): Promise<void> {
-    this.#unsubscribe = this.#connection.subscriber.subscribe(this.#connection.keys.acks(this.#connection.id), (bytes) => this.#pending.hear(bytes))
-    await this.#unsubscribe
+    this.#connection.hear(this.#connection.keys.acks(this.#connection.id), (bytes) => this.#pending.hear(bytes))
+    await this.#connection.listen().catch(() => {})
   }
 
   async write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
@@ -94,8 +93,7 @@ export class RedisWritePath implements WritePath {
   /** Ends the repairs that are under way; the blocks they leave are removed by the other members. */
   async close (): Promise<void> {
     this.#closed = true
-    const unsubscribed = this.#unsubscribe?.then((unsubscribe) => unsubscribe())
-    await Promise.race([Promise.allSettled([...this.#repairs, unsubscribed]), pause(500)])
+    await Promise.race([Promise.allSettled([...this.#repairs]), pause(500)])
   }
 
   /**
