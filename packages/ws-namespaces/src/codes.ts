@@ -6,6 +6,9 @@ export const Close = Object.freeze({
   unsupported: 1003,
   tooBig: 1009,
   failed: 1011,
+  /** A socket of several namespaces on which none was open for a while. */
+  idle: 4000,
+  badFrame: 4400,
   unauthenticated: 4401,
   forbidden: 4403,
   slow: 4408,

@@ -63,6 +63,14 @@ export const FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN = createError(
 export const FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS = createError(
   'FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS', 'There are too many connections', 429)
 
+/** A socket has as many namespaces as it may have. */
+export const FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES = createError<[most: number]>(
+  'FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES', 'A socket may have %s namespaces at most', 429)
+
+/** A socket has the namespace already. */
+export const FST_ERR_WS_NAMESPACES_ALREADY_OPEN = createError<[name: string]>(
+  'FST_ERR_WS_NAMESPACES_ALREADY_OPEN', 'The namespace "%s" is open on this socket already', 409)
+
 /** The process ends and takes no more connections. */
 export const FST_ERR_WS_NAMESPACES_DRAINING = createError(
   'FST_ERR_WS_NAMESPACES_DRAINING', 'The server is about to end', 503)

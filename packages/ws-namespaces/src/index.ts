@@ -6,6 +6,7 @@ import fp from 'fastify-plugin'
 import { Drain } from './admission/drain.ts'
 import { Gate } from './admission/gate.ts'
 import { Heartbeat } from './admission/heartbeat.ts'
+import type { MultiplexParts } from './admission/multiplex.ts'
 import { WatchedSessions, type Ended } from './admission/sessions.ts'
 import { resolveOptions, type FastifyWsNamespacesOptions } from './options.ts'
 import { Decorator, type WsNamespaces } from './api/ws-namespaces.ts'
@@ -17,7 +18,8 @@ import { Inbox } from './namespace/inbox.ts'
 import { Presences, tokenOf } from './presence/presences.ts'
 import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
-import { endRefused, giveBackOthers, upgradeRoute } from './admission/upgrade.ts'
+import { endRefused, giveBackOthers, multiplexRoute, upgradeRoute } from './admission/upgrade.ts'
+import type { Line } from './delivery/line.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -43,13 +45,14 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const requests = new Requests(bus, appCluster.bootId, log)
   const cluster = new Cluster(bus, link, hubs)
   const sessions = new WatchedSessions(resolved.sessionActivity)
-  const drain = new Drain(() => hubs.connections(), resolved.drainMs)
+  const lines = new Set<Line>()
+  const drain = new Drain(lines, resolved.drainMs)
   const namespaces = new Decorator({ hubs, requests, cluster }, resolved.maxPayloadBytes, () => drain.start())
   fastify.decorate<WsNamespaces>('wsNamespaces', namespaces)
   await bringWebSockets(fastify, resolved.maxPayloadBytes)
   endRefused(fastify)
   giveBackOthers(fastify)
-  const heartbeat = new Heartbeat(resolved, hubs, sessions, () => {
+  const heartbeat = new Heartbeat(resolved, lines, sessions, () => {
     hubs.beat()
     carriers.sweep((name) => hubs.get(name) !== undefined)
   })
@@ -73,11 +76,14 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const gate = new Gate(fastify, hubs, drain)
   const { pingIntervalMs: everyMs, pongTimeoutMs: timeoutMs, reconnectWindowMs } = resolved
   const told = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs }
-  const parts = { inbox: new Inbox((id, answer) => requests.answered(id, answer), (peer) => sessions.onMessage(peer)), sessions, log, told }
-  const { authorize, routePrefix, aliases } = resolved
+  const multiplex = { maxNamespaces: resolved.maxNamespacesPerSocket, maxBufferedBytes: resolved.maxBufferedBytesPerSocket }
+  const parts: MultiplexParts = { hubs, gate, lines, multiplex, inbox: new Inbox((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer)), sessions, log, told }
+  const { authorize, routePrefix, aliases, multiplexPath } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
-  await fastify.register((scope) => upgradeRoute(scope, hubs, gate, parts, plain), { prefix: routePrefix })
-  for (const prefix of aliases) await fastify.register((scope) => upgradeRoute(scope, hubs, gate, parts, null), { prefix })
+  await fastify.register((scope) => upgradeRoute(scope, parts, plain), { prefix: routePrefix })
+  for (const prefix of aliases) await fastify.register((scope) => upgradeRoute(scope, parts, null), { prefix })
+  const sockets = multiplexPath === false ? [] : multiplexPath === routePrefix ? [routePrefix, ...aliases] : [multiplexPath]
+  for (const prefix of sockets) await fastify.register((scope) => multiplexRoute(scope, parts), { prefix })
   if (authorize === undefined) log.info('without the option authorize there are no HTTP routes')
   else await fastify.register((scope) => routes(scope, namespaces, cluster, authorize), { prefix: routePrefix })
 }
@@ -107,8 +113,10 @@ export * from './errors.ts'
 export type { AsyncApi } from './api/async-api.ts'
 export type { Namespace, PublishOptions, PublishResult, RequestOptions } from './api/namespace.ts'
 export type { WsNamespaces } from './api/ws-namespaces.ts'
+export type { Answer } from './cluster/requests.ts'
 export type { ClusterStats, ConnectionInfo, NamespaceStats } from './cluster/cluster.ts'
 export type { ErrorCode } from './codes.ts'
+export { Bytes } from './namespace/bytes.ts'
 export type { Connection, Identity, SendOptions } from './namespace/connection.ts'
 export type { Incoming, MessageOf, NamespaceOptions, Reply } from './namespace/definition.ts'
 export type { LocalStats } from './namespace/hub.ts'

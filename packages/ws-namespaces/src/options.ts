@@ -8,6 +8,15 @@ export interface FastifyWsNamespacesOptions {
   routePrefix?: string | undefined
   /** Further paths below which the namespaces can be reached, without the HTTP routes. @default [] */
   aliases?: string[]
+  /**
+   * Path of the socket that carries several namespaces, each on a channel of its own; false for none. `aliases` have it too, where
+   * it is the prefix. @default the routePrefix
+   */
+  multiplexPath?: string | false | undefined
+  /** Namespaces that may be open on one socket, 1 to 1000. @default 64 */
+  maxNamespacesPerSocket?: number | undefined
+  /** Bytes that may wait for a slow client on a socket of several namespaces, of all of them together, 64 KiB to 1 GiB; each one's own limit holds as well. @default 4194304 (4 MiB) */
+  maxBufferedBytesPerSocket?: number | undefined
   /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
   authorize?: Authorize
   /** Longest message from a client, in bytes, beyond which its connection is closed with 1009; 1024 to 16 MiB. @default 1048576 (1 MiB) */
@@ -74,6 +83,9 @@ const MIB = 1024 * 1024
 const Options = Type.Object({
   routePrefix: Type.Optional(Prefix),
   aliases: Type.Optional(Type.Array(Prefix, { maxItems: 20 })),
+  multiplexPath: Type.Optional(Type.Union([Prefix, Type.Literal(false)])),
+  maxNamespacesPerSocket: integer(1, 1000),
+  maxBufferedBytesPerSocket: integer(64 * 1024, 1024 * MIB),
   authorize: Type.Optional(callback<Authorize>()),
   maxPayloadBytes: integer(1024, 16 * MIB),
   maxOutgoingBytes: integer(1024, 16 * MIB),
@@ -89,6 +101,8 @@ const Options = Type.Object({
 const DEFAULTS = Object.freeze({
   routePrefix: '/api/1/ws',
   aliases: Object.freeze([]) as unknown as string[],
+  maxNamespacesPerSocket: 64,
+  maxBufferedBytesPerSocket: 4 * MIB,
   maxPayloadBytes: MIB,
   maxOutgoingBytes: 256 * 1024,
   pingIntervalMs: 30_000,
@@ -104,7 +118,8 @@ const check = checker(Options, invalidOption)
 
 /** @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION naming the option */
 export function resolveOptions (options: FastifyWsNamespacesOptions): ResolvedOptions {
-  return Object.freeze({ ...DEFAULTS, ...check(options) })
+  const given = check(options)
+  return Object.freeze({ ...DEFAULTS, multiplexPath: given.routePrefix ?? DEFAULTS.routePrefix, ...given })
 }
 
 export function invalidOption (option: string, problem: string): Error {

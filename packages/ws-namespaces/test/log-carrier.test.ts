@@ -48,7 +48,7 @@ interface One {
   publish (...numbers: number[]): Promise<string[]>
 }
 
-const message = (data: unknown): Delivery => ({ topic: 'broadcast', json: JSON.stringify(data), except: '', volatile: false })
+const message = (data: unknown): Delivery => ({ topic: 'broadcast', json: JSON.stringify(data), bytes: null, except: '', volatile: false })
 
 /** One process' side of a namespace's log. */
 async function one (t: Test, url: string, siteId: string, { waitMs = 60_000 } = {}): Promise<One> {

@@ -2,7 +2,8 @@ import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
 import { formatOffset, type Opening } from '../delivery/carrier.ts'
-import type { Socket } from '../delivery/socket.ts'
+import type { Line } from '../delivery/line.ts'
+import type { Transport } from '../delivery/transport.ts'
 import type { Hub } from '../namespace/hub.ts'
 import type { Inbox } from '../namespace/inbox.ts'
 import { Peer, type Wishes } from '../namespace/peer.ts'
@@ -11,21 +12,12 @@ import { isOf, resumptionOf } from '../recovery/resume.ts'
 import type { Seat } from './gate.ts'
 import type { WatchedSessions } from './sessions.ts'
 
-const kAttending = Symbol('ws-namespaces.attending')
-
-/** What the listeners of a socket need. One object and shared functions, because thousands of sockets have them. */
-interface Attending {
-  readonly parts: AttendanceParts
-  readonly peer: Peer
-  readonly seat: Seat
-}
-
-interface Attended extends Socket { [kAttending]: Attending }
-
 export interface AttendanceParts {
   readonly inbox: Inbox
   readonly sessions: WatchedSessions
   readonly log: FastifyBaseLogger
+  /** All sockets of the process. */
+  readonly lines: Set<Line>
   /** What every client is told of the plugin's options. */
   readonly told: { readonly heartbeat: { readonly everyMs: number, readonly timeoutMs: number }, readonly reconnectWindowMs: number }
 }
@@ -33,25 +25,61 @@ export interface AttendanceParts {
 /** Longest that onConnect and the look into the history may take. */
 const BEGIN_MS = 30_000
 
-/** Takes a socket from its upgrade to its end. */
-export function attend (parts: AttendanceParts, socket: Socket, seat: Seat, wishes: Wishes): void {
-  const { hub, admitted } = seat
-  const peer = new Peer(hub, socket, admitted.ctx, admitted.session, wishes)
-  ;(socket as Attended)[kAttending] = { parts, peer, seat }
-  socket.on('message', onMessage)
-  socket.on('pong', onPong)
-  socket.on('close', onClose)
-  socket.on('error', onError)
-  // Until the client is told that it is connected nothing of it is read, so nothing is lost and nothing piles up.
-  socket.pause()
-  replace(hub, peer)
-  hub.connections.add(peer)
-  parts.sessions.add(peer)
-  begin(parts, hub, peer, wishes).catch((err: unknown) => {
-    parts.log.error({ err, namespace: hub.name }, 'a connection could not begin')
-    peer.close(Close.failed, 'the connection could not begin')
-    socket.resume()
-  })
+/** Takes a connection to one namespace from its admission to its end. */
+export class Attendance {
+  readonly peer: Peer
+  readonly #parts: AttendanceParts
+  readonly #seat: Seat
+
+  constructor (parts: AttendanceParts, transport: Transport, seat: Seat, wishes: Wishes) {
+    const { hub, admitted } = seat
+    this.#parts = parts
+    this.#seat = seat
+    this.peer = new Peer(hub, transport, admitted.ctx, admitted.session, wishes)
+  }
+
+  /** Once who carries it knows it. */
+  start (wishes: Wishes): void {
+    const { peer } = this
+    const { hub } = this.#seat
+    const { sessions, log } = this.#parts
+    // Until the client is told that it is connected nothing of it is read, so nothing is lost and nothing piles up.
+    peer.transport.pause()
+    replace(hub, peer)
+    hub.connections.add(peer)
+    sessions.add(peer)
+    begin(this.#parts, hub, peer, wishes).catch((err: unknown) => {
+      log.error({ err, namespace: hub.name }, 'a connection could not begin')
+      peer.close(Close.failed, 'the connection could not begin')
+      peer.transport.resume()
+    })
+  }
+
+  receive (data: Buffer, isBinary: boolean): void {
+    const { inbox, log } = this.#parts
+    try {
+      inbox.receive(this.peer, data, isBinary)
+    } catch (err) {
+      // An exception here would end the process.
+      log.error({ err, namespace: this.peer.namespace }, 'a message could not be handled')
+    }
+  }
+
+  /** The connection is over, for the reason that the server gave or else this one. */
+  end (code: number, reason: string): void {
+    const { peer } = this
+    const { hub } = this.#seat
+    const { sessions, log } = this.#parts
+    hub.connections.delete(peer)
+    hub.leave(peer)
+    sessions.remove(peer)
+    if (hub.connections.size === 0) hub.presence?.detach()
+    if (peer.announced) {
+      const failed = (err: unknown): void => log.error({ err, namespace: hub.name }, 'onDisconnect failed')
+      callSafely(failed, hub.definition.onDisconnect, peer, peer.ended ?? { code, reason })
+    }
+    this.#seat.free()
+  }
 }
 
 async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: Wishes): Promise<void> {
@@ -77,7 +105,7 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: W
     if (peer.userId !== null) hub.arrive(peer.userId)
   } finally {
     clearTimeout(timer)
-    peer.socket.resume()
+    peer.transport.resume()
   }
 }
 
@@ -100,39 +128,5 @@ async function open (hub: Hub, peer: Peer, { offset, clientId }: Wishes): Promis
 /** A client that comes back before its old connection was found dead takes its place. */
 function replace (hub: Hub, { userId, clientId }: Peer): void {
   if (userId === null) return
-  for (const other of hub.peersOf(`user:${userId}`)) if (other.clientId === clientId) other.socket.terminate()
-}
-
-function onMessage (this: Attended, data: Buffer, isBinary: boolean): void {
-  const { parts, peer } = this[kAttending]
-  try {
-    parts.inbox.receive(peer, data, isBinary)
-  } catch (err) {
-    // An exception here would end the process.
-    parts.log.error({ err, namespace: peer.namespace }, 'a message could not be handled')
-  }
-}
-
-function onPong (this: Attended): void {
-  this[kAttending].peer.heardAt = performance.now()
-}
-
-/** The close that follows tells all. */
-function onError (this: Attended, err: Error): void {
-  const { parts, peer } = this[kAttending]
-  parts.log.debug({ err, namespace: peer.namespace }, 'the connection of a client failed')
-}
-
-function onClose (this: Attended, code: number, reason: Buffer): void {
-  const { parts, peer, seat } = this[kAttending]
-  const { hub } = seat
-  hub.connections.delete(peer)
-  hub.leave(peer)
-  parts.sessions.remove(peer)
-  if (hub.connections.size === 0) hub.presence?.detach()
-  if (peer.announced) {
-    const failed = (err: unknown): void => parts.log.error({ err, namespace: hub.name }, 'onDisconnect failed')
-    callSafely(failed, hub.definition.onDisconnect, peer, peer.ended ?? { code, reason: String(reason) })
-  }
-  seat.free()
+  for (const other of hub.peersOf(`user:${userId}`)) if (other.clientId === clientId) other.transport.terminate()
 }

@@ -1,18 +1,18 @@
 import { Close } from '../codes.ts'
-import type { Peer } from '../namespace/peer.ts'
+import type { Line } from '../delivery/line.ts'
 
 const SLICES = 10
 const LEAST = 50
 const LOOK_MS = 20
 
-/** Ends the connections of a process that is about to end, in slices, so that the clients do not come back all at once. */
+/** Ends the sockets of a process that is about to end, in slices, so that the clients do not come back all at once. */
 export class Drain {
-  readonly #connections: () => Iterable<Peer>
+  readonly #lines: ReadonlySet<Line>
   readonly #ms: number
   #done: Promise<void> | undefined
 
-  constructor (connections: () => Iterable<Peer>, ms: number) {
-    this.#connections = connections
+  constructor (lines: ReadonlySet<Line>, ms: number) {
+    this.#lines = lines
     this.#ms = ms
   }
 
@@ -29,20 +29,16 @@ export class Drain {
 
   async #run (): Promise<void> {
     const end = performance.now() + this.#ms
-    const all = [...this.#connections()]
+    const all = [...this.#lines]
     const size = Math.max(LEAST, Math.ceil(all.length / SLICES))
     for (let first = 0; first < all.length && performance.now() < end; first += size) {
-      for (const conn of all.slice(first, first + size)) conn.close(Close.goingAway, 'going away')
+      for (const line of all.slice(first, first + size)) line.owner.shutdown(Close.goingAway, 'going away')
       // Half of the time is for the slices, the rest for answers.
       if (first + size < all.length) await pause(this.#ms / 2 / SLICES)
     }
-    while (this.#some() && performance.now() < end) await pause(LOOK_MS)
-    for (const conn of [...this.#connections()]) conn.socket.terminate()
-    if (this.#some()) await pause(0)
-  }
-
-  #some (): boolean {
-    return this.#connections()[Symbol.iterator]().next().done === false
+    while (this.#lines.size > 0 && performance.now() < end) await pause(LOOK_MS)
+    for (const line of [...this.#lines]) line.socket.terminate()
+    if (this.#lines.size > 0) await pause(0)
   }
 }
 

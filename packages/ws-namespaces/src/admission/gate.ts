@@ -10,9 +10,9 @@ import type { Found } from '../namespace/directory.ts'
 import type { Hub } from '../namespace/hub.ts'
 import type { Hubs } from '../namespace/hubs.ts'
 import { decodePath, type Params } from '../namespace/names.ts'
-import type { WatchedSession } from '../namespace/peer.ts'
 import type { Drain } from './drain.ts'
 import { sessionsOf } from './sessions.ts'
+import type { WatchedSession } from './watched-session.ts'
 
 /** A client that was let in. */
 export interface Admitted {
@@ -54,6 +54,21 @@ export class Gate {
     return { found, ctx, session: sessions === null ? null : watch(() => sessions.watch(request), definition.public) }
   }
 
+  /**
+   * Whether there can be anything to open on a socket of several namespaces. Each namespace is asked when it is opened.
+   *
+   * @throws what the client is answered
+   */
+  admitSocket (request: FastifyRequest): void {
+    if (this.#drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
+    const definitions = [...this.#hubs.directory]
+    if (definitions.length === 0) throw new FST_ERR_WS_NAMESPACES_NOT_FOUND()
+    const open = definitions.filter((definition) => isFrom(request, definition))
+    if (open.length === 0) throw new FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN()
+    const sessions = sessionsOf(this.#fastify)
+    if (sessions !== null && !open.some((definition) => definition.public) && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
+  }
+
   async #identify (request: FastifyRequest, definition: Definition, params: Params): Promise<Identity> {
     const given = definition.authorize === undefined ? this.#default(request, definition) : await definition.authorize(request, params)
     if (given === false) throw new FST_ERR_WS_NAMESPACES_FORBIDDEN()
@@ -90,11 +105,14 @@ function watch<T> (look: () => T | null, isPublic: boolean): T | null {
 }
 
 /** Requests without an origin do not come from a page, so no page can have had them sent with a visitor's cookies. */
-function checkOrigin (request: FastifyRequest, { origins }: Definition): void {
+function checkOrigin (request: FastifyRequest, definition: Definition): void {
+  if (!isFrom(request, definition)) throw new FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN()
+}
+
+function isFrom (request: FastifyRequest, { origins }: Definition): boolean {
   const { origin } = request.headers
-  if (origin === undefined) return
-  const allowed = origins === null ? hostOf(origin) === request.host : origins.has('*') || origins.has(origin)
-  if (!allowed) throw new FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN()
+  if (origin === undefined) return true
+  return origins === null ? hostOf(origin) === request.host : origins.has('*') || origins.has(origin)
 }
 
 function hostOf (origin: string): string | null {

@@ -1,22 +1,21 @@
-import type { Hubs } from '../namespace/hubs.ts'
-import type { Peer } from '../namespace/peer.ts'
+import type { Line } from '../delivery/line.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { WatchedSessions } from './sessions.ts'
 
 const SWEEP_MS = 1000
 const BEAT_MS = 5000
 
-/** Looks after the connections now and then: pings them, ends the silent, looks at their sessions; renews what lives by it. */
+/** Looks after the sockets now and then: pings them, ends the silent, looks at their sessions; renews what lives by it. */
 export class Heartbeat {
   readonly #options: ResolvedOptions
-  readonly #hubs: Hubs
+  readonly #lines: ReadonlySet<Line>
   readonly #sessions: WatchedSessions
   readonly #timers: NodeJS.Timeout[]
 
-  constructor (options: ResolvedOptions, hubs: Hubs, sessions: WatchedSessions, beat: () => void) {
+  constructor (options: ResolvedOptions, lines: ReadonlySet<Line>, sessions: WatchedSessions, beat: () => void) {
     const { pingIntervalMs, pongTimeoutMs, presenceLeaseMs } = options
     this.#options = options
-    this.#hubs = hubs
+    this.#lines = lines
     this.#sessions = sessions
     this.#timers = [
       setInterval(() => this.#sweep(), Math.min(SWEEP_MS, Math.ceil(Math.min(pingIntervalMs, pongTimeoutMs) / 2))),
@@ -32,26 +31,26 @@ export class Heartbeat {
   #sweep (): void {
     const { pingIntervalMs, pongTimeoutMs } = this.#options
     const now = performance.now()
-    const silent: Peer[] = []
-    for (const peer of this.#hubs.connections()) {
-      const sincePing = now - peer.pingedAt
+    const silent: Line[] = []
+    for (const line of this.#lines) {
+      const sincePing = now - line.pingedAt
       // A further ping would give a silent client its time anew, each time.
-      if (peer.heardAt < peer.pingedAt) {
-        if (sincePing >= pongTimeoutMs) silent.push(peer)
-      } else if (sincePing >= pingIntervalMs && peer.isOpen && peer.isStarted) {
-        peer.pingedAt = now
-        peer.socket.ping()
-        peer.beat()
-        this.#sessions.look(peer)
+      if (line.heardAt < line.pingedAt) {
+        if (sincePing >= pongTimeoutMs) silent.push(line)
+      } else if (sincePing >= pingIntervalMs && line.isOpen && line.owner.isReady) {
+        line.pingedAt = now
+        line.socket.ping()
+        line.beat()
+        this.#sessions.look(line.owner)
       }
     }
     if (silent.length > 0) this.#judge(silent)
   }
 
   /** Where this process stood still, what the clients said meanwhile lies in their sockets: it is read before anybody is judged. */
-  #judge (silent: readonly Peer[]): void {
+  #judge (silent: readonly Line[]): void {
     setImmediate(() => setImmediate(() => {
-      for (const peer of silent) if (peer.heardAt < peer.pingedAt) peer.socket.terminate()
+      for (const line of silent) if (line.heardAt < line.pingedAt) line.socket.terminate()
     }))
   }
 }

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { Close } from '../codes.ts'
-import type { Peer, WatchedSession } from '../namespace/peer.ts'
+import type { LineOwner } from '../delivery/line.ts'
+import type { Peer } from '../namespace/peer.ts'
+import type { WatchedSession } from './watched-session.ts'
 
 /** What is used of `fastify.sessions`. */
 interface Sessions {
@@ -42,7 +43,7 @@ export class WatchedSessions {
     if (peers === undefined) this.#byUser.set(userId, new Set([peer]))
     else peers.add(peer)
     // The session may have ended between the look at it and now.
-    this.look(peer)
+    this.look(peer.transport.line.owner)
   }
 
   remove (peer: Peer): void {
@@ -51,20 +52,20 @@ export class WatchedSessions {
     if (peers?.delete(peer) === true && peers.size === 0) this.#byUser.delete(userId!)
   }
 
-  /** Ends the connection where its session is dead. A store that cannot tell ends nobody. */
-  look (peer: Peer): void {
-    peer.session?.isAlive().then((alive) => { if (!alive) expire(peer) }, () => {})
-    if (this.#activity === 'connection') this.#touch(peer)
+  /** Ends the connections of a socket where their session is dead. A store that cannot tell ends nobody. */
+  look (owner: LineOwner): void {
+    owner.session?.isAlive().then((alive) => { if (!alive) owner.expire() }, () => {})
+    if (this.#activity === 'connection') this.#touch(owner)
   }
 
   /** A client sent a message. */
   onMessage (peer: Peer): void {
-    if (this.#activity !== 'none') this.#touch(peer)
+    if (this.#activity !== 'none') this.#touch(peer.transport.line.owner)
   }
 
   /** The session tells its store now and then only. */
-  #touch (peer: Peer): void {
-    peer.session?.touch?.().then((alive) => { if (!alive) expire(peer) }, () => {})
+  #touch (owner: LineOwner): void {
+    owner.session?.touch?.().then((alive) => { if (!alive) owner.expire() }, () => {})
   }
 
   /** Sessions ended somewhere. */
@@ -73,13 +74,7 @@ export class WatchedSessions {
       const { handle, realm: own = '' } = peer.session!
       if (own !== realm) continue
       const all = reason === 'logout-all' || reason === 'logout-others'
-      if (all ? handle !== except : handles.includes(handle)) expire(peer)
+      if (all ? handle !== except : handles.includes(handle)) peer.expire()
     }
   }
-}
-
-function expire (peer: Peer): void {
-  if (!peer.isOpen || peer.ended !== null) return
-  peer.fail('SESSION_EXPIRED')
-  peer.close(Close.unauthenticated, 'session ended')
 }

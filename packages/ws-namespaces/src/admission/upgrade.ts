@@ -4,19 +4,22 @@ import { prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
-import type { Hubs } from '../namespace/hubs.ts'
-import { attend, type AttendanceParts } from './attendance.ts'
-import { Seat, type Gate } from './gate.ts'
+import { Seat } from './gate.ts'
+import { Multiplex, type MultiplexParts } from './multiplex.ts'
+import { attendAlone } from './solo.ts'
 
 const kSeat = Symbol('ws-namespaces.seat')
 
 interface Seated { [kSeat]?: { seat: Seat, onLost: () => void } }
 
+interface MaybeUpgrade { ws?: boolean }
+
 /** Answers plain requests of a path, where it is one that it knows; null elsewhere. */
 export type PlainRoute = (path: string) => ((request: FastifyRequest, reply: FastifyReply) => Promise<void>) | null
 
 /** One route for all namespaces: routes cannot be added once the server listens, namespaces can. */
-export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Gate, parts: AttendanceParts, plain: PlainRoute | null): Promise<void> {
+export async function upgradeRoute (scope: FastifyInstance, parts: MultiplexParts, plain: PlainRoute | null): Promise<void> {
+  const { hubs, gate } = parts
   prepareScope(scope, 'FST_ERR_WS_NAMESPACES')
   scope.route({
     method: 'GET',
@@ -24,7 +27,7 @@ export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Ga
     // Plain requests pass the same checks, so that a page can ask why its WebSocket did not open.
     preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
       const path = pathOf(request)
-      const isUpgrade = (request as { ws?: boolean }).ws === true
+      const isUpgrade = (request as MaybeUpgrade).ws === true
       const answer = isUpgrade ? null : plain?.(path) ?? null
       if (answer !== null) return answer(request, reply)
       const admitted = await gate.admit(request, path)
@@ -37,7 +40,26 @@ export async function upgradeRoute (scope: FastifyInstance, hubs: Hubs, gate: Ga
       const { offset, clientId, heartbeat } = request.query as Record<string, unknown>
       const ws = socket as Socket
       letGo(ws, onLost)
-      attend(parts, ws, seat, { offset: textOf(offset), clientId: textOf(clientId), heartbeat: heartbeat === '1' })
+      attendAlone(parts, ws, seat, { offset: textOf(offset), clientId: textOf(clientId) }, heartbeat === '1')
+    }
+  } as unknown as RouteOptions)
+}
+
+/** The route of sockets of several namespaces. */
+export async function multiplexRoute (scope: FastifyInstance, parts: MultiplexParts): Promise<void> {
+  prepareScope(scope, 'FST_ERR_WS_NAMESPACES')
+  scope.route({
+    method: 'GET',
+    url: '',
+    preHandler: async (request: FastifyRequest) => {
+      parts.gate.admitSocket(request)
+      if ((request as MaybeUpgrade).ws !== true) throw upgradeRequired()
+    },
+    handler: async () => { throw upgradeRequired() },
+    wsHandler: (socket: object, request: FastifyRequest) => {
+      const ws = socket as Socket
+      letGo(ws, () => {})
+      new Multiplex(ws, request, parts, (request.query as Record<string, unknown>).heartbeat === '1').start()
     }
   } as unknown as RouteOptions)
 }

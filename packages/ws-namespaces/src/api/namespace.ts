@@ -1,9 +1,9 @@
 import type { TSchema } from 'typebox'
 import type { Cluster, ConnectionInfo, NamespaceStats } from '../cluster/cluster.ts'
-import type { Requests } from '../cluster/requests.ts'
+import type { Answer, Requests } from '../cluster/requests.ts'
 import { Close } from '../codes.ts'
 import type { Delivered } from '../delivery/carrier.ts'
-import { envelope, textFrame } from '../delivery/frame.ts'
+import { envelope, Frame } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_NAME, FST_ERR_WS_NAMESPACES_NOT_CONNECTED } from '../errors.ts'
 import { isName } from '../ids.ts'
@@ -55,6 +55,13 @@ export interface Namespace<Schema extends TSchema = TSchema, Ctx extends Identit
    * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED
    */
   request (whom: string | Connection<any>, type: string, data?: unknown, options?: RequestOptions): Promise<unknown>
+  /**
+   * Asks every connection of a user, or in a room, on all instances, when the iteration begins. Yields each answer as it comes, with
+   * `clientId` and `userId` of who gave it, until all have answered or `timeoutMs` is over; who does not answer is not among them.
+   *
+   * @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA
+   */
+  requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, options?: RequestOptions): AsyncIterable<Answer>
   /** Whether a user is connected, and to which instances. */
   online (userId: string): Promise<{ online: boolean, instances: string[] }>
   /** Who is connected, or who is in a room, with the instances where. */
@@ -129,13 +136,24 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     const { requests, cluster } = this.#parts
     if (!(whom instanceof Peer)) {
       const [{ name }, userId] = [this.#one, checkName('userId', whom)]
-      return requests.ask((id) => cluster.send(name, userId, envelope(type, data, { id })), timeoutMs)
+      return requests.ask((id) => cluster.send(name, { userId }, envelope(type, data, { id })), timeoutMs)
     }
     if (!whom.isOpen) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
     return requests.ask((id) => {
-      whom.deliver(textFrame(envelope(type, data, { id })), null, false)
+      const { json, bytes } = envelope(type, data, { id })
+      whom.deliver(new Frame(json, bytes), null, false)
       return 1
     }, timeoutMs)
+  }
+
+  requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, { timeoutMs = 5000 }: RequestOptions = {}): AsyncIterable<Answer> {
+    checkInteger('timeoutMs', timeoutMs, 1, 600_000)
+    const { requests, cluster } = this.#parts
+    const { name } = this.#one
+    const target = 'room' in whom ? { room: checkName('room', whom.room) } : { userId: checkName('userId', whom.userId) }
+    // What is wrong with the data is told at once, and not to who asks for the first answer.
+    envelope(type, data)
+    return requests.each(async (id) => cluster.send(name, target, envelope(type, data, { id })), timeoutMs)
   }
 
   async online (userId: string): Promise<{ online: boolean, instances: string[] }> {
@@ -205,8 +223,8 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     const found = this.#one
     const without = [except].flat().map((one) => typeof one === 'string' ? one : (one as Connection).clientId)
     if (!without.every((id) => /^[A-Za-z0-9_-]{1,64}$/.test(id))) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('except', 'connections or their client ids')
-    const json = envelope(type, data, from === undefined ? undefined : { ctx: publicCtx(from as Peer) })
-    const delivered = await this.#parts.hubs.use(found, (hub) => hub.publish({ topic, json, except: without.join('.'), volatile }))
+    const message = envelope(type, data, from === undefined ? undefined : { ctx: publicCtx(from as Peer) })
+    const delivered = await this.#parts.hubs.use(found, (hub) => hub.publish({ topic, ...message, except: without.join('.'), volatile }))
     return { delivered }
   }
 }

@@ -5,7 +5,7 @@ import { noDrops, type LocalStats } from '../namespace/hub.ts'
 import type { Hubs } from '../namespace/hubs.ts'
 import type { Drops } from '../namespace/peer.ts'
 import type { Present } from '../presence/presence.ts'
-import { textFrame } from '../delivery/frame.ts'
+import { Frame, type Envelope } from '../delivery/frame.ts'
 
 /** A namespace in the whole cluster. */
 export interface NamespaceStats {
@@ -39,6 +39,7 @@ type Ask =
   | { readonly op: 'users', readonly namespace: string, readonly room?: string, readonly userId?: string }
   | { readonly op: 'rooms', readonly namespace: string }
   | { readonly op: 'send', readonly namespace: string, readonly userId: string, readonly json: string }
+  | { readonly op: 'sendRoom', readonly namespace: string, readonly room: string, readonly json: string }
   | { readonly op: 'disconnect', readonly namespace: string, readonly userId: string, readonly code: number, readonly reason: string }
 
 const CHANNEL = 'ws:ask'
@@ -61,7 +62,7 @@ export class Cluster {
   }
 
   async open (): Promise<void> {
-    await this.#bus.subscribe<Ask>(CHANNEL, ({ data }) => this.#answer(data))
+    await this.#bus.subscribe<Ask>(CHANNEL, ({ data, bytes = null }) => this.#answer(data, bytes))
   }
 
   /** All namespaces. */
@@ -88,9 +89,10 @@ export class Cluster {
     return [...present].map(([userId, instances]) => ({ userId, instances }))
   }
 
-  /** Resolves with how many connections of a user got it. */
-  async send (namespace: string, userId: string, json: string): Promise<number> {
-    return sum((await this.#ask<number>({ op: 'send', namespace, userId, json })).values)
+  /** Resolves with how many connections of a user, or in a room, got it. */
+  async send (namespace: string, whom: { userId: string } | { room: string }, { json, bytes }: Envelope): Promise<number> {
+    const ask: Ask = 'room' in whom ? { op: 'sendRoom', namespace, room: whom.room, json } : { op: 'send', namespace, userId: whom.userId, json }
+    return sum((await this.#ask<number>(ask, bytes)).values)
   }
 
   async disconnect (namespace: string, userId: string, code: number, reason: string): Promise<number> {
@@ -119,12 +121,12 @@ export class Cluster {
     stats.rooms = rooms.length
   }
 
-  async #ask<T> (ask: Ask): Promise<{ values: T[], missing: number }> {
-    const { replies, missing } = await this.#bus.ask(CHANNEL, ask, LOGGED.has(ask.op) ? { timeoutMs: ASK_MS } : LOOK_UP)
+  async #ask<T> (ask: Ask, bytes: Uint8Array | null = null): Promise<{ values: T[], missing: number }> {
+    const { replies, missing } = await this.#bus.ask(CHANNEL, ask, LOGGED.has(ask.op) ? { timeoutMs: ASK_MS } : { ...LOOK_UP, bytes: bytes ?? undefined })
     return { values: replies.flatMap((reply) => 'value' in reply && reply.value !== undefined && reply.value !== null ? [reply.value as T] : []), missing: missing.length }
   }
 
-  async #answer (ask: Ask): Promise<unknown> {
+  async #answer (ask: Ask, bytes: Uint8Array | null): Promise<unknown> {
     if (ask.op === 'stats') return this.#hubs.local(ask.namespace)
     const hub = this.#hubs.get(ask.namespace)
     if (hub === undefined) return ask.op === 'users' || ask.op === 'rooms' || ask.op === 'connections' ? [] : 0
@@ -133,14 +135,14 @@ export class Cluster {
       if (ask.room !== undefined) return [...new Set([...hub.peersOf(`room:${ask.room}`)].flatMap(({ userId }) => userId ?? []))]
       return ask.userId === undefined ? hub.userIds : hub.peersOf(`user:${ask.userId}`).size > 0 ? [ask.userId] : []
     }
-    const peers = [...hub.peersOf(`user:${ask.userId}` satisfies Topic)].filter(({ isOpen }) => isOpen)
+    const peers = [...hub.peersOf(ask.op === 'sendRoom' ? `room:${ask.room}` : `user:${ask.userId}` satisfies Topic)].filter(({ isOpen }) => isOpen)
     if (ask.op === 'connections') return peers.map(({ clientId, rooms }) => ({ clientId, rooms: [...rooms] }))
     switch (ask.op) {
       case 'join': await Promise.all(peers.map((peer) => peer.join(ask.room))); break
       case 'leave': for (const peer of peers) peer.leave(ask.room); break
       case 'disconnect': for (const peer of peers) peer.close(ask.code, ask.reason); break
-      case 'send': {
-        const frame = textFrame(ask.json)
+      case 'send': case 'sendRoom': {
+        const frame = new Frame(ask.json, bytes)
         for (const peer of peers) peer.deliver(frame, null, false)
       }
     }

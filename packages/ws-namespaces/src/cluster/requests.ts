@@ -4,10 +4,26 @@ import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_WS_NAMESPACES_NOT_CONNECTED, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT } from '../errors.ts'
 
 /** What a client answered. */
-interface ClientAnswer {
+export interface ClientAnswer {
   readonly data?: unknown
   readonly error?: unknown
 }
+
+/** Which connection answered; one of the release before does not say so. */
+export interface Answerer {
+  readonly clientId: string
+  readonly userId: string | null
+}
+
+/** One of the answers to a question to many. `error` in place of `data` where the client answered with one. */
+export interface Answer {
+  readonly clientId: string | null
+  readonly userId: string | null
+  readonly data?: unknown
+  readonly error?: { readonly code: string | null, readonly message: string }
+}
+
+type Hear = (answer: ClientAnswer, from: Answerer | null) => void
 
 const CHANNEL = 'ws:answers'
 const ID = /^([a-z0-9]{1,40})\.[A-Za-z0-9_-]{16}$/
@@ -17,7 +33,7 @@ export class Requests {
   readonly #bus: InternalBroadcast
   readonly #bootId: string
   readonly #log: FastifyBaseLogger
-  readonly #pending = new Map<string, (answer: ClientAnswer) => void>()
+  readonly #pending = new Map<string, Hear>()
 
   constructor (bus: InternalBroadcast, bootId: string, log: FastifyBaseLogger) {
     this.#bus = bus
@@ -26,7 +42,9 @@ export class Requests {
   }
 
   async open (): Promise<void> {
-    await this.#bus.subscribe<{ id: string, answer: ClientAnswer }>(`${CHANNEL}:${this.#bootId}`, ({ data }) => { this.#pending.get(data.id)?.(data.answer) }, { omitSelf: true })
+    await this.#bus.subscribe<{ id: string, answer: ClientAnswer, from?: Answerer }>(`${CHANNEL}:${this.#bootId}`, ({ data: { id, answer, from = null }, bytes }) => {
+      this.#pending.get(id)?.(bytes === undefined ? answer : { data: bytes }, from)
+    }, { omitSelf: true })
   }
 
   /**
@@ -36,10 +54,8 @@ export class Requests {
    * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED
    */
   async ask (send: (id: string) => number | Promise<number>, timeoutMs: number): Promise<unknown> {
-    // Not to be guessed: who knows it may answer.
-    const id = `${this.#bootId}.${randomBytes(12).toString('base64url')}`
     const asked = new Asked(timeoutMs)
-    this.#pending.set(id, (answer) => asked.hear(answer))
+    const id = this.#begin((answer) => asked.hear(answer))
     try {
       const count = await Promise.race([send(id), asked.answer.then(() => 1)])
       if (count === 0) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
@@ -51,17 +67,87 @@ export class Requests {
     }
   }
 
+  /**
+   * Asks and yields each answer as it comes, until all that got the question have answered, or the time is over.
+   *
+   * @param send as above
+   */
+  async * each (send: (id: string) => Promise<number>, timeoutMs: number): AsyncGenerator<Answer, void, undefined> {
+    const gathered = new Gathered()
+    const id = this.#begin((answer, from) => gathered.hear(answer, from))
+    const timer = setTimeout(() => gathered.end(), timeoutMs)
+    try {
+      send(id).then((count) => gathered.expect(count), (err: unknown) => gathered.fail(err))
+      for (let answer = await gathered.next(); answer !== null; answer = await gathered.next()) yield answer
+    } finally {
+      clearTimeout(timer)
+      this.#pending.delete(id)
+    }
+  }
+
   /** A client answered. Returns whether it was to a request of the cluster. */
-  answered (id: string, { data, error }: ClientAnswer): boolean {
+  answered (id: string, { data, error }: ClientAnswer, { clientId, userId }: Answerer): boolean {
     const bootId = ID.exec(id)?.[1]
     if (bootId === undefined) return false
+    const bytes = data instanceof Uint8Array ? data : undefined
     const answer = { ...(data === undefined ? {} : { data }), ...(error === undefined ? {} : { error }) }
-    if (bootId === this.#bootId) this.#pending.get(id)?.(answer)
+    const from = { clientId, userId }
+    if (bootId === this.#bootId) this.#pending.get(id)?.(answer, from)
     else {
-      this.#bus.publishJson(`${CHANNEL}:${bootId}`, JSON.stringify({ id, answer }), { replay: false })
+      this.#bus.publishJson(`${CHANNEL}:${bootId}`, JSON.stringify({ id, answer: bytes === undefined ? answer : {}, from }), { replay: false, bytes })
         .catch((err: unknown) => this.#log.warn({ err }, 'the answer of a client could not be handed on'))
     }
     return true
+  }
+
+  #begin (hear: Hear): string {
+    // Not to be guessed: who knows it may answer.
+    const id = `${this.#bootId}.${randomBytes(12).toString('base64url')}`
+    this.#pending.set(id, hear)
+    return id
+  }
+}
+
+/** The answers to one question to many, as they come. */
+class Gathered {
+  readonly #answers: Answer[] = []
+  #heard = 0
+  #count = Infinity
+  #failure: { err: unknown } | null = null
+  #isOver = false
+  #wake: () => void = () => {}
+
+  expect (count: number): void {
+    this.#count = count
+    this.#wake()
+  }
+
+  hear ({ data, error }: ClientAnswer, from: Answerer | null): void {
+    this.#heard++
+    const who = { clientId: from?.clientId ?? null, userId: from?.userId ?? null }
+    this.#answers.push(error === undefined ? { ...who, data } : { ...who, error: reasonOf(error) })
+    this.#wake()
+  }
+
+  fail (err: unknown): void {
+    this.#failure = { err }
+    this.#wake()
+  }
+
+  end (): void {
+    this.#isOver = true
+    this.#wake()
+  }
+
+  /** Null where there will be no more. */
+  async next (): Promise<Answer | null> {
+    for (;;) {
+      const answer = this.#answers.shift()
+      if (answer !== undefined) return answer
+      if (this.#failure !== null) throw this.#failure.err
+      if (this.#isOver || this.#heard >= this.#count) return null
+      await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
   }
 }
 
@@ -108,6 +194,11 @@ class Asked {
 }
 
 function failureOf (error: unknown): Error & { clientCode: unknown } {
+  const { message, code } = reasonOf(error)
+  return Object.assign(new FST_ERR_WS_NAMESPACES_REQUEST_FAILED(message), { clientCode: code ?? undefined })
+}
+
+function reasonOf (error: unknown): { code: string | null, message: string } {
   const { message, code } = (typeof error === 'object' && error !== null ? error : { message: error }) as { message?: unknown, code?: unknown }
-  return Object.assign(new FST_ERR_WS_NAMESPACES_REQUEST_FAILED(String(message ?? code ?? 'no reason').slice(0, 500)), { clientCode: code })
+  return { code: typeof code === 'string' ? code : null, message: String(message ?? code ?? 'no reason').slice(0, 500) }
 }

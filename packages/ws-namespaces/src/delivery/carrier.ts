@@ -1,10 +1,9 @@
+import type { Envelope } from './frame.ts'
 import type { Topic } from './keys.ts'
 
-/** A message on its way to the clients of a namespace. */
-export interface Delivery {
+/** A message on its way to the clients of a namespace. Its envelope has no offset yet. */
+export interface Delivery extends Envelope {
   readonly topic: Topic
-  /** The envelope, without offset. */
-  readonly json: string
   /** Client ids that do not get it, joined with `.`; mostly empty. */
   readonly except: string
   /** Whether it is dropped, rather than its receiver, where the receiver is slow. */

@@ -35,14 +35,14 @@ export class LiveCarrier implements Carrier {
       // While our own subscriber comes back others' do too, and what is not logged would be lost to them.
       const wait = this.#outages.untilHeard()
       if (wait !== null) await wait
-      return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), pack(message), { replay: false })).delivered
+      return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), pack(message), { replay: false, bytes: message.bytes ?? undefined })).delivered
     } finally {
       this.#sending--
     }
   }
 
   listen (topic: Topic): Listening {
-    const hear = ({ data }: BroadcastMessage<string>): void => this.#sink.deliver(unpack(topic, data), null)
+    const hear = ({ data, bytes }: BroadcastMessage<string>): void => this.#sink.deliver({ ...unpack(data), topic, bytes: bytes ?? null }, null)
     // Own messages were delivered when they were published.
     const listening = this.#bus.subscribeJson(channelOf(this.#namespace, topic), hear, { omitSelf: true })
     return {
@@ -65,8 +65,8 @@ function pack ({ json, except, volatile }: Delivery): string {
   return except === '' && !volatile ? json : `[${volatile ? 1 : 0},"${except}",${json}]`
 }
 
-function unpack (topic: Topic, data: string): Delivery {
-  if (data[0] !== '[') return { topic, json: data, except: '', volatile: false }
+function unpack (data: string): Omit<Delivery, 'topic' | 'bytes'> {
+  if (data[0] !== '[') return { json: data, except: '', volatile: false }
   const end = data.indexOf('"', 4)
-  return { topic, json: data.slice(end + 2, -1), except: data.slice(4, end), volatile: data[1] === '1' }
+  return { json: data.slice(end + 2, -1), except: data.slice(4, end), volatile: data[1] === '1' }
 }

@@ -4,11 +4,19 @@ import type { History } from '../options.ts'
 
 interface Kept extends Logged { readonly at: number }
 
+const GONE: Kept = Object.freeze({ topic: 'broadcast', json: '', bytes: null, except: '', volatile: false, seq: 0, at: 0 })
+
+/** Bytes that a log may hold, whatever its length: where messages are large, less is kept of it. */
+const MOST_BYTES = 32 * 1024 * 1024
+
 /** The log of a namespace within the process: a ring. It outlives the namespace's connections. */
 export class MemoryLog {
   readonly epoch = randomBytes(6).toString('hex')
   readonly #history: History
   #kept: Kept[] = []
+  /** Those that were taken out already, up to here. */
+  #from = 0
+  #bytes = 0
   #seq = 0
   #usedAt = performance.now()
 
@@ -28,8 +36,8 @@ export class MemoryLog {
   append (message: Delivery): Place {
     this.#usedAt = performance.now()
     this.#kept.push({ ...message, seq: ++this.#seq, at: this.#usedAt })
-    // Moved by halves: shifting one by one would move all at each message.
-    if (this.#kept.length >= 2 * this.#history.maxLength) this.#kept = this.#kept.slice(-this.#history.maxLength)
+    this.#bytes += sizeOf(message)
+    while (this.#kept.length - this.#from > this.#history.maxLength || this.#bytes > MOST_BYTES) this.#drop()
     return this.place
   }
 
@@ -38,7 +46,7 @@ export class MemoryLog {
     const [place, from] = [this.place, parseOffset(offset)]
     const missing = from === null || from.epoch !== this.epoch ? Infinity : place.seq - from.seq
     if (missing < 0 || missing > this.#history.maxLength) return { place, recovered: false, missed: [] }
-    const missed = missing === 0 ? [] : this.#kept.slice(-missing)
+    const missed = missing === 0 ? [] : this.#kept.slice(Math.max(this.#from, this.#kept.length - missing))
     const recovered = missing === 0 || (missed.length === missing && performance.now() - missed[0]!.at <= this.#history.maxAgeMs)
     return { place, recovered, missed: recovered ? missed : [] }
   }
@@ -46,6 +54,19 @@ export class MemoryLog {
   keep (): void {
     this.#usedAt = performance.now()
   }
+
+  #drop (): void {
+    this.#bytes -= sizeOf(this.#kept[this.#from]!)
+    this.#kept[this.#from++] = GONE
+    // Moved by halves: shifting one by one would move all at each message.
+    if (this.#from * 2 < this.#kept.length) return
+    this.#kept = this.#kept.slice(this.#from)
+    this.#from = 0
+  }
+}
+
+function sizeOf ({ json, bytes }: Delivery): number {
+  return json.length + (bytes?.length ?? 0)
 }
 
 /** Carries a namespace with history where no Redis is configured. */

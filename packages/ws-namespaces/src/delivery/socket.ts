@@ -10,7 +10,7 @@ export interface Socket {
   ping (): void
   pause (): void
   resume (): void
-  send (data: Buffer, options: { binary: false }): void
+  send (data: Buffer, options: { binary: boolean }): void
   on (event: string, listener: (...args: any[]) => void): unknown
   removeAllListeners (event: string): unknown
   /** Not public: the TCP socket. */

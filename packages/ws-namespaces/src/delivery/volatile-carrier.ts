@@ -38,8 +38,8 @@ export class VolatileCarrier implements Carrier {
     this.#sink.deliver(message, null)
     this.#sending++
     try {
-      const { topic, except, json } = message
-      return (await this.#bus.publishJson(this.#channel, JSON.stringify([topic, except, json] satisfies Packed), { replay: false })).delivered
+      const { topic, except, json, bytes } = message
+      return (await this.#bus.publishJson(this.#channel, JSON.stringify([topic, except, json] satisfies Packed), { replay: false, bytes: bytes ?? undefined })).delivered
     } finally {
       this.#sending--
     }
@@ -48,7 +48,7 @@ export class VolatileCarrier implements Carrier {
   listen (topic: Topic): Listening {
     const { ready, stop } = this.#log.listen(topic)
     if (this.#topics++ === 0) {
-      const hear = ({ data: [topic, except, json] }: { data: Packed }): void => this.#sink.deliver({ topic, json, except, volatile: true }, null)
+      const hear = ({ data: [topic, except, json], bytes }: { data: Packed, bytes?: Uint8Array }): void => this.#sink.deliver({ topic, json, bytes: bytes ?? null, except, volatile: true }, null)
       const subscription = this.#bus.subscribe<Packed>(this.#channel, hear, { omitSelf: true })
       this.#listening = Promise.resolve(subscription)
     }

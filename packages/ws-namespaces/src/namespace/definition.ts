@@ -2,6 +2,7 @@ import { callback, checker, opaque } from '@jpulse/plugin-kit'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { bytesAware } from './bytes.ts'
 import type { Connection, Identity } from './connection.ts'
 import { NamePattern, type Params } from './names.ts'
 import { invalidOption, type History, type Limits } from '../options.ts'
@@ -77,7 +78,7 @@ export interface Definition {
 interface Messages {
   /** Null where the schema does not say. */
   readonly types: ReadonlySet<string> | null
-  check (message: unknown): boolean
+  check (message: { readonly type: string, readonly data?: unknown }): boolean
 }
 
 const DEFAULT_LIMITS: Limits = Object.freeze({
@@ -154,10 +155,10 @@ function historyOf ({ maxLength = 200, maxAgeMs = 120_000 }: { maxLength?: numbe
 }
 
 function compile (schema: TSchema): Messages {
-  let check: (message: unknown) => boolean
+  let check: Messages['check']
   try {
     const compiled = Compile(schema)
-    check = (message) => compiled.Check(message)
+    check = bytesAware((message) => compiled.Check(message))
   } catch (err) {
     throw invalidOption('schema', `cannot be compiled: ${(err as Error).message}`)
   }

@@ -34,6 +34,10 @@ export class Directory {
     return this.#definitions.get(definition.name.pattern) === definition
   }
 
+  [Symbol.iterator] (): Iterator<Definition> {
+    return this.#definitions.values()
+  }
+
   /** The definition that was made with this name, parameters as they were written. */
   byPattern (pattern: string): Definition | null {
     return this.#definitions.get(pattern) ?? null

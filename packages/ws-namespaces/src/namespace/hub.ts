@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
 import { formatOffset, type Carrier, type Delivered, type Delivery, type Listening, type Place, type Sink } from '../delivery/carrier.ts'
-import { textFrame, withOffset } from '../delivery/frame.ts'
+import { Frame, withOffset, type Envelope } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
 import type { History } from '../options.ts'
@@ -33,9 +33,13 @@ export interface HubParts {
   records (name: string, history: History): Records
 }
 
+/** Each hub of the process has a number of its own, under which sockets of several namespaces know it. */
+let channels = 0
+
 /** The connections of one namespace in this process, and what reaches them. */
 export class Hub implements Home, Sink, PresenceSink {
   readonly found: Found
+  readonly channel = ++channels
   readonly carrier: Carrier
   readonly presence: Presence | null
   readonly records: Records | null
@@ -91,17 +95,18 @@ export class Hub implements Home, Sink, PresenceSink {
   }
 
   publish (message: Delivery): Promise<Delivered> {
-    this.measure(message.json)
+    this.measure(message)
     this.count()
     return this.carrier.publish(message)
   }
 
-  measure (json: string): void {
+  measure ({ json, bytes }: Envelope): void {
     const most = this.#maxOutgoingBytes
+    const beside = bytes?.length ?? 0
     // One character of UTF-16 makes 3 bytes of UTF-8 at most.
-    if (json.length * 3 <= most) return
-    const bytes = Buffer.byteLength(json)
-    if (bytes > most) throw new FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE(bytes, most)
+    if (json.length * 3 + beside <= most) return
+    const size = Buffer.byteLength(json) + beside
+    if (size > most) throw new FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE(size, most)
   }
 
   count (): void {
@@ -160,25 +165,25 @@ export class Hub implements Home, Sink, PresenceSink {
     for (const userId of [...this.#leaving.keys()]) this.#depart(userId)
   }
 
-  deliver ({ topic, json, except, volatile }: Delivery, place: Place | null): void {
+  deliver ({ topic, json, bytes, except, volatile }: Delivery, place: Place | null): void {
     const entry = this.#topics.get(topic)
     if (entry === undefined) return
     this.#lastActivity = Date.now()
-    const frame = textFrame(place === null ? json : withOffset(json, formatOffset(place)))
+    const frame = new Frame(place === null ? json : withOffset(json, formatOffset(place)), bytes)
     const without = except === '' ? null : except.split('.')
     for (const peer of entry.peers) if (without === null || !without.includes(peer.clientId)) peer.deliver(frame, place, volatile)
   }
 
   mark (place: Place): void {
     if (this.connections.size === 0) return
-    const frame = textFrame(JSON.stringify({ type: 'offset', offset: formatOffset(place) }))
+    const frame = new Frame(JSON.stringify({ type: 'offset', offset: formatOffset(place) }))
     for (const peer of this.connections) peer.tell(frame, place)
   }
 
   /** To everybody but the user itself. */
   announce (type: 'presence:join' | 'presence:leave', userIds: readonly string[]): void {
     for (const userId of userIds) {
-      const frame = textFrame(JSON.stringify({ type, data: { userId } }))
+      const frame = new Frame(JSON.stringify({ type, data: { userId } }))
       for (const peer of this.connections) if (peer.userId !== userId) peer.deliver(frame, null, false)
     }
   }

@@ -2,7 +2,6 @@ import { FST_ERR_WS_NAMESPACES_NOT_FOUND } from '../errors.ts'
 import type { Definition } from './definition.ts'
 import { Directory, type Found } from './directory.ts'
 import { Hub, noDrops, type HubParts, type LocalStats } from './hub.ts'
-import type { Peer } from './peer.ts'
 
 /** The namespaces of this process that are in use. */
 export class Hubs {
@@ -72,10 +71,6 @@ export class Hubs {
   * [Symbol.iterator] (): Iterator<Hub> {
     yield * this.#hubs.values()
     yield * this.#leaving
-  }
-
-  * connections (): Iterable<Peer> {
-    for (const hub of this) yield * hub.connections
   }
 
   /** Where clients find a namespace. */

@@ -1,7 +1,7 @@
 import { HEARTBEAT } from '@jpulse/ws-client/wire'
 import { Close, RESERVED, type ErrorCode } from '../codes.ts'
 import type { Reply } from './definition.ts'
-import { envelope, textFrame } from '../delivery/frame.ts'
+import { endOfJson, envelope, Frame } from '../delivery/frame.ts'
 import { isName } from '../ids.ts'
 import { publicCtx, type Peer } from './peer.ts'
 
@@ -17,7 +17,7 @@ interface Parsed {
   readonly roomId?: unknown
 }
 
-export type Answered = (id: string, answer: { data?: unknown, error?: unknown }) => boolean
+export type Answered = (id: string, answer: { data?: unknown, error?: unknown }, conn: Peer) => boolean
 
 type Outcome = 'handled' | 'unknown'
 
@@ -42,21 +42,24 @@ export class Inbox {
   }
 
   receive (conn: Peer, bytes: Buffer, isBinary: boolean): void {
-    conn.heardAt = performance.now()
-    if (conn.ended !== null) return
+    const now = performance.now()
+    conn.transport.line.heardAt = now
+    // On a socket of several nothing keeps a client from talking before it was told that it may.
+    if (conn.ended !== null || !conn.isStarted) return
     const { home } = conn
-    if (isBinary) {
+    const end = isBinary ? endOfJson(bytes) : bytes.length
+    if (end === -1) {
       home.drops.invalid++
-      return conn.close(Close.unsupported, 'text is expected')
+      return conn.close(Close.unsupported, 'a binary message begins with JSON and a line feed')
     }
     home.count()
     const { limits } = home.definition
-    const rate = this.#rate(conn)
+    const rate = this.#rate(conn, now)
     if (rate > ABUSE * limits.messages) {
       home.drops.rateLimit++
       return conn.close(Close.abuse, 'too many messages')
     }
-    const message = parse(bytes)
+    const message = parse(bytes, end, isBinary)
     if (bytes.length > limits.maxMessageBytes) {
       home.drops.oversize++
       return conn.fail('MESSAGE_TOO_LARGE', idOf(message))
@@ -69,22 +72,22 @@ export class Inbox {
       home.drops.invalid++
       return conn.fail('INVALID_MESSAGE', idOf(message))
     }
-    if (message.type === HEARTBEAT) return conn.beat()
+    if (message.type === HEARTBEAT) return conn.transport.line.beat()
     this.#onMessage(conn)
     this.#handle(conn, message)
   }
 
   /** Messages of this window, this one included. */
-  #rate (conn: Peer): number {
-    if (conn.heardAt - conn.windowAt >= conn.home.definition.limits.windowMs) {
-      conn.windowAt = conn.heardAt
+  #rate (conn: Peer, now: number): number {
+    if (now - conn.windowAt >= conn.home.definition.limits.windowMs) {
+      conn.windowAt = now
       conn.windowCount = 0
     }
     return ++conn.windowCount
   }
 
   #handle (conn: Peer, message: Parsed): void {
-    if (typeof message.replyTo === 'string' && this.#answered(message.replyTo, message)) return
+    if (typeof message.replyTo === 'string' && this.#answered(message.replyTo, message, conn)) return
     const pending = new Answer(conn, message)
     // An answer to nothing.
     if (message.type === undefined) {
@@ -142,10 +145,10 @@ class Answer {
 
   readonly reply: Reply = (data, type = this.#type) => {
     if (this.#settled) return
-    const json = envelope(type, data, this.#id === undefined ? undefined : { replyTo: this.#id })
-    this.#conn.home.measure(json)
+    const message = envelope(type, data, this.#id === undefined ? undefined : { replyTo: this.#id })
+    this.#conn.home.measure(message)
     this.#settle()
-    this.#conn.deliver(textFrame(json), null, false)
+    this.#conn.deliver(new Frame(message.json, message.bytes), null, false)
   }
 
   /** What a handler returns is the answer, where one is owed and it gave none. */
@@ -206,7 +209,7 @@ async function relay (conn: Peer, { type, data, userId, roomId }: Parsed, reply:
   const { home } = conn
   const ctx = publicCtx(conn)
   const send = (topic: 'broadcast' | `user:${string}` | `room:${string}`, rest: object = {}) =>
-    home.publish({ topic, json: envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
+    home.publish({ topic, ...envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
   const target = type === 'user' ? userId : roomId
   if (type !== 'broadcast' && !isName(target)) throw new Refusal('INVALID_MESSAGE')
   const delivered = await (type === 'broadcast' ? send('broadcast') : type === 'user' ? send(`user:${target as string}`) : send(`room:${target as string}`, { roomId: target }))
@@ -229,9 +232,11 @@ async function enter (conn: Peer, room: string): Promise<void> {
   await conn.membership.enter(room, true)
 }
 
-function parse (bytes: Buffer): unknown {
+/** In a binary message the data are what follows on its JSON; a copy, because the Buffer is of more than this message. */
+function parse (bytes: Buffer, end: number, isBinary: boolean): unknown {
   try {
-    return JSON.parse(bytes.toString())
+    const message: unknown = JSON.parse(bytes.toString('utf8', 0, end))
+    return isBinary && typeof message === 'object' && message !== null ? { ...message, data: Uint8Array.from(bytes.subarray(end + 1)) } : message
   } catch {
     return undefined
   }

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
-import { HEARTBEAT } from '@jpulse/ws-client/wire'
 import { Close, MESSAGES, type ErrorCode } from '../codes.ts'
 import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
-import { envelope, textFrame, withOffset } from '../delivery/frame.ts'
+import { envelope, Frame, withOffset, type Envelope } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
-import { Outlet } from '../delivery/outlet.ts'
-import { OPEN, type Socket } from '../delivery/socket.ts'
+import type { LineOwner } from '../delivery/line.ts'
+import type { Transport } from '../delivery/transport.ts'
+import type { WatchedSession } from '../admission/watched-session.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from '../errors.ts'
 import type { Records } from '../recovery/records.ts'
 import type { Connection, Identity, SendOptions } from './connection.ts'
@@ -15,21 +15,10 @@ import { Rooms, type Owner } from './rooms.ts'
 
 const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
 const MOST_HELD = 20_000
+/** So many times what may wait for a slow client may be held in bytes: a client that begins has no chance to read yet. */
+const HELD_LIMITS = 4
 /** A slow client that goes on not reading is cut after this. */
 const CUT_MS = 1000
-const HEARTBEAT_FRAME = textFrame(JSON.stringify({ type: HEARTBEAT }))
-
-/** A session as seen from a connection, see @jpulse/redis-sessions. */
-export interface WatchedSession {
-  readonly userId: string | null
-  readonly handle: string
-  /** `name` of the registration of sessions; '' where it has none. */
-  readonly realm?: string
-  /** Rejects while the store cannot be asked. */
-  isAlive (): Promise<boolean>
-  /** Counts as activity, so that the session does not time out; resolves with whether it is alive, as last known. */
-  touch? (): Promise<boolean>
-}
 
 /** Messages that were not handled, and clients that were too slow, since the start of the process. */
 export interface Drops {
@@ -54,7 +43,7 @@ export interface Home {
   removeTopic (peer: Peer, topic: Topic): void
   publish (message: Delivery): Promise<Delivered>
   /** @throws FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE */
-  measure (json: string): void
+  measure (envelope: Envelope): void
   /** A message came from a client, or is sent by this process. */
   count (): void
 }
@@ -63,32 +52,26 @@ export interface Home {
 export interface Wishes {
   readonly clientId: string | null
   readonly offset: string | null
-  readonly heartbeat: boolean
 }
 
 /** A connection with what the application does not see of it. */
-export class Peer implements Connection, Owner {
+export class Peer implements Connection, Owner, LineOwner {
   readonly clientId: string
   readonly ctx: Identity
   readonly home: Home
-  readonly socket: Socket
+  readonly transport: Transport
   readonly session: WatchedSession | null
   readonly membership = new Rooms(this)
   /** Messages in the window that began at `windowAt`. */
   windowAt = 0
   windowCount = 0
-  /** When it was last heard, and last pinged, on the monotonic clock. */
-  heardAt = performance.now()
-  pingedAt = this.heardAt
-  /** Whether the client wants to see that the server is there. */
-  readonly hasHeartbeat: boolean
   /** Whether `onConnect` was called. */
   announced = false
   /** Code and reason that the server gave. */
   ended: { code: number, reason: string } | null = null
-  readonly #outlet: Outlet
   /** What waits for the client's first frame; null when it was sent. */
-  #held: Array<[frame: Buffer, place: Place | null]> | null = []
+  #held: Array<[frame: Frame, place: Place | null]> | null = []
+  #heldBytes = 0
   /** Up to where the client was served when it came. */
   #floor: Place | null = null
   /** The last message of the log that it got, or was told of. */
@@ -97,14 +80,12 @@ export class Peer implements Connection, Owner {
   #suspected = false
   #gone = false
 
-  constructor (home: Home, socket: Socket, ctx: Identity, session: WatchedSession | null, { clientId, heartbeat }: Wishes) {
+  constructor (home: Home, transport: Transport, ctx: Identity, session: WatchedSession | null, { clientId }: Wishes) {
     this.clientId = clientId !== null && CLIENT_ID.test(clientId) ? clientId : randomBytes(16).toString('base64url')
-    this.hasHeartbeat = heartbeat
     this.ctx = ctx
     this.home = home
-    this.socket = socket
+    this.transport = transport
     this.session = session
-    this.#outlet = new Outlet(socket, home.definition.limits.maxBufferedBytes)
   }
 
   get userId (): string | null {
@@ -120,7 +101,7 @@ export class Peer implements Connection, Owner {
   }
 
   get isOpen (): boolean {
-    return !this.#gone && this.socket.readyState === OPEN
+    return !this.#gone && this.transport.isOpen
   }
 
   /** Whether the client knows that it is connected: before, nothing of it is read. */
@@ -134,9 +115,9 @@ export class Peer implements Connection, Owner {
   }
 
   send (type: string, data?: unknown, { volatile = false }: SendOptions = {}): void {
-    const json = envelope(type, data)
-    this.home.measure(json)
-    this.deliver(textFrame(json), null, volatile)
+    const message = envelope(type, data)
+    this.home.measure(message)
+    this.deliver(new Frame(message.json, message.bytes), null, volatile)
   }
 
   join (room: string): Promise<void> {
@@ -164,15 +145,15 @@ export class Peer implements Connection, Owner {
   close (code = 1000, reason = ''): void {
     checkClose(code, reason)
     this.ended ??= { code, reason }
-    this.#outlet.flush()
-    this.socket.close(code, reason)
+    this.transport.close(code, reason)
   }
 
   /** Sends bytes, unless the client has them. */
-  deliver (frame: Buffer, place: Place | null, volatile: boolean): void {
+  deliver (frame: Frame, place: Place | null, volatile: boolean): void {
     if (this.#gone) return
     if (this.#held !== null) {
-      if (this.#held.length < MOST_HELD) this.#held.push([frame, place])
+      this.#heldBytes += frame.size
+      if (this.#held.length < MOST_HELD && this.#heldBytes <= HELD_LIMITS * this.home.definition.limits.maxBufferedBytes) this.#held.push([frame, place])
       else this.#tooSlow()
       return
     }
@@ -181,28 +162,38 @@ export class Peer implements Connection, Owner {
       if (floor !== null && place.epoch === floor.epoch && place.seq <= floor.seq) return
       this.#last = place
     }
-    const pushed = this.#outlet.push(frame, volatile)
+    const pushed = this.transport.push(frame, volatile)
     if (pushed === 'dropped') this.home.drops.slow++
     else if (pushed === 'overflow') this.#suspect()
     else if (pushed === 'refused') this.#tooSlow()
   }
 
   /** Tells a client that got nothing lately how far the log is. */
-  tell (frame: Buffer, place: Place): void {
+  tell (frame: Frame, place: Place): void {
     const last = this.#last
     if (this.#held !== null || this.#gone || (last?.epoch === place.epoch && last.seq >= place.seq)) return
     this.#last = place
-    this.#outlet.push(frame, true)
+    this.transport.push(frame, true)
   }
 
-  /** Lets a client that asked for it see that the server is there. */
-  beat (): void {
-    if (this.hasHeartbeat && !this.#gone) this.#outlet.push(HEARTBEAT_FRAME, true)
+  /** For the line: the client knows that it is connected. */
+  get isReady (): boolean {
+    return this.isStarted
+  }
+
+  shutdown (code: number, reason: string): void {
+    this.close(code, reason)
+  }
+
+  expire (): void {
+    if (this.session === null || !this.isOpen || this.ended !== null) return
+    this.fail('SESSION_EXPIRED')
+    this.close(Close.unauthenticated, 'session ended')
   }
 
   fail (code: ErrorCode, replyTo?: string | number): void {
     const message = { type: 'error', error: { code, message: MESSAGES[code] }, ...(replyTo === undefined ? {} : { replyTo }) }
-    this.deliver(textFrame(JSON.stringify(message)), null, false)
+    this.deliver(new Frame(JSON.stringify(message)), null, false)
   }
 
   /**
@@ -215,16 +206,12 @@ export class Peer implements Connection, Owner {
     this.#held = null
     this.#floor = place
     this.#last = place
-    this.#outlet.push(textFrame(JSON.stringify(connected)))
-    const send = (json: string, offset: string): void => {
-      const frame = textFrame(withOffset(json, offset))
-      this.#outlet.allow(frame.length)
-      this.#outlet.push(frame)
-    }
+    this.transport.push(new Frame(JSON.stringify(connected)))
+    const send = (json: string, offset: string, bytes: Uint8Array | null = null): void => this.transport.replay(new Frame(withOffset(json, offset), bytes))
     let at = from
-    for (const { json, seq } of missed) {
+    for (const { json, bytes, seq } of missed) {
       at = formatOffset({ epoch: place!.epoch, seq })
-      send(json, at)
+      send(json, at, bytes)
     }
     // The client may take the place of the first frame only now: a connection that broke before would lose what it missed.
     const end = place === null ? null : formatOffset(place)
@@ -247,7 +234,7 @@ export class Peer implements Connection, Owner {
     this.#suspected = true
     setImmediate(() => setImmediate(() => {
       this.#suspected = false
-      if (this.#outlet.isOver) this.#tooSlow()
+      if (this.transport.isOver) this.#tooSlow()
     }))
   }
 
@@ -255,7 +242,7 @@ export class Peer implements Connection, Owner {
     if (this.ended !== null) return
     this.home.drops.slow++
     this.close(Close.slow, 'too slow')
-    setTimeout(() => this.socket.terminate(), CUT_MS).unref()
+    setTimeout(() => this.transport.cut(), CUT_MS).unref()
   }
 }
 

@@ -19,9 +19,8 @@ export interface ConnectOptions {
   clientId?: string
 }
 
-/** A client that knows the protocol and nothing more: what it got, in order. */
-export class Client {
-  readonly ws: WebSocket
+/** One conversation with a namespace: what came, in order. */
+export abstract class Conversation {
   /** Without `connected` and `offset`. */
   readonly messages: Message[] = []
   connected: Message['data'] | null = null
@@ -33,29 +32,22 @@ export class Client {
   refused: { status: number, body: any } | null = null
   #lastId = 0
 
-  constructor (url: string, headers: Record<string, string>) {
-    this.ws = new WebSocket(url, { headers, perMessageDeflate: false, maxPayload: 0 })
-    this.ws.on('error', () => {})
-    this.ws.on('message', (data) => this.#receive(JSON.parse(String(data)) as Message))
-    this.ws.on('close', (code, reason) => { this.closed = { code, reason: String(reason) } })
-    this.ws.on('unexpected-response', (_request, response) => {
-      let text = ''
-      response.on('data', (chunk) => { text += String(chunk) })
-      response.on('close', () => {
-        this.refused = { status: response.statusCode ?? 0, body: text === '' ? null : JSON.parse(text) }
-        this.ws.terminate()
-      })
-    })
-  }
+  abstract write (data: string | Buffer): void
 
   send (message: unknown): void {
-    this.ws.send(typeof message === 'string' || Buffer.isBuffer(message) ? message : JSON.stringify(message))
+    this.write(typeof message === 'string' || Buffer.isBuffer(message) ? message : JSON.stringify(message))
+  }
+
+  /** Sends a message whose data are bytes. */
+  sendBytes (message: object, bytes: Uint8Array): void {
+    this.write(Buffer.concat([Buffer.from(`${JSON.stringify(message)}\n`), bytes]))
   }
 
   /** Sends with an id and waits for the answer. */
-  async request (message: object): Promise<Message> {
+  async request (message: object, bytes?: Uint8Array): Promise<Message> {
     const id = `r${++this.#lastId}`
-    this.send({ ...message, id })
+    if (bytes === undefined) this.send({ ...message, id })
+    else this.sendBytes({ ...message, id }, bytes)
     return waitFor(() => this.messages.find(({ replyTo }) => replyTo === id), { what: `an answer to ${JSON.stringify(message).slice(0, 200)}`, timeoutMs: 30_000 })
   }
 
@@ -80,13 +72,131 @@ export class Client {
     return waitFor(() => this.closed, { what: 'the connection to end', timeoutMs: 60_000 })
   }
 
-  #receive (message: Message): void {
+  receive (data: Buffer, isBinary: boolean): void {
+    const end = isBinary ? data.indexOf('\n') : data.length
+    const message = { ...JSON.parse(String(data.subarray(0, end))), ...(isBinary && { data: Uint8Array.from(data.subarray(end + 1)) }) } as Message
     if (message.offset !== undefined) this.offset = message.offset
     if (message.type === 'connected') {
       this.connected = message.data
       this.offset = message.data.offset
     } else if (message.type !== 'offset') this.messages.push(message)
   }
+}
+
+/** A client that knows the protocol and nothing more, on a socket of its own. */
+export class Client extends Conversation {
+  readonly ws: WebSocket
+
+  constructor (url: string, headers: Record<string, string>) {
+    super()
+    this.ws = open(url, headers)
+    this.ws.on('message', (data, isBinary) => this.receive(data as Buffer, isBinary))
+    this.ws.on('close', (code, reason) => { this.closed = { code, reason: String(reason) } })
+    onRefused(this.ws, (refused) => { this.refused = refused })
+  }
+
+  write (data: string | Buffer): void {
+    this.ws.send(data)
+  }
+}
+
+/** A namespace on a socket of several. */
+export class Channel extends Conversation {
+  readonly id: number
+  number: number | null = null
+  readonly #several: Several
+
+  constructor (several: Several, id: number) {
+    super()
+    this.#several = several
+    this.id = id
+  }
+
+  write (data: string | Buffer): void {
+    const prefix = String(this.number)
+    this.#several.ws.send(typeof data === 'string' ? `${prefix}${data}` : Buffer.concat([Buffer.from(prefix), data]))
+  }
+
+  leave (): void {
+    this.#several.tell({ type: 'close', id: this.id })
+  }
+}
+
+/** A socket of several namespaces. */
+export class Several {
+  readonly ws: WebSocket
+  /** What the server said about the socket. */
+  hello: Message['data'] | null = null
+  /** Frames that are no namespace's, but for what is known. */
+  readonly control: any[] = []
+  /** Frames on channels that the server did not open. */
+  readonly strays: string[] = []
+  closed: { code: number, reason: string } | null = null
+  refused: { status: number, body: any } | null = null
+  readonly #byId = new Map<number, Channel>()
+  readonly #byNumber = new Map<number, Channel>()
+  #lastId = 0
+
+  constructor (url: string, headers: Record<string, string>) {
+    this.ws = open(url, headers)
+    this.ws.on('message', (data, isBinary) => this.#receive(data as Buffer, isBinary))
+    this.ws.on('close', (code, reason) => {
+      this.closed = { code, reason: String(reason) }
+      for (const channel of this.#byId.values()) channel.closed ??= this.closed
+    })
+    onRefused(this.ws, (refused) => { this.refused = refused })
+  }
+
+  tell (control: object): void {
+    this.ws.send(JSON.stringify(control))
+  }
+
+  /** Resolves when it is there, or was refused. */
+  async open (namespace: string, rest: { offset?: string | null, clientId?: string } = {}): Promise<Channel> {
+    const channel = new Channel(this, ++this.#lastId)
+    this.#byId.set(channel.id, channel)
+    this.tell({ type: 'open', id: channel.id, namespace, ...rest })
+    await waitFor(() => channel.connected ?? channel.refused ?? channel.closed, { what: `${namespace} to open`, timeoutMs: 60_000 })
+    return channel
+  }
+
+  #receive (data: Buffer, isBinary: boolean): void {
+    const [digits = ''] = /^\d*/.exec(data.toString('latin1', 0, 12)) ?? []
+    if (digits !== '') {
+      const channel = this.#byNumber.get(Number(digits))
+      if (channel === undefined) this.strays.push(String(data))
+      else channel.receive(data.subarray(digits.length), isBinary)
+      return
+    }
+    const message = JSON.parse(String(data))
+    const channel = this.#byId.get(message.id)
+    if (message.type === 'socket') this.hello = message.data
+    else if (message.type === 'opened') {
+      channel!.number = message.channel
+      this.#byNumber.set(message.channel, channel!)
+    } else if (message.type === 'refused') channel!.refused = { status: message.error.statusCode, body: message.error }
+    else if (message.type === 'closed' && channel !== undefined) {
+      channel.closed = { code: message.code, reason: message.reason }
+      if (this.#byNumber.get(channel.number!) === channel) this.#byNumber.delete(channel.number!)
+    } else this.control.push(message)
+  }
+}
+
+function open (url: string, headers: Record<string, string>): WebSocket {
+  const ws = new WebSocket(url, { headers, perMessageDeflate: false, maxPayload: 0 })
+  ws.on('error', () => {})
+  return ws
+}
+
+function onRefused (ws: WebSocket, hear: (refused: { status: number, body: any }) => void): void {
+  ws.on('unexpected-response', (_request, response) => {
+    let text = ''
+    response.on('data', (chunk) => { text += String(chunk) })
+    response.on('close', () => {
+      hear({ status: response.statusCode ?? 0, body: text === '' ? null : JSON.parse(text) })
+      ws.terminate()
+    })
+  })
 }
 
 /** Begins a connection; resolves when it stands or was refused. */
@@ -96,6 +206,14 @@ export async function connect (t: Scope, port: number, path: string, { user, hea
   t.teardown(() => client.ws.terminate())
   await waitFor(() => client.connected ?? client.refused ?? client.closed, { what: `a connection to ${path}`, timeoutMs: 60_000 })
   return client
+}
+
+/** Opens a socket of several namespaces; resolves when it stands or was refused. */
+export async function connectSeveral (t: Scope, port: number, { user, headers = {}, path = '/api/1/ws' }: { user?: string, headers?: Record<string, string>, path?: string } = {}): Promise<Several> {
+  const several = new Several(`ws://127.0.0.1:${port}${path}?heartbeat=1`, { ...(user === undefined ? {} : { user: encodeURIComponent(user) }), ...headers })
+  t.teardown(() => several.ws.terminate())
+  await waitFor(() => several.hello ?? several.refused ?? several.closed, { what: 'a socket of several namespaces', timeoutMs: 60_000 })
+  return several
 }
 
 /** Comes back where a client was. */
