@@ -14,36 +14,44 @@ export interface PageFacts {
   beyond: boolean
   limit: number
   offset: number | undefined
+  /** The sort keys of the documents around the page, in the order of reading, as far as they are known. */
+  before: SortKey | undefined
+  after: SortKey | undefined
   total?: number
   totalIsExact?: boolean
 }
 
-type Seal = (at: Position) => string
+/** @param next the sort key of the next document in the direction of the cursor, where it is known */
+type Seal = (at: Position, next: SortKey | undefined) => string
 
 /** Makes a page of its rows, which come in the order of reading. */
 export function pageOf<T extends object> (read: readonly Row[], facts: PageFacts, seal: Seal): Page<T> {
   const { position, backwards, more, beyond, limit, offset, total } = facts
   const rows = backwards ? [...read].reverse() : read
+  const [previous, next] = backwards ? [facts.after, facts.before] : [facts.before, facts.after]
   const items = rows.map(({ document }) => document as T)
   const hasNext = backwards ? beyond : more
   const hasPrev = backwards ? more : beyond || (offset ?? 0) > 0
-  const keys = new Map<T, SortKey>(items.map((item, i) => [item, (rows[i] as Row).key]))
+  const places = new Map<T, number>(items.map((item, i) => [item, i]))
+  const cursorAt = (i: number) => seal({ key: (rows[i] as Row).key, backwards: false, inclusive: false }, rows[i + 1]?.key ?? next)
+  /** Of an empty page: where it was looked for. */
+  const ofPlace = () => position === undefined ? null : seal({ key: position.key, backwards: false, inclusive: false }, undefined)
   return {
     items,
     pageInfo: {
       hasNext,
       hasPrev,
-      nextCursor: hasNext ? seal(edge(rows.at(-1), position, false)) : null,
-      prevCursor: hasPrev && offset === undefined ? seal(edge(rows[0], position, true)) : null,
-      get startCursor () { return placeOf(rows[0], position, seal) },
-      get endCursor () { return placeOf(rows.at(-1), position, seal) },
+      nextCursor: hasNext ? seal(edge(rows.at(-1), position, false), next) : null,
+      prevCursor: hasPrev && offset === undefined ? seal(edge(rows[0], position, true), previous) : null,
+      get startCursor () { return rows.length > 0 ? cursorAt(0) : ofPlace() },
+      get endCursor () { return rows.length > 0 ? cursorAt(rows.length - 1) : ofPlace() },
       limit,
       ...(total === undefined ? {} : { total, totalIsExact: facts.totalIsExact ?? false }),
       ...(offset === undefined ? {} : { offset }),
       cursorOf (item) {
-        const key = keys.get(item)
-        if (key === undefined) throw new TypeError('cursorOf takes an item of this page')
-        return seal({ key, backwards: false, inclusive: false })
+        const at = places.get(item)
+        if (at === undefined) throw new TypeError('cursorOf takes an item of this page')
+        return cursorAt(at)
       }
     }
   }
@@ -62,10 +70,4 @@ export function withItems<R> ({ items, pageInfo }: Page, replaced: readonly R[])
 function edge (row: Row | undefined, position: Position | undefined, backwards: boolean): Position {
   if (row !== undefined) return { key: row.key, backwards, inclusive: false }
   return { key: [], ...position, backwards, inclusive: true }
-}
-
-/** The cursor of a row; without one, of where it was looked for. */
-function placeOf (row: Row | undefined, position: Position | undefined, seal: Seal): string | null {
-  const key = row?.key ?? position?.key
-  return key === undefined ? null : seal({ key, backwards: false, inclusive: false })
 }

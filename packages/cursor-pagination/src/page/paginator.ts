@@ -50,7 +50,8 @@ export class Paginator {
     const { limit, offset } = request
     if (pages.hasSubscribers) pages.publish({ source: source.name, limit, rows: rows.length, backwards, offset })
     const at = position ?? (until === undefined ? undefined : { ...until, inclusive: true })
-    const page = pageOf<T>(shown, { position: at, backwards, more, beyond, limit, offset, ...total }, (at) => this.#seal(at, binding, query))
+    const around = neighbours(found, rows, position)
+    const page = pageOf<T>(shown, { position: at, backwards, more, beyond, limit, offset, ...around, ...total }, (at, next) => this.#seal(at, next, binding, query))
     if (source.reads !== undefined) page.pageInfo.reads = source.reads
     return page
   }
@@ -61,9 +62,9 @@ export class Paginator {
     return token.as === 'cursor' ? position : { ...position, backwards: token.as === 'before', inclusive: false }
   }
 
-  #seal (at: Position, binding: Binding, { fields, keyName, collation }: Query): string {
+  #seal (at: Position, next: SortKey | undefined, binding: Binding, { fields, keyName, collation }: Query): string {
     const isSimple = collation === undefined || collation.locale === 'simple'
-    return this.#codec.seal(at, binding, (room) => stubOf(at.key, fields, keyName, room, isSimple))
+    return this.#codec.seal(at, binding, (room) => stubOf(at.key, room, { fields, keyName, isSimple, backwards: at.backwards, next }))
   }
 
   async #total (source: Source, { total, from, offset, backwards }: PageRequest): Promise<Total | undefined> {
@@ -95,6 +96,7 @@ async function located (position: Position | undefined, source: Source, query: Q
   const [byId] = stub.id === undefined ? [] : (await source.at(stub.id)).filter(isIt)
   const found = byId ?? (stub.id === undefined ? await searched(source, query, { lower: [...key.slice(0, -1), stub.lower], upper: [...key.slice(0, -1), stub.upper] }, isIt) : undefined)
   if (found !== undefined) return { key: found.key, backwards: position.backwards, inclusive: position.inclusive }
+  if (stub.exact) return { key, backwards: position.backwards, inclusive: position.inclusive }
   return { key: outerBound(key, stub, query.fields, backwards), backwards: position.backwards, inclusive: true }
 }
 
@@ -141,6 +143,15 @@ function trimmed (found: Row[], { limit, lastOf }: PageRequest, { fields: forwar
   const rows = within.slice(0, limit)
   const kept = lastOf === undefined ? rows : rows.slice(-lastOf)
   return { rows: kept, more: end !== -1 || within.length > limit, cut: kept.length < rows.length }
+}
+
+/** The sort keys of the documents before and after the rows of a page, in the order of reading. */
+function neighbours (found: readonly Row[], rows: readonly Row[], position: Position | undefined): { before: SortKey | undefined, after: SortKey | undefined } {
+  const [first] = rows
+  if (first === undefined) return { before: undefined, after: undefined }
+  const at = found.indexOf(first)
+  const from = position?.inclusive === false ? position.key : undefined
+  return { before: found[at - 1]?.key ?? from, after: found[at + rows.length]?.key }
 }
 
 /**
