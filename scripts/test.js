@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
-import { CannotProvide, chromiumBinary, redisBinary } from './servers/binaries.js'
+import { CannotProvide, chromiumBinary, prometheusTools, redisBinary } from './servers/binaries.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
 import { TapSummary } from './tap-summary.js'
 
@@ -24,6 +24,7 @@ try {
   if (files.length > 0) run(process.execPath, [join(ROOT, 'scripts/check.js'), '--types'])
   redisBinary(say)
   const chromium = chromiumBinary(say)
+  if (files.length === 0 || files.some((file) => file.includes('cluster-metrics'))) prometheusTools(say)
   servers.push(await provideRedis({ dir, say }))
   servers.push(await provideMongo({ dir, say }))
   const [redis, mongo] = servers

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import { homedir } from 'node:os'
@@ -64,6 +64,47 @@ function aptInstall (pkg, binaries, say, what, remedy) {
   return found
 }
 
+/** @typedef {{ prometheus: string, promtool: string, python: string, pythonPath: string }} PrometheusTools what judges our metrics; pythonPath has prometheus_client */
+
+/**
+ * Prometheus, promtool and Python's prometheus_client: those on PATH, else out of Debian's packages, which are unpacked into the
+ * user's cache folder and not installed, so that no service starts.
+ * @param {Say} say
+ * @returns {PrometheusTools | undefined} undefined where they are not to be had; tests that need them say so
+ */
+export function prometheusTools (say) {
+  const folder = join(cacheFolder(), `prometheus-${process.arch}`)
+  const [prometheus, promtool, python] = ['prometheus', 'promtool', 'python3'].map((name) => onPath(name))
+  const pythonPath = join(folder, 'usr/lib/python3/dist-packages')
+  if (!existsSync(folder) && !unpackDebian(folder, ['prometheus', 'python3-prometheus-client'], say)) return undefined
+  if (python === undefined) return undefined
+  return { prometheus: prometheus ?? join(folder, 'usr/bin/prometheus'), promtool: promtool ?? join(folder, 'usr/bin/promtool'), python, pythonPath }
+}
+
+/** @param {string} folder @param {string[]} packages @param {Say} say @returns {boolean} */
+function unpackDebian (folder, packages, say) {
+  if (onPath('apt-get') === undefined || onPath('dpkg') === undefined) return false
+  say(`unpacking ${packages.join(', ')} of Debian into the cache folder (once)`)
+  mkdirSync(dirname(folder), { recursive: true })
+  const made = mkdtempSync(`${folder}.`)
+  const run = (/** @type {string} */ command, /** @type {string[]} */ args) => execFileSync(command, args, { cwd: made, stdio: 'ignore', timeout: 120_000 })
+  try {
+    const download = () => run('apt-get', ['-qq', '-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=10', 'download', ...packages])
+    // A fresh image has no lists of packages.
+    try { download() } catch { run('apt-get', ['-qq', 'update']); download() }
+    for (const file of readdirSync(made).filter((name) => name.endsWith('.deb'))) {
+      run('dpkg', ['-x', file, 'out'])
+    }
+    renameSync(join(made, 'out'), folder)
+  } catch {
+    say('there is no Prometheus here: the tests that need it say so')
+  }
+  rmSync(made, { recursive: true, force: true })
+  return existsSync(folder)
+}
+
+const cacheFolder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'jpulse-suite')
+
 const MONGO_WIRE = fileURLToPath(new URL('../../test/servers/mongo-wire/', import.meta.url))
 
 /**
@@ -74,8 +115,7 @@ const MONGO_WIRE = fileURLToPath(new URL('../../test/servers/mongo-wire/', impor
 export function mongoWireBinary (say) {
   const hash = createHash('sha256')
   for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(MONGO_WIRE, file)))
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
-  const binary = join(cache, 'jpulse-suite', `mongo-wire-${hash.digest('hex').slice(0, 16)}-${process.arch}`)
+  const binary = join(cacheFolder(), `mongo-wire-${hash.digest('hex').slice(0, 16)}-${process.arch}`)
   if (existsSync(binary)) return binary
   const go = onPath('go')
   if (go === undefined) return undefined

@@ -1,6 +1,8 @@
 import cluster from 'node:cluster'
+import { EventEmitter } from 'node:events'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
+import type { HealthEvents } from './announce/index.ts'
 import type { Check, CheckOptions, HistogramOptions, MetricLabels, Provider } from './application/index.ts'
 import type { ErrorLog } from './failures/index.ts'
 import type { ErrorEntry, Reduce } from './formats/index.ts'
@@ -29,8 +31,11 @@ export interface Parts {
   reporter: Reporter
 }
 
-/** Health and metrics of the cluster as this process sees it. */
-export class ClusterMetrics {
+/**
+ * Health and metrics of the cluster as this process sees it. Emits `down`, `degraded` and `up` for instances and checks, each in
+ * one of the processes that listen: not in each of them.
+ */
+export class ClusterMetrics extends EventEmitter<HealthEvents> {
   readonly #link: RedisLink
   readonly #log: FastifyBaseLogger
   readonly #options: ResolvedOptions
@@ -41,6 +46,7 @@ export class ClusterMetrics {
   #aggregating: Promise<ClusterData> | null = null
 
   constructor (link: RedisLink, { local, store, errors, reporter }: Parts, options: ResolvedOptions, log: FastifyBaseLogger) {
+    super()
     this.#link = link
     this.#log = log
     this.#options = options

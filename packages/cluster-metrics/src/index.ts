@@ -31,6 +31,7 @@ export default clusterMetrics
 
 export * from './errors.ts'
 export type { Authorize } from '@jpulse/plugin-kit'
+export type { HealthEvent, HealthEvents, HealthStatus, WebhookOptions } from './announce/index.ts'
 export type { Check, CheckOptions, Fields, GaugeRule, HistogramOptions, MetricLabels, MetricsRegistry, Provider } from './application/index.ts'
 export type { ClusterMetrics, RequestCount, Seen } from './cluster-metrics.ts'
 export type { AttributeNames, ErrorEntry, Health, Percentiles, Reduce } from './formats/index.ts'

@@ -1,5 +1,6 @@
 import { guard, prepareScope } from '@jpulse/plugin-kit'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { Announcer, Listeners, Webhook, type Look } from './announce/index.ts'
 import { ClusterMetrics, type Parts } from './cluster-metrics.ts'
 import { FST_ERR_CLUSTER_METRICS_FORBIDDEN, FST_ERR_CLUSTER_METRICS_UNAUTHORIZED } from './errors.ts'
 import { ErrorLog } from './failures/index.ts'
@@ -20,6 +21,7 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   const reporter = new Reporter(link, local, store, errors, options, log)
   const parts = { local, store, errors, reporter }
   const metrics = new ClusterMetrics(link, parts, options, log)
+  reporter.onReported = announcers(fastify, metrics, parts, options, log)
   fastify.decorate('clusterMetrics', metrics)
   addHooks(fastify, parts)
   await fastify.register(async (scope) => {
@@ -32,6 +34,25 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   })
   if (options.authorize === undefined) log.info('without the option authorize there is no dashboard, and no route that reveals something')
   return parts
+}
+
+/** Who tells listeners and the webhook what becomes of instances and checks. */
+function announcers (fastify: FastifyInstance, metrics: ClusterMetrics, { local, store }: Parts, options: ResolvedOptions, log: FastifyBaseLogger): () => void {
+  const { redisLink: link, appCluster } = fastify
+  const look: Look = {
+    reports: async () => (await store.found()).reports.map(({ report }) => report),
+    own: () => local.report(),
+    left: (bootIds) => store.left(bootIds),
+    now: () => store.now(),
+    isSpeaker: () => appCluster.members()[0]?.bootId === appCluster.bootId
+  }
+  const { webhook, environment, version, release } = options
+  const audiences = [
+    new Listeners(metrics, (err) => { log.error({ err }, 'a listener of clusterMetrics failed') }),
+    ...webhook === undefined ? [] : [new Webhook(webhook, { site: link.key().slice(0, -1), environment, version, release }, log)]
+  ]
+  const all = audiences.map((audience) => new Announcer(audience, link, look, options, log))
+  return () => { for (const announcer of all) announcer.turn() }
 }
 
 function addHooks (fastify: FastifyInstance, { local, reporter }: Parts): void {

@@ -1,4 +1,5 @@
 import { callback, checker, DAY_MS, opaque, type Authorize } from '@jpulse/plugin-kit'
+import type { WebhookOptions } from './announce/index.ts'
 import { globalRegistries, type GaugeRule, type MetricsRegistry } from './application/index.ts'
 import type { AttributeNames } from './formats/index.ts'
 import { Type } from 'typebox'
@@ -54,6 +55,8 @@ export interface FastifyClusterMetricsOptions {
   isDraining?: () => boolean
   /** Whether recent errors carry their stack, redacted as the message is. @default false */
   errorStacks?: boolean | undefined
+  /** Where to tell that instances and checks go down, degrade, and come up again: once per cluster. @default undefined: nowhere */
+  webhook?: WebhookOptions | undefined
   /** Whether PM2's daemon is asked for stopped and errored siblings, where the process runs under PM2. @default true */
   pm2?: boolean | undefined
   /** Pause between two counts of the sessions, by one instance for all, in milliseconds, 1000 to 86400000; 0 never counts. A count reads the names of all keys in the database. @default 60000 */
@@ -61,7 +64,7 @@ export interface FastifyClusterMetricsOptions {
 }
 
 /** What the rest of the plugin works with. */
-export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOptions, 'authorize' | 'version' | 'release' | 'mongo' | 'registry' | 'prometheusScope' | 'ignoreRoutes'>> & {
+export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOptions, 'authorize' | 'version' | 'release' | 'mongo' | 'registry' | 'prometheusScope' | 'ignoreRoutes' | 'webhook'>> & {
   authorize: Authorize | undefined
   version: string | null
   release: string | null
@@ -70,6 +73,7 @@ export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOption
   registries: () => readonly MetricsRegistry[]
   prometheusScope: 'instance' | 'cluster' | undefined
   ignoreRoutes: ReadonlySet<string>
+  webhook: WebhookOptions | undefined
 }>
 
 const Text = Type.String({ minLength: 1, maxLength: 100 })
@@ -100,6 +104,13 @@ const check = checker(Type.Object({
   checkTimeoutMs: Type.Optional(Ms(1, 60_000)),
   isDraining: Type.Optional(callback<() => boolean>()),
   errorStacks: Type.Optional(Type.Boolean()),
+  webhook: Type.Optional(Type.Object({
+    url: opaque<string>('an address of http or https without credentials', isWebAddress),
+    secret: Type.Optional(opaque<string>('whsec_ and base64, or a text of 16 characters or more', isSigningSecret)),
+    events: Type.Optional(Type.Array(Type.Enum(['down', 'up', 'degraded']))),
+    timeoutMs: Type.Optional(Ms(100, 30_000)),
+    attempts: Type.Optional(Type.Integer({ minimum: 1, maximum: 20 }))
+  }, { additionalProperties: false })),
   pm2: Type.Optional(Type.Boolean()),
   sessionCountIntervalMs: Type.Optional(Type.Union([Type.Literal(0), Ms(1000, DAY_MS)]))
 }, { additionalProperties: false }), (option, problem) => new FST_ERR_CLUSTER_METRICS_INVALID_OPTION(option, problem))
@@ -139,9 +150,19 @@ export function resolveOptions (options: FastifyClusterMetricsOptions = {}): Res
     maxRoutes: given.maxRoutes ?? 200,
     checkTimeoutMs: given.checkTimeoutMs ?? 1000,
     errorStacks: given.errorStacks ?? false,
+    webhook: given.webhook,
     pm2: given.pm2 ?? true,
     sessionCountIntervalMs: given.sessionCountIntervalMs ?? 60_000
   })
+}
+
+function isWebAddress (value: unknown): boolean {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : null
+  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
+}
+
+function isSigningSecret (value: unknown): boolean {
+  return typeof value === 'string' && value.length >= 16 && (!value.startsWith('whsec_') || /^whsec_[A-Za-z0-9+/]{16,}={0,2}$/.test(value))
 }
 
 function registriesOf (given: FastifyClusterMetricsOptions['registry']): () => readonly MetricsRegistry[] {

@@ -1,9 +1,10 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { prometheusTools } from '../../../scripts/servers/binaries.js'
 import { temporaryFolder } from '../../../test/helpers/index.ts'
 import { OWN } from '../src/formats/index.ts'
 
@@ -14,16 +15,8 @@ const grafana = JSON.parse(await readFile(new URL('../grafana/cluster.json', imp
 const ALERTS = [...rules.matchAll(/- alert: (\w+)\n/g)].map(([, name]) => name!)
 const EXPRESSIONS = [...grafana.panels.flatMap(({ targets }) => targets), ...grafana.annotations.list].map(({ expr }) => expr)
 
-const promtool = process.env.PROMTOOL ?? 'promtool'
-const isThere = (() => {
-  try {
-    execFileSync(promtool, ['--version'], { stdio: 'ignore' })
-    return true
-  } catch {
-    return false
-  }
-})()
-const run = (...args: string[]) => promisify(execFile)(promtool, args).then(({ stdout }) => stdout, (err: { stdout: string, stderr: string }) => { throw new Error(err.stdout + err.stderr) })
+const promtool = prometheusTools(() => {})?.promtool
+const run = (...args: string[]) => promisify(execFile)(promtool!, args).then(({ stdout }) => stdout, (err: { stdout: string, stderr: string }) => { throw new Error(err.stdout + err.stderr) })
 
 interface Incident {
   name: string
@@ -84,7 +77,7 @@ t.test('every alert is for an incident, stands in the README, and asks for metri
 })
 
 t.test('in each incident those alerts fire that are for it, and no others', async (t) => {
-  if (!isThere) return t.pass('promtool is not at hand; PROMTOOL names it')
+  if (promtool === undefined) return t.pass('promtool is not at hand')
   const file = join(temporaryFolder(t), 'incidents.yml')
   const tests = INCIDENTS.map(({ name, series, at, fires }) => ({
     name,

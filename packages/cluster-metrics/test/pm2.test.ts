@@ -19,7 +19,7 @@ const slow = { timeoutMs: 90_000, everyMs: 100 }
 t.test('any of 4 PM2 workers on two servers gives the document of the plan, with the siblings that PM2 does not run', async (t) => {
   const dir = join(temporaryFolder(t), 'run')
   mkdirSync(dir)
-  const env: NodeJS.ProcessEnv = { ...cleanEnv(), PORT: String(await freePort()), SITE: uniqueName(), REDIS_URL: sharedRedis() }
+  const env: NodeJS.ProcessEnv = { ...cleanEnv(), PORT: String(await freePort()), SITE: uniqueName(), REDIS_URL: sharedRedis(), FAILING: '4' }
   delete env.NODE_OPTIONS
   const running = await runCluster({
     env,

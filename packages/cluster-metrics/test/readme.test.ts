@@ -24,6 +24,15 @@ t.test('the example of the README runs as it stands, with Redis and without', as
   }
 })
 
+t.test('the example of being told runs as it stands', async (t) => {
+  const [, first, second] = /```ts\n(import .*?\n\n).*?```ts\n(.*?)```/s.exec(readme) ?? []
+  const file = fileURLToPath(new URL(`../${uniqueName('readme')}.mjs`, import.meta.url))
+  t.teardown(() => rm(file, { force: true }))
+  await writeFile(file, `${first}\nconst app = Fastify()\napp.register(redisLink)\napp.register(clusterBroadcast)\n${second}\nconsole.log(app.clusterMetrics.listenerCount('down'))\nawait app.close()\n`)
+  const { stdout } = await promisify(execFile)(process.execPath, [file], { env: { PATH: process.env.PATH, ALERT_URL: 'http://127.0.0.1:9/', ALERT_SECRET: 'a secret of 16 characters' } })
+  t.equal(stdout, '1\n')
+})
+
 t.test('the README names every option, error and metric', async (t) => {
   for (const name of Object.keys(exported).filter((name) => name.startsWith('FST_ERR_'))) t.ok(readme.includes(`\`${name}\``), name)
   const options = await readFile(new URL('../src/options.ts', import.meta.url), 'utf8')

@@ -56,10 +56,10 @@ export class Registries {
     this.#faults = faults
   }
 
-  /** @param taken names of series that others have; ours are taken anyway, since a name that comes twice makes a scrape invalid */
-  async collect (taken: ReadonlySet<string>): Promise<{ collected: Collected, leftOut: number }> {
+  /** What the registries say. @param taken names of series that others have; ours are taken anyway, since a name that comes twice makes a scrape invalid */
+  async collect (taken: ReadonlySet<string>, timeoutMs = this.#timeoutMs): Promise<{ collected: Collected, leftOut: number }> {
     const sources = this.#registries().flatMap((registry) => this.#sourcesOf(registry))
-    await Source.askAll(sources, this.#timeoutMs)
+    await Source.askAll(sources, timeoutMs)
     const collected: Collected = { grows: [], gauges: [], quantiles: new Map(), exemplars: new Map() }
     const names = new Set<string>()
     let leftOut = 0

@@ -5,6 +5,6 @@ export { addSparse, BOUNDS, bucketOf, emptyHistogram, percentiles, toSparse, typ
 export { counterName, isOurs, OWN, type AttributeNames, type OwnName } from './own-metrics.ts'
 export { decodePoint, encodePoint, type Point } from './points.ts'
 export { checkReduce, reduce, sumCounters, type Reduce } from './reduce.ts'
-export { fit, MOST_NAMESPACES, UNMATCHED } from './limits.ts'
+export { fit, MOST_NAMESPACES, parse, UNMATCHED } from './limits.ts'
 export { InstanceSchema, NamespaceSchema, readReport, ServerSchema, type Health, type InstanceFacts, type MongoServer, type Namespace, type Report, type ServerFacts, type Siblings } from './report.ts'
 export { OTHER, readTotals, TotalsSum, type Totals } from './totals.ts'

@@ -14,6 +14,8 @@ const TotalsSchema = Type.Object({
   series: Type.Array(Type.Tuple([Str, Str, Num, Num, Type.Array(Num, { minItems: 15, maxItems: 15 })]), { maxItems: 200_000 }),
   /** Counts the writes of one process. */
   seq: Type.Optional(Num),
+  /** The last ones of a process that leaves. */
+  left: Type.Optional(Type.Boolean()),
   /** Counters of the process itself, under their names for Prometheus. */
   process: Type.Optional(Type.Record(Type.String(), Num)),
   /** Metrics of the application that have labels or buckets. */

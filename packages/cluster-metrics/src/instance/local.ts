@@ -73,16 +73,17 @@ export class Local {
       this.#rotatedAt = performance.now()
       this.recorder.rotate()
     }
-    await Promise.all([this.#mongo.refresh(), this.components.refresh(), this.custom.refresh(checkTimeoutMs), this.health.refresh(checkTimeoutMs), this.#pm2.refresh(), this.#readRegistry()])
+    await Promise.all([this.#mongo.refresh(), this.components.refresh(), this.custom.refresh(checkTimeoutMs), this.health.refresh(checkTimeoutMs), this.#pm2.refresh(), this.readRegistry()])
   }
 
   /** The application's registry as it is now. */
-  collectRegistry (): Promise<{ collected: Collected, leftOut: number }> {
-    return this.#registries.collect(this.custom.names())
+  collectRegistry (timeoutMs?: number): Promise<{ collected: Collected, leftOut: number }> {
+    return this.#registries.collect(this.custom.names(), timeoutMs)
   }
 
-  async #readRegistry (): Promise<void> {
-    const { collected, leftOut } = await this.collectRegistry()
+  /** Takes what the registry says now into the totals. @param timeoutMs @default `checkTimeoutMs` */
+  async readRegistry (timeoutMs?: number): Promise<void> {
+    const { collected, leftOut } = await this.collectRegistry(timeoutMs)
     this.#registry = { ...bounded(collected, this.#options.maxSeries), taken: leftOut }
     if (this.#registry.cut === 0 || this.#toldCut) return
     this.#toldCut = true
@@ -99,6 +100,7 @@ export class Local {
       instanceId,
       serverId,
       startedAt: this.#startedAt,
+      saysSo: true,
       uptimeMs: Math.round(process.uptime() * 1000),
       server: serverFacts(this.#mongo.state),
       instance: { ...instanceFacts(this.#fastify, this.#options, this.#runtime.read(), this.#mongo.state, this.#sockets(), this.draining), ...(this.health.last === null ? {} : { health: this.health.last }) },

@@ -15,6 +15,8 @@ const MOST_WRITTEN = 50
 export class Reporter {
   readonly minutes = new Minutes()
   readonly history = new History()
+  /** Called after each report, also where it could not be written. */
+  onReported: () => void = () => {}
   readonly #link: RedisLink
   readonly #local: Local
   readonly #store: Store
@@ -56,7 +58,10 @@ export class Reporter {
     if (this.#stopped) return Promise.resolve()
     this.#running ??= this.#report()
       .catch((err) => this.#complain(err))
-      .finally(() => { this.#running = null })
+      .finally(() => {
+        this.#running = null
+        if (!this.#stopped) this.onReported()
+      })
     return this.#running
   }
 
@@ -81,7 +86,8 @@ export class Reporter {
   async #leave (): Promise<void> {
     if (!this.#link.isUp) return
     await this.#writing?.catch(() => {})
-    await this.#write()
+    await this.#local.readRegistry(LEAVE_MS / 4)
+    await this.#write(true)
     await this.#store.leave()
   }
 
@@ -106,14 +112,14 @@ export class Reporter {
   }
 
   /** Everything that the others do not know. */
-  async #write (): Promise<void> {
+  async #write (leaves = false): Promise<void> {
     this.collect()
     const report = this.#local.report()
     const point = this.history.take(this.#local.recorder, report.instance, this.#store.now())
     if (!this.#link.isUp) return
     const minutes = this.minutes.unsaved()
     const errors = this.#errors.take()
-    const totals = this.#nextTotals()
+    const totals = { ...this.#nextTotals(), ...(leaves ? { left: true } : {}) }
     try {
       await this.#store.write({
         report: JSON.stringify(report),

@@ -38,9 +38,17 @@ function familyText ({ name, help, type, samples }: TextFamily, format: Format, 
     const series = open && type === 'counter' ? `${base}_total` : name + suffix
     const exemplar = open && (suffix === '_bucket' || type === 'counter') ? exemplars.get(`${name}${suffix} ${keyOf(labels)}`) : undefined
     const tail = exemplar === undefined ? '' : ` # {${pairsOf(exemplar.labels)}} ${numberOf(exemplar.value)}${exemplar.timestamp === undefined ? '' : ` ${numberOf(exemplar.timestamp)}`}`
-    return `${series}${labelsOf(labels)} ${numberOf(value)}${tail}`
+    return `${series}${labelsOf(open ? canonical(labels) : labels)} ${numberOf(value)}${tail}`
   })
   return [`# HELP ${base} ${open ? escapedHelp.replaceAll('"', '\\"') : escapedHelp}`, `# TYPE ${base} ${type}`, ...lines].join('\n') + '\n'
+}
+
+/** OpenMetrics has one way to write a bound: `1.0`, where Prometheus' text has `1` too. */
+function canonical (labels: Labels): Labels {
+  const { le, quantile } = labels
+  if (le === undefined && quantile === undefined) return labels
+  const written = (bound: string) => /^-?\d+$/.test(bound) ? `${bound}.0` : bound
+  return { ...labels, ...(le === undefined ? {} : { le: written(le) }), ...(quantile === undefined ? {} : { quantile: written(quantile) }) }
 }
 
 function labelsOf (labels: Labels): string {

@@ -3,7 +3,7 @@ import type { RedisLink } from '@jpulse/redis-link'
 import { getMany, runMany } from './batch.ts'
 import type { Keys } from './keys.ts'
 import { UNADDED_MS, type Members } from './members.ts'
-import { replaceEnded } from './scripts.ts'
+import { replaceVersioned } from './scripts.ts'
 
 /** Instances whose counts are added in one go. */
 const MOST_AT_ONCE = 200
@@ -77,6 +77,6 @@ export class EndedSum {
   }
 
   async #replace (version: string, text: string): Promise<boolean> {
-    return await this.#link.runScript(replaceEnded, { keys: [this.#keys.ended], args: [version, text, UNADDED_MS] }) === 1
+    return await this.#link.runScript(replaceVersioned, { keys: [this.#keys.ended], args: [version, text, UNADDED_MS] }) === 1
   }
 }

@@ -1,1 +1,2 @@
+export { replaceVersioned } from './scripts.ts'
 export { Store } from './store.ts'

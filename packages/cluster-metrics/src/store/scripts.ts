@@ -57,14 +57,14 @@ return dropped
 })
 
 /**
- * Replaces the sum of those that ended where it is still the one that was read.
+ * Replaces a text that begins with its version, such as the sum of those that ended, where it is still the one that was read.
  *
- * KEYS[1] sum; ARGV version that was read ('' for none), new text, milliseconds that it is kept. Returns 1, or 0 where
- * somebody else replaced it. Closes: two that add the same process add it once.
+ * KEYS[1] text; ARGV version that was read ('' for none), new text, milliseconds that it is kept. Returns 1, or 0 where
+ * somebody else replaced it. Closes: two that add the same process add it once, and two that notice the same fault tell it once.
  */
-export const replaceEnded = defineScript({
+export const replaceVersioned = defineScript({
   name: 'clusterMetricsReplaceV1',
-  keys: ['ended'],
+  keys: ['text'],
   args: ['version', 'text', 'keepMs'],
   reply: reply<number>(),
   lua: `

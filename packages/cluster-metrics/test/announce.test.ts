@@ -1,0 +1,150 @@
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { connect, redisServer, uniqueName, sharedRedis, waitFor, workers, type Scope, type Worker } from '../../../test/helpers/index.ts'
+import { NOTHING_KNOWN, transitions, type Known } from '../src/announce/transitions.ts'
+import type { Report } from '../src/formats/index.ts'
+import type { HealthEvent } from '../src/index.ts'
+import { resolveOptions } from '../src/options.ts'
+import { build } from './build.ts'
+
+t.setTimeout(180_000)
+const slow = { timeoutMs: 60_000, everyMs: 20 }
+const SCRIPT = new URL('./fixtures/instance.js', import.meta.url)
+const SECRET = `whsec_${Buffer.from('a signing key of a test, of 32 b').toString('base64')}`
+
+interface Received { headers: IncomingHttpHeaders, body: string, events: HealthEvent[], text: string, site: string }
+
+/** A receiver of webhooks that answers the given statuses first, and 204 then. */
+async function receiver (t: Scope, ...statuses: number[]) {
+  const received: Received[] = []
+  const server = createServer(async (request, response) => {
+    const body = (await request.setEncoding('utf8').toArray()).join('')
+    received.push({ headers: request.headers, body, ...JSON.parse(body) })
+    response.writeHead(statuses[received.length - 1] ?? 204, { location: '/elsewhere' }).end('a token=abc123def of the far side')
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return { received, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hooks/T0PSECRETPATH9` }
+}
+
+t.test('what becomes of instances and checks is told once per cluster: to listeners, and by a signed webhook', async (t) => {
+  const siteId = uniqueName()
+  const { received, url } = await receiver(t, 500)
+  const environment = (index: number) => ({
+    LINK: JSON.stringify({ url: sharedRedis(), siteId, env: 'test' }),
+    OPTIONS: JSON.stringify({ reportIntervalMs: 200, ttlMs: 1000, webhook: { url, secret: SECRET } }),
+    SERVER_ID: 'web1',
+    NODE_APP_INSTANCE: String(index),
+    LISTENS: 'yes'
+  })
+  let living = await workers(t, 4, SCRIPT, { env: environment }) as Worker[]
+  const [killed, closed, sick] = living as [Worker, Worker, Worker, Worker]
+  const told = async () => (await Promise.all(living.map((worker) => worker.call<HealthEvent[]>('told')))).flat()
+    .map(({ type, subject, instanceId, check, reason }) => [type, subject, instanceId, check ?? reason ?? ''].join(' ').trim()).sort()
+  const posted = () => received.flatMap(({ events }) => events)
+  const have = (...events: string[]) => waitFor(async () => JSON.stringify(await told()) === JSON.stringify(events.toSorted()), { what: `exactly ${events}`, ...slow }).catch(async (err) => { throw new Error(`${err.message}: ${await told()}`) })
+  const client = connect(t, Number(new URL(sharedRedis()).port))
+  const known = async () => Object.keys((JSON.parse((await client.get(`${siteId}:test:health:told:listeners`))?.replace(/^\d+ /, '') ?? '{"known":{"living":{}}}')).known.living)
+  await waitFor(async () => (await known()).length === 4, { what: 'all to be known', ...slow })
+  // Long enough to be no starters any more.
+  const uptimes = async () => JSON.parse((await sick.call<{ body: string }>('get', '/api/1/metrics')).body).data.servers[0].instances.map(({ uptime }: { uptime: number }) => uptime)
+  await waitFor(async () => Math.min(...await uptimes()) >= 2, { what: 'all to have started', ...slow })
+
+  killed.kill('SIGKILL')
+  await killed.exited
+  living = living.filter((worker) => worker !== killed)
+  await have('down instance web1:0 gone')
+  const [again] = await workers(t, 1, SCRIPT, { env: environment(0) }) as [Worker]
+  living.push(again)
+  await have('down instance web1:0 gone', 'up instance web1:0')
+  await sick.call('setDisk', false)
+  const bad = ['down instance web1:0 gone', 'up instance web1:0', 'down check web1:2 disk', 'down instance web1:2 not ready']
+  await have(...bad)
+  await waitFor(() => posted().length >= 4 + 1 && received.at(-1)!.events.length === 2, { what: 'the webhooks', ...slow })
+  const heard = await closed.call<HealthEvent[]>('told')
+  await closed.call('close')
+  living = living.filter((worker) => worker !== closed)
+  await sick.call('setDisk', true)
+  const events = [...bad, 'up check web1:2 disk', 'up instance web1:2']
+  await waitFor(async () => (await told()).length + heard.length === events.length, { what: 'all is well again, and nothing of the one that left', ...slow })
+
+  await waitFor(() => new Set(received.map(({ headers }) => headers['webhook-id'])).size === 4, { what: 'four messages', ...slow })
+  t.equal(received.length, 5, 'the first one twice, since it was answered 500')
+  t.equal(received[0]!.headers['webhook-id'], received[1]!.headers['webhook-id'], 'by the same id')
+  for (const { headers, body } of received) {
+    const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`
+    t.equal(headers['webhook-signature'], `v1,${createHmac('sha256', 'a signing key of a test, of 32 b').update(signed).digest('base64')}`)
+    t.equal(headers['content-type'], 'application/json')
+  }
+  t.match(received[1], { site: `${siteId}:test`, text: '■ web1:0 is gone', events: [{ type: 'down', subject: 'instance', reason: 'gone', serverId: 'web1' }] })
+  t.ok(received.some(({ text }) => text.split('\n').sort().join() === '■ disk of web1:2 is down,■ web1:2 is not ready'))
+  const lines = (await Promise.all(living.map((worker) => worker.call<string[]>('logged')))).flat().join('')
+  for (const secret of ['T0PSECRETPATH9', SECRET, 'abc123def']) t.notOk(lines.includes(secret), secret)
+  t.match(lines, /a listener of clusterMetrics failed/)
+})
+
+t.test('while Redis is away one process tells of itself, and says when it is back; a webhook that is refused is given up', async (t) => {
+  const server = await redisServer(t)
+  const { received, url } = await receiver(t, 302)
+  const link = { url: server.url, siteId: uniqueName(), env: 'test' }
+  const options = { reportIntervalMs: 100, ttlMs: 300, webhook: { url, events: ['degraded', 'up'] as const } }
+  const told: string[] = []
+  const apps = await Promise.all(['0', '1', '2'].map(async (pmId) => {
+    const built = await build(t, { link, pmId, options })
+    for (const type of ['down', 'degraded', 'up'] as const) built.app.clusterMetrics.on(type, ({ subject, check }) => { told.push(`${type} ${check ?? subject}`) })
+    return built
+  }))
+  await waitFor(() => apps.every(({ app }) => app.appCluster.members().length === 3), { what: 'all to know each other', ...slow })
+  await waitFor(async () => (await apps[0]!.app.clusterMetrics.aggregate()).statistics.totalInstances === 3, { what: 'all to have reported', ...slow })
+  await server.kill()
+  await waitFor(() => told.length >= 2, { what: 'the outage to be told', ...slow })
+  await server.restart()
+  await waitFor(() => told.length >= 4, { what: 'its end to be told', ...slow })
+  t.same(told.toSorted(), ['degraded instance', 'down redis', 'up instance', 'up redis'], 'by one of the three')
+  await waitFor(() => received.length >= 2, { what: 'the webhooks', ...slow })
+  t.same(received.map(({ events }) => events.map(({ type }) => type)), [['degraded'], ['up', 'up']], 'one each: a redirect is neither followed nor tried again')
+  t.ok(apps.some(({ lines }) => lines.some((line) => line.includes('"problem":"status 302"') && line.includes('given up'))))
+})
+
+t.test('what is told follows from what is known and what is', async (t) => {
+  const report = (instanceId: string, bootId: string, status: 'ok' | 'degraded' | 'error' = 'ok', { uptimeMs = 60_000, stopping = false, saysSo = true } = {}) => ({
+    instanceId, bootId, serverId: 'web1', uptimeMs, saysSo, instance: { status: stopping ? 'stopping' : 'online', health: { status, checks: { disk: { status: status === 'ok' ? 'up' : 'down', critical: status === 'error' } } } }
+  }) as unknown as Report
+  /** Looks in turn, 10 s apart, and what each told. */
+  const look = (...looks: Array<[reports: Report[], left?: string[]]>) => {
+    let known: Known = NOTHING_KNOWN
+    return looks.map(([reports, left = []], index) => {
+      const seen = transitions(known, { reports, left: new Set(left) }, { now: index * 10_000, graceMs: 30_000 })
+      known = seen.known
+      return seen.events.map(({ type, check, reason }) => [type, check ?? reason].filter(Boolean).join(' ')).sort().join()
+    })
+  }
+  const well = report('a', '1')
+  t.same(look([[well]], [[]], [[]], [[report('a', '2')]], [[report('a', '2')]]), ['', 'down gone', '', 'up', ''], 'gone, and back')
+  t.same(look([[well]], [[], ['1']], [[report('a', '2')]]), ['', '', ''], 'left, and back: a deploy')
+  t.same(look([[well]], [[report('a', '2')]]), ['', ''], 'back before it was missed')
+  t.same(look([[report('a', '1', 'ok', { saysSo: false })]], [[]]), ['', ''], 'a release that does not say so')
+  const degraded = report('a', '1', 'degraded')
+  t.same(look([[well]], [[degraded]], [[well]], [[degraded]], [[degraded]], [[degraded]], [[well]]), ['', '', '', '', 'degraded,down disk', '', 'up,up disk'], 'bad at two looks')
+  const sick = report('a', '1', 'error')
+  t.same(look([[degraded]], [[degraded]], [[sick]], [[sick]], [[degraded]], [[degraded]]), ['', 'degraded,down disk', '', 'down not ready', '', 'degraded'], 'worse, and better')
+  t.same(look([[report('a', '1', 'error', { uptimeMs: 5000 })]], [[report('a', '1', 'error', { uptimeMs: 15_000 })]], [[well]]), ['', '', ''], 'not ready yet')
+  t.same(look([[sick]], [[sick]], [[report('a', '2', 'error', { uptimeMs: 1000 })]], [[report('a', '2')]]), ['', 'down disk,down not ready', '', 'up,up disk'], 'restarted while it is down')
+  t.same(look([[sick]], [[sick]], [[report('a', '1', 'error', { stopping: true })]], [[], ['1']]), ['', 'down disk,down not ready', '', ''], 'taken out of service')
+  t.same(look([[well, report('a', '2', 'error')]], [[report('a', '2', 'error'), well]], [[well]]), ['', 'down disk,down not ready', 'up,up disk'], 'of two with one id the worse one')
+})
+
+t.test('options of the webhook', async (t) => {
+  const url = 'https://hooks.example/T0PSECRETPATH9'
+  for (const [webhook, name] of [
+    [{}, 'webhook.url'], [{ url: 'ftp://hooks.example/' }, 'webhook.url'], [{ url: 'https://ann:pw@hooks.example/' }, 'webhook.url'], [{ url, secret: 'short' }, 'webhook.secret'],
+    [{ url, secret: 'whsec_no base64 at all' }, 'webhook.secret'], [{ url, attempts: 0 }, 'webhook.attempts'], [{ url, events: ['gone'] }, 'webhook.events'], [{ url, nonsense: 1 }, 'webhook.nonsense']
+  ] as const) {
+    t.throws(() => resolveOptions({ webhook } as never), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_OPTION', message: new RegExp(`option ${name.replace('.', '\\.')}`) }, JSON.stringify(webhook))
+  }
+  t.equal(resolveOptions({ webhook: { url } }).webhook?.url, url)
+})
