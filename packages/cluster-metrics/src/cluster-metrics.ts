@@ -8,7 +8,7 @@ import type { ErrorLog } from './failures/index.ts'
 import type { ErrorEntry, Reduce } from './formats/index.ts'
 import type { Local, Reporter } from './instance/index.ts'
 import type { ResolvedOptions } from './options.ts'
-import { aggregate, mergeHistory, type Aged, type ClusterData, type HistoryPoint } from './picture/index.ts'
+import { aggregate, DAY_STEP_MS, instanceDetails, mergeDay, mergeHistory, readDayPoint, type Aged, type ClusterData, type HistoryPoint, type InstanceDetails } from './picture/index.ts'
 import { clusterText, instanceText, type Format } from './prometheus/index.ts'
 import type { Counts } from './requests/index.ts'
 import type { Store } from './store/index.ts'
@@ -145,17 +145,41 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
     return { degraded, errors: errors.slice(0, count) }
   }
 
-  /** The last minutes in steps of time. */
-  async history (minutes: number): Promise<Seen<{ minutes: number, stepMs: number, points: HistoryPoint[] }>> {
-    const stepMs = Math.max(this.#options.reportIntervalMs, Math.ceil(minutes * 60_000 / 360 / 1000) * 1000)
+  /** One instance by its boot id: what it says of itself, its server, and its routes. Null where nobody knows it. */
+  async instance (bootId: string): Promise<Seen<InstanceDetails> | null> {
+    const { value, degraded } = await this.#orNothing(() => this.#store.found())
+    const one = this.#withOwn(value?.reports ?? []).find(({ report }) => report.bootId === bootId)
+    return one === undefined ? null : { degraded, ...instanceDetails(one) }
+  }
+
+  /**
+   * The last minutes in steps of time. Beyond `keepMs`, and up to a day, in steps of four minutes.
+   *
+   * @param bootId of one instance alone, for `keepMs` @default all of them
+   */
+  async history (minutes: number, bootId?: string): Promise<Seen<{ minutes: number, stepMs: number, points: HistoryPoint[] }>> {
     const now = this.#store.now()
     const since = now - minutes * 60_000
     const own = this.#reporter.history.points.filter(([at]) => at >= since)
-    const { value, degraded } = await this.#orNothing(() => this.#store.history(minutes))
-    const all = [own, ...value ?? []]
+    const { value, degraded } = await this.#orNothing(() => this.#pointsOf(minutes, bootId))
+    const isOwn = bootId === undefined || bootId === this.#local.bootId
+    const all = [...isOwn ? [own] : [], ...value ?? []]
     // What all have reported that still do.
     const reported = all.map((points) => points.at(-1)?.[0] ?? 0).filter((at) => now - at < 3 * this.#options.reportIntervalMs)
-    return { minutes, stepMs, degraded, points: mergeHistory(all, stepMs, Math.min(now, ...reported)) }
+    const until = Math.min(now, ...reported)
+    if (bootId === undefined && minutes * 60_000 > this.#options.keepMs) {
+      const { value: texts } = await this.#orNothing(() => this.#store.days(since))
+      const kept = texts === null ? this.#reporter.days.own : texts.map(readDayPoint).filter((point) => point !== null)
+      return { minutes, stepMs: DAY_STEP_MS, degraded, points: mergeDay(kept, all, { since, until }) }
+    }
+    const stepMs = Math.max(this.#options.reportIntervalMs, Math.ceil(minutes * 60_000 / 360 / 1000) * 1000)
+    return { minutes, stepMs, degraded, points: mergeHistory(all, stepMs, until) }
+  }
+
+  /** The others' points in Redis. */
+  async #pointsOf (minutes: number, bootId: string | undefined) {
+    if (bootId === undefined) return this.#store.history(minutes)
+    return bootId === this.#local.bootId ? [] : [await this.#store.historyOf(bootId, minutes)]
   }
 
   /**

@@ -1,5 +1,8 @@
 import { createError } from '@fastify/error'
 
+/** No living instance has this boot id. */
+export const FST_ERR_CLUSTER_METRICS_UNKNOWN_INSTANCE = createError('FST_ERR_CLUSTER_METRICS_UNKNOWN_INSTANCE', 'There is no such instance', 404)
+
 /** An option is missing, unknown or out of range; the message names it. */
 export const FST_ERR_CLUSTER_METRICS_INVALID_OPTION = createError<[option: string, problem: string]>(
   'FST_ERR_CLUSTER_METRICS_INVALID_OPTION', 'cluster-metrics: option %s %s', 500)

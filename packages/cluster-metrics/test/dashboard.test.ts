@@ -1,5 +1,7 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer, get } from 'node:http'
+import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { clusterBroadcast } from '@jpulse/cluster-broadcast'
 import { redisLink } from '@jpulse/redis-link'
@@ -13,6 +15,7 @@ import { build } from './build.ts'
 
 t.setTimeout(180_000)
 const slow = { timeoutMs: 60_000, everyMs: 50 }
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const EVIL = '<img src=x onerror=alert(1)>"\'&'
 
 t.test('the dashboard is live, keeps its history, escapes what it shows, and fits a phone', async (t) => {
@@ -72,8 +75,6 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   for (const app of [one!, two!]) await app.inject('/item/1')
   await waitFor(async () => await requests() === '52', { what: 'another update', ...slow })
   t.ok(await page.evaluate(`window.kept === ${nodeOf} && String(getSelection()).includes('/')`), 'what is selected stays, and what is there is not made anew')
-  await page.locator('button[data-open]').first().press('Enter')
-  t.match(await page.locator('.details').innerText(), /checks[^]*instance[^]*● up/)
   await page.locator('#routes th button', { hasText: 'p95' }).click()
   t.match(await page.locator('#routes tbody tr').first().textContent(), /slow/, 'the slowest first')
   await page.locator('#route-filter').fill('item')
@@ -81,7 +82,33 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   one!.clusterMetrics.check('disk', () => false, { critical: true })
   await waitFor(async () => (await page.locator('#checks').textContent())?.includes('disk is down on 025:0') === true, { what: 'a check that is down', ...slow })
   t.equal(await page.locator('#status').textContent(), '▲degraded')
+  t.match(await page.locator('#servers tbody tr').first().innerText(), /025:0[^]*■ not ready[^]*■ disk down/, 'the worst first, with its check')
   await page.locator('#route-filter').fill('')
+  await page.getByRole('button', { name: 'Failing' }).press('Enter')
+  t.match(await page.locator('#routes tbody tr').first().textContent(), /page/, 'the failing first')
+  t.equal(await page.getByRole('button', { name: 'Failing' }).getAttribute('aria-pressed'), 'true')
+  t.same(await violations(page), [], 'nothing that axe finds')
+
+  // One instance, by keyboard, and back.
+  await page.locator('#servers a', { hasText: '025:1' }).press('Enter')
+  await waitFor(async () => await page.locator('#title').textContent() === '025:1' && Number(await page.locator('body').getAttribute('data-points')) > 0, { what: 'the page of an instance', ...slow })
+  t.equal(await page.evaluate('document.activeElement.id'), 'title', 'who cannot see is told where they are')
+  t.match(await page.locator('#facts').innerText(), /checks[^]*instance[^]*● up[^]*process[^]*025:1/)
+  t.match(await page.locator('#routes').innerText(), /\/item\/:id/)
+  t.notOk((await page.locator('#errors').innerText()).includes('cannot show'), 'errors of its own only')
+  t.equal(await page.locator('#servers-section').isVisible(), false)
+  const chart = page.locator('#chart-requests svg')
+  await chart.focus()
+  await chart.press('ArrowLeft')
+  await page.evaluate("window.kept = document.querySelector('#chart-requests svg')")
+  const its = await requests()
+  await two!.inject('/item/1')
+  await waitFor(async () => await requests() === String(Number(its) + 1), { what: 'its figures to go on', ...slow })
+  t.ok(await page.evaluate('document.activeElement === window.kept'), 'a chart keeps the focus')
+  t.same(await violations(page), [], 'nothing that axe finds on it')
+  await page.goBack()
+  await shows(page, 2)
+  t.equal(await page.locator('#title').textContent(), 'Cluster')
 
   const phone = await visitor({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' })
   await phone.page.goto(`${address}/admin/cluster#minutes=1`)
@@ -89,6 +116,7 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   t.equal(await phone.page.evaluate('document.documentElement.scrollWidth'), 390, 'nothing sticks out')
   const shades = (page: Page) => page.evaluate('getComputedStyle(document.body).backgroundColor')
   t.not(await shades(phone.page), await shades(page), 'dark where the visitor wants it')
+  t.same(await violations(phone.page), [], 'nothing that axe finds, dark and small')
   t.same(phone.complaints, [])
 
   two!.redisLink.on('down', () => {})
@@ -96,6 +124,14 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   await waitFor(async () => (await page.locator('#notice').textContent())?.startsWith('Only the instance that answers is known') === true, { what: 'the page to say it', ...slow })
   t.match(await page.locator('#status').textContent(), /error|degraded/)
 })
+
+/** What axe-core finds: contrast, names, labels, landmarks … */
+async function violations (page: Page): Promise<string[]> {
+  // By the protocol, which the page's policy does not bind.
+  await page.evaluate(AXE)
+  const { violations } = await page.evaluate('axe.run()') as { violations: Array<{ id: string, nodes: Array<{ html: string }> }> }
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`)
+}
 
 /** Waits until the page shows so many instances, and the history. */
 function shows (page: Page, instances: number): Promise<unknown> {

@@ -7,11 +7,12 @@ import { Counter, Gauge, Histogram, Registry, Summary } from 'prom-client'
 import t from 'tap'
 import { connect as connectRedis, sharedRedis, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { machine } from '../src/process/container.ts'
-import { mergeHistory } from '../src/picture/index.ts'
+import { decodePoint, encodePoint } from '../src/formats/index.ts'
+import { DAY_STEP_MS, dayPoint, mergeDay, mergeHistory, readDayPoint } from '../src/picture/index.ts'
 import { Stalls } from '../src/process/runtime.ts'
 import { versionOf } from '../src/process/version.ts'
 import { redact, redactJson } from '../src/failures/redact.ts'
-import type { ErrorEntry } from '../src/index.ts'
+import type { ErrorEntry, HistoryPoint } from '../src/index.ts'
 import { ask, build, data } from './build.ts'
 import { HARMLESS, SECRETS } from './fixtures/secrets.ts'
 import { parsePrometheus } from './prometheus-parser.ts'
@@ -361,7 +362,7 @@ t.test('a worker in a crash loop is one instance, not one for each start', async
 })
 
 t.test('a step of the history is shown when it is complete, and what was counted is where it was counted', async (t) => {
-  const point = (requests: number) => ({ requests, errors: 0, active: 0, cpu: 0, rss: 100, delay: 0, sockets: 0, latency: '' })
+  const point = (requests: number) => ({ requests, errors: 0, active: 0, cpu: 0, rss: 100, delay: 0, sockets: 0, latency: '', version: '' })
   // Reports every 10.4 s, 104 requests each: ten per second, whatever the steps are.
   const paced = (offset: number) => Array.from({ length: 30 }, (_, index) => [1_000_000 + offset + index * 10_400, point(104)] as const)
   const instances = [paced(0), paced(3000)]
@@ -371,6 +372,51 @@ t.test('a step of the history is shown when it is complete, and what was counted
   t.ok(points.every(({ timestamp }) => Date.parse(timestamp) + 10_000 <= until), 'no step that is not complete')
   t.same([...new Set(points.slice(2, -2).map(({ requestsPerSecond }) => requestsPerSecond))], [20])
   t.same(mergeHistory([[[1000, point(5)]]], 1000, 1500), [], 'not yet')
+  const versioned = (version: string) => ({ ...point(1), version })
+  const run = (version: string, ...times: number[]) => times.map((at) => [at, versioned(version)] as const)
+  const deploys = mergeHistory([[...run('1.0', 1000, 2000), ...run('1.1 june', 3000, 4000, 6000)], [...run('1.0', 2000), ...run('1.1 june', 4000, 5000), ...run('1.0', 7000)]], 1000)
+  t.same(deploys.map(({ deployed }) => deployed), [[], [], ['1.1 june'], [], [], [], ['1.0']], 'deploys, and the way back')
+  t.same(decodePoint(`5000 ${encodePoint({ ...point(3), latency: '5 1', version: '1.0, "a"' })}`), [5000, { ...point(3), latency: '5 1', version: '1.0, "a"' }])
+  t.same(decodePoint('5000 3,0,0,0,100,0,0,5 1'), [5000, { ...point(3), latency: '5 1' }], 'of the release before')
   const paused = mergeHistory([[[10_000, point(1)], [90_000, point(8)]]], 10_000)
   t.same(paused.map(({ requestsPerSecond }) => requestsPerSecond), [0.1, 0.8], 'nothing is made up for a pause')
+})
+
+t.test('a day of history outlives the points of the instances, and those that ended', async (t) => {
+  const shared = link()
+  const options = { reportIntervalMs: 200, keepMs: 60_000, ttlMs: 1000 }
+  const { app, parts: { store } } = await build(t, { link: shared, options })
+  const now = store.now()
+  const begin = now - now % DAY_STEP_MS
+  const step = (back: number, requestsPerSecond: number) => ({ ...dayPoint([[[begin - back * DAY_STEP_MS + 1, { requests: 0, errors: 0, active: 0, cpu: 1, rss: 2, delay: 3, sockets: 4, latency: '', version: '' }]]], begin - back * DAY_STEP_MS)!, requestsPerSecond })
+  for (const back of [359, 100, 5]) await store.addDay(begin - back * DAY_STEP_MS, JSON.stringify(step(back, back)))
+  await store.addDay(begin - 4 * DAY_STEP_MS, 'no point')
+  await waitFor(async () => (await app.clusterMetrics.history(1)).points.length > 2, settled)
+  const day = await app.clusterMetrics.history(1440)
+  t.equal(day.stepMs, DAY_STEP_MS)
+  t.same(day.points.slice(0, 3).map(({ requestsPerSecond }) => requestsPerSecond), [359, 100, 5])
+  t.same((await app.clusterMetrics.history(60)).points.slice(0, 1).map(({ requestsPerSecond }) => requestsPerSecond), [5])
+  const point = step(5, 5)
+  t.same(readDayPoint(JSON.stringify(point)), point)
+  for (const text of ['', '{}', JSON.stringify({ ...point, p99: 'x' }), JSON.stringify({ ...point, timestamp: 'then' })]) t.equal(readDayPoint(text), null, text)
+  const recent = [[begin - DAY_STEP_MS, { requests: 240, errors: 0, active: 0, cpu: 0, rss: 0, delay: 0, sockets: 0, latency: '', version: '' }], [begin - 1, { requests: 240, errors: 0, active: 0, cpu: 0, rss: 0, delay: 0, sockets: 0, latency: '', version: '' }]] as const
+  t.same(mergeDay([step(5, 5), step(1, 7)], [recent], { since: begin - 6 * DAY_STEP_MS, until: begin }).map(({ requestsPerSecond }) => requestsPerSecond), [5, 7], 'what was kept counts')
+})
+
+t.test('an instance by itself: what it says, its routes, its history, its part of the picture', async (t) => {
+  const shared = link()
+  const [one, two] = await Promise.all(['0', '1'].map((pmId) => build(t, { link: shared, pmId, routes: (scope) => { scope.get(`/only${pmId}`, async () => 'x') } })))
+  for (const { app } of [one!, two!]) for (let i = 0; i < 3; i++) await app.inject(`/only${app.appCluster.instanceId.at(-1)}`)
+  const bootId = two!.app.appCluster.bootId
+  for (const { app } of [one!, two!]) {
+    const found = await waitFor(async () => {
+      const { statusCode, json } = await ask(app, `/api/1/metrics/instances/${bootId}`)
+      return statusCode === 200 && json().data.routes.length === 1 && json().data
+    }, settled)
+    t.match(found, { instance: { instanceId: 'web1:1', bootId, health: { status: 'ok' } }, server: { serverId: 'web1' }, routes: [{ method: 'GET', route: '/only1', requests: 3 }] })
+    await waitFor(async () => (await data<{ points: HistoryPoint[] }>(app, `/api/1/metrics/history?minutes=1&instance=${bootId}`)).points.some(({ instances, requestsPerSecond }) => instances === 1 && requestsPerSecond > 0), settled)
+  }
+  t.match((await ask(one!.app, '/api/1/metrics/instances/nobody')), { statusCode: 404, body: /FST_ERR_CLUSTER_METRICS_UNKNOWN_INSTANCE/ })
+  t.equal((await ask(one!.app, `/api/1/metrics/instances/${bootId}`, { headers: {} })).statusCode, 401)
+  t.same((await data<{ points: HistoryPoint[] }>(one!.app, '/api/1/metrics/history?instance=nobody')).points, [])
 })

@@ -8,12 +8,9 @@ import type { Guard } from './metrics.ts'
 /** What the page may load: its own files. Nothing of it is inline, so the site's own policy can be as strict. */
 const CONTENT_SECURITY_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-const FILES = [
-  { suffix: '/dashboard.js', file: 'dashboard.js', type: 'text/javascript; charset=utf-8' },
-  { suffix: '/charts.js', file: 'charts.js', type: 'text/javascript; charset=utf-8' },
-  { suffix: '/dom.js', file: 'dom.js', type: 'text/javascript; charset=utf-8' },
-  { suffix: '/dashboard.css', file: 'dashboard.css', type: 'text/css; charset=utf-8' }
-] as const
+const SCRIPTS = ['dashboard.js', 'page.js', 'cluster.js', 'instance.js', 'health.js', 'tables.js', 'charts.js', 'dom.js']
+
+const FILES = [...SCRIPTS.map((file) => ({ file, type: 'text/javascript; charset=utf-8' })), { file: 'dashboard.css', type: 'text/css; charset=utf-8' }]
 
 const read = (file: string): Promise<string> => readFile(new URL(`../../dashboard/${file}`, import.meta.url), 'utf8')
 
@@ -36,9 +33,9 @@ export async function dashboardRoutes (fastify: FastifyInstance, path: string, a
   const slashed = pageAt('', path)
   // With Fastify's option ignoreTrailingSlash both are addresses of the page.
   add(path, 'text/html; charset=utf-8', (url) => url.split('?', 1)[0]!.endsWith('/') ? slashed : plain)
-  for (const { suffix, file, type } of FILES) {
+  for (const { file, type } of FILES) {
     const text = await read(file)
-    add(path + suffix, type, () => text)
+    add(`${path}/${file}`, type, () => text)
   }
 }
 

@@ -2,10 +2,10 @@ import { answers, isAuthorized, ok } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { ClusterMetrics } from '../cluster-metrics.ts'
-import { FST_ERR_CLUSTER_METRICS_INVALID_QUERY } from '../errors.ts'
+import { FST_ERR_CLUSTER_METRICS_INVALID_QUERY, FST_ERR_CLUSTER_METRICS_UNKNOWN_INSTANCE } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { mask } from '../picture/index.ts'
-import { Errors, HistoryPoints, Metrics, RequestCounts, Servers } from './schemas.ts'
+import { Errors, HistoryPoints, InstanceDetails, Metrics, RequestCounts, Servers } from './schemas.ts'
 
 /** Lets nobody through but who may see it. */
 export type Guard = (request: FastifyRequest) => Promise<void>
@@ -15,6 +15,9 @@ const Number_ = (description: string) => Type.Optional(Type.String({ maxLength: 
 const Minutes = (initial: number, most: number) => Type.Object({ minutes: Number_(`1 to ${most}, ${initial} without`) })
 /** A day, where `keepMs` keeps as much. */
 const MOST_MINUTES = 1440
+const BootId = Type.String({ maxLength: 100, description: 'Boot id of an instance' })
+const HistoryQuery = Type.Object({ ...Minutes(60, MOST_MINUTES).properties, instance: Type.Optional(BootId) })
+const InstanceParams = Type.Object({ bootId: BootId })
 const CountQuery = Type.Object({ count: Number_('1 to 100, 10 without') })
 
 /** The plan's document, for anybody with what names or reveals something masked. */
@@ -44,9 +47,17 @@ export async function revealingRoutes (fastify: FastifyInstance, metrics: Cluste
     schema: { querystring: CountQuery, response: answers(Errors) }
   }, async ({ query }) => ok(await metrics.recentErrors(wholeNumber('count', query.count, 10, 100))))
 
-  fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/history', {
-    schema: { querystring: Minutes(60, MOST_MINUTES), response: answers(HistoryPoints) }
-  }, async ({ query }) => ok(await metrics.history(wholeNumber('minutes', query.minutes, 60, MOST_MINUTES))))
+  fastify.get<{ Querystring: Static<typeof HistoryQuery> }>('/metrics/history', {
+    schema: { querystring: HistoryQuery, response: answers(HistoryPoints) }
+  }, async ({ query }) => ok(await metrics.history(wholeNumber('minutes', query.minutes, 60, MOST_MINUTES), query.instance)))
+
+  fastify.get<{ Params: Static<typeof InstanceParams> }>('/metrics/instances/:bootId', {
+    schema: { params: InstanceParams, response: answers(InstanceDetails) }
+  }, async ({ params }) => {
+    const found = await metrics.instance(params.bootId)
+    if (found === null) throw new FST_ERR_CLUSTER_METRICS_UNKNOWN_INSTANCE()
+    return ok(found)
+  })
 }
 
 /** @throws FST_ERR_CLUSTER_METRICS_INVALID_QUERY where the text is not a number from 1 to `most` in digits */

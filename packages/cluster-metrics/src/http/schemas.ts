@@ -101,9 +101,12 @@ export const HistoryPoints = Type.Object({
     memory: Type.Number(),
     eventLoopDelay: Type.Number(),
     webSocketConnections: Type.Number(),
+    deployed: Type.Array(Type.String()),
     ...Percentiles
   }))
 })
+
+export const InstanceDetails = Type.Object({ degraded: Degraded, server: Type.Object({ serverId: Type.String(), ...ServerSchema.properties }), instance: Instance, routes: Type.Array(Route) })
 
 const HealthInstance = Type.Object({
   instanceId: Type.String(),

@@ -45,6 +45,10 @@ export class Local {
     addBuiltIns(this.components, fastify, new SessionCount(fastify.redisLink, options.sessionCountIntervalMs))
   }
 
+  get bootId (): string {
+    return this.#fastify.appCluster.bootId
+  }
+
   /** Whether the process is being taken out of service. */
   get draining (): boolean {
     if (this.#closing) return true

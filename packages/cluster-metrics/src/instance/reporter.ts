@@ -5,6 +5,7 @@ import { encodePoint, type Totals } from '../formats/index.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { History, Minutes } from '../requests/index.ts'
 import type { Store } from '../store/index.ts'
+import { Days } from './days.ts'
 import type { Local } from './local.ts'
 
 const COMPLAIN_MS = 60_000
@@ -15,6 +16,7 @@ const MOST_WRITTEN = 50
 export class Reporter {
   readonly minutes = new Minutes()
   readonly history = new History()
+  readonly days: Days
   /** Called after each report, also where it could not be written. */
   onReported: () => void = () => {}
   readonly #link: RedisLink
@@ -43,6 +45,7 @@ export class Reporter {
     this.#store = store
     this.#errors = errors
     this.#everyMs = reportIntervalMs
+    this.days = new Days(link, store, this.history, reportIntervalMs)
     this.#ttlMs = ttlMs
     this.#log = log
   }
@@ -109,6 +112,7 @@ export class Reporter {
   async #tend (): Promise<void> {
     if (performance.now() < this.#doubtUntil) await this.#store.takeBack((seq) => this.#written.get(seq))
     if (await this.#link.tryLock('metrics:ended', this.#everyMs) !== null) await this.#store.addEnded()
+    await this.days.share()
   }
 
   /** Everything that the others do not know. */
@@ -116,6 +120,7 @@ export class Reporter {
     this.collect()
     const report = this.#local.report()
     const point = this.history.take(this.#local.recorder, report.instance, this.#store.now())
+    this.days.collect()
     if (!this.#link.isUp) return
     const minutes = this.minutes.unsaved()
     const errors = this.#errors.take()

@@ -136,6 +136,17 @@ function instanceOf ({ instance, instanceId, bootId, http, components }: Report,
   }
 }
 
+/** One instance by itself. */
+export interface InstanceDetails {
+  server: ServerFacts & { serverId: string }
+  instance: InstanceMetrics
+  routes: RouteTotals[]
+}
+
+export function instanceDetails ({ report, ageMs }: Aged): InstanceDetails {
+  return { server: { serverId: report.serverId, ...report.server }, instance: instanceOf(report, ageMs), routes: mergeRoutes([report]) }
+}
+
 function statisticsOf (aged: readonly Aged[], servers: ServerMetrics[]): Omit<Statistics, 'counters' | 'skippedReports' | 'lastUpdated'> {
   const reports = aged.map(({ report }) => report)
   const siblings = siblingsOf(aged)

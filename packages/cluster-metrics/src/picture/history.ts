@@ -14,10 +14,15 @@ export interface HistoryPoint extends Percentiles {
   /** Worst instance, in milliseconds. */
   eventLoopDelay: number
   webSocketConnections: number
+  /** Versions of the application that run in this step and did not in the three before: deploys. */
+  deployed: string[]
 }
 
 /** One instance's points, in order. */
-type Points = ReadonlyArray<readonly [at: number, point: Point]>
+export type Points = ReadonlyArray<readonly [at: number, point: Point]>
+
+/** Steps in which everybody reports at least once, however late. */
+const REPORTED_WITHIN = 3
 
 interface Step {
   last: Point[]
@@ -53,7 +58,16 @@ export function mergeHistory (instances: readonly Points[], stepMs: number, unti
     })
     for (const [begin, point] of lastOf) stepOf(begin).last.push(point)
   }
-  return [...steps].filter(([begin, { last }]) => last.length > 0 && begin + stepMs <= until).sort(([a], [b]) => a - b).map(([begin, step]) => pointOf(begin, step, stepMs))
+  const complete = [...steps].filter(([begin, { last }]) => last.length > 0 && begin + stepMs <= until).sort(([a], [b]) => a - b)
+  return complete.map(([begin, step], index) => pointOf(begin, step, stepMs, complete.slice(Math.max(0, index - REPORTED_WITHIN), index).map(([, before]) => before)))
+}
+
+const versionsOf = ({ last }: Step): Set<string> => new Set(last.map(({ version }) => version).filter((version) => version !== ''))
+
+/** Deploys are told where there is something to compare with. */
+function deployedIn (step: Step, before: readonly Step[]): string[] {
+  const known = new Set(before.flatMap((one) => [...versionsOf(one)]))
+  return known.size === 0 ? [] : [...versionsOf(step)].filter((version) => !known.has(version))
 }
 
 /** The steps between two times, and the share of the time that lies in each. A longer pause than three steps was none of counting. */
@@ -67,7 +81,8 @@ function shares (from: number, to: number, stepMs: number): Array<[begin: number
   return found
 }
 
-function pointOf (begin: number, { last, requests, errors, latency }: Step, stepMs: number): HistoryPoint {
+function pointOf (begin: number, step: Step, stepMs: number, before: readonly Step[]): HistoryPoint {
+  const { last, requests, errors, latency } = step
   return {
     timestamp: new Date(begin).toISOString(),
     instances: last.length,
@@ -78,9 +93,10 @@ function pointOf (begin: number, { last, requests, errors, latency }: Step, step
     memory: sum(last, 'rss'),
     eventLoopDelay: Math.max(...last.map(({ delay }) => delay)),
     webSocketConnections: sum(last, 'sockets'),
+    deployed: deployedIn(step, before),
     ...percentiles(latency)
   }
 }
 
-const sum = (points: Point[], field: Exclude<keyof Point, 'latency'>) => points.reduce((total, point) => total + point[field], 0)
+const sum = (points: Point[], field: Exclude<keyof Point, 'latency' | 'version'>) => points.reduce((total, point) => total + point[field], 0)
 const round = (value: number) => Math.round(value * 100) / 100

@@ -1,4 +1,5 @@
-export { aggregate, type Aged, type ClusterData, type InstanceMetrics, type RequestTotals, type RouteTotals, type ServerMetrics, type Statistics } from './aggregate.ts'
+export { aggregate, instanceDetails, type Aged, type ClusterData, type InstanceDetails, type InstanceMetrics, type RequestTotals, type RouteTotals, type ServerMetrics, type Statistics } from './aggregate.ts'
+export { dayPoint, DAY_STEP_MS, lastDayStep, mergeDay, readDayPoint } from './days.ts'
 export { mergeHistory, type HistoryPoint } from './history.ts'
 export { mask } from './mask.ts'
 export type { NamespaceTotals } from './namespaces.ts'

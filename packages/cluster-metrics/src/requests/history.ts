@@ -11,7 +11,7 @@ export class History {
   #latency = emptyHistogram()
 
   /** Makes the point since the last call. */
-  take (recorder: Recorder, { cpu, eventLoop, processInfo, websockets }: InstanceFacts, now: number): Point {
+  take (recorder: Recorder, { cpu, eventLoop, processInfo, websockets, version, release }: InstanceFacts, now: number): Point {
     const point = {
       requests: recorder.requests - this.#requests,
       errors: recorder.errors - this.#errors,
@@ -20,7 +20,8 @@ export class History {
       rss: Math.round(processInfo.memoryUsage.rss / 2 ** 20),
       delay: eventLoop.delay.p99,
       sockets: websockets.localConnections,
-      latency: toSparse(recorder.latency, undefined, this.#latency)
+      latency: toSparse(recorder.latency, undefined, this.#latency),
+      version: [version, release].filter(Boolean).join(' ')
     }
     this.#requests = recorder.requests
     this.#errors = recorder.errors

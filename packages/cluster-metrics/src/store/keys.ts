@@ -6,6 +6,8 @@ export class Keys {
   readonly index: string
   /** String: the sum of what instances counted that ended. */
   readonly ended: string
+  /** Sorted set: points of the cluster's last day, as JSON. */
+  readonly days: string
   /** List of the last errors, the newest first. */
   readonly errors: string
   readonly #link: Pick<RedisLink, 'key'>
@@ -14,6 +16,7 @@ export class Keys {
     this.#link = link
     this.index = link.key('health', 'index')
     this.ended = link.key('health', 'ended')
+    this.days = link.key('health', 'days')
     this.errors = link.key('errors', 'recent')
   }
 

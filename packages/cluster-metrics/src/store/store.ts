@@ -1,3 +1,4 @@
+import { DAY_MS } from '@jpulse/plugin-kit'
 import type { RedisLink } from '@jpulse/redis-link'
 import { decodePoint, readError, readReport, readTotals, type Ended, type ErrorEntry, type Point, type Report, type Totals } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
@@ -148,6 +149,26 @@ export class Store {
     const keys = members.filter(([bootId, at]) => bootId !== this.#bootId && at >= since - this.#ttlMs).map(([bootId]) => this.keys.history(bootId))
     const answers = await runMany(this.#link, keys.map((key) => (client) => client.zrange(key, since, '+inf', 'BYSCORE'))) as string[][]
     return answers.map((points) => points.map(decodePoint).filter((point) => point !== null))
+  }
+
+  /** Points of the last minutes of one process. */
+  async historyOf (bootId: string, minutes: number): Promise<Array<[at: number, point: Point]>> {
+    const points = await this.#link.run((client) => client.zrange(this.keys.history(bootId), this.now() - minutes * 60_000, '+inf', 'BYSCORE'))
+    return points.map(decodePoint).filter((point) => point !== null)
+  }
+
+  /** Points of the cluster's day since then, as they were added. */
+  days (since: number): Promise<string[]> {
+    return this.#link.run((client) => client.zrange(this.keys.days, since, '+inf', 'BYSCORE'))
+  }
+
+  /** Adds a step of the day, and drops what is older than a day. */
+  async addDay (begin: number, text: string): Promise<void> {
+    await runMany(this.#link, [
+      (client) => client.zadd(this.keys.days, begin, text),
+      (client) => client.zremrangebyscore(this.keys.days, '-inf', begin - DAY_MS - 3_600_000),
+      (client) => client.pexpire(this.keys.days, DAY_MS)
+    ])
   }
 
   /** The last errors, the newest first. */
