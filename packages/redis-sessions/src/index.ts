@@ -23,6 +23,11 @@ declare module 'fastify' {
     /** Logs users in and out, and knows their sessions. */
     sessions: Sessions
   }
+
+  interface FastifyContextConfig {
+    /** False for a route without sessions; `{ activity: false }` for one whose requests do not count as activity. @default sessions that are kept alive */
+    session?: false | { activity?: boolean }
+  }
 }
 
 /** Names of the registrations of each server. */

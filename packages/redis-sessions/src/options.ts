@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import type { SessionBackup } from './backup/backup.ts'
 import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
 import { LONGEST_MS } from './stores/store.ts'
+import { isRecord } from './vault/fields.ts'
 
 /** Attributes of the session cookie; `HttpOnly` is always set. */
 export interface SessionCookieOptions {
@@ -38,6 +39,8 @@ export interface FastifyRedisSessionsOptions {
   name?: string | undefined
   /** Name of the cookie. Where it is secure, has path `/` and no domain, `__Host-` is put before it, so that no subdomain can set it. @default 'sessionId' */
   cookieName?: string | undefined
+  /** Further names under which the cookie is read, as it stands in the request, while the site changes from one to another: see "Deploys that lose nobody" in the README. @default none */
+  formerCookieNames?: string[] | undefined
   /** Attributes of the cookie. */
   cookie?: SessionCookieOptions | undefined
   /** Header that carries the session in place of a cookie, for clients that are no browsers: `'authorization'` (scheme Bearer) or one of your own. @default none: a cookie */
@@ -66,6 +69,7 @@ export interface ResolvedOptions {
   /** '' for none. */
   readonly name: string
   readonly cookieName: string
+  readonly formerCookieNames: readonly string[]
   readonly cookie: { readonly path: string, readonly domain?: string, readonly sameSite: 'lax' | 'strict' | 'none', readonly secure: boolean | 'auto', readonly partitioned: boolean, readonly hostPrefix: 'only' | 'write' | 'read' }
   readonly header?: string
   readonly idleTimeoutMs: number
@@ -93,10 +97,13 @@ const secretWords = 'a string of at least 32 characters, or an array of such'
 const Secret = Type.String({ minLength: 32 })
 const Ms = (minimum: number, maximum = 100 * 366 * DAY_MS) => Type.Integer({ minimum, maximum })
 
+const CookieName = Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$", wanted: 'a name of at most 64 letters, digits and !#$%&\'*+.^_`|~-' })
+
 const Schema = Type.Object({
   secret: Type.Union([Secret, Type.Array(Secret, { minItems: 1 })], { wanted: secretWords }),
   name: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$', wanted: 'a name of 1 to 32 letters, digits, - and _' })),
-  cookieName: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$", wanted: 'a name of at most 64 letters, digits and !#$%&\'*+.^_`|~-' })),
+  cookieName: Type.Optional(CookieName),
+  formerCookieNames: Type.Optional(Type.Array(CookieName, { maxItems: 8, wanted: 'an array of at most 8 names of cookies' })),
   cookie: Type.Optional(Type.Object({
     path: Type.Optional(Type.String({ pattern: '^/[^;,\\s]*$', wanted: 'a path that begins with / and holds no space, comma or semicolon' })),
     domain: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9.-]+$', wanted: 'a host name' })),
@@ -143,6 +150,7 @@ export function resolveOptions (options: FastifyRedisSessionsOptions): ResolvedO
     secrets: Object.freeze([secret].flat()),
     name: given.name ?? '',
     cookieName: given.cookieName ?? 'sessionId',
+    formerCookieNames: Object.freeze([...given.formerCookieNames ?? []]),
     cookie: Object.freeze({ path: '/', sameSite: 'lax', secure: 'auto', partitioned: false, hostPrefix: 'only', ...cookie }),
     idleTimeoutMs,
     absoluteTimeoutMs: given.absoluteTimeoutMs ?? 30 * DAY_MS,
@@ -158,6 +166,7 @@ export function resolveOptions (options: FastifyRedisSessionsOptions): ResolvedO
 
 /** @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION */
 export function resolveLogin (options: LoginOptions): LoginOptions | undefined {
+  if (!isRecord(options)) throw invalid('login', 'must be an object')
   const own = checkLoginOptions(options, 'login')
   return Object.keys(own).length === 0 ? undefined : own
 }

@@ -1,56 +1,12 @@
 import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 import type { ResolvedOptions } from '../options.ts'
 import { guardCookie } from './caching.ts'
+import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
 
 /** Longer ones are not ours: id 54, dot, signature 43. Not even their signature is looked at. */
 const MOST = 128
 /** Cookies of one name that are looked at. */
 const MOST_OF_A_NAME = 8
-
-/** Attributes that an application may set on a session's cookie, as @fastify/session takes them. */
-export interface CookieAttributes {
-  path?: string | undefined
-  domain?: string | undefined
-  sameSite?: boolean | 'lax' | 'strict' | 'none' | undefined
-  secure?: boolean | 'auto' | undefined
-  httpOnly?: boolean | undefined
-  partitioned?: boolean | undefined
-  expires?: Date | null | undefined
-  /** Milliseconds. */
-  maxAge?: number | undefined
-}
-
-/** `session.cookie`: what is set here holds for this response. */
-export class SessionCookie {
-  path = '/'
-  domain: string | null = null
-  sameSite: boolean | 'lax' | 'strict' | 'none' | null = null
-  secure: boolean | 'auto' | null = null
-  httpOnly = true
-  partitioned = false
-  expires: Date | null = null
-  originalMaxAge: number | null = null
-
-  constructor ({ maxAge, expires, ...attributes }: CookieAttributes) {
-    Object.assign(this, attributes)
-    if (expires != null) this.expires = new Date(expires)
-    if (maxAge !== undefined) this.maxAge = maxAge
-  }
-
-  get maxAge (): number | null {
-    return this.expires instanceof Date ? this.expires.getTime() - Date.now() : null
-  }
-
-  set maxAge (ms: number) {
-    this.expires = new Date(Date.now() + ms)
-    this.originalMaxAge = ms
-  }
-
-  toJSON (): object {
-    const { path, domain, sameSite, secure, httpOnly, partitioned, expires, originalMaxAge } = this
-    return { path, domain, sameSite, secure, httpOnly, partitioned, expires, originalMaxAge }
-  }
-}
 
 /** How a session's token, `<id>.<signature>`, comes with a request and leaves with its reply. */
 export class Cookies {
@@ -58,11 +14,13 @@ export class Cookies {
   readonly #options: ResolvedOptions['cookie']
   readonly #header: string | undefined
   readonly #hostPrefix: string
+  readonly #former: readonly string[]
   readonly #log: FastifyBaseLogger
   readonly #warned = new Set<string>()
 
-  constructor ({ cookieName, cookie, header }: ResolvedOptions, log: FastifyBaseLogger) {
+  constructor ({ cookieName, formerCookieNames, cookie, header }: ResolvedOptions, log: FastifyBaseLogger) {
     this.#name = cookieName
+    this.#former = formerCookieNames
     this.#options = cookie
     this.#header = header
     this.#log = log
@@ -90,6 +48,16 @@ export class Cookies {
     return token === undefined || token.length > MOST ? undefined : token
   }
 
+  /** Further tokens of a request that may be ours: of cookies that another path or domain left, or a name of before. */
+  others (request: FastifyRequest, token: string, isOurs: (token: string) => boolean): string[] {
+    if (this.#header !== undefined) return []
+    const found = this.#names(request).flatMap((name) => {
+      const all = valuesOf(request, name)
+      return all.length > 0 ? all : [request.cookies[name] ?? '']
+    })
+    return [...new Set(found)].filter((other) => other !== token && other.length <= MOST && isOurs(other))
+  }
+
   /** The attributes that the options give. */
   attributes ({ protocol }: { protocol?: string }): CookieAttributes {
     const { sameSite, hostPrefix: _, ...attributes } = this.#options
@@ -114,6 +82,7 @@ export class Cookies {
     if (!secure && saysHttps(request)) {
       this.#warnOnce('a proxy says that the visitor came by https, but Fastify does not trust it, so the session cookie is sent without Secure: set trustProxy of Fastify')
     }
+    checkAttributes(cookie)
     const { path, domain, sameSite, httpOnly, expires } = cookie
     const left = expires == null ? undefined : Math.max(0, Math.ceil((expires.getTime() - Date.now()) / 1000))
     reply.setCookie(name, token, {
@@ -138,26 +107,33 @@ export class Cookies {
   }
 
   #clear (request: FastifyRequest, reply: FastifyReply, name: string): void {
-    const { path, domain, sameSite, secure, partitioned } = this.attributes(request)
+    const isHost = name.startsWith('__Host-')
+    const { path, domain, sameSite, secure, partitioned } = { ...this.attributes(request), ...(isHost ? { path: '/', domain: undefined, secure: true } : {}) }
     reply.clearCookie(name, {
       path: path!, sameSite: sameSite!, secure: secure as boolean, httpOnly: true, ...(domain == null ? {} : { domain }), ...(partitioned === true ? { partitioned } : {})
     })
   }
 
-  /** A browser may have both names while a site changes to https: the one that was not written is dead. */
+  /** A browser may have several names while a site changes from one to another: those that were not written are dead. */
   #clearOther (request: FastifyRequest, reply: FastifyReply, name: string): void {
-    if (this.#options.hostPrefix === 'only') return
-    for (const other of [this.#hostPrefix + this.#name, this.#name]) {
+    if (this.#options.hostPrefix === 'only' && this.#former.length === 0) return
+    for (const other of this.#names(request)) {
       if (other !== name && request.cookies[other] !== undefined) this.#clear(request, reply, other)
     }
+  }
+
+  /** The names that are read, the first first. */
+  #names (request: FastifyRequest): string[] {
+    const isOnly = this.#options.hostPrefix === 'only' || !this.#isSecure(request)
+    return [...(isOnly ? [this.#nameFor(request)] : [this.#hostPrefix + this.#name, this.#name]), ...this.#former]
   }
 
   #cookieOf (request: FastifyRequest, isOurs: (token: string) => boolean): string | undefined {
     // Where @fastify/cookie parses later than this.
     request.cookies ??= request.server.parseCookie(request.headers.cookie ?? '') as typeof request.cookies
     const { cookies } = request
-    const names = this.#options.hostPrefix === 'only' || !this.#isSecure(request) ? [this.#nameFor(request)] : [this.#hostPrefix + this.#name, this.#name]
-    const name = names.find((one) => cookies[one] !== undefined)
+    let name: string | undefined = this.#nameFor(request)
+    if (cookies[name] === undefined) name = this.#names(request).find((one) => cookies[one] !== undefined)
     if (name === undefined) return undefined
     const all = valuesOf(request, name)
     return all.length < 2 ? cookies[name] : all.find((token) => token.length <= MOST && isOurs(token)) ?? cookies[name]

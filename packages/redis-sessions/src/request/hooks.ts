@@ -1,16 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FST_ERR_REDIS_SESSIONS_NO_SESSION } from '../errors.ts'
-import type { CookieAttributes } from './cookies.ts'
 import type { InProgress } from './progress.ts'
-import { RequestSession } from './request-session.ts'
+import { isUpgrade, RequestSession } from './request-session.ts'
+import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
 import type { Shared } from './shared.ts'
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** False for a route without sessions; `{ activity: false }` for one whose requests do not count as activity. @default sessions that are kept alive */
-    session?: false | { activity?: boolean }
-  }
-}
 
 type Callback = (err?: unknown) => void
 
@@ -23,11 +16,19 @@ export function stateOf (request: object): RequestSession | undefined {
   return (request as Marked)[kState]
 }
 
+function refused (): never {
+  throw new FST_ERR_REDIS_SESSIONS_NO_SESSION()
+}
+
+/** Plugins that look into the session of every request, such as @fastify/passport, find it empty. */
+const READS = { get: () => undefined, isModified: () => false, isSaved: () => false, touch: () => {} }
+
 /** `request.session` where there is none: what is written to it would be lost. */
-const NONE = new Proxy({}, { set () { throw new FST_ERR_REDIS_SESSIONS_NO_SESSION() } })
+const NONE = new Proxy(Object.create({ ...READS, set: refused, options: refused, save: refused, regenerate: refused, reload: refused, destroy: refused }) as object, { set: refused, defineProperty: refused })
 
 /** Gives each request its session, and saves it before the reply leaves. */
 export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: InProgress): void {
+  const isOurs = (token: string) => shared.signer.unsign(token).id !== null
   fastify.decorateRequest('session', null as never)
   fastify.addHook('onRequest', (request, _reply, done) => {
     const config = request.routeOptions.config?.session
@@ -35,14 +36,16 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
       request.session = NONE as FastifyRequest['session']
       return done()
     }
-    const state = new RequestSession(request, shared, { token: shared.cookies.take(request, (token) => shared.signer.unsign(token).id !== null), isActivity: config?.activity ?? true })
+    const token = shared.cookies.take(request, isOurs)
+    const state = new RequestSession(request, shared, { token, others: () => shared.cookies.others(request, token!, isOurs), isActivity: config?.activity ?? true })
     ;(request as Marked)[kState] = state
     if (state.token === undefined) {
       state.begin()
       return done()
     }
     state.load().then(() => {
-      if (state.held.loaded !== null) inProgress.add(state)
+      // A socket may stay open for days: what counts as its activity says who has it, by `watch`.
+      if (state.held.loaded !== null && !isUpgrade(request)) inProgress.add(state)
       done()
     }, done)
   })
@@ -57,11 +60,12 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
     inProgress.delete(state)
     done(null, payload)
   })
-  fastify.addHook('onResponse', async (request) => {
+  fastify.addHook('onResponse', (request, _reply, done) => {
     const state = stateOf(request)
-    if (state === undefined) return
+    if (state === undefined) return done()
     inProgress.delete(state)
-    await state.finishLate().catch((err) => shared.log.error({ err, reqId: request.id }, 'what a request wrote to its session after its reply began could not be stored'))
+    if (state.isOver && state.isQuiet()) return done()
+    state.finishLate().catch((err) => shared.log.error({ err, reqId: request.id }, 'what a request wrote to its session after its reply began could not be stored')).then(() => done())
   })
 
   /** What is sent while an end is under way. */
@@ -123,6 +127,7 @@ class Ending {
 export function decryptSession (shared: Shared) {
   return (token: string, request: object, cookie: CookieAttributes | Callback, callback?: Callback): void => {
     const done = typeof cookie === 'function' ? cookie : callback!
+    if (typeof cookie !== 'function') checkAttributes(cookie)
     const state = new RequestSession(request as FastifyRequest, shared, { token, ...(typeof cookie === 'function' ? {} : { cookie }) })
     ;(request as Marked)[kState] = state
     state.load().then(() => state.failure === null ? state.call(done) : state.call(done, state.failure), done)

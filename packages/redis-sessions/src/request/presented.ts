@@ -17,31 +17,27 @@ export interface Presented {
   readonly failure: Error | null
   /** Another instance can read what is stored: nothing is put in its place. */
   readonly unreadable: Error | null
+  /** Why it is no session. */
+  readonly refused: RefusedSession['reason'] | null
 }
 
-export const NOTHING_PRESENTED: Presented = { id: null, isOld: false, found: null, failure: null, unreadable: null }
+export const NOTHING_PRESENTED: Presented = { id: null, isOld: false, found: null, failure: null, unreadable: null, refused: null }
 
 /** Looks for the session of a token. Never rejects. */
-export async function findPresented (token: string, request: Asking, { vault, signer, events }: Pick<Shared, 'vault' | 'signer' | 'events'>): Promise<Presented> {
+export async function findPresented (token: string, { vault, signer }: Pick<Shared, 'vault' | 'signer'>): Promise<Presented> {
   const { id, isOld } = signer.unsign(token)
   const ref = id === null ? null : refOf(id)
-  if (ref === null) {
-    tellRefused(events, request, 'signature')
-    return NOTHING_PRESENTED
-  }
-  const presented = { ...NOTHING_PRESENTED, id, isOld }
+  if (ref === null) return { ...NOTHING_PRESENTED, refused: 'signature' }
   try {
     const found = await vault.open(ref)
-    if (found === null) tellRefused(events, request, 'unknown')
-    return { ...presented, found }
+    return { id, isOld, found, failure: null, unreadable: null, refused: found === null ? 'unknown' : null }
   } catch (err) {
-    if (!(err instanceof FST_ERR_REDIS_SESSIONS_UNREADABLE)) return { ...presented, failure: err as Error }
-    tellRefused(events, request, 'unreadable')
-    return { ...presented, unreadable: err }
+    const isUnreadable = err instanceof FST_ERR_REDIS_SESSIONS_UNREADABLE
+    return { id, isOld, found: null, failure: isUnreadable ? null : err as Error, unreadable: isUnreadable ? err : null, refused: isUnreadable ? 'unreadable' : null }
   }
 }
 
-function tellRefused (events: Events, request: Asking, reason: RefusedSession['reason']): void {
+export function tellRefused (events: Events, request: Asking, reason: RefusedSession['reason']): void {
   if (!events.hears('refused')) return
   const { ip, userAgent } = newMeta(request, null)
   events.tell('refused', { reason, ip, userAgent })

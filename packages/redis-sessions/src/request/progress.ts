@@ -1,6 +1,8 @@
 /** A request, as far as it is looked at here. */
 export interface Lasting {
   readonly request: { readonly raw: { readonly destroyed: boolean, readonly socket: { readonly destroyed: boolean } } }
+  /** Where it stands among the requests in progress; -1 where it does not. */
+  position: number
   keepAlive (afterMs: number): Promise<void>
 }
 
@@ -10,9 +12,12 @@ const LEAST_MS = 20
 /**
  * The requests in progress that have a stored session. Activity counts from when a request comes, so a session does not time
  * out while a request of it runs, however long that takes.
+ *
+ * Hot path: no Set, whose tables are thrown away as entries come and go. Those of the old generation keep alive what they held,
+ * which costs the garbage collector a third of a read's time (2.9 kB promoted per request, 0.8 with an array).
  */
 export class InProgress {
-  readonly #states = new Set<Lasting>()
+  readonly #states: Lasting[] = []
   readonly #timer: NodeJS.Timeout
 
   constructor (idleTimeoutMs: number) {
@@ -22,11 +27,17 @@ export class InProgress {
   }
 
   add (state: Lasting): void {
-    this.#states.add(state)
+    if (state.position === -1) state.position = this.#states.push(state) - 1
   }
 
   delete (state: Lasting): void {
-    this.#states.delete(state)
+    const { position } = state
+    if (position === -1) return
+    state.position = -1
+    const last = this.#states.pop()!
+    if (last === state) return
+    this.#states[position] = last
+    last.position = position
   }
 
   stop (): void {
@@ -34,9 +45,9 @@ export class InProgress {
   }
 
   #sweep (afterMs: number): void {
-    for (const state of this.#states) {
+    for (const state of [...this.#states]) {
       // An aborted request may never come to its end.
-      if (state.request.raw.destroyed && state.request.raw.socket.destroyed) this.#states.delete(state)
+      if (state.request.raw.destroyed && state.request.raw.socket.destroyed) this.delete(state)
       else state.keepAlive(afterMs)
     }
   }

@@ -2,14 +2,16 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { eventOf } from '../events.ts'
 import type { Loaded } from '../vault/vault.ts'
 import { headersOf, mayBeShared } from './caching.ts'
-import type { CookieAttributes, SessionCookie } from './cookies.ts'
 import type { Held } from './held.ts'
+import type { CookieAttributes, SessionCookie } from './session-cookie.ts'
 import type { Shared } from './shared.ts'
 
 /** How a request comes to its session. */
 export interface SessionStart {
   /** What came in place of a cookie; undefined where none did. */
   readonly token?: string | undefined
+  /** Further tokens that came, tried where that one is none. */
+  readonly others?: () => readonly string[]
   /** Attributes of the cookie beside those of the options. */
   readonly cookie?: CookieAttributes
   /** Whether the request counts as activity. @default true */
@@ -29,7 +31,8 @@ export class Renewal {
   readonly #token: string | undefined
   readonly #cookie: CookieAttributes
   readonly #isActivity: boolean
-  /** What the cookie of the session object says unless the application changed it. */
+  /** The cookie of the session object, and when it expires, unless the application changed it. */
+  #shown: SessionCookie | null = null
   #expires: Date | null = null
   /** It was noted as seen by this request, and the browser does not know. */
   #owesCookie = false
@@ -51,6 +54,7 @@ export class Renewal {
   begin (session: Shown, loaded: Loaded | null): void {
     if (loaded !== null) return this.show(session, loaded)
     if (this.#cookie.maxAge === undefined && this.#cookie.expires === undefined) session.cookie.maxAge = this.#shared.vault.lifetimesOf().idleTimeoutMs
+    this.#shown = session.cookie
     this.#expires = session.cookie.expires
   }
 
@@ -59,6 +63,7 @@ export class Renewal {
     cookie.expires = loaded.meta.own?.remember === false ? null : this.#expiresAt(loaded, this.isDue(loaded))
     if (this.#cookie.maxAge !== undefined) cookie.maxAge = this.#cookie.maxAge
     else if (this.#cookie.expires !== undefined) cookie.expires = this.#cookie.expires
+    this.#shown = cookie
     this.#expires = cookie.expires
   }
 
@@ -68,9 +73,9 @@ export class Renewal {
     return this.#isActivity && (touchIntervalMs === 0 || vault.now() - stored.touchedAt >= touchIntervalMs)
   }
 
-  /** Whether the browser knows all of a stored session that is neither new nor changed. */
-  isTold (held: Held, isDue: boolean): boolean {
-    return held.token === this.#token && !isDue && !this.#owesCookie
+  /** Whether the browser knows all of a stored session that is neither new nor changed, and of its cookie. */
+  isTold (held: Held, isDue: boolean, { cookie }: Shown): boolean {
+    return held.token === this.#token && !isDue && !this.#owesCookie && cookie === this.#shown && cookie.expires === this.#expires
   }
 
   /**
@@ -104,7 +109,7 @@ export class Renewal {
     const isRenewal = !held.isNew
     if (isRenewal) {
       const isDue = this.isDue(loaded)
-      if (this.isTold(held, isDue)) return
+      if (this.isTold(held, isDue, given.session)) return
       if (mayBeShared(replyHeaders(reply))) return this.#owe(held)
       if ((isDue || !this.#owesCookie) && !await this.seen(held)) return
     }

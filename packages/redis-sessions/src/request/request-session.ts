@@ -8,7 +8,7 @@ import { newMeta, type Asking, type OwnLifetimes } from '../vault/record.ts'
 import type { Loaded } from '../vault/vault.ts'
 import { Held } from './held.ts'
 import { Queue } from './operation.ts'
-import { findPresented, NOTHING_PRESENTED } from './presented.ts'
+import { findPresented, NOTHING_PRESENTED, tellRefused } from './presented.ts'
 import { Renewal, type SessionStart } from './renewal.ts'
 import { Session, type Owner } from './session.ts'
 import type { Shared } from './shared.ts'
@@ -23,9 +23,12 @@ export class RequestSession implements Owner {
   readonly token: string | undefined
   /** Whether the reply has left, or is about to, so that no cookie can be set any more. */
   isOver = false
+  /** See InProgress. */
+  position = -1
   readonly #shared: Shared
   readonly #renewal: Renewal
   readonly #writes: Writes
+  readonly #others: () => readonly string[]
   readonly #queue = new Queue()
   #presented = NOTHING_PRESENTED
   #session!: Session
@@ -38,6 +41,7 @@ export class RequestSession implements Owner {
     this.#shared = shared
     this.#renewal = new Renewal(request, shared, start)
     this.#writes = new Writes(request, shared)
+    this.#others = start.others ?? (() => [])
   }
 
   /** Why the session could not be read: thrown where the request touches it. */
@@ -61,8 +65,9 @@ export class RequestSession implements Owner {
 
   /** Gives the request the session of its token. Never rejects. */
   async load (): Promise<void> {
-    const token = this.token!
-    this.#presented = await findPresented(token, this.request as Asking, this.#shared)
+    let token = this.token!
+    this.#presented = await findPresented(token, this.#shared)
+    if (this.#presented.refused !== null) token = await this.#findAmongOthers(token)
     const { id, isOld, found, failure } = this.#presented
     if (found === null) {
       this.begin()
@@ -75,6 +80,19 @@ export class RequestSession implements Owner {
     // So little is left that it might end while the request runs.
     const { vault } = this.#shared
     if (vault.now() - found.stored.touchedAt > vault.lifetimesOf(found.meta).idleTimeoutMs / 2) this.touch()
+  }
+
+  /** A dead cookie may stand before a living one: of another path or domain, or of a name of before. Returns the token that counts. */
+  async #findAmongOthers (token: string): Promise<string> {
+    for (const other of this.#others()) {
+      const presented = await findPresented(other, this.#shared)
+      if (presented.refused !== null) continue
+      this.#presented = presented
+      return other
+    }
+    const { refused } = this.#presented
+    if (refused !== null) tellRefused(this.#shared.events, this.request as Asking, refused)
+    return token
   }
 
   /** A session of a user, in place of the request's, which ends. What was in it is gone. */
@@ -165,7 +183,7 @@ export class RequestSession implements Owner {
     const { held } = this
     if (held.isOut || held.isNew) return false
     if (held.loaded === null) return hasNoFields(this.#session)
-    return this.#renewal.isTold(held, this.#renewal.isDue(held.loaded)) && isSame(held.base, this.#session)
+    return this.#renewal.isTold(held, this.#renewal.isDue(held.loaded), this.#session) && isSame(held.base, this.#session)
   }
 
   /** Waits for the operations, saves, and says by the cookie what became of the session. */
@@ -180,7 +198,7 @@ export class RequestSession implements Owner {
       if (this.token !== undefined || this.#wasTold) this.#shared.cookies.clear(this.request, reply)
       return
     }
-    if (session !== this.#session || isUpgraded(this.request)) return
+    if (session !== this.#session || isUpgrade(this.request)) return
     await this.#save(this.#session)
     if (held.loaded !== null) await this.#renewal.tell(reply, held, held.loaded, this)
   }
@@ -189,7 +207,7 @@ export class RequestSession implements Owner {
   async finishLate (): Promise<void> {
     const unseen = await this.#queue.settled()
     if (unseen !== undefined) throw unseen.error
-    if (this.failure !== null || isUpgraded(this.request) || (this.request.session as unknown) !== this.#session) return
+    if (this.failure !== null || isUpgrade(this.request) || (this.request.session as unknown) !== this.#session) return
     const { held } = this
     if (held.loaded === null) {
       if (!held.isOut && !held.isDropped && !hasNoFields(this.#session)) this.#shared.log.warn({ reqId: this.request.id }, 'a request wrote to a new session after its reply began: without a cookie it cannot be kept')
@@ -268,7 +286,7 @@ function setSession (request: FastifyRequest, value: FastifyRequest['session'] |
   Object.defineProperty(request, 'session', { value, writable: true, configurable: true, enumerable: true })
 }
 
-/** @fastify/websocket marks its requests. Their handshake is no end of a request, and says nothing about the session. */
-function isUpgraded (request: FastifyRequest): boolean {
-  return (request as { ws?: unknown }).ws === true
+/** Their handshake is no end of a request, and says nothing about the session. Tests have requests that no parser made. */
+export function isUpgrade ({ raw, headers }: FastifyRequest): boolean {
+  return (raw as { upgrade?: boolean | null } | undefined)?.upgrade ?? headers?.upgrade !== undefined
 }

@@ -1,5 +1,5 @@
-import { SessionCookie, type CookieAttributes } from './cookies.ts'
 import type { Held } from './held.ts'
+import { checkAttributes, SessionCookie, type CookieAttributes } from './session-cookie.ts'
 
 type Callback = (err?: unknown) => void
 
@@ -54,9 +54,13 @@ export class Session {
     (this as Record<string, unknown>)[name] = value
   }
 
+  /** @throws FST_ERR_REDIS_SESSIONS_INVALID_COOKIE */
   options (attributes: CookieAttributes): void {
+    checkAttributes(attributes)
     this.#attributes = { ...this.#attributes, ...attributes }
+    const { expires } = this.cookie
     this.cookie = new SessionCookie(this.#attributes)
+    if (attributes.maxAge === undefined && attributes.expires === undefined) this.cookie.expires = expires
   }
 
   touch (): void {
@@ -68,7 +72,7 @@ export class Session {
   }
 
   regenerate (keep?: string[] | Callback, callback?: Callback): Promise<void> | void {
-    const names = Array.isArray(keep) ? keep : []
+    const names = Array.isArray(keep) ? keep.filter((name) => Object.hasOwn(this, name) && name !== 'cookie') : []
     const kept = names.map((name) => [name, this.get(name)])
     return this.#tell(this.#owner.regenerate(this, Object.fromEntries(kept)), typeof keep === 'function' ? keep : callback)
   }

@@ -15,6 +15,11 @@ export function isReserved (name: string): boolean {
   return RESERVED.has(name)
 }
 
+/** An object literal, or one that was made by JSON.parse: no array, no Date. */
+export function isRecord (value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null)
+}
+
 /** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
 export function checkNames (names: Iterable<string>): void {
   for (const name of names) if (isReserved(name)) throw new FST_ERR_REDIS_SESSIONS_RESERVED_FIELD(name)

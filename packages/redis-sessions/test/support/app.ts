@@ -51,6 +51,11 @@ export function fieldsOf (session: object): Record<string, unknown> {
   return fields
 }
 
+/** Typed by itself: @fastify/passport declares a base of the interface Session that hides the one of @fastify/session. */
+export function cookieOf (session: object): { expires: Date | null, maxAge: number | null, originalMaxAge: number | null } {
+  return (session as { cookie: ReturnType<typeof cookieOf> }).cookie
+}
+
 type Response = Awaited<ReturnType<FastifyInstance['inject']>>
 
 /** A browser: keeps cookies, and drops them when they expire. */
