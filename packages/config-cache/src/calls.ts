@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { callback, opaque } from '@jpulse/plugin-kit'
+import type { FeatureContext } from './features/index.ts'
 import type { LoaderContext } from './levels/index.ts'
 import type { Names } from './names.ts'
 import { checkerOf, Ms, NamesSchema } from './checks.ts'
@@ -74,14 +75,10 @@ export interface Write<T> extends Touched {
   ttlMs?: number | undefined
 }
 
-/** A feature flag: `enabled`, and whatever the application keeps beside it. */
-export interface Feature {
-  enabled: boolean
-  [property: string]: unknown
-}
-
-/** What a flag is where the source cannot tell. */
+/** For whom a flag is asked, and what it is where the source cannot tell. */
 export interface FeatureOptions extends Availability {
+  /** What the rules of the flag look at: `targetingKey` says who asks. @default nobody known */
+  context?: FeatureContext | undefined
   /** The answer where the source fails, or is slower than `loaderSoftTimeoutMs`; a last known value goes before it. @default none: the failure is thrown */
   default?: boolean | undefined
 }
@@ -90,6 +87,7 @@ const closed = { additionalProperties: false }
 const Flag = Type.Optional(Type.Boolean())
 const isRecord = (value: unknown) => typeof value === 'function' || (typeof value === 'object' && value !== null && !Array.isArray(value))
 
+const isContext = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
 const Collection = Type.Optional(Type.String())
 const availability = { loaderTimeoutMs: Ms(1), loaderSoftTimeoutMs: Ms(1), staleOnError: Flag }
 const VersionsSchema = opaque<Versions>('a version, versions, or null', (value) => value === null || typeof value === 'string' || (Array.isArray(value) && value.every((one) => typeof one === 'string')))
@@ -97,7 +95,7 @@ const VersionsSchema = opaque<Versions>('a version, versions, or null', (value) 
 export const checkGet = checkerOf(Type.Object({ collection: Collection, ...availability }, closed))
 export const checkSet = checkerOf(Type.Object({ collection: Collection, ifVersion: Type.Optional(VersionsSchema) }, closed))
 export const checkLoad = checkerOf(Type.Object({ tags: NamesSchema, ttlMs: Type.Optional(Type.Union([Ms(1), callback<(value: never) => number>()])), l2: Flag, ...availability }, closed))
-export const checkFeature = checkerOf(Type.Object({ default: Flag, ...availability }, closed))
+export const checkFeature = checkerOf(Type.Object({ default: Flag, context: Type.Optional(opaque<FeatureContext>('an object', isContext)), ...availability }, closed))
 export const checkWrite = checkerOf(Type.Object({
   keys: NamesSchema,
   tags: NamesSchema,

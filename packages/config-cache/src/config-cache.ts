@@ -1,7 +1,8 @@
-import { checkFeature, checkLoad, checkWrite, type Availability, type Feature, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type SetOptions, type Write } from './calls.ts'
+import { checkFeature, checkLoad, checkWrite, type Availability, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type SetOptions, type Write } from './calls.ts'
 import type { Coherence } from './coherence/index.ts'
 import { Documents, featureKey, FEATURES } from './documents.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
+import { definitionOf, isOn, type Feature } from './features/index.ts'
 import type { LastKnown, Reads, Wanted } from './levels/index.ts'
 import { checkOwnKey, checkValues, isReserved, listOf, tagsOf, touchedBy, type Names } from './names.ts'
 import type { Notices } from './notices.ts'
@@ -10,6 +11,9 @@ import type { ConfigSource } from './sources/index.ts'
 import type { CacheMode, CacheStats, Counters, Held } from './stats.ts'
 import { shortened } from './time.ts'
 import { handOn, type Handed } from './values.ts'
+
+/** Hears which keys and tags were changed; null where anything may have been. */
+export type ChangeListener = (tags: readonly string[] | null) => void
 
 const IN_FEATURES: GetOptions = Object.freeze({ collection: FEATURES })
 
@@ -23,10 +27,12 @@ export class ConfigCache {
   readonly #counters: Counters
   readonly #notices: Notices
   readonly #held: () => Held
+  readonly #listeners: Set<ChangeListener>
   #closing: Promise<void> | undefined
 
-  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, notices: Notices, held: () => Held }) {
+  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, notices: Notices, held: () => Held, listeners: Set<ChangeListener> }) {
     this.#options = parts.options
+    this.#listeners = parts.listeners
     this.#reads = parts.reads
     this.#lastKnown = parts.lastKnown
     this.#coherence = parts.coherence
@@ -127,13 +133,16 @@ export class ConfigCache {
     return handed.map((one) => ({ ...one, ttlMs: shortened(one.ttlMs, this.#options.ttlJitter) }))
   }
 
-  /** Whether a flag exists and is enabled. @throws as `get`, unless the options have an answer for a source that fails */
+  /**
+   * Whether a flag exists and is on for the context. One with variants that are no booleans is on where it is enabled.
+   *
+   * @throws as `get`, unless the options have an answer for a source that fails; FST_ERR_CONFIG_CACHE_INVALID_FEATURE
+   */
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
-    if (options === undefined) return ((await this.get(featureKey(name), IN_FEATURES)) as Feature | null)?.enabled === true
-    const { default: enabled, ...how } = checkFeature(options)
+    if (options === undefined) return isOn(name, (await this.get(featureKey(name), IN_FEATURES)) as Feature | null)
+    const { default: enabled, context, ...how } = checkFeature(options)
     const otherwise = enabled === undefined ? undefined : { value: { enabled } }
-    const feature = await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, otherwise) as Feature | null
-    return feature?.enabled === true
+    return isOn(name, await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, otherwise) as Feature | null, context)
   }
 
   /** A flag, null where there is none. @throws as `get` */
@@ -141,8 +150,9 @@ export class ConfigCache {
     return this.get(featureKey(name), options === undefined ? IN_FEATURES : { ...options, collection: FEATURES })
   }
 
-  /** Sets a flag for the whole cluster. @throws as `set` */
+  /** Sets a flag for the whole cluster. @throws as `set`; FST_ERR_CONFIG_CACHE_INVALID_FEATURE where its rules, variants or shares are impossible */
   async setFeature (name: string, feature: Feature, options?: Pick<SetOptions, 'ifVersion'>): Promise<void> {
+    definitionOf(feature)
     await this.set(featureKey(name), feature, { ...options, collection: FEATURES })
   }
 
@@ -154,6 +164,16 @@ export class ConfigCache {
    */
   warmup (globs: readonly string[]): Promise<number> {
     return this.#documents.warmup(globs)
+  }
+
+  /**
+   * Calls `listener` when this instance learns that a write anywhere in the cluster has ended, with its keys and tags (`config:<collection>:<key>` for a document), or with null
+   * where messages may have been missed and anything may have changed. A notification, for who wants to act on a change; reads are current without it.
+   * Returns what ends it.
+   */
+  onChange (listener: ChangeListener): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
   }
 
   /** What this instance counted since its start, and what it holds now. */

@@ -36,6 +36,10 @@ export const FST_ERR_CONFIG_CACHE_NOT_IN_FORCE = createError<[url: string, probl
 export const FST_ERR_CONFIG_CACHE_INVALID_VALUE = createError<[problem: string]>(
   'FST_ERR_CONFIG_CACHE_INVALID_VALUE', 'The value cannot be stored: %s', 400)
 
+/** A flag's rules, variants or shares are not what they must be; the message says where. */
+export const FST_ERR_CONFIG_CACHE_INVALID_FEATURE = createError<[path: string, problem: string]>(
+  'FST_ERR_CONFIG_CACHE_INVALID_FEATURE', 'The definition of the flag: %s %s', 400)
+
 /** The JSON of a value is longer than `maxValueBytes`. */
 export const FST_ERR_CONFIG_CACHE_TOO_LARGE = createError<[bytes: number, limit: number]>(
   'FST_ERR_CONFIG_CACHE_TOO_LARGE', 'The value has %s bytes, more than the limit of %s', 413)

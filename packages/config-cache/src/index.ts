@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { isAlone, LocalCoherence, RedisCoherence, View, type Coherence } from './coherence/index.ts'
-import { ConfigCache } from './config-cache.ts'
+import { callSafely } from '@jpulse/plugin-kit'
+import { ConfigCache, type ChangeListener } from './config-cache.ts'
 import { addRoutes } from './http/index.ts'
 import { L1, LastKnown, Reads, RedisL2 } from './levels/index.ts'
 import { resolveOptions, type FastifyConfigCacheOptions } from './options.ts'
@@ -40,8 +41,10 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
     coherence = new LocalCoherence(view, obstacle, options.blockTtlMs)
   }
   const reads = new Reads(view, l1, l2, counted, notices, options)
+  const listeners = new Set<ChangeListener>()
+  view.onChange = (tags) => { for (const listener of listeners) callSafely((err) => log.error({ err }, 'a listener of onChange failed'), listener, tags) }
   const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })
-  const cache = new ConfigCache({ options, source, reads, lastKnown: new LastKnown(options.maxEntries, options.maxBytes, counted), coherence, counters: counted, notices, held })
+  const cache = new ConfigCache({ options, source, reads, lastKnown: new LastKnown(options.maxEntries, options.maxBytes, counted), coherence, counters: counted, notices, held, listeners })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
   addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }, options)
@@ -66,9 +69,10 @@ export const configCache = fp(plugin, {
 
 export default configCache
 
-export type { Availability, Feature, FeatureOptions, GetOptions, Loader, LoadOptions, SetOptions, Touched, Write } from './calls.ts'
-export type { ConfigCache } from './config-cache.ts'
+export type { Availability, FeatureOptions, GetOptions, Loader, LoadOptions, SetOptions, Touched, Write } from './calls.ts'
+export type { ChangeListener, ConfigCache } from './config-cache.ts'
 export * from './errors.ts'
+export { bucketOf, FeatureSchema, type Feature, type FeatureCondition, type FeatureContext, type FeatureRule, type FeatureShare } from './features/index.ts'
 export type { CacheEvents } from './events.ts'
 export type { Authorize } from '@jpulse/plugin-kit'
 export type { FastifyConfigCacheOptions } from './options.ts'

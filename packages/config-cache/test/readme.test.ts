@@ -43,6 +43,17 @@ t.test('the example of documents and flags runs as it stands', async (t) => {
   t.strictSame(await ask(app, 'GET', '/greeting'), { greeting: 'HELLO' })
 })
 
+t.test('the example of OpenFeature runs as it stands', async (t) => {
+  const app = await run(t, 'Documents and flags')
+  const code = blocks('Documents and flags').find((block) => block.includes('OpenFeature'))!
+  const [, imports, body] = /^((?:import [^\n]*\n)+)(.*)$/s.exec(code)!
+  const { default: call } = await import(written(t, `${imports}export { OpenFeature }\nexport default async (app, user) => { ${body}; return [isNew, isNewToo] }`)) as { default: (...given: unknown[]) => Promise<boolean[]> }
+  t.strictSame(await call(app, { id: 'ann', email: 'ann@example.com' }), [true, true])
+  const users = await Promise.all(Array.from({ length: 20 }, (_, id) => call(app, { id: String(id), email: 'x@elsewhere.org' })))
+  t.ok(users.every(([one, other]) => one === other))
+  t.ok(users.some(([one]) => one) && !users.every(([one]) => one), 'some of twenty')
+})
+
 t.test('the examples of loaders run as they stand', async (t) => {
   const app = await run(t, 'Loaders')
   t.strictSame(await ask(app, 'GET', '/total/ann'), { total: 0 })
@@ -73,6 +84,8 @@ t.test('the README names every option, error and channel', async (t) => {
   for (const name of exported.filter((name) => name.startsWith('FST_ERR_'))) t.ok(readme.includes(`\`${name}\``), name)
   const fields = (file: string, name: string) => [...new RegExp(`interface ${name}\\b[^{]*\\{(.*?)\n\\}`, 's')
     .exec(readFileSync(new URL(`../src/${file}`, import.meta.url), 'utf8'))![1]!.matchAll(/^ {2}(\w+)\?:/gm)].map(([, field]) => field!)
+  const flags = readFileSync(new URL('../docs/flags.md', import.meta.url), 'utf8')
+  for (const field of fields('features/definition.ts', 'Feature')) t.match(flags, new RegExp(`^\\| \`${field}\` \\|`, 'm'), field)
   for (const [file, name] of [['options.ts', 'FastifyConfigCacheOptions'], ['calls.ts', 'LoadOptions'], ['calls.ts', 'Write'], ['calls.ts', 'FeatureOptions'], ['routes/options.ts', 'RouteCacheOptions']] as const) {
     for (const field of fields(file, name)) t.match(readme, new RegExp(`\\b${field}\\b`), `${name}.${field}`)
   }

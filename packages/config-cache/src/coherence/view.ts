@@ -32,6 +32,8 @@ const MOST_TOUCHES = 20_000
 export class View {
   /** End of the lease on the monotonic clock. Compared with the clock at each read, never by a timer: a process that was stopped or busy must not serve before it renewed. */
   leaseUntil = -Infinity
+  /** Hears which tags a write that ended has touched; null where that is not known, and any may have been. */
+  onChange: (tags: readonly string[] | null) => void = () => {}
   readonly #kept: Kept
   readonly #clock: () => number
   readonly #ops = new Map<string, Block>()
@@ -98,6 +100,7 @@ export class View {
       else this.#blocked.set(tag, left)
       this.#touch(tag)
     }
+    this.onChange(block.tags)
   }
 
   /** Something was missed: forget everything and take the blocks that stand in Redis. */
@@ -108,6 +111,7 @@ export class View {
     this.#floor = ++this.#touches
     this.#kept.clear()
     for (const block of blocks) this.block(block)
+    this.onChange(null)
   }
 
   /** Empties this process. Coherence never needs it. */

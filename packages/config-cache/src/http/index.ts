@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import { answers, guard, ok, prepareScope } from '@jpulse/plugin-kit'
-import type { Feature } from '../calls.ts'
+import type { Feature } from '../features/index.ts'
 import type { ConfigCache } from '../config-cache.ts'
 import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND, FST_ERR_CONFIG_CACHE_UNAUTHORIZED } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { definitionOf, type Feature, type FeatureCondition, type FeatureShare } from './definition.ts'
+
+/** Who asks, and about what: `targetingKey` says who, the rest is the application's. */
+export interface FeatureContext {
+  readonly targetingKey?: string | undefined
+  readonly [attribute: string]: unknown
+}
+
+/** What a flag is for somebody. */
+export interface Evaluation {
+  /** Undefined where the caller's own default is meant. */
+  readonly value: unknown
+  readonly variant: string | undefined
+  /**
+   * `DISABLED`: it is not enabled. `TARGETING_MATCH`: a rule decided. `SPLIT`: a share did. `DEFAULT`: no rule did, or the flag has no default. `STATIC`: there is no rule.
+   * `TARGETING_KEY_MISSING`: shares are counted by an attribute that the context has not.
+   */
+  readonly reason: 'DISABLED' | 'TARGETING_MATCH' | 'SPLIT' | 'DEFAULT' | 'STATIC' | 'TARGETING_KEY_MISSING'
+}
+
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_FEATURE */
+export function evaluate (name: string, feature: Feature, context: FeatureContext = {}): Evaluation {
+  const { enabled, variants, defaultVariant, offVariant, targeting, split, seed = name, splitBy } = definitionOf(feature)
+  const as = (variant: string | undefined, reason: Evaluation['reason']): Evaluation =>
+    ({ value: variant === undefined ? undefined : variants[variant], variant, reason })
+  const share = (shares: readonly FeatureShare[]): Evaluation => {
+    const key = attributeOf(context, splitBy)
+    if (key === undefined || key === null || key === '' || typeof key === 'object') return as(undefined, 'TARGETING_KEY_MISSING')
+    return as(chosen(shares, bucketOf(seed, String(key))), 'SPLIT')
+  }
+  if (!enabled) return as(offVariant, 'DISABLED')
+  const rule = targeting.find((one) => one.if.every((condition) => holds(condition, context)))
+  if (rule !== undefined) return rule.split === undefined ? as(rule.variant, 'TARGETING_MATCH') : share(rule.split)
+  if (split !== undefined) return share(split)
+  return as(defaultVariant, targeting.length === 0 && defaultVariant !== undefined ? 'STATIC' : 'DEFAULT')
+}
+
+/** Whether a flag is on for a context. One whose variants are no booleans is on where it is enabled. */
+export function isOn (name: string, feature: Feature | null, context?: FeatureContext): boolean {
+  if (feature?.enabled !== true) return false
+  if (feature.variants === undefined && feature.targeting === undefined && feature.split === undefined && feature.defaultVariant === undefined) return true
+  const [one] = Object.values(definitionOf(feature).variants)
+  return typeof one !== 'boolean' || evaluate(name, feature, context).value === true
+}
+
+/**
+ * Where a key stands between 0 and 1: the first 48 bits of the SHA-256 of the JSON text `["seed","key"]`, as a fraction. Whoever computes it elsewhere gets the same.
+ * A key keeps its place: a share that grows keeps those whom it has, as long as the shares before it do not shrink.
+ */
+export function bucketOf (seed: string, key: string): number {
+  return createHash('sha256').update(JSON.stringify([seed, key])).digest().readUIntBE(0, 6) / 2 ** 48
+}
+
+function chosen (shares: readonly FeatureShare[], bucket: number): string {
+  let left = bucket * shares.reduce((total, { weight }) => total + weight, 0)
+  const found = shares.find(({ weight }) => (left -= weight) < 0)
+  return found!.variant
+}
+
+function holds ({ attribute, operator = 'in', value, not = false }: FeatureCondition, context: FeatureContext): boolean {
+  const found = attributeOf(context, attribute)
+  const isThere = found !== undefined && found !== null
+  if (operator === 'exists') return isThere !== not
+  if (!isThere) return false
+  const wanted: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const members: readonly unknown[] = Array.isArray(found) ? found : [found]
+  return members.some((member) => wanted.some((one) => OPERATORS[operator](member, one))) !== not
+}
+
+const texts = (compare: (a: string, b: string) => boolean) => (a: unknown, b: unknown): boolean => typeof a === 'string' && typeof b === 'string' && compare(a, b)
+
+const ordered = (compare: (a: number, b: number) => boolean) => (a: unknown, b: unknown): boolean => {
+  if (typeof a === 'number' && typeof b === 'number') return compare(a, b)
+  const [mine, theirs] = [dateOf(a), dateOf(b)]
+  return mine !== undefined && theirs !== undefined && compare(mine, theirs)
+}
+
+const OPERATORS: Record<Exclude<NonNullable<FeatureCondition['operator']>, 'exists'>, (a: unknown, b: unknown) => boolean> = {
+  in: (a, b) => a === b,
+  startsWith: texts((a, b) => a.startsWith(b)),
+  endsWith: texts((a, b) => a.endsWith(b)),
+  contains: texts((a, b) => a.includes(b)),
+  lessThan: ordered((a, b) => a < b),
+  atMost: ordered((a, b) => a <= b),
+  greaterThan: ordered((a, b) => a > b),
+  atLeast: ordered((a, b) => a >= b)
+}
+
+function dateOf (value: unknown): number | undefined {
+  if (value instanceof Date) return value.getTime()
+  return typeof value === 'string' && /^\d{4}-\d\d-\d\d(T|$)/.test(value) ? Date.parse(value) : undefined
+}
+
+/** An attribute of that name, or the way to it through objects. What a context inherits is none of its attributes. */
+function attributeOf (context: FeatureContext, path: string): unknown {
+  if (Object.hasOwn(context, path)) return context[path]
+  let found: unknown = context
+  for (const name of path.split('.')) {
+    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, name)) return undefined
+    found = (found as Record<string, unknown>)[name]
+  }
+  return found
+}
