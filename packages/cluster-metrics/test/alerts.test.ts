@@ -73,7 +73,8 @@ t.test('every alert is for an incident, stands in the README, and asks for metri
   for (const expression of [...[...rules.matchAll(/expr: (.*)\n/g)].map(([, expr]) => expr!), ...EXPRESSIONS]) {
     for (const [name] of expression.matchAll(/\b(?:http_server|process|nodejs|cluster|health|websocket)_\w+|\b\w+:\w+:\w+/g)) t.ok(known.has(name) || records.includes(name), name)
   }
-  for (const [, name, summary] of rules.matchAll(/- alert: (\w+)\n(?:(?!- alert)[^])*?summary: (.*)\n/g)) t.ok(readme.includes(`| \`${name}\` | ${summary} |`), name!)
+  const list = [...rules.matchAll(/- alert: (\w+)\n(?:(?!- alert)[^])*?severity: (\w+)(?:(?!- alert)[^])*?summary: (.*)\n/g)].map(([, name, severity, summary]) => `| \`${name}\` | ${severity} | ${summary} |\n`)
+  t.ok(readme.includes(`| alert | severity | when |\n|---|---|---|\n${list.join('')}\n`), `the list of the README is that of the rules:\n${list.join('')}`)
 })
 
 t.test('in each incident those alerts fire that are for it, and no others', async (t) => {

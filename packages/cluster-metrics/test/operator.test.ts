@@ -371,6 +371,7 @@ t.test('a step of the history is shown when it is complete, and what was counted
   t.ok(points.length > 20)
   t.ok(points.every(({ timestamp }) => Date.parse(timestamp) + 10_000 <= until), 'no step that is not complete')
   t.same([...new Set(points.slice(2, -2).map(({ requestsPerSecond }) => requestsPerSecond))], [20])
+  t.same([...new Set(points.slice(2, -2).map(({ memory, instances: count }) => `${memory} ${count}`))], ['200 2'], 'nobody is missing from a step that lies between two reports')
   t.same(mergeHistory([[[1000, point(5)]]], 1000, 1500), [], 'not yet')
   const versioned = (version: string) => ({ ...point(1), version })
   const run = (version: string, ...times: number[]) => times.map((at) => [at, versioned(version)] as const)

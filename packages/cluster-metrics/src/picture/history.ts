@@ -33,7 +33,8 @@ interface Step {
 
 /**
  * Adds up the points of all instances in steps of time. What a point counted is spread over the time since the point
- * before, because reports and steps do not keep the same pace; states are those of an instance's last point in a step.
+ * before, because reports and steps do not keep the same pace; states are those of an instance's last point in a step, or
+ * before it where the step lies between two reports.
  *
  * @param until end of what all instances have reported: the step that it lies in is not complete, and left out
  */
@@ -48,12 +49,14 @@ export function mergeHistory (instances: readonly Points[], stepMs: number, unti
     const lastOf = new Map<number, Point>()
     points.forEach(([at, point], index) => {
       const begin = at - at % stepMs
+      const before = points[index - 1]
       addSparse(stepOf(begin).latency, point.latency)
       lastOf.set(begin, point)
-      for (const [first, share] of shares(points[index - 1]?.[0] ?? at, at, stepMs)) {
+      for (const [first, share] of shares(before?.[0] ?? at, at, stepMs)) {
         const step = stepOf(first)
         step.requests += share * point.requests
         step.errors += share * point.errors
+        if (before !== undefined && !lastOf.has(first)) lastOf.set(first, before[1])
       }
     })
     for (const [begin, point] of lastOf) stepOf(begin).last.push(point)
