@@ -15,11 +15,10 @@ export interface User {
   heard (text: string): void
   /** The connection broke. */
   lost (): void
+  turned (status: Status, detail: StatusDetail): void
   /** There will be none any more. */
   ended (status: Status, detail: StatusDetail): void
   report (err: unknown): void
-  /** Calls the application; what that throws is reported. */
-  call (callback: () => unknown): void
 }
 
 /** A WebSocket, and the next one when it breaks. */
@@ -34,7 +33,7 @@ export interface Connection {
 
 /** Carries out what the machine decides. @throws TypeError where the address is none, or there is no WebSocket here */
 export function createConnection (address: Address, options: ClientOptions, env: Environment, user: User): Connection {
-  const { connectTimeoutMs = CONNECT_TIMEOUT_MS, minDelayMs = 250, maxDelayMs = 10_000, protocols, token, onStatus, WebSocket = env.WebSocket } = options
+  const { connectTimeoutMs = CONNECT_TIMEOUT_MS, minDelayMs = 250, maxDelayMs = 10_000, protocols, token, WebSocket = env.WebSocket } = options
   if (!WebSocket) throw new TypeError('no WebSocket here: pass the class of ws as an option')
   // A bad one is told at once, unless it has to be asked for.
   if (typeof address === 'string') socketUrl(address)
@@ -81,7 +80,7 @@ export function createConnection (address: Address, options: ClientOptions, env:
     else if (type === 'probe') probe(attempt)
     else if (type === 'ask') push(`{"type":"${HEARTBEAT}"}`)
     else if (type === 'abandon') abandon()
-    else if (type === 'status') user.call(() => onStatus?.(status!, detail!))
+    else if (type === 'status') user.turned(status!, detail!)
     else {
       unlisten()
       user.ended(status!, detail!)

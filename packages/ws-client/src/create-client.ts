@@ -18,7 +18,8 @@ interface Welcome extends Connected {
 
 /** `connect`, in an environment of the caller's own. */
 export function createClient (address: Address, options: ClientOptions, env: Environment): Client {
-  const { token, queue = false, maxWaiting = 32, onError } = options
+  const { token, queue = false, maxWaiting = 32, onStatus, onError } = options
+  const watchers = new Set(onStatus && [onStatus])
   let clientId: string | null = null
   let userId: string | null | undefined
   let offset: string | null = null
@@ -110,8 +111,10 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     heard,
     lost: () => outbox.lost(),
     ended,
-    report,
-    call
+    turned (status, detail) {
+      for (const watcher of [...watchers]) call(() => watcher(status, detail))
+    },
+    report
   })
 
   return {
@@ -119,6 +122,10 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     get status () { return connection.status },
     get clientId () { return clientId },
     on: (type: string, handler: Handler) => handlers.add(type, handler),
+    onStatus (watcher) {
+      watchers.add(watcher)
+      return () => { watchers.delete(watcher) }
+    },
     send,
     request,
     join: (room) => request('join', { room }),

@@ -136,6 +136,8 @@ interface ClientOf<P extends Protocol> {
    * type returns (or resolves with) is the answer. Returns what ends it.
    */
   readonly on: Hearing<P['toClient']>
+  /** Hears each change of the status, as the option of this name does. Returns what ends it. */
+  onStatus (handler: (status: Status, detail: StatusDetail) => void): () => void
   /**
    * Sends a message. Before the first connection it waits, up to `maxWaiting`. Later false where there is no connection: it is
    * not kept, since nobody can know whether it still makes sense later; with `queue` false only where the queue is full.
