@@ -14,6 +14,7 @@ export function configSource (app: FastifyInstance): ConfigSource {
   return {
     load: (collection, key) => link.use(() => source.load(collection, key)),
     save: (collection, key, value) => link.use(() => source.save(collection, key, value)),
+    update: (collection, key, change) => link.use(() => source.update!(collection, key, change)),
     remove: (collection, key) => link.use(() => source.remove(collection, key)),
     list: (collection, glob, limit) => link.use(() => source.list(collection, glob, limit))
   }

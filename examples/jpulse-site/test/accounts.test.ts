@@ -119,6 +119,29 @@ for (const mode of MODES) {
     t.match((await admin.get('/api/1/metrics')).json().data, { statistics: { totalInstances: 1 } })
   })
 
+  t.test(`${mode}: a flag is for whom an administrator says`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    const visitor = new Client(app)
+    const shows = async (client: Client) => (await client.get('/')).body.includes('data-testid="banner"')
+    const rules = (percentage: string, targeting: string, version?: string) => admin.form('/admin/features/rules', { name: 'banner', percentage, targeting, ...(version !== undefined && { version }) })
+    await admin.form('/admin/features', { name: 'banner', enabled: 'true' })
+    t.same([await shows(admin), await shows(visitor)], [true, true])
+    t.match(await rules('', '[{"if":[{"attribute":"role","value":"admin"}],"variant":"on"}]'), { statusCode: 303, headers: { location: '/admin/?saved=flag%20banner' } })
+    t.same([await shows(admin), await shows(visitor)], [true, false])
+    t.match((await admin.get('/admin/')).body, /&quot;attribute&quot;: &quot;role&quot;/)
+    t.equal((await rules('100', '')).statusCode, 303)
+    t.same([await shows(admin), await shows(visitor)], [true, true])
+    const [, version] = /action="\/admin\/features\/rules"[^]*?name="version" value="([^"]+)"/.exec((await admin.get('/admin/')).body) ?? []
+    t.equal((await rules('0', '', version)).statusCode, 303)
+    t.same([await shows(admin), await shows(visitor)], [false, false])
+    t.match(await rules('50', '', version), { statusCode: 409, body: /somebody else[^]*theirs[^]*weight/i })
+    t.match(await rules('', '{'), { statusCode: 400, body: /no JSON/ })
+    t.match(await rules('', '[{"if":[],"variant":"on"}]'), { statusCode: 400, body: /targeting\.0\.if/ })
+    t.equal((await rules('101', '')).statusCode, 400)
+    await admin.form('/admin/features', { name: 'banner', enabled: 'false' })
+    t.match(await app.configCache.getFeature('banner'), { enabled: false, split: [{ variant: 'on', weight: 0 }, { variant: 'off', weight: 100 }] }, 'turning it off keeps for whom it is')
+  })
+
   t.test(`${mode}: of two administrators who edit the same thing the second is told, and sees both`, async (t) => {
     const { app, admin } = await adminSite(t, mode)
     const fields = async (action: string, name: string): Promise<Record<string, string>> => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { FST_ERR_CONFIG_CACHE_VERSION_CONFLICT, versionOf as versionOfDocument } from '@jpulse/config-cache'
 import type {} from '@jpulse/redis-link'
 import type { FastifyInstance } from 'fastify'
 import { EditedError } from '../errors.ts'
@@ -35,5 +36,21 @@ export async function edit<T> (app: FastifyInstance, { what, version, read, save
     return await save()
   } finally {
     await lock?.release()
+  }
+}
+
+/**
+ * Saves a flag or document of the cache, which itself refuses what somebody else has changed.
+ *
+ * @param edit with a `save` that is given what it must hand on to the cache
+ * @throws EditedError with `current` and `version`, which are there now
+ */
+export async function saveSeen ({ what, version, read, save }: Omit<Edit<void>, 'save'> & { save (ifVersion: { ifVersion?: string }): Promise<void> }): Promise<void> {
+  try {
+    await save(version === undefined ? {} : { ifVersion: version })
+  } catch (err) {
+    if (!(err instanceof FST_ERR_CONFIG_CACHE_VERSION_CONFLICT)) throw err
+    const current = await read()
+    throw Object.assign(new EditedError(what), { current, version: versionOfDocument(current) })
   }
 }

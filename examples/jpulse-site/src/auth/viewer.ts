@@ -1,3 +1,4 @@
+import type { FeatureContext } from '@jpulse/config-cache'
 import type {} from '@jpulse/redis-sessions'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ForbiddenError, UnauthenticatedError } from '../errors.ts'
@@ -34,6 +35,13 @@ export function maybeViewer (app: FastifyInstance, request: FastifyRequest): Vie
     if ((err as { statusCode?: number }).statusCode === 503) return 'unknown'
     throw err
   }
+}
+
+/** For whom a flag is asked; who is not signed in is told apart by address. */
+export function audience (app: FastifyInstance, request: FastifyRequest): FeatureContext {
+  const found = maybeViewer(app, request)
+  const known = found === 'unknown' ? null : found
+  return { targetingKey: known?.username ?? request.ip, signedIn: known !== null, ...(known !== null && { role: known.role }) }
 }
 
 /** @throws UnauthenticatedError */

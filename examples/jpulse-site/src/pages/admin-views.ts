@@ -1,10 +1,11 @@
 import type { ClusterStats } from '@jpulse/ws-namespaces'
 import { html, type Html } from '../html.ts'
+import type { FlagView } from './admin-flags.ts'
 import type { User } from '../users/users.ts'
 
 interface AdminView {
   saved: string | undefined
-  flags: Array<{ name: string, about: string, enabled: boolean, version: string }>
+  flags: FlagView[]
   documents: Array<{ collection: string, key: string, about: string, value: unknown, version: string }>
   templates: Array<{ name: string, body: string, version: string }>
 }
@@ -21,10 +22,7 @@ export function adminPage ({ saved, flags, documents, templates }: AdminView): H
     <section class="hero"><h1>Admin</h1>
     <p class="lead">A change is saved when no worker can serve what was before. No restart, no waiting.</p>${LINKS}</section>
     ${saved !== undefined && html`<p class="card thanks" role="status">Saved: ${saved}</p>`}
-    <section class="card" aria-labelledby="flags"><h2 id="flags">Feature flags</h2><ul class="flags">${flags.map(({ name, about, enabled, version }) => html`
-      <li><div><code>${name}</code> <span class="state ${enabled ? 'up' : 'disabled'}">${enabled ? 'on' : 'off'}</span><p class="hint">${about}</p></div>
-        <form method="post" action="/admin/features"><input type="hidden" name="version" value="${version}"><input type="hidden" name="name" value="${name}"><input type="hidden" name="enabled" value="${enabled ? 'false' : 'true'}">
-          <button type="submit" class="quiet" aria-label="Turn ${enabled ? 'off' : 'on'} ${name}">Turn ${enabled ? 'off' : 'on'}</button></form></li>`)}</ul></section>
+    <section class="card" aria-labelledby="flags"><h2 id="flags">Feature flags</h2><ul class="flags">${flags.map(flagItem)}</ul></section>
     <section class="card" aria-labelledby="templates"><h2 id="templates">Templates</h2>${templates.map(({ name, body, version }) => html`
       <form method="post" action="/admin/templates"><input type="hidden" name="version" value="${version}"><input type="hidden" name="name" value="${name}">
         <label for="template-${name}">${name}</label>
@@ -36,6 +34,23 @@ export function adminPage ({ saved, flags, documents, templates }: AdminView): H
         <textarea id="document-${key}" name="value" rows="6" maxlength="20000" spellcheck="false">${'\n'}${JSON.stringify(value, null, 2)}</textarea>
         <p class="actions"><button type="submit" aria-label="Save document ${key}">Save</button></p></form>`)}</section>`
 }
+
+function flagItem ({ name, about, enabled, percentage, targeting, version }: FlagView): Html {
+  const hidden = html`<input type="hidden" name="version" value="${version}"><input type="hidden" name="name" value="${name}">`
+  return html`
+      <li><div><code>${name}</code> <span class="state ${enabled ? 'up' : 'disabled'}">${enabled ? 'on' : 'off'}</span><p class="hint">${about}</p></div>
+        <form method="post" action="/admin/features">${hidden}<input type="hidden" name="enabled" value="${enabled ? 'false' : 'true'}">
+          <button type="submit" class="quiet" aria-label="Turn ${enabled ? 'off' : 'on'} ${name}">Turn ${enabled ? 'off' : 'on'}</button></form>
+        <details${targeting !== '' || percentage !== '' ? html` open` : html``}><summary>For whom</summary>
+          <form method="post" action="/admin/features/rules">${hidden}
+            <label for="percentage-${name}">Percentage of those whom no rule is for; empty: all</label>
+            <input id="percentage-${name}" name="percentage" type="number" min="0" max="100" step="1" value="${percentage}">
+            <label for="targeting-${name}">Rules</label><p class="hint">JSON, such as <code>${RULES}</code>. There are <code>targetingKey</code>, the user name or address, <code>role</code> and <code>signedIn</code>.</p>
+            <textarea id="targeting-${name}" name="targeting" rows="4" maxlength="20000" spellcheck="false">${'\n'}${targeting}</textarea>
+            <p class="actions"><button type="submit" aria-label="Save for whom ${name} is on">Save</button></p></form></details></li>`
+}
+
+const RULES = '[{ "if": [{ "attribute": "role", "value": "admin" }], "variant": "on" }]'
 
 /** A form that was not saved, as it was filled in. */
 export interface Again {

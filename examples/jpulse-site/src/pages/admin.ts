@@ -1,15 +1,16 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { DOCUMENTS, FEATURES } from '../admin/editable.ts'
-import { edit, versionOf } from '../admin/edits.ts'
+import { versionOf as versionOfDocument } from '@jpulse/config-cache'
+import { DOCUMENTS } from '../admin/editable.ts'
+import { edit, saveSeen, versionOf } from '../admin/edits.ts'
 import { isAdmin, viewer } from '../auth/viewer.ts'
 import { EditedError, InputError } from '../errors.ts'
+import adminFlags, { flagViews } from './admin-flags.ts'
 import { adminPage, type Again, againPage, userList, webSocketStatus } from './admin-views.ts'
 import { pageResponses, sendPage, toSignIn } from './page.ts'
 
 const Version = Type.Optional(Type.String({ maxLength: 100 }))
-const Feature = Type.Object({ version: Version, name: Type.String({ maxLength: 64 }), enabled: Type.Enum(['true', 'false']) })
 const Document = Type.Object({ version: Version, collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
 const Template = Type.Object({ version: Version, name: Type.String({ maxLength: 32 }), body: Type.Optional(Type.String({ maxLength: 20_000 })), action: Type.Optional(Type.Enum(['save', 'reset'])) })
 const Saved = Type.Object({ saved: Type.Optional(Type.String({ maxLength: 100 })) })
@@ -29,13 +30,10 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
 
   app.get('/', { schema: { querystring: Saved, response: pageResponses } }, async (request, reply) => {
     const [flags, documents, names] = await Promise.all([
-      Promise.all(FEATURES.map(async (feature) => {
-        const stored = await app.configCache.getFeature(feature.name)
-        return { ...feature, enabled: stored?.enabled === true, version: versionOf(stored) }
-      })),
+      flagViews(app),
       Promise.all(DOCUMENTS.map(async (document) => {
         const stored = await app.configCache.get(document.key, { collection: document.collection })
-        return { ...document, value: stored ?? document.initial, version: versionOf(stored) }
+        return { ...document, value: stored ?? document.initial, version: versionOfDocument(stored) }
       })),
       app.templates.names()
     ])
@@ -46,19 +44,7 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
     return sendPage(app, request, reply, { title: 'Admin · jPulse', path: '/admin/', content: adminPage({ saved: request.query.saved, flags, documents, templates }) })
   })
 
-  app.post('/features', { schema: { body: Feature, response: pageResponses } }, async (request, reply) => {
-    const { name, enabled, version } = request.body
-    if (!FEATURES.some((feature) => feature.name === name)) throw new InputError('There is no such flag.')
-    const what = `flag ${name}`
-    try {
-      await edit(app, { what, version, read: () => app.configCache.getFeature(name), save: () => app.configCache.setFeature(name, { enabled: enabled === 'true' }) })
-    } catch (err) {
-      const { version, current, problem } = editedBy(err)
-      const say = (on: boolean): string => on ? 'on' : 'off'
-      return sendAgain(request, reply.code(409), { what, action: '/admin/features', hidden: { name, enabled, version }, problem, yours: say(enabled === 'true'), theirs: say((current as { enabled?: boolean } | null)?.enabled === true) })
-    }
-    return saved(reply, what)
-  })
+  await app.register(adminFlags)
 
   app.post('/config', { schema: { body: Document, response: pageResponses } }, async (request, reply) => {
     const { collection, key, value, version } = request.body
@@ -67,7 +53,7 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
     const again = { what, action: '/admin/config', field: 'value', yours: value }
     try {
       const document = parsed(value)
-      await edit(app, { what, version, read: () => app.configCache.get(key, { collection }), save: () => app.configCache.set(key, document, { collection }) })
+      await saveSeen({ what, version, read: () => app.configCache.get(key, { collection }), save: (ifVersion) => app.configCache.set(key, document, { collection, ...ifVersion }) })
     } catch (err) {
       if (err instanceof InputError) return sendAgain(request, reply.code(400), { ...again, hidden: { collection, key, ...(version !== undefined && { version }) }, problem: err.message })
       const { version: now, current, problem } = editedBy(err)

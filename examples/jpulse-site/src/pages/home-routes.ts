@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { DocumentsUnavailableError } from 'server-kit'
+import { audience } from '../auth/viewer.ts'
 import { PageQuery } from './guestbook-routes.ts'
 import { homePage } from './home.ts'
 import { pageResponses, sendPage } from './page.ts'
@@ -15,7 +16,7 @@ const home: FastifyPluginAsyncTypebox = async (app) => {
       app.redisLink.kv.increment('home:visits', request.method === 'HEAD' ? 0 : 1),
       guestBook.list(NEWEST).catch(absent),
       app.templates.orFile('welcome'),
-      app.configCache.isFeatureEnabled('banner').then((on) => on ? app.templates.orFile('banner') : undefined).catch(absent)
+      app.configCache.isFeatureEnabled('banner', { context: audience(app, request) }).then((on) => on ? app.templates.orFile('banner') : undefined).catch(absent)
     ])
     return sendPage(app, request, reply, {
       title: 'jPulse: one site, many workers',
