@@ -36,3 +36,14 @@ for (const onUnavailable of ['error', 'memory'] as const) {
     t.ok(app.redisLink.isUp)
   })
 }
+
+t.test('a count knows the keyPrefix of a client of the application', async (t) => {
+  for (const keyPrefix of ['mine:', 'a*[b]?\\:']) {
+    const client = new Redis(sharedRedis(), { keyPrefix })
+    t.teardown(() => client.disconnect())
+    const app = await makeApp(t, { redis: { client } })
+    await new Browser(app).post('/login', { user: 'u' })
+    await new Browser(app).post('/set', { n: 1 })
+    t.equal(await app.sessions.count(), 2, keyPrefix)
+  }
+})

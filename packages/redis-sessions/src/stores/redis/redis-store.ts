@@ -131,17 +131,19 @@ export class RedisStore implements SessionStore {
 
   /** Not guarded: a SCAN that is slow says nothing of the reads. */
   async #count (): Promise<number> {
-    const nodes = await this.#link.run(async (client) => 'nodes' in client ? client.nodes('master') : [client])
-    const counts = await Promise.all(nodes.map((node) => this.#countOn(node as RedisClient)))
+    const [nodes, keyPrefix = ''] = await this.#link.run(async (client) => ['nodes' in client ? client.nodes('master') : [client], client.options.keyPrefix] as const)
+    // ioredis puts its prefix before keys and not before patterns.
+    const pattern = `${(keyPrefix + this.#keys.sessions).replaceAll(/[\\*?[\]]/g, '\\$&')}*`
+    const counts = await Promise.all(nodes.map((node) => this.#countOn(node as RedisClient, pattern)))
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
-  async #countOn (node: RedisClient): Promise<number> {
+  async #countOn (node: RedisClient, pattern: string): Promise<number> {
     const keys = new Set<string>()
     let cursor = '0'
     do {
       // Each of its own, since `run` bounds all that it is given by one command timeout.
-      const [next, found] = await this.#link.run(() => node.scan(cursor, 'MATCH', `${this.#keys.sessions}*`, 'COUNT', 1000, 'TYPE', 'string'))
+      const [next, found] = await this.#link.run(() => node.scan(cursor, 'MATCH', pattern, 'COUNT', 1000, 'TYPE', 'string'))
       // SCAN may name a key twice.
       for (const key of found) keys.add(key)
       cursor = next
