@@ -36,7 +36,7 @@ const APP = `
 import clusterBroadcast, { FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL } from '@jpulse/cluster-broadcast'
 import clusterMetrics, { FST_ERR_CLUSTER_METRICS_INVALID_NAME } from '@jpulse/cluster-metrics'
 import configCache, { FST_ERR_CONFIG_CACHE_UNREACHABLE, memorySource } from '@jpulse/config-cache'
-import cursorPagination, { InvalidCursorError, PageQuery } from '@jpulse/cursor-pagination'
+import cursorPagination, { PageQuery } from '@jpulse/cursor-pagination'
 import redisLink, { FST_ERR_REDIS_LINK_TIMEOUT } from '@jpulse/redis-link'
 import redisSessions, { FST_ERR_REDIS_SESSIONS_UNAVAILABLE } from '@jpulse/redis-sessions'
 import wsNamespaces, { FST_ERR_WS_NAMESPACES_INVALID_NAME } from '@jpulse/ws-namespaces'
@@ -52,13 +52,13 @@ app.register(clusterBroadcast, { serverId: SERVER_ID, authorize: () => true })
 app.register(wsNamespaces, { routePrefix: '/api/1/ws' })
 app.register(configCache, { source: memorySource() })
 app.register(cursorPagination, { secret: SESSION_SECRET })
-app.get('/', { schema: { querystring: PageQuery({ sortable: ['name'] }) } }, async () => app.paginate([{ name: 'a' }], { sort: 'name' }))
+app.get('/', { schema: { querystring: PageQuery({ sortable: ['name'] }) } }, async () => app.paginate([{ name: 'a' }], { key: 'name', sort: { name: 1 } }))
 app.register(clusterMetrics, { release: RELEASE_NAME })
 
 new FST_ERR_REDIS_LINK_TIMEOUT(5).message.length
 // @ts-expect-error the argument is a number
 new FST_ERR_REDIS_LINK_TIMEOUT('5')
-for (const Made of [FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, FST_ERR_CLUSTER_METRICS_INVALID_NAME, FST_ERR_CONFIG_CACHE_UNREACHABLE, InvalidCursorError, FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_WS_NAMESPACES_INVALID_NAME]) {
+for (const Made of [FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, FST_ERR_CLUSTER_METRICS_INVALID_NAME, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_WS_NAMESPACES_INVALID_NAME]) {
   // @ts-expect-error an error has no such property
   Made.prototype.colour
 }
@@ -66,19 +66,94 @@ connect('/api/1/ws/chat')
 connectToo('/api/1/ws/chat')
 `
 
-t.test('an application compiles against the packages, whatever its compiler’s options', async (t) => {
+/** What the compiler says of a project; under tap's loader it does not even start. */
+const compile = (config: string) => new Promise<string>((resolve) => execFile(join(root, 'test/helpers/plain-node'), [join(root, 'node_modules/typescript-native/bin/tsc'), '-p', config],
+  { env: { PATH: process.env.PATH, PLAIN_NODE: process.execPath } }, (_err, stdout, stderr) => resolve(stdout + stderr)))
+
+/** Lists of every kind, and what is inferred of them. */
+const PAGES = `
+import cursorPagination, { PageOf, PageQuery, paginateOptions, toJpulse, toPage, toRelay, type Page, type PaginateOptions } from '@jpulse/cursor-pagination'
+import Fastify from 'fastify'
+import { Type } from 'typebox'
+
+export interface User { _id: number, name: string, age: number }
+declare const users: User[]
+export const app = Fastify()
+app.register(cursorPagination, { secret: 's' })
+export const Query = PageQuery({ sortable: { created: 'createdAt', newest: { createdAt: -1 } }, maxLimit: 50 })
+export const Answer = PageOf(Type.Object({ name: Type.String() }))
+export const list = async (query: unknown) => toJpulse(await app.paginate(users, { ...paginateOptions(query), projection: { name: 1, _id: 0 } }), ({ name }) => ({ label: name.toUpperCase() }))
+export const feed = async (args: { first?: number | null, after?: string | null }) => toRelay(await app.paginate(users, { ...args, sort: { age: -1 } }), ({ name }) => name.length)
+export const plain = async () => toPage(await app.paginate(new Set(users), { page: (rows) => rows.map(({ age }) => ({ double: age * 2 })) }))
+export const each = () => app.paginate.pages(users, { signal: AbortSignal.timeout(5) })
+export const options: PaginateOptions<User> = { filter: { age: { $gt: 5 } }, sort: { name: 1 } }
+export const page = (): Promise<Page<User>> => app.paginate(users, options)
+// @ts-expect-error no such field
+app.paginate(users, { sort: { nam: 1 } })
+// @ts-expect-error a number
+app.paginate(users, { filter: { age: 'old' } })
+`
+
+const MONGO = `
+import type { Collection, Db, ObjectId } from 'mongodb'
+import { connection, model, Schema } from 'mongoose'
+import { toJpulse, toRelay } from '@jpulse/cursor-pagination'
+import { app } from './pages.ts'
+
+interface Post { _id: ObjectId, title: string, at: Date }
+declare const db: Db
+declare const either: Collection<Post> | Post[]
+export const posts = () => app.paginate(db.collection<Post>('posts'), { filter: { at: { $gt: new Date() } }, sort: { at: -1 }, projection: { title: 1 } })
+export const titles = async () => (await posts()).items.map(({ title, _id }) => title + _id.toHexString())
+export const loose = async () => (await app.paginate(db.collection('posts'), { projection: { title: 1 } })).items.map((item) => String(item['title']))
+export const union = async () => toRelay(await app.paginate(either, { limit: 5 }), ({ title }) => title)
+const Blog = model('Blog', new Schema({ name: { type: String, required: true } }))
+export const hydrated = async () => (await app.paginate(Blog, { populate: 'author', sort: { name: 1 } })).items.map((blog) => blog.name + String(blog.isNew))
+export const lean = async () => toJpulse(await app.paginate(Blog, { lean: true, projection: { name: 1 } }), ({ name }) => name)
+export const connected = async () => (await app.paginate(connection.collection<Post>('posts'))).items
+export const pipeline = async () => (await app.paginate.pipeline<{ _id: string, n: number }>(Blog, [], { sort: { n: -1 } })).items.map(({ n }) => n)
+`
+
+const DECLARED = [
+  /list: \(query: unknown\) => Promise<import\("@jpulse\/cursor-pagination"\)\.JpulsePage<\{\s*label: string;\s*\}>>/,
+  /RelayConnection<number>/,
+  /PlainPage<\{\s*double: number;\s*\}>/,
+  /each: \(\) => AsyncIterableIterator<Page<User>>/
+]
+const DECLARED_OF_MONGO = [/posts: \(\) => Promise<import\("@jpulse\/cursor-pagination"\)\.Page<Pick<Post, "_id" \| "title">>>/, /titles: \(\) => Promise<string\[\]>/, /RelayConnection<string>/, /JpulsePage<string>/, /connected: \(\) => Promise<Post\[\]>/]
+
+const STRICTEST = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false, target: 'ES2023', lib: ['ES2023', 'DOM'], types: ['node'] }
+const DECLARATIONS = { module: 'NodeNext', declaration: true, emitDeclarationOnly: true, allowImportingTsExtensions: true, outDir: 'out' }
+
+/** @returns what the compiler says of files with these options */
+async function compiled (project: string, files: string[], options: object): Promise<string> {
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...STRICTEST, ...options }, files }))
+  return compile(join(project, 'tsconfig.json'))
+}
+
+t.test('an application compiles against the packages, whatever its compiler’s options, without the peers that are optional', async (t) => {
   const project = temporaryFolder(t)
   install(project)
   writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module' }))
   writeFileSync(join(project, 'app.ts'), APP)
-  for (const [name, options] of Object.entries({
-    bundler: { module: 'ESNext', moduleResolution: 'bundler' },
-    nodenext: { module: 'NodeNext' }
-  })) {
-    const file = `tsconfig.${name}.json`
-    const strictest = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false, noEmit: true, target: 'ES2023', lib: ['ES2023', 'DOM'], types: ['node'] }
-    writeFileSync(join(project, file), JSON.stringify({ compilerOptions: { ...strictest, ...options }, files: ['app.ts'] }))
-    const output = await new Promise<string>((resolve) => execFile(process.execPath, [join(root, 'node_modules/typescript-native/bin/tsc'), '-p', join(project, file)], (_err, stdout) => resolve(stdout)))
-    t.equal(output, '', name)
-  }
+  writeFileSync(join(project, 'pages.ts'), PAGES)
+  t.equal(await compiled(project, ['app.ts'], { noEmit: true, module: 'ESNext', moduleResolution: 'bundler' }), '', 'bundler')
+  t.equal(await compiled(project, ['app.ts', 'pages.ts'], DECLARATIONS), '', 'nodenext')
+  for (const type of DECLARED) t.match(readFileSync(join(project, 'out/pages.d.ts'), 'utf8'), type)
 })
+
+// Each costs six seconds of the compiler, most of them for mongoose's own types: the older pair is compiled in the long run.
+for (const [mongodb, mongoose] of [['mongodb', 'mongoose'], ...process.env.CONFORMANCE === 'full' ? [['mongodb-6', 'mongoose-8']] : []] as Array<[string, string]>) {
+  t.test(`the types of pages are inferred, and can be declared, with ${mongodb} and ${mongoose}`, async (t) => {
+    const project = temporaryFolder(t)
+    install(project)
+    for (const [name, installed] of [['mongodb', mongodb], ['mongoose', mongoose]] as const) {
+      symlinkSync(realpathSync(join(root, 'packages/cursor-pagination/node_modules', installed)), join(project, 'node_modules', name))
+    }
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module' }))
+    writeFileSync(join(project, 'pages.ts'), PAGES)
+    writeFileSync(join(project, 'mongo.ts'), MONGO)
+    t.equal(await compiled(project, ['mongo.ts'], DECLARATIONS), '')
+    for (const type of DECLARED_OF_MONGO) t.match(readFileSync(join(project, 'out/mongo.d.ts'), 'utf8'), type)
+  })
+}
