@@ -13,3 +13,13 @@ for (let i = 0; i < apps.length; i++) {
 }
 process.on('disconnect', () => process.exit())
 process.send?.('ready')
+/** @type {NodeJS.Timeout | undefined} */
+let busy
+process.on('message', (word) => {
+  clearInterval(busy)
+  if (word !== 'busy') return
+  busy = setInterval(() => {
+    const end = performance.now() + 250
+    while (performance.now() < end);
+  }, 25)
+})

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { callback, opaque } from '@jpulse/plugin-kit'
 import type { FeatureContext } from './features/index.ts'
-import type { LoaderContext } from './levels/index.ts'
+import type { LoaderContext } from './sources/index.ts'
 import type { Names } from './names.ts'
 import { checkerOf, Ms, NamesSchema } from './checks.ts'
 import type { Values } from './values.ts'

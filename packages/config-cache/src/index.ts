@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { isAlone, LocalCoherence, RedisCoherence, View, type Coherence } from './coherence/index.ts'
-import { callSafely } from '@jpulse/plugin-kit'
+import { callSafely, mayHaveSiblings } from '@jpulse/plugin-kit'
+import { LocalCoherence, RedisCoherence, View, type Coherence } from './coherence/index.ts'
 import { ConfigCache, type ChangeListener } from './config-cache.ts'
 import { addRoutes } from './http/index.ts'
 import { L1, LastKnown, Reads, RedisL2 } from './levels/index.ts'
@@ -36,7 +36,7 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
     coherence = clustered
     l2 = new RedisL2(clustered.shared, notices, options.redisTimeoutMs, options.generationTtlMs)
   } else {
-    const obstacle = options.enabled ? (isAlone() ? null : HAS_SIBLINGS) : 'the option enabled is false'
+    const obstacle = options.enabled ? (mayHaveSiblings() ? HAS_SIBLINGS : null) : 'the option enabled is false'
     if (obstacle === HAS_SIBLINGS) log.warn(`nothing is cached: ${obstacle}`)
     coherence = new LocalCoherence(view, obstacle, options.blockTtlMs)
   }
@@ -77,7 +77,6 @@ export type { CacheEvents } from './events.ts'
 export type { Authorize } from '@jpulse/plugin-kit'
 export type { FastifyConfigCacheOptions } from './options.ts'
 export type { RouteCacheOptions, RouteInvalidates } from './routes/index.ts'
-export type { LoaderContext } from './levels/index.ts'
-export { memorySource, mongoSource, type ConfigDocument, type ConfigSource, type MongoDatabase, type MongoSourceOptions } from './sources/index.ts'
+export { memorySource, mongoSource, type ConfigDocument, type ConfigSource, type LoaderContext, type MongoDatabase, type MongoSourceOptions } from './sources/index.ts'
 export type { CacheMode, CacheStats, Slowest } from './stats.ts'
 export { versionOf, type Versions } from './versions.ts'

@@ -369,6 +369,13 @@ t.test('routes of one path that differ by their constraints share nothing, and n
   }
 })
 
+t.test('routes whose long paths differ at the end share nothing', async (t) => {
+  const app = await build(t, {}, (app) => {
+    for (const end of ['a', 'b']) app.get(`/${'x'.repeat(400)}/${end}`, { config: { cache: {} } }, async () => end)
+  })
+  for (const end of ['a', 'b', 'a', 'b']) t.equal((await app.inject(`/${'x'.repeat(400)}/${end}`)).body, end)
+})
+
 t.test('guards that a later plugin adds run on a hit', async (t) => {
   const app = await build(t, {}, (app) => {
     app.get('/early', { config: { cache: {} } }, async () => ({ secret: true }))

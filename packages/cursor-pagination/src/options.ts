@@ -1,6 +1,5 @@
-import cluster from 'node:cluster'
 import { randomBytes } from 'node:crypto'
-import { checker } from '@jpulse/plugin-kit'
+import { checker, isOneOfSeveral } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 import { InvalidOptionsError, NoSecretError } from './errors.ts'
 
@@ -101,7 +100,7 @@ function resolveSecrets (secret: unknown, env: NodeJS.ProcessEnv): Array<string 
   const production = env['NODE_ENV'] === 'production'
   if (secret === undefined) {
     if (production) throw new NoSecretError('the option secret is required where NODE_ENV is production')
-    if (hasSiblings(env)) throw new NoSecretError('the option secret is required where several processes answer for one site, for each would refuse the cursors of the others')
+    if (isOneOfSeveral(env)) throw new NoSecretError('the option secret is required where several processes answer for one site, for each would refuse the cursors of the others')
     return undefined
   }
   const secrets: unknown[] = Array.isArray(secret) ? secret : [secret]
@@ -111,9 +110,4 @@ function resolveSecrets (secret: unknown, env: NodeJS.ProcessEnv): Array<string 
     if (production && one.length < 32) throw new NoSecretError('where NODE_ENV is production, a secret needs 32 characters or more')
   }
   return secrets.map((one) => typeof one === 'string' ? one : Uint8Array.from(one as Uint8Array))
-}
-
-/** A worker of Node's cluster, which PM2's cluster mode is too, or one of PM2's several processes. */
-function hasSiblings ({ NODE_APP_INSTANCE, instances }: NodeJS.ProcessEnv): boolean {
-  return cluster.isWorker || Number(NODE_APP_INSTANCE) > 0 || Number(instances) > 1
 }

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import t from 'tap'
-import { callSafely, callWithin, emitSafely, within } from '../src/index.ts'
+import { callSafely, callWithin, emitSafely, isOneOfSeveral, mayHaveSiblings, within } from '../src/index.ts'
 
 const late = (): Error => new Error('late')
 const never = new Promise<never>(() => {})
@@ -49,4 +49,15 @@ t.test('what fails after its time ends no process', async (t) => {
   await t.rejects(within(1, new Promise<void>((_resolve, reject) => { fail = reject }), late), { message: 'late' })
   fail(new Error('too late'))
   await new Promise(setImmediate)
+})
+
+t.test('whether a process has siblings, and whether it may have some', async (t) => {
+  const rows: Array<[env: Record<string, string>, isOne: boolean, mayHave: boolean]> = [
+    [{}, false, false],
+    [{ NODE_APP_INSTANCE: '0', instances: '1' }, false, true],
+    [{ NODE_APP_INSTANCE: '0' }, false, true],
+    [{ NODE_APP_INSTANCE: '0', instances: '4' }, true, true],
+    [{ NODE_APP_INSTANCE: '3' }, true, true]
+  ]
+  for (const [env, isOne, mayHave] of rows) t.strictSame([isOneOfSeveral(env), mayHaveSiblings(env)], [isOne, mayHave], JSON.stringify(env))
 })

@@ -1,4 +1,3 @@
-import cluster from 'node:cluster'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
@@ -31,12 +30,4 @@ export function isDead (host: string): boolean {
   } catch (err) {
     return (err as NodeJS.ErrnoException).code === 'ESRCH'
   }
-}
-
-/**
- * Whether this process has no siblings that could write what it caches: neither a worker of node:cluster nor one of several
- * under PM2, which sets NODE_APP_INSTANCE in cluster mode.
- */
-export function isAlone (env: NodeJS.ProcessEnv = process.env): boolean {
-  return !cluster.isWorker && env.NODE_APP_INSTANCE === undefined
 }

@@ -1,6 +1,5 @@
 // The door of what keeps the instances of a site coherent.
 export type { Coherence } from './coherence.ts'
-export { isAlone } from './host.ts'
 export { fieldsOf } from './keys.ts'
 export { LocalCoherence } from './local.ts'
 export { stored } from './messages.ts'

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { FST_ERR_CONFIG_CACHE_INVALID_CONDITION, FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED } from '../errors.ts'
+import { isUnchanged } from '../routes/conditions.ts'
 import { versionOf, type Versions } from '../versions.ts'
 
 /** A list of entity tags (RFC 9110, 8.8.3), or `*`. */
@@ -29,10 +30,7 @@ export function versionsOf ({ headers }: FastifyRequest, isRequired: boolean): V
 export function tagged (request: FastifyRequest, reply: FastifyReply, value: unknown): boolean {
   const version = versionOf(value)
   reply.header('etag', `"${version}"`).header('cache-control', 'no-cache')
-  const known = request.headers['if-none-match']
-  if (request.method === 'PUT' || known === undefined || !LIST.test(known)) return false
-  const tags = tagsOf('If-None-Match', known)
-  return tags.includes('*') || tags.includes(version) || tags.includes(`W/${version}`)
+  return isUnchanged(request.method, request.headers, { etag: `"${version}"` })
 }
 
 function tagsOf (header: string, text: string): string[] {

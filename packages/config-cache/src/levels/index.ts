@@ -2,4 +2,4 @@
 export { L1 } from './l1.ts'
 export { RedisL2 } from './l2.ts'
 export { LastKnown, type Instead } from './last-known.ts'
-export { Reads, type LoaderContext, type Ticket, type Wanted } from './reads.ts'
+export { Reads, type Ticket, type Wanted } from './reads.ts'

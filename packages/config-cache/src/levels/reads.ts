@@ -2,6 +2,7 @@ import { callWithin, within } from '@jpulse/plugin-kit'
 import type { Load, View } from '../coherence/index.ts'
 import { hits, loads, misses } from '../events.ts'
 import { FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT } from '../errors.ts'
+import type { LoaderContext } from '../sources/index.ts'
 import type { Notices } from '../notices.ts'
 import type { Counters } from '../stats.ts'
 import { now } from '../time.ts'
@@ -20,12 +21,6 @@ export interface Wanted extends Lifetime {
   readonly l2: boolean
   /** Longest run of the loader. */
   readonly timeoutMs: number
-}
-
-/** What a loader gets. */
-export interface LoaderContext {
-  /** Aborted when the load has taken too long: nobody waits for it any more. */
-  readonly signal: AbortSignal
 }
 
 export type Loader = (context: LoaderContext) => unknown

@@ -224,7 +224,7 @@ class CachedRoute {
     const own = this.#cache.key?.(request)
     if (own !== undefined) checkName('The key of a route', own)
     const parts = own ?? canonical([request.params ?? null, request.query ?? null, request.body ?? null])
-    return canonical([this.#identity, request.protocol, request.hostname, scopeOf(this.#cache, request), parts])
+    return canonical([this.#identity, request.routeOptions.url ?? null, request.protocol, request.hostname, scopeOf(this.#cache, request), parts])
   }
 
   #keyOf (request: FastifyRequest, parts: string): string {

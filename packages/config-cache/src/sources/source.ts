@@ -1,4 +1,8 @@
-import type { LoaderContext } from '../levels/index.ts'
+/** What a loader gets. */
+export interface LoaderContext {
+  /** Aborted when the load has taken too long: nobody waits for it any more. */
+  readonly signal: AbortSignal
+}
 
 /** A document of a source. */
 export interface ConfigDocument {
