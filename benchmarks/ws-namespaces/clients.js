@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 // so that what is measured is the servers; one in SAMPLE reads when its messages were sent.
 
 const SAMPLE = 50
+/** Centrifugo puts several messages into one frame, with a line feed between them. */
+const LINE_FEED = 0x0a
 const TEXT = 0x81
 /** Of Engine.IO: '0' and '2'. */
 const [OPEN, PING] = [0x30, 0x32]
@@ -49,17 +51,23 @@ class Counter {
     // Socket.IO: open, then connect; ping, pong.
     if (bytes[at] === OPEN) return this.#send('40')
     if (length === 1 && bytes[at] === PING) return this.#send('3')
+    // Centrifugo: the same both ways.
+    if (length === 2) return this.#send('{}')
     if (length < SHORTEST) return
     received++
+    for (let next = bytes.indexOf(LINE_FEED, at); next !== -1 && next < at + length - 1; next = bytes.indexOf(LINE_FEED, next + 1)) received++
     if (!this.#isSample) return
     const text = bytes.toString('latin1', at, at + length)
-    const [, sent] = /"t":([\d.]+)/.exec(text) ?? []
-    if (sent !== undefined) latencies.push(performance.timeOrigin + performance.now() - Number(sent))
+    for (const [, sent] of text.matchAll(/"t":([\d.]+)/g)) latencies.push(performance.timeOrigin + performance.now() - Number(sent))
   }
 }
 
-/** @param {{ port: number, path: string }} where @param {number} index @returns {Promise<void>} */
-function open ({ port, path }, index) {
+/** @typedef {{ port: number, paths: string[], hello: string[], path?: string }} Where */
+
+/** @param {Where} where @param {number} index @returns {Promise<void>} */
+function open ({ port, paths, path: only, hello = [] }, index) {
+  // The other half of the sockets has the other server.
+  const path = only ?? paths[Math.floor(index / 2) % paths.length]
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
     const counter = new Counter(index % SAMPLE === 0, (text) => socket.write(masked(text)))
@@ -76,6 +84,7 @@ function open ({ port, path }, index) {
       socket.on('data', (bytes) => counter.take(bytes))
       const rest = Buffer.from(head.slice(end + 4), 'latin1')
       if (rest.length > 0) counter.take(rest)
+      for (const text of hello) socket.write(masked(text))
       resolve()
     }
     socket.on('data', onHead)
@@ -87,7 +96,7 @@ const masked = (text) => Buffer.concat([Buffer.from([TEXT, 0x80 | text.length, 0
 
 /** @type {Record<string, (...args: any[]) => any>} */
 const calls = {
-  connect: async (/** @type {{ port: number, path: string }[]} */ servers, /** @type {number} */ count) => {
+  connect: async (/** @type {Where[]} */ servers, /** @type {number} */ count) => {
     for (let first = 0; first < count; first += 50) {
       await Promise.all(Array.from({ length: Math.min(50, count - first) }, (_, index) => open(/** @type {any} */ (servers[(first + index) % servers.length]), first + index)))
     }

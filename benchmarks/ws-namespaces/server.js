@@ -1,3 +1,5 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { clusterBroadcast } from '@jpulse/cluster-broadcast'
@@ -15,7 +17,9 @@ const [variant = '', site = ''] = process.argv.slice(2)
 const url = String(process.env.REDIS_URL)
 const HOST = '127.0.0.1'
 
-/** @typedef {{ port: number, path: string, publish: (data: object) => unknown }} Running */
+/** `hello`: what each client sends first. `pid`: of the process, where it is another. @typedef {{ port: number, paths: string[], hello?: string[], pid?: number, publish: (data: object) => unknown, publishAll?: (all: object[]) => unknown }} Running */
+
+const NAMESPACES = ['bench0', 'bench1', 'bench2']
 
 /** @returns {Promise<Running>} */
 async function ours () {
@@ -25,9 +29,17 @@ async function ours () {
   app.register(wsNamespaces)
   await app.ready()
   const history = variant.endsWith('history') ? { maxLength: 2000 } : false
-  const space = app.wsNamespaces.create('bench', { public: true, history, authorize: () => ({ userId: null }) })
+  const names = variant.includes('3') ? NAMESPACES : NAMESPACES.slice(0, 1)
+  const spaces = names.map((name) => app.wsNamespaces.create(name, { public: true, history, authorize: () => ({ userId: null }) }))
+  let turn = 0
+  const isShared = variant.endsWith('on a socket')
   await app.listen({ port: 0, host: HOST })
-  return { port: portOf(app.server), path: '/api/1/ws/bench', publish: (data) => space.broadcast('n', data) }
+  return {
+    port: portOf(app.server),
+    paths: isShared ? ['/api/1/ws'] : names.map((name) => `/api/1/ws/${name}`),
+    hello: isShared ? names.map((namespace, index) => JSON.stringify({ type: 'open', id: index + 1, namespace })) : [],
+    publish: (data) => spaces[turn++ % spaces.length]?.broadcast('n', data)
+  }
 }
 
 /** @returns {Promise<Running>} */
@@ -36,7 +48,7 @@ async function socketIo () {
   const [pub, sub] = [new Redis(url), new Redis(url)]
   const io = new Server(server, { adapter: createAdapter(pub, sub, { key: site }), transports: ['websocket'] })
   await listening(server)
-  return { port: portOf(server), path: '/socket.io/?EIO=4&transport=websocket', publish: (data) => io.emit('n', data) }
+  return { port: portOf(server), paths: ['/socket.io/?EIO=4&transport=websocket'], publish: (data) => io.emit('n', data) }
 }
 
 /** @returns {Promise<Running>} */
@@ -47,7 +59,40 @@ async function plain () {
   await sub.subscribe(site)
   sub.on('message', (_channel, text) => { for (const socket of sockets.clients) socket.send(text) })
   await listening(server)
-  return { port: portOf(server), path: '/', publish: (data) => pub.publish(site, JSON.stringify({ type: 'n', data })) }
+  return { port: portOf(server), paths: ['/'], publish: (data) => pub.publish(site, JSON.stringify({ type: 'n', data })) }
+}
+
+/** A node of Centrifugo with its Redis engine. @returns {Promise<Running>} */
+async function centrifugo () {
+  const probe = createServer()
+  await listening(probe)
+  const port = portOf(probe)
+  await new Promise((resolve) => probe.close(resolve))
+  const child = spawn(String(process.env.CENTRIFUGO), [], {
+    stdio: 'ignore',
+    env: {
+      CENTRIFUGO_HTTP_SERVER_ADDRESS: HOST,
+      CENTRIFUGO_HTTP_SERVER_PORT: String(port),
+      CENTRIFUGO_HTTP_API_KEY: site,
+      CENTRIFUGO_ENGINE_TYPE: 'redis',
+      CENTRIFUGO_ENGINE_REDIS_ADDRESS: url,
+      CENTRIFUGO_ENGINE_REDIS_PREFIX: site,
+      CENTRIFUGO_CLIENT_INSECURE: 'true',
+      CENTRIFUGO_LOG_LEVEL: 'none'
+    }
+  })
+  process.on('exit', () => child.kill())
+  const post = (/** @type {string} */ method, /** @type {object} */ body) => fetch(`http://${HOST}:${port}/api/${method}`, { method: 'POST', headers: { 'x-api-key': site, 'content-type': 'application/json' }, body: JSON.stringify(body) })
+  for (let tries = 0; tries < 200 && !await post('info', {}).then(({ ok }) => ok, () => false); tries++) await sleep(50)
+  const publishAll = (/** @type {object[]} */ all) => post('batch', { commands: all.map((data) => ({ publish: { channel: 'bench', data } })) })
+  return {
+    port,
+    paths: ['/connection/websocket'],
+    hello: ['{"id":1,"connect":{}}', '{"id":2,"subscribe":{"channel":"bench"}}'],
+    pid: /** @type {number} */ (child.pid),
+    publish: (data) => publishAll([data]),
+    publishAll
+  }
 }
 
 /** @param {import('node:http').Server} server @returns {Promise<void>} */
@@ -55,22 +100,35 @@ const listening = (server) => new Promise((resolve) => server.listen(0, HOST, re
 /** @param {import('node:net').Server} server */
 const portOf = (server) => /** @type {import('node:net').AddressInfo} */ (server.address()).port
 
-const running = await (variant.startsWith('ours') ? ours() : variant === 'Socket.IO' ? socketIo() : plain())
+const running = await (variant.startsWith('ours') ? ours() : variant === 'Socket.IO' ? socketIo() : variant === 'Centrifugo' ? centrifugo() : plain())
 const PAD = 'x'.repeat(60)
+/** Of the clock of /proc, a second. */
+const TICKS = running.pid === undefined ? NaN : Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
 
 /** @type {Record<string, (...args: any[]) => any>} */
 const calls = {
-  where: () => ({ port: running.port, path: running.path }),
+  where: () => ({ port: running.port, paths: running.paths, hello: running.hello ?? [] }),
   /** So many messages in one turn. @param {number} count */
-  burst: (count) => { for (let n = 0; n < count; n++) running.publish({ t: performance.timeOrigin + performance.now(), pad: PAD }) },
-  usage: () => process.cpuUsage(),
+  burst: (count) => {
+    const all = Array.from({ length: count }, () => ({ t: performance.timeOrigin + performance.now(), pad: PAD }))
+    if (running.publishAll === undefined) for (const data of all) running.publish(data)
+    else running.publishAll(all)
+  },
+  usage: () => running.pid === undefined ? process.cpuUsage() : usageOf(running.pid),
   memory: async () => {
     for (let turn = 0; turn < 10; turn++) {
       await sleep(50)
       globalThis.gc?.()
     }
-    return process.memoryUsage.rss()
+    return running.pid === undefined ? process.memoryUsage.rss() : 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${running.pid}/status`, 'utf8'))?.[1])
   }
+}
+
+/** Microseconds of another process. @param {number} pid */
+function usageOf (pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? []
+  const [user, system] = [11, 12].map((field) => Number(fields[field]) * 1e6 / TICKS)
+  return { user, system }
 }
 
 process.on('message', async (/** @type {any} */ { id, call, args }) => process.send?.({ id, value: await calls[call]?.(...args) }))
