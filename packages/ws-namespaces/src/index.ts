@@ -20,6 +20,7 @@ import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
 import { endRefused, giveBackOthers, multiplexRoute, upgradeRoute } from './admission/upgrade.ts'
 import type { Line } from './delivery/line.ts'
+import { Listener } from './delivery/listener.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -33,8 +34,9 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const log = fastify.log.child({ plugin: '@jpulse/ws-namespaces' })
   const { redisLink: link, appCluster } = fastify
   const bus = appCluster.internal('ws')
-  const carriers = new Carriers(link, appCluster, resolved.publishWaitMs, log)
-  const presences = new Presences(link, appCluster, resolved.presenceLeaseMs, log)
+  const listener = new Listener(log)
+  const carriers = new Carriers(link, appCluster, resolved.publishWaitMs, listener, log)
+  const presences = new Presences(link, appCluster, resolved.presenceLeaseMs, listener, log)
   const hubs = new Hubs(resolved.routePrefix, {
     maxOutgoingBytes: resolved.maxOutgoingBytes,
     log,
@@ -60,6 +62,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   fastify.addHook('preClose', () => drain.start())
   fastify.addHook('onClose', async () => {
     heartbeat.stop()
+    for (const { stop } of heard) stop()
     appCluster.off('leave', onLeave)
     const all = [...hubs]
     for (const hub of all) hub.settle()
@@ -67,11 +70,12 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     await carriers.settle(all.map(({ carrier }) => carrier))
     hubs.close()
   })
-  await Promise.all([
-    requests.open(),
-    cluster.open(),
-    appCluster.internal('session').subscribe('session:ended', ({ data }) => sessions.onEnded(data as unknown as Ended))
-  ])
+  const heard = [
+    () => requests.open(),
+    () => cluster.open(),
+    () => appCluster.internal('session').subscribe('session:ended', ({ data }) => sessions.onEnded(data as unknown as Ended))
+  ].map((subscribe) => listener.listen(subscribe))
+  await Promise.all(heard.map(({ ready }) => ready))
   appCluster.on('leave', onLeave)
   const gate = new Gate(fastify, hubs, drain)
   const { pingIntervalMs: everyMs, pongTimeoutMs: timeoutMs, reconnectWindowMs } = resolved

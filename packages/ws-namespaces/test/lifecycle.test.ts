@@ -1,7 +1,9 @@
 import { connect as connectTcp } from 'node:net'
 import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
+import fastifyWebsocket from '@fastify/websocket'
 import t from 'tap'
+import { WebSocket } from 'ws'
 import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, type Client } from './support/client.ts'
@@ -11,12 +13,12 @@ const PATH = '/api/1/ws/chat'
 const MIB = 1024 * 1024
 
 /** A client that upgrades and then never reads, nor answers. */
-async function deaf (t: { teardown (fn: () => unknown): unknown }, port: number, user: string): Promise<void> {
+async function deaf (t: { teardown (fn: () => unknown): unknown }, port: number, user: string, extensions = ''): Promise<void> {
   const socket = connectTcp(port, '127.0.0.1')
   socket.on('error', () => {})
   t.teardown(() => socket.destroy())
   await once(socket, 'connect')
-  socket.write(`GET ${PATH} HTTP/1.1\r\nHost: x\r\nUser: ${user}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n\r\n`)
+  socket.write(`GET ${PATH} HTTP/1.1\r\nHost: x\r\nUser: ${user}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n${extensions}\r\n`)
   await once(socket, 'readable')
   // Not another byte from now on.
   socket.pause()
@@ -47,6 +49,32 @@ t.test('1000 clients that stop reading: memory stays, they are dropped with 4408
   t.equal((await server!.call<Record<string, { drops: { slow: number } }>>('local')).chat!.drops.slow, 1000)
   t.equal((await reader.request({ type: 'echo', data: 'here' })).data, 'here')
   t.equal(reader.closed, null)
+})
+
+t.test('a client that stops reading is dropped with permessage-deflate as without: what waits for the compressor counts', async (t) => {
+  const { app, port } = await build(t, {
+    before: (app) => app.register(fastifyWebsocket, { options: { maxPayload: MIB, perMessageDeflate: { threshold: 0 } }, preClose: (done: () => void) => done() }),
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, limits: { maxBufferedBytes: 200_000 } }) }
+  })
+  const reader = new WebSocket(`ws://127.0.0.1:${port}${PATH}`, { headers: { user: 'reader' }, perMessageDeflate: true })
+  t.teardown(() => reader.terminate())
+  let got = 0
+  reader.on('message', (data) => { got += JSON.parse(String(data)).type === 'n' ? 1 : 0 })
+  await once(reader, 'open')
+  t.match(reader.extensions, /permessage-deflate/)
+  await deaf(t, port, 'deaf', 'Sec-WebSocket-Extensions: permessage-deflate\r\n')
+  const chat = app.wsNamespaces.get('chat')!
+  await waitFor(() => chat.local().connections === 2, { timeoutMs: 30_000 })
+  // Nothing that a compressor could make small, and all at once: it waits before the compressor.
+  let sent = 0
+  for (; chat.local().drops.slow === 0 && sent < 2000; sent += 10) {
+    for (let n = 0; n < 10; n++) chat.broadcast('n', randomBytes(15_000).toString('base64'))
+    await waitFor(() => got === sent + 10 || chat.local().drops.slow > 0, { what: 'the reader to have all', timeoutMs: 30_000, everyMs: 1 })
+  }
+  t.comment(`dropped after ${sent * 20_000 / MIB} MiB`)
+  t.equal(chat.local().drops.slow, 1)
+  await waitFor(() => chat.local().connections === 1, { what: 'it to be gone', timeoutMs: 30_000 })
+  await waitFor(() => got === sent, { what: 'the reader to have all', timeoutMs: 30_000 })
 })
 
 t.test('a request that offers another protocol, h2c, is answered as without the plugin', async (t) => {

@@ -5,6 +5,7 @@ import { redisLink, type RedisLink, type Subscriber } from '@jpulse/redis-link'
 import t, { type Test } from 'tap'
 import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Delivery, Place } from '../src/delivery/carrier.ts'
+import { Listener } from '../src/delivery/listener.ts'
 import { LogCarrier } from '../src/delivery/log-carrier.ts'
 
 const HISTORY = { maxLength: 200, maxAgeMs: 60_000, stateMs: 600_000, markEvery: 1000 }
@@ -63,7 +64,7 @@ async function one (t: Test, url: string, siteId: string, { waitMs = 60_000 } = 
   const { bootId } = app.appCluster
   const got: unknown[] = []
   const places: Array<Place | null> = []
-  const carrier = new LogCarrier('chat', { bus: app.appCluster.internal('ws'), link, bootId, waitMs, log: app.log }, HISTORY, {
+  const carrier = new LogCarrier('chat', { bus: app.appCluster.internal('ws'), link, listener: new Listener(app.log), bootId, waitMs, log: app.log }, HISTORY, {
     deliver: ({ json }, place) => {
       got.push(JSON.parse(json).n)
       places.push(place)

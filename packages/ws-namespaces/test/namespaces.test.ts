@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Type } from 'typebox'
-import { connect as connectRedis, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { connect as connectRedis, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Connection } from '../src/index.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, resume, type Client } from './support/client.ts'
@@ -317,6 +317,67 @@ t.test('a user over two workers: listed, put into a room and out of it for good,
   t.same(await back.wait('date'), [{ at: '1970-01-01T00:00:00.000Z' }])
   t.equal(await chat.disconnect('ann'), 2)
   t.same([(await replaced.end()).code, (await back.end()).code], [4403, 4403])
+})
+
+t.test('a Redis user that may subscribe to nothing: clients connect and hear this process, told once; later also the others', async (t) => {
+  const redis = await redisServer(t)
+  await redis.client.call('ACL', 'SETUSER', 'app', 'on', '>pw', 'resetchannels', '&*:link:*', '~*', '+@all')
+  const siteId = uniqueName('acl')
+  const { href } = Object.assign(new URL(redis.url), { username: 'app', password: 'pw' })
+  const two = await Promise.all(['0', '1'].map((pmId) => build(t, {
+    link: { url: href, siteId, env: 'test' },
+    pmId,
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('live', { authorize: byHeader, presence: true })
+      wsNamespaces.create('kept', { authorize: byHeader, history: {} })
+    }
+  })))
+  const [a, b] = two as [typeof two[0], typeof two[0]]
+  const clients = await Promise.all(['live', 'kept'].flatMap((name) => two.map(({ port }) => connect(t, port, `${P}/${name}`, { user: 'ann' }))))
+  t.same(clients.map(({ connected }) => connected?.namespace), ['live', 'live', 'kept', 'kept'])
+  for (const name of ['live', 'kept']) t.same(await a.app.wsNamespaces.get(name)!.broadcast('n', 1), { delivered: 'local' })
+  t.same(await Promise.all([clients[0]!.wait('n'), clients[2]!.wait('n')]), [[1], [1]])
+  for (const { complaints } of two) t.equal(complaints.filter((one) => one.includes('refuses a channel of the namespaces')).length, 1)
+  await redis.client.call('ACL', 'SETUSER', 'app', 'allchannels')
+  await waitFor(async () => {
+    await a.app.wsNamespaces.get('live')!.broadcast('later', 2)
+    await a.app.wsNamespaces.get('kept')!.broadcast('later', 2)
+    return clients[1]!.of('later').length > 0 && clients[3]!.of('later').length > 0
+  }, { what: 'the others to be heard', timeoutMs: 60_000, everyMs: 250 })
+  await b.app.close()
+})
+
+t.test('a question to a room or a user: each answer as it comes, over all workers', async (t) => {
+  const siteId = uniqueName('each')
+  const two = await Promise.all(['0', '1'].map((pmId) => build(t, {
+    link: { url: sharedRedis(), siteId, env: 'test' },
+    pmId,
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, clientRooms: true }) }
+  })))
+  await waitFor(() => two.every(({ app }) => app.appCluster.members().length === 2), { timeoutMs: 30_000 })
+  const chat = two[0]!.app.wsNamespaces.get('chat')!
+  const clients = await Promise.all(['ann', 'bob', 'cem', 'dan'].map((user, index) => connect(t, two[index % 2]!.port, `${P}/chat`, { user })))
+  for (const client of clients.slice(0, 3)) await client.request({ type: 'join', data: { room: 'r' } })
+  const answer = async (client: Client, rest: object): Promise<void> => {
+    await client.wait('vote')
+    client.send({ type: 'reply', replyTo: client.messages.find(({ type, id }) => type === 'vote' && id !== undefined)!.id, ...rest })
+  }
+  const answers = chat.requestEach({ room: 'r' }, 'vote', { about: 1 })[Symbol.asyncIterator]()
+  const first = answers.next()
+  await answer(clients[1]!, { data: 'yes' })
+  t.same((await first).value, { clientId: clients[1]!.connected.clientId, userId: 'bob', data: 'yes' }, 'before the others')
+  await answer(clients[0]!, { error: { code: 'NO', message: 'no' } })
+  t.match((await answers.next()).value, { userId: 'ann', error: { code: 'NO', message: 'no' } })
+  await answer(clients[2]!, { data: 0 })
+  t.match((await answers.next()).value, { userId: 'cem', data: 0 })
+  t.equal((await answers.next()).done, true, 'all have answered')
+  t.same(clients[3]!.of('vote'), [])
+  const late: unknown[] = []
+  for await (const { userId } of chat.requestEach({ userId: 'dan' }, 'vote', 2, { timeoutMs: 50 })) late.push(userId)
+  for await (const one of chat.requestEach({ room: 'empty' }, 'vote')) late.push(one)
+  t.same([late, await clients[3]!.wait('vote')], [[], [2]], 'who does not answer is not among them')
+  t.throws(() => chat.requestEach({ room: '' }, 'vote'), { code: 'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT' })
+  t.throws(() => chat.requestEach({ room: 'r' }, 'vote', 1n), { code: 'FST_ERR_WS_NAMESPACES_INVALID_DATA' })
 })
 
 t.test('HTTP routes: names may be longer than a parameter of a route', async (t) => {

@@ -52,7 +52,8 @@ const PUBLISHER_MS = 300_000
  *
  * Closes: numbering, storing and publishing apart, who reads the log in between gets a message twice or never, and two
  * publishers' messages reach the processes in another order than the log's. A batch that is sent again after a lost answer is
- * not appended twice. A log whose state was lost, or that went back, is another log, so nobody mistakes new numbers for old
+ * not appended twice. A server that refuses a channel to its user (NOPERM) ends the batch there, with the numbers written: with an entry
+ * beyond them nobody could append any more. A log whose state was lost, or that went back, is another log, so nobody mistakes new numbers for old
  * ones. With the living read apart, one that joins meanwhile is asked but not waited for, or waited for but not asked. A mark
  * tells how far the log is, in order with what is heard, to those for whom nothing was meant.
  */
@@ -66,6 +67,7 @@ local now = clock()
 ${LOG_LUA}
 local epoch, seq = openLog(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[8])
 local before, last, batch, maxLength, logMs, every = seq, 0, tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[9])
+local refused
 local isNew = #ARGV > 11 and tonumber(redis.call('GET', KEYS[3]) or 0) < batch
 for i = 12, isNew and #ARGV or 0, 4 do
   local channel, topic, count, frame = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
@@ -76,7 +78,11 @@ for i = 12, isNew and #ARGV or 0, 4 do
     if topic == '' then redis.call('XADD', KEYS[2], 'MINID', '=', keepFrom, id, 'f', frame)
     else redis.call('XADD', KEYS[2], 'MINID', '=', keepFrom, id, 't', topic, 'f', frame, 'm', int(now)) end
   end
-  redis.call('PUBLISH', channel, frame)
+  local told = redis.pcall('PUBLISH', channel, frame)
+  if type(told) == 'table' and told.err then
+    refused = told
+    break
+  end
 end
 if seq > before then
   last = seq
@@ -85,6 +91,7 @@ if seq > before then
   if logMs > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[7]) end
 end
 if logMs > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[8]) end
+if refused then return refused end
 if every > 0 then
   local markSeq, markAt = unpack(redis.call('HMGET', KEYS[1], 'markSeq', 'markAt'))
   if seq > tonumber(markSeq or 0) and (math.floor(seq / every) > math.floor(before / every) or now - tonumber(markAt or 0) > logMs / 4) then

@@ -1,4 +1,4 @@
-import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { InternalBroadcast, Unsubscribe } from '@jpulse/cluster-broadcast'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { Topic } from '../delivery/keys.ts'
 import { noDrops, type LocalStats } from '../namespace/hub.ts'
@@ -61,8 +61,9 @@ export class Cluster {
     this.#hubs = hubs
   }
 
-  async open (): Promise<void> {
-    await this.#bus.subscribe<Ask>(CHANNEL, ({ data, bytes = null }) => this.#answer(data, bytes))
+  /** Answers the others. */
+  open (): Promise<Unsubscribe> {
+    return this.#bus.subscribe<Ask>(CHANNEL, ({ data, bytes = null }) => this.#answer(data, bytes))
   }
 
   /** All namespaces. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
+import type { InternalBroadcast, Unsubscribe } from '@jpulse/cluster-broadcast'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_WS_NAMESPACES_NOT_CONNECTED, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT } from '../errors.ts'
 
@@ -41,8 +41,9 @@ export class Requests {
     this.#log = log
   }
 
-  async open (): Promise<void> {
-    await this.#bus.subscribe<{ id: string, answer: ClientAnswer, from?: Answerer }>(`${CHANNEL}:${this.#bootId}`, ({ data: { id, answer, from = null }, bytes }) => {
+  /** Hears the answers that reach other processes. */
+  open (): Promise<Unsubscribe> {
+    return this.#bus.subscribe<{ id: string, answer: ClientAnswer, from?: Answerer }>(`${CHANNEL}:${this.#bootId}`, ({ data: { id, answer, from = null }, bytes }) => {
       this.#pending.get(id)?.(bytes === undefined ? answer : { data: bytes }, from)
     }, { omitSelf: true })
   }

@@ -3,6 +3,7 @@ import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { History } from '../options.ts'
 import type { Carrier, Sink } from './carrier.ts'
+import type { Listener } from './listener.ts'
 import { LiveCarrier } from './live-carrier.ts'
 import { LogCarrier, type LogContext } from './log-carrier.ts'
 import { MemoryCarrier, MemoryLog } from './memory-carrier.ts'
@@ -15,21 +16,23 @@ const LAST_WORDS_MS = 500
 export class Carriers {
   readonly #link: RedisLink
   readonly #bus: InternalBroadcast
+  readonly #listener: Listener
   /** Null where no Redis is configured. */
   readonly #logContext: LogContext | null
   /** Outlive the namespaces' hubs, so that who comes back finds them. */
   readonly #memoryLogs = new Map<string, MemoryLog>()
 
   /** @param waitMs longest that a message of a namespace with history waits for Redis to return */
-  constructor (link: RedisLink, appCluster: AppCluster, waitMs: number, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, appCluster: AppCluster, waitMs: number, listener: Listener, log: FastifyBaseLogger) {
     this.#link = link
     this.#bus = appCluster.internal('ws')
-    this.#logContext = link.client === null ? null : { bus: this.#bus, link, bootId: appCluster.bootId, waitMs, log }
+    this.#listener = listener
+    this.#logContext = link.client === null ? null : { bus: this.#bus, link, listener, bootId: appCluster.bootId, waitMs, log }
   }
 
   make (namespace: string, history: History | null, sink: Sink): Carrier {
-    if (history === null) return new LiveCarrier(namespace, this.#bus, this.#link.outages, sink)
-    return new VolatileCarrier(this.#log(namespace, history, sink), namespace, this.#bus, sink)
+    if (history === null) return new LiveCarrier(namespace, this.#bus, this.#link.outages, this.#listener, sink)
+    return new VolatileCarrier(this.#log(namespace, history, sink), namespace, this.#bus, this.#listener, sink)
   }
 
   #log (namespace: string, history: History, sink: Sink): Carrier {

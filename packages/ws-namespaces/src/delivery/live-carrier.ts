@@ -2,6 +2,7 @@ import type { BroadcastMessage, InternalBroadcast } from '@jpulse/cluster-broadc
 import type { Outages } from '@jpulse/redis-link'
 import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
 import { channelOf, type Topic } from './keys.ts'
+import type { Listener } from './listener.ts'
 
 const FRESH: Opening = Object.freeze({ place: null, recovered: false, missed: Object.freeze([]) })
 
@@ -14,13 +15,15 @@ export class LiveCarrier implements Carrier {
   readonly #namespace: string
   readonly #bus: InternalBroadcast
   readonly #outages: Outages
+  readonly #listener: Listener
   readonly #sink: Sink
   #sending = 0
 
-  constructor (namespace: string, bus: InternalBroadcast, outages: Outages, sink: Sink) {
+  constructor (namespace: string, bus: InternalBroadcast, outages: Outages, listener: Listener, sink: Sink) {
     this.#namespace = namespace
     this.#bus = bus
     this.#outages = outages
+    this.#listener = listener
     this.#sink = sink
   }
 
@@ -44,11 +47,7 @@ export class LiveCarrier implements Carrier {
   listen (topic: Topic): Listening {
     const hear = ({ data, bytes }: BroadcastMessage<string>): void => this.#sink.deliver({ ...unpack(data), topic, bytes: bytes ?? null }, null)
     // Own messages were delivered when they were published.
-    const listening = this.#bus.subscribeJson(channelOf(this.#namespace, topic), hear, { omitSelf: true })
-    return {
-      ready: listening.then(() => {}),
-      stop: () => { listening.then((end) => end()).catch(() => {}) }
-    }
+    return this.#listener.listen(() => this.#bus.subscribeJson(channelOf(this.#namespace, topic), hear, { omitSelf: true }))
   }
 
   async open (): Promise<Opening> {

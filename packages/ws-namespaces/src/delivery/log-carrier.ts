@@ -4,12 +4,14 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { History } from '../options.ts'
 import { parseOffset, type Carrier, type Delivered, type Delivery, type Listening, type Logged, type Opening, type Place, type Sink } from './carrier.ts'
 import { Keys, type Topic } from './keys.ts'
+import type { Listener } from './listener.ts'
 import { runFormat, writeLine, type Run } from './run.ts'
 
 /** What all namespaces of a process share. */
 export interface LogContext {
   readonly bus: InternalBroadcast
   readonly link: RedisLink
+  readonly listener: Listener
   readonly bootId: string
   /** Longest that a message waits for Redis to return. */
   readonly waitMs: number
@@ -78,12 +80,12 @@ export class LogCarrier implements Carrier {
 
   listen (topic: Topic): Listening {
     this.#listening++
-    const listening = this.#log.listen(topic)
+    const { ready, stop } = this.#context.listener.listen(() => this.#log.listen(topic))
     return {
-      ready: listening.then(() => {}),
+      ready,
       stop: () => {
         if (--this.#listening === 0) this.#log.unfollow()
-        listening.then((end) => end()).catch(() => {})
+        stop()
       }
     }
   }

@@ -2,6 +2,7 @@ import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
 import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
 import { encodePart } from '../ids.ts'
 import type { Topic } from './keys.ts'
+import type { Listener } from './listener.ts'
 
 type Packed = readonly [topic: Topic, except: string, json: string]
 
@@ -13,14 +14,16 @@ export class VolatileCarrier implements Carrier {
   readonly #log: Carrier
   readonly #bus: InternalBroadcast
   readonly #channel: string
+  readonly #listener: Listener
   readonly #sink: Sink
   #sending = 0
   #topics = 0
-  #listening: Promise<() => Promise<void>> | null = null
+  #listening: Listening | null = null
 
-  constructor (log: Carrier, namespace: string, bus: InternalBroadcast, sink: Sink) {
+  constructor (log: Carrier, namespace: string, bus: InternalBroadcast, listener: Listener, sink: Sink) {
     this.#log = log
     this.#bus = bus
+    this.#listener = listener
     this.#channel = `ws:${encodePart(namespace)}:volatile`
     this.#sink = sink
   }
@@ -49,16 +52,14 @@ export class VolatileCarrier implements Carrier {
     const { ready, stop } = this.#log.listen(topic)
     if (this.#topics++ === 0) {
       const hear = ({ data: [topic, except, json], bytes }: { data: Packed, bytes?: Uint8Array }): void => this.#sink.deliver({ topic, json, bytes: bytes ?? null, except, volatile: true }, null)
-      const subscription = this.#bus.subscribe<Packed>(this.#channel, hear, { omitSelf: true })
-      this.#listening = Promise.resolve(subscription)
+      this.#listening = this.#listener.listen(() => this.#bus.subscribe<Packed>(this.#channel, hear, { omitSelf: true }))
     }
-    const heard = this.#listening!.then(() => {}, () => {})
     return {
-      ready: Promise.all([ready, heard]).then(() => {}),
+      ready: Promise.all([ready, this.#listening!.ready]).then(() => {}),
       stop: () => {
         stop()
         if (--this.#topics > 0) return
-        this.#listening?.then((end) => end()).catch(() => {})
+        this.#listening?.stop()
         this.#listening = null
       }
     }

@@ -1,6 +1,17 @@
-import type { Subscriber, Unsubscribe } from '@jpulse/redis-link'
+import type { Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
+import type { Listening } from '../delivery/carrier.ts'
+import type { Listener } from '../delivery/listener.ts'
 import type { PresenceSink } from './presence.ts'
+
+/** What it needs of what all namespaces of a process share. */
+export interface AudienceContext {
+  readonly subscriber: Subscriber
+  readonly listener: Listener
+  /** After a doubt, time in which every process says again whom it has. */
+  readonly leaseMs: number
+  readonly log: FastifyBaseLogger
+}
 
 /**
  * Tells the clients of one namespace in this process who comes and goes: each change once. It knows whom they believe to be
@@ -8,28 +19,23 @@ import type { PresenceSink } from './presence.ts'
  * is made up for.
  */
 export class Audience {
-  readonly #subscriber: Subscriber
+  readonly #context: AudienceContext
   readonly #channel: string
   readonly #list: () => Promise<string[]>
   readonly #sink: PresenceSink
-  readonly #settleMs: number
-  readonly #log: FastifyBaseLogger
   /** Whom the clients here believe to be there; null while there are no clients. */
   #told: Set<string> | null = null
   /** Announcements that wait until the list was read. */
   #held: string[] | null = null
   #attached: Promise<void> | null = null
-  #listening: Promise<Unsubscribe> | null = null
+  #listening: Listening | null = null
   #timer: NodeJS.Timeout | undefined
 
-  /** @param settleMs after a doubt, time in which every process says again whom it has */
-  constructor (subscriber: Subscriber, channel: string, list: () => Promise<string[]>, sink: PresenceSink, settleMs: number, log: FastifyBaseLogger) {
-    this.#subscriber = subscriber
+  constructor (context: AudienceContext, channel: string, list: () => Promise<string[]>, sink: PresenceSink) {
+    this.#context = context
     this.#channel = channel
     this.#list = list
     this.#sink = sink
-    this.#settleMs = settleMs
-    this.#log = log
   }
 
   /** Whom the clients here believe to be there. */
@@ -45,8 +51,8 @@ export class Audience {
   detach (): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#subscriber.off('up', this.#onUp)
-    this.#listening?.then((end) => end()).catch(() => {})
+    this.#context.subscriber.off('up', this.#onUp)
+    this.#listening?.stop()
     this.#listening = this.#attached = this.#told = this.#held = null
   }
 
@@ -56,16 +62,16 @@ export class Audience {
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.#reconcile().catch(() => this.doubt())
-    }, this.#settleMs).unref()
+    }, this.#context.leaseMs).unref()
   }
 
   async #begin (): Promise<void> {
     this.#told = new Set()
     this.#held = []
-    this.#subscriber.on('up', this.#onUp)
-    this.#listening = this.#subscriber.subscribe(this.#channel, (bytes) => this.#hear(bytes.toString()))
+    this.#context.subscriber.on('up', this.#onUp)
+    this.#listening = this.#context.listener.listen(() => this.#context.subscriber.subscribe(this.#channel, (bytes) => this.#hear(bytes.toString())))
     const told = this.#told
-    await this.#listening
+    await this.#listening.ready
     const listed = await this.#list().catch(() => null)
     // A detach in between began anew.
     if (this.#told !== told) return
@@ -102,7 +108,7 @@ export class Audience {
     try {
       this.#apply(text[0]!, JSON.parse(text.slice(1)) as string[])
     } catch (err) {
-      this.#log.warn({ err }, 'a malformed announcement was dropped')
+      this.#context.log.warn({ err }, 'a malformed announcement was dropped')
     }
   }
 

@@ -1,5 +1,6 @@
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
+import type { Listener } from '../delivery/listener.ts'
 import { MemoryPresence, type Presence, type PresenceSink } from './presence.ts'
 import { RedisPresence, type PresenceContext } from './redis-presence.ts'
 
@@ -9,10 +10,10 @@ export class Presences {
   /** Null where no Redis is configured. */
   readonly #context: PresenceContext | null
 
-  constructor (link: RedisLink, { bootId, instanceId }: { bootId: string, instanceId: string }, leaseMs: number, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, { bootId, instanceId }: { bootId: string, instanceId: string }, leaseMs: number, listener: Listener, log: FastifyBaseLogger) {
     const subscriber = link.subscriber()
     this.#instanceId = instanceId
-    this.#context = subscriber === null ? null : { link, subscriber, token: tokenOf(bootId, instanceId), leaseMs, log }
+    this.#context = subscriber === null ? null : { link, subscriber, listener, token: tokenOf(bootId, instanceId), leaseMs, log }
   }
 
   make (namespace: string, sink: PresenceSink): Presence {

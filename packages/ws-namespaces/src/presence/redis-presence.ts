@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { RedisLink, Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from '../delivery/keys.ts'
+import type { Listener } from '../delivery/listener.ts'
 import { Audience } from './audience.ts'
 import type { Presence, PresenceSink, Present } from './presence.ts'
 import { readOnline, sayPresence } from './scripts.ts'
@@ -10,6 +11,7 @@ import { readOnline, sayPresence } from './scripts.ts'
 export interface PresenceContext {
   readonly link: RedisLink
   readonly subscriber: Subscriber
+  readonly listener: Listener
   /** `<bootId>/<instanceId>` of this process. */
   readonly token: string
   readonly leaseMs: number
@@ -37,7 +39,7 @@ export class RedisPresence implements Presence {
   constructor (namespace: string, context: PresenceContext, sink: PresenceSink) {
     this.#context = context
     this.#keys = new Keys(context.link, namespace)
-    this.#audience = new Audience(context.subscriber, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink, context.leaseMs, context.log)
+    this.#audience = new Audience(context, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink)
   }
 
   get idle (): boolean {
