@@ -1,7 +1,7 @@
 import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_RESERVED } from './errors.ts'
 
 const MAX_BYTES = 512
-const MAX_TAGS = 1000
+export const MAX_TAGS = 1000
 const NONE: readonly string[] = []
 
 /** Entries of the cache's own, which `getOrLoad` must not take. Asked on the way of each hit. */

@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { orders } from './fixtures/orders.js'
+import { Oplog } from './oplog.ts'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 
@@ -66,6 +67,17 @@ t.test('the examples of loaders run as they stand', async (t) => {
   const { default: call } = await import(written(t, `export default async (app, orders, order) => { ${handsOn} }`)) as { default: (...given: unknown[]) => Promise<void> }
   await call(app, { add: async () => 12 }, {})
   t.equal(await app.configCache.getOrLoad('total', {}, () => -1), 12)
+})
+
+t.test('the example of a change stream runs as it stands', async (t) => {
+  const [, imports, body] = /^((?:import [^\n]*\n)+)(.*)$/s.exec(blocks('Writes that bypass the cache')[0]!)!
+  const { default: call } = await import(written(t, `${imports}export default async (app) => { ${body} }`)) as { default: (app: object) => Promise<void> }
+  const [oplog, dropped, closing] = [new Oplog(), [] as string[], [] as Array<() => Promise<void>>]
+  await call({ configCache: { invalidate: async (tags: string[]) => { dropped.push(...tags) } }, mongo: { db: { collection: () => oplog } }, log: { info () {}, warn () {} }, addHook: (_name: string, close: () => Promise<void>) => closing.push(close) })
+  oplog.push({ operationType: 'replace', documentKey: { _id: 7 } })
+  await waitFor(() => dropped.length === 2)
+  t.strictSame(dropped, ['users', 'users:7'])
+  for (const close of closing) await close()
 })
 
 t.test('the example of routes runs as it stands', async (t) => {

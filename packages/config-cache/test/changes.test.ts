@@ -1,0 +1,127 @@
+import t, { type Test } from 'tap'
+import Fastify from 'fastify'
+import { redisLink } from '@jpulse/redis-link'
+import { mongo, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { configCache, FST_ERR_CONFIG_CACHE_UNREACHABLE, watchChanges, type WatchOptions, type Watcher, type WatchState } from '../src/index.ts'
+import { Oplog, type Event } from './oplog.ts'
+
+const update = (id: number): Event => ({ operationType: 'update', ns: { db: 'shop', coll: 'users' }, documentKey: { _id: id }, updateDescription: { updatedFields: { name: 'x' }, removedFields: [] } })
+
+async function watching (t: Test, oplog: Oplog, options: Partial<WatchOptions> = {}, cache?: { invalidate (tags: unknown): Promise<void> }): Promise<{ watcher: Watcher, dropped: string[][], states: WatchState[] }> {
+  const dropped: string[][] = []
+  const states: WatchState[] = []
+  const watcher = await watchChanges(cache ?? { invalidate: async (tags) => { dropped.push([...tags]) } }, oplog, { all: 'users', tags: ({ documentKey }) => `user:${String(documentKey?._id)}`, onState: (state) => { states.push(state) }, ...options })
+  t.teardown(() => watcher.close())
+  return { watcher, dropped, states }
+}
+
+t.test('what depends on a collection is dropped when the stream stands, and then by each change', async (t) => {
+  const oplog = new Oplog()
+  oplog.push(update(1))
+  const { dropped, watcher } = await watching(t, oplog)
+  t.strictSame([dropped, watcher.state], [[['users']], 'watching'], 'what was changed before may have been read before')
+  oplog.push(update(7))
+  await waitFor(() => dropped.length === 2)
+  oplog.push(update(8), update(9), { operationType: 'delete', ns: { db: 'shop', coll: 'users' }, documentKey: { _id: 8 } })
+  await waitFor(() => dropped.length === 3)
+  t.strictSame(dropped, [['users'], ['user:7'], ['user:8', 'user:9']], 'changes at hand are dropped together')
+})
+
+t.test('a stream that breaks goes on where it was, and one whose place is lost drops everything', async (t) => {
+  const oplog = new Oplog()
+  const { dropped, states } = await watching(t, oplog)
+  oplog.push(update(1))
+  await waitFor(() => dropped.length === 2)
+  oplog.fail(Object.assign(new Error('connection closed'), { name: 'MongoNetworkError' }))
+  oplog.push(update(2), update(3))
+  await waitFor(() => dropped.flat().includes('user:3'))
+  t.strictSame(dropped, [['users'], ['user:1'], ['user:2', 'user:3']], 'nothing twice, nothing lost')
+  t.strictSame(oplog.opened.at(-1), { resumeAfter: { _data: 0 } })
+  for (const lost of [Object.assign(new Error('history lost'), { code: 286 }), Object.assign(new Error('fatal'), { code: 280 }), Object.assign(new Error('invalid'), { code: 260 })]) {
+    dropped.length = 0
+    oplog.fail(lost)
+    await waitFor(() => dropped.length === 1)
+    t.strictSame([dropped, oplog.opened.at(-1)], [[['users']], {}], String(lost.message))
+  }
+  // The server forgets while the stream is away, so that the next one cannot begin where it was.
+  dropped.length = 0
+  oplog.push(update(4))
+  await waitFor(() => dropped.length === 1)
+  oplog.push(update(5))
+  await waitFor(() => dropped.length === 2)
+  oplog.first = 100
+  oplog.fail(new Error('connection closed'))
+  await waitFor(() => dropped.flat().includes('users'))
+  t.ok(states.includes('behind'))
+  await waitFor(() => states.at(-1) === 'watching')
+})
+
+t.test('a dropped or renamed collection drops everything, and the stream goes on behind it', async (t) => {
+  const oplog = new Oplog()
+  const { dropped } = await watching(t, oplog)
+  oplog.push({ operationType: 'drop', ns: { db: 'shop', coll: 'users' } }, { operationType: 'invalidate' })
+  await waitFor(() => oplog.opened.length === 2)
+  t.strictSame([dropped, oplog.opened.at(-1)], [[['users'], ['users']], { startAfter: { _data: 1 } }])
+  oplog.push(update(1))
+  await waitFor(() => dropped.length === 3)
+  t.strictSame(dropped.at(-1), ['user:1'])
+})
+
+t.test('a change is told again until the cache has dropped it', async (t) => {
+  const oplog = new Oplog()
+  const dropped: unknown[] = []
+  let refuses = true
+  const cache = { invalidate: async (tags: unknown) => { if (refuses) throw new FST_ERR_CONFIG_CACHE_UNREACHABLE('Redis is away'); dropped.push(tags) } }
+  const { watcher, states } = await watching(t, oplog, {}, cache)
+  t.strictSame([watcher.state, dropped], ['behind', []], 'the application starts all the same')
+  refuses = false
+  await waitFor(() => watcher.state === 'watching')
+  t.strictSame(dropped, [['users']])
+  refuses = true
+  oplog.push(update(1))
+  await waitFor(() => watcher.state === 'behind')
+  oplog.push(update(2))
+  refuses = false
+  await waitFor(() => dropped.flat().includes('user:2'))
+  t.strictSame(new Set(dropped.flat()), new Set(['users', 'user:1', 'user:2']))
+  t.equal(states.at(-1), 'watching')
+})
+
+t.test('tags that say nothing, throw or are too many mean everything', async (t) => {
+  const oplog = new Oplog()
+  const said = [null, [], () => { throw new Error('oops') }, 7, Array.from({ length: 1001 }, (_, i) => `t${i}`)]
+  const errors: unknown[] = []
+  const { dropped } = await watching(t, oplog, { tags: () => { const one = said.shift(); return (typeof one === 'function' ? one() : one) as string[] }, onState: (_state, err) => { if (err !== undefined) errors.push(err) } })
+  for (let i = 0; i < 5; i++) {
+    oplog.push(update(i))
+    await waitFor(() => dropped.length === i + 2)
+  }
+  t.strictSame(dropped, Array.from({ length: 6 }, () => ['users']))
+  t.match(errors, [{ message: 'oops' }, { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY' }])
+  await t.rejects(watching(t, oplog, { all: [] }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY' })
+  await t.rejects(watching(t, oplog, { every: 'x' } as never), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+})
+
+t.test('with a cache: a change behind it is seen once the stream has told of it', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { siteId: uniqueName() })
+  await app.register(configCache, { blockTtlMs: 500 })
+  await app.ready()
+  let name = 'before'
+  const read = () => app.configCache.getOrLoad('names', { tags: 'users' }, () => name)
+  await read()
+  const oplog = new Oplog()
+  const watcher = await watchChanges(app.configCache, oplog, { all: 'users' })
+  t.teardown(() => watcher.close())
+  await read()
+  name = 'after'
+  t.equal(await read(), 'before', 'a write that nobody told of')
+  oplog.push(update(1))
+  await waitFor(async () => await read() === 'after')
+})
+
+t.test('a server without change streams refuses at once', async (t) => {
+  const { db } = await mongo(t)
+  await t.rejects(watchChanges({ invalidate: async () => {} }, db.collection('users'), { all: 'users' }), { name: 'MongoServerError' })
+})
