@@ -45,8 +45,8 @@ export interface LoadOptions<Value = unknown> extends Availability {
   /** What the value depends on, beside its own key: a write that names one of them drops it. A text is one tag. @default none */
   tags?: Names | undefined
   /**
-   * Longest life on each level, in milliseconds, a whole number from 1; or a function that says so of the value, and 0 of what is not
-   * to be kept. What came from Redis begins its life in this process when it was read. @default the options `ttlMs` and `redisTtlMs`
+   * Longest life, in milliseconds, a whole number from 1; or a function that says so of the value, and 0 of what is not to be kept. It
+   * ends on all levels together. @default the options `ttlMs` and `redisTtlMs`
    */
   ttlMs?: number | ((value: Value) => number) | undefined
   /** Whether instances share the value through Redis. @default true */

@@ -209,6 +209,7 @@ export class ConfigCache {
       ttlMs: own ?? this.#options.ttlMs,
       l2TtlMs: own ?? this.#options.redisTtlMs,
       ttlOf: typeof ttlMs === 'function' ? ttlMs : undefined,
+      isOwn: ttlMs !== undefined,
       l2,
       timeoutMs: loaderTimeoutMs ?? this.#options.loaderTimeoutMs
     }

@@ -44,6 +44,7 @@ export function listOf (what: string, names: Names | null | undefined): readonly
  */
 export function tagsOf (key: string, tags: Names | undefined): readonly string[] {
   const list = listOf('A tag', tags)
+  if (list.length > MAX_TAGS) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY('The tags of an entry', `are more than ${MAX_TAGS}`)
   return list.length === 0 ? [key] : [...new Set([key, ...list])]
 }
 

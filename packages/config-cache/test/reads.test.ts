@@ -14,10 +14,10 @@ import { documentKey } from '../src/names.ts'
 
 t.setTimeout(100_000)
 
-async function build (t: Test, options: FastifyConfigCacheOptions = {}, url?: string, logger: object | boolean = false): Promise<ConfigCache> {
+async function build (t: Test, options: FastifyConfigCacheOptions = {}, url?: string, logger: object | boolean = false, siteId = uniqueName()): Promise<ConfigCache> {
   const app: FastifyInstance = Fastify({ logger })
   t.teardown(() => app.close())
-  await app.register(redisLink, { url, siteId: uniqueName() })
+  await app.register(redisLink, { url, siteId })
   await app.register(configCache, { source: memorySource(), blockTtlMs: 500, ...options })
   await app.ready()
   return app.configCache
@@ -142,6 +142,52 @@ t.test('how long a value lives: as it says itself, and a little less by chance',
   t.strictSame(await cache.getOrLoad('worse', { ttlMs: () => { throw new Error('mine') } }, load), { n: 5 })
   t.equal(cache.stats().unkept, 2)
   await t.rejects(build(t, { ttlJitter: 1.5 }), { message: /ttlJitter must be a number from 0 to 1/ })
+})
+
+t.test('what came from Redis ends with it', async (t) => {
+  const redis = await redisServer(t)
+  const site = uniqueName()
+  const [one, other] = [await build(t, { ttlJitter: 0 }, redis.url, false, site), await build(t, { ttlJitter: 0 }, redis.url, false, site)]
+  await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 20_000 })
+  let loads = 0
+  const read = (cache: ConfigCache) => cache.getOrLoad('a', { ttlMs: 2000 }, async () => ++loads)
+  const began = performance.now()
+  t.equal(await read(one), 1)
+  const client = redis.connect()
+  await waitFor(async () => (await client.keys('*:cache:c:*')).length === 1)
+  const [key] = await client.keys('*:cache:c:*')
+  await client.pexpire(key!, 300)
+  t.equal(await read(other), 1)
+  t.equal(other.stats().l2Hits, 1)
+  await waitFor(async () => await read(other) === 2)
+  t.ok(performance.now() - began < 2000, 'not a life of its own')
+})
+
+t.test('clear voids the loads in flight', async (t) => {
+  const cache = await build(t)
+  const slow = held()
+  const early = cache.getOrLoad('a', {}, slow.loader)
+  await waitFor(() => slow.runs() === 1)
+  await cache.clear()
+  const late = cache.getOrLoad('a', {}, async () => 'after')
+  slow.letGo('before')
+  t.equal(await early, 'before')
+  t.equal(await late, 'after', 'it does not join what began before')
+  t.equal(await cache.getOrLoad('a', {}, async () => 'again'), 'after', 'what was before is not kept')
+})
+
+t.test('a value whose JSON would lose what is in it is handed out as it is, counted, and refused by set', async (t) => {
+  const cache = await build(t)
+  const lossy = [new Map([[1, 2]]), { users: [{ roles: new Set(['a']) }] }, Buffer.from('x'), [new Uint8Array(3)], { when: /x/ }, [Promise.resolve(1)], new Error('x')]
+  for (const [i, value] of lossy.entries()) {
+    t.equal(await cache.getOrLoad(`k${i}`, {}, () => value), await value)
+    await t.rejects(cache.set('a', value), { code: 'FST_ERR_CONFIG_CACHE_INVALID_VALUE' })
+  }
+  t.equal(cache.stats().unkept, lossy.length)
+  t.equal(cache.stats().entries, 0)
+  t.strictSame(await cache.getOrLoad('dates', {}, () => ({ at: new Date(0), id: { toJSON: () => 'x' } })), { at: '1970-01-01T00:00:00.000Z', id: 'x' }, 'what has a JSON form is that on every level')
+  const many = Array.from({ length: 1001 }, (_, i) => `t${i}`)
+  await t.rejects(cache.getOrLoad('many', { tags: many }, () => 1), { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY', message: /more than 1000/ })
 })
 
 t.test('the bound of the process counts keys and tags', async (t) => {

@@ -114,8 +114,9 @@ export class View {
     this.onChange(null)
   }
 
-  /** Empties this process. Coherence never needs it. */
+  /** Empties this process, and voids the loads in flight, which may have read what was before. Coherence never needs it. */
   forget (): void {
+    this.#floor = ++this.#touches
     this.#kept.clear()
   }
 

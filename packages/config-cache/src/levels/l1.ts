@@ -5,7 +5,7 @@ export interface Entry {
   /** Kept as a resolved promise: a hit returns it without making one (benchmarks/config-cache/l1.bench.js). */
   readonly promise: Promise<unknown>
   /** On the monotonic clock. */
-  readonly expiresAt: number
+  expiresAt: number
   /** Beside the key itself. */
   readonly tags: readonly string[]
 }
@@ -39,16 +39,18 @@ export class L1 {
     return entry !== undefined && now < entry.expiresAt ? entry : undefined
   }
 
-  set (key: string, value: unknown, textBytes: number, tags: readonly string[], expiresAt: number): void {
+  set (key: string, value: unknown, textBytes: number, tags: readonly string[], expiresAt: number): Entry | undefined {
     let size = textBytes + 2 * key.length + OVERHEAD_BYTES
     for (const tag of tags) size += 2 * tag.length + TAG_OVERHEAD_BYTES
-    if (size > this.#maxBytes) return
-    this.#entries.set(key, { promise: Promise.resolve(value), expiresAt, tags }, { size })
+    if (size > this.#maxBytes) return undefined
+    const entry = { promise: Promise.resolve(value), expiresAt, tags }
+    this.#entries.set(key, entry, { size })
     for (const tag of tags) {
       const keys = this.#keysOf.get(tag)
       if (keys === undefined) this.#keysOf.set(tag, new Set([key]))
       else keys.add(key)
     }
+    return entry
   }
 
   /** Drops the entries that bear a tag, and the entry whose key it is. */

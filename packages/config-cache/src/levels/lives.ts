@@ -11,6 +11,8 @@ export interface Lifetime {
   readonly ttlMs: number
   readonly l2TtlMs: number
   readonly ttlOf?: ((value: unknown) => number) | undefined
+  /** Whether the life is the caller's own, and ends on all levels together. */
+  readonly isOwn?: boolean | undefined
 }
 
 /**

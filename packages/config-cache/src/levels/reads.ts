@@ -8,7 +8,7 @@ import type { Counters } from '../stats.ts'
 import { now } from '../time.ts'
 import { fromText, toText } from '../values.ts'
 import { Flights, type Flight } from './flights.ts'
-import type { L1 } from './l1.ts'
+import type { Entry, L1 } from './l1.ts'
 import type { L2 } from './l2.ts'
 import { livesOf, type Lifetime, type Lives } from './lives.ts'
 
@@ -230,7 +230,10 @@ export class Reads {
     try {
       const value = fromText(found.text)
       const lives = this.#livesOf(wanted, value)
-      if (lives !== null && this.#view.isClean(load, wanted.tags)) this.#keepHere(wanted, value, Buffer.byteLength(found.text), lives.here)
+      if (lives !== null && this.#view.isClean(load, wanted.tags)) {
+        const entry = this.#keepHere(wanted, value, Buffer.byteLength(found.text), lives.here)
+        if (wanted.isOwn === true && entry !== undefined) this.#endWithRedis(wanted.key, entry)
+      }
       this.#counters.l2Hits++
       if (hits.hasSubscribers) hits.publish({ key: wanted.key, level: 'redis' })
       return { value }
@@ -255,9 +258,14 @@ export class Reads {
     return value
   }
 
-  #keepHere (wanted: Wanted, value: unknown, bytes: number, ttlMs: number): void {
+  /** Nobody waits for it: the life that was begun here is shortened to what is left of the one in Redis. */
+  #endWithRedis (key: string, entry: Entry): void {
+    this.#l2?.left(key).then((leftMs) => { entry.expiresAt = Math.min(entry.expiresAt, now() + leftMs) }, () => {})
+  }
+
+  #keepHere (wanted: Wanted, value: unknown, bytes: number, ttlMs: number): Entry | undefined {
     const others = wanted.tags.length === 1 ? NONE : wanted.tags.filter((tag) => tag !== wanted.key)
-    this.#l1.set(wanted.key, value, bytes, others, now() + ttlMs)
+    return this.#l1.set(wanted.key, value, bytes, others, now() + ttlMs)
   }
 
   /** Null where a value is not to be kept; a function that cannot tell is nothing that the reader should suffer for. */
