@@ -1,4 +1,4 @@
-import { HEARTBEAT } from '@jpulse/ws-client/wire'
+import { EXPIRING, HEARTBEAT, RENEW } from '@jpulse/ws-client/wire'
 
 /** Why the server ended a connection. */
 export const Close = Object.freeze({
@@ -16,12 +16,13 @@ export const Close = Object.freeze({
 })
 
 /** Types that mean something to clients; nobody else may use them. */
-export const RESERVED: ReadonlySet<string> = new Set(['connected', 'offset', 'error', 'presence:join', 'presence:leave', HEARTBEAT])
+export const RESERVED: ReadonlySet<string> = new Set(['connected', 'offset', 'error', 'presence:join', 'presence:leave', HEARTBEAT, EXPIRING, RENEW])
 
 /** What an error frame says. */
 export type ErrorCode =
   | 'NO_REPLY' | 'REQUEST_TIMEOUT' | 'NOT_CONNECTED' | 'MESSAGE_TOO_LARGE' | 'RATE_LIMIT_EXCEEDED' | 'INVALID_MESSAGE'
   | 'UNKNOWN_TYPE' | 'SESSION_EXPIRED' | 'FORBIDDEN' | 'HANDLER_FAILED' | 'TOO_MANY_ROOMS'
+  | 'AUTHORIZATION_EXPIRED' | 'RENEWAL_REFUSED' | 'ALREADY_HANDLED' | 'OUTCOME_UNKNOWN'
 
 export const MESSAGES: Readonly<Record<ErrorCode, string>> = Object.freeze({
   NO_REPLY: 'The request was handled without an answer',
@@ -34,5 +35,9 @@ export const MESSAGES: Readonly<Record<ErrorCode, string>> = Object.freeze({
   SESSION_EXPIRED: 'The session has ended',
   FORBIDDEN: 'This is not allowed',
   TOO_MANY_ROOMS: 'There are too many rooms',
+  AUTHORIZATION_EXPIRED: 'The authorisation has ended',
+  RENEWAL_REFUSED: 'The authorisation cannot be renewed with this',
+  ALREADY_HANDLED: 'The message was handled before, and its answer is not kept',
+  OUTCOME_UNKNOWN: 'Whether the message was handled is not known',
   HANDLER_FAILED: 'The message could not be handled'
 })

@@ -14,8 +14,11 @@ import { Cluster } from './cluster/cluster.ts'
 import { Requests } from './cluster/requests.ts'
 import { Carriers } from './delivery/carriers.ts'
 import { Hubs } from './namespace/hubs.ts'
+import { Expiries } from './namespace/authorization.ts'
 import { Inbox } from './namespace/inbox.ts'
+import { Once } from './namespace/once.ts'
 import { Presences, tokenOf } from './presence/presences.ts'
+import { MemoryReceipts, ONCE_MS, RedisReceipts } from './recovery/receipts.ts'
 import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
 import { endRefused, giveBackOthers, multiplexRoute, upgradeRoute } from './admission/upgrade.ts'
@@ -47,6 +50,9 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const requests = new Requests(bus, appCluster.bootId, log)
   const cluster = new Cluster(bus, link, hubs)
   const sessions = new WatchedSessions(resolved.sessionActivity)
+  const expiries = new Expiries()
+  const receipts = link.client === null ? new MemoryReceipts(appCluster.bootId) : new RedisReceipts(link, appCluster.bootId)
+  const once = new Once(receipts, (bootId) => bootId === appCluster.bootId || appCluster.members().some((member) => member.bootId === bootId))
   const lines = new Set<Line>()
   const drain = new Drain(lines, resolved.drainMs)
   const namespaces = new Decorator({ hubs, requests, cluster }, resolved.maxPayloadBytes, () => drain.start())
@@ -63,6 +69,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   fastify.addHook('onClose', async () => {
     heartbeat.stop()
     for (const { stop } of heard) stop()
+    expiries.stop()
     appCluster.off('leave', onLeave)
     const all = [...hubs]
     for (const hub of all) hub.settle()
@@ -79,9 +86,10 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   appCluster.on('leave', onLeave)
   const gate = new Gate(fastify, hubs, drain)
   const { pingIntervalMs: everyMs, pongTimeoutMs: timeoutMs, reconnectWindowMs } = resolved
-  const told = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs }
+  const told = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs, onceMs: ONCE_MS }
   const multiplex = { maxNamespaces: resolved.maxNamespacesPerSocket, maxBufferedBytes: resolved.maxBufferedBytesPerSocket }
-  const parts: MultiplexParts = { hubs, gate, lines, multiplex, inbox: new Inbox((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer)), sessions, log, told }
+  const inbox = new Inbox((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer), once, expiries)
+  const parts: MultiplexParts = { hubs, gate, lines, multiplex, inbox, sessions, expiries, log, told }
   const { authorize, routePrefix, aliases, multiplexPath } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
   await fastify.register((scope) => upgradeRoute(scope, parts, plain), { prefix: routePrefix })
@@ -114,6 +122,7 @@ export const wsNamespaces = fp(plugin, {
 export default wsNamespaces
 
 export * from './errors.ts'
+export { bearerOf } from './admission/bearer.ts'
 export type { AsyncApi } from './api/async-api.ts'
 export type { Namespace, PublishOptions, PublishResult, RequestOptions } from './api/namespace.ts'
 export type { WsNamespaces } from './api/ws-namespaces.ts'

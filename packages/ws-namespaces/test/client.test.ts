@@ -222,6 +222,42 @@ t.test('what handlers throw reaches the application, and no other handler', asyn
   t.same([heard, errors], [[1], ['mine']])
 })
 
+t.test('what is sent in an outage waits, and is done once: over lost answers, another worker, and a killed one', async (t) => {
+  const [one, other, third] = await servers(t, sharedRedis(), 3, { namespaces: { chat: { history: {}, limits: { messages: 200 } } }, options: { pingIntervalMs: 300, pongTimeoutMs: 300, reconnectWindowMs: 100 } })
+  const proxies = await Promise.all([one!, other!, third!].map(({ port }) => tcpProxy(t, port)))
+  let at = 0
+  const queueing = connect(() => `ws://127.0.0.1:${proxies[at]!.port}/api/1/ws/chat`, { WebSocket: as('u') as never, maxDelayMs: 200, queue: { maxMessages: 200 } })
+  t.teardown(() => queueing.close())
+  const codes: Array<string | number> = []
+  const asked: Array<Promise<unknown>> = []
+  const ask = (from: number, to: number): void => {
+    for (let n = from; n < to; n++) asked.push(queueing.request('note', n, { timeoutMs: 60_000 }).then((data) => { codes[n] = data as number }, (err: ClientError) => { codes[n] = err.code }))
+  }
+  const noted = () => third!.call<number[]>('noted')
+  await queueing.ready
+  ask(0, 20)
+  await waitFor(async () => (await noted()).length === 20)
+  // The server goes on hearing it, and its answers are lost; then it is another worker.
+  proxies[0]!.mute('down')
+  ask(20, 60)
+  await waitFor(async () => (await noted()).length === 60, { timeoutMs: 30_000 })
+  at = 1
+  await is(queueing, 'reconnecting')
+  ask(60, 80)
+  await is(queueing, 'connected')
+  await waitFor(async () => (await noted()).length === 80, { timeoutMs: 30_000 })
+  await waitFor(() => codes.filter((code) => code !== undefined).length === 80, { timeoutMs: 30_000 })
+  t.same(codes, Array.from({ length: 80 }, (_, n) => n), 'each has its answer, also where that was lost at first')
+  at = 2
+  ask(80, 120)
+  other!.kill('SIGKILL')
+  ask(120, 160)
+  await Promise.all(asked)
+  const done = await noted()
+  t.same(done, [...new Set(done)].sort((a, b) => a - b), 'once, in order')
+  for (const [n, code] of codes.entries()) t.ok(code === n ? done.includes(n) : code === 'OUTCOME_UNKNOWN', `${n}: ${code}`)
+})
+
 t.test('messages are all there, in order, once: over cut connections, another worker, and a killed one', async (t) => {
   const [first, second, third] = await servers(t, sharedRedis(), 3, { namespaces: { feed: { history: { maxLength: 5000 } } } })
   const proxies = await Promise.all([first!, second!].map(({ port }) => tcpProxy(t, port)))

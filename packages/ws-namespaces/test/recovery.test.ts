@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { MemoryReceipts, RedisReceipts, type Receipts } from '../src/recovery/receipts.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, resume, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
@@ -226,4 +227,24 @@ t.test('Redis stays away: messages reach the clients here after the wait, and ar
   t.same(await has([here!], 2), [1, 3])
   t.same(there!.of('n'), [3], 'what is local reached one process')
   t.same(await has([live!], 2), [1, 3])
+})
+
+t.test('what was handled of a client is remembered, across processes with Redis', async (t) => {
+  const { app } = await build(t, { link: { url: sharedRedis(), siteId: uniqueName('once') } })
+  for (const [what, receipts, other] of [
+    ['in the process', ...[new MemoryReceipts('a')].flatMap((one) => [one, one])],
+    ['in Redis', new RedisReceipts(app.redisLink, 'a'), new RedisReceipts(app.redisLink, 'b')]
+  ] as Array<[string, Receipts, Receipts]>) {
+    const ann = { namespace: 'rooms/a:b', userId: 'ann', clientId: 'c' }
+    t.same(await receipts.claim(ann, 1), { state: 'new' }, what)
+    t.same(await other.claim(ann, 1), { state: 'running', bootId: 'a' })
+    await receipts.done(ann, 1, '{"type":"x"}')
+    t.same(await other.claim(ann, 1), { state: 'done', answer: '{"type":"x"}' })
+    for (const another of [{ ...ann, userId: null }, { ...ann, clientId: 'd' }, { ...ann, namespace: 'other' }]) t.same(await other.claim(another, 1), { state: 'new' }, 'each client for itself')
+    t.same(await receipts.claim(ann, 257), { state: 'new' })
+    t.same(await other.claim(ann, 1), { state: 'forgotten' })
+    t.same(await other.claim(ann, 2), { state: 'new' })
+    t.same(await receipts.claim(ann, 2 ** 53 - 1), { state: 'new' })
+    t.same(await other.claim(ann, 257), { state: 'forgotten' })
+  }
 })

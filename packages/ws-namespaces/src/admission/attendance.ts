@@ -4,6 +4,7 @@ import { Close } from '../codes.ts'
 import { formatOffset, type Opening } from '../delivery/carrier.ts'
 import type { Line } from '../delivery/line.ts'
 import type { Transport } from '../delivery/transport.ts'
+import { endOf, type Expiries } from '../namespace/authorization.ts'
 import type { Hub } from '../namespace/hub.ts'
 import type { Inbox } from '../namespace/inbox.ts'
 import { Peer, type Wishes } from '../namespace/peer.ts'
@@ -15,11 +16,12 @@ import type { WatchedSessions } from './sessions.ts'
 export interface AttendanceParts {
   readonly inbox: Inbox
   readonly sessions: WatchedSessions
+  readonly expiries: Expiries
   readonly log: FastifyBaseLogger
   /** All sockets of the process. */
   readonly lines: Set<Line>
   /** What every client is told of the plugin's options. */
-  readonly told: { readonly heartbeat: { readonly everyMs: number, readonly timeoutMs: number }, readonly reconnectWindowMs: number }
+  readonly told: { readonly heartbeat: { readonly everyMs: number, readonly timeoutMs: number }, readonly reconnectWindowMs: number, readonly onceMs: number }
 }
 
 /** Longest that onConnect and the look into the history may take. */
@@ -42,12 +44,13 @@ export class Attendance {
   start (wishes: Wishes): void {
     const { peer } = this
     const { hub } = this.#seat
-    const { sessions, log } = this.#parts
+    const { sessions, expiries, log } = this.#parts
     // Until the client is told that it is connected nothing of it is read, so nothing is lost and nothing piles up.
     peer.transport.pause()
     replace(hub, peer)
     hub.connections.add(peer)
     sessions.add(peer)
+    expiries.add(peer)
     begin(this.#parts, hub, peer, wishes).catch((err: unknown) => {
       log.error({ err, namespace: hub.name }, 'a connection could not begin')
       peer.close(Close.failed, 'the connection could not begin')
@@ -69,10 +72,11 @@ export class Attendance {
   end (code: number, reason: string): void {
     const { peer } = this
     const { hub } = this.#seat
-    const { sessions, log } = this.#parts
+    const { sessions, expiries, log } = this.#parts
     hub.connections.delete(peer)
     hub.leave(peer)
     sessions.remove(peer)
+    expiries.remove(peer)
     if (hub.connections.size === 0) hub.presence?.detach()
     if (peer.announced) {
       const failed = (err: unknown): void => log.error({ err, namespace: hub.name }, 'onDisconnect failed')
@@ -99,7 +103,7 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: W
     const { recovered, missed } = resumptionOf(opening, peer, known)
     const { maxMessageBytes, messages, windowMs } = definition.limits
     const limits = { maxMessageBytes, messages, windowMs }
-    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told, ...presenceOf(hub, peer) }
+    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told, ...expiryOf(peer), ...presenceOf(hub, peer) }
     peer.start({ type: 'connected', data }, place, missed, recovered ? wishes.offset : null)
     if (hub.records !== null) peer.membership.remember(known, place)
     if (peer.userId !== null) hub.arrive(peer.userId)
@@ -107,6 +111,11 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: W
     clearTimeout(timer)
     peer.transport.resume()
   }
+}
+
+function expiryOf ({ ctx }: Peer): { expiresAt?: number } {
+  const expiresAt = endOf(ctx)
+  return expiresAt === null ? {} : { expiresAt }
 }
 
 /** Who is there, the client itself too; what is announced meanwhile follows. */

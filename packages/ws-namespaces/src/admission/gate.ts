@@ -3,7 +3,7 @@ import {
   FST_ERR_WS_NAMESPACES_DRAINING, FST_ERR_WS_NAMESPACES_FORBIDDEN, FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN,
   FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_UNAUTHORIZED
 } from '../errors.ts'
-import { isName } from '../ids.ts'
+import { identityOf } from '../namespace/authorization.ts'
 import type { Identity } from '../namespace/connection.ts'
 import type { Definition } from '../namespace/definition.ts'
 import type { Found } from '../namespace/directory.ts'
@@ -71,12 +71,10 @@ export class Gate {
 
   async #identify (request: FastifyRequest, definition: Definition, params: Params): Promise<Identity> {
     const given = definition.authorize === undefined ? this.#default(request, definition) : await definition.authorize(request, params)
-    if (given === false) throw new FST_ERR_WS_NAMESPACES_FORBIDDEN()
-    if (given === null || given === undefined) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
-    if (typeof given !== 'object' || !(given.userId === null ? definition.public : isName(given.userId))) {
-      throw new TypeError('authorize must return { userId }, false or null; a userId is a text of 1 to 512 well-formed characters, or null where the namespace is public')
-    }
-    return given
+    const identity = identityOf(given, definition)
+    if (identity === 'forbidden') throw new FST_ERR_WS_NAMESPACES_FORBIDDEN()
+    if (identity === 'unauthorized') throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
+    return identity
   }
 
   #default (request: FastifyRequest, definition: Definition): Identity | null {

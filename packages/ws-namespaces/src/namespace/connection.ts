@@ -2,6 +2,11 @@
 export interface Identity {
   /** Null for a guest of a public namespace. */
   userId: string | null
+  /**
+   * When the authorisation ends: a Date, or milliseconds since 1970; a JWT says seconds. The client is told before, and where it does not
+   * renew it the connection ends with 4401. @default never
+   */
+  expiresAt?: number | Date
 }
 
 export interface SendOptions {
@@ -13,7 +18,7 @@ export interface SendOptions {
 export interface Connection<Ctx extends Identity = Identity> {
   /** Names the client; it keeps it when it comes back within the history. */
   readonly clientId: string
-  /** What `authorize` returned. */
+  /** What `authorize` returned, or `renew` later. */
   readonly ctx: Ctx
   /** Null for a guest. */
   readonly userId: string | null

@@ -26,6 +26,11 @@ export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends 
    * @default whoever is logged in by @jpulse/redis-sessions; where that is not registered nobody but in a public namespace
    */
   authorize?: (request: FastifyRequest, params: Params) => Maybe<Ctx | false | null | undefined>
+  /**
+   * Who a client is by the credentials that it sends before its authorisation ends; those of `authorize` come with a request. Returns
+   * what `authorize` returns, of the same user; anything else changes nothing. @default the authorisation cannot be renewed
+   */
+  renew?: (conn: Connection<Ctx>, credentials: string) => Maybe<Ctx | false | null | undefined>
   /** Whether clients without a session may connect. @default false */
   public?: boolean
   /** Origins of the pages that may connect, exactly as browsers send them; `'*'` for all. @default the origin of the request's own host */
@@ -58,6 +63,7 @@ export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends 
 export interface Definition {
   readonly name: NamePattern
   readonly authorize?: (request: FastifyRequest, params: Params) => Maybe<Identity | false | null | undefined>
+  readonly renew?: (conn: Connection, credentials: string) => Maybe<Identity | false | null | undefined>
   readonly public: boolean
   readonly origins: ReadonlySet<string> | null
   readonly messages: Messages | null
@@ -101,6 +107,7 @@ const count = Type.Optional(opaque<number>('a whole number, 0 or more, or Infini
 
 const Options = Type.Object({
   authorize: handler(),
+  renew: handler(),
   public: Type.Optional(Type.Boolean()),
   origins: Type.Optional(Type.Array(Type.String({ minLength: 1 }))),
   schema: Type.Optional(opaque<TSchema>('a TypeBox schema', (value) => typeof value === 'object' && value !== null)),
@@ -136,7 +143,7 @@ export function define (name: unknown, options: NamespaceOptions<never, never>, 
   if (limits.maxMessageBytes > maxPayloadBytes) throw invalidOption('limits.maxMessageBytes', `must not exceed maxPayloadBytes (${maxPayloadBytes})`)
   return Object.freeze({
     name: pattern,
-    ...handlers as Pick<Definition, 'authorize' | 'onConnect' | 'onMessage' | 'onDisconnect'>,
+    ...handlers as Pick<Definition, 'authorize' | 'renew' | 'onConnect' | 'onMessage' | 'onDisconnect'>,
     public: isPublic,
     origins: origins === undefined ? null : new Set(origins),
     messages: schema === undefined ? null : compile(schema),

@@ -1,8 +1,10 @@
-import { HEARTBEAT } from '@jpulse/ws-client/wire'
+import { HEARTBEAT, RENEW } from '@jpulse/ws-client/wire'
 import { Close, RESERVED, type ErrorCode } from '../codes.ts'
 import type { Reply } from './definition.ts'
 import { endOfJson, envelope, Frame } from '../delivery/frame.ts'
 import { isName } from '../ids.ts'
+import { renew, type Expiries } from './authorization.ts'
+import type { Answered as Recorded, Once } from './once.ts'
 import { publicCtx, type Peer } from './peer.ts'
 
 /** A message as JSON.parse gave it, of which the form is checked. */
@@ -15,6 +17,8 @@ interface Parsed {
   readonly error?: unknown
   readonly userId?: unknown
   readonly roomId?: unknown
+  /** The client may send it again, and it is to be handled once. */
+  readonly once?: unknown
 }
 
 export type Answered = (id: string, answer: { data?: unknown, error?: unknown }, conn: Peer) => boolean
@@ -31,14 +35,18 @@ const ANSWER_MS = 30_000
 export class Inbox {
   readonly #answered: Answered
   readonly #onMessage: (conn: Peer) => void
+  readonly #once: Once
+  readonly #expiries: Expiries
 
   /**
    * @param answered takes what answers a request of the cluster; returns whether it was one
    * @param onMessage hears of each message that is one, but for heartbeats
    */
-  constructor (answered: Answered, onMessage: (conn: Peer) => void) {
+  constructor (answered: Answered, onMessage: (conn: Peer) => void, once: Once, expiries: Expiries) {
     this.#answered = answered
     this.#onMessage = onMessage
+    this.#once = once
+    this.#expiries = expiries
   }
 
   receive (conn: Peer, bytes: Buffer, isBinary: boolean): void {
@@ -74,7 +82,8 @@ export class Inbox {
     }
     if (message.type === HEARTBEAT) return conn.transport.line.beat()
     this.#onMessage(conn)
-    this.#handle(conn, message)
+    if (message.once !== true || message.id === undefined) this.#handle(conn, message)
+    else this.#once.take(conn, message.id, (record) => this.#handle(conn, message, record))
   }
 
   /** Messages of this window, this one included. */
@@ -86,9 +95,9 @@ export class Inbox {
     return ++conn.windowCount
   }
 
-  #handle (conn: Peer, message: Parsed): void {
+  #handle (conn: Peer, message: Parsed, record?: (answer: Recorded) => void): void {
     if (typeof message.replyTo === 'string' && this.#answered(message.replyTo, message, conn)) return
-    const pending = new Answer(conn, message)
+    const pending = new Answer(conn, message, record)
     // An answer to nothing.
     if (message.type === undefined) {
       pending.invalid()
@@ -106,11 +115,12 @@ export class Inbox {
     } else pending.over(outcome as Outcome)
   }
 
-  /** Relays and rooms, where the namespace has them; null elsewhere. */
+  /** Relays, rooms and renewals, where the namespace has them; null elsewhere. */
   #builtIn (conn: Peer, message: Parsed, reply: Reply): Outcome | Promise<Outcome> | null {
     const { definition } = conn.home
     if (definition.relay.has(message.type)) return relay(conn, message, reply)
     if (definition.clientRooms !== false && (message.type === 'join' || message.type === 'leave')) return enterOrLeave(conn, message, reply)
+    if (definition.renew !== undefined && message.type === RENEW) return renewed(conn, message, reply, this.#expiries)
     return null
   }
 
@@ -134,10 +144,12 @@ class Answer {
   readonly #conn: Peer
   readonly #type: string
   readonly #id: string | number | undefined
+  readonly #record: ((answer: Recorded) => void) | undefined
   #settled = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor (conn: Peer, { type, id }: Parsed) {
+  constructor (conn: Peer, { type, id }: Parsed, record?: (answer: Recorded) => void) {
+    this.#record = record
     this.#conn = conn
     this.#type = type
     this.#id = id
@@ -148,6 +160,7 @@ class Answer {
     const message = envelope(type, data, this.#id === undefined ? undefined : { replyTo: this.#id })
     this.#conn.home.measure(message)
     this.#settle()
+    this.#record?.(message)
     this.#conn.deliver(new Frame(message.json, message.bytes), null, false)
   }
 
@@ -164,13 +177,14 @@ class Answer {
   over (outcome: Outcome): void {
     if (outcome === 'unknown') {
       this.#conn.home.drops.invalid++
-      if (this.#settle()) this.#conn.fail('UNKNOWN_TYPE', this.#id)
-    } else if (this.#settle() && this.#id !== undefined) this.#conn.fail('NO_REPLY', this.#id)
+      this.#fail('UNKNOWN_TYPE')
+    } else if (this.#id === undefined) this.#settle()
+    else this.#fail('NO_REPLY')
   }
 
   invalid (): Outcome {
     this.#conn.home.drops.invalid++
-    if (this.#settle()) this.#conn.fail('INVALID_MESSAGE', this.#id)
+    this.#fail('INVALID_MESSAGE')
     return 'handled'
   }
 
@@ -178,11 +192,16 @@ class Answer {
   failed (err: unknown): void {
     if (err instanceof Refusal) {
       if (err.code === 'INVALID_MESSAGE') this.#conn.home.drops.invalid++
-      if (this.#settle()) this.#conn.fail(err.code, this.#id)
-      return
+      return this.#fail(err.code)
     }
     this.#conn.home.log.error({ err, namespace: this.#conn.namespace, type: this.#type }, 'a message could not be handled')
-    if (this.#settle()) this.#conn.fail('HANDLER_FAILED', this.#id)
+    this.#fail('HANDLER_FAILED')
+  }
+
+  #fail (code: ErrorCode): void {
+    if (!this.#settle()) return
+    this.#record?.({ code })
+    this.#conn.fail(code, this.#id)
   }
 
   /** Whether it was open. */
@@ -224,6 +243,13 @@ async function enterOrLeave (conn: Peer, { type, data }: Parsed, reply: Reply): 
   else if (await conn.mayEnter(room)) await enter(conn, room)
   else throw new Refusal('FORBIDDEN')
   reply({ room })
+  return 'handled'
+}
+
+async function renewed (conn: Peer, { data }: Parsed, reply: Reply, expiries: Expiries): Promise<Outcome> {
+  const end = await renew(conn, data, expiries)
+  if (end === null) throw new Refusal('RENEWAL_REFUSED')
+  reply(end)
   return 'handled'
 }
 

@@ -57,7 +57,7 @@ export interface Wishes {
 /** A connection with what the application does not see of it. */
 export class Peer implements Connection, Owner, LineOwner {
   readonly clientId: string
-  readonly ctx: Identity
+  ctx: Identity
   readonly home: Home
   readonly transport: Transport
   readonly session: WatchedSession | null

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Frame } from '../delivery/frame.ts'
+import type { Receipts, Sender } from '../recovery/receipts.ts'
+import type { ErrorCode } from '../codes.ts'
+import type { Peer } from './peer.ts'
+
+/** What a message was answered with. */
+export type Answered = { readonly json: string, readonly bytes: Uint8Array | null } | { readonly code: ErrorCode }
+
+/** Answers that are longer are not kept. */
+const LONGEST_ANSWER = 4096
+/** Messages of one client that may wait for their turn. */
+const MOST_WAITING = 256
+/** How often somebody looks who waits: for Redis, or for whoever handles the same message. */
+const LOOK_MS = 250
+/** As long as a handler owes an answer. */
+const ANSWER_MS = 30_000
+
+interface Queue { last: Promise<void>, waiting: number }
+
+/**
+ * Has each message of a client that carries `once` handled at most once, whichever worker its client sends it to again, and answers
+ * the later ones as the first. In order: a message waits for the claim of the one before.
+ */
+export class Once {
+  readonly #receipts: Receipts
+  readonly #isAlive: (bootId: string) => boolean
+  readonly #queues = new WeakMap<Peer, Queue>()
+
+  constructor (receipts: Receipts, isAlive: (bootId: string) => boolean) {
+    this.#receipts = receipts
+    this.#isAlive = isAlive
+  }
+
+  /** `handle` is told where to record its answer. */
+  take (conn: Peer, id: string | number, handle: (record: (answer: Answered) => void) => void): void {
+    const number = Number(id)
+    if (!Number.isSafeInteger(number) || number < 1 || String(number) !== String(id)) return conn.fail('INVALID_MESSAGE', id)
+    const queue = this.#queues.get(conn) ?? { last: Promise.resolve(), waiting: 0 }
+    this.#queues.set(conn, queue)
+    if (queue.waiting >= MOST_WAITING) return conn.fail('RATE_LIMIT_EXCEEDED', id)
+    queue.waiting++
+    queue.last = queue.last.then(() => this.#next(conn, id, number, handle)).catch((err: unknown) => {
+      conn.home.log.error({ err, namespace: conn.namespace }, 'a message could not be handled')
+    }).finally(() => { queue.waiting-- })
+  }
+
+  async #next (conn: Peer, id: string | number, number: number, handle: (record: (answer: Answered) => void) => void): Promise<void> {
+    const sender = { namespace: conn.namespace, userId: conn.userId, clientId: conn.clientId }
+    for (const began = performance.now(); !conn.isGone;) {
+      const receipt = await this.#receipts.claim(sender, number).catch(() => null)
+      // While nobody can tell, nothing is done; the client gives up when it likes.
+      if (receipt === null) await sleep(LOOK_MS, undefined, { ref: false })
+      else if (receipt.state === 'new') return handle((answer) => { this.#record(sender, number, answer) })
+      else if (receipt.state === 'done') return repeat(conn, id, receipt.answer)
+      else if (receipt.state === 'forgotten' || !this.#isAlive(receipt.bootId) || performance.now() - began > ANSWER_MS) return conn.fail('OUTCOME_UNKNOWN', id)
+      else await sleep(LOOK_MS, undefined, { ref: false })
+    }
+  }
+
+  #record (sender: Sender, number: number, answer: Answered): void {
+    const isKept = 'json' in answer && answer.bytes === null && answer.json.length <= LONGEST_ANSWER
+    this.#receipts.done(sender, number, isKept ? answer.json : 'code' in answer ? answer.code : 'ALREADY_HANDLED')
+  }
+}
+
+/** A code of an error, or JSON. */
+function repeat (conn: Peer, id: string | number, answer: string): void {
+  if (answer.startsWith('{')) conn.deliver(new Frame(answer), null, false)
+  else conn.fail(answer as ErrorCode, id)
+}

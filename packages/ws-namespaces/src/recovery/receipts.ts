@@ -1,0 +1,129 @@
+import { defineScript, reply, type RedisLink } from '@jpulse/redis-link'
+import { encodePart } from '../ids.ts'
+
+/** What became of a message that its client may send again. */
+export type Receipt =
+  | { readonly state: 'new' }
+  /** It is being handled, by this process perhaps; or that died meanwhile. */
+  | { readonly state: 'running', readonly bootId: string }
+  /** `answer` is what was recorded. */
+  | { readonly state: 'done', readonly answer: string }
+  /** So many came after it that nobody knows. */
+  | { readonly state: 'forgotten' }
+
+/** Which client of which namespace. */
+export interface Sender { readonly namespace: string, readonly userId: string | null, readonly clientId: string }
+
+/** Remembers what was handled of clients that send again what they do not know the fate of. */
+export interface Receipts {
+  /** Marks a message as being handled, unless it was before. Rejects while nobody can tell. */
+  claim (sender: Sender, id: number): Promise<Receipt>
+  /** Never rejects. */
+  done (sender: Sender, id: number, answer: string): Promise<void>
+}
+
+/** How long a client is remembered since its last message. */
+export const ONCE_MS = 600_000
+/** So many of its messages. */
+const KEPT = 256
+
+/**
+ * Claims a message of a client.
+ *
+ * Hash: id → `running <boot id>` or the answer, and `last`, the highest id. Returns '' where it is new, else what stands there, or `forgotten`.
+ *
+ * Closes: a message that two workers got, because its connection broke, is handled by one of them; the hash keeps the last ones only.
+ */
+const claimMessage = defineScript({
+  name: 'wsNamespacesClaimV1',
+  keys: ['once'],
+  args: ['id', 'mark', 'ttlMs', 'kept'],
+  reply: reply<string>(),
+  lua: `
+local found = redis.call('HGET', KEYS[1], ARGV[1])
+if found then return found end
+local id, kept = tonumber(ARGV[1]), tonumber(ARGV[4])
+local last = tonumber(redis.call('HGET', KEYS[1], 'last') or '0')
+if id <= last - kept then return 'forgotten' end
+if id - last > kept then redis.call('DEL', KEYS[1])
+else for old = last - kept + 1, id - kept do redis.call('HDEL', KEYS[1], string.format('%.0f', old)) end end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if id > last then redis.call('HSET', KEYS[1], 'last', ARGV[1]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return ''
+`
+})
+
+const RUNNING = 'running '
+
+function receiptOf (found: string): Receipt {
+  if (found === '') return { state: 'new' }
+  if (found === 'forgotten') return { state: 'forgotten' }
+  return found.startsWith(RUNNING) ? { state: 'running', bootId: found.slice(RUNNING.length) } : { state: 'done', answer: found }
+}
+
+/** Across processes, as long as Redis keeps what it was told. */
+export class RedisReceipts implements Receipts {
+  readonly #link: RedisLink
+  readonly #mark: string
+
+  constructor (link: RedisLink, bootId: string) {
+    this.#link = link
+    this.#mark = `${RUNNING}${bootId}`
+  }
+
+  async claim (sender: Sender, id: number): Promise<Receipt> {
+    return receiptOf(await this.#link.runScript(claimMessage, { keys: [this.#key(sender)], args: [id, this.#mark, ONCE_MS, KEPT] }))
+  }
+
+  async done (sender: Sender, id: number, answer: string): Promise<void> {
+    await this.#link.run((client) => client.hset(this.#key(sender), id, answer)).catch(() => {})
+  }
+
+  #key ({ namespace, userId, clientId }: Sender): string {
+    return this.#link.key('ws', 'once', `{${encodePart(namespace)}}`, encodePart(userId ?? ''), clientId)
+  }
+}
+
+interface Kept { readonly found: Map<number, string>, last: number, until: number }
+
+/** Where no Redis is configured. */
+export class MemoryReceipts implements Receipts {
+  readonly #senders = new Map<string, Kept>()
+  readonly #mark: string
+
+  constructor (bootId: string) {
+    this.#mark = `${RUNNING}${bootId}`
+  }
+
+  async claim (sender: Sender, id: number): Promise<Receipt> {
+    const kept = this.#of(sender)
+    const found = kept.found.get(id)
+    if (found !== undefined) return receiptOf(found)
+    if (id <= kept.last - KEPT) return { state: 'forgotten' }
+    kept.found.set(id, this.#mark)
+    kept.last = Math.max(kept.last, id)
+    for (const old of kept.found.keys()) if (old <= kept.last - KEPT) kept.found.delete(old)
+    return { state: 'new' }
+  }
+
+  async done (sender: Sender, id: number, answer: string): Promise<void> {
+    const { found } = this.#of(sender)
+    if (found.has(id)) found.set(id, answer)
+  }
+
+  #of ({ namespace, userId, clientId }: Sender): Kept {
+    const key = JSON.stringify([namespace, userId, clientId])
+    const now = performance.now()
+    const kept = this.#senders.get(key) ?? { found: new Map(), last: 0, until: 0 }
+    kept.until = now + ONCE_MS
+    // In the order in which they were heard last: the oldest are first.
+    this.#senders.delete(key)
+    this.#senders.set(key, kept)
+    for (const [oldest, { until }] of this.#senders) {
+      if (until >= now) break
+      this.#senders.delete(oldest)
+    }
+    return kept
+  }
+}
