@@ -151,6 +151,38 @@ for (const [version, Mongoose] of [['8', Mongoose8], ['9', Mongoose9]] as Array<
     await t.rejects(paginate(new Mongoose().model('Nowhere', new Schema({})) as unknown as typeof Post, {}), code('INVALID_OPTIONS'), 'not connected')
   })
 
+  t.test(`mongoose ${version}: what the schema, its hooks and the transaction say of a find holds for a page and its total`, async (t) => {
+    const mongoose = new Mongoose()
+    mongoose.set('transactionAsyncLocalStorage', true)
+    await mongoose.connect(url, { dbName: name, monitorCommands: true })
+    t.teardown(() => mongoose.disconnect())
+    const commands: Document[] = []
+    mongoose.connection.getClient().on('commandStarted', ({ commandName, command }) => { if (['find', 'aggregate'].includes(commandName)) commands.push(command) })
+    const hook = function (this: { setOptions (options: object): void }) { this.setOptions({ maxTimeMS: 4321, comment: 'of a hook', limit: 1, sort: { name: -1 } }) }
+    const Named = mongoose.model('Named', new mongoose.Schema({ name: String }, { collection: `defaults${version}`, read: 'nearest' }).pre('find', hook))
+    await Named.insertMany(['a', 'b', 'c'].map((name) => ({ name })))
+    commands.length = 0
+    t.strictSame((await paginate(Named, { sort: { name: 1 }, limit: 2, total: 'exact' })).items.map(({ name }) => name), ['a', 'b'], 'but for sort and limit, which are those of the page')
+    t.match(commands, [{ maxTimeMS: 4321, comment: 'of a hook' }, { maxTimeMS: 4321, comment: 'of a hook' }])
+    commands.length = 0
+    await paginate(Named, { driverOptions: { maxTimeMS: 999 } })
+    t.match(commands, [{ maxTimeMS: 999, comment: 'of a hook' }], 'the call has the last word')
+
+    // The test server refuses collations: what it is asked is what counts.
+    const collation = { locale: 'en', strength: 2 }
+    const Collated = mongoose.model('Collated', new mongoose.Schema({ name: String }, { collation }))
+    commands.length = 0
+    for (const call of [() => paginate(Collated, {}), () => paginate.pipeline(Collated, []), () => paginate(Collated, { collation: { locale: 'de' } })]) await call().catch(() => {})
+    t.match(commands.map(({ collation }) => collation), [collation, collation, { locale: 'de' }])
+
+    const session = await mongoose.startSession()
+    t.teardown(() => session.endSession())
+    const { transactionAsyncLocalStorage: storage } = mongoose as unknown as { transactionAsyncLocalStorage: { run (store: object, work: () => Promise<unknown>): Promise<unknown> } }
+    commands.length = 0
+    await storage.run({ session }, async () => { await paginate(Named, {}); await paginate.pipeline(Named, []) })
+    t.strictSame(commands.map(({ lsid }) => lsid.id.toString('hex')), Array(2).fill(session.id?.['id'].toString('hex')))
+  })
+
   t.test(`mongoose ${version}: the walks of the conformance suite`, async () => {
     const mongoose = new Mongoose()
     await mongoose.connect(url, { dbName: name })

@@ -28,6 +28,10 @@ t.test('Relay\'s arguments: first, last, after and before, alone and together', 
       [{ first: 4, last: 2 }, [2, 3], true, true],
       [{ first: 2, after: at(3), before: at(4) }, [], true, true],
       [{ first: 2, after: at(5), before: at(2) }, [], true, true],
+      [{ first: 0 }, [], false, true],
+      [{ last: 0 }, [], true, false],
+      [{ first: 0, after: at(8) }, [], true, false],
+      [{ first: 3, last: 0 }, [], false, true],
       [{ first: 2, last: null, after: '', before: null }, [0, 1], false, true]
     ]
     for (const [options, expected, hasPrev, hasNext] of cases) {
@@ -39,7 +43,11 @@ t.test('Relay\'s arguments: first, last, after and before, alone and together', 
       const prev = page.pageInfo.prevCursor === null ? [] : ids(await paginate(source, { cursor: page.pageInfo.prevCursor, limit: 1 }))
       if (expected.length > 0 && hasPrev) t.same(prev, [Number(expected[0]) - 1], `${name}, prev`)
     }
-    for (const odd of [{ first: 0 }, { last: -1 }, { first: 2, limit: 2 }, { last: 'x' }, { cursor: at(1), last: 2 }]) await t.rejects(paginate(source, odd), { code: code('INVALID_LIMIT'), statusCode: 400 })
+    for (const odd of [{ first: -1 }, { last: -1 }, { limit: 0 }, { first: 2, limit: 2 }, { last: 'x' }, { cursor: at(1), last: 2 }]) await t.rejects(paginate(source, odd), { code: code('INVALID_LIMIT'), statusCode: 400 })
+    for (const [options, expected] of [[{ first: 0 }, 0], [{ first: 0, after: at(3) }, 4], [{ last: 0 }, 8], [{ last: 0, before: at(3) }, 2]] as Array<[PaginateOptions<Item>, number]>) {
+      const { pageInfo } = await paginate(source, options)
+      t.same(ids(await paginate(source, { cursor: pageInfo.nextCursor ?? pageInfo.prevCursor, limit: 1 })), [expected], 'a page without rows leads to where it would have begun')
+    }
     await t.rejects(paginate(source, { last: 2, offset: 1 }), { code: code('INVALID_OFFSET') })
   }
 })

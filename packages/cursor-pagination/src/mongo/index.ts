@@ -1,7 +1,7 @@
 export { beside, inDialect, type Dialect } from './dialect.ts'
 export { driverCollection, isDriverCollection, isMongooseCollection, type DriverCollection } from './driver.ts'
 export { intervalsAfter, type Clause } from './intervals.ts'
-export { discriminatorOf, isModel, pageOfModel, type Model } from './mongoose.ts'
+export { defaultsOf, discriminatorOf, isModel, pageOfModel, type Model, type ModelDefaults } from './mongoose.ts'
 export { asClientDecodes, checkDriverOptions, FAITHFUL, type PageDriverOptions } from './options.ts'
 export { PlanObserver, type IntervalRead } from './plan-observer.ts'
 export { suggestIndex, type IndexedOptions, type SuggestedIndex } from './suggest-index.ts'

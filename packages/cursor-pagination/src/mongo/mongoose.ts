@@ -1,3 +1,4 @@
+import type { Collation } from '../bson/index.ts'
 import { InvalidOptionsError } from '../errors.ts'
 import type { PageDriverOptions } from './options.ts'
 
@@ -5,7 +6,8 @@ import type { PageDriverOptions } from './options.ts'
 export interface Model {
   readonly modelName: string
   readonly collection: unknown
-  readonly schema: { discriminatorMapping?: { isRoot?: boolean, key?: string, value?: unknown } }
+  readonly schema: { discriminatorMapping?: { isRoot?: boolean, key?: string, value?: unknown }, options?: { collation?: Collation, read?: unknown } }
+  readonly db?: { base?: { transactionAsyncLocalStorage?: { getStore (): { session?: object } | undefined } } }
   hydrate (document: object): unknown
   find (filter: object): ModelQuery
 }
@@ -39,11 +41,28 @@ export function discriminatorOf ({ schema }: Model): Record<string, unknown> {
   return isRoot || key === undefined ? {} : { [key]: value }
 }
 
+/** Options of a call that a model has defaults for. */
+export interface ModelDefaults {
+  collation?: Collation | undefined
+  hint?: string | object | undefined
+  driverOptions: PageDriverOptions
+}
+
+/** What mongoose adds to an aggregation: the defaults of the schema, and the session of the transaction that the call is made in. */
+export function defaultsOf ({ schema: { options: { collation, read } = {} }, db }: Model): ModelDefaults {
+  const session = db?.base?.transactionAsyncLocalStorage?.getStore()?.session
+  return { collation, driverOptions: { ...(session == null ? {} : { session }), ...(read == null ? {} : { readPreference: read }) } }
+}
+
 /** What mongoose made of the call, and asks its collection for. */
 export interface Found {
   filter: object
   projection: object | undefined
+  defaults: ModelDefaults
 }
+
+/** Options of a find that the schema, its hooks and the transaction decide. Their sort, skip and limit have no say: a page has its own. */
+const TAKEN = new Set(['session', 'readPreference', 'readConcern', 'maxTimeMS', 'comment', 'allowDiskUse', 'let', 'batchSize'])
 
 /**
  * Reads a page as `Model.find` would: mongoose casts the filter, runs the hooks, hydrates and populates the rows. Only
@@ -55,10 +74,11 @@ export async function pageOfModel (model: Model, options: ModelOptions, read: (f
   let asked = false
   query.mongooseCollection = {
     name: (model.collection as { name?: unknown }).name,
-    find: (filter: object, { projection }: { projection?: object } = {}) => ({
+    find: (filter: object, { projection, collation, hint, ...options }: { projection?: object, collation?: Collation, hint?: string | object } = {}) => ({
       toArray: () => {
         asked = true
-        return read({ filter, projection })
+        const driverOptions = Object.fromEntries(Object.entries(options).filter(([name, value]) => TAKEN.has(name) && value != null))
+        return read({ filter, projection, defaults: { collation, hint, driverOptions } })
       }
     })
   }

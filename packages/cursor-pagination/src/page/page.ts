@@ -41,8 +41,8 @@ export function pageOf<T extends object> (read: readonly Row[], facts: PageFacts
     pageInfo: {
       hasNext,
       hasPrev,
-      nextCursor: hasNext ? seal(edge(rows.at(-1), position, false), next) : null,
-      prevCursor: hasPrev && offset === undefined ? seal(edge(rows[0], position, true), previous) : null,
+      nextCursor: hasNext ? seal(edge(rows.at(-1), position, false, backwards), next) : null,
+      prevCursor: hasPrev && offset === undefined ? seal(edge(rows[0], position, true, backwards), previous) : null,
       get startCursor () { return rows.length > 0 ? cursorAt(0) : ofPlace() },
       get endCursor () { return rows.length > 0 ? cursorAt(rows.length - 1) : ofPlace() },
       limit,
@@ -64,10 +64,10 @@ export function withItems<R> ({ items, pageInfo }: Page, replaced: readonly R[])
 }
 
 /**
- * The position of a neighbouring page: beyond the row at that end. An empty page has none; from there, the neighbour
- * begins with the position itself.
+ * The position of a neighbouring page: beyond the row at that end. An empty page has none: against the direction of reading
+ * the neighbour begins with the position itself, in it where the page would have begun.
  */
-function edge (row: Row | undefined, position: Position | undefined, backwards: boolean): Position {
+function edge (row: Row | undefined, position: Position | undefined, backwards: boolean, reading: boolean): Position {
   if (row !== undefined) return { key: row.key, backwards, inclusive: false }
-  return { key: [], ...position, backwards, inclusive: true }
+  return { key: [], ...position, backwards, inclusive: backwards !== reading || (position?.inclusive ?? true) }
 }

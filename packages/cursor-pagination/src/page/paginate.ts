@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { InvalidOptionsError } from '../errors.ts'
-import { discriminatorOf, driverCollection, isDriverCollection, isModel, isMongooseCollection, pageOfModel, PlanObserver, type DriverCollection, type Model } from '../mongo/index.ts'
+import { defaultsOf, discriminatorOf, driverCollection, isDriverCollection, isModel, isMongooseCollection, pageOfModel, PlanObserver, type DriverCollection, type Model, type ModelDefaults } from '../mongo/index.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { ArraySource, CollectionSource, isItems, PipelineSource } from '../sources/index.ts'
 import { withItems } from './page.ts'
@@ -22,8 +22,8 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
   async function ofModel (model: Model, { lean, populate, ...options }: Options): Promise<Page<object>> {
     const collection = await collectionOf(model.collection)
     let page: Page<object> | undefined
-    const rows = await pageOfModel(model, { ...options, lean, populate }, async ({ filter, projection }) => {
-      page = await ofCollection(collection, { ...options, filter, ...shown(options, projection as Record<string, unknown> | undefined) })
+    const rows = await pageOfModel(model, { ...options, lean, populate }, async ({ filter, projection, defaults }) => {
+      page = await ofCollection(collection, { ...withDefaults(options, defaults), filter, ...shown(options, projection as Record<string, unknown> | undefined) })
       return page.items
     })
     return withItems(checkCount(page as unknown as Page<object>, rows, `the hooks of the model "${model.modelName}"`), rows)
@@ -43,8 +43,7 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
   async function pipeline (source: unknown, stages: readonly object[], options: Options = {}): Promise<Page<object>> {
     refuseMongooseOptions(options)
     const collection = await collectionOf(isModel(source) ? source.collection : source)
-    const filter = isModel(source) ? { ...options?.filter, ...discriminatorOf(source) } : options?.filter
-    return paged(options === null ? options : { ...options, ...(filter === undefined ? {} : { filter }) }, (options) => paginator.page(options, (query) => {
+    return paged(isModel(source) ? ofModelIn(source, options) : options, (options) => paginator.page(options, (query) => {
       const made = new PipelineSource(collection, stages, query, driver(options))
       driver(options).observer?.whole(made.name, made.blocking)
       return made
@@ -54,6 +53,15 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
   const pages = (source: unknown, options?: Options) => walk(options, (options) => paginate(source, options))
   const pipelinePages = (source: unknown, stages: readonly object[], options?: Options) => walk(options, (options) => pipeline(source, stages, options))
   return Object.assign(paginate, { pages, pipeline: Object.assign(pipeline, { pages: pipelinePages }) }) as unknown as Paginate
+}
+
+/** The options of a pipeline that begins with the documents of a model. */
+function ofModelIn (model: Model, options: Options): Options {
+  return options === null ? options : withDefaults({ ...options, filter: { ...options.filter, ...discriminatorOf(model) } }, defaultsOf(model))
+}
+
+function withDefaults (options: Options, { collation, hint, driverOptions }: ModelDefaults): Options {
+  return { ...options, collation: options.collation ?? collation, hint: options.hint ?? hint, driverOptions: { ...driverOptions, ...options.driverOptions } }
 }
 
 /** What a model selects of its documents: also what the stages of a page begin with, which read them anew. */

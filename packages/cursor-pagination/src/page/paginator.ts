@@ -141,7 +141,7 @@ function trimmed (found: Row[], { limit, lastOf }: PageRequest, { fields: forwar
   const end = until === undefined ? -1 : found.findIndex(({ key }) => compareKeys(key, until.key, fields, strings) >= 0)
   const within = end === -1 ? found : found.slice(0, end)
   const rows = within.slice(0, limit)
-  const kept = lastOf === undefined ? rows : rows.slice(-lastOf)
+  const kept = lastOf === undefined ? rows : rows.slice(Math.max(0, rows.length - lastOf))
   return { rows: kept, more: end !== -1 || within.length > limit, cut: kept.length < rows.length }
 }
 

@@ -113,13 +113,13 @@ function readPlace (given: Partial<Record<'cursor' | 'after' | 'before' | 'first
   const other = after ?? before
   if (cursor !== undefined && other !== undefined) throw new InvalidCursorError(`cursor and ${other.as} exclude each other`)
   if (given.limit !== undefined && (first ?? last) !== undefined) throw new InvalidLimitError('"limit" stands beside "first" or "last"')
-  const limit = readLimit(first ?? last ?? given.limit, limits)
+  const limit = readLimit(first ?? last ?? given.limit, limits, (first ?? last) === undefined ? 1 : 0)
   if (cursor !== undefined) {
     if (last !== undefined) throw new InvalidLimitError('"last" stands beside "cursor", which knows its direction')
     return { limit, from: cursor, until: undefined, backwards: false, lastOf: undefined }
   }
   const backwards = first === undefined && (last !== undefined || (before !== undefined && after === undefined))
-  const lastOf = first !== undefined && last !== undefined ? readLimit(last, limits) : undefined
+  const lastOf = first !== undefined && last !== undefined ? readLimit(last, limits, 0) : undefined
   return backwards ? { limit, from: before, until: after, backwards, lastOf } : { limit, from: after, until: before, backwards, lastOf }
 }
 
@@ -131,12 +131,13 @@ function tokenOf (as: Token['as'], text: unknown): Token | undefined {
 /**
  * Reads a page size. Digits count as the number that they write, for query strings that no schema converted.
  *
+ * @param least 0 for Relay's `first` and `last`, which may ask for no rows
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_LIMIT
  */
-export function readLimit (value: unknown, { defaultLimit, maxLimit, strictLimit }: Pick<ResolvedOptions, 'defaultLimit' | 'maxLimit' | 'strictLimit'>): number {
+export function readLimit (value: unknown, { defaultLimit, maxLimit, strictLimit }: Pick<ResolvedOptions, 'defaultLimit' | 'maxLimit' | 'strictLimit'>, least: 0 | 1 = 1): number {
   if (value === undefined) return defaultLimit
   const limit = wholeNumber(value)
-  if (limit === undefined || limit < 1) throw new InvalidLimitError('it is not a positive integer')
+  if (limit === undefined || limit < least) throw new InvalidLimitError(`it is not ${least === 1 ? 'a positive integer' : 'an integer of 0 or more'}`)
   if (limit > maxLimit && strictLimit) throw new InvalidLimitError(`it is above the maximum of ${maxLimit}`)
   return Math.min(limit, maxLimit)
 }

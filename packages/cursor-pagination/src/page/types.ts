@@ -26,7 +26,7 @@ export interface PaginateOptions<T = any> {
   after?: string | null | undefined
   /** The cursor of an item: the page before it. */
   before?: string | null | undefined
-  /** As in Relay: so many rows from the beginning, or after `after`; instead of `limit`. null means none. */
+  /** As in Relay: so many rows from the beginning, or after `after`; instead of `limit`; 0 for none of them, only what is known of the page. null means none. */
   first?: number | string | null | undefined
   /** As in Relay: so many rows up to the end, or before `before`, in the order of the listing; alone, the last page. null means none. */
   last?: number | string | null | undefined

@@ -22,7 +22,7 @@ function refuseOneShot (items: Items): void {
   if (Array.isArray(items)) return
   const isOneShot = ['next', 'pipe', 'getReader', 'read', 'on'].some((name) => typeof Reflect.get(items, name) === 'function')
   const [one, other] = Symbol.iterator in items ? [items[Symbol.iterator](), items[Symbol.iterator]()] : []
-  if (isOneShot || (one !== undefined && one === other)) throw new InvalidOptionsError('the source can be iterated only once (a generator, an iterator, a stream or a cursor): give an array, or an object whose iterator begins anew each time')
+  if (isOneShot || (one !== undefined && one === other)) throw new InvalidOptionsError('the source can be iterated only once (a generator, an iterator, a stream, a cursor or a query of mongoose): give an array, a collection, a model, or an object whose iterator begins anew each time')
 }
 
 /** A cursor keeps the types of numbers; here they only cost time. */

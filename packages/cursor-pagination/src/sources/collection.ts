@@ -11,8 +11,9 @@ export class CollectionSource extends ServerSource {
     return { documents: () => find().toArray(), explain: () => find().explain('executionStats') }
   }
 
+  /** Documents by their keys, which the index of a hint would not find. */
   protected aggregate (stages: object[], _filter: Record<string, unknown>): Promise<object[]> {
-    return this.collection.aggregate(stages, this.options()).toArray()
+    return this.collection.aggregate(stages, this.options({ hint: undefined })).toArray()
   }
 
   /** A client may decode even this number as an Int32 or a bigint. */
