@@ -30,7 +30,7 @@ export interface Protocol {
 /** A `Protocol` of what was given to `connect`: one, or what is heard and what is sent. */
 export type ProtocolOf<M, S = Messages> = M extends { toServer: infer In extends Messages, toClient: infer Out extends Messages }
   ? { toServer: In, toClient: Out, answers: M extends { answers: infer Answers extends Messages } ? Answers : Record<never, never> }
-  : { toServer: S & Messages, toClient: M & Messages, answers: Record<never, never> }
+  : { toServer: S, toClient: M, answers: Record<never, never> }
 
 /** A message beside its data. */
 export interface Received {
@@ -118,12 +118,12 @@ interface Hearing<In> {
 
 /** Data of a message; left out where they may be undefined. */
 type Data<D> = undefined extends D ? [data?: D] : [data: D]
-type Answer<P extends Protocol, T> = T extends keyof P['answers'] ? P['answers'][T] : unknown
+type Answer<P extends { answers: unknown }, T> = T extends keyof P['answers'] ? P['answers'][T] : unknown
 
 /** A connection to a namespace that comes back by itself and goes on where it was. */
 export interface Client<M = Messages, S = Messages> extends ClientOf<ProtocolOf<M, S>> {}
 
-interface ClientOf<P extends Protocol> {
+interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: unknown }> {
   /** Resolves with the first connection; rejects where there will be none: `NOT_CONNECTED`. */
   readonly ready: Promise<Connected>
   /** What the connection is doing now. */

@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import { expect, test } from 'tstyche'
 import { Type } from 'typebox'
-import { connect } from '@jpulse/ws-namespaces/client'
+import { connect, type Client } from '@jpulse/ws-client'
+import { connect as connectAsBefore } from '@jpulse/ws-namespaces/client'
+import { useNamespace } from '@jpulse/ws-client/react'
 import type { LocalStats, Namespace, NamespaceStats, Present, PublishResult, WsNamespaces } from '@jpulse/ws-namespaces'
 
 declare const app: FastifyInstance
@@ -66,4 +68,46 @@ test('the client, in both directions', () => {
   expect(chat.send).type.not.toBeCallableWith('shout', 'hello')
   expect(chat.request).type.not.toBeCallableWith('shout')
   expect(connect('/any').send('anything', { at: 'all' })).type.toBe<boolean>()
+})
+
+/** What is said in a namespace, once for both sides. */
+interface Chat {
+  toServer: { say: string, move: { x: number }, clear: undefined }
+  toClient: { said: string, cleared: undefined }
+  answers: { move: { left: number } }
+}
+
+test('one declaration for server and client', async () => {
+  const server = app.wsNamespaces.create<Chat>('chat', {
+    schema: Type.Object({ type: Type.String(), data: Type.Unknown() }),
+    onMessage: (_conn, message) => {
+      expect(message.type).type.toBe<'say' | 'move' | 'clear'>()
+      if (message.type === 'say') expect(message.data).type.toBe<string>()
+      if (message.type === 'move') expect(message.data.x).type.toBe<number>()
+    }
+  })
+  expect(await server.broadcast('said', 'hello')).type.toBe<PublishResult>()
+  expect(await server.toUser('u', 'cleared')).type.toBe<PublishResult>()
+  expect(await server.toRoom('r', 'said', 'hello', { volatile: true })).type.toBe<PublishResult>()
+  expect(server.broadcast).type.not.toBeCallableWith('said', 5)
+  expect(server.broadcast).type.not.toBeCallableWith('said')
+  expect(server.broadcast).type.not.toBeCallableWith('say', 'hello')
+  expect(app.wsNamespaces.get<Chat>('chat')!.toUser).type.not.toBeCallableWith('u', 'shout')
+
+  for (const client of [connect<Chat>('/chat'), connectAsBefore<Chat>('/chat')]) {
+    expect(client).type.toBe<Client<Chat>>()
+    client.on('said', (data) => { expect(data).type.toBe<string>() })
+    expect(client.on).type.not.toBeCallableWith('say', () => {})
+    expect(client.send('say', 'hello')).type.toBe<boolean>()
+    expect(client.send('clear')).type.toBe<boolean>()
+    expect(client.send).type.not.toBeCallableWith('say')
+    expect(client.send).type.not.toBeCallableWith('said', 'hello')
+    expect(await client.request('move', { x: 1 })).type.toBe<{ left: number }>()
+    expect(await client.request('say', 'hello')).type.toBe<unknown>()
+    expect(await client.request<{ mine: true }>('say', 'hello')).type.toBe<{ mine: true }>()
+  }
+  const { messages, send } = useNamespace<Chat>('/chat')
+  expect(messages[0]!.type).type.toBe<'said' | 'cleared'>()
+  for (const message of messages) if (message.type === 'said') expect(message.data).type.toBe<string>()
+  expect(send).type.not.toBeCallableWith('shout')
 })

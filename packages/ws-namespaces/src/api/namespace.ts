@@ -1,3 +1,4 @@
+import type { Protocol } from '@jpulse/ws-client'
 import type { TSchema } from 'typebox'
 import type { Cluster, ConnectionInfo, NamespaceStats } from '../cluster/cluster.ts'
 import type { Answer, Requests } from '../cluster/requests.ts'
@@ -28,6 +29,14 @@ export interface PublishOptions extends SendOptions {
 /** What became of a message. `local`: only clients of this process are known to get it. */
 export interface PublishResult { readonly delivered: Delivered }
 
+/** Types that a namespace sends: by its `Protocol`, else any. */
+export type TypeSent<Schema> = Schema extends Protocol ? keyof Schema['toClient'] & string : string
+
+/** What follows on the type: its data, which may be left out where they may be undefined, and options. */
+export type Sent<Schema, T> = Schema extends Protocol
+  ? T extends keyof Schema['toClient'] ? undefined extends Schema['toClient'][T] ? [data?: Schema['toClient'][T], options?: PublishOptions] : [data: Schema['toClient'][T], options?: PublishOptions] : never
+  : [data?: unknown, options?: PublishOptions]
+
 export interface RequestOptions {
   /** Longest wait for the answer, in milliseconds, 1 to 600000. @default 5000 */
   timeoutMs?: number
@@ -43,11 +52,11 @@ export interface Namespace<Schema extends TSchema = TSchema, Ctx extends Identit
   /** Types only: what clients send, and who they are. */
   readonly [kTypes]?: [Schema, Ctx]
   /** To every client of the namespace. @throws FST_ERR_WS_NAMESPACES_INVALID_DATA, _MESSAGE_TOO_LARGE */
-  broadcast (type: string, data?: unknown, options?: PublishOptions): Promise<PublishResult>
+  broadcast<T extends TypeSent<Schema>> (type: T, ...rest: Sent<Schema, T>): Promise<PublishResult>
   /** To every connection of a user. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE */
-  toUser (userId: string, type: string, data?: unknown, options?: PublishOptions): Promise<PublishResult>
+  toUser<T extends TypeSent<Schema>> (userId: string, type: T, ...rest: Sent<Schema, T>): Promise<PublishResult>
   /** To every connection in a room. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE */
-  toRoom (room: string, type: string, data?: unknown, options?: PublishOptions): Promise<PublishResult>
+  toRoom<T extends TypeSent<Schema>> (room: string, type: T, ...rest: Sent<Schema, T>): Promise<PublishResult>
   /**
    * Asks a client and resolves with the data of its answer; of a user's connections all are asked, and the first
    * good answer counts; where there is none, the error of one that tried.

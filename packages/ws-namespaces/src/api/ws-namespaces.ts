@@ -14,6 +14,7 @@ export interface WsNamespaces {
    * from the first client that is let in until the last one leaves. Where several match a name the narrowest answers,
    * `rooms/lobby` before `rooms/:id`.
    *
+   * @typeParam Schema follows from the option `schema`; or a `Protocol` of @jpulse/ws-client: what clients and the server send, in one declaration
    * @throws FST_ERR_WS_NAMESPACES_INVALID_NAME, _INVALID_OPTION, _EXISTS, _AMBIGUOUS where another matches the same names and neither is narrower
    */
   create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> (name: string, options?: NamespaceOptions<Schema, Ctx>): Namespace<Schema, Ctx>
@@ -23,7 +24,7 @@ export interface WsNamespaces {
    *
    * @throws FST_ERR_WS_NAMESPACES_INVALID_NAME where a parameter is missing, or not a text of 1 to 512 well-formed characters
    */
-  get (name: string, params?: Params): Namespace | null
+  get<Schema extends TSchema = TSchema> (name: string, params?: Params): Namespace<Schema> | null
   /** This process' share of each namespace, instances of patterns by their own names. */
   local (): Record<string, LocalStats>
   /**
@@ -47,15 +48,15 @@ export class Decorator implements WsNamespaces {
   }
 
   create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> (name: string, options: NamespaceOptions<Schema, Ctx> = {}): Namespace<Schema, Ctx> {
-    const definition = define(name, options as NamespaceOptions<never, never>, this.#maxPayloadBytes)
+    const definition = define(name, options as unknown as NamespaceOptions<never, never>, this.#maxPayloadBytes)
     this.#hubs.define(definition)
     return new NamespaceHandle<Schema, Ctx>(definition, this.#hubs.directory.find(name), this.#parts)
   }
 
-  get (name: string, params?: Params): Namespace | null {
+  get<Schema extends TSchema = TSchema> (name: string, params?: Params): Namespace<Schema> | null {
     const { directory } = this.#hubs
     const definition = directory.byPattern(name)
-    if (params === undefined) return definition === null ? this.find(name) : new NamespaceHandle(definition, directory.find(name), this.#parts)
+    if (params === undefined) return definition === null ? this.find(name) as Namespace<Schema> | null : new NamespaceHandle(definition, directory.find(name), this.#parts)
     if (definition === null) return null
     const segments = definition.name.fill(params)
     if (segments === null) throw new FST_ERR_WS_NAMESPACES_INVALID_NAME(`needs a text of 1 to 512 well-formed characters for each of ${definition.name.parameters.join(', ')}`)

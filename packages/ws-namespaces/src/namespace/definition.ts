@@ -1,4 +1,5 @@
 import { callback, checker, opaque } from '@jpulse/plugin-kit'
+import type { Protocol } from '@jpulse/ws-client'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -9,8 +10,10 @@ import { invalidOption, type History, type Limits } from '../options.ts'
 
 type Maybe<T> = T | Promise<T>
 
-/** What a client sends, by the namespace's schema. */
-export type MessageOf<Schema extends TSchema> = unknown extends Static<Schema> ? { type: string, data?: unknown } : Static<Schema>
+/** What a client sends, by the namespace's schema, or by its `Protocol` of @jpulse/ws-client. */
+export type MessageOf<Schema extends TSchema> = Schema extends Protocol
+  ? { [T in keyof Schema['toServer'] & string]: undefined extends Schema['toServer'][T] ? { type: T, data?: Schema['toServer'][T] } : { type: T, data: Schema['toServer'][T] } }[keyof Schema['toServer'] & string]
+  : unknown extends Static<Schema> ? { type: string, data?: unknown } : Static<Schema>
 
 /** A message as a handler gets it. `id` stands where the client waits for an answer. */
 export type Incoming<Schema extends TSchema = TSchema> = MessageOf<Schema> & { readonly id?: string | number }
@@ -36,7 +39,7 @@ export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends 
   /** Origins of the pages that may connect, exactly as browsers send them; `'*'` for all. @default the origin of the request's own host */
   origins?: string[]
   /** TypeBox schema of what clients may send: one whole message or a union of them. @default any type and data */
-  schema?: Schema
+  schema?: Schema | (Schema extends Protocol ? TSchema : never)
   /** See `Limits`; what is not given has its default. */
   limits?: Partial<Limits>
   /** Keeps messages for clients that come back: `maxLength` 1 to 10000 of them for `maxAgeMs`, 1000 to 3600000. @default false */
