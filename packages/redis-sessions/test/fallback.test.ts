@@ -295,3 +295,236 @@ t.test('in this order, too', async (t) => {
     }
   }
 })
+
+/** A Redis whose commands do what a test says before they are carried out. */
+class Scripted extends MemoryStore {
+  override readonly mode = 'redis' as never
+  isAway = true
+  readonly creates: string[] = []
+  before: { create?: (ref: SessionRef) => unknown, remove?: () => unknown, removeAll?: () => unknown } = {}
+
+  constructor () {
+    super(LIFETIMES)
+  }
+
+  override read (ref: SessionRef) { return this.#answer(() => super.read(ref)) }
+  override replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes) { return this.#answer(() => super.replace(ref, version, payload, lifetimes)) }
+
+  override async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes) {
+    this.creates.push(ref.hash)
+    await this.before.create?.(ref)
+    return this.#answer(() => super.create(ref, payload, origin, lifetimes))
+  }
+
+  override async remove (ref: SessionRef) {
+    await this.before.remove?.()
+    return this.#answer(() => super.remove(ref))
+  }
+
+  override async removeAll (tag: string, options?: EndAllOptions) {
+    await this.before.removeAll?.()
+    return this.#answer(() => super.removeAll(tag, options))
+  }
+
+  #answer<T> (command: () => Promise<T>): Promise<T> {
+    return this.isAway ? Promise.reject(unavailable(new Error('away'))) : command()
+  }
+}
+
+/** An outage with policy memory, told to the store by a read, and its end. */
+async function outage () {
+  const redis = new Scripted()
+  const link = Object.assign(new EventEmitter(), { isUp: true, ping: async () => { if (redis.isAway) throw new Error('away') } })
+  const store = new FallbackStore(redis, link as unknown as RedisLink, LIFETIMES, log, 60_000)
+  const tag = tagOf('u')
+  const newRef = () => refOf(newId(tag))!
+  await store.read(newRef())
+  const logIn = async (ref = newRef()) => { await store.create(ref, 'p'); return ref }
+  const recover = async () => {
+    redis.isAway = false
+    for (let turns = 0; store.mode === 'memory' && turns < 1000; turns++) {
+      link.emit('up')
+      await turn()
+    }
+  }
+  return { redis, link, store, tag, newRef, logIn, recover }
+}
+
+const gate = () => {
+  let open = () => {}
+  const passed = new Promise<void>((resolve) => { open = resolve })
+  return { open, passed }
+}
+
+t.test('a session that changes while it is moved is made in Redis once', async (t) => {
+  const { redis, store, logIn, recover } = await outage()
+  const ref = await logIn()
+  redis.before.create = async () => { await store.replace(ref, (await store.read(ref))!.version, 'changed') }
+  await recover()
+  t.equal((await redis.read(ref))?.payload, 'changed')
+  t.same(redis.creates, [ref.hash])
+  await store.close()
+})
+
+t.test('a session that outlives a logout of the others is above its watermark, however long the command takes', async (t) => {
+  for (const when of ['in the outage', 'in the recovery']) {
+    const { redis, store, tag, logIn, recover } = await outage()
+    const [kept, other] = [await logIn(), await logIn()]
+    redis.before.removeAll = () => { now += 200 }
+    if (when === 'in the outage') await store.removeAll(tag, { except: kept })
+    else {
+      redis.before.create = async () => {
+        redis.before = { removeAll: redis.before.removeAll! }
+        await store.removeAll(tag, { except: kept })
+      }
+    }
+    await recover()
+    t.ok(await store.read(kept), when)
+    t.notOk(await store.read(other), when)
+    await store.close()
+  }
+})
+
+t.test('a login right after a logout-all of the outage stays, though Redis is told of both later', async (t) => {
+  const { redis, store, tag, logIn, recover } = await outage()
+  const before = await logIn()
+  await store.removeAll(tag)
+  now += 1
+  const after = await logIn()
+  redis.before.removeAll = () => { now += 20 }
+  await recover()
+  t.ok(await store.read(after))
+  t.notOk(await store.read(before))
+  await store.close()
+})
+
+t.test('a session that could not be sent, because the link was down again, is made later', async (t) => {
+  const { redis, link, store, logIn, recover } = await outage()
+  const ref = await logIn()
+  redis.isAway = false
+  link.isUp = false
+  link.emit('up')
+  for (let turns = 0; turns < 20; turns++) await turn()
+  t.same(redis.creates, [], 'nothing was sent')
+  redis.before.create = () => {}
+  now += 40_000
+  link.isUp = true
+  await recover()
+  t.ok(await redis.read(ref))
+  await store.close()
+})
+
+t.test('a login that falls back to the process while its session is logged out is logged out', async (t) => {
+  const { redis, store, newRef, recover } = await outage()
+  await recover()
+  const ref = newRef()
+  const [create, remove] = [gate(), gate()]
+  redis.before = { create: () => create.passed, remove: () => remove.passed }
+  const login = store.create(ref, 'p')
+  const logout = store.remove(ref)
+  redis.isAway = true
+  create.open()
+  await login
+  remove.open()
+  await logout
+  redis.before = {}
+  t.notOk(await store.read(ref), 'in the outage')
+  await recover()
+  t.notOk(await redis.read(ref), 'and after it')
+  await store.close()
+})
+
+t.test('a session that is on its way to Redis when a logout-all fails is logged out there', async (t) => {
+  const { redis, link, store, tag, logIn } = await outage()
+  const [create, removeAll] = [gate(), gate()]
+  const reached = gate()
+  redis.isAway = false
+  redis.before.removeAll = async () => {
+    await removeAll.passed
+    throw unavailable(new Error('no answer'))
+  }
+  // Sent in time, and late: Redis shifts its stamp by what the command took.
+  redis.before.create = async () => {
+    reached.open()
+    await create.passed
+    now += 300
+  }
+  const logout = store.removeAll(tag)
+  now += 100
+  const ref = await logIn()
+  link.emit('up')
+  await reached.passed
+  removeAll.open()
+  await logout
+  redis.before = {}
+  create.open()
+  for (let turns = 0; store.mode === 'memory' && turns < 1000; turns++) {
+    link.emit('up')
+    await turn()
+  }
+  t.notOk(await redis.read(ref))
+  await store.close()
+})
+
+t.test('a change to a session that is in Redis is refused while that is away, and lifetimes of a login go there with it', async (t) => {
+  const { redis, store, newRef, logIn, recover } = await outage()
+  const own = { idleTimeoutMs: 5000, absoluteTimeoutMs: 6000 }
+  const short = newRef()
+  await store.create(short, 'p', undefined, own)
+  await recover()
+  t.same(redis.lifetimesOf(short), own)
+  const ref = await logIn()
+  const { version } = (await store.read(ref))!
+  redis.isAway = true
+  await t.rejects(store.replace(ref, version, 'x'), { code: 'FST_ERR_REDIS_SESSIONS_UNAVAILABLE' })
+  await store.close()
+})
+
+t.test('while sessions are moved, what is logged out is out at once, and each session is listed once', async (t) => {
+  for (const all of [false, true]) {
+    const { redis, link, store, tag, logIn, recover } = await outage()
+    await recover()
+    const [old, kept] = [await logIn(), await logIn()]
+    redis.isAway = true
+    await store.remove(old)
+    const made = await logIn()
+    const [create, remove, reached] = [gate(), gate(), gate()]
+    redis.isAway = false
+    redis.before.remove = () => remove.passed
+    redis.before.create = async () => {
+      reached.open()
+      await create.passed
+    }
+    link.emit('up')
+    await turn()
+    t.same((await store.list(tag)).map(({ ref }) => ref.hash).toSorted(), [kept.hash, made.hash].toSorted(), 'the logout was not told yet')
+    remove.open()
+    await reached.passed
+    await MemoryStore.prototype.create.call(redis, made, 'p')
+    t.equal((await store.list(tag)).length, 2, 'it is here and there')
+    redis.before = {}
+    await (all ? store.removeAll(tag) : store.remove(made))
+    t.notOk(await store.read(made))
+    create.open()
+    await recover()
+    t.notOk(await redis.read(made))
+    t.equal(await redis.read(kept) === null, all)
+    await store.close()
+  }
+})
+
+t.test('a login that falls back to the process while a logout-all of its user fails is logged out', async (t) => {
+  const { redis, store, tag, newRef, recover } = await outage()
+  await recover()
+  const ref = newRef()
+  const [create, removeAll] = [gate(), gate()]
+  redis.before = { create: () => create.passed, removeAll: () => removeAll.passed }
+  const [login, logout] = [store.create(ref, 'p'), store.removeAll(tag)]
+  redis.isAway = true
+  create.open()
+  await login
+  removeAll.open()
+  await logout
+  t.notOk(await store.read(ref))
+  await store.close()
+})

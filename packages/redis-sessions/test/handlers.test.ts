@@ -292,3 +292,68 @@ t.test('a request that comes before the idle timeout and ends after it keeps its
     t.match((await app.inject({ url: '/me', headers })).json(), { userId: 'u', fields: { n: 1 } }, `${waitMs} ms`)
   }))
 })
+
+both('who sets request.session to null ends the session', async (t, setup) => {
+  const app = await serve(t, { out: async (request) => { request.session = null as never; return 'out' } }, setup())
+  const ended: string[] = []
+  app.sessions.on('ended', ({ reason }) => { ended.push(reason) })
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u' })
+  const headers = { cookie: browser.header() }
+  t.equal((await browser.get('/out')).body, 'out')
+  t.equal(browser.cookies.size, 0)
+  t.notOk((await app.inject({ url: '/me', headers })).json().userId)
+  t.same(ended, ['destroy'])
+  t.equal((await app.inject('/out')).statusCode, 200)
+})
+
+t.test('what is written to an object that is not the session any more is warned of', async (t) => {
+  const lines: string[] = []
+  const app = await serve(t, {
+    replaced: async (request) => { request.session = { user: 1 } as never; return 'x' },
+    left: async (request, _reply, app) => {
+      const { session } = request
+      await app.sessions.login(request, 'u')
+      session.cart = 1
+      return 'x'
+    },
+    fine: async (request, _reply, app) => {
+      request.session.big = 10n
+      await app.sessions.login(request, 'u', { n: 1 })
+      request.session.cart = 1
+      return 'x'
+    }
+  }, { fastify: { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } } })
+  for (const [path, text] of [['replaced', /replaced by an object.*nothing is stored/], ['left', /before login or regenerate.*not stored/]] as const) {
+    t.equal((await app.inject(`/${path}`)).statusCode, 200)
+    t.equal(lines.filter((line) => text.test(line)).length, 1, path)
+  }
+  lines.length = 0
+  t.equal((await app.inject('/fine')).statusCode, 200)
+  t.same(lines, [])
+})
+
+t.test('what streams for long, also in a reply that was taken over, keeps no session alive', async (t) => {
+  const app = await serve(t, {
+    events: (_request, reply) => {
+      reply.hijack()
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+      reply.raw.write('data: 1\n\n')
+    },
+    stream: async () => Readable.from((async function * () {
+      yield 'a'
+      await gate
+    })())
+  }, { sessions: { idleTimeoutMs: 1000, touchIntervalMs: 0 }, fastify: { forceCloseConnections: true } })
+  let end = () => {}
+  const gate = new Promise<void>((resolve) => { end = resolve })
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  for (const path of ['events', 'stream']) {
+    const browser = new Browser(app)
+    await browser.post('/login', { user: path })
+    const response = await fetch(`${address}/${path}`, { headers: { cookie: browser.header() } })
+    await waitFor(async () => (await app.sessions.list(path)).length === 0, { what: `the idle timeout of who only has ${path}`, timeoutMs: 10_000, everyMs: 100 })
+    end()
+    await response.body!.cancel()
+  }
+})

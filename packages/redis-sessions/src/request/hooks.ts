@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FST_ERR_REDIS_SESSIONS_NO_SESSION } from '../errors.ts'
 import type { InProgress } from './progress.ts'
-import { isUpgrade, RequestSession } from './request-session.ts'
+import { isUpgrade } from './request-property.ts'
+import { RequestSession } from './request-session.ts'
 import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
 import type { Shared } from './shared.ts'
 
@@ -30,7 +31,7 @@ const NONE = new Proxy(Object.create({ ...READS, set: refused, options: refused,
 export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: InProgress): void {
   const isOurs = (token: string) => shared.signer.unsign(token).id !== null
   fastify.decorateRequest('session', null as never)
-  fastify.addHook('onRequest', (request, _reply, done) => {
+  fastify.addHook('onRequest', (request, reply, done) => {
     const config = request.routeOptions.config?.session
     if (config === false || !shared.cookies.covers(request.raw.url ?? '/')) {
       request.session = NONE as FastifyRequest['session']
@@ -44,8 +45,8 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
       return done()
     }
     state.load().then(() => {
-      // A socket may stay open for days: what counts as its activity says who has it, by `watch`.
-      if (state.held.loaded !== null && !isUpgrade(request)) inProgress.add(state)
+      // A socket may stay open for days: what counts as its activity says the application, by `watch`.
+      if (state.held.loaded !== null && !isUpgrade(request)) inProgress.add(state, reply.raw)
       done()
     }, done)
   })

@@ -3,6 +3,8 @@ export interface Lasting {
   readonly request: { readonly raw: { readonly destroyed: boolean, readonly socket: { readonly destroyed: boolean } } }
   /** Where it stands among the requests in progress; -1 where it does not. */
   position: number
+  /** Its reply on the wire; null where it is not in progress. */
+  response: { readonly headersSent: boolean } | null
   keepAlive (afterMs: number): Promise<void>
 }
 
@@ -26,7 +28,8 @@ export class InProgress {
     this.#timer = setInterval(() => this.#sweep(quarter), Math.min(MOST_MS, Math.max(LEAST_MS, quarter))).unref()
   }
 
-  add (state: Lasting): void {
+  add (state: Lasting, response: { readonly headersSent: boolean }): void {
+    state.response = response
     if (state.position === -1) state.position = this.#states.push(state) - 1
   }
 
@@ -48,6 +51,8 @@ export class InProgress {
     for (const state of [...this.#states]) {
       // An aborted request may never come to its end.
       if (state.request.raw.destroyed && state.request.raw.socket.destroyed) this.delete(state)
+      // What streams for days, such as server-sent events, is no activity.
+      else if (state.response?.headersSent === true) this.delete(state)
       else state.keepAlive(afterMs)
     }
   }

@@ -3,13 +3,14 @@ import { callSafely } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_SESSIONS_REPLY_SENT } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
 import { refOf } from '../stores/ids.ts'
-import { hasNoFields, isSame, toJson, type Fields } from '../vault/fields.ts'
+import { hasNoFields, isSame, jsonOf, toJson, type Fields } from '../vault/fields.ts'
 import { newMeta, type Asking, type OwnLifetimes } from '../vault/record.ts'
 import type { Loaded } from '../vault/vault.ts'
 import { Held } from './held.ts'
 import { Queue } from './operation.ts'
 import { findPresented, NOTHING_PRESENTED, tellRefused } from './presented.ts'
 import { Renewal, type SessionStart } from './renewal.ts'
+import { isUpgrade, refuse, setSession } from './request-property.ts'
 import { Session, type Owner } from './session.ts'
 import type { Shared } from './shared.ts'
 import { Writes, type Ended } from './writes.ts'
@@ -25,6 +26,7 @@ export class RequestSession implements Owner {
   isOver = false
   /** See InProgress. */
   position = -1
+  response = null
   readonly #shared: Shared
   readonly #renewal: Renewal
   readonly #writes: Writes
@@ -32,6 +34,8 @@ export class RequestSession implements Owner {
   readonly #queue = new Queue()
   #presented = NOTHING_PRESENTED
   #session!: Session
+  /** The session objects that were replaced, as they were then. */
+  readonly #left: Array<[session: Session, json: string | null]> = []
   /** The browser may have been sent the cookie of a session that this request ended. */
   #wasTold = false
 
@@ -192,8 +196,11 @@ export class RequestSession implements Owner {
     // What the application told the visitor as an error is none to tell again.
     if (unseen !== undefined && reply.statusCode < 400) throw unseen.error
     if (this.failure !== null) return
+    this.#warnOfLost()
     const session: unknown = this.request.session
     const { held } = this
+    // Who sets it to null means its end, not only that of the cookie.
+    if (session === null && held.loaded !== null) await this.destroy(this.#session)
     if (session === null || session === undefined || held.isOut) {
       if (this.token !== undefined || this.#wasTold) this.#shared.cookies.clear(this.request, reply)
       return
@@ -224,6 +231,17 @@ export class RequestSession implements Owner {
     await this.#renewal.seen(this.held)
   }
 
+  /** What goes to an object that is not, or not any more, the session of the request goes nowhere. */
+  #warnOfLost (): void {
+    const { session, id: reqId, routeOptions } = this.request
+    if (session as unknown !== null && session !== undefined && Session.heldBy(session) === undefined) {
+      this.#shared.log.warn({ reqId, url: routeOptions?.url }, 'request.session was replaced by an object that is no session, of which nothing is stored: set the fields of request.session, or use login or regenerate')
+    }
+    if (this.#left.some(([left, json]) => left !== session && json !== null && !isSame(json, left))) {
+      this.#shared.log.warn({ reqId, url: routeOptions?.url }, 'a request wrote to the session object of before login or regenerate, which is not stored: take request.session anew after them')
+    }
+  }
+
   #save (session: Session): Promise<void> {
     return this.#writes.save(Session.heldBy(session)!, session, this.#presented)
   }
@@ -246,6 +264,7 @@ export class RequestSession implements Owner {
   #replace (previous: Session, held: Held, fields: Fields, reason: EndReason | null, make: (ended: Ended) => Promise<void>): Promise<void> {
     if (this.isOver) return this.#queue.add(() => Promise.reject(new FST_ERR_REDIS_SESSIONS_REPLY_SENT()))
     const next = this.#make(held, fields)
+    this.#left.push([previous, jsonOf(previous)])
     this.#give(next)
     return this.#queue.add(async () => {
       const left = Session.heldBy(previous)!
@@ -270,23 +289,4 @@ export class RequestSession implements Owner {
     held.loaded = null
     if (held === this.held) setSession(this.request, null)
   }
-}
-
-/** Touching the session throws; a page that does not is served. */
-function refuse (request: FastifyRequest, failure: Error): void {
-  Object.defineProperty(request, 'session', {
-    get () { throw failure },
-    set (session: FastifyRequest['session']) { setSession(request, session) },
-    configurable: true,
-    enumerable: true
-  })
-}
-
-function setSession (request: FastifyRequest, value: FastifyRequest['session'] | null): void {
-  Object.defineProperty(request, 'session', { value, writable: true, configurable: true, enumerable: true })
-}
-
-/** Their handshake is no end of a request, and says nothing about the session. Tests have requests that no parser made. */
-export function isUpgrade ({ raw, headers }: FastifyRequest): boolean {
-  return (raw as { upgrade?: boolean | null } | undefined)?.upgrade ?? headers?.upgrade !== undefined
 }

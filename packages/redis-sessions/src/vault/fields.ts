@@ -37,13 +37,18 @@ export function hasNoFields (session: object): boolean {
   return true
 }
 
+/** The JSON text of the fields of a session object; null where one has none. */
+export function jsonOf (session: object): string | null {
+  try {
+    return toJson(fieldsOf(session))
+  } catch {
+    return null
+  }
+}
+
 /** Whether the fields of a session object still have this JSON text. */
 export function isSame (json: string, session: object): boolean {
-  try {
-    return toJson(fieldsOf(session)) === json
-  } catch {
-    return false
-  }
+  return jsonOf(session) === json
 }
 
 /**
