@@ -134,6 +134,9 @@ for (const [version, Mongoose] of [['8', Mongoose8], ['9', Mongoose9]] as Array<
     }
     await t.rejects(paginate(Post, { page: joined, projection: { name: 1 } }), code('INVALID_OPTIONS'))
 
+    const inMemory = await paginate(await Post.find(), { filter: { rank: { $gt: 0 } }, sort: { rank: -1, name: -1 }, limit: 2, projection: { name: 1, _id: 0 } })
+    t.strictSame(inMemory.items as unknown, [{ name: 'post 5' }, { name: 'post 2' }], 'an array of hydrated documents')
+
     const lean = await paginate(Post, { lean: true, sort: { name: 1 }, limit: 2, projection: { name: 1, _id: 0 } })
     t.strictSame(lean.items, [{ name: 'post 0' }, { name: 'post 1' }])
     const all = Array.from({ length: 8 }, (_, i) => `post ${i}`)

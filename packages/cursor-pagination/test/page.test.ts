@@ -238,3 +238,22 @@ t.test('keys that a collation makes equal are an error, for one of them could be
   const rows = [{ _id: 'x', a: 1 }, { _id: 'X', a: 1 }]
   await t.rejects(paginate(rows, { sort: { a: 1 }, collation: { locale: 'en', strength: 2 } }), { code: code('INVALID_KEY') })
 })
+
+t.test('fields that a class gives by getters are sorted by, filtered and projected like others, methods and inherited names are none', async (t) => {
+  class User {
+    readonly #name: string
+    readonly born: number
+    constructor (name: string, born: number) { this.#name = name; this.born = born }
+    get _id () { return this.#name }
+    get inner () { return { name: this.#name } }
+    shout () { return this.#name.toUpperCase() }
+  }
+  const users = [new User('b', 1), new User('a', 2), new User('c', 1)]
+  const seen = []
+  for await (const { items } of paginate.pages(users, { sort: { born: 1, 'inner.name': -1 }, limit: 1 })) seen.push(...items)
+  t.same(seen.map(({ _id }) => _id), ['c', 'b', 'a'])
+  t.equal(seen[0], users[2], 'the instances themselves')
+  t.same((await paginate(users, { filter: { 'inner.name': 'b' }, sort: { _id: 1 } })).items.map(({ _id }) => _id), ['b'])
+  t.strictSame((await paginate(users, { projection: { inner: 1 } })).items[0], { _id: 'a', inner: { name: 'a' } } as unknown as User)
+  for (const name of ['shout', 'toString', 'constructor', '__proto__']) t.same((await paginate(users, { sort: [[name, 1]] })).items.map(({ _id }) => _id), ['a', 'b', 'c'], name)
+})

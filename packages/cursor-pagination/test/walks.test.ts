@@ -165,7 +165,7 @@ t.test('what MongoDB takes in one place only is left there: $near in the filter,
   ])
 })
 
-t.test('a pipeline is peeled where its stages stream, and asked once where one computes the whole result, which is said', async (t) => {
+t.test('a pipeline is read by intervals where its stages stream, and asked once where one computes the whole result, which is said', async (t) => {
   const { paginate, lines } = await build({ secret: 's', explain: true })
   const asked: object[][] = []
   const cursor = { toArray: async () => items(3), explain: async () => ({}) }

@@ -1,5 +1,5 @@
 export { stringOrder, type Collation } from './collation.ts'
 export { compareBson, type StringOrder } from './compare.ts'
-export { isDocument, Kind, kindOf, nameOf, tagOf, type Place } from './kind.ts'
+export { fieldOf, isDocument, Kind, kindOf, nameOf, tagOf, type Place } from './kind.ts'
 export { isNaNValue, plainestNumber } from './number.ts'
 export { inVersion, OWN_VERSION } from './version.ts'

@@ -85,3 +85,17 @@ function kindOfObject (value: object): Place {
 export function isDocument (value: unknown): value is object {
   return typeof value === 'object' && value !== null && tagOf(value) === undefined && kindOf(value) === Kind.object
 }
+
+/**
+ * A field of a document: its own, or one that its class gives by a getter, as mongoose does for hydrated documents; methods
+ * and what every object has are none.
+ */
+export function fieldOf (document: object, name: string): unknown {
+  if (document instanceof Map) return document.get(name)
+  if (Object.hasOwn(document, name)) return (document as Record<string, unknown>)[name]
+  for (let type: unknown = Object.getPrototypeOf(document); type !== null && type !== Object.prototype; type = Object.getPrototypeOf(type)) {
+    const { get } = Object.getOwnPropertyDescriptor(type, name) ?? {}
+    if (get !== undefined) return get.call(document)
+  }
+  return undefined
+}

@@ -46,7 +46,7 @@ function learn (err: unknown, known: Dialect): Dialect | undefined {
  * The caller's filter and, beside it, conditions of ours: never less than the filter demands. The filter keeps its place
  * at the top level, for `$near` and others are allowed nowhere else.
  */
-export function beside (filter: object, condition: object, { version }: Dialect): Record<string, unknown> {
+export function withCondition (filter: object, condition: object, { version }: Dialect): Record<string, unknown> {
   const given = inVersion(filter, version) as Record<string, unknown>
   const ours = inVersion(condition, version) as Record<string, unknown>
   if (Object.keys(ours).every((name) => !Object.hasOwn(given, name))) return { ...given, ...ours }

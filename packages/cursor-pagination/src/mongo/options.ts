@@ -53,10 +53,10 @@ export function checkDriverOptions (options: PageDriverOptions): void {
  * Decoding that our reads must not have, whatever the client or the collection says: without its subtype a UUID has
  * another place in the order, so a walk would repeat its first page for ever.
  */
-export const FAITHFUL = { raw: false, fieldsAsRaw: {}, promoteBuffers: false } as const
+export const LOSSLESS = { raw: false, fieldsAsRaw: {}, promoteBuffers: false } as const
 
 /**
- * Gives the caller's rows what they would have had without {@link FAITHFUL}: the bytes of a Binary, where the client has
+ * Gives the caller's rows what they would have had without {@link LOSSLESS}: the bytes of a Binary, where the client has
  * `promoteBuffers`.
  */
 export function asClientDecodes (collection: { bsonOptions?: PageDriverOptions }, { promoteBuffers, promoteValues }: PageDriverOptions): <T extends object>(document: T) => T {

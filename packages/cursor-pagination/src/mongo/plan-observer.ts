@@ -55,7 +55,7 @@ export class PlanObserver {
   }
 
   /** Says once per pipeline which of its stages each page runs for the whole result. */
-  whole (namespace: string, stages: readonly string[]): void {
+  warnOfBlocking (namespace: string, stages: readonly string[]): void {
     if (stages.length === 0 || !this.#isNew(JSON.stringify([namespace, stages]))) return
     this.#log.warn({ namespace, stages }, `each page of this pipeline on ${namespace} computes ${stages.join(', ')} for the whole result; what only its rows need belongs into the option "page"`)
   }

@@ -1,4 +1,4 @@
-import { compareBson, isDocument, isNaNValue, Kind, kindOf, nameOf, type Place, type StringOrder } from '../bson/index.ts'
+import { compareBson, fieldOf, isDocument, isNaNValue, Kind, kindOf, nameOf, type Place, type StringOrder } from '../bson/index.ts'
 import { ArrayFieldError, InvalidKeyError, TypeMismatchError, UnsortableValueError } from '../errors.ts'
 import type { DeclaredType, SortField } from './sort.ts'
 
@@ -43,7 +43,7 @@ function valueAt (document: object, path: readonly string[], field: string): unk
 }
 
 function child (document: object, name: string, field: string): unknown {
-  const value = document instanceof Map ? document.get(name) : Object.hasOwn(document, name) ? (document as Record<string, unknown>)[name] : undefined
+  const value = fieldOf(document, name)
   if (Array.isArray(value)) throw new ArrayFieldError(field)
   return value
 }

@@ -45,7 +45,7 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
     const collection = await collectionOf(isModel(source) ? source.collection : source)
     return paged(isModel(source) ? ofModelIn(source, options) : options, (options) => paginator.page(options, (query) => {
       const made = new PipelineSource(collection, stages, query, driver(options))
-      driver(options).observer?.whole(made.name, made.blocking)
+      driver(options).observer?.warnOfBlocking(made.name, made.blocking)
       return made
     }))
   }

@@ -1,4 +1,4 @@
-import { beside, inDialect, type Dialect } from '../mongo/index.ts'
+import { inDialect, withCondition, type Dialect } from '../mongo/index.ts'
 import { ServerSource, type Asked } from './server.ts'
 
 /** A collection of MongoDB. */
@@ -7,7 +7,7 @@ export class CollectionSource extends ServerSource {
 
   protected ask ({ interval, sort, limit, skip }: Asked, dialect: Dialect) {
     const projection = this.query.projection.server
-    const find = () => this.collection.find(beside(this.query.filter, interval, dialect), this.options({ sort, limit, skip, projection }))
+    const find = () => this.collection.find(withCondition(this.query.filter, interval, dialect), this.options({ sort, limit, skip, projection }))
     return { documents: () => find().toArray(), explain: () => find().explain('executionStats') }
   }
 
@@ -18,7 +18,7 @@ export class CollectionSource extends ServerSource {
 
   /** A client may decode even this number as an Int32 or a bigint. */
   async count (cap?: number): Promise<number> {
-    return Number(await inDialect(this.collection, (dialect) => this.collection.countDocuments(beside(this.query.filter, {}, dialect), this.options({ limit: cap }))))
+    return Number(await inDialect(this.collection, (dialect) => this.collection.countDocuments(withCondition(this.query.filter, {}, dialect), this.options({ limit: cap }))))
   }
 
   async estimate (): Promise<number | undefined> {

@@ -1,5 +1,5 @@
 import { InvalidOptionsError } from '../errors.ts'
-import { beside, inDialect, type Clause, type Dialect, type DriverCollection } from '../mongo/index.ts'
+import { inDialect, withCondition, type Clause, type Dialect, type DriverCollection } from '../mongo/index.ts'
 import type { Query } from './source.ts'
 import { ServerSource, type Asked, type DriverOptions } from './server.ts'
 
@@ -24,7 +24,7 @@ export class PipelineSource extends ServerSource {
     return this.stages.flatMap((stage) => Object.keys(stage)).filter((name) => !STREAMING.has(name))
   }
 
-  protected override peeled (intervals: Clause[]): Clause[] {
+  protected override queriesOf (intervals: Clause[]): Clause[] {
     return this.blocking.length === 0 || intervals.length < 2 ? intervals : [{ $or: intervals }]
   }
 
@@ -32,7 +32,7 @@ export class PipelineSource extends ServerSource {
     const { server } = this.query.projection
     // The filter stands before the stages, the position after them: it is one of what they yield.
     const stages = [
-      ...(Object.keys(interval).length === 0 ? [] : [{ $match: beside({}, interval, dialect) }]),
+      ...(Object.keys(interval).length === 0 ? [] : [{ $match: withCondition({}, interval, dialect) }]),
       { $sort: new Map(sort) },
       ...(skip ? [{ $skip: skip }] : []),
       { $limit: limit },
@@ -57,7 +57,7 @@ export class PipelineSource extends ServerSource {
   }
 
   #run (more: object[], filter: Record<string, unknown>, dialect: Dialect) {
-    return this.collection.aggregate([...filtered(this.stages, beside(filter, {}, dialect)), ...more], this.options())
+    return this.collection.aggregate([...filtered(this.stages, withCondition(filter, {}, dialect)), ...more], this.options())
   }
 }
 

@@ -1,4 +1,4 @@
-import { isDocument } from '../bson/index.ts'
+import { fieldOf, isDocument } from '../bson/index.ts'
 import { InvalidOptionsError } from '../errors.ts'
 
 /** What to ask the source for, and how to make of its answer what the caller asked for. */
@@ -100,6 +100,12 @@ function exclude<T extends object> (document: T, paths: readonly string[]): T {
   })
 }
 
+/** What a hydrated document of mongoose holds, instead of what it is made of. */
+function plainOf (document: object): object {
+  const { toObject } = document as { toObject?: unknown }
+  return typeof toObject === 'function' ? toObject.call(document) as object : document
+}
+
 type Step = (value: unknown, below: string[] | undefined) => unknown
 
 /** Copies field by field; the step gets what the paths say below each: undefined nothing, [] the field itself. */
@@ -112,8 +118,10 @@ function rebuild<T extends object> (document: T, paths: readonly string[], step:
     else if (known === undefined) below.set(first, [rest.join('.')])
     else if (known.length > 0) known.push(rest.join('.'))
   }
+  const plain = plainOf(document)
+  const given = [...below.keys()].filter((name) => !Object.hasOwn(plain, name)).map((name): [string, unknown] => [name, fieldOf(plain, name)])
   const copy: Array<[string, unknown]> = []
-  for (const [name, value] of Object.entries(document)) {
+  for (const [name, value] of [...Object.entries(plain), ...given]) {
     const kept = step(value, below.get(name))
     if (kept !== undefined) copy.push([name, kept])
   }

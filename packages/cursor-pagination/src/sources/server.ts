@@ -1,6 +1,6 @@
 import { inVersion } from '../bson/index.ts'
 import { InvalidKeyError, InvalidOptionsError } from '../errors.ts'
-import { asClientDecodes, FAITHFUL, inDialect, intervalsAfter, type Clause, type Dialect, type DriverCollection, type IntervalRead, type PageDriverOptions, type PlanObserver } from '../mongo/index.ts'
+import { asClientDecodes, LOSSLESS, inDialect, intervalsAfter, type Clause, type Dialect, type DriverCollection, type IntervalRead, type PageDriverOptions, type PlanObserver } from '../mongo/index.ts'
 import { readerOf, reversed } from '../order/index.ts'
 import { digestOf } from '../cursor/index.ts'
 import type { Query, Row, Source, Stretch } from './source.ts'
@@ -21,7 +21,7 @@ export interface Asked {
   skip: number | undefined
 }
 
-/** What collections and pipelines do the same way: peeling, decoding, hiding. */
+/** What collections and pipelines do the same way: reading interval by interval, decoding, hiding what was fetched for the order only. */
 export abstract class ServerSource implements Source {
   readonly name: string
   readonly countsExactly = false
@@ -48,7 +48,7 @@ export abstract class ServerSource implements Source {
   protected abstract ask (asked: Asked, dialect: Dialect): { documents: () => Promise<object[]>, explain: () => Promise<unknown> }
   protected abstract aggregate (stages: object[], filter: Record<string, unknown>, dialect: Dialect): Promise<object[]>
   /** The intervals to be read one after the other. */
-  protected peeled (intervals: Clause[]): Clause[] {
+  protected queriesOf (intervals: Clause[]): Clause[] {
     return intervals
   }
 
@@ -56,7 +56,7 @@ export abstract class ServerSource implements Source {
     const fields = backwards ? reversed(this.query.fields) : this.query.fields
     const sort = fields.map(({ field, direction }): [string, 1 | -1] => [field, direction])
     return inDialect(this.collection, async (dialect) => {
-      const intervals = position === undefined ? [{}] : this.peeled(intervalsAfter(fields, position.key, dialect.types, position.inclusive))
+      const intervals = position === undefined ? [{}] : this.queriesOf(intervalsAfter(fields, position.key, dialect.types, position.inclusive))
       const rows: Row[] = []
       for (const interval of intervals) {
         if (rows.length >= take) break
@@ -90,7 +90,7 @@ export abstract class ServerSource implements Source {
     const { hint, driverOptions } = this.#driver
     const { collation, signal } = this.query
     const given = Object.entries({ ...driverOptions, collation, hint, signal, ...more }).filter(([, value]) => value !== undefined)
-    return { ...Object.fromEntries(given), ...FAITHFUL }
+    return { ...Object.fromEntries(given), ...LOSSLESS }
   }
 
   async #interval (asked: Asked, dialect: Dialect): Promise<Row[]> {
