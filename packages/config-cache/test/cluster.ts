@@ -13,6 +13,8 @@ export interface TestClusterOptions {
   cache?: object
   /** Share of the writes that hand on what they wrote. @default 0.5 */
   handOn?: number
+  /** What the instance is reached through. @default the calls */
+  via?: 'routes'
   /** Whether messages can be lost on demand. */
   deaf?: boolean
   /** Port of Redis; each instance then has a proxy of its own before it. */

@@ -97,6 +97,33 @@ t.test('an instance that is busy again and again gives way, is named, and caches
   t.equal(await victim!.call('read', 'k0'), written)
 })
 
+t.test('instances of different leases, one of them stopped, and one whose handlers answer before their work is done', async (t) => {
+  const cluster = await TestCluster.start(t, { count: 1, redis: { url: sharedRedis() } })
+  const cache = (leaseMs: number) => ({ cache: { blockTtlMs: SHORT_BLOCK_MS, leaseMs } })
+  await cluster.grow(1, { ...cache(300), via: 'routes' })
+  const [victim] = await cluster.grow(1, cache(3000))
+  await cluster.each('run', TRAFFIC)
+  await sleep(500)
+  victim!.kill('SIGSTOP')
+  await writesGoOn(cluster.instances[0]!)
+  victim!.kill('SIGCONT')
+  await cluster.caching()
+  await sleep(300)
+  await cluster.each('stop')
+  await isCoherent(t, cluster)
+})
+
+t.test('1100 writes that give up waiting for the database, which they reach later, leave nothing stale', async (t) => {
+  await underTraffic(t, { redis: { url: sharedRedis() } }, async (cluster) => {
+    await cluster.instances[1]!.call('undecided', { count: 1100, keys: TRAFFIC.keys, withinMs: SHORT_BLOCK_MS * 0.8 })
+    const blocks = async () => (await cluster.instances[0]!.call<{ blocks: number }>('stats')).blocks
+    await waitFor(async () => await blocks() < 50, { what: 'the blocks to end', timeoutMs: 30_000 })
+    const hits = async () => (await cluster.instances[0]!.call<{ l1Hits: number }>('stats')).l1Hits
+    const before = await hits()
+    await waitFor(async () => await hits() > before, { what: 'hits' })
+  })
+})
+
 for (const step of ['blocked', 'safe', 'written']) {
   t.test(`a writer killed when its write is ${step} blocks its key for the block's life only, and nothing is stale`, async (t) => {
     await underTraffic(t, { redis: { url: sharedRedis() } }, async (cluster) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { sharedRedis } from '../../../test/helpers/index.ts'
-import { TestCluster } from './cluster.ts'
+import { SHORT_BLOCK_MS, TestCluster } from './cluster.ts'
 import { History } from './history.ts'
 
 t.setTimeout(process.env.SOAK_PAIRS === undefined ? 400_000 : 7_200_000)
@@ -37,7 +37,10 @@ const ROUND = 10_000
 const PAIRS = Number(process.env.SOAK_PAIRS ?? ROUND)
 
 t.test(`${PAIRS.toLocaleString('en')} write-read pairs of 4 workers on the same keys show no stale read, and hits`, async (t) => {
-  const cluster = await TestCluster.start(t, { redis: { url: sharedRedis() } })
+  // Not all alike: leases as in a rolling deploy, and one that is reached through routes.
+  const cluster = await TestCluster.start(t, { count: 2, redis: { url: sharedRedis() } })
+  await cluster.grow(1, { cache: { blockTtlMs: SHORT_BLOCK_MS, leaseMs: 3000 } })
+  await cluster.grow(1, { cache: { blockTtlMs: SHORT_BLOCK_MS, leaseMs: 300 }, via: 'routes' })
   const start = performance.now()
   let [writes, reads] = [0, 0]
   while (writes < PAIRS) {

@@ -100,6 +100,7 @@ export class Blocks {
     const pending = this.#pending.open(opId)
     // Like a lease, the block is only as fresh as the request that last proved it.
     let provenAt = now()
+    let beat: NodeJS.Timeout | undefined
     try {
       const [nonce, seq, open, space, list, leaseMs, isBlind] = await this.#connection.script(blockScript, keys.withGenerations(tags),
         uniqueId(), opId, keys.bus, blockText(block), opText(block), this.#options.generationTtlMs, ...fieldsOf(tags))
@@ -108,6 +109,8 @@ export class Blocks {
       if (isBlind === 1 && !await this.#witness.vouch(nonce, version)) throw new Error('Redis began another life')
       this.#epochs.learn(leaseMs)
       const held = { opId, nonce, seq, space, isOpen: open === '1' }
+      // Whoever is waited for may go by a longer lease than this block would last without a sign of its writer.
+      beat = setInterval(() => { this.beat(held).catch(() => {}) }, this.#options.blockTtlMs / 4).unref()
       if (held.isOpen) {
         const members = this.#membersOf(list, blockedAt)
         const silent = await pending.wait(members)
@@ -126,6 +129,7 @@ export class Blocks {
       this.#giveUp(opId, tags)
       throw err
     } finally {
+      clearInterval(beat)
       this.#pending.close(opId)
     }
   }
