@@ -44,7 +44,7 @@ const bare = await instance(`${siteId}bare`, (app) => app
   .get('/plain', async () => rows)
   .get('/kept', { config: { cache: { tags: 'rows' } } }, async () => rows)
   .get('/private', { config: { cache: { tags: 'rows' } } }, async (/** @type {any} */ _request, /** @type {any} */ reply) => reply.header('cache-control', 'private').send(rows)))
-/** @param {string} url @param {object} [headers] */
+/** @param {string} url @param {Record<string, string>} [headers] */
 const inject = (url, headers = {}) => () => bare.inject({ url, headers })
 await compare({
   'no cache': inject('/plain'),

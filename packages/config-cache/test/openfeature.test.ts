@@ -64,6 +64,7 @@ const FLAGS: Record<string, Feature> = {
   'plain-on': { enabled: true },
   'plain-off': { enabled: false },
   'a-tenth': { enabled: true, split: [{ variant: 'on', weight: 10 }, { variant: 'off', weight: 90 }] },
+  'for-all': { enabled: true, split: [{ variant: 'on', weight: 100 }, { variant: 'off', weight: 0 }] },
   'staff-or-half': { enabled: true, targeting: [{ if: [{ attribute: 'email', operator: 'endsWith', value: '@example.com' }], split: [{ variant: 'on', weight: 1 }] }] }
 }
 
@@ -105,6 +106,7 @@ const ROWS: Row[] = [
   fails('a-tenth', true, 'TARGETING_KEY_MISSING'), fails('a-tenth', true, 'TARGETING_KEY_MISSING', { targetingKey: '' }),
   ['staff-or-half', false, { value: true, reason: 'SPLIT', variant: 'on' }, { targetingKey: 'ann', email: 'ann@example.com' }],
   ['staff-or-half', true, { value: false, reason: 'DEFAULT', variant: 'off' }, { targetingKey: 'bob' }],
+  ['for-all', false, { value: true, reason: 'SPLIT', variant: 'on' }],
   fails('damaged', true, 'PARSE_ERROR')
 ]
 

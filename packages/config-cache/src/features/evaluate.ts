@@ -25,6 +25,9 @@ export function evaluate (name: string, feature: Feature, context: FeatureContex
   const as = (variant: string | undefined, reason: Evaluation['reason']): Evaluation =>
     ({ value: variant === undefined ? undefined : variants[variant], variant, reason })
   const share = (shares: readonly FeatureShare[]): Evaluation => {
+    const weighty = shares.filter(({ weight }) => weight > 0)
+    // Everybody gets it, known or not.
+    if (weighty.length === 1) return as(weighty[0]!.variant, 'SPLIT')
     const key = attributeOf(context, splitBy)
     if (key === undefined || key === null || key === '' || typeof key === 'object') return as(undefined, 'TARGETING_KEY_MISSING')
     return as(chosen(shares, bucketOf(seed, String(key))), 'SPLIT')
