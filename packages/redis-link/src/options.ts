@@ -73,7 +73,7 @@ export interface FastifyRedisLinkOptions {
   commandTimeoutMs?: number | undefined
   /** Longest time `close()` takes, in milliseconds; 0 cuts the connections at once. @default 1500 */
   closeTimeoutMs?: number | undefined
-  /** Pause between two probes of the connections, in milliseconds, at least 10. A probe finds a frozen Redis or a half-open connection. @default 1000 */
+  /** How long nothing may be answered before Redis is probed, in milliseconds, at least 10; the subscriber proves every one and a half times as long that it hears. Finds a frozen Redis or a half-open connection. @default 2000 */
   probeIntervalMs?: number | undefined
   /** Bounds of the in-process fallback of `kv`. */
   memory?: {
@@ -195,7 +195,7 @@ export function resolveOptions (options: FastifyRedisLinkOptions = {}): Resolved
     connectTimeoutMs: given.connectTimeoutMs ?? 2000,
     commandTimeoutMs: given.commandTimeoutMs ?? 1000,
     closeTimeoutMs: given.closeTimeoutMs ?? 1500,
-    probeIntervalMs: given.probeIntervalMs ?? 1000,
+    probeIntervalMs: given.probeIntervalMs ?? 2000,
     memory: Object.freeze({
       maxEntries: given.memory?.maxEntries ?? 10_000,
       maxBytes: given.memory?.maxBytes ?? 32 * 1024 * 1024
@@ -236,7 +236,7 @@ function checkWay (given: FastifyRedisLinkOptions, mode: RedisMode): void {
 }
 
 /** An option of an injected client. */
-export function clientOption (client: RedisClient, name: 'keyPrefix' | 'stringNumbers'): unknown {
+export function clientOption (client: RedisClient, name: 'keyPrefix' | 'stringNumbers' | 'username'): unknown {
   return client.isCluster ? (client as Cluster).options.redisOptions?.[name as never] ?? (client.options as RedisOptions)[name] : (client as Redis).options[name]
 }
 

@@ -91,7 +91,9 @@ export class Connection {
     try {
       const answer = command(this.client, this.#call!)
       // A client of ours bounds its commands itself; those of an injected one cannot be bounded one by one.
-      return await (this.#options.client === undefined ? answer : bounded(answer, ms))
+      const answered = await (this.#options.client === undefined ? answer : bounded(answer, ms))
+      this.#monitor?.answered()
+      return answered
     } catch (err) {
       if (!isOutage(err)) throw err
       this.#monitor?.probe()

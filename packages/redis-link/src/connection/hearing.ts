@@ -3,15 +3,11 @@ import type { RedisClient } from '../options.ts'
 import { primaries } from './client.ts'
 import { bounded } from './time.ts'
 
-/** Every so many probes, beginning with the first, hearing is proved: on a Redis Cluster a message goes to every node. */
-const EVERY = 5
-
 /** Proves that a subscriber hears, by messages to itself. */
 export class Hearing {
   readonly channel: string
   readonly #client: RedisClient
   readonly #timeoutMs: number
-  #looks = 0
   #sent = 0
   #heard = 0
   #wake = () => {}
@@ -29,25 +25,24 @@ export class Hearing {
   }
 
   /**
-   * Whether it is known that nothing is heard: two messages in a row, through one primary after the other in a Redis
-   * Cluster, were taken and did not arrive.
-   *
-   * @param isRefused whether the user may not listen to the channel, so that there is no proof
+   * Whether nothing is heard: two messages in a row, through one primary after the other in a Redis Cluster, were taken and
+   * did not arrive. Null where that cannot be told, because none was taken.
    */
-  async isDeaf (isRefused: boolean): Promise<boolean> {
-    if (isRefused || this.#looks++ % EVERY !== 0) return false
+  async isDeaf (): Promise<boolean | null> {
     const nodes = primaries(this.#client)
-    const node = nodes[Math.floor(this.#looks / EVERY) % nodes.length]
-    return node !== undefined && await this.#isMissed(node) && await this.#isMissed(node)
+    const node = nodes[this.#sent % nodes.length]
+    if (node === undefined) return null
+    const missed = await this.#isMissed(node)
+    return missed === true ? this.#isMissed(node) : missed
   }
 
-  async #isMissed (node: Redis): Promise<boolean> {
+  async #isMissed (node: Redis): Promise<boolean | null> {
     const number = ++this.#sent
     try {
       await bounded(node.publish(this.channel, String(number)), this.#timeoutMs)
     } catch {
       // Redis is away, or the user may not publish.
-      return false
+      return null
     }
     if (this.#heard >= number) return false
     return bounded(new Promise<void>((resolve) => { this.#wake = resolve }), this.#timeoutMs).then(() => false, () => true)

@@ -16,21 +16,23 @@ export interface MonitorEvents {
 
 /** How many probes in a row may time out before a connection that still looks open is replaced. */
 const TIMEOUTS_BEFORE_RECONNECT = 2
-/** Every so many probes the epoch is asked again, though no connection broke. */
-const EPOCH_EVERY = 10
+/** After so many intervals the epoch is asked again, though no connection broke and no primary is another. */
+const EPOCH_EVERY = 30
 
 /**
  * Watches a client and says when Redis can be used.
  *
- * Events of the connection alone do not tell: a frozen server and a half-open connection look open. So a probe runs at
- * intervals, and at once when a command of somebody failed. It asks for no more than an answer: a server that forbids or
- * lacks what a probe would like is up.
+ * Events of the connection alone do not tell: a frozen server and a half-open connection look open. So a probe runs where
+ * nobody's command was answered for an interval, and at once when one failed. It asks for no more than an answer: a server
+ * that forbids or lacks what a probe would like is up.
  */
 export class Monitor extends EventEmitter<MonitorEvents> {
   readonly #client: RedisClient
   readonly #options: ResolvedOptions
   readonly #version: () => number
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | undefined
+  /** When Redis last answered somebody. */
+  #answeredAt = -Infinity
   #up: boolean | undefined
   #probing = false
   #again = false
@@ -39,7 +41,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   #epoch: string | null = null
   /** What the epoch was read of: the primaries, and the number of breaks. */
   #epochOf = ''
-  #looks = 0
+  #epochAt = -Infinity
   #error: Error | undefined
   readonly #listeners: Array<[event: string, listener: (value?: unknown) => void]>
 
@@ -49,7 +51,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     this.#client = client
     this.#options = options
     this.#version = version
-    this.#timer = setInterval(() => this.probe(), options.probeIntervalMs).unref()
+    this.#wait(options.probeIntervalMs)
     const lost = () => this.#lost(this.#error)
     this.#listeners = [
       ['ready', () => this.probe()],
@@ -64,6 +66,11 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   /** The last error of the connection since it was up. */
   get error (): Error | undefined {
     return this.#error
+  }
+
+  /** Redis answered somebody just now. */
+  answered (): void {
+    this.#answeredAt = performance.now()
   }
 
   /** Looks now whether Redis answers. */
@@ -85,22 +92,42 @@ export class Monitor extends EventEmitter<MonitorEvents> {
 
   stop (): void {
     this.#stopped = true
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     for (const [event, listener] of this.#listeners) this.#client.off(event, listener)
+  }
+
+  #wait (ms: number): void {
+    this.#timer = setTimeout(() => {
+      const { probeIntervalMs } = this.#options
+      const quietMs = performance.now() - this.#answeredAt
+      if (this.#up === true && quietMs < probeIntervalMs && !this.#wantsEpoch()) return this.#wait(probeIntervalMs - quietMs)
+      this.probe()
+      this.#wait(probeIntervalMs)
+    }, ms).unref()
+  }
+
+  #wantsEpoch (): boolean {
+    return this.#up !== true || this.#sourceOfEpoch() !== this.#epochOf || performance.now() - this.#epochAt > EPOCH_EVERY * this.#options.probeIntervalMs
+  }
+
+  #sourceOfEpoch (): string {
+    return `${this.#version()} ${primaries(this.#client).map(nodeName).sort().join(' ')}`
   }
 
   async #look (): Promise<void> {
     const nodes = primaries(this.#client)
-    const of = `${this.#version()} ${nodes.map(nodeName).sort().join(' ')}`
-    const wantsEpoch = this.#up !== true || of !== this.#epochOf || ++this.#looks % EPOCH_EVERY === 0
+    const of = this.#sourceOfEpoch()
+    const wantsEpoch = this.#wantsEpoch()
     let epoch = this.#epoch
     try {
-      await this.#someAnswer(nodes.map((node) => answers(node)))
+      // A server that is up answers INFO too, if only with an error; one that is loading answers nothing else.
+      if (this.#up !== true || !wantsEpoch) await this.#someAnswer(nodes.map((node) => answers(node)))
       if (wantsEpoch) {
         const read = await this.#readEpoch(nodes)
         // Where one primary is away, what is known of it stands, and is asked for again.
-        epoch = read ?? epoch
-        this.#epochOf = read === null ? '' : of
+        epoch = read.epoch ?? epoch
+        this.#epochOf = read.isWhole ? of : ''
+        this.#epochAt = performance.now()
       }
     } catch (err) {
       return this.#failed(err as Error)
@@ -129,10 +156,10 @@ export class Monitor extends EventEmitter<MonitorEvents> {
 
   /**
    * Identity of the data behind the connections: `run_id:master_replid` of the primary, or of all primaries of a Redis
-   * Cluster. It changes with a restart and with a failover. Null where it cannot be told now: a primary of the Cluster is
-   * away, or there is no INFO.
+   * Cluster. It changes with a restart and with a failover. Null where it cannot be told: a primary of the Cluster is away,
+   * so that it is not whole, or there is no INFO.
    */
-  async #readEpoch (nodes: Redis[]): Promise<string | null> {
+  async #readEpoch (nodes: Redis[]): Promise<{ epoch: string | null, isWhole: boolean }> {
     const found = await this.#someAnswer(nodes.map(infoOf))
     // Sentinels that are behind name a primary that was demoted.
     if (this.#options.mode === 'sentinel' && this.#options.client === undefined && found[0]?.role === 'slave') {
@@ -140,7 +167,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
       throw new Error('the Sentinels name a server that is a replica')
     }
     const epochs = found.map((info) => info?.epoch)
-    return epochs.every((epoch) => typeof epoch === 'string') ? epochs.sort().join(',') : null
+    return { epoch: epochs.every((epoch) => typeof epoch === 'string') ? epochs.sort().join(',') : null, isWhole: !epochs.includes(undefined) }
   }
 
   #failed (err: Error): void {

@@ -39,6 +39,8 @@ type Kind = 'subscribe' | 'psubscribe'
 type Command = Kind | 'unsubscribe' | 'punsubscribe'
 
 const SLICE = 500
+/** Pause between two proofs, in intervals of the probes. */
+const LOOK_EVERY = 1.5
 /** Attempts to connect that fail in a row before it is told, while the link has its connection. */
 const TOLD_AFTER = 4
 /** Refusals that are remembered, so that the log has each once. */
@@ -65,6 +67,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   /** The server that was last found deaf. */
   #avoid = ''
   #looking = false
+  /** Whether anything was heard since the last look. */
+  #heard = false
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
   /** Failed attempts while the link has its connection. */
@@ -87,7 +91,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#options = options
     this.#hearing = new Hearing(client, channel, options.commandTimeoutMs)
     this.#listeners.subscribe.set(channel, new Set([this.#hearing.hear]))
-    this.#probe = setInterval(() => { this.#look().catch(() => {}) }, options.probeIntervalMs).unref()
+    this.#probe = setInterval(() => { this.#look().catch(() => {}) }, LOOK_EVERY * options.probeIntervalMs).unref()
     this.#connect()
   }
 
@@ -235,15 +239,23 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#retry = setTimeout(() => this.#connect(), backoff(++this.#attempt)).unref()
   }
 
-  /** Finds a connection that is silent for ever: half open, or to a server that the Cluster knows no more. */
+  /**
+   * Finds a connection that is silent for ever: half open, or to a server that the Cluster knows no more. What was heard is
+   * proof enough, but on a Cluster, where one server may still be heard and the others not.
+   */
   async #look (): Promise<void> {
     const connection = this.#connection
     if (connection?.status !== 'ready' || !this.#up || this.#looking) return
+    const heard = this.#heard && !this.#client.isCluster
+    this.#heard = false
+    if (heard) return
     this.#looking = true
     try {
-      if (this.#hasLeft(connection)) this.#replace(connection, 'its server left the Cluster')
-      else if (await this.#hearing.isDeaf(this.#refused.subscribe.has(this.#hearing.channel))) this.#replace(connection, 'it did not hear a message to itself')
-      else await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
+      if (this.#hasLeft(connection)) return this.#replace(connection, 'its server left the Cluster')
+      const isDeaf = this.#refused.subscribe.has(this.#hearing.channel) ? null : await this.#hearing.isDeaf()
+      if (isDeaf === true) this.#replace(connection, 'it did not hear a message to itself')
+      // Where that cannot be proved, at least the connection lives.
+      else if (isDeaf === null) await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
     } catch {
       connection.disconnect()
     } finally {
@@ -265,6 +277,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   }
 
   #hear (kind: Kind, name: string, message: Buffer, channel: string): void {
+    if (name !== this.#hearing.channel) this.#heard = true
     for (const listener of this.#listeners[kind].get(name) ?? []) {
       // One listener's fault must not keep the message from the others, nor end the process.
       try {
