@@ -5,6 +5,8 @@ import { dirname, join } from 'node:path'
 export interface RedisNeeds {
   /** As ACL rules name them: `get`, `cluster|slots`. */
   commands: string[]
+  /** Those of the commands without which the package works none the less. */
+  optional?: string[]
   /** Key patterns; `<site>` stands for `<siteId>:<env>`. */
   keys: string[]
   /** Channel patterns, likewise. */
@@ -40,11 +42,18 @@ export function installedNeeds (folder: string, scope = '@jpulse'): Map<string, 
 export function aclCommand (needs: Iterable<RedisNeeds>, { siteId, env, user, db }: AclOptions): string {
   const all = [...needs]
   const site = `${siteId}:${env}`
+  const rules = all.map((one) => siteRules(one, site, db === 0 ? site : `${site}@${db}`))
   const unique = (list: (one: RedisNeeds) => string[]) => [...new Set(all.flatMap(list))].sort()
-  return ['ACL', 'SETUSER', user, 'reset', 'on', '>PASSWORD',
-    ...unique(({ keys }) => keys).map((pattern) => `~${pattern.replaceAll('<site>', site)}`),
-    ...unique(({ channels }) => channels).map((pattern) => `&${pattern.replaceAll('<site>', db === 0 ? site : `${site}@${db}`)}`),
+  // Redis 6.2 allows all channels after a reset.
+  return ['ACL', 'SETUSER', user, 'reset', 'resetchannels', 'on', '>PASSWORD',
+    ...[...new Set(rules.flatMap(({ keys }) => keys))].sort().map((pattern) => `~${pattern}`),
+    ...[...new Set(rules.flatMap(({ channels }) => channels))].sort().map((pattern) => `&${pattern}`),
     ...unique(({ commands }) => commands).map((command) => `+${command}`)].join(' ')
+}
+
+/** The patterns of a package for one site, whose name in channels holds the database. */
+export function siteRules ({ keys, channels }: RedisNeeds, site: string, siteOfChannels: string): Pick<RedisNeeds, 'keys' | 'channels'> {
+  return { keys: keys.map((pattern) => pattern.replaceAll('<site>', site)), channels: channels.map((pattern) => pattern.replaceAll('<site>', siteOfChannels)) }
 }
 
 function needsIn (file: string): RedisNeeds | undefined {

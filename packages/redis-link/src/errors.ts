@@ -31,3 +31,11 @@ export const FST_ERR_REDIS_LINK_INVALID_NUMBER = createError<[what: string, want
 /** `increment` met a stored value that is not an integer, or the sum would leave the range of 64 bits. */
 export const FST_ERR_REDIS_LINK_NOT_A_COUNTER = createError<[key: string]>(
   'FST_ERR_REDIS_LINK_NOT_A_COUNTER', 'The value at %s is not an integer that can be incremented', 409)
+
+/** Somebody else held a lock for as long as `using` waited. */
+export const FST_ERR_REDIS_LINK_LOCK_HELD = createError<[name: string]>(
+  'FST_ERR_REDIS_LINK_LOCK_HELD', 'Somebody else holds the lock %s', 409)
+
+/** A lock was lost while the function that ran under it had not ended. Reason of its signal. */
+export const FST_ERR_REDIS_LINK_LOCK_LOST = createError<[name: string]>(
+  'FST_ERR_REDIS_LINK_LOCK_LOST', 'The lock %s was lost before the work under it was over', 409)

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { RedisLink } from './link.ts'
 import { warnOfNeighbours } from './neighbours.ts'
 import { clientOption, resolveOptions, type FastifyRedisLinkOptions, type RedisClient } from './options.ts'
+import { checkPermissions } from './permissions.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -19,9 +20,12 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisLinkOptions
   fastify.decorate('redisLink', link)
   closeLast(fastify, link)
   if (options.siteId === undefined && link.client !== null) warnOfNeighbours(link, log)
-  if (resolved.client !== undefined && clientOption(resolved.client, 'keyPrefix')) {
+  const hasPrefix = resolved.client !== undefined && Boolean(clientOption(resolved.client, 'keyPrefix'))
+  if (hasPrefix) {
     log.warn('the client has a keyPrefix, which ioredis puts before keys and not before channels and patterns: applications that differ by it alone hear each other. Leave it out and use the option siteId')
   }
+  // When all plugins are registered.
+  if (link.client !== null && !hasPrefix) fastify.addHook('onReady', async () => { checkPermissions(fastify, link, log) })
   await link.open()
   if (link.client !== null && !fastify.hasDecorator('redis')) await provideFastifyRedis(fastify, link.client)
 }
@@ -83,9 +87,10 @@ export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './conn
 export * from './errors.ts'
 export type { Kv, KvMode, KvStats } from './kv/kv.ts'
 export type { RedisLink } from './link.ts'
-export type { Lock } from './lock.ts'
+export type { Lock } from './lock/locks.ts'
+export type { UsingOptions, UsingWork } from './lock/using.ts'
 export type { FastifyRedisLinkOptions, PasswordSource, RedisClient, RedisMode, RedisNode } from './options.ts'
-export type { RateLimitResult } from './rate-limit.ts'
+export type { RateLimitOptions, RateLimitResult } from './rate-limit.ts'
 export { CLOCK_LUA, LEASE_LUA } from './script/lua.ts'
 export { defineScript, reply } from './script/script.ts'
 export type { CallScript, Run, Script, ScriptParameters, ScriptReply, ScriptValue, ScriptValues } from './script/script.ts'

@@ -9,9 +9,13 @@ import type { Subscriber } from './connection/subscriber.ts'
 import { Kv, type KvMode } from './kv/kv.ts'
 import { MemoryKvStore } from './kv/memory-store.ts'
 import { RedisKvStore } from './kv/redis-store.ts'
-import { MemoryLocks, RedisLocks, type Lock, type Locks } from './lock.ts'
-import type { RedisClient, RedisMode, ResolvedOptions } from './options.ts'
-import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitResult } from './rate-limit.ts'
+import type { Lock, Locks } from './lock/locks.ts'
+import { MemoryLocks } from './lock/memory-locks.ts'
+import { RedisLocks } from './lock/redis-locks.ts'
+import { using, type UsingOptions, type UsingWork } from './lock/using.ts'
+import { FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
+import { clientOption, type RedisClient, type RedisMode, type ResolvedOptions } from './options.ts'
+import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitOptions, type RateLimitResult } from './rate-limit.ts'
 import type { CallScript, Run, Script, ScriptParameters } from './script/script.ts'
 
 const KV_MODES: Record<RedisState, KvMode> = { disabled: 'memory', connecting: 'initializing', up: 'redis', down: 'memory' }
@@ -41,8 +45,14 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.client = this.#connection.client
     const run: Run = (command) => this.#connection.run(command)
     const { outages } = this.#connection
-    this.#redisLocks = new RedisLocks({ run, outages, patienceMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed }, this.key('lock', ''))
+    this.#redisLocks = new RedisLocks({ run, outages, patienceMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed, keyOf: (...parts) => this.key(...parts), isCluster: options.mode === 'cluster' })
     this.kv = this.#makeKv(run)
+  }
+
+  /** The Redis user, as far as the options tell. */
+  get username (): string {
+    const { username, client } = this.#options
+    return username ?? (client === undefined ? undefined : clientOption(client, 'username') as string | undefined) ?? 'default'
   }
 
   /** Asked at the time of use: the state may be another in the next moment. */
@@ -133,7 +143,20 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER
    */
   async tryLock (name: string, ttlMs: number): Promise<Lock | null> {
-    return (this.state === 'disabled' ? this.#memoryLocks : this.#redisLocks).tryLock(name, ttlMs)
+    return this.#locks.tryLock(name, ttlMs)
+  }
+
+  /**
+   * Runs a function under a lock, waiting for it, extending it until the function is over, and giving it back. The function
+   * gets a signal that aborts when the lock is lost, and its fencing token. A process that stood still learns that it lost
+   * the lock only when it goes on: so give the token to what you write to.
+   *
+   * @returns what the function returns
+   * @throws FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_UNAVAILABLE where it was not run; FST_ERR_REDIS_LINK_LOCK_LOST where it
+   *   ended after the lock was lost; the reason of the caller's signal; what the function throws; FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_NUMBER
+   */
+  async using<T> (name: string, options: UsingOptions, work: UsingWork<T>): Promise<T> {
+    return using(this.#locks, name, options, work, () => this.isUp || this.state === 'disabled' ? null : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#connection.reason))
   }
 
   /**
@@ -143,16 +166,16 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * @param max 1 to 10000
    * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER
    */
-  async rateLimit (name: string, max: number, windowMs: number): Promise<RateLimitResult> {
-    checkRateLimit(name, max, windowMs)
+  async rateLimit (name: string, max: number, windowMs: number, options: RateLimitOptions = {}): Promise<RateLimitResult> {
+    checkRateLimit(name, max, windowMs, options)
     if (this.isUp) {
       try {
-        return await rateLimitInRedis((command) => this.run(command), this.key('limit', name), max, windowMs)
+        return await rateLimitInRedis((command) => this.run(command), this.key('limit', name), max, windowMs, options)
       } catch (err) {
         if (!isTypedOutage(err)) throw err
       }
     }
-    return this.#memoryRateLimit.take(name, max, windowMs, this.state !== 'disabled')
+    return this.#memoryRateLimit.take(name, max, windowMs, options, this.state !== 'disabled')
   }
 
   /**
@@ -194,6 +217,10 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   /** One listener's fault must not keep the change from the others, nor count as an outage, nor end the process. */
   #tell (event: keyof RedisLinkEvents, change: RedisChange): void {
     emitSafely(this, (err) => this.#log.error({ err, event }, 'a listener of the link to Redis failed'), event, change)
+  }
+
+  get #locks (): Locks {
+    return this.state === 'disabled' ? this.#memoryLocks : this.#redisLocks
   }
 
   #makeKv (run: Run): Kv {

@@ -14,37 +14,54 @@ export interface RateLimitResult {
   degraded: boolean
 }
 
+export interface RateLimitOptions {
+  /** How many events this one counts for, 0 to `max`; 0 looks and counts nothing. @default 1 */
+  cost?: number
+  /** Who is refused is refused for so long, in milliseconds, whatever the window says; 0 for no longer than that. @default 0 */
+  blockMs?: number
+}
+
 /** Most places that one limit may have: each allowed event is remembered for its window. */
 const MOST = 10_000
 
 /** @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER */
-export function checkRateLimit (name: string, max: number, windowMs: number): void {
+export function checkRateLimit (name: string, max: number, windowMs: number, { cost = 1, blockMs = 0 }: RateLimitOptions): void {
   checkKey('The name of a limit', name)
   checkCount('max', max, MOST)
   checkMs('windowMs', windowMs)
+  if (cost !== 0) checkCount('cost', cost, max)
+  if (blockMs !== 0) checkMs('blockMs', blockMs)
 }
 
 /** Counts in Redis, for all processes together. */
-export async function rateLimitInRedis (run: Run, key: string, max: number, windowMs: number): Promise<RateLimitResult> {
-  const [allowed, remaining, retryAfterMs] = await run((_client, call) => call(rateLimit, { keys: [key], args: [max, windowMs, randomUUID()] }))
+export async function rateLimitInRedis (run: Run, key: string, max: number, windowMs: number, { cost = 1, blockMs = 0 }: RateLimitOptions): Promise<RateLimitResult> {
+  const [allowed, remaining, retryAfterMs] = await run((_client, call) => call(rateLimit, { keys: [key], args: [max, windowMs, randomUUID(), cost, blockMs] }))
   return { allowed: allowed === 1, remaining, retryAfterMs, degraded: false }
+}
+
+interface Counted {
+  times: number[]
+  blockedUntil: number
 }
 
 /** Counts in the process, by the same rule: any window holds at most `max` allowed events. */
 export class MemoryRateLimit {
-  readonly #events = new LRUCache<string, number[]>({ max: 10_000 })
+  readonly #limits = new LRUCache<string, Counted>({ max: 10_000 })
 
-  take (name: string, max: number, windowMs: number, degraded: boolean): RateLimitResult {
+  take (name: string, max: number, windowMs: number, { cost = 1, blockMs = 0 }: RateLimitOptions, degraded: boolean): RateLimitResult {
     const now = performance.now()
-    const events = (this.#events.get(name) ?? []).filter((time) => time > now - windowMs)
-    const allowed = events.length < max
-    const retryAfterMs = allowed ? 0 : Math.max(1, Math.ceil(events[events.length - max]! + windowMs - now))
-    if (allowed) events.push(now)
-    this.#events.set(name, events, { ttl: windowMs })
-    return { allowed, remaining: Math.max(0, max - events.length), retryAfterMs, degraded }
-  }
-
-  clear (): void {
-    this.#events.clear()
+    const { times: all, blockedUntil } = this.#limits.get(name) ?? { times: [], blockedUntil: -Infinity }
+    if (blockedUntil > now) return { allowed: false, remaining: 0, retryAfterMs: Math.ceil(blockedUntil - now), degraded }
+    const times = all.filter((time) => time > now - windowMs)
+    const excess = times.length + Math.max(cost, 1) - max
+    if (excess > 0) {
+      const isBlocked = cost > 0 && blockMs > 0
+      this.#limits.set(name, { times, blockedUntil: isBlocked ? now + blockMs : -Infinity }, { ttl: Math.max(windowMs, blockMs) })
+      const retryAfterMs = isBlocked ? blockMs : Math.max(1, Math.ceil(times[excess - 1]! + windowMs - now))
+      return { allowed: false, remaining: isBlocked ? 0 : Math.max(0, max - times.length), retryAfterMs, degraded }
+    }
+    for (let event = 0; event < cost; event++) times.push(now)
+    if (cost > 0) this.#limits.set(name, { times, blockedUntil: -Infinity }, { ttl: windowMs })
+    return { allowed: true, remaining: max - times.length, retryAfterMs: 0, degraded }
   }
 }

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
+import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { FastifyRedisLinkOptions } from '../src/index.ts'
 import { build, rejection } from './build.ts'
 
@@ -103,7 +104,47 @@ for (const [where, options] of ways) {
       t.equal(await next.release(), true)
     })
 
+    t.test('tokens grow with every holder, and another lock has its own', async (t) => {
+      const tokens: number[] = []
+      for (let turn = 0; turn < 5; turn++) {
+        const lock = await link.tryLock('fenced {a} b', 60_000)
+        tokens.push(lock!.token)
+        t.equal(await lock!.extend(), true)
+        await lock!.release()
+      }
+      t.same(tokens, [...new Set(tokens)].sort((a, b) => a - b))
+      t.ok(tokens.every((token) => Number.isSafeInteger(token)))
+    })
+
+    t.test('using: one at a time, longer than the lock lasts, and given back whatever happens', async (t) => {
+      let inside = 0
+      const tokens: number[] = []
+      const work = async (signal: AbortSignal, token: number) => {
+        t.equal(++inside, 1)
+        tokens.push(token)
+        await sleep(450)
+        inside--
+        return signal.aborted
+      }
+      t.same(await Promise.all([1, 2, 3].map(() => link.using('work', { ttlMs: 300, waitMs: 10_000 }, work))), [false, false, false])
+      t.same(tokens, [...new Set(tokens)].sort((a, b) => a - b))
+      await t.rejects(link.using('work', {}, () => { throw new TypeError('as asked') }), TypeError)
+      const lock = await link.tryLock('work', 60_000)
+      t.ok(lock, 'free after a failure')
+      await t.rejects(link.using('work', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_LOCK_HELD', statusCode: 409 })
+      await t.rejects(link.using('work', { waitMs: 60_000, signal: AbortSignal.timeout(50) }, () => t.fail()), { name: 'TimeoutError' })
+      await lock!.release()
+      const abort = new AbortController()
+      const aborted = link.using('work', { signal: abort.signal }, (signal) => new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason))
+        abort.abort(new RangeError('as asked'))
+      }))
+      await t.rejects(aborted, RangeError)
+      t.ok(await link.tryLock('work', 60_000))
+    })
+
     t.test('bad arguments are typed errors', async (t) => {
+      for (const options of [{ ttlMs: 2 }, { ttlMs: 1.5 }, { waitMs: -1 }]) await t.rejects(link.using('a', options, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
       await t.rejects(link.tryLock('', 10), { code: 'FST_ERR_REDIS_LINK_INVALID_KEY' })
       for (const ms of [0, -1, 1.5, NaN, Infinity]) await t.rejects(link.tryLock('a', ms), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
     })
@@ -127,7 +168,33 @@ for (const [where, options] of ways) {
       await waitFor(async () => (await link.rateLimit('brief', 1, 60)).allowed)
     })
 
+    t.test('an event may cost several places, or none', async (t) => {
+      const take = async (cost: number) => {
+        const { allowed, remaining } = await link.rateLimit('upload', 10, 60_000, { cost })
+        return [allowed, remaining]
+      }
+      t.same([await take(4), await take(0), await take(7), await take(6), await take(0)], [[true, 6], [true, 6], [false, 6], [true, 0], [false, 0]])
+      t.equal((await link.rateLimit('brief costs', 3, 200, { cost: 3 })).allowed, true)
+      const { retryAfterMs } = await link.rateLimit('brief costs', 3, 200, { cost: 2 })
+      t.ok(retryAfterMs > 0 && retryAfterMs <= 200)
+      await waitFor(async () => (await link.rateLimit('brief costs', 3, 200, { cost: 3 })).allowed)
+    })
+
+    t.test('who is over the limit may be blocked for longer than the window', async (t) => {
+      const take = () => link.rateLimit('block', 2, 20, { blockMs: 700 })
+      t.ok((await take()).allowed && (await take()).allowed)
+      let refused = await take()
+      // A slow machine may find the window empty again.
+      for (let tries = 0; refused.allowed && tries < 1000; tries++) refused = await take()
+      t.same([refused.allowed, refused.remaining, refused.retryAfterMs], [false, 0, 700])
+      await sleep(50)
+      const again = await link.rateLimit('block', 2, 20)
+      t.ok(!again.allowed && again.retryAfterMs > 20 && again.retryAfterMs <= 650, 'not prolonged by who tries again')
+      await waitFor(async () => (await take()).allowed)
+    })
+
     t.test('bad arguments are typed errors', async (t) => {
+      for (const options of [{ cost: 3 }, { cost: -1 }, { cost: 0.5 }, { blockMs: -1 }]) await t.rejects(link.rateLimit('a', 2, 10, options), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
       for (const max of [0, -1, 1.5, NaN, 10_001]) await t.rejects(link.rateLimit('a', max, 10), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER', statusCode: 400 })
       await t.rejects(link.rateLimit('a', 1, 0), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
       await t.rejects(link.rateLimit('', 1, 10), { code: 'FST_ERR_REDIS_LINK_INVALID_KEY' })
@@ -183,4 +250,61 @@ t.test('stats tell hits, misses, errors and memory', async (t) => {
   t.match(stats.used_memory_human, /^\d.*[KMG]$/)
   t.match(await app.redisLink.info('server'), /redis_version/)
   t.ok(await app.redisLink.ping() >= 0)
+})
+
+t.test('limits and tokens under a clock of Redis that went back', async (t) => {
+  const { app } = await build(t, { url: sharedRedis() })
+  const link = app.redisLink
+  const later = Date.now() + 3_600_000
+  const key = link.key('limit', 'a')
+  const take = (blockMs = 0) => link.rateLimit('a', 2, 1000, { blockMs })
+  await link.run((client) => client.zadd(key, later, 'x', later, 'y'))
+  const refused = await take()
+  t.ok(!refused.allowed && refused.retryAfterMs <= 1000, `not for an hour: ${refused.retryAfterMs} ms`)
+  await link.run((client) => client.zadd(key, later, 'block:500'))
+  t.ok((await take()).retryAfterMs <= 500)
+  await waitFor(async () => (await take()).allowed)
+
+  const first = await link.tryLock('a', 60_000)
+  await first!.release()
+  await link.run((client) => client.set(link.key('link', 'fence', `{${link.key('lock', 'a')}}`), later * 1000))
+  t.equal((await link.tryLock('a', 60_000))!.token, later * 1000 + 1)
+})
+
+t.test('a lock that is lost aborts the signal by the own clock, before somebody else has it', async (t) => {
+  const port = Number(new URL(sharedRedis()).port)
+  const proxy = await tcpProxy(t, port)
+  const siteId = uniqueName()
+  const { app } = await build(t, { single: { port: proxy.port }, siteId, commandTimeoutMs: 100 })
+  const { app: other } = await build(t, { url: sharedRedis(), siteId })
+  const [link, rival] = [app.redisLink, other.redisLink]
+  const seen: Array<[when: string, aborted: boolean]> = []
+  const work = async (signal: AbortSignal, token: number): Promise<void> => {
+    proxy.mute()
+    await rival.using('a', { ttlMs: 400, waitMs: 20_000 }, (_signal, next) => {
+      seen.push(['the other has it', signal.aborted])
+      t.ok(next > token)
+    })
+  }
+  await t.rejects(link.using('a', { ttlMs: 400 }, work), { code: 'FST_ERR_REDIS_LINK_LOCK_LOST', statusCode: 409 })
+  t.same(seen, [['the other has it', true]])
+  proxy.mend()
+  await waitFor(() => link.isUp)
+
+  // Taken away in Redis: known at the next extension, long before its time is over.
+  const key = link.key('lock', 'b')
+  const aborted = link.using('b', { ttlMs: 1200 }, async (signal) => {
+    await rival.run((client) => client.set(key, 'somebody else', 'PX', 60_000))
+    await new Promise((resolve) => { signal.addEventListener('abort', resolve) })
+  })
+  await t.rejects(aborted, { code: 'FST_ERR_REDIS_LINK_LOCK_LOST' })
+  t.equal(await rival.run((client) => client.get(key)), 'somebody else', 'what is lost is not given back')
+  await rival.run((client) => client.del(key))
+
+  // A process that stood still learns of it when it goes on.
+  const still = link.using('b', { ttlMs: 100 }, () => { for (const end = performance.now() + 250; performance.now() < end;); })
+  await t.rejects(still, { code: 'FST_ERR_REDIS_LINK_LOCK_LOST' })
+  proxy.mute()
+  await waitFor(() => !link.isUp)
+  await t.rejects(link.using('c', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE' })
 })

@@ -7,6 +7,8 @@ import t, { type Test } from 'tap'
 import { redisBinaries } from '../../../scripts/servers/binaries.js'
 import { startRedis } from '../../../scripts/servers/redis.js'
 import { connect, redisServer, sharedRedis, temporaryFolder, uniqueName } from '../../../test/helpers/index.ts'
+import type { RedisNeeds } from '../src/acl.ts'
+import { unknownCommands } from '../src/permissions.ts'
 import { defineScript, LEASE_LUA, reply, type Script } from '../src/index.ts'
 import { build, rejection } from './build.ts'
 
@@ -57,7 +59,8 @@ t.test('every command of a package\'s scripts is among its declared needs', asyn
     const texts = declared.length > 0 ? declared : sources()
     const called = new Set(texts.flatMap((text) => [...text.matchAll(/redis\.p?call\('([A-Z]+)'/g)].map(([, command]) => command!.toLowerCase())))
     if (called.size === 0) continue
-    const { redisNeeds } = JSON.parse(readFileSync(join(PACKAGES, name, 'package.json'), 'utf8')) as { redisNeeds?: { commands: string[] } }
+    const { redisNeeds } = JSON.parse(readFileSync(join(PACKAGES, name, 'package.json'), 'utf8')) as { redisNeeds?: RedisNeeds }
+    if (redisNeeds !== undefined) t.same(unknownCommands(redisNeeds), [], `the boot asks about each of ${name}`)
     t.same([...called].filter((command) => redisNeeds?.commands.includes(command) !== true), [], name)
   }
 })

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Cluster } from 'ioredis'
 import t, { type Test } from 'tap'
-import { redisServer, sharedRedis, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
+import { redisServer, sharedRedis, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { aclCommand, type RedisNeeds } from '../src/acl.ts'
 import { isOutage } from '../src/connection/refusals.ts'
 import type { FastifyRedisLinkOptions } from '../src/index.ts'
 import { build, rejection } from './build.ts'
@@ -54,7 +56,7 @@ t.test('a user who may hear no channel: each subscribe rejects, named, and nothi
   await waitFor(() => (probes += pings().length) > 12)
   t.equal(await connections(), before, 'no connection was replaced')
   t.ok(subscriber.isUp && link.isUp)
-  t.equal(complaints.length, 3, 'each is logged once')
+  t.equal(complaints.filter((line) => !/lacks permissions/.test(line)).length, 3, 'each is logged once')
 })
 
 t.test('one forbidden channel leaves the others alone, at once and after a reconnection', async (t) => {
@@ -124,6 +126,33 @@ t.test('a user who may neither PING nor ask INFO is up', async (t) => {
   const { app } = await build(t, { url: redis.url, username: 'plain', password: 'pw', required: true, probeIntervalMs: 20 })
   await waitFor(() => app.redisLink.subscriber()!.isUp)
   t.equal(await app.redisLink.kv.increment('n'), 1)
+})
+
+t.test('what the Redis user lacks is told once at boot, with the rule that cures it', async (t) => {
+  const redis = await redisServer(t)
+  const siteId = uniqueName()
+  const { redisNeeds } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { redisNeeds: RedisNeeds }
+  const rules = aclCommand([redisNeeds], { siteId, env: 'test', user: '', db: 0 }).split(' ').slice(3)
+  const user = (name: string, ...more: string[]) => redis.client.call('ACL', 'SETUSER', name, ...rules, '>pw', ...more)
+  const boot = (name: string) => build(t, { url: redis.url, username: name, password: 'pw', siteId, env: 'test' })
+  await user('whole')
+  await user('narrow', '-zadd', '-incrby', 'resetkeys', `~${siteId}:test:kv:*`, 'resetchannels')
+  await user('blind', '-eval', '-evalsha')
+  const whole = await boot('whole')
+  await whole.app.redisLink.ping()
+  t.same(await redis.client.call('ACL', 'LOG'), [], 'asking is no attempt')
+  const { complaints } = await boot('narrow')
+  await waitFor(() => complaints.length > 0)
+  const cure = /This cures it: ACL SETUSER narrow (.*)/.exec(complaints[0]!)?.[1]?.split(' ')
+  t.same(cure, ['+incrby', '+zadd', `~${siteId}:test:lock:*`, `~${siteId}:test:limit:*`, `~${siteId}:test:link:*`, `&${siteId}:test:link:*`])
+  await redis.client.call('ACL', 'SETUSER', 'narrow', ...cure!)
+  const cured = await boot('narrow')
+  await cured.app.redisLink.rateLimit('a', 1, 1000)
+  const { complaints: told } = await boot('blind')
+  await waitFor(() => told.length > 0)
+  t.match(told[0], /ACL SETUSER blind \+eval \+evalsha$/)
+  t.same([...whole.complaints, ...cured.complaints], [])
+  t.equal(complaints.length, 1)
 })
 
 t.test('a server that is loading is down, and up when it has loaded', async (t) => {

@@ -1,13 +1,15 @@
 /**
  * For the start of a script: `int(n)` writes a number without an exponent, `clock()` is Redis' time in milliseconds, so
- * that the clocks of the callers do not matter. Ask it once per script.
+ * that the clocks of the callers do not matter, and `micros()` the same in microseconds, for tokens that have to grow also
+ * where Redis lost the last one. Ask one of them once per script.
  */
 export const CLOCK_LUA = `
 local function int(number) return string.format('%.0f', number) end
-local function clock()
+local function micros()
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] * 1000000 + time[2]
 end
+local function clock() return math.floor(micros() / 1000) end
 `
 
 /**
@@ -16,15 +18,18 @@ end
  *
  * - `leaseForgive(leases, beats, now, lease, beat, forgives)`: notes that somebody renews now, in the field `beatAt` of the
  *   hash `beats`, and where `forgives` is true credits a pause in which nobody could: it counts as one heartbeat (`beat`
- *   ms) against every lease, and one over three heartbeats not at all; none ends later than one taken now would.
- * - `leaseTake(leases, holder, now, lease)`: takes or renews a lease of `lease` ms.
+ *   ms) against every lease, and one over three heartbeats not at all; none ends later than one taken now would. Many who
+ *   renew note it four times a heartbeat: a pause may look a quarter of one longer than it was.
+ * - `leaseTake(leases, holder, now, lease)`: takes or renews a lease of `lease` ms; returns 1 where it is taken anew.
  * - `leaseLapsed(leases, now)`, `leaseLiving(leases, now)`: the holders whose lease has ended, or not.
  *
  * Closes: Redis was away, nobody could renew, and the first who is back would remove those who are slower.
  */
 export const LEASE_LUA = `${CLOCK_LUA}
 local function leaseForgive(leases, beats, now, lease, beat, forgives)
-  local pause = now - tonumber(redis.call('HGET', beats, 'beatAt') or now)
+  local last = redis.call('HGET', beats, 'beatAt')
+  local pause = now - tonumber(last or now)
+  if last and pause >= 0 and pause < beat / 4 then return end
   if forgives and pause > beat then
     local grant = pause > 3 * beat and pause or pause - beat
     local held = redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')
@@ -32,7 +37,7 @@ local function leaseForgive(leases, beats, now, lease, beat, forgives)
   end
   redis.call('HSET', beats, 'beatAt', int(now))
 end
-local function leaseTake(leases, holder, now, lease) redis.call('ZADD', leases, int(now + lease), holder) end
+local function leaseTake(leases, holder, now, lease) return redis.call('ZADD', leases, int(now + lease), holder) end
 local function leaseLapsed(leases, now) return redis.call('ZRANGEBYSCORE', leases, '-inf', int(now)) end
 local function leaseLiving(leases, now) return redis.call('ZRANGEBYSCORE', leases, '(' .. int(now), '+inf') end
 `

@@ -1,0 +1,26 @@
+/** A lock that this process holds, until its time is over. */
+export interface Lock {
+  /**
+   * Fencing token: greater than those of all who held the lock before. Who stood still may not know that its time is over, so
+   * give it to what you write to, and let that refuse a smaller one than it has seen.
+   */
+  readonly token: number
+  /** Gives the lock back. False, and nothing changed, where it was lost before or that cannot be told. Never rejects for an outage. */
+  release (): Promise<boolean>
+  /** Holds it for `ttlMs` from now. False where it was lost, Redis cannot be asked, or it answered after that time. @default the lock's own ttlMs */
+  extend (ttlMs?: number): Promise<boolean>
+}
+
+/** A lock, and what `using` wants to know of it. */
+export interface HeldLock extends Lock {
+  /** When it ends unless it is extended, by this process' monotonic clock: no later than in truth. */
+  readonly until: number
+  /** As `extend`, for its own time: 'unknown' where it may be held still. */
+  prolong (): Promise<boolean | 'unknown'>
+}
+
+/** Takes locks by name. */
+export interface Locks {
+  /** Null where somebody else holds it, or it cannot be told: also where the answer came after `ttlMs`. */
+  tryLock (name: string, ttlMs: number): Promise<HeldLock | null>
+}

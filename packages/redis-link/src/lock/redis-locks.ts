@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto'
+import { checkKey, checkMs } from '../check.ts'
+import type { Outages } from '../connection/outages.ts'
+import { isReply } from '../connection/refusals.ts'
+import type { CallScript, Run } from '../script/script.ts'
+import { extend, release, take } from '../script/scripts.ts'
+import type { HeldLock, Locks } from './locks.ts'
+
+/** What locks in Redis need of their link. */
+export interface LockLink {
+  readonly run: Run
+  readonly outages: Outages
+  /** Longest that an answer which was lost is asked for again before the caller is told; the same again for a command. */
+  readonly patienceMs: number
+  readonly isClosed: () => boolean
+  /** A key of the site. */
+  readonly keyOf: (...parts: string[]) => string
+  readonly isCluster: boolean
+}
+
+type Command<T> = (call: CallScript) => Promise<T>
+
+/** What became of a command: its answer, or that it was certainly not carried out, or may have been. */
+type Settled<T> = { readonly answer: T } | 'undone' | 'unknown'
+
+/** Pauses after which a lock that nobody knows to hold is given back, once more each: what took it may still be on its way. */
+const GIVE_BACK_AFTER_MS = [0, 1000, 5000]
+
+/**
+ * A lock is a key with its holder, which expires by itself (Redis documentation, "Distributed locks", single instance), and
+ * beside it the last token (M. Kleppmann, How to do distributed locking, 2016).
+ *
+ * A command whose answer is lost may have been carried out. It is asked again for a moment, and the holder tells; then the
+ * caller is told no, and what may be held is given back when Redis answers, or it would be nobody's for all its time.
+ */
+export class RedisLocks implements Locks {
+  readonly #link: LockLink
+
+  constructor (link: LockLink) {
+    this.#link = link
+  }
+
+  async tryLock (name: string, ttlMs: number): Promise<HeldLock | null> {
+    checkKey('The name of a lock', name)
+    checkMs('ttlMs', ttlMs)
+    const key = this.#link.keyOf('lock', name)
+    const fence = fenceOf(key, name, this.#link)
+    const holder = randomUUID()
+    let askedAt = 0
+    const taken = await this.#settle(ttlMs, (call) => {
+      askedAt = performance.now()
+      return call(take, { keys: fence === null ? [key] : [key, fence], args: [holder, ttlMs] })
+    }, ([isOurs]) => isOurs === 1)
+    if (taken === 'unknown') this.#giveBack(key, holder, ttlMs).catch(() => {})
+    if (typeof taken === 'string' || taken.answer[0] !== 1) return null
+    return this.#held(key, holder, Number(taken.answer[1]), ttlMs, askedAt + ttlMs)
+  }
+
+  #held (key: string, holder: string, token: number, ttlMs: number, until: number): HeldLock {
+    const isTrue = (answer: number): boolean => answer === 1
+    const prolong = async (ms: number): Promise<boolean | 'unknown'> => {
+      checkMs('ttlMs', ms)
+      let askedAt = 0
+      const settled = await this.#settle(ms, (call) => {
+        askedAt = performance.now()
+        return call(extend, { keys: [key], args: [holder, ms] })
+      }, isTrue)
+      if (typeof settled === 'string') return 'unknown'
+      if (settled.answer !== 1) return false
+      until = askedAt + ms
+      return true
+    }
+    return {
+      token,
+      get until () { return until },
+      prolong: () => prolong(ttlMs),
+      extend: async (ms = ttlMs) => await prolong(ms) === true,
+      release: async () => {
+        const given = await this.#settle(Infinity, (call) => call(release, { keys: [key], args: [holder] }), isTrue)
+        if (given === 'unknown') this.#giveBack(key, holder, ttlMs).catch(() => {})
+        return typeof given !== 'string' && given.answer === 1
+      }
+    }
+  }
+
+  /**
+   * Runs a command, and where its answer is lost asks again until Redis answers or patience ends.
+   *
+   * @param goodForMs how long a yes holds, from before it was asked for. One that is read later, because the process stood
+   *   still or Redis was slow, is unknown: somebody else may hold the lock by now
+   */
+  async #settle<T> (goodForMs: number, command: Command<T>, isYes: (answer: T) => boolean): Promise<Settled<T>> {
+    let sent = false
+    const ask = async (): Promise<Settled<T> | Error> => {
+      const askedAt = performance.now()
+      const answer = await this.#link.run((_client, call) => {
+        sent = true
+        return command(call)
+      }).catch(asError)
+      if (answer instanceof Error) return answer
+      return isYes(answer) && performance.now() - askedAt >= goodForMs ? 'unknown' : { answer }
+    }
+    const first = await ask()
+    if (!(first instanceof Error)) return first
+    if (!sent || isReply(first.cause)) return 'undone'
+    const end = performance.now() + this.#link.patienceMs
+    for (let left = this.#link.patienceMs; left > 0 && !this.#link.isClosed(); left = end - performance.now()) {
+      const answer = await ask()
+      if (!(answer instanceof Error)) return answer
+      await this.#link.outages.changed(Math.min(left, 50))
+    }
+    return 'unknown'
+  }
+
+  async #giveBack (key: string, holder: string, ttlMs: number): Promise<void> {
+    const end = performance.now() + ttlMs
+    for (const pause of GIVE_BACK_AFTER_MS) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(pause, Math.max(0, end - performance.now()))).unref())
+      for (let given: unknown; given === undefined;) {
+        if (this.#link.isClosed() || performance.now() >= end) return
+        given = await this.#link.run((_client, call) => call(release, { keys: [key], args: [holder] })).catch(() => undefined)
+        if (given === 1) return
+        if (given === undefined) await this.#link.outages.changed(1000)
+      }
+    }
+  }
+}
+
+/**
+ * Key of the last token of a lock, in the slot of the lock's own key on a Redis Cluster. Null where a name there has a brace
+ * that ends no tag (`a}b`).
+ */
+function fenceOf (key: string, name: string, { keyOf, isCluster }: LockLink): string | null {
+  if (/^[^{]*\{[^}]+\}/.test(name)) return keyOf('link', 'fence', name)
+  return isCluster && /[{}]/.test(name) ? null : keyOf('link', 'fence', `{${key}}`)
+}
+
+function asError (err: unknown): Error {
+  return err as Error
+}

@@ -1,0 +1,133 @@
+import { checkCount, checkMs } from '../check.ts'
+import { FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_LOCK_LOST } from '../errors.ts'
+import type { HeldLock, Locks } from './locks.ts'
+
+export interface UsingOptions {
+  /** How long the lock outlives its holder's last sign, in milliseconds, at least 3. It is extended three times as often. @default 10000 */
+  ttlMs?: number
+  /** How long to wait for a lock that somebody holds, in milliseconds; 0 tries once. @default as `ttlMs`, when that of a dead holder has ended */
+  waitMs?: number
+  /** Ends the waiting, and is handed on: the signal of `fn` aborts with it. @default none */
+  signal?: AbortSignal | undefined
+}
+
+/**
+ * Works under a lock.
+ *
+ * @param signal aborts when the lock is lost, and when that of the caller does
+ * @param token fencing token of the lock
+ */
+export type UsingWork<T> = (signal: AbortSignal, token: number) => T | Promise<T>
+
+/** Pause between two tries, the upper half of it random. */
+const RETRY_MS = 100
+
+/**
+ * Runs a function under a lock that is extended until it is over. Where it is lost, because Redis lost it, cannot be reached,
+ * or this process stood still, the signal aborts by this process' own clock before somebody else can have the lock; what the
+ * function goes on to do is not protected, and what it returns is not handed on.
+ *
+ * @param unavailable why Redis cannot be used; null where it can
+ */
+export async function using<T> (locks: Locks, name: string, options: UsingOptions, work: UsingWork<T>, unavailable: () => Error | null): Promise<T> {
+  const { ttlMs = 10_000, waitMs = ttlMs, signal } = options
+  checkMs('ttlMs', ttlMs)
+  if (ttlMs < 3) throw new FST_ERR_REDIS_LINK_INVALID_NUMBER('ttlMs', 'at least 3 milliseconds')
+  if (waitMs !== 0) checkCount('waitMs', waitMs, Number.MAX_SAFE_INTEGER)
+  const lock = await waitFor(locks, name, ttlMs, waitMs, signal)
+  if (lock === null) throw unavailable() ?? new FST_ERR_REDIS_LINK_LOCK_HELD(name)
+  const held = new Holding(name, lock, ttlMs)
+  try {
+    const result = await work(signal === undefined ? held.signal : AbortSignal.any([held.signal, signal]), lock.token)
+    if (held.isLost()) throw held.signal.reason
+    return result
+  } finally {
+    await held.end()
+  }
+}
+
+/** @throws the reason of the signal */
+async function waitFor (locks: Locks, name: string, ttlMs: number, waitMs: number, signal: AbortSignal | undefined): Promise<HeldLock | null> {
+  const end = performance.now() + waitMs
+  for (;;) {
+    signal?.throwIfAborted()
+    const lock = await locks.tryLock(name, ttlMs)
+    if (lock !== null && signal?.aborted === true) await lock.release()
+    else if (lock !== null) return lock
+    const left = end - performance.now()
+    if (left <= 0) return null
+    await pause(Math.min(left, RETRY_MS * (1 + Math.random()) / 2), signal)
+  }
+}
+
+function pause (ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const over = (): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', over)
+      resolve()
+    }
+    const timer = setTimeout(over, ms)
+    signal?.addEventListener('abort', over)
+  })
+}
+
+/** Keeps a lock, and says when it is lost. */
+class Holding {
+  readonly #name: string
+  readonly #lock: HeldLock
+  readonly #ttlMs: number
+  readonly #abort = new AbortController()
+  #next: NodeJS.Timeout | undefined
+  #end: NodeJS.Timeout | undefined
+  #over = false
+
+  constructor (name: string, lock: HeldLock, ttlMs: number) {
+    this.#name = name
+    this.#lock = lock
+    this.#ttlMs = ttlMs
+    this.#watch()
+    this.#later(ttlMs / 3)
+  }
+
+  get signal (): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** Asked at the time of use: a timer may be late. */
+  isLost (): boolean {
+    if (performance.now() >= this.#lock.until) this.#lose()
+    return this.signal.aborted
+  }
+
+  async end (): Promise<void> {
+    this.#over = true
+    clearTimeout(this.#next)
+    clearTimeout(this.#end)
+    if (!this.signal.aborted) await this.#lock.release()
+  }
+
+  #later (ms: number): void {
+    this.#next = setTimeout(() => { this.#extend() }, ms)
+  }
+
+  async #extend (): Promise<void> {
+    const extended = await this.#lock.prolong()
+    if (this.#over || this.isLost()) return
+    if (extended === false) return this.#lose()
+    this.#watch()
+    // What is not known is asked again, until the lock's time is over.
+    this.#later(extended === true ? this.#ttlMs / 3 : Math.min(RETRY_MS, this.#ttlMs / 3))
+  }
+
+  #watch (): void {
+    clearTimeout(this.#end)
+    this.#end = setTimeout(() => { if (!this.isLost()) this.#watch() }, Math.max(1, Math.min(this.#lock.until - performance.now(), 2 ** 31 - 1)))
+  }
+
+  #lose (): void {
+    if (!this.#over) this.#abort.abort(new FST_ERR_REDIS_LINK_LOCK_LOST(this.#name))
+    clearTimeout(this.#next)
+    clearTimeout(this.#end)
+  }
+}
