@@ -17,7 +17,7 @@ export interface FastifyClusterBroadcastOptions {
   }
   /** Exceptions by channel prefix, of whole segments: `{ 'cursor:moves': { replay: false } }` logs nothing of `cursor:moves` and `cursor:moves:…`. @default {} */
   channels?: Record<string, { replay: boolean }>
-  /** Pause between two renewals of the membership, in milliseconds, 100 to 60000. @default 1000 */
+  /** Pause between two renewals of the membership, in milliseconds, 100 to 60000. @default 1600 */
   heartbeatMs?: number | undefined
   /** How long a process that does not renew stays a member, in milliseconds; at least three times `heartbeatMs`. @default 5000 */
   leaseMs?: number | undefined
@@ -72,7 +72,7 @@ const check = checker(Options, invalid)
  * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION naming the option
  */
 export function resolveOptions (options: FastifyClusterBroadcastOptions = {}): ResolvedOptions {
-  const { replay, channels = {}, heartbeatMs = 1000, ...given } = check(options)
+  const { replay, channels = {}, heartbeatMs = 1600, ...given } = check(options)
   const leaseMs = given.leaseMs ?? Math.max(5000, 3 * heartbeatMs)
   if (leaseMs < 3 * heartbeatMs) throw invalid('leaseMs', 'must be at least three times heartbeatMs')
   const prefixes = (kept: boolean) => Object.freeze(Object.keys(channels).filter((name) => channels[name]!.replay === kept))

@@ -44,7 +44,8 @@ const PUBLISHER_MS = 300_000
  * Appends a batch, in order, and hands each frame to those who listen.
  *
  * `known`, `knownSeq`: the furthest place that the caller knows of. `batch`: number of the batch by its publisher, 0 for none.
- * `logMs`, `stateMs`: how long the log and its state live after this, 0 where somebody else renews them. `markEvery`: messages
+ * `logMs`, `stateMs`: how long the log and its state live after this, `logMs` 0 where somebody else renews them, and a new log
+ * lives as long as a state. `markEvery`: messages
  * between two marks, 0 for none; `markRest` follows on a mark's numbers. Then for each run its channel, its topic ('' where
  * none is stored), how many messages it has (0: it is not logged, and handed on as it is), and what follows on its numbers.
  * With `leases` the answer says who lives. Returns { epoch, number of the last message, number of the batch's last logged
@@ -88,7 +89,8 @@ if seq > before then
   last = seq
   redis.call('HSET', KEYS[1], 'seq', int(seq))
   redis.call('SET', KEYS[3], ARGV[5], 'PX', ${PUBLISHER_MS})
-  if logMs > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[7]) end
+  if logMs > 0 then redis.call('PEXPIRE', KEYS[2], ARGV[7])
+  elseif redis.call('PTTL', KEYS[2]) < 0 then redis.call('PEXPIRE', KEYS[2], ARGV[8]) end
 end
 if logMs > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[8]) end
 if refused then return refused end

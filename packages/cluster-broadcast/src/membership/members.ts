@@ -6,7 +6,7 @@ export interface Member {
   readonly pid: number
   /** When it started: milliseconds of its clock since 1970. */
   readonly startedAt: number
-  /** Milliseconds since it last renewed its lease, by Redis' clock; 0 for the own process. */
+  /** Milliseconds since it last renewed its lease, by Redis' clock, at most: in a large cluster those who are on time are not told one by one. 0 for the own process. */
   readonly lastSeenMs: number
 }
 
@@ -78,14 +78,19 @@ export class Members {
     }
   }
 
-  /** Takes the ends of the leases on Redis' clock, as boot ids and times in turn. */
+  /**
+   * Takes the leases that end first on Redis' clock, as boot ids and ends in turn: all, or those who are not among them end
+   * later.
+   */
   applyLeases (now: number, leases: readonly string[]): void {
     const clock = performance.now()
-    for (let i = 0; i < leases.length; i += 2) {
-      const entry = this.#others.get(leases[i]!)
-      if (entry !== undefined) entry.seenAt = clock - (now - (Number(leases[i + 1]) - entry.card.leaseMs))
+    const latest = Number(leases.at(-1) ?? -Infinity)
+    const ends = new Map(leases.flatMap((bootId, index) => index % 2 === 0 ? [[bootId, Number(leases[index + 1])] as const] : []))
+    for (const [bootId, entry] of this.#others) {
+      const { card: { leaseMs }, goneAt } = entry
+      if (goneAt !== undefined && goneAt <= clock) this.#remove(bootId)
+      else entry.seenAt = Math.max(ends.has(bootId) ? -Infinity : entry.seenAt, clock - (now - ((ends.get(bootId) ?? latest) - leaseMs)))
     }
-    for (const [bootId, { goneAt }] of this.#others) if (goneAt !== undefined && goneAt <= clock) this.#remove(bootId)
   }
 
   /** Takes an announcement: `<epoch> <mv> +|- <JSON or boot id>`. False where it does not follow on what is known. */

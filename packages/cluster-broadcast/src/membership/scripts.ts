@@ -4,17 +4,21 @@ import { LOG_LUA } from '../log/epoch-log.ts'
 /** Without any process that renews its lease, all is gone after an hour. */
 export const KEEP_MS = 3_600_000
 
+/** How many leases an answer tells: those that were renewed longest ago. In a small cluster that is everybody's. */
+const TOLD_LEASES = 16
+
 /**
- * Joins the cluster or renews the lease, and removes who let it lapse.
+ * Joins the cluster or renews the lease, and removes who let it lapse. What it costs does not grow with the cluster.
  *
  * `first`: epoch of a log that has to be made. `card`: the member as JSON. `known`: '<epoch> <mv>' of the members that the
- * caller knows. Returns { epoch, number of the last message, mv, now, [boot id, end of lease, …], [boot id, JSON, …] }, the last
- * one empty where the caller knows it.
+ * caller knows. Returns { epoch, number of the last message, mv, now, [boot id, end of lease, …], [boot id, JSON, …] }: the
+ * leases that end first, and all members, or none where the caller knows them.
  *
- * Closes: the position in the log is read with the join, so a member hears exactly what is published after it.
+ * Closes: the position in the log is read with the join, so a member hears exactly what is published after it. Where more
+ * let their leases lapse than are looked at, the next renewals remove the others.
  */
 export const beat = defineScript({
-  name: 'clusterBroadcastBeatV2',
+  name: 'clusterBroadcastBeatV3',
   keys: ['state', 'log', 'members', 'leases'],
   args: ['first', 'bootId', 'card', 'leaseMs', 'heartbeatMs', 'known', 'channel'],
   reply: reply<[epoch: string, seq: string, mv: string, now: string, leases: string[], members: string[]]>(),
@@ -27,20 +31,26 @@ local function announce(epoch, sign, what)
 end
 local epoch, seq = openLog(KEYS[1], KEYS[2], ARGV[1], '.', '', 0, ${KEEP_MS})
 local lease = tonumber(ARGV[4])
-local renews = redis.call('ZSCORE', KEYS[4], ARGV[2])
-leaseForgive(KEYS[4], KEYS[1], now, lease, tonumber(ARGV[5]), renews)
-leaseTake(KEYS[4], ARGV[2], now, lease)
-if redis.call('HSETNX', KEYS[3], ARGV[2], ARGV[3]) == 1 or not renews then announce(epoch, '+', ARGV[3]) end
-for _, boot in ipairs(leaseLapsed(KEYS[4], now)) do
-  redis.call('ZREM', KEYS[4], boot)
-  redis.call('HDEL', KEYS[3], boot)
-  announce(epoch, '-', boot)
+local isNew = leaseTake(KEYS[4], ARGV[2], now, lease) == 1
+leaseForgive(KEYS[4], KEYS[1], now, lease, tonumber(ARGV[5]), not isNew)
+isNew = redis.call('HSETNX', KEYS[3], ARGV[2], ARGV[3]) == 1 or isNew
+if isNew then announce(epoch, '+', ARGV[3]) end
+local leases = redis.call('ZRANGE', KEYS[4], 0, ${TOLD_LEASES - 1}, 'WITHSCORES')
+for i = 1, #leases, 2 do
+  if tonumber(leases[i + 1]) > now then break end
+  redis.call('ZREM', KEYS[4], leases[i])
+  redis.call('HDEL', KEYS[3], leases[i])
+  announce(epoch, '-', leases[i])
 end
-for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ${KEEP_MS}) end
-local mv = redis.call('HGET', KEYS[1], 'mv') or '0'
+local mv, keptAt = unpack(redis.call('HMGET', KEYS[1], 'mv', 'keptAt'))
+mv, keptAt = mv or '0', tonumber(keptAt or 0)
+if isNew or keptAt > now or keptAt < now - ${KEEP_MS / 4} then
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ${KEEP_MS}) end
+  redis.call('HSET', KEYS[1], 'keptAt', int(now))
+end
 local members = {}
 if epoch .. ' ' .. mv ~= ARGV[6] then members = redis.call('HGETALL', KEYS[3]) end
-return { epoch, int(seq), mv, int(now), redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES'), members }
+return { epoch, int(seq), mv, int(now), leases, members }
 `
 })
 

@@ -1,0 +1,42 @@
+import { createRequire } from 'node:module'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import Fastify from 'fastify'
+
+// Members that do nothing. argv: kind, url, how many here, how many in all. Says how many commands they sent when asked.
+const [kind = '', url = '', here = '', all = ''] = process.argv.slice(2)
+const folder = process.env.PACKAGES ?? new URL('../../packages', import.meta.url).pathname
+/** @param {string} name @returns {Promise<any>} */
+const load = (name) => import(pathToFileURL(`${folder}/${name}/dist/index.js`).href)
+const { Redis } = createRequire(`${folder}/redis-link/package.json`)('ioredis')
+
+let sent = 0
+const { sendCommand } = Redis.prototype
+/** @this {unknown} @param {unknown[]} args */
+Redis.prototype.sendCommand = function (...args) {
+  sent++
+  return sendCommand.apply(this, args)
+}
+
+const { redisLink } = await load('redis-link')
+const { clusterBroadcast } = await load('cluster-broadcast')
+/** @type {Array<import('fastify').FastifyInstance>} */
+const apps = []
+for (let index = 0; index < Number(here); index++) {
+  const app = Fastify()
+  app.register(redisLink, { url, siteId: 'bench', connectTimeoutMs: 10_000, commandTimeoutMs: 10_000 })
+  if (kind !== 'link') app.register(clusterBroadcast, { serverId: `s${process.pid}`, pmId: String(index) })
+  if (kind === 'all') {
+    const { configCache, memorySource } = await load('config-cache')
+    app.register(configCache, { source: memorySource() })
+    app.register((await load('cluster-metrics')).clusterMetrics, {})
+  }
+  await app.ready()
+  apps.push(app)
+}
+const isComplete = () => kind === 'link' || apps.every((app) => app.appCluster.members().length === Number(all))
+for (let tries = 0; !isComplete() && tries < 1200; tries++) await sleep(100)
+if (!isComplete()) throw new Error('they do not find each other')
+process.on('message', () => { process.send?.(sent) })
+process.on('disconnect', () => process.exit())
+process.send?.(0)
