@@ -342,7 +342,11 @@ t.test('an outbox: what is acknowledged is there once and in order, whatever is 
         return 'sent'
       },
       again: async () => left-- > 0,
-      onGiveUp: (counter) => { givenUp.push(counter) },
+      onGiveUp: (counter) => {
+        givenUp.push(counter)
+        throw new Error('as asked')
+      },
+      onFault: () => {},
       givenUp: 'given up'
     }, { isConsecutive: true })
     const acks: Array<Promise<'sent' | 'given up'>> = []
@@ -370,6 +374,7 @@ t.test('an outbox whose messages may wait no longer gives up the oldest, and aft
     commit: () => new Promise((resolve) => { go = () => resolve('sent') }),
     again: async () => false,
     onGiveUp: (counter) => { givenUp.push(counter) },
+    onFault: () => {},
     givenUp: 'given up'
   }, { isConsecutive: true, mostCharacters: 100_000 })
   const send = (counter: number): Promise<string> => outbox.send({ destination: '', counter, line: 'x'.repeat(60_000), message: null })

@@ -97,7 +97,7 @@ export class Leader extends EventEmitter<LeaderEvents> {
     const sentAt = performance.now()
     try {
       const [leads, token] = link.client === null
-        ? [1, this.#token ?? Date.now()] as const
+        ? [1, this.#token ?? Date.now() * 1000] as const
         : await link.runScript(stand, { keys: [key], args: [holder, leaseMs] })
       if (leads === 1) this.#lead(Number(token), link.client === null ? Infinity : sentAt + leaseMs)
       else this.#depose()

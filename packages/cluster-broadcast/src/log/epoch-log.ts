@@ -100,6 +100,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
       commit: (batch) => this.#commit(batch),
       again: (err, begunAt) => this.#again(err, begunAt),
       onGiveUp: (counter, message) => { if (this.#follower.giveUp(counter)) onGiveUp?.(message) },
+      onFault: (err) => sink.fault(err),
       givenUp: GIVEN_UP
     }, { isConsecutive })
     subscriber.on('up', this.#onSubscriber)

@@ -47,6 +47,8 @@ export interface OutboxTarget<Message, Outcome> {
   again (err: unknown, begunAt: number): Promise<boolean>
   /** It is not known that Redis has the message, and it is not tried again. */
   onGiveUp (counter: number, message: Message): void
+  /** `onGiveUp` threw. */
+  onFault (err: unknown): void
   /** What becomes of a message that is given up. */
   readonly givenUp: Outcome
 }
@@ -101,7 +103,7 @@ export class Outbox<Message, Outcome> {
   send (outgoing: Outgoing<Message>): Promise<Outcome> {
     const { counter, line, message } = outgoing
     if (this.#closed) {
-      this.#target.onGiveUp(counter, message)
+      this.#giveUp(counter, message)
       return Promise.resolve(this.#target.givenUp)
     }
     const batch = this.#batchFor(line)
@@ -171,7 +173,16 @@ export class Outbox<Message, Outcome> {
     if (batch.isOver) return
     batch.isOver = true
     this.#characters -= batch.characters
-    if (outcome === null) for (const { counter, message } of batch.messages) this.#target.onGiveUp(counter, message)
+    if (outcome === null) for (const { counter, message } of batch.messages) this.#giveUp(counter, message)
     batch.settle(outcome ?? this.#target.givenUp)
+  }
+
+  /** Its fault must not stop what sends the others. */
+  #giveUp (counter: number, message: Message): void {
+    try {
+      this.#target.onGiveUp(counter, message)
+    } catch (err) {
+      this.#target.onFault(err)
+    }
   }
 }

@@ -15,7 +15,10 @@ export interface ScheduleEvents {
 export interface ScheduleOptions {
   /** IANA name of the time zone of the pattern. @default that of the process */
   timeZone?: string
-  /** How late a tick may begin, in milliseconds, 0 to 600000: later it is skipped. @default 60000 */
+  /**
+   * How late a tick may begin, in milliseconds, 0 to 600000: later it is skipped. A second is always allowed for timers; 0 means
+   * that a tick begins when its time comes, and is not tried again where Redis cannot be asked. @default 60000
+   */
   graceMs?: number
 }
 
@@ -24,6 +27,8 @@ const REMEMBERED_MS = 3_600_000
 const RETRY_MS = 500
 /** How often the clock is looked at: a timer does not see that it was set, nor how long the machine was asleep. */
 const LOOK_MS = 1000
+/** No later than this is on time. */
+const ON_TIME_MS = 1000
 
 /**
  * Runs a function at the ticks of a cron pattern, each on one process of the cluster.
@@ -85,7 +90,7 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
       if (Date.now() < at.getTime()) return this.#wait(at)
       this.#tick(at).catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
       // Of many ticks that were missed together only those are looked at that may still begin.
-      this.#plan(new Date(Math.max(at.getTime(), Date.now() - this.#graceMs - 1)))
+      this.#plan(new Date(Math.max(at.getTime(), Date.now() - Math.max(this.#graceMs, ON_TIME_MS) - 1)))
     }, Math.min(Math.max(at.getTime() - now, 0), LOOK_MS)).unref()
   }
 
@@ -93,9 +98,10 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     const claim = `schedule:${this.#name}:${at.getTime()}`
     // The same for all tries, by which a claim of ours whose answer was lost is recognised.
     const token = randomId()
-    while (Date.now() - at.getTime() <= this.#graceMs && !this.#stopped) {
+    for (let allowedMs = Math.max(this.#graceMs, ON_TIME_MS); Date.now() - at.getTime() <= allowedMs && !this.#stopped; allowedMs = this.#graceMs) {
       const taken = await this.#claims.take(claim, token, REMEMBERED_MS, '')
       if (taken !== null) return taken.state === 'won' ? this.#begin(at, claim, token) : undefined
+      if (this.#graceMs === 0) break
       await new Promise((resolve) => { setTimeout(resolve, RETRY_MS).unref() })
     }
     if (this.#stopped) return
