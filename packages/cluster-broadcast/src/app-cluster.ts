@@ -2,8 +2,10 @@ import { EventEmitter } from 'node:events'
 import { within } from '@jpulse/plugin-kit'
 import type { RedisLink, RedisState } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
+import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
 import { Keys } from './keys.ts'
 import { checkElection, Leader, type LeaderOptions } from './leader/leader.ts'
+import { MemoryTerms, RedisTerms, type Terms } from './leader/terms.ts'
 import { identify, type Identity } from './membership/identity.ts'
 import type { Member, MemberCard } from './membership/members.ts'
 import { Broadcast, InternalBroadcast } from './messages/broadcast.ts'
@@ -17,6 +19,7 @@ import type { Claims } from './once/once.ts'
 import { RedisClaims } from './once/redis-claims.ts'
 import type { ResolvedOptions } from './options.ts'
 import { Schedule, type ScheduleOptions } from './schedule/schedule.ts'
+import type { MemoryCluster } from './testing/memory-cluster.ts'
 
 /** What the status route shows. */
 export interface ClusterStatus {
@@ -47,6 +50,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   readonly #log: FastifyBaseLogger
   readonly #messenger: Messenger
   readonly #claims: Claims
+  readonly #cluster: MemoryCluster | undefined
   readonly #leaders = new Map<string, Leader>()
   readonly #schedules = new Set<Schedule>()
   readonly #reported = new Set<string>()
@@ -63,11 +67,13 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     this.#log = log
     const card: MemberCard = { ...identity, pid: process.pid, startedAt: Date.now() - Math.round(process.uptime() * 1000), leaseMs: options.leaseMs }
     const subscriber = link.subscriber()
-    const transport = subscriber === null
+    this.#cluster = options.cluster
+    if (this.#cluster !== undefined && subscriber !== null) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION('cluster', 'stands in place of Redis, which is configured')
+    const transport = this.#cluster?.transport(card, options.heartbeatMs) ?? (subscriber === null
       ? new MemoryTransport(card, options.heartbeatMs)
-      : new RedisTransport(link, subscriber, card, options, log)
+      : new RedisTransport(link, subscriber, card, options, log))
     this.#messenger = new Messenger(this, identity, transport, options, log)
-    this.#claims = subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, new Keys(link), log)
+    this.#claims = this.#cluster?.claims() ?? (subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, new Keys(link), log))
     this.broadcast = new Broadcast(this.#messenger, this.#claims, null)
     this.on('join', () => this.#reportDuplicates())
     // Its place may be free.
@@ -101,7 +107,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     checkElection(name, leaseMs)
     const known = this.#leaders.get(name)
     if (known?.isOver === false) return known
-    const leader = new Leader({ link: this.#link, key: new Keys(this.#link).leader(name), holder: this.bootId, leaseMs, log: this.#log })
+    const leader = new Leader({ terms: this.#termsOf(name), holder: this.bootId, leaseMs, log: this.#log })
     this.#leaders.set(name, leader)
     return leader
   }
@@ -150,6 +156,10 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   close (): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  #termsOf (name: string): Terms {
+    return this.#cluster?.terms(name) ?? (this.#link.client === null ? new MemoryTerms(true) : new RedisTerms(this.#link, new Keys(this.#link).leader(name)))
   }
 
   async #close (): Promise<void> {

@@ -15,7 +15,7 @@ declare module 'fastify' {
 const plugin = async (fastify: FastifyInstance, options: FastifyClusterBroadcastOptions): Promise<void> => {
   const resolved = resolveOptions(options)
   const log = fastify.log.child({ plugin: '@jpulse/cluster-broadcast' })
-  if (fastify.redisLink.state === 'disabled' && isOneOfSeveral()) {
+  if (fastify.redisLink.state === 'disabled' && resolved.cluster === undefined && isOneOfSeveral()) {
     log.warn('Redis is not configured, and this process is one of several: each is a cluster of its own, hears its own messages only, leads, and runs every once and schedule. Set REDIS_URL, or the option url of @jpulse/redis-link')
   }
   const cluster = new AppCluster(fastify.redisLink, resolved, log)

@@ -1,6 +1,7 @@
-import { callback, checker, type Authorize } from '@jpulse/plugin-kit'
+import { callback, checker, opaque, type Authorize } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
+import { MemoryCluster } from './testing/memory-cluster.ts'
 
 /** Options of the plugin. */
 export interface FastifyClusterBroadcastOptions {
@@ -21,6 +22,8 @@ export interface FastifyClusterBroadcastOptions {
   heartbeatMs?: number | undefined
   /** How long a process that does not renew stays a member, in milliseconds; at least three times `heartbeatMs`. @default 5000 */
   leaseMs?: number | undefined
+  /** For tests, where Redis is not configured: applications of one `memoryCluster()`, from `@jpulse/cluster-broadcast/testing`, meet in the process. @default none */
+  cluster?: MemoryCluster | undefined
   /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
   authorize?: Authorize
   /** Where the HTTP routes lie. @default '/api/1/app-cluster' */
@@ -39,6 +42,7 @@ export interface ResolvedOptions {
   readonly unlogged: readonly string[]
   readonly heartbeatMs: number
   readonly leaseMs: number
+  readonly cluster?: MemoryCluster
   readonly authorize?: Authorize
   readonly routePrefix: string
 }
@@ -59,6 +63,7 @@ const Options = Type.Object({
     Type.Object({ replay: Type.Boolean() }, closed), closed)),
   heartbeatMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 60_000 })),
   leaseMs: Type.Optional(Type.Integer({ minimum: 300, maximum: 600_000 })),
+  cluster: Type.Optional(opaque<MemoryCluster>('a memoryCluster() of @jpulse/cluster-broadcast/testing', (value) => value instanceof MemoryCluster)),
   authorize: Type.Optional(callback<Authorize>()),
   routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/]+)*$', wanted: 'a path such as /api/1/app-cluster' }))
 }, closed)

@@ -5,6 +5,7 @@ import { redisLink } from '@jpulse/redis-link'
 import { waitFor } from '../../../test/helpers/index.ts'
 import { clusterBroadcast, type BroadcastMessage, type FastifyClusterBroadcastOptions } from '../src/index.ts'
 import { placeOf, serverOf } from '../src/membership/identity.ts'
+import { memoryCluster } from '../src/testing/index.ts'
 import { build } from './build.ts'
 
 t.test('without Redis the same API works within the process', async (t) => {
@@ -266,4 +267,42 @@ t.test('identity comes from the options, else the environment, else the hostname
   t.equal(sibling.app.appCluster.instanceId, 'env:5')
   t.match(sibling.complaints, [/one of several.*every once and schedule.*REDIS_URL/])
   t.equal((await build(t, {}, { serverId: 'given' })).app.appCluster.serverId, 'given')
+})
+
+t.test('applications that share a memory cluster are members of one', async (t) => {
+  const cluster = memoryCluster()
+  const add = async (pmId: string) => (await build(t, {}, { cluster, serverId: 'test', pmId })).app
+  const [first, second, third] = [await add('1'), await add('2'), await add('3')]
+  const all = [first, second, third].map(({ appCluster }) => appCluster)
+  t.same(all.map((one) => [one.mode, one.members().length]), Array(3).fill(['cluster', 3]))
+
+  const got: unknown[] = []
+  for (const [index, { broadcast }] of all.entries()) await broadcast.subscribe('n', ({ data, self }) => { got.push([index, data, self]) })
+  const published = await Promise.all([1, 2].map((n) => all[0]!.broadcast.publish('n', n)))
+  t.same(published.map(({ delivered }) => delivered), ['cluster', 'cluster'])
+  t.same(got, [[0, 1, true], [0, 2, true], [1, 1, false], [2, 1, false], [1, 2, false], [2, 2, false]])
+  await all[1]!.broadcast.subscribe('asked', ({ data }) => ({ twice: Number(data) * 2 }))
+  const { replies, missing } = await all[0]!.broadcast.ask('asked', 4)
+  t.same(replies.map(({ instanceId, ...rest }) => [instanceId, 'value' in rest && rest.value]).toSorted(), [['test:1', undefined], ['test:2', { twice: 8 }], ['test:3', undefined]])
+  t.same(missing, [])
+
+  const ran = await Promise.all(all.map(({ broadcast }) => broadcast.once('work', 60_000, () => 'done')))
+  t.same(ran.filter(({ ran }) => ran).length, 1)
+  const ticks: number[] = []
+  for (const one of all) one.schedule('ticks', '* * * * * *', (at) => { ticks.push(at.getTime()) })
+  await waitFor(() => ticks.length >= 2)
+  t.equal(new Set(ticks).size, ticks.length)
+
+  const leaders = all.map((one) => one.leader('jobs'))
+  await waitFor(() => leaders.some(({ isLeader }) => isLeader))
+  const token = leaders[0]!.token!
+  t.same(leaders.map(({ isLeader }) => isLeader), [true, false, false])
+  const left = new Promise((resolve) => { all[1]!.once('leave', resolve) })
+  await first.close()
+  t.match(await left, { instanceId: 'test:1' })
+  await waitFor(() => leaders[1]!.isLeader || leaders[2]!.isLeader)
+  t.ok((leaders[1]!.token ?? leaders[2]!.token)! > token)
+  t.same(all[1]!.members().map(({ instanceId }) => instanceId), ['test:2', 'test:3'])
+  await t.rejects(build(t, { url: 'redis://127.0.0.1:1', connectTimeoutMs: 1 }, { cluster }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message: /cluster/ })
+  await t.rejects(build(t, {}, { cluster: {} as never }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message: /memoryCluster/ })
 })

@@ -1,9 +1,8 @@
 import { EventEmitter } from 'node:events'
 import { emitSafely } from '@jpulse/plugin-kit'
-import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT } from '../errors.ts'
-import { resign, stand } from './scripts.ts'
+import type { Terms } from './terms.ts'
 
 /** What an election tells. */
 export interface LeaderEvents {
@@ -20,9 +19,7 @@ export interface LeaderOptions {
 
 /** Where terms are kept, and who stands. */
 export interface Election {
-  readonly link: RedisLink
-  /** Redis key of the term. */
-  readonly key: string
+  readonly terms: Terms
   /** Name of this process among those who stand. */
   readonly holder: string
   readonly leaseMs: number
@@ -83,23 +80,20 @@ export class Leader extends EventEmitter<LeaderEvents> {
     this.#depose()
     await this.#standing
     this.#depose()
-    const { link, key, holder, log } = this.#election
-    if (link.client === null) return
-    await link.runScript(resign, { keys: [key], args: [holder] })
+    const { terms, holder, log } = this.#election
+    await terms.resign(holder)
       .catch((err: unknown) => log.debug({ err }, 'that this process leads no longer will be seen when its lease ends'))
   }
 
   async #stand (): Promise<void> {
     clearTimeout(this.#renewal)
     if (this.#closing !== undefined) return
-    const { link, key, holder, leaseMs, log } = this.#election
+    const { terms, holder, leaseMs, log } = this.#election
     // Counted from before the question: Redis began later.
     const sentAt = performance.now()
     try {
-      const [leads, token] = link.client === null
-        ? [1, this.#token ?? Date.now() * 1000] as const
-        : await link.runScript(stand, { keys: [key], args: [holder, leaseMs] })
-      if (leads === 1) this.#lead(Number(token), link.client === null ? Infinity : sentAt + leaseMs)
+      const { leads, token } = await terms.stand(holder, leaseMs)
+      if (leads) this.#lead(token, terms.isAlone ? Infinity : sentAt + leaseMs)
       else this.#depose()
     } catch (err) {
       log.debug({ err }, 'who leads cannot be told')
