@@ -67,7 +67,14 @@ serve({
   info: () => ({ port: /** @type {import('node:net').AddressInfo} */ (app.server.address()).port, bootId: app.appCluster.bootId }),
   state: () => ({ mode: app.appCluster.mode, members: app.appCluster.members().length, cache: app.configCache.mode }),
   heard: () => heard,
-  publish: async (/** @type {string[]} */ texts) => (await Promise.all(texts.map((text) => broadcast.publish('mixed:logged', text)))).map(({ delivered }) => delivered),
+  /** With bytes among them, which the release before passes over. */
+  publish: async (/** @type {string[]} */ texts) => {
+    const published = texts.map((text) => {
+      broadcast.publish('mixed:bytes', new Uint8Array([0xff, 0x0a, 0x5c, 0]))
+      return broadcast.publish('mixed:logged', text)
+    })
+    return (await Promise.all(published)).map(({ delivered }) => delivered)
+  },
   ask: async (/** @type {unknown} */ data) => {
     const { replies, missing } = await broadcast.ask('mixed:ask', data, { timeoutMs: 5000 })
     return { answers: replies.filter((/** @type {any} */ { value }) => value?.answer === data).length, missing: missing.length }

@@ -71,6 +71,44 @@ t.test('a lost push that none follows is found by the next heartbeat', async (t)
   t.same(two.got, [1, 'last'])
 })
 
+t.test('bytes arrive as they were, in order among JSON, live and from the log', async (t) => {
+  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000, channels: { direct: { replay: false } } })
+  const { client, keys, got, first, second } = two
+  const { broadcast } = first.app.appCluster
+  const all = Buffer.from(Array.from({ length: 600 }, (_, index) => index % 256))
+  const odd = [Buffer.alloc(0), Buffer.from('\\n\n\\\\'), Buffer.from([0xc3, 0x0a, 0xff, 0xfe, 0x5c])]
+  await second.app.appCluster.broadcast.subscribe('direct', ({ data }) => { got.push(data) })
+  const own: unknown[] = []
+  await broadcast.subscribe('n', ({ data }) => { own.push(data) })
+  const changing = new Uint8Array([1, 2, 3])
+  const sent = ['before', all, ...odd, 'between', changing, 'after']
+  const published = Promise.all(sent.map((data) => broadcast.publish('n', data)))
+  changing.fill(9)
+  t.ok((await published).every(({ delivered }) => delivered === 'cluster'))
+  const expected = sent.map((data) => data === changing ? new Uint8Array([1, 2, 3]) : typeof data === 'string' ? data : new Uint8Array(data))
+  await waitFor(() => got.length === sent.length)
+  t.strictSame(got, expected)
+  t.strictSame(own, expected)
+  await broadcast.publish('direct', all)
+  await waitFor(() => got.length === sent.length + 1)
+  t.strictSame(got.pop(), new Uint8Array(all))
+
+  // The subscriber reads them from the log.
+  got.length = 0
+  await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await waitFor(() => second.app.appCluster.mode === 'local' || got.length > 0)
+  for (const data of odd) await broadcast.publish('n', data)
+  await waitFor(() => got.length === odd.length)
+  t.strictSame(got, odd.map((data) => new Uint8Array(data)))
+  t.ok(Number(await client.xlen(keys.stream)) > 0)
+
+  await second.app.appCluster.broadcast.subscribe('asked', ({ data }) => data instanceof Uint8Array ? data.length : data)
+  await first.app.appCluster.broadcast.subscribe('asked', () => new Uint8Array(1))
+  const { replies } = await broadcast.ask('asked', all)
+  t.same(replies.map((reply) => 'value' in reply ? reply.value : reply.error).toSorted(), [600, 'the answer is binary, and an answer must have a JSON form'])
+  await t.rejects(broadcast.publish('n', new Uint8Array(256 * 1024 + 1)), { code: 'FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE' })
+})
+
 t.test('a log that went back (a failover lost its end): one gap each, and what follows comes once', async (t) => {
   const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000 })
   const { client, keys, got } = two

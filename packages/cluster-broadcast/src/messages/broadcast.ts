@@ -51,12 +51,13 @@ export class Broadcast {
    * Sends to every handler of the cluster that listens, this process' first. Rejects for bad input only: in an outage
    * the message reaches this process, and says so.
    *
-   * @param data anything with a JSON form; `undefined` is sent as null
+   * @param data anything with a JSON form, or a Uint8Array (a Buffer too), which is sent as it is; `undefined` is sent as null
    * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_DATA, _MESSAGE_TOO_LARGE
    */
   async publish (channel: string, data?: unknown): Promise<PublishResult> {
     this.check(channel)
-    const { message, ack } = this.messenger.publish(channel, this.encode(data), this.messenger.isLogged(channel))
+    const [json, bytes] = this.split(data)
+    const { message, ack } = this.messenger.publish(channel, json, this.messenger.isLogged(channel), bytes)
     return outcome(message, await ack)
   }
 
@@ -101,7 +102,8 @@ export class Broadcast {
     if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > 3_600_000) {
       throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('timeoutMs', 'a whole number from 1 to 3600000')
     }
-    return this.messenger.ask(channel, this.encode(data, bytes?.length), replay ?? this.messenger.isLogged(channel), timeoutMs, bytes)
+    const [json, own] = this.split(data, bytes?.length)
+    return this.messenger.ask(channel, json, replay ?? this.messenger.isLogged(channel), timeoutMs, own ?? bytes)
   }
 
   protected check (channel: string): void {
@@ -127,6 +129,14 @@ export class Broadcast {
       ended ??= stop()
       return ended
     }
+  }
+
+  /** JSON and bytes: data are either. */
+  protected split (data: unknown, beside?: number): [json: string, bytes?: Uint8Array] {
+    if (!(data instanceof Uint8Array)) return [this.encode(data, beside)]
+    this.measure('', data.byteLength)
+    // The caller may change them while they wait.
+    return ['', new Uint8Array(data)]
   }
 
   /** The JSON of the data. */

@@ -9,7 +9,7 @@ import { randomId } from '../membership/identity.ts'
  *     <bootId> <instanceId> <publisher's own number of the first message>
  *     <timestamp> <kind> <channel> <data as JSON>                       once per message
  *
- * Bytes follow on the JSON where the kind says so, see `bytesLine`.
+ * Bytes follow on the JSON where the kind says so, see `bytesLine`; without JSON they are the data.
  *
  * A subscriber routes by the channel and parses only data that somebody listens to. A kind that is not known here is of a
  * later release, and ignored.

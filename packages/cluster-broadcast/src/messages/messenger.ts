@@ -140,8 +140,10 @@ export class Messenger {
       return { error: err instanceof Error ? err.message : String(err) }
     }
     try {
-      const data: unknown = raw ? json : JSON.parse(json)
-      const returned = handler({ id, channel, data, instanceId, bootId, timestamp, self, ...(bytes !== undefined && { bytes }) } satisfies BroadcastMessage)
+      // Where there is no JSON the data are bytes, of which each handler gets a copy, as of everything else.
+      const areBytes = json === '' && bytes !== undefined
+      const data: unknown = areBytes ? new Uint8Array(bytes) : raw ? json : JSON.parse(json)
+      const returned = handler({ id, channel, data, instanceId, bootId, timestamp, self, ...(bytes !== undefined && !areBytes && { bytes }) } satisfies BroadcastMessage)
       return isPromise(returned) ? Promise.resolve(returned).then((value) => ({ value }), failed) : { value: returned }
     } catch (err) {
       return failed(err)
@@ -200,6 +202,7 @@ function firstAnswer (outcomes: readonly Outcome[]): Outcome {
 
 function toJson (outcome: Outcome, limit: number): string {
   try {
+    if ('value' in outcome && outcome.value instanceof Uint8Array) return JSON.stringify({ error: 'the answer is binary, and an answer must have a JSON form' })
     const json = JSON.stringify(outcome)
     return Buffer.byteLength(json) <= limit + 64 ? json : JSON.stringify({ error: 'the answer is longer than maxMessageBytes' })
   } catch (err) {
