@@ -1,6 +1,7 @@
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { redisBinary } from '../../scripts/servers/binaries.js'
+import { onPath, redisBinary } from '../../scripts/servers/binaries.js'
 import { startRedis } from '../../scripts/servers/redis.js'
 import { temporaryFolder, type Scope } from './scope.ts'
 
@@ -27,14 +28,16 @@ export interface TestRedis {
 export interface RedisServerOptions {
   /** Further arguments of redis-server. @default append-only file with fsync always, so that a kill loses nothing */
   args?: string[]
+  /** Whether it has to speak TLS, which not every server was built with. @default false */
+  tls?: boolean
 }
 
 /** Everything acknowledged survives a kill. */
 export const PERSISTENT = ['--appendonly', 'yes', '--appendfsync', 'always']
 
 /** A redis-server of the test's own, for faults; it ends with the test, also where the test crashes. */
-export async function redisServer (t: Scope, { args = PERSISTENT }: RedisServerOptions = {}): Promise<TestRedis> {
-  const binary = serverBinary()
+export async function redisServer (t: Scope, { args = PERSISTENT, tls = false }: RedisServerOptions = {}): Promise<TestRedis> {
+  const binary = tls ? tlsBinary() : serverBinary()
   const dir = temporaryFolder(t)
   let life = 0
   let client: Redis | undefined
@@ -63,6 +66,17 @@ export async function redisServer (t: Scope, { args = PERSISTENT }: RedisServerO
 /** The redis-server or valkey-server of this machine, installed first where it is missing. */
 export function serverBinary (): string {
   return redisBinary((line) => { process.stderr.write(`· ${line}\n`) })
+}
+
+/** The first of the named servers, and of those on PATH, that was built with TLS: it misses the key of a certificate. */
+function tlsBinary (): string {
+  const all = [serverBinary(), onPath('redis-server'), onPath('valkey-server')].filter((binary) => binary !== undefined)
+  const found = all.find((binary) => {
+    const { stdout, stderr } = spawnSync(binary, ['--port', '0', '--tls-port', '1', '--tls-cert-file', '/none'], { encoding: 'utf8', timeout: 5000 })
+    return /Failed to configure TLS/.test(stdout + stderr)
+  })
+  if (found === undefined) throw new Error(`none of ${all.join(', ')} was built with TLS`)
+  return found
 }
 
 /** A plain connection to a server on loopback, closed at the end of the test. */

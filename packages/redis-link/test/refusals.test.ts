@@ -70,6 +70,18 @@ t.test('TLS: the right way works, and each wrong one is named', async (t) => {
   t.match(await refusal(t, { url: sharedRedis().replace('redis:', 'rediss:') }), /does the server speak TLS on this port/)
 })
 
+t.test('a Cluster over TLS whose nodes are told by names, as certificates of managed services have them', async (t) => {
+  const { redis, port, ca } = await tlsServer(t, ['--cluster-enabled', 'yes', '--tls-cluster', 'yes', '--cluster-announce-hostname', 'localhost', '--cluster-preferred-endpoint-type', 'hostname'],
+    { type: 2, value: 'localhost' })
+  await redis.client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  await waitFor(async () => /cluster_state:ok/.test(await redis.client.call('CLUSTER', 'INFO') as string))
+  const cluster = { nodes: [{ host: 'localhost', port }] }
+  const { app } = await build(t, { cluster, tls: { ca }, dnsLookup: (address, callback) => callback(null, address), required: true })
+  t.equal(await app.redisLink.kv.increment('n'), 1)
+  await waitFor(() => app.redisLink.subscriber()!.isUp)
+  t.match(await refusal(t, { cluster, tls: { ca } }), /TLS certificate is not accepted/)
+})
+
 t.test('a server that accepts and stays silent does not hold the boot', async (t) => {
   const proxy = await tcpProxy(t, Number(new URL(sharedRedis()).port))
   proxy.mute()
@@ -232,17 +244,15 @@ t.test('after close() nothing keeps the process alive, whatever Redis does', asy
   frozen.thaw()
 })
 
-/** A Redis that speaks TLS only, with a certificate of its own making. */
-async function tlsServer (t: Test) {
-  const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
-    keySize: 2048,
-    extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }]
-  })
+/** A Redis that speaks TLS only, with a certificate of its own making: for the address, or for the name of the host. */
+async function tlsServer (t: Test, args: string[] = [], altName: { type: 7, ip: string } | { type: 2, value: string } = { type: 7, ip: '127.0.0.1' }) {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'redis' }], { keySize: 2048, extensions: [{ name: 'subjectAltName', altNames: [altName] }] })
   const dir = temporaryFolder(t)
   const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')]
   writeFileSync(certFile, cert)
   writeFileSync(keyFile, key)
   const port = await freePort()
-  await redisServer(t, { args: ['--tls-port', String(port), '--tls-cert-file', certFile, '--tls-key-file', keyFile, '--tls-ca-cert-file', certFile, '--tls-auth-clients', 'no'] })
-  return { port, ca: cert, url: `rediss://127.0.0.1:${port}` }
+  const tls = ['--tls-port', String(port), '--tls-cert-file', certFile, '--tls-key-file', keyFile, '--tls-ca-cert-file', certFile, '--tls-auth-clients', 'no']
+  const redis = await redisServer(t, { args: [...tls, ...args], tls: true })
+  return { redis, port, ca: cert, url: `rediss://127.0.0.1:${port}` }
 }

@@ -16,6 +16,8 @@ export interface MonitorEvents {
 
 /** How many probes in a row may time out before a connection that still looks open is replaced. */
 const TIMEOUTS_BEFORE_RECONNECT = 2
+/** Says nothing of why. */
+const CLOSED = 'Connection is closed.'
 /** After so many intervals the epoch is asked again, though no connection broke and no primary is another. */
 const EPOCH_EVERY = 30
 
@@ -43,6 +45,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   #epochOf = ''
   #epochAt = -Infinity
   #error: Error | undefined
+  #nodeError: Error | undefined
   readonly #listeners: Array<[event: string, listener: (value?: unknown) => void]>
 
   /** @param version grows with every break of a connection */
@@ -57,7 +60,9 @@ export class Monitor extends EventEmitter<MonitorEvents> {
       ['ready', () => this.probe()],
       ['close', lost],
       ['end', lost],
-      ['error', (err) => { this.#error = err as Error }]
+      ['error', (err) => { this.#error = err as Error }],
+      // A Redis Cluster says of its nodes only that they are closed.
+      ['node error', (err) => { if ((err as Error).message !== CLOSED) this.#nodeError = err as Error }]
     ]
     for (const [event, listener] of this.#listeners) client.on(event, listener)
     if (client.status === 'ready') this.probe()
@@ -65,7 +70,8 @@ export class Monitor extends EventEmitter<MonitorEvents> {
 
   /** The last error of the connection since it was up. */
   get error (): Error | undefined {
-    return this.#error
+    const said = (this.#error as { lastNodeError?: Error } | undefined)?.lastNodeError ?? this.#error
+    return said === undefined || said.message === CLOSED ? this.#nodeError ?? said : this.#error
   }
 
   /** Redis answered somebody just now. */
@@ -134,7 +140,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     }
     if (this.#stopped || this.#client.status !== 'ready') return
     this.#timeouts = 0
-    this.#error = undefined
+    this.#error = this.#nodeError = undefined
     const changed = epoch !== this.#epoch
     this.#epoch = epoch
     if (!this.#up) {
