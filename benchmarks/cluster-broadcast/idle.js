@@ -23,7 +23,8 @@ const { clusterBroadcast } = await load('cluster-broadcast')
 /** @type {Array<import('fastify').FastifyInstance>} */
 const apps = []
 for (let index = 0; index < Number(here); index++) {
-  const app = Fastify()
+  // Many boot at a time on few cores.
+  const app = Fastify({ pluginTimeout: 300_000 })
   app.register(redisLink, { url, siteId: 'bench', connectTimeoutMs: 10_000, commandTimeoutMs: 10_000 })
   if (kind !== 'link') app.register(clusterBroadcast, { serverId: `s${process.pid}`, pmId: String(index) })
   if (kind === 'all') {

@@ -25,7 +25,14 @@ export function makeClient (options: ResolvedOptions): RedisClient | null {
   if (options.client !== undefined) return options.client
   if (options.mode !== 'cluster') return boundFairly(new Redis({ ...commonOptions(options), ...standaloneOptions(options) }))
   const cluster = new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options))
-  return cluster.on('+node', (node: Redis) => rejectLostAnswers(boundFairly(node)))
+  return cluster.on('+node', (node: Redis) => tellFaults(rejectLostAnswers(boundFairly(node)), cluster))
+}
+
+/** ioredis asks for the slots on a copy of a node's connection, whose errors it drops: they say why no node can be reached. */
+function tellFaults (node: Redis, cluster: Cluster): Redis {
+  const duplicate = node.duplicate.bind(node)
+  node.duplicate = (override) => duplicate(override).on('error', (err: Error) => { cluster.emit('node error', err, nodeName(node)) })
+  return node
 }
 
 function commonOptions (options: ResolvedOptions): RedisOptions {
@@ -113,7 +120,7 @@ function setFairTimeout (this: Command, ms: number): void {
  * commands that were sent get an error of their own. ioredis tells the two apart in `flushQueue` only, which is not part
  * of its documented interface: cluster-commands.test.ts stands guard over that.
  */
-function rejectLostAnswers (node: Redis): void {
+function rejectLostAnswers (node: Redis): Redis {
   const inner = node as unknown as { flushQueue: FlushQueue }
   const flush = inner.flushQueue.bind(node)
   inner.flushQueue = (error, queues) => {
@@ -122,6 +129,7 @@ function rejectLostAnswers (node: Redis): void {
     flush(lost, { ...queues, offlineQueue: false })
     flush(error, { ...queues, commandQueue: false })
   }
+  return node
 }
 
 /** The servers that hold data: the client itself, or each primary of a Redis Cluster. */
