@@ -76,10 +76,8 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     connection.welcomed(data.heartbeat, data.reconnectWindowMs)
   }
 
-  const write = (type: string, data: unknown, hasAnswer: boolean, settle: Parameters<typeof outbox.add>[2], timeoutMs?: number): string | undefined => {
+  const write = (type: string, data: unknown, hasAnswer: boolean, settle: Parameters<typeof outbox.add>[2], timeoutMs?: number, once = queue !== false): string | undefined => {
     const id = String(++lastId)
-    // Rooms are of the connection: to join twice does no harm.
-    const once = queue && type !== 'join' && type !== 'leave'
     return outbox.add(id, toJson({ type, data, ...((hasAnswer || queue) && { id }), ...(once && { once }) }), settle, timeoutMs)
   }
 
@@ -88,11 +86,11 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     if (error && error.code !== 'NO_REPLY') handlers.emit('error', { error })
   })
 
-  const request = (type: string, data?: unknown, { timeoutMs = REQUEST_TIMEOUT_MS }: { timeoutMs?: number } = {}): Promise<any> => new Promise((resolve, reject) => {
+  const request = (type: string, data?: unknown, { timeoutMs = REQUEST_TIMEOUT_MS }: { timeoutMs?: number } = {}, once?: boolean): Promise<any> => new Promise((resolve, reject) => {
     const code = write(type, data, true, ({ data, error }) => {
       if (error) reject(new ClientError(error.code, error.message))
       else resolve(data)
-    }, timeoutMs)
+    }, timeoutMs, once)
     if (code) reject(new ClientError(code))
   })
 
@@ -128,8 +126,9 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     },
     send,
     request,
-    join: (room) => request('join', { room }),
-    leave: (room) => request('leave', { room }),
+    // Rooms are of the connection: what was done on the one before has to be done again.
+    join: (room) => request('join', { room }, {}, false),
+    leave: (room) => request('leave', { room }, {}, false),
     close: () => connection.close()
   }
 }

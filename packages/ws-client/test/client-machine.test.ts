@@ -419,3 +419,103 @@ t.test('attempts in any ten seconds are bounded, however the network and the pag
   }), { numRuns: 100 })
   t.pass()
 })
+
+t.test('a queue: what is sent waits, and is sent again until it is answered; bounded, in order, and with the credentials of the same user', async (t) => {
+  const world = await connected({ queue: { maxMessages: 3, maxBytes: 200 } }, { userId: 'ann', onceMs: 60_000, limits: { messages: 4, windowMs: 1000 } })
+  const comeBack = async (welcome: object): Promise<void> => {
+    const count = world.sockets.length
+    world.socket.end(1006)
+    await world.until(() => world.sockets.length > count, 60_000)
+    world.socket.welcome({ userId: 'ann', onceMs: 60_000, limits: { messages: 4, windowMs: 1000 }, ...welcome })
+  }
+  const ids = () => world.socket.sent.filter(({ once }) => once === true).map(({ id }) => Number(id))
+  const errors: string[] = []
+  world.client.on('error', (_data, { error }) => { errors.push(error!.code) })
+  t.ok(world.client.send('leave', 1), 'any type')
+  const asked = world.client.request('b', 2, { timeoutMs: 600_000 })
+  t.same(ids(), [1, 2], 'half of the limit')
+  t.ok(world.client.send('c', 3))
+  t.notOk(world.client.send('d', 4), 'as many as may wait')
+  await t.rejects(world.client.request('e'), { code: 'QUEUE_FULL' })
+  t.same(ids(), [1, 2])
+  await world.pass(1000)
+  t.same(ids(), [1, 2, 3])
+  world.socket.say({ type: 'error', error: { code: 'NO_REPLY', message: '' }, replyTo: '1' })
+  await comeBack({})
+  t.same(ids(), [2, 3], 'what was answered is not sent again')
+  world.socket.say({ type: 'b', data: 'answer', replyTo: '2' })
+  t.equal(await asked, 'answer')
+  t.notOk(world.client.send('f', 'x'.repeat(200)), 'too many bytes')
+  await comeBack({ onceMs: undefined })
+  t.same([ids(), errors], [[], ['OUTCOME_UNKNOWN']], 'an older server would do it again')
+  t.ok(world.client.send('g'))
+  await comeBack({ userId: 'bo' })
+  t.same([ids(), errors], [[], ['OUTCOME_UNKNOWN', 'USER_CHANGED']])
+  const room = world.client.join('r')
+  t.match(world.socket.sent.at(-1), { type: 'join', once: undefined })
+  world.socket.say({ type: 'join', replyTo: world.socket.sent.at(-1).id })
+  await room
+  const last = t.rejects(world.client.request('h'), { code: 'NOT_CONNECTED' })
+  world.client.close()
+  await last
+  t.equal(world.timers, 0, 'nothing is left')
+})
+
+t.test('a queue, over any order of events: a server does each message once, in order, and none is missing', async (t) => {
+  const event = fc.oneof(fc.constantFrom('send', 'request', 'answer', 'answer', 'lost answer', 'end', 'come', 'wake', 'expiring', 'throw'), fc.tuple(fc.constant('pass'), fc.constantFrom(10, 500, 3000)))
+  await fc.assert(fc.asyncProperty(fc.array(event, { maxLength: 60 }), async (events) => {
+    let isThrowing = false
+    const world = new World({
+      queue: { maxMessages: 200 },
+      token: async () => {
+        if (isThrowing) throw new Error('no token')
+        return 'token'
+      },
+      onStatus: () => { if (isThrowing) throw new Error('of the application') }
+    })
+    const [done, read] = [new Set<number>(), new Map<FakeSocket, number>()]
+    const order: number[] = []
+    const settled: Array<Promise<unknown>> = []
+    let [count, answered] = [0, 0]
+    const welcome = { userId: 'ann', onceMs: 600_000, limits: { messages: 20, windowMs: 100 } }
+    // Reads one message of the socket that stands, or stood, and answers it.
+    const serve = (isAnswered: boolean): boolean => {
+      const socket = world.socket as FakeSocket | undefined
+      if (socket === undefined) return false
+      const index = read.get(socket) ?? 0
+      const frame = socket.sent[index]
+      if (frame === undefined) return false
+      read.set(socket, index + 1)
+      if (frame.once !== true) return true
+      if (!done.has(Number(frame.id))) order.push(Number(frame.id))
+      done.add(Number(frame.id))
+      if (isAnswered && socket.readyState === 1) socket.say({ type: frame.type, data: frame.data, replyTo: frame.id })
+      return true
+    }
+    for (const one of events) {
+      const [what, value] = Array.isArray(one) ? one as [string, number] : [one, 0]
+      await world.rest()
+      if (what === 'send' && world.client.send('s', ++count) === false) return false
+      if (what === 'request') settled.push(world.client.request('r', ++count, { timeoutMs: 60_000 }).then(() => { answered++ }))
+      if (what === 'answer') serve(true)
+      if (what === 'lost answer') serve(false)
+      if ((what === 'end' || what === 'lost answer') && world.socket?.readyState === 1) world.socket.end(1006)
+      if (what === 'come' && world.socket?.readyState === 0) world.socket.welcome(welcome)
+      if (what === 'wake') world.wake()
+      if (what === 'expiring' && world.socket?.readyState === 1) world.socket.say({ type: 'connection:expiring', data: {} })
+      if (what === 'throw') isThrowing = !isThrowing
+      if (what === 'pass') await world.pass(value)
+    }
+    isThrowing = false
+    for (let turn = 0; turn < 3000 && (done.size < count || answered < settled.length); turn++) {
+      await world.pass(20)
+      if (world.socket?.readyState === 0) world.socket.welcome(welcome)
+      while (serve(true)) await world.rest()
+    }
+    const isDone = answered === settled.length
+    world.client.close()
+    await Promise.allSettled(settled)
+    return isDone && order.join() === Array.from({ length: count }, (_, index) => index + 1).join()
+  }), { numRuns: 300 })
+  t.pass()
+})

@@ -4,7 +4,7 @@ import { redisSessions } from '@jpulse/redis-sessions'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { browser } from '../../../test/helpers/browser.ts'
-import { waitFor } from '../../../test/helpers/index.ts'
+import { tcpProxy, waitFor } from '../../../test/helpers/index.ts'
 import { build } from './support/build.ts'
 
 const DIST = new URL('../../ws-client/dist/', import.meta.url)
@@ -104,4 +104,37 @@ t.test('a page of another origin comes back after a restart of the server, and l
   await app.sessions.logoutAll('ann')
   await page.goto(pageOf(origin, port))
   await waitFor(async () => await status() === 'auth-required', { what: 'to find out that nobody is logged in', timeoutMs: 30_000 })
+})
+
+t.test('a page that was frozen while its connection died, and one without a network, are connected again and miss nothing', async (t) => {
+  const { app, port } = await build(t, {
+    options: { drainMs: 0, pingIntervalMs: 300, pongTimeoutMs: 300, reconnectWindowMs: 100 },
+    before: serveClient,
+    setup: ({ wsNamespaces }) => wsNamespaces.create('chat', { authorize: () => ({ userId: 'ann' }), history: {} })
+  })
+  const chat = app.wsNamespaces.get('chat')!
+  const proxy = await tcpProxy(t, port)
+  const { page } = await (await browser(t))()
+  await page.goto(`http://127.0.0.1:${proxy.port}/`)
+  const is = (status: string) => waitFor(async () => await page.evaluate('client.status') === status, { what: status, timeoutMs: 30_000 })
+  const hears = (...numbers: number[]) => waitFor(async () => (await page.evaluate('heard') as number[]).join() === numbers.join(), { what: numbers.join(), timeoutMs: 30_000 })
+  await is('connected')
+  const developer = await page.context().newCDPSession(page)
+  await developer.send('Page.setWebLifecycleState', { state: 'frozen' })
+  await chat.broadcast('n', 1)
+  proxy.mute()
+  await waitFor(() => chat.local().connections === 0, { what: 'the server to find it dead', timeoutMs: 30_000 })
+  await chat.broadcast('n', 2)
+  proxy.mend()
+  await developer.send('Page.setWebLifecycleState', { state: 'active' })
+  await is('connected')
+  await hears(1, 2)
+
+  await page.context().setOffline(true)
+  await chat.disconnect('ann', 1001)
+  await is('reconnecting')
+  await chat.broadcast('n', 3)
+  await page.context().setOffline(false)
+  await is('connected')
+  await hears(1, 2, 3)
 })
