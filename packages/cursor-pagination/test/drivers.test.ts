@@ -133,6 +133,8 @@ for (const [version, Mongoose] of [['8', Mongoose8], ['9', Mongoose9]] as Array<
       t.match(plain, { name: 'post 0', label: 'joined', author: { name: 'bob' } })
     }
     await t.rejects(paginate(Post, { page: joined, projection: { name: 1 } }), code('INVALID_OPTIONS'))
+    for (const options of [null, 'x']) await t.rejects(paginate(Post, options as unknown as object), code('INVALID_OPTIONS'))
+    await t.rejects(paginate(Post, { sort: { 'author.name': 1 }, populate: 'author' }), { ...code('INVALID_SORT'), message: /"author" of the model/ })
 
     const inMemory = await paginate(await Post.find(), { filter: { rank: { $gt: 0 } }, sort: { rank: -1, name: -1 }, limit: 2, projection: { name: 1, _id: 0 } })
     t.strictSame(inMemory.items as unknown, [{ name: 'post 5' }, { name: 'post 2' }], 'an array of hydrated documents')

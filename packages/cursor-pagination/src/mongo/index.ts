@@ -1,7 +1,7 @@
 export { inDialect, withCondition, type Dialect } from './dialect.ts'
 export { driverCollection, isDriverCollection, isMongooseCollection, type DriverCollection } from './driver.ts'
 export { intervalsAfter, type Clause } from './intervals.ts'
-export { defaultsOf, discriminatorOf, isModel, pageOfModel, type Model, type ModelDefaults } from './mongoose.ts'
+export { defaultsOf, discriminatorOf, isModel, pageOfModel, refuseReferred, type Model, type ModelDefaults } from './mongoose.ts'
 export { asClientDecodes, checkDriverOptions, LOSSLESS, type PageDriverOptions } from './options.ts'
 export { PlanObserver, type IntervalRead } from './plan-observer.ts'
 export { suggestIndex, type IndexedOptions, type SuggestedIndex } from './suggest-index.ts'

@@ -1,12 +1,13 @@
 import type { Collation } from '../bson/index.ts'
-import { InvalidOptionsError } from '../errors.ts'
+import { InvalidOptionsError, InvalidSortError } from '../errors.ts'
+import { parseSort, type SortSpec } from '../order/index.ts'
 import type { PageDriverOptions } from './options.ts'
 
 /** What is asked of a model of mongoose, versions 8 and 9. */
 export interface Model {
   readonly modelName: string
   readonly collection: unknown
-  readonly schema: { discriminatorMapping?: { isRoot?: boolean, key?: string, value?: unknown }, options?: { collation?: Collation, read?: unknown } }
+  readonly schema: { discriminatorMapping?: { isRoot?: boolean, key?: string, value?: unknown }, options?: { collation?: Collation, read?: unknown }, path? (name: string): { options?: { ref?: unknown } } | undefined }
   readonly db?: { base?: { transactionAsyncLocalStorage?: { getStore (): { session?: object } | undefined } } }
   hydrate (document: object): unknown
   find (filter: object): ModelQuery
@@ -52,6 +53,20 @@ export interface ModelDefaults {
 export function defaultsOf ({ schema: { options: { collation, read } = {} }, db }: Model): ModelDefaults {
   const session = db?.base?.transactionAsyncLocalStorage?.getStore()?.session
   return { collation, driverOptions: { ...(session == null ? {} : { session }), ...(read == null ? {} : { readPreference: read }) } }
+}
+
+/**
+ * Refuses a sort by a field of a document that is referred to: the model's documents hold its key there, so all of them
+ * would be one tie, populated or not.
+ *
+ * @throws FST_ERR_CURSOR_PAGINATION_INVALID_SORT
+ */
+export function refuseReferred ({ schema, modelName }: Model, sort: SortSpec | undefined): void {
+  for (const { field } of parseSort(sort)) {
+    const names = field.split('.').slice(0, -1)
+    const path = names.map((_, i) => names.slice(0, i + 1).join('.')).find((path) => schema.path?.(path)?.options?.ref !== undefined)
+    if (path !== undefined) throw new InvalidSortError(`"${path}" of the model "${modelName}" refers to other documents, and "${field}" is a field of theirs`)
+  }
 }
 
 /** What mongoose made of the call, and asks its collection for. */

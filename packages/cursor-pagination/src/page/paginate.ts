@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { InvalidOptionsError } from '../errors.ts'
-import { defaultsOf, discriminatorOf, driverCollection, isDriverCollection, isModel, isMongooseCollection, pageOfModel, PlanObserver, type DriverCollection, type Model, type ModelDefaults } from '../mongo/index.ts'
+import { defaultsOf, discriminatorOf, driverCollection, isDriverCollection, isModel, isMongooseCollection, pageOfModel, PlanObserver, refuseReferred, type DriverCollection, type Model, type ModelDefaults } from '../mongo/index.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { ArraySource, CollectionSource, isItems, PipelineSource } from '../sources/index.ts'
 import { withItems } from './page.ts'
@@ -20,6 +20,7 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
     paginator.page<object>(options, (query) => new CollectionSource(collection, query, driver(options)))
 
   async function ofModel (model: Model, { lean, populate, ...options }: Options): Promise<Page<object>> {
+    refuseReferred(model, options.sort)
     const collection = await collectionOf(model.collection)
     let page: Page<object> | undefined
     const rows = await pageOfModel(model, { ...options, lean, populate }, async ({ filter, projection, defaults }) => {
@@ -30,6 +31,7 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
   }
 
   async function paginate (source: unknown, options: Options = {}): Promise<Page<object>> {
+    checkIsObject(options)
     if (isModel(source)) return paged(options, (options) => ofModel(source, options))
     refuseMongooseOptions(options)
     if (isMongooseCollection(source) || isDriverCollection(source)) {
@@ -41,6 +43,7 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
   }
 
   async function pipeline (source: unknown, stages: readonly object[], options: Options = {}): Promise<Page<object>> {
+    checkIsObject(options)
     refuseMongooseOptions(options)
     const collection = await collectionOf(isModel(source) ? source.collection : source)
     return paged(isModel(source) ? ofModelIn(source, options) : options, (options) => paginator.page(options, (query) => {
@@ -57,7 +60,7 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
 
 /** The options of a pipeline that begins with the documents of a model. */
 function ofModelIn (model: Model, options: Options): Options {
-  return options === null ? options : withDefaults({ ...options, filter: { ...options.filter, ...discriminatorOf(model) } }, defaultsOf(model))
+  return withDefaults({ ...options, filter: { ...options.filter, ...discriminatorOf(model) } }, defaultsOf(model))
 }
 
 function withDefaults (options: Options, { collation, hint, driverOptions }: ModelDefaults): Options {
@@ -77,14 +80,18 @@ async function collectionOf (source: unknown): Promise<DriverCollection> {
   return collection
 }
 
+function checkIsObject (options: unknown): void {
+  if (typeof options !== 'object' || options === null) throw new InvalidOptionsError('they are not an object')
+}
+
 function refuseMongooseOptions (options: Options): void {
-  const name = (['lean', 'populate'] as const).find((name) => options?.[name] !== undefined)
+  const name = (['lean', 'populate'] as const).find((name) => options[name] !== undefined)
   if (name !== undefined) throw new InvalidOptionsError(`"${name}" is for a model of mongoose, and the source is none`)
 }
 
 /** A page whose rows a function of the caller makes into its items. */
 async function paged (options: Options, read: Rows): Promise<Page<object>> {
-  const page: unknown = options?.page
+  const page: unknown = options.page
   if (typeof page !== 'function') return read(options)
   const { page: _, ...rest } = options
   const rows = await read(rest)
@@ -101,6 +108,7 @@ function checkCount<T> (page: Page<T>, items: readonly unknown[], who: string): 
 
 /** Page after page, each read when it is asked for. */
 async function * walk (options: Options = {}, read: Rows): AsyncGenerator<Page<object>> {
+  checkIsObject(options)
   const { cursor, after, before, first, last, limit = first ?? last ?? undefined, offset, ...rest } = options
   const backwards = !cursor && (first ?? undefined) === undefined && ((last ?? undefined) !== undefined || (Boolean(before) && !after))
   const stop = cursor ? undefined : backwards ? after : before
