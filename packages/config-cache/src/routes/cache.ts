@@ -250,7 +250,7 @@ export function giveUp (reads: Reads, request: FastifyRequest): void {
 export function cacheRoute (route: Route, isEarly: boolean, paths: Paths, reads: Reads, options: ResolvedOptions, isCaching: () => boolean): void {
   const cache = cacheOf(route.config?.cache, route.url)
   if (cache === null) return
-  paths.keeps(route.url)
+  paths.noteCached(route.url)
   const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, cachedMethods(route), identityOf(route, isEarly), reads, options, isCaching)
   route.handler = cached.wrap(route.handler)
   route.preSerialization = [...asList(route.preSerialization), (request, reply, payload) => cached.serialize(request, reply, payload)]

@@ -9,22 +9,22 @@ const IN_FORCE = Symbol('in force')
 interface Context { config: Record<PropertyKey, unknown>, handler: Route['handler'], onSend: unknown[] | null, preSerialization: unknown[] | null }
 
 /**
- * Has `dress` called for every route, also for those that were declared beside a registration that nobody awaited:
+ * Has `apply` called for every route, also for those that were declared beside a registration that nobody awaited:
  * they exist before this plugin runs, and Fastify tells nobody of them. They are found at their first request, before any
  * handler has run, and refused where they cannot be changed.
  *
  * @param concerns whether a request is about a route that matters, though it asks for nothing
  */
-export function onEveryRoute (fastify: FastifyInstance, concerns: (request: FastifyRequest) => boolean, dress: (route: Route, isEarly: boolean) => void): void {
-  const dressed: Array<{ route: Route, cache: unknown, invalidates: unknown }> = []
+export function onEveryRoute (fastify: FastifyInstance, concerns: (request: FastifyRequest) => boolean, apply: (route: Route, isEarly: boolean) => void): void {
+  const seen: Array<{ route: Route, cache: unknown, invalidates: unknown }> = []
   fastify.addHook('onRoute', (route) => {
-    dressed.push({ route, cache: route.config?.cache, invalidates: route.config?.invalidates })
-    dress(route, false)
+    seen.push({ route, cache: route.config?.cache, invalidates: route.config?.invalidates })
+    apply(route, false)
     route.config = { ...route.config, [IN_FORCE]: true } as NonNullable<typeof route.config>
   })
   // Another plugin may have changed what a route asks for after it was read.
   fastify.addHook('onReady', async () => {
-    for (const { route: { config, url }, cache, invalidates } of dressed.splice(0)) {
+    for (const { route: { config, url }, cache, invalidates } of seen.splice(0)) {
       if (config?.cache !== cache || config?.invalidates !== invalidates) throw new FST_ERR_CONFIG_CACHE_NOT_IN_FORCE(url, CHANGED_LATER)
     }
   })
@@ -32,7 +32,7 @@ export function onEveryRoute (fastify: FastifyInstance, concerns: (request: Fast
     const config = request.routeOptions.config as unknown as Context['config']
     if (config[IN_FORCE] === true || !(isAsked(config.cache) || isAsked(config.invalidates) || concerns(request))) return done()
     try {
-      adopt(request, dress)
+      applyLate(request, apply)
       done()
     } catch (err) {
       done(err as Error)
@@ -45,14 +45,14 @@ const CHANGED_LATER = 'got its config.cache or config.invalidates from an onRout
 
 const isAsked = (option: unknown): boolean => option !== undefined && option !== null && option !== false
 
-function adopt (request: FastifyRequest, dress: (route: Route, isEarly: boolean) => void): void {
+function applyLate (request: FastifyRequest, apply: (route: Route, isEarly: boolean) => void): void {
   const symbol = Object.getOwnPropertySymbols(request).find(({ description }) => description === 'fastify.context')
   const context = symbol === undefined ? undefined : (request as unknown as Record<symbol, Context>)[symbol]
   const url = String(request.routeOptions.url)
   if (context?.handler !== request.routeOptions.handler) throw new FST_ERR_CONFIG_CACHE_NOT_IN_FORCE(url, DECLARED_BEFORE)
   const { config, handler, onSend, preSerialization } = context
   const route = { config, handler, url, method: config.method, onSend: onSend ?? [], preSerialization: preSerialization ?? [] } as unknown as Route
-  dress(route, true)
+  apply(route, true)
   context.handler = route.handler
   context.onSend = asList<unknown>(route.onSend)
   context.preSerialization = asList<unknown>(route.preSerialization)

@@ -13,13 +13,13 @@ export type { RouteCacheOptions, RouteInvalidates } from './options.ts'
 /** Gives effect to what routes ask for in their config. */
 export function addRouteConfig (fastify: FastifyInstance, reads: Reads, writes: CoherentWrites, options: ResolvedOptions): void {
   const paths = new Paths()
-  const concerns = ({ method, routeOptions }: FastifyRequest) => !isSafe(method) && paths.isKept(String(routeOptions.url))
+  const concerns = ({ method, routeOptions }: FastifyRequest) => !isSafe(method) && paths.isCached(String(routeOptions.url))
   onEveryRoute(fastify, concerns, (route, isEarly) => {
     wrapInWrite(route, writes, paths)
     cacheRoute(route, isEarly, paths, reads, options, writes.isCaching)
   })
   fastify.addHook('onReady', async () => {
-    const routes = paths.surprising
+    const routes = paths.undeclared
     if (routes.length > 0) fastify.log.warn({ plugin: '@jpulse/config-cache', routes }, 'these routes drop what is kept of their path: give them config.invalidates, or false where they change nothing')
   })
   // A request that ended without a response, or with an error before onSend, must not keep its load open.

@@ -19,25 +19,25 @@ export function pathTag ({ routeOptions: { url = '' }, params }: FastifyRequest)
  */
 export class Paths {
   readonly #cached = new Set<string>()
-  readonly #silent = new Map<string, Set<string>>()
+  readonly #undeclared = new Map<string, Set<string>>()
 
-  keeps (url: string): void {
+  noteCached (url: string): void {
     this.#cached.add(url)
   }
 
-  isKept (url: string): boolean {
+  isCached (url: string): boolean {
     return this.#cached.has(url)
   }
 
   /** Notes a route that changes something and does not say what. */
-  saysNothing ({ method, url }: Route): void {
-    const methods = this.#silent.get(url) ?? new Set()
-    this.#silent.set(url, methods)
+  noteUndeclared ({ method, url }: Route): void {
+    const methods = this.#undeclared.get(url) ?? new Set()
+    this.#undeclared.set(url, methods)
     for (const name of asList(method)) if (!isSafe(name)) methods.add(name)
   }
 
   /** Those routes of them whose paths have cached responses, as `PUT /item/:id`. */
-  get surprising (): string[] {
-    return [...this.#silent].filter(([url]) => this.#cached.has(url)).flatMap(([url, methods]) => [...methods].sort().map((method) => `${method} ${url}`))
+  get undeclared (): string[] {
+    return [...this.#undeclared].filter(([url]) => this.#cached.has(url)).flatMap(([url, methods]) => [...methods].sort().map((method) => `${method} ${url}`))
   }
 }

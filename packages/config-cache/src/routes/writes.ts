@@ -30,11 +30,11 @@ export function wrapInWrite (route: Route, writes: CoherentWrites, paths: Paths)
   if (invalidates !== null && cacheOf(route.config?.cache, route.url) !== null) {
     throw new FST_ERR_CONFIG_CACHE_INVALID_OPTION(`config.invalidates of ${route.url}`, 'stands beside config.cache: a hit would not run the handler')
   }
-  if (invalidates === null) paths.saysNothing(route)
+  if (invalidates === null) paths.noteUndeclared(route)
   const { handler } = route
   const wrapped = wrap(handler, (request) => touchedBy(request, invalidates, paths), writes)
   route.handler = function (request, reply) {
-    return (invalidates === null && !paths.isKept(route.url) ? handler : wrapped).call(this, request, reply)
+    return (invalidates === null && !paths.isCached(route.url) ? handler : wrapped).call(this, request, reply)
   }
   route.onSend = [hold, ...asList(route.onSend)]
 }
@@ -58,7 +58,7 @@ function changes (route: Route): boolean {
 async function touchedBy (request: FastifyRequest, invalidates: RouteInvalidates | null, paths: Paths): Promise<readonly string[]> {
   const tags = listOf('A tag', typeof invalidates === 'function' ? await invalidates(request) : invalidates)
   if (isSafe(request.method) || (invalidates !== null && tags.length === 0)) return tags
-  return paths.isKept(request.routeOptions.url ?? '') ? [...tags, pathTag(request)] : tags
+  return paths.isCached(request.routeOptions.url ?? '') ? [...tags, pathTag(request)] : tags
 }
 
 function wrap (handler: RouteHandlerMethod, touched: (request: FastifyRequest) => Promise<readonly string[]>, writes: CoherentWrites): RouteHandlerMethod {
