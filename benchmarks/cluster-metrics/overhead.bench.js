@@ -39,8 +39,10 @@ async function load ({ call }, duration) {
   return { rate: count / result.duration, cpu: (after - before) / count }
 }
 
+/** @param {number[]} values @param {number} share */
+const quantile = (values, share) => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? NaN
 /** @param {number[]} values */
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
+const median = (values) => quantile(values, 0.5)
 
 const servers = await Promise.all(VARIANTS.map(start))
 for (const server of servers) await load(server, 2)
@@ -57,11 +59,12 @@ for (let round = 0; round < ROUNDS; round++) {
 for (const { stop } of servers) stop()
 
 const base = servers[0]
-console.log(`median of ${ROUNDS} turns of ${SECONDS} s, ${CONNECTIONS} connections; ratios within each turn`)
-console.log('variant                requests/s   rate to none   CPU us/request   CPU of none to it')
+console.log(`median of ${ROUNDS} turns of ${SECONDS} s, ${CONNECTIONS} connections; ratios within each turn, with the quartiles`)
+console.log('variant                requests/s   rate to none               CPU us/request   CPU of none to it')
 for (const { name, rates, cpu } of servers) {
-  const ratio = median(rates.map((rate, index) => rate / (base?.rates[index] ?? NaN)))
+  const ratios = rates.map((rate, index) => rate / (base?.rates[index] ?? NaN))
+  const ratio = `${median(ratios).toFixed(3)} (${quantile(ratios, 0.25).toFixed(3)} to ${quantile(ratios, 0.75).toFixed(3)})`
   const cpuRatio = median(cpu.map((each, index) => (base?.cpu[index] ?? NaN) / each))
-  console.log([name.padEnd(22), median(rates).toFixed(0).padStart(10), ratio.toFixed(3).padStart(14), median(cpu).toFixed(1).padStart(16), cpuRatio.toFixed(3).padStart(19)].join(' '))
+  console.log([name.padEnd(22), median(rates).toFixed(0).padStart(10), ratio.padStart(26), median(cpu).toFixed(1).padStart(16), cpuRatio.toFixed(3).padStart(19)].join(' '))
 }
 process.exit()

@@ -39,7 +39,7 @@ export interface FastifyClusterMetricsOptions {
   registry?: MetricsRegistry | readonly MetricsRegistry[] | false
   /** How gauges of the registry add up at `scope=cluster`, by name. @default the metric's `aggregator`, else 'sum' */
   gaugeRules?: Readonly<Record<string, GaugeRule>> | undefined
-  /** Series of the registry that an instance tells the cluster of, 0 to 50000; a histogram is one for each bucket. @default 2000 */
+  /** Series of the registry that an instance tells the cluster of, 0 to 50000, half of them at most of one metric; a histogram is one for each bucket. @default 2000 */
   maxSeries?: number | undefined
   /** What `/metrics` is about without `?scope`. @default 'cluster' where workers of node:cluster (PM2's cluster mode) share a port and Redis is configured, else 'instance' */
   prometheusScope?: 'instance' | 'cluster' | undefined

@@ -170,7 +170,9 @@ t.test('60 planted secrets are in no answer, key, log line or page', async (t) =
   const counter = new Counter({ name: 'calls_total', help: 'Calls', labelNames: ['url'], registers: [registry] })
   const { app, lines, parts } = await build(t, {
     link: shared,
-    options: { errorStacks: true, registry, reportIntervalMs: 600_000 },
+    // The application's own log of requests holds their addresses.
+    server: { disableRequestLogging: true },
+    options: { errorStacks: true, registry, reportIntervalMs: 600_000, webhook: { url: `http://127.0.0.1:9/${SECRETS[1]![1]}`, secret: SECRETS[20]![1]!.padEnd(16, 'x'), attempts: 1 } },
     routes: (scope) => {
       scope.setErrorHandler(async (_error, _request, reply) => reply.code(500).send('failed'))
       SECRETS.forEach(([text], index) => scope.get(`/leak${index}`, { logLevel: 'silent' }, async () => { throw Object.assign(new Error(text), index % 2 === 0 ? {} : { code: text }) }))
@@ -185,7 +187,10 @@ t.test('60 planted secrets are in no answer, key, log line or page', async (t) =
   app.clusterMetrics.provider('texts', () => ({ all: SECRETS.map(([text]) => text) }), { reduce: { all: 'concat' } })
   SECRETS.slice(0, 20).forEach(([text], index) => { app.clusterMetrics.check(`check${index}`, async () => { throw new Error(text) }) })
   app.clusterMetrics.gauge('throwing', () => { throw new Error(SECRETS[1]![0]) })
-  for (const [index] of SECRETS.entries()) await app.inject(`/leak${index}`)
+  for (const [index, [text]] of SECRETS.entries()) {
+    await app.inject(`/leak${index}?q=${encodeURIComponent(text)}`)
+    await app.inject(`/${encodeURIComponent(text)}`)
+  }
   for (let i = 0; i < 2; i++) await parts.reporter.now()
   const { errors } = await data<{ errors: ErrorEntry[] }>(app, '/api/1/metrics/errors/recent?count=100')
   t.equal(errors.length, SECRETS.length, 'all were told')
@@ -420,4 +425,92 @@ t.test('an instance by itself: what it says, its routes, its history, its part o
   t.match((await ask(one!.app, '/api/1/metrics/instances/nobody')), { statusCode: 404, body: /FST_ERR_CLUSTER_METRICS_UNKNOWN_INSTANCE/ })
   t.equal((await ask(one!.app, `/api/1/metrics/instances/${bootId}`, { headers: {} })).statusCode, 401)
   t.same((await data<{ points: HistoryPoint[] }>(one!.app, '/api/1/metrics/history?instance=nobody')).points, [])
+})
+
+t.test('counters of the cluster never fall, whatever the application resets, removes, registers anew, or has too many of', async (t) => {
+  const registry = new Registry()
+  const registers = [registry]
+  const { app, parts: { reporter } } = await build(t, { link: link(), options: { registry, reportIntervalMs: 600_000, maxSeries: 40 } })
+  const make = () => ({
+    jobs: new Counter({ name: 'jobs_total', help: 'Jobs', labelNames: ['kind'], registers }),
+    seconds: new Histogram({ name: 'job_seconds', help: 'Jobs', buckets: [1, 2], registers }),
+    size: new Summary({ name: 'size_bytes', help: 'Sizes', percentiles: [0.5], registers }),
+    many: new Counter({ name: 'many_total', help: 'Many', labelNames: ['id'], registers })
+  })
+  let { jobs, seconds, size, many } = make()
+  const count = () => {
+    jobs.inc({ kind: 'a' }, 10)
+    jobs.inc({ kind: 'b' }, 5)
+    for (const value of [0.5, 1.5, 9]) seconds.observe(value)
+    size.observe(7)
+  }
+  const seen = async () => {
+    for (let i = 0; i < 2; i++) await reporter.now()
+    const text = await scrape(app, '/metrics?scope=cluster')
+    return [value(text, 'jobs_total', { kind: 'a' }), value(text, 'jobs_total', { kind: 'b' }), value(text, 'job_seconds', {}, 'job_seconds_count'), value(text, 'job_seconds', {}, 'job_seconds_sum'), value(text, 'size_bytes', {}, 'size_bytes_count')]
+  }
+  count()
+  t.same(await seen(), [10, 5, 3, 11, 1])
+  registry.resetMetrics()
+  t.same(await seen(), [10, 5, 3, 11, 1], 'reset')
+  count()
+  t.same(await seen(), [20, 10, 6, 22, 2], 'and counted again')
+  jobs.remove({ kind: 'b' })
+  t.same(await seen(), [20, 10, 6, 22, 2], 'removed')
+  registry.clear()
+  t.same(await seen(), [20, 10, 6, 22, 2], 'cleared')
+  ;({ jobs, seconds, size, many } = make())
+  count()
+  t.same(await seen(), [30, 15, 9, 33, 3], 'registered anew')
+  for (let i = 0; i < 100; i++) many.inc({ id: `id${i}` })
+  const ofMany = async () => {
+    t.same((await seen()).slice(0, 2), [30, 15])
+    return (await scrape(app, '/metrics?scope=cluster')).get('many_total')!.lines.map(({ labels }) => labels.id)
+  }
+  const before = await ofMany()
+  t.ok(before.length > 0 && before.length <= 20, 'one metric has at most half of the bound')
+  new Counter({ name: 'later_total', help: 'Later', registers }).inc(4)
+  t.same(await ofMany(), before, 'what was told of stays')
+  t.equal(value(await scrape(app, '/metrics?scope=cluster'), 'later_total'), 4, 'and a small one that comes later has its place')
+  registry.clear()
+  new Histogram({ name: 'job_seconds', help: 'Other buckets', buckets: [2, 5], registers }).observe(9)
+  await seen()
+  t.equal(value(await scrape(app, '/metrics?scope=cluster'), 'job_seconds', {}, 'job_seconds_count'), 10, 'with other buckets')
+})
+
+t.test('names that would be one to a scraper, and exemplars that it would refuse, break no scrape', async (t) => {
+  const registry = new Registry()
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)
+  const registers = [registry]
+  new Counter({ name: 'visits', help: 'One', registers }).inc(1)
+  new Counter({ name: 'visits_total', help: 'Two', registers }).inc(2)
+  new Gauge({ name: 'load', help: 'Gauge', registers }).set(3)
+  new Counter({ name: 'load_total', help: 'Counter', registers }).inc(4)
+  new Gauge({ name: 'job_count', help: 'A name of the histogram', registers }).set(5)
+  const jobs = new Histogram({ name: 'job', help: 'Jobs', buckets: [1, 2, 3], registers, enableExemplars: true })
+  jobs.observe({ value: 0.5, exemplarLabels: {} as object })
+  jobs.observe({ value: 1.5 })
+  jobs.observe({ value: 2.5, exemplarLabels: { trace: 'abc' } as object })
+  const exemplar = { labelSet: { trace: 'x'.repeat(200) }, value: 1, timestamp: 1 }
+  registry.registerMetric({ name: 'foreign_total', get: () => ({ name: 'foreign_total', help: '', type: 'counter', values: [{ labels: {}, value: 1, exemplar }] }) } as never)
+  registry.registerMetric({ name: 'bad name', get: () => ({ name: 'bad name', help: '', type: 'gauge', values: [] }) } as never)
+  const pods = new Gauge({ name: 'pods', help: 'Pods', labelNames: ['instance'], registers })
+  pods.set({ instance: 'x' }, 1)
+  pods.set({ instance: 'y' }, 2)
+  const { app, parts: { reporter } } = await build(t, { link: link(), options: { registry, gaugeRules: { pods: 'instance' } } })
+  for (let i = 0; i < 2; i++) await reporter.now()
+  for (const url of ['/metrics', '/metrics?scope=cluster']) {
+    const bodies = await Promise.all(['text/plain', 'application/openmetrics-text'].map(async (accept) => (await ask(app, url, { headers: { who: 'admin', accept } })).body))
+    for (const body of bodies) {
+      const families = [...body.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!)
+      t.same(families, [...new Set(families)], 'no family twice')
+      const series = body.split('\n').filter((line) => line !== '' && !line.startsWith('#')).map((line) => line.replace(/ [^{ ]+(?: # .*)?$/, ''))
+      t.same(series, [...new Set(series)], 'no series twice')
+    }
+    for (const line of ['visits 1', 'visits_total 2', 'load 3', 'load_total 4']) t.match(bodies[0], new RegExp(`^${line}$`, 'm'), url)
+    if (url === '/metrics') t.same(bodies[1]!.match(/ # .*/g)?.map((exemplar) => exemplar.split(' ').slice(0, 4).join(' ')), [' # {trace="abc"} 2.5'], 'the exemplar that is none is left out')
+  }
+  const { body } = await ask(app, '/metrics?scope=cluster')
+  for (const [pod, count] of [['x', 1], ['y', 2]]) t.ok(body.includes(`\npods{exported_instance="${pod}",instance="web1:0"} ${count}\n`), 'a label of that name stays, as Prometheus calls it')
+  t.match(body, /^cluster_metrics_left_out\{reason="name"\} 1$/m, 'what has no name is said')
 })

@@ -1,8 +1,8 @@
 import { fit, type Family, type Gauges } from '../formats/index.ts'
+import { GrownFamilies, type Budget } from './grown.ts'
 import type { Collected } from './registry.ts'
 
 const MOST_BYTES = 1_048_576
-const MOST_BOUNDS = 500
 
 /** What of a registry goes into the report. */
 export interface Reported {
@@ -12,33 +12,36 @@ export interface Reported {
   cut: number
 }
 
-/** As many series as the bound allows, the smallest families first, so that one with too many labels cuts itself; numbers that JSON does not have are left out. */
-export function bounded ({ grows, gauges }: Pick<Collected, 'grows' | 'gauges'>, maxSeries: number): Reported {
-  let series = 0
-  let bytes = 0
-  let cut = 0
-  const fits = (weight: number, sample: unknown) => {
-    const size = JSON.stringify(sample).length
-    if (series + weight > maxSeries || bytes + size > MOST_BYTES) {
-      cut += weight
-      return false
-    }
-    series += weight
-    bytes += size
-    return true
+/** What the cluster is told of the registries: within a bound of series and bytes. */
+export class BoundedRegistry {
+  readonly #grown: GrownFamilies
+
+  constructor (maxSeries: number) {
+    this.#grown = new GrownFamilies({ series: maxSeries, bytes: MOST_BYTES })
   }
-  const result: Reported = { families: [], labelled: [], cut: 0 }
-  const smallest = [...grows.map((family) => ({ family })), ...gauges.filter(({ rule }) => String(rule) !== 'omit').map((one) => ({ one }))].sort((a, b) => sizeOf(a) - sizeOf(b))
-  for (const entry of smallest) {
-    if ('one' in entry) {
-      const samples = entry.one.samples.filter((sample) => Number.isFinite(sample[1]) && fits(1, sample))
-      if (samples.length > 0) result.labelled.push({ ...entry.one, help: fit(entry.one.help), samples })
-    } else if ((entry.family.bounds?.length ?? 0) <= MOST_BOUNDS) {
-      const samples = entry.family.samples.filter((sample) => sample[1].every(Number.isFinite) && fits(sample[1].length, sample))
-      if (samples.length > 0) result.families.push({ ...entry.family, help: fit(entry.family.help), samples })
-    }
+
+  take ({ grows, gauges, unknown }: Pick<Collected, 'grows' | 'gauges' | 'unknown'>): Reported {
+    const cut = this.#grown.take(grows, unknown)
+    const bounded = boundedGauges(gauges.filter(({ rule }) => String(rule) !== 'omit'), this.#grown.left)
+    return { families: this.#grown.read(), labelled: bounded.labelled, cut: cut + bounded.cut }
   }
-  return { ...result, cut }
 }
 
-const sizeOf = (entry: { one: Gauges } | { family: Family }): number => 'one' in entry ? entry.one.samples.length : entry.family.samples.length
+/** As many gauges as there is room for, those with the fewest labels first; numbers that JSON does not have are left out. */
+function boundedGauges (gauges: readonly Gauges[], { series, bytes }: Budget): Pick<Reported, 'labelled' | 'cut'> {
+  let cut = 0
+  const fits = (sample: unknown) => {
+    const size = JSON.stringify(sample).length
+    if (series < 1 || bytes < size) {
+      cut++
+      return false
+    }
+    series--
+    bytes -= size
+    return true
+  }
+  const labelled = gauges.toSorted((a, b) => a.samples.length - b.samples.length)
+    .map((one) => ({ ...one, help: fit(one.help), samples: one.samples.filter((sample) => Number.isFinite(sample[1]) && fits(sample)) }))
+    .filter(({ samples }) => samples.length > 0)
+  return { labelled, cut }
+}

@@ -1,4 +1,4 @@
-export { bounded, type Reported } from './bounded.ts'
+export { BoundedRegistry, type Reported } from './bounded.ts'
 export { addBuiltIns } from './built-in.ts'
 export { HealthChecks, type Check, type CheckOptions } from './checks.ts'
 export { globalRegistries } from './global-registries.ts'

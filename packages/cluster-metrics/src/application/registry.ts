@@ -24,6 +24,8 @@ export interface Collected {
   gauges: Gauges[]
   /** Of summaries, by name: they cannot be merged. */
   quantiles: Map<string, Array<[labels: Labels, value: number]>>
+  /** Names of metrics that have not answered, or answered with an error. */
+  unknown: Set<string>
   /** By name of the series and labels. */
   exemplars: Map<string, Exemplar>
 }
@@ -39,6 +41,8 @@ interface Metric {
 
 const RULES: Record<string, GaugeRule> = { sum: 'sum', average: 'avg', min: 'min', max: 'max', first: 'first', omit: 'omit' }
 const NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
+/** By OpenMetrics, in characters of names and values. */
+const LONGEST_EXEMPLAR = 128
 const LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/
 
 /** Reads the application's own registries. A metric that throws or hangs is left out, and the others are read. */
@@ -59,13 +63,15 @@ export class Registries {
   /** What the registries say. @param taken names of series that others have; ours are taken anyway, since a name that comes twice makes a scrape invalid */
   async collect (taken: ReadonlySet<string>, timeoutMs = this.#timeoutMs): Promise<{ collected: Collected, leftOut: number }> {
     const sources = this.#registries().flatMap((registry) => this.#sourcesOf(registry))
-    await Source.askAll(sources, timeoutMs)
-    const collected: Collected = { grows: [], gauges: [], quantiles: new Map(), exemplars: new Map() }
+    await Source.askAll(sources.map(([, source]) => source), timeoutMs)
+    const collected: Collected = { grows: [], gauges: [], quantiles: new Map(), exemplars: new Map(), unknown: new Set() }
     const names = new Set<string>()
     let leftOut = 0
-    for (const source of sources) {
+    for (const [name, source] of sources) {
       const metric = source.pending ? null : source.last
+      if (metric === null) collected.unknown.add(name)
       if (source.pending) this.#faults.note('registry', 'a metric', new Error('a collect function has not answered'))
+      else if (source.isForeign) leftOut++
       if (metric === null) continue
       const series = [metric.name, ...metric.values.map(({ metricName }) => metricName)]
       if (names.has(metric.name) || series.some((name) => isOurs(name) || taken.has(name))) {
@@ -78,15 +84,15 @@ export class Registries {
     return { collected, leftOut }
   }
 
-  #sourcesOf (registry: MetricsRegistry): Array<Source<Metric>> {
+  #sourcesOf (registry: MetricsRegistry): Array<[name: string, source: Source<Metric>]> {
     try {
       const defaults = (registry as { _defaultLabels?: Labels })._defaultLabels ?? {}
       return registry.getMetricsAsArray().filter((metric): metric is { name?: unknown, get (): unknown } => typeof (metric as { get?: unknown } | null)?.get === 'function').map((metric) => {
         const known = this.#sources.get(metric)
-        if (known !== undefined) return known
+        if (known !== undefined) return [String(metric.name), known]
         const source = new Source<Metric>(() => metric.get(), (value) => metricOf(value, defaults), (err) => { this.#faults.note('registry', String(metric.name), err) })
         this.#sources.set(metric, source)
-        return source
+        return [String(metric.name), source]
       })
     } catch (err) {
       this.#faults.note('registry', 'registry', err)
@@ -106,7 +112,10 @@ export class Registries {
       grows.push(summaryOf(metric))
       quantiles.set(name, values.filter(({ labels }) => labels.quantile !== undefined).map(({ labels, value }) => [labels, value]))
     }
-    for (const { exemplar, metricName, labels } of values) if (exemplar !== undefined && exemplar !== null) exemplars.set(`${metricName} ${keyOf(labels)}`, exemplarOf(exemplar as Record<string, unknown>))
+    for (const { exemplar, metricName, labels } of values) {
+      const one = exemplar === undefined || exemplar === null ? null : exemplarOf(exemplar as Record<string, unknown>)
+      if (one !== null) exemplars.set(`${metricName} ${keyOf(labels)}`, one)
+    }
   }
 }
 
@@ -168,6 +177,10 @@ function summaryOf ({ name, help, values }: Metric): Family {
   return { name, help, type: 'summary', samples: [...samples.values()] }
 }
 
-function exemplarOf ({ labelSet, value, timestamp }: Record<string, unknown>): Exemplar {
-  return { labels: labelsOf((labelSet ?? {}) as Labels), value: Number(value), timestamp: typeof timestamp === 'number' ? timestamp : undefined }
+/** Null where it is none: a scraper refuses all of a document with an exemplar that has no labels, or more than 128 characters of them. */
+function exemplarOf ({ labelSet, value, timestamp }: Record<string, unknown>): Exemplar | null {
+  const labels = labelsOf((labelSet ?? {}) as Labels)
+  const length = Object.entries(labels).flat().reduce((sum, text) => sum + [...text].length, 0)
+  if (length === 0 || length > LONGEST_EXEMPLAR || !Number.isFinite(Number(value))) return null
+  return { labels, value: Number(value), timestamp: Number.isFinite(timestamp) ? timestamp as number : undefined }
 }

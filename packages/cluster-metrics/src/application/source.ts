@@ -10,6 +10,7 @@ export class Source<T> {
   #running: Promise<void> | null = null
   #answered = false
   #overdue = false
+  #foreign = false
 
   constructor (call: () => unknown, take: (value: unknown) => T | null, onFault: (err: unknown) => void) {
     this.#call = call
@@ -20,6 +21,11 @@ export class Source<T> {
   /** Whether it has answered, or was waited for in vain. */
   get known (): boolean {
     return this.#answered
+  }
+
+  /** Whether it answered with something that is no value of ours. */
+  get isForeign (): boolean {
+    return this.#foreign
   }
 
   /** Whether it has not answered yet. */
@@ -64,8 +70,10 @@ export class Source<T> {
     this.#answered = true
     try {
       this.last = this.#take(value())
+      this.#foreign = this.last === null
     } catch (err) {
       this.last = null
+      this.#foreign = false
       this.#onFault(err)
     }
   }

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { addBuiltIns, bounded, Components, CustomMetrics, HealthChecks, Registries, SessionCount, type Collected, type Reported } from '../application/index.ts'
+import { addBuiltIns, BoundedRegistry, Components, CustomMetrics, HealthChecks, Registries, SessionCount, type Collected, type Reported } from '../application/index.ts'
 import { Faults, type ErrorLog } from '../failures/index.ts'
 import { OWN, toSparse, type Family, type Report, type Totals } from '../formats/index.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -17,6 +17,7 @@ export class Local {
   readonly components: Components
   readonly health: HealthChecks
   readonly #registries: Registries
+  readonly #bounded: BoundedRegistry
   readonly #mongo: MongoWatch
   readonly #fastify: FastifyInstance
   readonly #options: ResolvedOptions
@@ -38,6 +39,7 @@ export class Local {
     this.recorder = new Recorder(options, (error, request, status) => { errors.add(error, request, status) })
     this.custom = new CustomMetrics(this.#faults)
     this.components = new Components(options.checkTimeoutMs, this.#faults)
+    this.#bounded = new BoundedRegistry(options.maxSeries)
     this.#registries = new Registries(options.registries, options, this.#faults)
     this.#mongo = new MongoWatch(fastify, options.mongo, options.checkTimeoutMs)
     this.health = new HealthChecks(fastify.redisLink, { draining: () => this.draining, pingMongo: () => this.#mongo.ping() }, options, this.#faults)
@@ -88,7 +90,7 @@ export class Local {
   /** Takes what the registry says now into the totals. @param timeoutMs @default `checkTimeoutMs` */
   async readRegistry (timeoutMs?: number): Promise<void> {
     const { collected, leftOut } = await this.collectRegistry(timeoutMs)
-    this.#registry = { ...bounded(collected, this.#options.maxSeries), taken: leftOut }
+    this.#registry = { ...this.#bounded.take(collected), taken: leftOut }
     if (this.#registry.cut === 0 || this.#toldCut) return
     this.#toldCut = true
     this.#log.warn({ cut: this.#registry.cut, maxSeries: this.#options.maxSeries }, 'the registry has more series than the cluster is told of: raise maxSeries, or use fewer labels')

@@ -46,6 +46,11 @@ export function customGauges (reports: readonly Report[]): TextFamily[] {
   })
 }
 
+/** A label that is called so already keeps its value under the name that Prometheus gives it in such a case. */
+function ofInstance ({ instance, ...labels }: Labels, instanceId: string): Labels {
+  return { ...labels, ...(instance === undefined ? {} : { exported_instance: instance }), instance: instanceId }
+}
+
 /** Gauges of the application's registry, of the oldest instance first. */
 export function registryGauges (reports: readonly Report[]): TextFamily[] {
   const byName = new Map<string, { gauges: Gauges, values: Map<string, [Labels, number[]]> }>()
@@ -54,7 +59,7 @@ export function registryGauges (reports: readonly Report[]): TextFamily[] {
       const known = byName.get(gauges.name) ?? { gauges, values: new Map() }
       byName.set(gauges.name, known)
       for (const [given, value] of gauges.samples) {
-        const labels = known.gauges.rule === 'instance' ? { ...given, instance: instanceId } : given
+        const labels = known.gauges.rule === 'instance' ? ofInstance(given, instanceId) : given
         const sample = known.values.get(keyOf(labels)) ?? [labels, []]
         sample[1].push(value)
         known.values.set(keyOf(labels), sample)

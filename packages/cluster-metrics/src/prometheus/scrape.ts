@@ -31,11 +31,5 @@ export async function instanceText (local: Local, { format, attributeNames }: Sc
 /** All instances: the living, and what only grows of all that ever reported. */
 export function clusterText (reports: readonly Report[], parts: readonly Totals[], { format, attributeNames }: ScrapeOptions): string {
   const totals = new TotalsSum(parts).read()
-  return exposition(distinct([...instanceFamilies(reports), ...ownFamilies(reports, totals, attributeNames), ...growing([totals]), ...customGauges(reports), ...registryGauges(reports)]), format)
-}
-
-/** The first family of each name: releases that run beside each other may use one name for two things. */
-function distinct (families: TextFamily[]): TextFamily[] {
-  const names = new Set<string>()
-  return families.filter(({ name }) => !names.has(name) && names.add(name))
+  return exposition([...instanceFamilies(reports), ...ownFamilies(reports, totals, attributeNames), ...growing([totals]), ...customGauges(reports), ...registryGauges(reports)], format)
 }

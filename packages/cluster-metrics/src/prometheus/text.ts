@@ -25,8 +25,22 @@ export interface Exemplars {
 
 /** Writes families; those without a sample are left out. */
 export function exposition (families: readonly TextFamily[], format: Format, exemplars: Exemplars = new Map()): string {
-  const text = families.filter(({ samples }) => samples.length > 0).map((family) => familyText(family, format, exemplars)).join('')
+  const text = distinct(families.filter(({ samples }) => samples.length > 0), format).map((family) => familyText(family, format, exemplars)).join('')
   return format === 'openmetrics' ? `${text}# EOF\n` : text
+}
+
+const SUFFIXES = { counter: [''], gauge: [''], summary: ['', '_sum', '_count'], histogram: ['', '_bucket', '_sum', '_count'] } as const
+
+/** The first family of each name: a scraper refuses all of a document in which two have a name in common, that of a series or, in OpenMetrics, of a family. */
+function distinct (families: readonly TextFamily[], format: Format): TextFamily[] {
+  const taken = new Set<string>()
+  return families.filter(({ name, type }) => {
+    const base = format === 'openmetrics' && type === 'counter' ? name.replace(/_total$/, '') : name
+    const names = type === 'counter' && format === 'openmetrics' ? [base, `${base}_total`, `${base}_created`] : SUFFIXES[type].map((suffix) => base + suffix)
+    if (names.some((one) => taken.has(one))) return false
+    for (const one of names) taken.add(one)
+    return true
+  })
 }
 
 function familyText ({ name, help, type, samples }: TextFamily, format: Format, exemplars: Exemplars): string {

@@ -1,0 +1,118 @@
+import { fit, keyOf, type Family, type Labels } from '../formats/index.ts'
+
+const MOST_BOUNDS = 500
+
+/** One series as it was told: what was counted until it fell last, and since. */
+interface Grown {
+  labels: Labels
+  before: number[]
+  now: number[]
+}
+
+/** Metrics of one name, type and buckets. */
+interface Known {
+  family: Omit<Family, 'samples'>
+  series: Map<string, Grown>
+  weight: number
+}
+
+/** Bounds of what the cluster is told of. */
+export interface Budget {
+  series: number
+  bytes: number
+}
+
+/**
+ * What of the registries only grows, as the cluster is told of it. A sum over instances may not fall because the application
+ * resets, removes or registers a metric anew, nor because others need the room: so what was told of once stays, and what
+ * falls begins anew on top of what it had.
+ *
+ * New series are taken while there is room, the smallest metrics first, and half of the room at most for one metric.
+ */
+export class GrownFamilies {
+  readonly #known = new Map<string, Known>()
+  readonly #budget: Budget
+  #used: Budget = { series: 0, bytes: 0 }
+
+  constructor (budget: Budget) {
+    this.#budget = budget
+  }
+
+  /** The room that is left. */
+  get left (): Budget {
+    return { series: this.#budget.series - this.#used.series, bytes: this.#budget.bytes - this.#used.bytes }
+  }
+
+  /**
+   * Takes what the registries say now. Returns how many series there was no room for.
+   *
+   * @param unknown names of metrics that have not answered: what they count goes on where it was, while a series that is
+   *   missing from one that has answered was reset or removed
+   */
+  take (families: readonly Family[], unknown: ReadonlySet<string> = new Set()): number {
+    this.#endMissing(families, unknown)
+    let cut = 0
+    for (const family of families.toSorted((a, b) => a.samples.length - b.samples.length)) {
+      if ((family.bounds?.length ?? 0) > MOST_BOUNDS) continue
+      for (const sample of family.samples) if (sample[1].every(Number.isFinite) && !this.#add(family, sample)) cut += sample[1].length
+    }
+    return cut
+  }
+
+  read (): Family[] {
+    return [...this.#known.values()].map(({ family, series }) => ({
+      ...family,
+      samples: [...series.values()].map(({ labels, before, now }) => [labels, now.map((value, index) => value + before[index]!)])
+    }))
+  }
+
+  #endMissing (families: readonly Family[], unknown: ReadonlySet<string>): void {
+    const present = new Map(families.map((family) => [familyKey(family), new Set(family.samples.map(([labels]) => keyOf(labels)))]))
+    for (const [name, { family, series }] of this.#known) {
+      if (unknown.has(family.name)) continue
+      for (const [key, grown] of series) if (present.get(name)?.has(key) !== true) end(grown)
+    }
+  }
+
+  #add (family: Family, [labels, values]: Family['samples'][number]): boolean {
+    const known = this.#familyOf(family)
+    const key = keyOf(labels)
+    const grown = known.series.get(key)
+    if (grown !== undefined) {
+      if (hasFallen(family.type, grown.now, values)) end(grown)
+      grown.now = values
+      return true
+    }
+    const bytes = JSON.stringify([labels, values]).length
+    const { left } = this
+    if (values.length > left.series || bytes > left.bytes || known.weight + values.length > this.#budget.series / 2) return false
+    known.series.set(key, { labels, before: values.map(() => 0), now: values })
+    known.weight += values.length
+    this.#used = { series: this.#used.series + values.length, bytes: this.#used.bytes + bytes }
+    return true
+  }
+
+  /** Other buckets are another family of the name: readers merge them by the bounds that both have. */
+  #familyOf ({ samples, ...family }: Family): Known {
+    const key = familyKey(family)
+    const found = this.#known.get(key)
+    if (found !== undefined) return found
+    const made = { family: { ...family, help: fit(family.help) }, series: new Map<string, Grown>(), weight: 0 }
+    this.#known.set(key, made)
+    return made
+  }
+}
+
+const familyKey = ({ name, type, bounds }: Omit<Family, 'samples'>): string => JSON.stringify([name, type, bounds])
+
+/** What comes next begins at nothing. */
+function end (grown: Grown): void {
+  grown.before = grown.before.map((value, index) => value + grown.now[index]!)
+  grown.now = grown.now.map(() => 0)
+}
+
+/** A sum may fall by itself where negative values are observed; a count cannot. */
+function hasFallen (type: Family['type'], before: readonly number[], now: readonly number[]): boolean {
+  const firstCount = type === 'counter' ? 0 : 1
+  return before.some((value, index) => index >= firstCount && now[index]! < value)
+}
