@@ -1,6 +1,6 @@
 import { guard, prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { Announcer, Listeners, Webhook, type Look } from './announce/index.ts'
+import { Announcer, Listeners, Webhook, type ClusterView } from './announce/index.ts'
 import { ClusterMetrics, type Parts } from './cluster-metrics.ts'
 import { FST_ERR_CLUSTER_METRICS_FORBIDDEN, FST_ERR_CLUSTER_METRICS_UNAUTHORIZED } from './errors.ts'
 import { ErrorLog } from './failures/index.ts'
@@ -36,10 +36,10 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   return parts
 }
 
-/** Who tells listeners and the webhook what becomes of instances and checks. */
+/** Announces what becomes of instances and checks to listeners and to the webhook. */
 function announcers (fastify: FastifyInstance, metrics: ClusterMetrics, { local, store }: Parts, options: ResolvedOptions, log: FastifyBaseLogger): () => void {
   const { redisLink: link, appCluster } = fastify
-  const look: Look = {
+  const view: ClusterView = {
     reports: async () => (await store.found()).reports.map(({ report }) => report),
     own: () => local.report(),
     left: (bootIds) => store.left(bootIds),
@@ -47,12 +47,12 @@ function announcers (fastify: FastifyInstance, metrics: ClusterMetrics, { local,
     isSpeaker: () => appCluster.members()[0]?.bootId === appCluster.bootId
   }
   const { webhook, environment, version, release } = options
-  const audiences = [
+  const recipients = [
     new Listeners(metrics, (err) => { log.error({ err }, 'a listener of clusterMetrics failed') }),
     ...webhook === undefined ? [] : [new Webhook(webhook, { site: link.key().slice(0, -1), environment, version, release }, log)]
   ]
-  const all = audiences.map((audience) => new Announcer(audience, link, look, options, log))
-  return () => { for (const announcer of all) announcer.turn() }
+  const all = recipients.map((recipient) => new Announcer(recipient, link, view, options, log))
+  return () => { for (const announcer of all) announcer.run() }
 }
 
 function addHooks (fastify: FastifyInstance, { local, reporter }: Parts): void {

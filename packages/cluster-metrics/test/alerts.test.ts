@@ -91,6 +91,9 @@ t.test('in each incident those alerts fire that are for it, and no others', asyn
   // JSON is YAML.
   await writeFile(file, JSON.stringify({ rule_files: [RULES], evaluation_interval: '15s', tests }))
   t.match(await run('test', 'rules', file), /SUCCESS/)
+  const config = join(temporaryFolder(t), 'prometheus.yml')
+  await writeFile(config, /```yaml\n(.*?)```/s.exec(readme)![1]!.replace('node_modules/@jpulse/cluster-metrics/alerts/cluster.rules.yml', RULES))
+  t.match(await run('check', 'config', config), /SUCCESS: 1 rule files found/, 'the configuration in the README')
   const queries = join(temporaryFolder(t), 'queries.yml')
   await writeFile(queries, JSON.stringify({ groups: [{ name: 'grafana', rules: EXPRESSIONS.map((expr, index) => ({ record: `query:${index}`, expr })) }] }))
   t.match(await run('check', 'rules', queries), /SUCCESS/, 'what Grafana asks is well-formed')

@@ -4,7 +4,7 @@ import { replaceVersioned } from '../store/index.ts'
 import type { HealthEvent } from './events.ts'
 import { NOTHING_KNOWN, type Known } from './transitions.ts'
 
-/** Events that are to be told together, once. */
+/** Events that are delivered together. */
 export interface Batch {
   id: string
   at: number
@@ -14,8 +14,8 @@ export interface Batch {
   notBefore: number
 }
 
-/** What has been told to an audience, and what still is to be. */
-export interface Told {
+/** What was announced to a recipient, and what is still to be delivered. */
+export interface Announced {
   known: Known
   outbox: Batch[]
 }
@@ -23,16 +23,16 @@ export interface Told {
 /** Where it is kept: in Redis for all, or in the process for one that is alone. */
 export interface Slot {
   /** Null where it cannot be read: a newer release wrote it. */
-  read (): Promise<{ version: string, told: Told } | null>
+  read (): Promise<{ version: string, state: Announced } | null>
   /** False where somebody else has replaced it. */
-  replace (version: string, told: Told): Promise<boolean>
+  replace (version: string, state: Announced): Promise<boolean>
 }
 
 const FORMAT = 1
 /** Longer than any pause of all instances that is not the end of the cluster. */
 const KEPT_MS = 7 * 24 * 3600_000
 
-export const nothingTold = (): Told => ({ known: NOTHING_KNOWN, outbox: [] })
+export const nothingAnnounced = (): Announced => ({ known: NOTHING_KNOWN, outbox: [] })
 
 export class RedisSlot implements Slot {
   readonly #link: RedisLink
@@ -43,31 +43,31 @@ export class RedisSlot implements Slot {
     this.#key = key
   }
 
-  async read (): Promise<{ version: string, told: Told } | null> {
+  async read (): Promise<{ version: string, state: Announced } | null> {
     const text = await this.#link.run((client) => client.get(this.#key))
-    if (text === null) return { version: '', told: nothingTold() }
+    if (text === null) return { version: '', state: nothingAnnounced() }
     const space = text.indexOf(' ')
-    const value = parse(text.slice(space + 1)) as { format?: unknown } & Told | null
+    const value = parse(text.slice(space + 1)) as { format?: unknown } & Announced | null
     if (value?.format !== FORMAT) return null
     await this.#link.run((client) => client.pexpire(this.#key, KEPT_MS))
-    return { version: text.slice(0, space), told: { known: value.known, outbox: value.outbox } }
+    return { version: text.slice(0, space), state: { known: value.known, outbox: value.outbox } }
   }
 
-  async replace (version: string, told: Told): Promise<boolean> {
-    const text = `${Number(version) + 1} ${JSON.stringify({ format: FORMAT, ...told })}`
+  async replace (version: string, state: Announced): Promise<boolean> {
+    const text = `${Number(version) + 1} ${JSON.stringify({ format: FORMAT, ...state })}`
     return await this.#link.runScript(replaceVersioned, { keys: [this.#key], args: [version, text, KEPT_MS] }) === 1
   }
 }
 
 export class MemorySlot implements Slot {
-  told = nothingTold()
+  state = nothingAnnounced()
 
-  async read (): Promise<{ version: string, told: Told }> {
-    return { version: '', told: this.told }
+  async read (): Promise<{ version: string, state: Announced }> {
+    return { version: '', state: this.state }
   }
 
-  async replace (_version: string, told: Told): Promise<boolean> {
-    this.told = told
+  async replace (_version: string, state: Announced): Promise<boolean> {
+    this.state = state
     return true
   }
 }

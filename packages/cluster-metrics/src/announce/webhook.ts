@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { sentenceOf, type HealthStatus } from './events.ts'
-import type { Audience } from './announcer.ts'
+import type { Recipient } from './announcer.ts'
 import type { Batch } from './slot.ts'
 
 /** Where to tell that instances and checks go down and come up again. */
@@ -30,7 +30,7 @@ const AGAIN = new Set([408, 425, 429])
  * Sends events by HTTP, signed as standardwebhooks.com says: `webhook-id` (the same at each attempt), `webhook-timestamp` (seconds),
  * and `webhook-signature`, which is `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.
  */
-export class Webhook implements Audience {
+export class Webhook implements Recipient {
   readonly name = 'webhook'
   readonly timeoutMs: number
   readonly #options: WebhookOptions
@@ -45,11 +45,11 @@ export class Webhook implements Audience {
     this.#log = log
   }
 
-  get isThere (): boolean {
+  get isPresent (): boolean {
     return true
   }
 
-  async tell (batch: Batch): Promise<'done' | number> {
+  async deliver (batch: Batch): Promise<'done' | number> {
     const { events: wanted, attempts = DEFAULT_ATTEMPTS } = this.#options
     const events = batch.events.filter(({ type }) => wanted === undefined || wanted.includes(type))
     if (events.length === 0) return 'done'

@@ -1,5 +1,5 @@
 import { fit, type Family, type Gauges } from '../formats/index.ts'
-import { GrownFamilies, type Budget } from './grown.ts'
+import { MonotonicFamilies, type Budget } from './monotonic.ts'
 import type { Collected } from './registry.ts'
 
 const MOST_BYTES = 1_048_576
@@ -14,16 +14,16 @@ export interface Reported {
 
 /** What the cluster is told of the registries: within a bound of series and bytes. */
 export class BoundedRegistry {
-  readonly #grown: GrownFamilies
+  readonly #monotonic: MonotonicFamilies
 
   constructor (maxSeries: number) {
-    this.#grown = new GrownFamilies({ series: maxSeries, bytes: MOST_BYTES })
+    this.#monotonic = new MonotonicFamilies({ series: maxSeries, bytes: MOST_BYTES })
   }
 
   take ({ grows, gauges, unknown }: Pick<Collected, 'grows' | 'gauges' | 'unknown'>): Reported {
-    const cut = this.#grown.take(grows, unknown)
-    const bounded = boundedGauges(gauges.filter(({ rule }) => String(rule) !== 'omit'), this.#grown.left)
-    return { families: this.#grown.read(), labelled: bounded.labelled, cut: cut + bounded.cut }
+    const cut = this.#monotonic.take(grows, unknown)
+    const bounded = boundedGauges(gauges.filter(({ rule }) => String(rule) !== 'omit'), this.#monotonic.left)
+    return { families: this.#monotonic.read(), labelled: bounded.labelled, cut: cut + bounded.cut }
   }
 }
 

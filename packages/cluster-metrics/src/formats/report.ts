@@ -86,7 +86,7 @@ const ReportSchema = Type.Object({
   serverId: Str,
   startedAt: Num,
   /** Whether the process says so when it leaves: one that is gone without a word has failed. */
-  saysSo: Type.Optional(Type.Boolean()),
+  announcesLeaving: Type.Optional(Type.Boolean()),
   /** Milliseconds since the start, of the process' own clock. */
   uptimeMs: Type.Optional(Num),
   server: ServerSchema,

@@ -106,7 +106,7 @@ export class Local {
       instanceId,
       serverId,
       startedAt: this.#startedAt,
-      saysSo: true,
+      announcesLeaving: true,
       uptimeMs: Math.round(process.uptime() * 1000),
       server: serverFacts(this.#mongo.state),
       instance: { ...instanceFacts(this.#fastify, this.#options, this.#runtime.read(), this.#mongo.state, this.#sockets(), this.draining), ...(this.health.last === null ? {} : { health: this.health.last }) },

@@ -8,7 +8,7 @@ import type { Store } from '../store/index.ts'
 import { Days } from './days.ts'
 import type { Local } from './local.ts'
 
-const COMPLAIN_MS = 60_000
+const WARN_EVERY_MS = 60_000
 const LEAVE_MS = 1000
 const MOST_WRITTEN = 50
 
@@ -31,11 +31,11 @@ export class Reporter {
   #running: Promise<void> | null = null
   #writing: Promise<void> | null = null
   #stopped = false
-  #complainedAt = -Infinity
+  #warnedAt = -Infinity
   #seq = 0
   #wroteAt = performance.now()
   /** Until when it is to be looked whether this process was taken for dead. */
-  #doubtUntil = 0
+  #recheckUntil = 0
   /** What was written since the last write that is known to have arrived, that one included, by the number of the write. */
   #written = new Map<number, Totals>()
 
@@ -60,7 +60,7 @@ export class Reporter {
   now (): Promise<void> {
     if (this.#stopped) return Promise.resolve()
     this.#running ??= this.#report()
-      .catch((err) => this.#complain(err))
+      .catch((err) => this.#warn(err))
       .finally(() => {
         this.#running = null
         if (!this.#stopped) this.onReported()
@@ -105,12 +105,12 @@ export class Reporter {
     if (this.#stopped) return
     this.#writing = this.#write().finally(() => { this.#writing = null })
     await this.#writing
-    if (this.#link.isUp && !this.#stopped) await this.#tend()
+    if (this.#link.isUp && !this.#stopped) await this.#maintain()
   }
 
   /** One instance at a time adds those that ended. The lock is not given back: it is the pause until the next one does. */
-  async #tend (): Promise<void> {
-    if (performance.now() < this.#doubtUntil) await this.#store.takeBack((seq) => this.#written.get(seq))
+  async #maintain (): Promise<void> {
+    if (performance.now() < this.#recheckUntil) await this.#store.takeBack((seq) => this.#written.get(seq))
     if (await this.#link.tryLock('metrics:ended', this.#everyMs) !== null) await this.#store.addEnded()
     await this.days.share()
   }
@@ -152,17 +152,17 @@ export class Reporter {
 
   #wrote (seq: number): void {
     const now = performance.now()
-    if (now - this.#wroteAt > this.#ttlMs) this.#doubtUntil = now + 4 * this.#ttlMs
+    if (now - this.#wroteAt > this.#ttlMs) this.#recheckUntil = now + 4 * this.#ttlMs
     this.#wroteAt = now
     // Kept while it may be the one that somebody adds.
-    if (now >= this.#doubtUntil) for (const earlier of this.#written.keys()) if (earlier < seq) this.#written.delete(earlier)
+    if (now >= this.#recheckUntil) for (const earlier of this.#written.keys()) if (earlier < seq) this.#written.delete(earlier)
   }
 
   /** Once a minute at most; redis-link says itself that Redis is down. */
-  #complain (err: unknown): void {
+  #warn (err: unknown): void {
     if (this.#stopped) return
-    if (performance.now() - this.#complainedAt < COMPLAIN_MS) return
-    this.#complainedAt = performance.now()
+    if (performance.now() - this.#warnedAt < WARN_EVERY_MS) return
+    this.#warnedAt = performance.now()
     this.#log.warn({ err }, 'this instance could not be reported')
   }
 }

@@ -3,7 +3,7 @@ import { fit, keyOf, type Family, type Labels } from '../formats/index.ts'
 const MOST_BOUNDS = 500
 
 /** One series as it was told: what was counted until it fell last, and since. */
-interface Grown {
+interface Series {
   labels: Labels
   before: number[]
   now: number[]
@@ -12,7 +12,7 @@ interface Grown {
 /** Metrics of one name, type and buckets. */
 interface Known {
   family: Omit<Family, 'samples'>
-  series: Map<string, Grown>
+  series: Map<string, Series>
   weight: number
 }
 
@@ -29,7 +29,7 @@ export interface Budget {
  *
  * New series are taken while there is room, the smallest metrics first, and half of the room at most for one metric.
  */
-export class GrownFamilies {
+export class MonotonicFamilies {
   readonly #known = new Map<string, Known>()
   readonly #budget: Budget
   #used: Budget = { series: 0, bytes: 0 }
@@ -70,17 +70,17 @@ export class GrownFamilies {
     const present = new Map(families.map((family) => [familyKey(family), new Set(family.samples.map(([labels]) => keyOf(labels)))]))
     for (const [name, { family, series }] of this.#known) {
       if (unknown.has(family.name)) continue
-      for (const [key, grown] of series) if (present.get(name)?.has(key) !== true) end(grown)
+      for (const [key, one] of series) if (present.get(name)?.has(key) !== true) end(one)
     }
   }
 
   #add (family: Family, [labels, values]: Family['samples'][number]): boolean {
     const known = this.#familyOf(family)
     const key = keyOf(labels)
-    const grown = known.series.get(key)
-    if (grown !== undefined) {
-      if (hasFallen(family.type, grown.now, values)) end(grown)
-      grown.now = values
+    const one = known.series.get(key)
+    if (one !== undefined) {
+      if (hasFallen(family.type, one.now, values)) end(one)
+      one.now = values
       return true
     }
     const bytes = JSON.stringify([labels, values]).length
@@ -97,7 +97,7 @@ export class GrownFamilies {
     const key = familyKey(family)
     const found = this.#known.get(key)
     if (found !== undefined) return found
-    const made = { family: { ...family, help: fit(family.help) }, series: new Map<string, Grown>(), weight: 0 }
+    const made = { family: { ...family, help: fit(family.help) }, series: new Map<string, Series>(), weight: 0 }
     this.#known.set(key, made)
     return made
   }
@@ -106,9 +106,9 @@ export class GrownFamilies {
 const familyKey = ({ name, type, bounds }: Omit<Family, 'samples'>): string => JSON.stringify([name, type, bounds])
 
 /** What comes next begins at nothing. */
-function end (grown: Grown): void {
-  grown.before = grown.before.map((value, index) => value + grown.now[index]!)
-  grown.now = grown.now.map(() => 0)
+function end (one: Series): void {
+  one.before = one.before.map((value, index) => value + one.now[index]!)
+  one.now = one.now.map(() => 0)
 }
 
 /** A sum may fall by itself where negative values are observed; a count cannot. */
