@@ -57,6 +57,7 @@ const INCIDENTS: Incident[] = [
   { name: 'nobody answers', series: { unrelated: '1x400' }, at: '10m', fires: ['ClusterGone'] },
   { name: 'half of the instances are gone', series: { ...well, cluster_instances: '4x200 2x200' }, at: '60m', fires: ['ClusterInstancesMissing'] },
   { name: 'a critical check is down', series: { ...well, 'health_ready{instance="web1:0"}': '1x100 0x300', 'health_check_up{instance="web1:0",check="disk"}': '1x100 0x300' }, at: '60m', fires: ['ClusterNotReady', 'ClusterCheckDown'] },
+  { name: 'Redis is away: each instance knows itself only', series: { ...well, cluster_instances: '4x200 1x200', 'health_check_up{instance="web1:0",check="redis"}': '1x200 0x200' }, at: '60m', fires: ['ClusterCheckDown'] },
   { name: 'a worker starts every 15 seconds', series: { ...well, cluster_instance_starts_total: '4x100 5+1x300' }, at: '60m', fires: ['ClusterCrashLoop'] },
   { name: 'PM2 has given a worker up', series: { ...well, 'cluster_processes{state="errored"}': '0x100 1x300' }, at: '30m', fires: ['ClusterProcessErrored'] },
   { name: 'a burst of errors for five minutes', series: { ...well, ...request('route="/",status="500"', '0x100 0+15x20 300x280') }, at: '29m', fires: ['ClusterServerErrors'] },

@@ -36,7 +36,7 @@ t.test('what becomes of instances and checks is told once per cluster: to listen
   const { received, url } = await receiver(t, 500)
   const environment = (index: number) => ({
     LINK: JSON.stringify({ url: sharedRedis(), siteId, env: 'test' }),
-    OPTIONS: JSON.stringify({ reportIntervalMs: 200, ttlMs: 1000, webhook: { url, secret: SECRET } }),
+    OPTIONS: JSON.stringify({ reportIntervalMs: 200, ttlMs: 4000, webhook: { url, secret: SECRET } }),
     SERVER_ID: 'web1',
     NODE_APP_INSTANCE: String(index),
     LISTENS: 'yes'
@@ -52,7 +52,7 @@ t.test('what becomes of instances and checks is told once per cluster: to listen
   await waitFor(async () => (await known()).length === 4, { what: 'all to be known', ...slow })
   // Long enough to be no starters any more.
   const uptimes = async () => JSON.parse((await sick.call<{ body: string }>('get', '/api/1/metrics')).body).data.servers[0].instances.map(({ uptime }: { uptime: number }) => uptime)
-  await waitFor(async () => Math.min(...await uptimes()) >= 2, { what: 'all to have started', ...slow })
+  await waitFor(async () => Math.min(...await uptimes()) >= 5, { what: 'all to have started', ...slow })
 
   killed.kill('SIGKILL')
   await killed.exited
@@ -91,7 +91,7 @@ t.test('while Redis is away one process tells of itself, and says when it is bac
   const server = await redisServer(t)
   const { received, url } = await receiver(t, 302)
   const link = { url: server.url, siteId: uniqueName(), env: 'test' }
-  const options = { reportIntervalMs: 100, ttlMs: 300, webhook: { url, events: ['degraded', 'up'] as const } }
+  const options = { reportIntervalMs: 100, ttlMs: 2000, webhook: { url, events: ['degraded', 'up'] as const } }
   const told: string[] = []
   const apps = await Promise.all(['0', '1', '2'].map(async (pmId) => {
     const built = await build(t, { link, pmId, options })

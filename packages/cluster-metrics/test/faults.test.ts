@@ -122,7 +122,9 @@ t.test('without Redis each instance answers for itself at once, and the cluster 
   }
   const { requests } = await data<{ requests: Array<{ route: string, count: number }> }>(one, '/api/1/metrics/requests')
   t.equal(requests.find(({ route }) => route === '/item/:id')?.count, 1)
-  t.equal((await ask(one, '/metrics?scope=cluster')).statusCode, 200)
+  const text = parsePrometheus((await ask(one, '/metrics?scope=cluster')).body)
+  t.equal(text.get('cluster_instances')?.lines[0]?.value, 1)
+  t.same([...text].filter(([, { type }]) => type !== 'gauge').map(([name]) => name), [], 'a gap in the sums of all, which would fall')
   t.match(await ask(one, '/health'), { statusCode: 200, body: /^\{"status":"degraded".*"redis":\{"status":"down"\}/ })
   t.match(await ask(one, '/health/redis'), { statusCode: 503, body: /^\{"status":"degraded","mode":"memory"/ })
   t.equal((await ask(one, '/health/live')).statusCode, 200)

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { expect, test } from 'tstyche'
-import type { ClusterData, ClusterMetrics, ErrorEntry, FastifyClusterMetricsOptions, HistoryPoint, Reduce, RequestCount } from '@jpulse/cluster-metrics'
+import type { ClusterData, ClusterMetrics, ErrorEntry, FastifyClusterMetricsOptions, HealthEvent, HistoryPoint, Reduce, RequestCount } from '@jpulse/cluster-metrics'
 
 declare const app: FastifyInstance
 
@@ -26,7 +26,13 @@ test('metrics and checks of the application', () => {
   expect<Reduce>().type.toBe<'sum' | 'avg' | 'max' | 'min' | 'first' | 'count' | 'concat'>()
 })
 
+test('events', () => {
+  app.clusterMetrics.on('down', (event) => { expect(event).type.toBe<HealthEvent>() })
+  expect(app.clusterMetrics.on).type.not.toBeCallableWith('gone', () => {})
+})
+
 test('options', () => {
+  expect<FastifyClusterMetricsOptions>().type.toBeAssignableFrom({ webhook: { url: 'https://hooks.example/', secret: undefined } })
   expect<FastifyClusterMetricsOptions>().type.toBeAssignableFrom({ authorize: () => true, reportIntervalMs: 1000, mongo: false as const })
   expect<FastifyClusterMetricsOptions>().type.not.toBeAssignableFrom({ authorize: true })
 })
