@@ -48,7 +48,7 @@ async function startPrometheus (t: Scope, dir: string, target: string) {
   const address = `127.0.0.1:${await freePort()}`
   // JSON is YAML.
   writeFileSync(join(dir, 'prometheus.yml'), JSON.stringify({
-    global: { scrape_interval: '500ms', scrape_timeout: '500ms' },
+    global: { scrape_interval: '2s', scrape_timeout: '2s' },
     scrape_configs: [{ job_name: 'shop', honor_labels: true, static_configs: [{ targets: [target.replace('http://', '')] }] }]
   }))
   const server = await spawnGuarded(tools!.prometheus, [`--config.file=${join(dir, 'prometheus.yml')}`, `--storage.tsdb.path=${join(dir, 'data')}`, `--web.listen-address=${address}`, '--log.level=error'], { log: join(dir, 'prometheus.log') })
