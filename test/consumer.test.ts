@@ -48,6 +48,7 @@ const { REDIS_URL, SITE_ID, SERVER_ID, RELEASE_NAME, SESSION_SECRET } = process.
 const app = Fastify()
 app.register(redisLink, { url: REDIS_URL, siteId: SITE_ID })
 app.register(redisSessions, { secret: 'a secret of more than thirty-two characters' })
+app.addHook('onRoute', (route) => { route.config = { ...route.config, session: false } })
 app.register(clusterBroadcast, { serverId: SERVER_ID, authorize: () => true })
 app.register(wsNamespaces, { routePrefix: '/api/1/ws' })
 app.register(configCache, { source: memorySource() })

@@ -55,7 +55,7 @@ export class Cookies {
       const all = valuesOf(request, name)
       return all.length > 0 ? all : [request.cookies[name] ?? '']
     })
-    return [...new Set(found)].filter((other) => other !== token && other.length <= MOST && isOurs(other))
+    return [...new Set(found)].filter((other) => other !== token && other.length <= MOST && isOurs(other)).slice(0, MOST_OF_A_NAME)
   }
 
   /** The attributes that the options give. */
