@@ -10,7 +10,7 @@ import { servers } from './support/processes.ts'
 const CLIENTS = Number(process.env.COMEBACK_CLIENTS ?? 100)
 const WINDOW_MS = 2000
 const user = (name: string) => class extends WebSocket {
-  constructor (url: string) { super(url, { headers: { user: name } }) }
+  constructor (url: string) { super(url, { headers: { user: name }, perMessageDeflate: false }) }
 }
 
 t.test('all clients of a killed worker come back to another within the window, spread over it, and nothing is lost', { timeout: 180_000 }, async (t) => {
