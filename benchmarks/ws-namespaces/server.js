@@ -37,7 +37,7 @@ async function ours () {
   return {
     port: portOf(app.server),
     paths: isShared ? ['/api/1/ws'] : names.map((name) => `/api/1/ws/${name}`),
-    hello: isShared ? names.map((namespace, index) => JSON.stringify({ type: 'open', id: index + 1, namespace })) : [],
+    hello: isShared ? names.map((namespace, index) => JSON.stringify({ type: 'open', id: index + 1, path: namespace })) : [],
     publish: (data) => spaces[turn++ % spaces.length]?.broadcast('n', data)
   }
 }

@@ -1,4 +1,4 @@
-import { parse } from './handlers.ts'
+import { decode } from './payload.ts'
 import type { Refusal } from './machine.ts'
 
 const page = (globalThis as { location?: { href: string } }).location
@@ -27,7 +27,7 @@ export async function probe (url: URL, timeoutMs: number, token: string | undefi
 
 /** Only what a server of namespaces says, in the form that it says it, is final. */
 export function readRefusal (httpStatus: number, body: string): Refusal {
-  const { success, error, code, statusCode } = parse(body) as Record<string, unknown> | null ?? {}
+  const { success, error, code, statusCode } = decode(body) as Record<string, unknown> | null ?? {}
   const isOurs = success === false && typeof code === 'string' && statusCode === httpStatus
-  return { httpStatus, reason: isOurs ? String(error) : `the server answered ${httpStatus}`, isFinal: isOurs && (httpStatus === 401 || httpStatus === 403) }
+  return { httpStatus, reason: isOurs ? error as string : `the server answered ${httpStatus}`, isFinal: isOurs && (httpStatus === 401 || httpStatus === 403) }
 }

@@ -2,7 +2,7 @@ import { createClient } from './create-client.ts'
 import { environment } from './environment.ts'
 import type { Address, Client, ClientOptions, Messages } from './types.ts'
 
-export { ClientError, type Address, type Client, type ClientOptions, type Connected, type Messages, type Protocol, type QueueOptions, type Received, type Status, type StatusDetail } from './types.ts'
+export { ClientError, type Address, type Client, type ClientOptions, type Connected, type Messages, type NamespaceOptions, type Protocol, type QueueOptions, type Received, type Status, type StatusDetail } from './types.ts'
 
 /**
  * Connects to a namespace.

@@ -2,6 +2,7 @@ import { socketUrl } from './address.ts'
 import type { Environment } from './environment.ts'
 import { ABNORMAL, createMachine, type Effect, type Event, type Liveness } from './machine.ts'
 import { openSocket } from './open-socket.ts'
+import type { Payload } from './payload.ts'
 import type { Address, ClientOptions, Status, StatusDetail, WebSocketLike } from './types.ts'
 import { HEARTBEAT } from './wire.ts'
 
@@ -12,7 +13,8 @@ const CONNECT_TIMEOUT_MS = 10_000
 export interface User {
   /** Adds what the server has to know to the address. */
   address (query: URLSearchParams): void
-  heard (text: string): void
+  /** What `decode` takes. */
+  heard (data: any): void
   /** The connection broke. */
   lost (): void
   turned (status: Status, detail: StatusDetail): void
@@ -25,7 +27,7 @@ export interface User {
 export interface Connection {
   readonly status: Status
   /** False where there is none. */
-  push (text: string): boolean
+  push (payload: Payload): boolean
   /** The server said that it is ready. */
   welcomed (liveness?: Liveness, windowMs?: number): void
   close (): void
@@ -34,7 +36,7 @@ export interface Connection {
 /** Carries out what the machine decides. @throws TypeError where the address is none, or there is no WebSocket here */
 export function createConnection (address: Address, options: ClientOptions, env: Environment, user: User): Connection {
   const { connectTimeoutMs = CONNECT_TIMEOUT_MS, minDelayMs = 250, maxDelayMs = 10_000, protocols, token, WebSocket = env.WebSocket } = options
-  if (!WebSocket) throw new TypeError('no WebSocket here: pass the class of ws as an option')
+  if (!WebSocket) throw new TypeError('pass ws as WebSocket')
   // A bad one is told at once, unless it has to be asked for.
   if (typeof address === 'string') socketUrl(address)
   const machine = createMachine({
@@ -99,10 +101,10 @@ export function createConnection (address: Address, options: ClientOptions, env:
       user.address(target.searchParams)
       // The server takes the first one, never the secret.
       const offered = secret === undefined ? own : [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`]
-      socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (text) => {
+      socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (data) => {
         if (attempt !== machine.attempt) return
         dispatch('heard', attempt)
-        user.heard(text)
+        user.heard(data)
       }, (code, reason, refusal) => dispatch('lost', attempt, code, reason, refusal))
     } catch (err) {
       user.report(err)
@@ -123,9 +125,9 @@ export function createConnection (address: Address, options: ClientOptions, env:
     user.lost()
   }
 
-  const push = (text: string): boolean => {
+  const push = (payload: Payload): boolean => {
     if (socket?.readyState !== OPEN) return false
-    socket.send(text)
+    socket.send(payload)
     return true
   }
 

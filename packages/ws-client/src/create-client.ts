@@ -1,10 +1,11 @@
 import { createConnection } from './connection.ts'
 import type { Environment } from './environment.ts'
-import { createHandlers, parse, type Handler } from './handlers.ts'
+import { createChannels, SHARED } from './channels.ts'
+import { createHandlers, type Handler } from './handlers.ts'
 import type { Liveness } from './machine.ts'
 import { createOutbox } from './outbox.ts'
-import { toJson } from './to-json.ts'
-import { ClientError, type Address, type Client, type ClientOptions, type Connected, type Status, type StatusDetail } from './types.ts'
+import { decode, encode, type Payload } from './payload.ts'
+import { ClientError, type Address, type Client, type ClientOptions, type Connected, type NamespaceOptions, type Status, type StatusDetail } from './types.ts'
 import { EXPIRING, HEARTBEAT, RENEW } from './wire.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
@@ -24,6 +25,9 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   let userId: string | null | undefined
   let offset: string | null = null
   let lastId = 0
+  const push = (payload: Payload): boolean => connection.push(payload)
+  const channels = createChannels(push)
+  const spaces = new Map<string, Client>()
   let settle: { resolve (data: Connected): void, reject (err: ClientError): void }
   const ready = new Promise<Connected>((resolve, reject) => { settle = { resolve, reject } })
   ready.catch(() => {})
@@ -41,25 +45,26 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     (async () => callback())().catch(report)
   }
 
-  const handlers = createHandlers((frame) => { connection.push(toJson(frame)) }, report)
+  const handlers = createHandlers((frame) => push(encode(frame)), report)
   const outbox = createOutbox({
     maxMessages: maxWaiting,
     maxBytes: Infinity,
     ...(queue && { maxMessages: 100, maxBytes: 262_144, ...(queue !== true && queue) }),
     keeps: queue !== false,
-    push: (json) => connection.push(json)
+    push
   }, env)
 
-  const heard = (text: string): void => {
-    const frame = parse(text)
+  const heard = (payload: Parameters<typeof decode>[0]): void => {
+    const frame = decode(payload)
     // Another kind of server may say so too, and means something else.
     if (!frame || (frame.type === 'connected' && typeof frame.data?.clientId !== 'string')) return
     const { type = '', data, replyTo } = frame
+    if (channels.heard(frame)) return
     if (type === 'connected') begin(data)
     else if (frame.offset !== undefined) offset = frame.offset
     if (type === HEARTBEAT || (type === 'offset' && frame.offset !== undefined)) return
     // Where it comes to nothing the server says again that the end is near.
-    if (type === EXPIRING && token) call(async () => connection.push(toJson({ type: RENEW, data: await token() })))
+    if (type === EXPIRING && token) call(async () => push(encode({ type: RENEW, data: await token() })))
     if (replyTo !== undefined) outbox.settle(String(replyTo), frame)
     else handlers.emit(type, frame)
   }
@@ -74,11 +79,13 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     outbox.begin(data.limits, onceMs ?? 0, isOther)
     settle.resolve(data)
     connection.welcomed(data.heartbeat, data.reconnectWindowMs)
+    // A socket of several is of none itself.
+    if (!data.namespace) channels.turn(true)
   }
 
   const write = (type: string, data: unknown, hasAnswer: boolean, settle: Parameters<typeof outbox.add>[2], timeoutMs?: number, once = queue !== false): string | undefined => {
     const id = String(++lastId)
-    return outbox.add(id, toJson({ type, data, ...((hasAnswer || queue) && { id }), ...(once && { once }) }), settle, timeoutMs)
+    return outbox.add(id, encode({ type, data, ...((hasAnswer || queue) && { id }), ...(once && { once }) }), settle, timeoutMs)
   }
 
   /** Of what nobody waits for the handlers of errors hear. */
@@ -98,6 +105,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     const message = `there will be no connection: ${reason || status}`
     outbox.end(message)
     settle.reject(new ClientError('NOT_CONNECTED', message))
+    spaces.forEach((space) => space.close())
   }
 
   const connection = createConnection(address, options, env, {
@@ -107,7 +115,10 @@ export function createClient (address: Address, options: ClientOptions, env: Env
       if (offset !== null) query.set('offset', offset)
     },
     heard,
-    lost: () => outbox.lost(),
+    lost () {
+      outbox.lost()
+      channels.turn(false)
+    },
     ended,
     turned (status, detail) {
       for (const watcher of [...watchers]) call(() => watcher(status, detail))
@@ -129,6 +140,20 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     // Rooms are of the connection: what was done on the one before has to be done again.
     join: (room) => request('join', { room }, {}, false),
     leave: (room) => request('leave', { room }, {}, false),
+    namespace (name: string, own?: NamespaceOptions): Client<any, any> {
+      let space = spaces.get(name)
+      if (!space || isOver(space)) {
+        // It waits for the socket as long as that takes.
+        spaces.set(name, space = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, env))
+        if (isOver(connection)) space.close()
+      }
+      return space
+    },
     close: () => connection.close()
   }
+}
+
+/** `auth-required` and `disconnected`. */
+function isOver ({ status }: { status: Status }): boolean {
+  return /-|dis/.test(status)
 }

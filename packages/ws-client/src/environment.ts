@@ -4,7 +4,7 @@ import type { ClientOptions } from './types.ts'
 
 /** What a client takes from where it runs. */
 export interface Environment {
-  readonly WebSocket?: ClientOptions['WebSocket']
+  readonly WebSocket?: ClientOptions['WebSocket'] | undefined
   /** Never rejects. */
   probe (url: URL, timeoutMs: number, token: string | undefined): Promise<Refusal | null>
   /** Milliseconds of a clock that never goes back. */
@@ -24,10 +24,10 @@ const scope = globalThis as unknown as Target & { WebSocket?: ClientOptions['Web
 
 /** A page, a worker, or Node. */
 export const environment: Environment = {
-  ...(scope.WebSocket && { WebSocket: scope.WebSocket }),
+  WebSocket: scope.WebSocket,
   probe,
   now: () => performance.now(),
-  random: () => Math.random(),
+  random: Math.random,
   setTimer: (callback, ms) => setTimeout(callback, ms),
   clearTimer: (handle) => clearTimeout(handle),
   onWake (wake) {

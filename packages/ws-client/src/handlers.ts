@@ -9,6 +9,8 @@ export interface Frame {
   replyTo?: string | number
   offset?: string
   error?: { code: string, message: string }
+  /** On a socket of several namespaces, which one it is of. */
+  channel?: number
 }
 
 export type Handler = (data: any, message: Received) => unknown
@@ -19,16 +21,15 @@ export interface Handlers {
   emit (type: string, frame: Frame): void
 }
 
-export function createHandlers (write: (frame: Frame) => void, report: (err: unknown) => void): Handlers {
+export function createHandlers (write: (frame: Frame) => unknown, report: (err: unknown) => void): Handlers {
   const byType = new Map<string, Set<Handler>>()
 
   const answer = async (replyTo: string | number, result: Promise<unknown> | undefined): Promise<void> => {
-    const reply = (rest: Frame): void => write({ type: 'reply', replyTo, ...rest })
-    if (!result) return reply({ error: { code: 'UNKNOWN_TYPE', message: 'nobody answers this' } })
+    const reply = (rest: Frame): unknown => write({ type: 'reply', replyTo, ...rest })
     try {
-      reply({ data: await result })
+      reply(result ? { data: await result } : { error: { code: 'UNKNOWN_TYPE', message: 'nobody answers' } })
     } catch (err) {
-      reply({ error: { code: 'HANDLER_FAILED', message: 'the handler failed' } })
+      reply({ error: { code: 'HANDLER_FAILED', message: 'failed' } })
       report(err)
     }
   }
@@ -48,15 +49,5 @@ export function createHandlers (write: (frame: Frame) => void, report: (err: unk
       if (id !== undefined) answer(id, own.shift())
       for (const result of [...own, ...others]) result.catch(report)
     }
-  }
-}
-
-/** Null where it is none. */
-export function parse (text: string): Frame | null {
-  try {
-    const frame: unknown = JSON.parse(text)
-    return typeof frame === 'object' ? frame as Frame | null : null
-  } catch {
-    return null
   }
 }

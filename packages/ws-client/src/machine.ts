@@ -203,7 +203,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
       if (now >= heardAt + everyMs) ask(now)
     } else if (now >= askedAt + timeoutMs) {
       // A clock that stood still: what came meanwhile is not read yet, and nobody answered a question that did not leave.
-      if (isLenient || now < askedAt + 1.5 * timeoutMs) return lost(now, ABNORMAL, 'the server was not heard any more')
+      if (isLenient || now < askedAt + 1.5 * timeoutMs) return lost(now, ABNORMAL, 'not heard')
       isLenient = true
       ask(now)
     }
@@ -214,7 +214,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     if (phase === 'waiting') begin(now)
     else if (phase === 'probing') probed(now, null)
     else if (phase === 'online') look(now)
-    else lost(now, ABNORMAL, 'the connection was not there in time')
+    else lost(now, ABNORMAL, 'timeout')
   }
 
   const wake = (now: number): void => {

@@ -6,10 +6,11 @@ import type { ClientOptions, WebSocketLike } from './types.ts'
 type Lost = (code: number, reason: string, refusal?: Refusal) => void
 
 /** Opens a WebSocket. What its class throws is thrown. */
-export function openSocket (WebSocket: NonNullable<ClientOptions['WebSocket']>, url: string, protocols: string[], opened: () => void, heard: (text: string) => void, lost: Lost): WebSocketLike {
+export function openSocket (WebSocket: NonNullable<ClientOptions['WebSocket']>, url: string, protocols: string[], opened: () => void, heard: (data: any) => void, lost: Lost): WebSocketLike {
   const socket = new WebSocket(url, protocols)
+  socket.binaryType = 'arraybuffer'
   socket.addEventListener('open', opened)
-  socket.addEventListener('message', ({ data }) => heard(String(data)))
+  socket.addEventListener('message', ({ data }) => heard(data))
   socket.addEventListener('close', ({ code, reason = '' }) => lost(code, reason))
   // In Node 22 no close follows.
   socket.addEventListener('error', ({ message = '' }) => lost(ABNORMAL, message))

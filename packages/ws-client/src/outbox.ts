@@ -1,12 +1,13 @@
 import type { Environment } from './environment.ts'
 import type { Frame } from './handlers.ts'
+import type { Payload } from './payload.ts'
 import type { Connected } from './types.ts'
 
 /** What became of a message: what the server answered, or an error of this client. */
 type Settle = (answer: Pick<Frame, 'data' | 'error'>) => void
 
 interface Entry {
-  readonly json: string
+  readonly payload: Payload
   readonly bytes: number
   readonly settle: Settle
   timer: ReturnType<typeof setTimeout> | undefined
@@ -21,7 +22,7 @@ export interface OutboxOptions {
   readonly maxBytes: number
   /** Whether a message stays until the server says that it is done, over outages, and not only until the first connection. */
   readonly keeps: boolean
-  push (json: string): boolean
+  push (payload: Payload): boolean
 }
 
 /** Messages that wait for a connection or for an answer, in order. Each settles once. */
@@ -33,7 +34,7 @@ export interface Outbox {
    * @param timeoutMs left out where it may wait for ever
    * @returns the code of an error where it did neither
    */
-  add (id: string, json: string, settle: Settle, timeoutMs?: number): string | undefined
+  add (id: string, payload: Payload, settle: Settle, timeoutMs?: number): string | undefined
   settle (id: string, answer: Pick<Frame, 'data' | 'error'>): void
   /**
    * A connection stands.
@@ -72,7 +73,7 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
   const pump = (): void => {
     for (const [id, entry] of isOnline ? entries : []) {
       if (entry.isSent) continue
-      if (sent >= limit || !push(entry.json)) break
+      if (sent >= limit || !push(entry.payload)) break
       sent++
       entry.isSent = true
       entry.sentAt = now()
@@ -91,9 +92,9 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
 
   return {
     settle,
-    add (id, json, settle, timeoutMs) {
-      let bytes = new TextEncoder().encode(json).length
-      const entry: Entry = { json, bytes, settle, timer: undefined, isSent: false }
+    add (id, payload, settle, timeoutMs) {
+      let bytes = new Blob([payload as string]).size
+      const entry: Entry = { payload, bytes, settle, timer: undefined, isSent: false }
       if (isOver && !isOnline) return 'NOT_CONNECTED'
       if (!isOver) {
         for (const entry of entries.values()) bytes += entry.bytes

@@ -58,7 +58,8 @@ export interface Connected {
 /** What is used of a WebSocket: that of browsers, of Node 22 and newer, and of `ws`. */
 export interface WebSocketLike {
   readonly readyState: number
-  send (data: string): void
+  binaryType?: any
+  send (data: any): void
   close (code?: number): void
   addEventListener (type: 'open', listener: () => void): void
   addEventListener (type: 'message', listener: (event: { data: any }) => void): void
@@ -108,6 +109,9 @@ export interface ClientOptions {
   queue?: boolean | QueueOptions
 }
 
+/** What a namespace on a socket of several may have of its own. */
+export type NamespaceOptions = Pick<ClientOptions, 'onStatus' | 'onError' | 'maxWaiting' | 'queue'>
+
 interface Hearing<In> {
   (type: 'connected', handler: (data: Connected, message: Received) => unknown): () => void
   (type: 'presence:join' | 'presence:leave', handler: (data: { userId: string }, message: Received) => unknown): () => void
@@ -156,7 +160,15 @@ interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: un
   join (room: string): Promise<void>
   /** Leaves a room. */
   leave (room: string): Promise<void>
-  /** Ends the connection for good. */
+  /**
+   * A namespace on this socket, where its address is that of several: `connect('/api/1/ws').namespace('chat')`. It is refused, comes back
+   * and is closed by itself; where the socket ends for good, so does it. The same name gives the same client, until that is closed.
+   *
+   * @param name as in an address: `rooms/${encodeURIComponent(id)}`
+   * @param options those of the socket, where it is not said otherwise
+   */
+  namespace<N = Messages, T = Messages> (name: string, options?: NamespaceOptions): Client<N, T>
+  /** Ends the connection for good; that of several, with all of its namespaces. */
   close (): void
 }
 

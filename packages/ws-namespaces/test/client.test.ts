@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
-import { ClientError, connect, type Client, type ClientOptions, type Connected, type Messages, type Status, type StatusDetail } from '@jpulse/ws-client'
+import { ClientError, connect, type Address, type Client, type ClientOptions, type Connected, type Messages, type Status, type StatusDetail } from '@jpulse/ws-client'
 import { build, byHeader } from './support/build.ts'
 import { servers } from './support/processes.ts'
 
@@ -15,7 +15,7 @@ const as = (user: string) => class extends WebSocket {
 
 interface Watched<M extends Messages = Messages> { client: Client<M>, statuses: Status[] }
 
-function watched (t: Scope, url: string, user = 'u', options: ClientOptions = {}): Watched {
+function watched (t: Scope, url: Address, user = 'u', options: ClientOptions = {}): Watched {
   const statuses: Status[] = []
   const client = connect(url, { WebSocket: as(user) as never, maxDelayMs: 200, onStatus: (status) => { statuses.push(status) }, ...options })
   t.teardown(() => client.close())
@@ -287,4 +287,53 @@ t.test('messages are all there, in order, once: over cut connections, another wo
   t.same(heard, Array.from({ length: 600 }, (_, n) => n + 1))
   t.same(recovered.slice(1).filter((was) => !was), [], 'each time it was told that nothing is missing')
   t.ok(recovered.length >= 5, `${recovered.length} connections`)
+})
+
+t.test('several namespaces on one socket: each by itself, over cut connections and another worker, and bytes both ways', async (t) => {
+  const [first, second] = await servers(t, sharedRedis(), 2, { namespaces: { a: { history: {} }, b: { history: {}, limits: { messages: 5, windowMs: 60_000 } }, staff: {} }, options: { pingIntervalMs: 300, pongTimeoutMs: 2000, reconnectWindowMs: 100 } })
+  let port = first!.port
+  const proxy = await tcpProxy(t, port)
+  const { client: socket, statuses } = watched(t, () => `http://127.0.0.1:${port === first!.port ? proxy.port : port}/api/1/ws`, 'ann')
+  const detail: Array<[Status, StatusDetail]> = []
+  const a = socket.namespace<{ n: number, bytes: Uint8Array }>('a')
+  const b = socket.namespace('b', { onStatus: (status, more) => { detail.push([status, more]) } })
+  t.equal(socket.namespace('a'), a, 'one client for a namespace')
+  const [got, bytes, welcomes]: [number[], Uint8Array[], boolean[]] = [[], [], []]
+  a.on('n', (n) => { got.push(n) })
+  a.on('bytes', (data) => { bytes.push(data) })
+  a.on('connected', ({ recovered }) => { welcomes.push(recovered) })
+  t.same(await Promise.all([a.request('echo', 1), b.request('echo', { x: 'y' })]), [1, { x: 'y' }], 'what is sent first waits')
+  t.strictSame(await a.request('echo', Uint8Array.of(0, 10, 255)), Uint8Array.of(0, 10, 255))
+  await second!.call('publish', 'a', 'broadcast', '', 1)
+  await waitFor(() => got.length === 1)
+  const missing = socket.namespace('nowhere', { onStatus: (status, more) => { detail.push([status, more]) } })
+  await waitFor(() => detail.some(([, { code }]) => code === 4404))
+  t.equal(missing.status, 'reconnecting')
+  missing.close()
+  t.equal(socket.namespace('nowhere') === missing, false, 'one that is closed is made anew')
+  socket.namespace('nowhere').close()
+
+  // One namespace in trouble leaves the other alone.
+  for (let sent = 0; sent < 40; sent++) b.send('echo', sent)
+  await waitFor(() => detail.some(([, { code }]) => code === 4429))
+  t.equal(await a.request('echo', 'still here'), 'still here')
+  t.equal(a.status, 'connected')
+
+  // The socket breaks; both come back where they were, on another worker too.
+  proxy.reset()
+  await second!.call('publish', 'a', 'broadcast', '', 2)
+  await waitFor(() => got.length === 2, { timeoutMs: 60_000 })
+  port = second!.port
+  first!.kill('SIGKILL')
+  await second!.call('publish', 'a', 'broadcast', '', 3)
+  await waitFor(() => got.length === 3, { timeoutMs: 60_000 })
+  t.same(got, [1, 2, 3])
+  t.same([...new Set(welcomes.slice(1))], [true])
+  t.ok(statuses.includes('reconnecting'))
+  await second!.call('disconnect', 'a', 'ann', 4403, 'out')
+  await is(a, 'auth-required')
+  t.equal(socket.status, 'connected')
+  socket.close()
+  await is(b, 'disconnected')
+  await t.rejects(socket.namespace('a').ready, { code: 'NOT_CONNECTED' })
 })

@@ -94,12 +94,12 @@ t.test('before the upgrade of a socket of several, and what it takes: origins, l
   }
   const one = await connectSeveral(t, port, { path, user: 'ann' })
   const channel = await one.open('b')
-  for (const control of ['{}', 'null', '[]', '{"type":"later"}', '{"type":"open","id":0,"namespace":"a"}', '{"type":"open","id":1.5,"namespace":"a"}', '{"type":"open","id":7}', '{"type":"open","id":1,"namespace":"a"}', '{"type":"close"}', '{"type":"close","id":99}', '99999{"type":"x"}', '99999999999999999999{"type":"x"}', '{"type":"connection:heartbeat"}']) one.ws.send(control)
+  for (const control of ['{}', 'null', '[]', '{"type":"later"}', '{"type":"open","id":0,"path":"a"}', '{"type":"open","id":1.5,"path":"a"}', '{"type":"open","id":7}', '{"type":"open","id":1,"path":"a"}', '{"type":"close"}', '{"type":"close","id":99}', '99999{"type":"x"}', '99999999999999999999{"type":"x"}', '{"type":"connection:heartbeat"}']) one.ws.send(control)
   channel.write(Buffer.from('{"type":"x"}'))
   t.equal((await channel.end()).code, 1003, 'binary without its bytes ends the namespace')
   await waitFor(() => one.control.filter(({ type }) => type === 'error').length === 9)
   t.equal(one.closed, null)
-  one.tell({ type: 'open', id: 100, namespace: 'slow' })
+  one.tell({ type: 'open', id: 100, path: 'slow' })
   one.tell({ type: 'close', id: 100 })
   isDecided = true
   t.match(await one.open('slow'), { connected: { namespace: 'slow' } }, 'given up while it was being opened, and opened again')

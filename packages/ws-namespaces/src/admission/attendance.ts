@@ -103,7 +103,8 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: W
     const { recovered, missed } = resumptionOf(opening, peer, known)
     const { maxMessageBytes, messages, windowMs } = definition.limits
     const limits = { maxMessageBytes, messages, windowMs }
-    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...told, ...expiryOf(peer), ...presenceOf(hub, peer) }
+    const { heartbeat: _, ...shared } = told
+    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...(peer.transport.isShared ? shared : told), ...expiryOf(peer), ...presenceOf(hub, peer) }
     peer.start({ type: 'connected', data }, place, missed, recovered ? wishes.offset : null)
     if (hub.records !== null) peer.membership.remember(known, place)
     if (peer.userId !== null) hub.arrive(peer.userId)

@@ -8,9 +8,8 @@ const Id = Type.Integer({ minimum: 1, maximum: 0x7fff_ffff })
 const OpenFrame = Type.Object({
   type: Type.Literal('open'),
   id: Id,
-  namespace: Type.String({ minLength: 1, maxLength: 8192 }),
-  offset: Type.Optional(Type.Union([Type.String({ maxLength: 64 }), Type.Null()])),
-  clientId: Type.Optional(Type.Union([Type.String({ maxLength: 64 }), Type.Null()]))
+  path: Type.String({ minLength: 1, maxLength: 8192 }),
+  protocols: Type.Optional(Type.Array(Type.String({ maxLength: 8192, pattern: '^[!#$%&\'*+.^_`|~0-9A-Za-z-]+$' }), { maxItems: 10 }))
 })
 const CloseFrame = Type.Object({ type: Type.Literal('close'), id: Id })
 const HeartbeatFrame = Type.Object({ type: Type.Literal(HEARTBEAT) })

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { tellOf } from '@jpulse/plugin-kit'
 import type { FastifyRequest } from 'fastify'
 import { Close, MESSAGES } from '../codes.ts'
@@ -32,9 +33,11 @@ interface Opened {
 /** Frames that are no namespace's, in a window: more than opening and closing takes is abuse. */
 const CONTROL_MESSAGES = 200
 const WINDOW_MS = 1000
+/** What an upgrade would be answered, as a close code: 4401, 4403, 4404, 4429, 4503. */
+const REFUSED = 4000
 /** A socket that is not older has a session that was just read. */
 const FRESH_MS = 1000
-/** So long a socket may be there without a namespace. */
+/** So long a socket may be there before it has its first namespace. */
 const IDLE_MS = 30_000
 /** A slow client that goes on not reading is cut after this. */
 const CUT_MS = 1000
@@ -57,6 +60,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
   #windowAt = 0
   #windowCount = 0
   #idle: NodeJS.Timeout | undefined
+  #wasUsed = false
   #suspected = false
 
   constructor (socket: Socket, request: FastifyRequest, parts: MultiplexParts, heartbeat: boolean) {
@@ -68,14 +72,14 @@ export class Multiplex implements LineOwner, ChannelOwner {
 
   /** Takes the socket from its upgrade to its end. */
   start (): void {
-    const { lines, log, told, multiplex: { maxNamespaces } } = this.#parts
+    const { lines, log, told: { heartbeat, reconnectWindowMs }, multiplex: { maxNamespaces } } = this.#parts
     const { socket } = this.#line
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary))
     socket.on('pong', () => { this.#line.heardAt = performance.now() })
     socket.on('error', (err: Error) => log.debug({ err }, 'the connection of a client failed'))
     socket.on('close', (code: number, reason: Buffer) => this.#over(code, String(reason)))
     lines.add(this.#line)
-    this.#tell({ type: 'socket', data: { ...told, maxNamespaces } })
+    this.#tell({ type: 'connected', data: { clientId: randomBytes(16).toString('base64url'), maxNamespaces, heartbeat, reconnectWindowMs } })
     this.#watchIdle()
   }
 
@@ -169,7 +173,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
   #refuse (id: number, err: unknown): void {
     const { statusCode, code, error } = tellOf(err, 'FST_ERR_WS_NAMESPACES')
     if (statusCode >= 500 && statusCode !== 503) this.#request.log.error({ err }, `a namespace was not opened: ${code}`)
-    this.#tell({ type: 'refused', id, error: { statusCode, code, message: error } })
+    this.#tell({ type: 'closed', id, code: REFUSED + statusCode, reason: error, error: { statusCode, code, message: error } })
   }
 
   /** Whether the client still waits for the namespace. */
@@ -178,10 +182,10 @@ export class Multiplex implements LineOwner, ChannelOwner {
   }
 
   /** @throws what the client is told */
-  async #admit ({ namespace }: Open): Promise<Admitted> {
+  async #admit ({ path, protocols }: Open): Promise<Admitted> {
     const { gate, multiplex: { maxNamespaces } } = this.#parts
     if (this.#byId.size > maxNamespaces) throw new FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES(maxNamespaces)
-    const admitted = await gate.admit(this.#request, namespace)
+    const admitted = await gate.admit(withProtocols(this.#request, protocols), path.split('?', 1)[0]!)
     const session = this.#session ?? admitted.session
     // The request knows the session as it was when the socket was opened.
     if (session !== null && performance.now() - this.#openedAt > FRESH_MS && !await session.isAlive()) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
@@ -189,7 +193,9 @@ export class Multiplex implements LineOwner, ChannelOwner {
   }
 
   /** @throws what the client is told */
-  #begin (admitted: Admitted, { id, offset = null, clientId = null }: Open): void {
+  #begin (admitted: Admitted, { id, path }: Open): void {
+    const query = new URLSearchParams(path.split('?', 2)[1])
+    const [clientId, offset] = ['clientId', 'offset'].map((name) => query.get(name) || null) as [string | null, string | null]
     const { name } = admitted.found
     if ([...this.#byNumber.values()].some(({ attendance: { peer } }) => peer.namespace === name)) throw new FST_ERR_WS_NAMESPACES_ALREADY_OPEN(name)
     const seat = new Seat(this.#parts.hubs, admitted, clientId)
@@ -201,6 +207,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
     const opened = { channel, attendance }
     this.#byId.set(id, opened)
     this.#byNumber.set(channel.number, opened)
+    this.#wasUsed = true
     this.#tell({ type: 'opened', id, channel: channel.number })
     attendance.start(wishes)
   }
@@ -229,7 +236,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
 
   #watchIdle (): void {
     clearTimeout(this.#idle)
-    if (this.#byId.size > 0 || this.#ended !== null) return
+    if (this.#byId.size > 0 || this.#wasUsed || this.#ended !== null) return
     this.#idle = setTimeout(() => this.shutdown(Close.idle, 'no namespace is open'), IDLE_MS).unref()
   }
 
@@ -250,4 +257,10 @@ export class Multiplex implements LineOwner, ChannelOwner {
     if (this.#line.backlog > this.maxBufferedBytes) this.overflow()
     this.#line.push(new Frame(JSON.stringify(message)).alone)
   }
+}
+
+/** The request of the upgrade as `authorize` sees it: with the subprotocols that the client offers now, where a bearer token may be. */
+function withProtocols (request: FastifyRequest, protocols: readonly string[] = []): FastifyRequest {
+  if (protocols.length === 0) return request
+  return Object.create(request, { headers: { value: { ...request.headers, 'sec-websocket-protocol': protocols.join(', ') } } }) as FastifyRequest
 }

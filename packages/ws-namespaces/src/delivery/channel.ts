@@ -14,6 +14,7 @@ export interface ChannelOwner {
 
 /** One namespace on a socket that it shares with others. */
 export class Channel extends Transport {
+  override readonly isShared = true
   /** By which the client named it when it asked for it. */
   readonly id: number
   /** Begins each of its frames. */

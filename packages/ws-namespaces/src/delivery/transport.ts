@@ -10,6 +10,8 @@ const HARD = 4
 /** Carries the frames of one namespace to one client. */
 export abstract class Transport {
   readonly line: Line
+  /** Whether the socket has other namespaces too, and a heartbeat of its own. */
+  readonly isShared: boolean = false
   readonly #most: number
   /** What was pushed here since the client had taken all of it. */
   #owed = 0

@@ -155,7 +155,8 @@ export class Several {
   async open (namespace: string, rest: { offset?: string | null, clientId?: string } = {}): Promise<Channel> {
     const channel = new Channel(this, ++this.#lastId)
     this.#byId.set(channel.id, channel)
-    this.tell({ type: 'open', id: channel.id, namespace, ...rest })
+    const query = new URLSearchParams(Object.entries(rest).flatMap(([name, value]): Array<[string, string]> => value == null ? [] : [[name, value]]))
+    this.tell({ type: 'open', id: channel.id, path: `${namespace}?${query}` })
     await waitFor(() => channel.connected ?? channel.refused ?? channel.closed, { what: `${namespace} to open`, timeoutMs: 60_000 })
     return channel
   }
@@ -170,11 +171,11 @@ export class Several {
     }
     const message = JSON.parse(String(data))
     const channel = this.#byId.get(message.id)
-    if (message.type === 'socket') this.hello = message.data
+    if (message.type === 'connected') this.hello = message.data
     else if (message.type === 'opened') {
       channel!.number = message.channel
       this.#byNumber.set(message.channel, channel!)
-    } else if (message.type === 'refused') channel!.refused = { status: message.error.statusCode, body: message.error }
+    } else if (message.type === 'closed' && message.error !== undefined) channel!.refused = { status: message.error.statusCode, body: message.error }
     else if (message.type === 'closed' && channel !== undefined) {
       channel.closed = { code: message.code, reason: message.reason }
       if (this.#byNumber.get(channel.number!) === channel) this.#byNumber.delete(channel.number!)

@@ -1,0 +1,64 @@
+import type { Frame } from './handlers.ts'
+import { ABNORMAL } from './machine.ts'
+import { join, type Payload } from './payload.ts'
+import type { ClientOptions } from './types.ts'
+
+/** The namespaces on one socket. To the client of a namespace each looks like a WebSocket of its own, which waits for the socket. */
+export interface Channels {
+  readonly WebSocket: NonNullable<ClientOptions['WebSocket']>
+  /** The socket stands, and everything that is heard on it is about namespaces; or it broke. */
+  turn (up: boolean): void
+  /** False where it is not a socket of several. */
+  heard (frame: Frame): boolean
+}
+
+/** Where the namespaces on a socket lie, for their clients. */
+export const SHARED = 'ws://s/'
+
+interface Channel {
+  /** Its number. */
+  channel: number
+  open (): void
+  /** Tells its client of an event. */
+  emit (type: string, event?: object): void
+}
+
+/** Each step has its deadline elsewhere: the server answers what it is asked in time, and the socket knows when the server is silent. */
+export function createChannels (push: (payload: Payload) => boolean): Channels {
+  const byId = new Map<unknown, Channel>()
+  let isUp = false
+  let lastId = 0
+
+  return {
+    WebSocket: function (url: string, protocols: string[]) {
+      const id = ++lastId
+      const tell = (type: string, rest?: object): boolean => push(JSON.stringify({ type, id, ...rest }))
+      const listeners: Record<string, (event?: object) => void> = {}
+      const channel = {
+        channel: NaN,
+        readyState: 1,
+        addEventListener (type: string, listener: () => void) { listeners[type] = listener },
+        send: (payload: Payload) => push(join(`${channel.channel}`, payload)),
+        close: () => byId.delete(id) && tell('close'),
+        open: () => tell('open', { path: url.slice(SHARED.length), protocols }),
+        // Its client closes it in any case.
+        emit: (type: string, event?: object) => listeners[type]!(event)
+      }
+      byId.set(id, channel)
+      if (isUp) channel.open()
+      return channel
+    } as unknown as Channels['WebSocket'],
+    turn (up) {
+      byId.forEach((channel) => up ? channel.open() : isUp && channel.emit('close', { code: ABNORMAL }))
+      isUp = up
+    },
+    heard (frame) {
+      const { type, id, channel } = frame
+      const asked = byId.get(id)
+      if (type === 'opened' && asked) asked.channel = channel!
+      byId.forEach((one) => one.channel === channel && one.emit(one === asked ? 'open' : 'message', { data: frame }))
+      if (type === 'closed') asked?.emit('close', frame)
+      return isUp
+    }
+  }
+}
