@@ -156,7 +156,9 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    *   ended after the lock was lost; the reason of the caller's signal; what the function throws; FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_NUMBER
    */
   async using<T> (name: string, options: UsingOptions, work: UsingWork<T>): Promise<T> {
-    return using(this.#locks, name, options, work, () => this.isUp || this.state === 'disabled' ? null : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#connection.reason))
+    const isClosed = (): boolean => this.#connection.isClosed
+    const canLock = (): boolean => !isClosed() && (this.isUp || this.state === 'disabled')
+    return using(this.#locks, name, options, work, { isClosed, unavailable: () => canLock() ? null : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#connection.reason) })
   }
 
   /**

@@ -134,6 +134,11 @@ for (const [where, options] of ways) {
       await t.rejects(link.using('work', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_LOCK_HELD', statusCode: 409 })
       await t.rejects(link.using('work', { waitMs: 60_000, signal: AbortSignal.timeout(50) }, () => t.fail()), { name: 'TimeoutError' })
       await lock!.release()
+      const { app: other } = await build(t, options())
+      await other.redisLink.tryLock('held', 60_000)
+      const waiting = rejection(other.redisLink.using('held', { waitMs: 60_000 }, () => t.fail()))
+      await other.close()
+      t.equal((await waiting).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'nobody waits for a link that is closed')
       const abort = new AbortController()
       const aborted = link.using('work', { signal: abort.signal }, (signal) => new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason))

@@ -27,15 +27,16 @@ const RETRY_MS = 100
  * or this process stood still, the signal aborts by this process' own clock before somebody else can have the lock; what the
  * function goes on to do is not protected, and what it returns is not handed on.
  *
- * @param unavailable why Redis cannot be used; null where it can
+ * @param link whether it is closed, so that nobody waits any longer, and why Redis cannot be used; null where it can
  */
-export async function using<T> (locks: Locks, name: string, options: UsingOptions, work: UsingWork<T>, unavailable: () => Error | null): Promise<T> {
+export async function using<T> (locks: Locks, name: string, options: UsingOptions, work: UsingWork<T>, link: { isClosed (): boolean, unavailable (): Error | null }): Promise<T> {
   const { ttlMs = 10_000, waitMs = ttlMs, signal } = options
   checkMs('ttlMs', ttlMs)
   if (ttlMs < 3) throw new FST_ERR_REDIS_LINK_INVALID_NUMBER('ttlMs', 'at least 3 milliseconds')
   if (waitMs !== 0) checkCount('waitMs', waitMs, Number.MAX_SAFE_INTEGER)
-  const lock = await waitFor(locks, name, ttlMs, waitMs, signal)
-  if (lock === null) throw unavailable() ?? new FST_ERR_REDIS_LINK_LOCK_HELD(name)
+  const end = performance.now() + waitMs
+  const lock = await waitFor(locks, name, ttlMs, () => link.isClosed() ? 0 : end - performance.now(), signal)
+  if (lock === null) throw link.unavailable() ?? new FST_ERR_REDIS_LINK_LOCK_HELD(name)
   const held = new Holding(name, lock, ttlMs)
   try {
     const result = await work(signal === undefined ? held.signal : AbortSignal.any([held.signal, signal]), lock.token)
@@ -47,14 +48,13 @@ export async function using<T> (locks: Locks, name: string, options: UsingOption
 }
 
 /** @throws the reason of the signal */
-async function waitFor (locks: Locks, name: string, ttlMs: number, waitMs: number, signal: AbortSignal | undefined): Promise<HeldLock | null> {
-  const end = performance.now() + waitMs
+async function waitFor (locks: Locks, name: string, ttlMs: number, leftMs: () => number, signal: AbortSignal | undefined): Promise<HeldLock | null> {
   for (;;) {
     signal?.throwIfAborted()
     const lock = await locks.tryLock(name, ttlMs)
     if (lock !== null && signal?.aborted === true) await lock.release()
     else if (lock !== null) return lock
-    const left = end - performance.now()
+    const left = leftMs()
     if (left <= 0) return null
     await pause(Math.min(left, RETRY_MS * (1 + Math.random()) / 2), signal)
   }
