@@ -32,7 +32,7 @@ const FORMAT = 1
 /** Longer than any pause of all instances that is not the end of the cluster. */
 const KEPT_MS = 7 * 24 * 3600_000
 
-export const nothingAnnounced = (): Announced => ({ known: NOTHING_KNOWN, outbox: [] })
+const nothingAnnounced = (): Announced => ({ known: NOTHING_KNOWN, outbox: [] })
 
 export class RedisSlot implements Slot {
   readonly #link: RedisLink
