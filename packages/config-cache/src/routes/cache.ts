@@ -122,7 +122,9 @@ class CachedRoute {
     }
     // The second look is for a response that varies by more than was known.
     for (let looks = 0; looks < 2; looks++) {
-      const found = await this.#reads.lookup(wanted, this.#hasKept && !this.#unkept.has(wanted.key))
+      // Where the last response was not kept, no round trip to Redis is spent, nor does anybody wait.
+      const isUnkept = this.#unkept.has(wanted.key)
+      const found = await this.#reads.lookup(isUnkept ? { ...wanted, l2: false } : wanted, this.#hasKept && !isUnkept)
       if ('ticket' in found) {
         reply.header('X-Cache', 'MISS')
         if (request.method === 'HEAD') this.#reads.drop(found.ticket)
