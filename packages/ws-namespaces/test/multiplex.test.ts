@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import fc from 'fast-check'
 import t from 'tap'
 import { Type } from 'typebox'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
@@ -162,3 +163,72 @@ for (const history of [false, {}] as const) {
     t.strictSame(await back.wait('bytes', 5), payloads, 'through the history')
   })
 }
+
+t.test('10,000 random namespaces on sockets of several: each channel hears exactly its own, whatever the names are made of', async (t) => {
+  const patterns = ['rooms/:id', 'rooms/:id/staff', 'rooms/lobby', 't/:a/:b', 't/acme/:b', 't/:a/:b/:c']
+  const { app, port } = await build(t, {
+    setup: ({ wsNamespaces }) => { for (const name of patterns) wsNamespaces.create(name, { public: true, onConnect: (conn) => { conn.send('served', name) } }) }
+  })
+  const segment = fc.oneof(fc.constantFrom('staff', 'lobby', 'acme', 'a/b', '7/staff', 'acme/north', ':id', '%2F', '%', '7', 'é', 'e\u0301', 'аcme', '{', '7{"type":"x"}', ' ', '..a', 'x'.repeat(120)), fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 }), fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 8 }))
+  const path = fc.oneof(fc.tuple(fc.constant('rooms'), segment), fc.tuple(fc.constant('rooms'), segment, fc.constant('staff')), fc.tuple(fc.constant('t'), segment, segment), fc.tuple(fc.constant('t'), segment, segment, segment))
+    .filter((one) => one.every((part) => part !== '.' && part !== '..'))
+  const definitionOf = ([kind, a, b, c]: string[]): [string, Record<string, string>] => {
+    if (kind === 'rooms') return b !== undefined ? ['rooms/:id/staff', { id: a! }] : a === 'lobby' ? ['rooms/lobby', {}] : ['rooms/:id', { id: a! }]
+    if (c !== undefined) return ['t/:a/:b/:c', { a: a!, b: b!, c }]
+    return a === 'acme' ? ['t/acme/:b', { b: b! }] : ['t/:a/:b', { a: a!, b: b! }]
+  }
+  const wrong: string[] = []
+  for (let round = 0; round < 200; round++) {
+    const several = await connectSeveral(t, port)
+    const paths = new Map(fc.sample(path, 50).map((one) => [one.map(encodeURIComponent).join('/'), one as string[]]))
+    const opened = await Promise.all([...paths].map(async ([url, one]) => {
+      const [pattern, params] = definitionOf(one)
+      return { url, pattern, namespace: app.wsNamespaces.get(pattern, params)!, channel: await several.open(url) }
+    }))
+    for (const [index, { namespace }] of opened.entries()) await namespace.broadcast('n', index)
+    for (const { namespace } of opened) await namespace.broadcast('end')
+    await Promise.all(opened.map(({ channel }) => channel.refused ?? channel.wait('end')))
+    for (const [index, { url, pattern, namespace, channel }] of opened.entries()) {
+      if (channel.connected?.namespace !== namespace.name || String(channel.of('n')) !== String(index) || channel.of('end').length !== 1 || channel.of('served')[0] !== pattern) wrong.push(url)
+    }
+    wrong.push(...several.strays)
+    several.ws.terminate()
+  }
+  t.same(wrong, [])
+})
+
+t.test('fuzzed frames on a socket of several, text and binary: never a crash, never another client\'s problem', async (t) => {
+  const { app, port, complaints } = await build(t, {
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', { authorize: byHeader, limits: { messages: 1_000_000 }, relay: ['broadcast'], clientRooms: true, onMessage: (_conn, { data }) => data })
+      wsNamespaces.create('rooms/:id', { authorize: byHeader, limits: { messages: 1_000_000 } })
+    }
+  })
+  const bystander = await (await connectSeveral(t, port, { user: 'bystander' })).open('chat')
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!
+  const values = ['1', '0', '-1', '1e999', 'null', '""', '"x"', '{}', '[]', '"__proto__"', '{"__proto__":{"polluted":1}}', '"rooms/%ff"', '"rooms/a?clientId=x&offset=y"', '"chat"', '["bearer.x"]', '[1]', '"\\ud800"']
+  const texts: Array<(channel: number) => string | Buffer> = [
+    (channel) => `${channel}{"type":${pick(values)},"data":${pick(values)},"id":${pick(values)}}`,
+    (channel) => `${channel}${randomBytes(20).toString('latin1')}`,
+    (channel) => Buffer.concat([Buffer.from(`${channel}{"type":"x","data":${pick(values)}}\n`), randomBytes(30)]),
+    (channel) => Buffer.concat([Buffer.from(String(channel)), randomBytes(10)]),
+    () => `{"type":${pick(['"open"', '"close"', '"connection:heartbeat"', ...values])},"id":${pick(values)},"path":${pick(values)},"protocols":${pick(values)}}`,
+    () => `${Math.floor(Math.random() * 100)}{"type":"x"}`,
+    () => randomBytes(Math.floor(Math.random() * 40)),
+    () => randomBytes(20).toString('latin1')
+  ]
+  for (let sent = 0; sent < 4000;) {
+    const several = await connectSeveral(t, port, { user: 'fuzz' })
+    const channel = await several.open('chat')
+    for (let n = 0; n < 100 && several.closed === null; n++, sent++) {
+      several.ws.send(pick(texts)(channel.number!))
+      if (n % 10 === 9) await new Promise(setImmediate)
+    }
+    several.ws.terminate()
+  }
+  t.equal(({} as { polluted?: unknown }).polluted, undefined)
+  t.equal((await bystander.request({ type: 'echo', data: 'fine' })).data, 'fine')
+  t.equal(bystander.closed, null)
+  t.ok(complaints.length < 50, `${complaints.length} complaints: ${complaints[0]}`)
+  await waitFor(() => app.wsNamespaces.local().chat!.connections === 1, { what: 'the others to end', timeoutMs: 30_000 })
+})
