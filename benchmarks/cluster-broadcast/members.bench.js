@@ -38,7 +38,7 @@ async function measure (kind, count) {
   const children = Array.from({ length: processes }, (_, index) => fork(fileURLToPath(new URL('./idle.js', import.meta.url)),
     [kind, redis.url, String(Math.floor(count / processes) + (index < count % processes ? 1 : 0)), String(count)]))
   try {
-    await Promise.all(children.map((child) => once(child, 'message')))
+    await Promise.all(children.map(message))
     await sleep(SETTLE_MS)
     const [begin, sentBefore] = [await look(client), await sentBy(children)]
     await sleep(SECONDS * 1000)
@@ -64,11 +64,16 @@ async function look (client) {
   }
 }
 
+/** @param {import('node:child_process').ChildProcess} child @returns {Promise<unknown>} rejects where it ends instead */
+function message (child) {
+  return Promise.race([once(child, 'message').then(([said]) => said), once(child, 'exit').then(([code]) => { throw new Error(`a process of members ended with ${code}`) })])
+}
+
 /** @param {import('node:child_process').ChildProcess[]} children */
 async function sentBy (children) {
   const counts = await Promise.all(children.map(async (child) => {
     child.send('count')
-    return /** @type {number} */ ((await once(child, 'message'))[0])
+    return /** @type {number} */ (await message(child))
   }))
   return counts.reduce((sum, count) => sum + count, 0)
 }
