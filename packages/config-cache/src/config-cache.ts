@@ -141,13 +141,18 @@ export class ConfigCache {
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
     if (options === undefined) return isOn(name, (await this.get(featureKey(name), IN_FEATURES)) as Feature | null)
     const { default: enabled, context, ...how } = checkFeature(options)
-    const otherwise = enabled === undefined ? undefined : { value: { enabled } }
-    return isOn(name, await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, otherwise) as Feature | null, context)
+    const instead = enabled === undefined ? undefined : { otherwise: { value: { enabled } } }
+    return isOn(name, await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, instead) as Feature | null, context)
   }
 
   /** A flag, null where there is none. @throws as `get` */
   getFeature (name: string, options?: Availability): Promise<Readonly<Feature> | null> {
     return this.get(featureKey(name), options === undefined ? IN_FEATURES : { ...options, collection: FEATURES })
+  }
+
+  /** As `getFeature`, for who has to say which answers are old. @internal @param onStale hears that this read was answered with what was before */
+  async readFeature (name: string, options: Availability, onStale: () => void): Promise<Readonly<Feature> | null> {
+    return await this.#documents.get(featureKey(name), { ...options, collection: FEATURES }, { onStale }) as Readonly<Feature> | null
   }
 
   /** Sets a flag for the whole cluster. @throws as `set`; FST_ERR_CONFIG_CACHE_INVALID_FEATURE where its rules, variants or shares are impossible */

@@ -37,11 +37,11 @@ export class Documents {
     this.#collections = new Set(options.collections)
   }
 
-  get (key: string, options: GetOptions | undefined, otherwise?: Instead['otherwise']): Promise<unknown> {
+  get (key: string, options: GetOptions | undefined, instead?: Pick<Instead, 'otherwise' | 'onStale'>): Promise<unknown> {
     const collection = options?.collection ?? CONFIG
     const known = this.#keys.get(collection)?.get(key)
     const hit = known === undefined ? undefined : this.#reads.hit(known)
-    return hit !== undefined && options?.staleOnError !== true ? hit : this.#read(collection, key, options, hit, otherwise)
+    return hit !== undefined && options?.staleOnError !== true ? hit : this.#read(collection, key, options, hit, instead)
   }
 
   async set (key: string, value: unknown, options: SetOptions | undefined): Promise<void> {
@@ -73,12 +73,12 @@ export class Documents {
     return loaded
   }
 
-  async #read (collection: string, key: string, options: GetOptions | undefined, hit: Promise<unknown> | undefined, otherwise: Instead['otherwise']): Promise<unknown> {
+  async #read (collection: string, key: string, options: GetOptions | undefined, hit: Promise<unknown> | undefined, instead: Pick<Instead, 'otherwise' | 'onStale'> | undefined): Promise<unknown> {
     const { staleOnError: lastKnown = false, loaderSoftTimeoutMs: softTimeoutMs, loaderTimeoutMs } = checkGet(options)
     const composed = this.#checked(collection, key)
     this.#remember(collection, key, composed)
     const read = hit ?? this.#reads.hit(composed) ?? this.#reads.miss(this.#wanted(collection, composed, loaderTimeoutMs), (context) => this.#source.load(collection, key, context))
-    return lastKnown || otherwise !== undefined ? this.#lastKnown.or(composed, read, { lastKnown, otherwise, softTimeoutMs }) : read
+    return lastKnown || instead?.otherwise !== undefined ? this.#lastKnown.or(composed, read, { ...instead, lastKnown, softTimeoutMs }) : read
   }
 
   #writeText<T> (collection: string, composed: string, text: string, work: () => Promise<T>): Promise<T> {

@@ -1,8 +1,6 @@
-import { channel } from 'node:diagnostics_channel'
 import { ErrorCode, OpenFeatureEventEmitter, ProviderEvents, StandardResolutionReasons, type EvaluationContext, type JsonValue, type Provider, type ResolutionDetails } from '@openfeature/server-sdk'
 import { isRefusal } from '@jpulse/plugin-kit'
 import type { ConfigCache } from './config-cache.ts'
-import type { CacheEvents } from './events.ts'
 import { evaluate, type Evaluation, type Feature } from './features/index.ts'
 
 export interface ConfigCacheProviderOptions {
@@ -14,7 +12,6 @@ export interface ConfigCacheProviderOptions {
 }
 
 const PREFIX = 'config:features:feature:'
-const staleAnswers = channel('jpulse:config-cache:stale')
 
 /** An error as OpenFeature wants it: it returns the caller's default, with a code. */
 class EvaluationError extends Error {
@@ -38,8 +35,6 @@ export class ConfigCacheProvider implements Provider {
   readonly events = new OpenFeatureEventEmitter()
   readonly #cache: ConfigCache
   readonly #staleOnError: boolean
-  /** Keys whose last read was answered with what was before. */
-  readonly #stale = new Set<string>()
   #state: 'ready' | 'error' | 'stale' = 'ready'
   #unsubscribe: () => void = () => {}
 
@@ -51,12 +46,7 @@ export class ConfigCacheProvider implements Provider {
   /** Reads the flags, at most 1000, so that the first evaluations find them. @throws what the source throws */
   async initialize (): Promise<void> {
     this.#unsubscribe()
-    const unsubscribe = this.#cache.onChange((tags) => this.#changed(tags))
-    staleAnswers.subscribe(this.#noteStale)
-    this.#unsubscribe = () => {
-      unsubscribe()
-      staleAnswers.unsubscribe(this.#noteStale)
-    }
+    this.#unsubscribe = this.#cache.onChange((tags) => this.#changed(tags))
     try {
       await this.#cache.warmup(['features:*'])
     } catch (err) {
@@ -114,8 +104,8 @@ export class ConfigCacheProvider implements Provider {
 
   async #read (name: string): Promise<{ feature: Readonly<Feature> | null, isStale: boolean }> {
     try {
-      const feature = await this.#cache.getFeature(name, this.#staleOnError ? { staleOnError: true } : undefined)
-      const isStale = this.#stale.delete(PREFIX + name)
+      let isStale = false
+      const feature = this.#staleOnError ? await this.#cache.readFeature(name, { staleOnError: true }, () => { isStale = true }) : await this.#cache.getFeature(name)
       this.#enter(isStale ? 'stale' : 'ready')
       return { feature, isStale }
     } catch (err) {
@@ -138,10 +128,5 @@ export class ConfigCacheProvider implements Provider {
     if (tags === null) return this.events.emit(ProviderEvents.ConfigurationChanged, { message: 'any flag may have changed' })
     const flagsChanged = tags.filter((tag) => tag.startsWith(PREFIX)).map((tag) => tag.slice(PREFIX.length))
     if (flagsChanged.length > 0) this.events.emit(ProviderEvents.ConfigurationChanged, { flagsChanged })
-  }
-
-  readonly #noteStale = (message: unknown): void => {
-    const { key } = message as CacheEvents['jpulse:config-cache:stale']
-    if (key.startsWith(PREFIX)) this.#stale.add(key)
   }
 }

@@ -162,9 +162,12 @@ t.test('a source that fails is an error, or stale where that is asked for, until
   isAway = true
   t.match(await lenient.getBooleanDetails('boolean-flag', false), { value: true, reason: 'STALE', variant: 'on' })
   t.equal(lenient.providerStatus, ProviderStatus.STALE)
+  const several = await Promise.all([1, 2, 3].map(() => lenient.getBooleanDetails('boolean-flag', false)))
+  t.strictSame(several.map(({ reason }) => reason), ['STALE', 'STALE', 'STALE'], 'each of them is old')
+  t.equal(await app.configCache.isFeatureEnabled('boolean-flag', { default: false }), false)
   t.match(await lenient.getBooleanDetails('never-seen', false), { value: false, reason: 'ERROR', errorCode: 'GENERAL' })
   isAway = false
-  t.equal(await lenient.getBooleanValue('boolean-flag', false), true)
+  t.match(await lenient.getBooleanDetails('boolean-flag', false), { value: true, reason: 'STATIC' }, 'what another call was answered with says nothing of this one')
   t.equal(lenient.providerStatus, ProviderStatus.READY)
 })
 

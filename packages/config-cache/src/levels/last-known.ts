@@ -12,6 +12,8 @@ export interface Instead {
   readonly otherwise?: { readonly value: unknown } | undefined
   /** How long to wait for the read where there is something else to answer with. */
   readonly softTimeoutMs?: number | undefined
+  /** Hears that this read got one of the two. */
+  readonly onStale?: (() => void) | undefined
 }
 
 /** The last values of keys whose readers prefer an old answer to none. */
@@ -31,7 +33,7 @@ export class LastKnown {
    * A read that took too long goes on, and what it brings is known for the next one.
    */
   async or<T> (key: string, read: Promise<T>, instead: Instead): Promise<T> {
-    const { lastKnown, otherwise, softTimeoutMs } = instead
+    const { lastKnown, otherwise, softTimeoutMs, onStale } = instead
     const noted = lastKnown ? read.then((value) => this.#note(key, value)) : read
     const answer = () => (lastKnown ? this.#values.get(key) : undefined) ?? otherwise
     try {
@@ -42,6 +44,7 @@ export class LastKnown {
       if (found === undefined || isRefusal(err)) throw err
       this.#counters.stale++
       stale.publish({ key, err })
+      onStale?.()
       return found.value as T
     }
   }
