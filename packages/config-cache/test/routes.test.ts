@@ -5,6 +5,7 @@ import { redisLink } from '@jpulse/redis-link'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, type FastifyConfigCacheOptions } from '../src/index.ts'
 import { isUnchanged } from '../src/routes/conditions.ts'
+import { Paths } from '../src/routes/paths.ts'
 import { lifeOf } from '../src/routes/rules.ts'
 
 t.setTimeout(200_000)
@@ -503,12 +504,17 @@ t.test('a method that changes something drops what is kept of its path, on every
     app.post('/list', { config: { invalidates: 'other' } }, async (_request, reply) => reply.send({ value: ++value }))
     app.get('/login', { config: { cache: {} } }, async () => ({ value }))
     app.post('/login', { config: { invalidates: false } }, async () => ({ value: ++value }))
+    // Routes of one path need not look alike.
+    app.put('/item/me', async () => ({ value: ++value }))
+    app.patch('/item/:key', async () => ({ value: ++value }))
+    app.delete('/item/*', async () => ({ value: ++value }))
+    app.post('/items', async () => ({ value: ++value }))
   })
   const warmed = async (url: string) => {
     for (const app of [one, other]) await waitFor(async () => (await cached(app, 'GET', url)).headers['x-cache'] === 'HIT', { what: `${url} to be kept` })
     return (await cached(one, 'GET', url)).json() as { value: number }
   }
-  for (const [method, url] of [['PUT', '/item/a'], ['POST', '/list']] as const) {
+  for (const [method, url] of [['PUT', '/item/a'], ['PUT', '/item/me'], ['PATCH', '/item/a'], ['DELETE', '/item/a%2Fc'], ['POST', '/list']] as const) {
     t.strictSame(await warmed('/item/b'), (await cached(one, 'GET', '/item/b')).json())
     await warmed(url)
     t.equal((await one.inject({ method, url })).statusCode, 200, url)
@@ -518,6 +524,33 @@ t.test('a method that changes something drops what is kept of its path, on every
   const { value: old } = await warmed('/login')
   await cached(one, 'POST', '/login')
   t.strictSame((await cached(other, 'GET', '/login')).json(), { value: old })
+})
+
+t.test('which paths are one, by what their routes say', async (t) => {
+  const paths = new Paths()
+  for (const url of ['/item/:id', '/File/:name.:ext', '/day/:date(^(\\d{4})-\\d{2}$)/', '/page/:number?', '/static/*', '/a::b', '/*']) paths.noteCached(url)
+  const request = (url: string, params: object = {}) => ({ routeOptions: { url }, params }) as FastifyRequest
+  const same: Array<[one: FastifyRequest, other: FastifyRequest]> = [
+    [request('/item/:id', { id: 'x' }), request('/item/:key', { key: 'x' })],
+    [request('/item/:id', { id: 'x' }), request('/Item/X/')],
+    [request('/item/:id', { id: 'x/y' }), request('/item/*', { '*': 'x/y' })],
+    [request('/File/:name.:ext', { name: 'a', ext: 'b' }), request('/file/:name', { name: 'a.b' })],
+    [request('/day/:date(^(\\d{4})-\\d{2}$)/', { date: '2026-03' }), request('/day/:day', { day: '2026-03' })],
+    [request('/page/:number?', {}), request('/page')],
+    [request('/page/:number?', { number: '1' }), request('/page/1')],
+    [request('/static/*', { '*': 'a/b' }), request('/static/:folder/:name', { folder: 'a', name: 'b' })],
+    [request('/static/*', { '*': '' }), request('/static/')],
+    [request('/a::b'), request('//a::B/')],
+    [request('/*', { '*': 'z' }), request('/*', { '*': 'z' })]
+  ]
+  for (const [one, other] of same) {
+    const name = `${one.routeOptions.url} and ${other.routeOptions.url}`
+    t.ok(paths.isCached(other), name)
+    t.equal(paths.tagOf(one), paths.tagOf(other), name)
+  }
+  for (const url of ['/items', '/item', '/item/x/y', '/statics', '/pages', '/a::c', '/z']) t.notOk(paths.isCached(request(url)), url)
+  for (const [url, method] of [['/item/:key', 'PUT'], ['/item/me', 'PUT'], ['/item', 'POST'], ['/:any', 'PUT']] as const) paths.noteUndeclared({ url, method } as never)
+  t.strictSame(paths.undeclared, ['PUT /item/:key', 'PUT /item/me', 'PUT /:any'])
 })
 
 t.test('a route for which the cache cannot do what it says fails the boot', async (t) => {

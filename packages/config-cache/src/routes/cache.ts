@@ -9,7 +9,7 @@ import { asList, type Route } from './in-force.ts'
 import { cachedMethods, cacheOf, scopeOf, type RouteCacheOptions } from './options.ts'
 import { madeBy, serialized, type Answer, type Body, type Made } from './made.ts'
 import { isForOrigin, isUnchanged } from './conditions.ts'
-import { pathTag, type Paths } from './paths.ts'
+import type { Paths } from './paths.ts'
 import { ageOf, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
 import { bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
 
@@ -43,6 +43,7 @@ class CachedRoute {
   readonly #reads: Reads
   readonly #options: ResolvedOptions
   readonly #isCaching: () => boolean
+  readonly #paths: Paths
   /** What tells the route from others of its path. */
   readonly #identity: string
   /** Methods whose responses are kept; HEAD is answered by what GET got. */
@@ -55,10 +56,11 @@ class CachedRoute {
   #hasKept = false
   #hasWarned = false
 
-  constructor (cache: RouteCacheOptions, methods: ReadonlySet<string>, identity: string, reads: Reads, options: ResolvedOptions, isCaching: () => boolean) {
+  constructor (cache: RouteCacheOptions, methods: ReadonlySet<string>, identity: string, paths: Paths, reads: Reads, options: ResolvedOptions, isCaching: () => boolean) {
     this.#cache = cache
     this.#methods = methods
     this.#identity = identity
+    this.#paths = paths
     this.#reads = reads
     this.#options = options
     this.#isCaching = isCaching
@@ -217,7 +219,7 @@ class CachedRoute {
     const { tags, ttlMs: given, l2 = true } = this.#cache
     const key = this.#keyOf(request, parts)
     const { ttlMs, redisTtlMs, loaderTimeoutMs } = this.#options
-    const all = [...listOf('A tag', typeof tags === 'function' ? tags(request) : tags), pathTag(request)]
+    const all = [...listOf('A tag', typeof tags === 'function' ? tags(request) : tags), this.#paths.tagOf(request)]
     return { key, tags: tagsOf(key, all), ttlMs: given ?? ttlMs, l2TtlMs: given ?? redisTtlMs, l2, timeoutMs: loaderTimeoutMs }
   }
 
@@ -253,7 +255,7 @@ export function cacheRoute (route: Route, isEarly: boolean, paths: Paths, reads:
   const cache = cacheOf(route.config?.cache, route.url)
   if (cache === null) return
   paths.noteCached(route.url)
-  const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, cachedMethods(route), identityOf(route, isEarly), reads, options, isCaching)
+  const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, cachedMethods(route), identityOf(route, isEarly), paths, reads, options, isCaching)
   route.handler = cached.wrap(route.handler)
   route.preSerialization = [...asList(route.preSerialization), (request, reply, payload) => cached.serialize(request, reply, payload)]
   route.onSend = [...asList(route.onSend), (request, reply, payload) => cached.finish(request, reply, payload)]

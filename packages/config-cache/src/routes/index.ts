@@ -13,7 +13,7 @@ export type { RouteCacheOptions, RouteInvalidates } from './options.ts'
 /** Gives effect to what routes ask for in their config. */
 export function addRouteConfig (fastify: FastifyInstance, reads: Reads, writes: CoherentWrites, options: ResolvedOptions): void {
   const paths = new Paths()
-  const concerns = ({ method, routeOptions }: FastifyRequest) => !isSafe(method) && paths.isCached(String(routeOptions.url))
+  const concerns = (request: FastifyRequest) => !isSafe(request.method) && paths.isCached(request)
   onEveryRoute(fastify, concerns, (route, isEarly) => {
     wrapInWrite(route, writes, paths)
     cacheRoute(route, isEarly, paths, reads, options, writes.isCaching)

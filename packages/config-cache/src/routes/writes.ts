@@ -3,7 +3,7 @@ import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from '../errors.ts'
 import { listOf } from '../names.ts'
 import { asList, type Route } from './in-force.ts'
 import { cachedMethods, cacheOf, invalidatesOf, type CoherentWrites, type RouteInvalidates } from './options.ts'
-import { pathTag, type Paths } from './paths.ts'
+import type { Paths } from './paths.ts'
 import { isSafe } from './rules.ts'
 
 /** A handler under way inside a write. */
@@ -34,7 +34,7 @@ export function wrapInWrite (route: Route, writes: CoherentWrites, paths: Paths)
   const { handler } = route
   const wrapped = wrap(handler, (request) => touchedBy(request, invalidates, paths), writes)
   route.handler = function (request, reply) {
-    return (invalidates === null && !paths.isCached(route.url) ? handler : wrapped).call(this, request, reply)
+    return (invalidates === null && !paths.isCached(request) ? handler : wrapped).call(this, request, reply)
   }
   route.onSend = [hold, ...asList(route.onSend)]
 }
@@ -58,7 +58,7 @@ function changes (route: Route): boolean {
 async function touchedBy (request: FastifyRequest, invalidates: RouteInvalidates | null, paths: Paths): Promise<readonly string[]> {
   const tags = listOf('A tag', typeof invalidates === 'function' ? await invalidates(request) : invalidates)
   if (isSafe(request.method) || (invalidates !== null && tags.length === 0)) return tags
-  return paths.isCached(request.routeOptions.url ?? '') ? [...tags, pathTag(request)] : tags
+  return paths.isCached(request) ? [...tags, paths.tagOf(request)] : tags
 }
 
 function wrap (handler: RouteHandlerMethod, touched: (request: FastifyRequest) => Promise<readonly string[]>, writes: CoherentWrites): RouteHandlerMethod {
