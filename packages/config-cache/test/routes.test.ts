@@ -553,6 +553,21 @@ t.test('which paths are one, by what their routes say', async (t) => {
   t.strictSame(paths.undeclared, ['PUT /item/:key', 'PUT /item/me', 'PUT /:any'])
 })
 
+t.test('a response lives as long as it says on every instance, however late one got it from Redis', async (t) => {
+  let runs = 0
+  const [one, other] = await buildTwo(t, (app) => {
+    app.get('/says', { config: { cache: {} } }, async (_request, reply) => { reply.header('cache-control', 'max-age=1'); return { runs: ++runs } })
+    app.get('/own', { config: { cache: { ttlMs: 1000 } } }, async () => ({ runs: ++runs }))
+  })
+  for (const url of ['/says', '/own']) {
+    await waitFor(async () => {
+      await cached(one, 'GET', url)
+      return (await cached(other, 'GET', url)).headers['x-cache'] === 'HIT'
+    }, { what: `${url} to come from the other instance` })
+    t.ok(await waitFor(async () => (await cached(other, 'GET', url)).headers['x-cache'] === 'MISS', { timeoutMs: 5000, what: `${url} to end` }), url)
+  }
+})
+
 t.test('a route for which the cache cannot do what it says fails the boot', async (t) => {
   const get = (config: object, method = 'GET') => (app: FastifyInstance) => { app.route({ method, url: '/x', config: config as never, handler: async () => 1 }) }
   const rows: Array<[routes: (app: FastifyInstance) => void, message: RegExp]> = [

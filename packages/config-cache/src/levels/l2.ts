@@ -16,7 +16,7 @@ export interface L2 {
   read (key: string, tags: readonly string[]): Promise<Found | null>
   /** Stores a value under the generations that were read before its load. Never rejects. */
   write (key: string, generations: string, text: string, ttlMs: number): void
-  /** How many milliseconds a value has left; Infinity where that is not known. Never rejects. */
+  /** How many milliseconds a value has left; 0 where that is not known. Never rejects. */
   left (key: string): Promise<number>
 }
 
@@ -61,8 +61,7 @@ export class RedisL2 implements L2 {
 
   async left (key: string): Promise<number> {
     const { connection, space } = this.#state
-    const left = await connection.run((client) => client.pttl(connection.keys.value(space, key))).catch(() => -1)
-    return left === -1 ? Infinity : Math.max(0, left)
+    return Math.max(0, await connection.run((client) => client.pttl(connection.keys.value(space, key))).catch(() => 0))
   }
 
   async #look (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {

@@ -220,7 +220,8 @@ class CachedRoute {
     const key = this.#keyOf(request, parts)
     const { ttlMs, redisTtlMs, loaderTimeoutMs } = this.#options
     const all = [...listOf('A tag', typeof tags === 'function' ? tags(request) : tags), this.#paths.tagOf(request)]
-    return { key, tags: tagsOf(key, all), ttlMs: given ?? ttlMs, l2TtlMs: given ?? redisTtlMs, l2, timeoutMs: loaderTimeoutMs }
+    // Who reads it in Redis does not know yet how long it may live.
+    return { key, tags: tagsOf(key, all), ttlMs: given ?? ttlMs, l2TtlMs: given ?? redisTtlMs, isOwn: true, l2, timeoutMs: loaderTimeoutMs }
   }
 
   /** What a request asks for, and for whom. */
