@@ -14,7 +14,7 @@ import { Seat, type Admitted, type Gate } from './gate.ts'
 import type { WatchedSession } from './watched-session.ts'
 
 /** Bounds of a socket of several namespaces. */
-export interface MultiplexLimits {
+interface MultiplexLimits {
   readonly maxNamespaces: number
   readonly maxBufferedBytes: number
 }

@@ -30,10 +30,10 @@ export interface PublishOptions extends SendOptions {
 export interface PublishResult { readonly delivered: Delivered }
 
 /** Types that a namespace sends: by its `Protocol`, else any. */
-export type TypeSent<Schema> = Schema extends Protocol ? keyof Schema['toClient'] & string : string
+type TypeSent<Schema> = Schema extends Protocol ? keyof Schema['toClient'] & string : string
 
 /** What follows on the type: its data, which may be left out where they may be undefined, and options. */
-export type Sent<Schema, T> = Schema extends Protocol
+type Sent<Schema, T> = Schema extends Protocol
   ? T extends keyof Schema['toClient'] ? undefined extends Schema['toClient'][T] ? [data?: Schema['toClient'][T], options?: PublishOptions] : [data: Schema['toClient'][T], options?: PublishOptions] : never
   : [data?: unknown, options?: PublishOptions]
 

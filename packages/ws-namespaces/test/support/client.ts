@@ -20,7 +20,7 @@ export interface ConnectOptions {
 }
 
 /** One conversation with a namespace: what came, in order. */
-export abstract class Conversation {
+abstract class Conversation {
   /** Without `connected` and `offset`. */
   readonly messages: Message[] = []
   connected: Message['data'] | null = null
