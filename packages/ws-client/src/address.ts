@@ -13,7 +13,7 @@ export function socketUrl (url: string): URL {
 }
 
 /** Why a WebSocket did not open, asked by a plain request of the same address; null where nobody says so. */
-export async function probe (url: URL, timeoutMs: number, token: string | undefined): Promise<Refusal | null> {
+export async function probe (url: URL, timeoutMs: number, token: string | null | undefined): Promise<Refusal | null> {
   const plain = new URL(url)
   plain.protocol = plain.protocol.replace('ws', 'http')
   try {

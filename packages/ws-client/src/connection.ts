@@ -30,7 +30,8 @@ export interface Connection {
   push (payload: Payload): boolean
   /** The server said that it is ready. */
   welcomed (liveness?: Liveness, windowMs?: number): void
-  close (): void
+  /** For good; closed by the client, unless it is said otherwise. */
+  end (status?: Status, detail?: StatusDetail): void
 }
 
 /** Carries out what the machine decides. @throws TypeError where the address is none, or there is no WebSocket here */
@@ -43,15 +44,16 @@ export function createConnection (address: Address, options: ClientOptions, env:
     connectTimeoutMs,
     minDelayMs,
     maxDelayMs,
-    isRenewable: typeof address === 'function' || typeof protocols === 'function' || token !== undefined,
+    isRenewable: typeof address === 'function' || typeof protocols === 'function' || !!token,
     // A class of one's own may send what a plain request would not.
     canProbe: !options.WebSocket,
     random: env.random
   })
   let url: URL | undefined
-  let bearer: string | undefined
+  let bearer: string | null | undefined
   let socket: WebSocketLike | null = null
-  let timer: { readonly handle: unknown, readonly due: number } | null = null
+  let timer: unknown = null
+  let ringsAt = 0
 
   /** The machine knows its new state already: a callback that calls us meets it. */
   const dispatch = (...event: Event): void => {
@@ -63,17 +65,15 @@ export function createConnection (address: Address, options: ClientOptions, env:
   /** One timer. It may ring early, because what is heard only moves the deadline. */
   const arm = (): void => {
     const { deadline } = machine
-    if (timer) {
-      if (deadline !== null && timer.due <= deadline) return
-      env.clearTimer(timer.handle)
-      timer = null
-    }
+    if (timer && deadline !== null && ringsAt <= deadline) return
+    env.clearTimer(timer)
+    timer = null
     if (deadline === null) return
-    const ring = (): void => {
+    ringsAt = deadline
+    timer = env.setTimer(() => {
       timer = null
       dispatch('time')
-    }
-    timer = { handle: env.setTimer(ring, Math.max(0, Math.ceil(deadline - env.now()))), due: deadline }
+    }, Math.max(0, Math.ceil(deadline - env.now())))
   }
 
   const run = ([type, status, detail]: Effect): void => {
@@ -100,7 +100,7 @@ export function createConnection (address: Address, options: ClientOptions, env:
       bearer = secret
       user.address(target.searchParams)
       // The server takes the first one, never the secret.
-      const offered = secret === undefined ? own : [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`]
+      const offered = secret ? [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`] : own
       socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (data) => {
         if (attempt !== machine.attempt) return
         dispatch('heard', attempt)
@@ -137,7 +137,7 @@ export function createConnection (address: Address, options: ClientOptions, env:
     get status () { return machine.status },
     push,
     welcomed: (liveness, windowMs) => dispatch('welcomed', machine.attempt, liveness, windowMs),
-    close: () => dispatch('close')
+    end: (status = 'disconnected', detail = { code: 1000, reason: 'closed' }) => dispatch('close', undefined, status, detail)
   }
 }
 

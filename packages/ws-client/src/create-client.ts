@@ -1,11 +1,11 @@
-import { createConnection } from './connection.ts'
+import { createConnection, type Connection } from './connection.ts'
 import type { Environment } from './environment.ts'
 import { createChannels, SHARED } from './channels.ts'
 import { createHandlers, type Handler } from './handlers.ts'
 import type { Liveness } from './machine.ts'
 import { createOutbox } from './outbox.ts'
 import { decode, encode, type Payload } from './payload.ts'
-import { ClientError, type Address, type Client, type ClientOptions, type Connected, type NamespaceOptions, type Status, type StatusDetail } from './types.ts'
+import { ClientError, type Address, type Client, type ClientOptions, type Connected, type NamespaceOptions, type QueueOptions, type Status, type StatusDetail } from './types.ts'
 import { EXPIRING, HEARTBEAT, RENEW } from './wire.ts'
 
 const REQUEST_TIMEOUT_MS = 10_000
@@ -17,8 +17,14 @@ interface Welcome extends Connected {
   readonly onceMs?: number
 }
 
+/** A client that may share the socket of another. */
+interface SharingClient extends Client {
+  /** Ends it as that was ended. */
+  end: Connection['end']
+}
+
 /** `connect`, in an environment of the caller's own. */
-export function createClient (address: Address, options: ClientOptions, env: Environment): Client {
+export function createClient (address: Address, options: ClientOptions, env: Environment): SharingClient {
   const { token, queue = false, maxWaiting = 32, onStatus, onError } = options
   const watchers = new Set(onStatus && [onStatus])
   let clientId: string | null = null
@@ -27,30 +33,29 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   let lastId = 0
   const push = (payload: Payload): boolean => connection.push(payload)
   const channels = createChannels(push)
-  const spaces = new Map<string, Client>()
+  const spaces = new Map<string, SharingClient>()
   let settle: { resolve (data: Connected): void, reject (err: ClientError): void }
   const ready = new Promise<Connected>((resolve, reject) => { settle = { resolve, reject } })
   ready.catch(() => {})
 
-  const report = (err: unknown): void => {
-    try {
-      if (onError) return onError(err)
-    } catch (thrown) {
-      err = thrown
-    }
-    setTimeout(() => { throw err })
-  }
+  const report = (err: unknown): void => queueMicrotask(() => {
+    if (!onError) throw err
+    onError(err)
+  })
 
-  const call = (callback: () => unknown): void => {
-    (async () => callback())().catch(report)
+  /** What is tried again, and the status tells of, is nothing to end a process of Node for. */
+  const mention = (err: unknown): unknown => onError && report(err)
+
+  const call = (callback: () => unknown, failed: (err: unknown) => unknown = report): void => {
+    (async () => callback())().catch(failed)
   }
 
   const handlers = createHandlers((frame) => push(encode(frame)), report)
   const outbox = createOutbox({
     maxMessages: maxWaiting,
     maxBytes: Infinity,
-    ...(queue && { maxMessages: 100, maxBytes: 262_144, ...(queue !== true && queue) }),
-    keeps: queue !== false,
+    ...(queue && { maxMessages: 100, maxBytes: 262_144, ...(queue as QueueOptions) }),
+    keeps: !!queue,
     push
   }, env)
 
@@ -64,7 +69,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     else if (frame.offset !== undefined) offset = frame.offset
     if (type === HEARTBEAT || (type === 'offset' && frame.offset !== undefined)) return
     // Where it comes to nothing the server says again that the end is near.
-    if (type === EXPIRING && token) call(async () => push(encode({ type: RENEW, data: await token() })))
+    if (type === EXPIRING && token) call(async () => push(encode({ type: RENEW, data: await token() })), mention)
     if (replyTo !== undefined) outbox.settle(String(replyTo), frame)
     else handlers.emit(type, frame)
   }
@@ -83,7 +88,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     if (!data.namespace) channels.turn(true)
   }
 
-  const write = (type: string, data: unknown, hasAnswer: boolean, settle: Parameters<typeof outbox.add>[2], timeoutMs?: number, once = queue !== false): string | undefined => {
+  const write = (type: string, data: unknown, hasAnswer: boolean, settle: Parameters<typeof outbox.add>[2], timeoutMs?: number, once = !!queue): string | undefined => {
     const id = String(++lastId)
     return outbox.add(id, encode({ type, data, ...((hasAnswer || queue) && { id }), ...(once && { once }) }), settle, timeoutMs)
   }
@@ -101,11 +106,11 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     if (code) reject(new ClientError(code))
   })
 
-  const ended = (status: Status, { reason }: StatusDetail): void => {
-    const message = `there will be no connection: ${reason || status}`
+  const ended = (status: Status, detail: StatusDetail): void => {
+    const message = `there will be no connection: ${detail.reason || status}`
     outbox.end(message)
     settle.reject(new ClientError('NOT_CONNECTED', message))
-    spaces.forEach((space) => space.close())
+    spaces.forEach((space) => space.end(status, detail))
   }
 
   const connection = createConnection(address, options, env, {
@@ -117,13 +122,14 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     heard,
     lost () {
       outbox.lost()
-      channels.turn(false)
+      // Its end says why.
+      if (!isOver(connection)) channels.turn(false)
     },
     ended,
     turned (status, detail) {
       for (const watcher of [...watchers]) call(() => watcher(status, detail))
     },
-    report
+    report: mention
   })
 
   return {
@@ -145,11 +151,12 @@ export function createClient (address: Address, options: ClientOptions, env: Env
       if (!space || isOver(space)) {
         // It waits for the socket as long as that takes.
         spaces.set(name, space = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, env))
-        if (isOver(connection)) space.close()
+        if (isOver(connection)) space.end(connection.status, {})
       }
       return space
     },
-    close: () => connection.close()
+    close: () => connection.end(),
+    end: connection.end
   }
 }
 

@@ -6,7 +6,7 @@ import type { ClientOptions } from './types.ts'
 export interface Environment {
   readonly WebSocket?: ClientOptions['WebSocket'] | undefined
   /** Never rejects. */
-  probe (url: URL, timeoutMs: number, token: string | undefined): Promise<Refusal | null>
+  probe (url: URL, timeoutMs: number, token: string | null | undefined): Promise<Refusal | null>
   /** Milliseconds of a clock that never goes back. */
   now (): number
   random (): number
@@ -28,7 +28,8 @@ export const environment: Environment = {
   probe,
   now: () => performance.now(),
   random: Math.random,
-  setTimer: (callback, ms) => setTimeout(callback, ms),
+  // More than 2^31 would be none at all; one that rings early is set again.
+  setTimer: (callback, ms) => setTimeout(callback, Math.min(ms, 1e9)),
   clearTimer: (handle) => clearTimeout(handle),
   onWake (wake) {
     const listening = new AbortController()

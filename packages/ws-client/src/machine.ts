@@ -19,7 +19,8 @@ export type Event =
   | readonly [type: 'lost', attempt: number, code: number, reason: string, refusal?: Refusal | null]
   | readonly [type: 'probed', attempt: number, refusal: Refusal | null]
   /** `time`: the deadline passed. `wake`: the network came back, or the page is seen again. */
-  | readonly [type: 'time' | 'wake' | 'close']
+  | readonly [type: 'time' | 'wake']
+  | readonly [type: 'close', attempt: undefined, status: Status, detail: StatusDetail]
 
 /** What is to be done. `abandon` lets go of the socket, `ask` wants to hear from the server. */
 export type Effect =
@@ -135,7 +136,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     effects.push(['end', next, detail])
   }
 
-  const bound = (): number => Math.min(maxDelayMs, Math.max(reconnectWindowMs, minDelayMs * 2 ** failures))
+  const bound = (): number => Math.min(maxDelayMs, Math.max(reconnectWindowMs, minDelayMs * 2 ** failures || 0))
 
   /**
    * Exponential backoff with nearly full jitter, so that the clients of a server that went away do not come back all at once
@@ -235,8 +236,8 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
       case 'wake': wake(now); break
       case 'close':
         effects.push(['abandon'])
-        detail = { code: 1000, reason: 'closed by the client' }
-        end('disconnected')
+        detail = event[3]
+        end(event[2])
     }
   }
 

@@ -10,11 +10,11 @@ interface Entry {
   readonly payload: Payload
   readonly bytes: number
   readonly settle: Settle
-  timer: ReturnType<typeof setTimeout> | undefined
+  timer?: ReturnType<typeof setTimeout>
   /** When it was sent last. */
   sentAt?: number
   /** Whether it was sent on this connection. */
-  isSent: boolean
+  isSent?: boolean
 }
 
 export interface OutboxOptions {
@@ -94,13 +94,13 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
     settle,
     add (id, payload, settle, timeoutMs) {
       let bytes = new Blob([payload as string]).size
-      const entry: Entry = { payload, bytes, settle, timer: undefined, isSent: false }
+      const entry: Entry = { payload, bytes, settle }
       if (isOver && !isOnline) return 'NOT_CONNECTED'
       if (!isOver) {
         for (const entry of entries.values()) bytes += entry.bytes
         if (entries.size >= maxMessages || bytes > maxBytes) return keeps ? 'QUEUE_FULL' : 'NOT_CONNECTED'
       }
-      if (timeoutMs !== undefined) entry.timer = setTimeout(() => fail(id, 'REQUEST_TIMEOUT'), timeoutMs)
+      if (timeoutMs !== undefined) entry.timer = setTimeout(() => fail(id, 'REQUEST_TIMEOUT'), Math.min(timeoutMs, 1e9))
       entries.set(id, entry)
       pump()
       if (entry.isSent || !isOver) return

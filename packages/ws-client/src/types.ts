@@ -83,15 +83,18 @@ export interface QueueOptions {
 export interface ClientOptions {
   /** Called when the status changes, or more is known of why. What it throws goes to `onError`. */
   onStatus?: (status: Status, detail: StatusDetail) => void
-  /** Called with what a handler, `onStatus`, the address or the token threw. @default thrown, where nothing catches it */
+  /**
+   * Called with what a handler, `onStatus`, the address or the token threw. @default thrown, where nothing catches it; of the address and
+   * the token, which are asked again, nothing but the `reason` of the status
+   */
   onError?: (err: unknown) => void
   /** Subprotocols to offer. A function is asked at each attempt. @default none */
   protocols?: string | string[] | (() => Maybe<string | string[]>)
   /**
    * Gives a bearer token, at each attempt and when the server says that the authorisation ends soon. It travels in a header
-   * and never in the address; the server reads it with `bearerOf` and `renew` of @jpulse/ws-namespaces. @default none
+   * and never in the address; the server reads it with `bearerOf` and `renew` of @jpulse/ws-namespaces. Nothing, or an empty text: there is none now. @default none
    */
-  token?: () => Maybe<string>
+  token?: () => Maybe<string | null | undefined>
   /** The class to connect with; below Node 22 that of `ws`. @default globalThis.WebSocket */
   WebSocket?: new (url: string, protocols?: string | string[]) => WebSocketLike
   /** Longest that an address, a handshake, or the look why one was refused may take, in milliseconds; the server's first message twice that. @default 10000 */

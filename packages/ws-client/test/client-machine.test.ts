@@ -3,7 +3,7 @@ import t from 'tap'
 import { readRefusal } from '../src/address.ts'
 import type { Address, Client, ClientOptions, Status, StatusDetail } from '../src/client.ts'
 import { createClient } from '../src/create-client.ts'
-import type { Environment } from '../src/environment.ts'
+import { environment, type Environment } from '../src/environment.ts'
 import type { Refusal } from '../src/machine.ts'
 
 interface Told { status: Status, detail: StatusDetail, at: number }
@@ -13,9 +13,13 @@ class FakeSocket {
   readyState = 0
   readonly sent: any[] = []
   readonly url: string
+  readonly protocols: string[]
   readonly #listeners = new Map<string, Array<(event: any) => void>>()
 
-  constructor (url: string) { this.url = url }
+  constructor (url: string, protocols: string[] = []) {
+    this.url = url
+    this.protocols = protocols
+  }
 
   addEventListener (type: string, listener: (event: any) => void): void {
     this.#listeners.set(type, [...this.#listeners.get(type) ?? [], listener])
@@ -66,8 +70,8 @@ class World {
     }
     const env: Environment = {
       WebSocket: class extends FakeSocket {
-        constructor (url: string) {
-          super(url)
+        constructor (url: string, protocols: string[]) {
+          super(url, protocols)
           opened(this)
         }
       } as never,
@@ -211,6 +215,11 @@ t.test('an error without a close, a class that throws, an address that rejects: 
   const broken = new World({ address: async () => { if (++calls < 3) throw new Error('no token'); return 'ws://server/chat' } })
   t.ok(await broken.until(() => broken.sockets.length === 1, 5000))
   t.equal(broken.errors.length, 2)
+  // In Node what nothing catches ends the process: an outage of who gives the tokens must not.
+  const quiet = new World({ token: async () => { throw new Error('no token') }, onError: undefined as never })
+  t.ok(await quiet.until(() => quiet.told.length === 1, 1000))
+  t.match(quiet.told[0], { status: 'reconnecting', detail: { reason: 'Error: no token' } })
+  quiet.client.close()
   class Throwing { constructor () { throw new Error('blocked') } }
   const blocked = new World({ WebSocket: Throwing as never })
   await blocked.pass(60_000)
@@ -310,10 +319,58 @@ t.test('what is sent before the first connection waits, in order and bounded, ov
   world.socket.end(1006)
   t.notOk(world.client.send('g'), 'later nothing is kept')
   const never = new World()
-  const gone = t.rejects(never.client.ready, { code: 'NOT_CONNECTED', message: /closed by the client/ })
+  const gone = t.rejects(never.client.ready, { code: 'NOT_CONNECTED', message: /connection: closed/ })
   const waiting = t.rejects(never.client.request('x'), { code: 'NOT_CONNECTED' })
   never.client.close()
   await Promise.all([gone, waiting])
+})
+
+t.test('namespaces on one socket end as it ended, and say why', async (t) => {
+  const told: Array<[Status, StatusDetail]> = []
+  const world = new World()
+  world.refusal = readRefusal(401, '{"success":false,"error":"Please log in","code":"FST_ERR_WS_NAMESPACES_UNAUTHORIZED","statusCode":401}')
+  const space = world.client.namespace('chat', { onStatus: (status, detail) => { told.push([status, detail]) } })
+  const refused = t.rejects(space.ready, { code: 'NOT_CONNECTED', message: 'there will be no connection: Please log in' })
+  await world.rest()
+  world.socket.end(1006)
+  await world.rest()
+  t.match(told, [['auth-required', { httpStatus: 401, reason: 'Please log in' }]])
+  await refused
+  t.equal(world.client.namespace('later').status, 'auth-required')
+  t.equal(world.timers, 0)
+
+  const open = await connected({})
+  const other = open.client.namespace('chat', { onStatus: (status) => { told.push([status, {}]) } })
+  told.length = 0
+  open.client.close()
+  await open.rest()
+  t.same(told, [['disconnected', {}]], 'not reconnecting before')
+  t.equal(other.status, 'disconnected')
+  t.equal(open.client.namespace('later').status, 'disconnected')
+})
+
+t.test('no token is none, and no number of attempts or milliseconds is too much', async (t) => {
+  for (const token of ['', null, undefined, 'x']) {
+    const world = new World({ token: () => token })
+    await world.rest()
+    t.same(world.socket.protocols, token ? ['jpulse', 'bearer.x'] : [], String(token))
+  }
+  const eager = new World({ minDelayMs: 0 })
+  for (let attempt = 1; attempt < 1100; attempt++) {
+    await eager.rest()
+    eager.socket.end(1006)
+    await eager.rest()
+    await eager.pass(0)
+  }
+  t.ok(eager.sockets.length > 1090, `${eager.sockets.length} attempts`)
+  const late: string[] = []
+  const patient = await connected({})
+  patient.client.request('x', 1, { timeoutMs: Infinity }).catch((err: Error) => { late.push(err.message) })
+  const handle = environment.setTimer(() => { late.push('rang') }, Infinity)
+  await new Promise((resolve) => { setTimeout(resolve, 20) })
+  t.same(late, [])
+  environment.clearTimer(handle)
+  patient.client.close()
 })
 
 t.test('what another kind of server says is passed by', async (t) => {

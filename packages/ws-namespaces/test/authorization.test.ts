@@ -107,5 +107,6 @@ t.test('the token of a request', async (t) => {
   t.equal(of({ authorization: 'bearer  abc.def' }), 'abc.def')
   t.equal(of({ 'sec-websocket-protocol': 'jpulse, bearer.a%20b' }), 'a b')
   t.equal(of({ 'sec-websocket-protocol': 'bearer.%' }), null)
+  t.equal(of({ 'sec-websocket-protocol': 'jpulse, bearer.' }), null)
   t.equal(of({ 'sec-websocket-protocol': 'jpulse' }), null)
 })

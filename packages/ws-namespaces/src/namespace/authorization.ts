@@ -77,7 +77,7 @@ export class Expiries {
  */
 export async function renew (conn: Peer, credentials: unknown, expiries: Expiries): Promise<{ expiresAt: number | null } | null> {
   const { definition } = conn.home
-  if (definition.renew === undefined || typeof credentials !== 'string' || credentials.length > LONGEST) return null
+  if (definition.renew === undefined || typeof credentials !== 'string' || credentials === '' || credentials.length > LONGEST) return null
   const given = identityOf(await ask(conn, credentials), definition)
   if (typeof given === 'string' || given.userId !== conn.userId || conn.ended !== null) return null
   conn.ctx = given
