@@ -168,7 +168,7 @@ t.test('values that no query can continue after are refused by name', async (t) 
 
 t.test('a sort is refused with 400 where it cannot be one', async (t) => {
   const odd = ['a', 5, null, { a: 0 }, { a: 'asc' }, { a: { $meta: 'textScore' } }, { $a: 1 }, { 'a..b': 1 }, { '': 1 }, { 'a.': 1 }, { 'a\0': 1 },
-    { a: { order: 1, type: 'text' } }, { a: { order: 1, types: 'date' } }, [['a', 1], ['a', -1]], ['a'], [['a']], [[1, 1]],
+    new Map([['a', -1]]), { a: { order: 1, type: 'text' } }, { a: { order: 1, types: 'date' } }, [['a', 1], ['a', -1]], ['a'], [['a']], [[1, 1]],
     Object.fromEntries(Array.from({ length: 33 }, (_, i) => [`f${i}`, 1]))]
   for (const sort of odd) await t.rejects(paginate(items(1), wrong({ sort })), { code: code('INVALID_SORT'), statusCode: 400 }, JSON.stringify(sort))
 })
@@ -188,7 +188,14 @@ t.test('options that a call does not take are errors that name them', async (t) 
     [{ projection: 5 }, /"projection"/], [{ collation: {} }, /"collation/], [{ collation: { locale: 'no such locale' } }, /collation/], [{ key: 5 }, /"key"/],
     [{ projection: { a: 1, b: 0 } }, /"b"/], [{ projection: { a: { $slice: 1 } } }, /"a"/], [{ filter: { $nosuch: 1 } }, /filter/]]
   for (const [options, message] of odd) await t.rejects(paginate(items(1), wrong(options)), { code: code('INVALID_OPTIONS'), statusCode: 500, message })
-  for (const options of [null, 'x', 5]) await t.rejects(paginate(items(1), options as unknown as object), { code: code('INVALID_OPTIONS') })
+  for (const options of [null, 'x', 5, new Map([['limit', 1]])]) await t.rejects(paginate(items(1), options as unknown as object), { code: code('INVALID_OPTIONS') })
+  // A Map has no properties: taken for an object, it would be a filter that lets everything pass.
+  for (const name of ['filter', 'projection', 'driverOptions']) {
+    const options = { [name]: new Map([['a', 1]]) }
+    for (const refused of [paginate(items(1), options), paginate(db.collection('x'), options), paginate.pipeline(db.collection('x'), [], options), paginate.pages(items(1), options).next()] as Array<Promise<unknown>>) {
+      await t.rejects(refused, { code: code('INVALID_OPTIONS'), message: new RegExp(`"${name}" is a Map`) })
+    }
+  }
   await t.rejects(paginate('text' as unknown as object[]), { code: code('INVALID_OPTIONS') })
   await t.rejects(paginate(db.collection('x'), { key: () => 1 }), { code: code('INVALID_OPTIONS') })
   await t.rejects(paginate(db.collection('x'), { projection: { a: { $concat: ['$a', 'x'] } }, sort: { a: 1 } }), { code: code('INVALID_OPTIONS') })

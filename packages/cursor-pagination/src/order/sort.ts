@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { InvalidSortError } from '../errors.ts'
 
 /** 1 ascending, -1 descending. */
@@ -74,7 +75,7 @@ function pairsOf (spec: SortSpec | undefined): Array<readonly [string, unknown]>
     if (!spec.every((pair) => Array.isArray(pair) && pair.length === 2)) throw new InvalidSortError('a list must hold [field, order] pairs')
     return spec
   }
-  if (typeof spec !== 'object' || spec === null) throw new InvalidSortError('it is neither an object nor a list of pairs')
+  if (typeof spec !== 'object' || spec === null || types.isMap(spec)) throw new InvalidSortError('it is neither an object nor a list of pairs')
   return Object.entries(spec)
 }
 

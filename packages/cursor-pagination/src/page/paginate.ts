@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import type { FastifyBaseLogger } from 'fastify'
 import { InvalidOptionsError } from '../errors.ts'
 import { defaultsOf, discriminatorOf, driverCollection, isDriverCollection, isModel, isMongooseCollection, pageOfModel, PlanObserver, refuseReferred, type DriverCollection, type Model, type ModelDefaults } from '../mongo/index.ts'
@@ -80,8 +81,11 @@ async function collectionOf (source: unknown): Promise<DriverCollection> {
   return collection
 }
 
+/** A Map has no properties: what it says would be lost on the way, and a filter that is lost shows everything. */
 function checkIsObject (options: unknown): void {
-  if (typeof options !== 'object' || options === null) throw new InvalidOptionsError('they are not an object')
+  if (typeof options !== 'object' || options === null || types.isMap(options)) throw new InvalidOptionsError('they are not an object')
+  const name = (['filter', 'projection', 'driverOptions'] as const).find((name) => types.isMap((options as Options)[name]))
+  if (name !== undefined) throw new InvalidOptionsError(`"${name}" is a Map: give an object`)
 }
 
 function refuseMongooseOptions (options: Options): void {
