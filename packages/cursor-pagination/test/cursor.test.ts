@@ -256,16 +256,23 @@ t.test('equal filters are equal to a cursor, and others are not', async (t) => {
     [{ b: new Int32(1) }, { b: Decimal128.fromString('1.0') }],
     [{ b: { $gte: Long.fromNumber(1) } }, { b: { $gte: 1n } }],
     [{ b: { $eq: 1 } }, { b: 1 }],
+    [{ b: new Map([['$gt', 1]]) }, { b: { $gt: 1 } }],
     [{ o: { x: 1 } }, { o: { x: new Double(1) } }],
     [{ _id: { $not: { $in: [77, 78] } } }, { _id: { $not: { $in: [78, 77] } } }]
   ]
   const { pageInfo: { nextCursor: cursor } } = await paginate(items, { filter: { a: { $in: [1, 0] }, b: 1 }, limit: 2 })
   t.same((await paginate(items, { filter: { b: 1.0, a: { $in: [0, 1] } }, limit: 2, cursor })).items.map(({ _id }) => _id), [2, 3])
+  class Money {
+    readonly #cents: number
+    constructor (cents: number) { this.#cents = cents }
+    toBSON () { return { cents: this.#cents } }
+  }
   const bindings = (filter: object) => bindingOf({ source: '', filter, stages: [], sort: [], collation: undefined, scope: undefined, bind: undefined }).query.toString('hex')
   for (const [one, other] of pairs) t.equal(bindings(one), bindings(other), inspect(one))
   for (const [one, other] of [
     [{ a: { $in: [0, 1] } }, { a: [0, 1] }], [{ a: [0, 1] }, { a: [1, 0] }], [{ $or: [{ a: 0 }, { b: 1 }] }, { $and: [{ a: 0 }, { b: 1 }] }],
-    [{ o: { x: 1, y: 2 } }, { o: { y: 2, x: 1 } }], [{ b: 1 }, { b: '1' }], [{ b: 1 }, { b: true }], [{ b: /x/ }, { b: { $eq: /x/ } }], [{ b: 2 ** 53 }, { b: Long.fromString('9007199254740993') }]
+    [{ o: { x: 1, y: 2 } }, { o: { y: 2, x: 1 } }], [{ b: 1 }, { b: '1' }], [{ b: 1 }, { b: true }], [{ b: /x/ }, { b: { $eq: /x/ } }], [{ b: new Money(1) }, { b: new Money(2) }], [{ b: { $in: [new Money(1)] } }, { b: { $in: [new Money(2)] } }], [{ b: new Map([['x', 1]]) }, { b: new Map([['x', 2]]) }],
+    [{ b: 2 ** 53 }, { b: Long.fromString('9007199254740993') }]
   ] as Array<[object, object]>) t.not(bindings(one), bindings(other), inspect(one))
 })
 

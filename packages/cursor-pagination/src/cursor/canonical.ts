@@ -24,7 +24,7 @@ function partsOf (parts: unknown): unknown {
 /** What is asked of one field: a value, or operators. */
 function conditionOf (condition: unknown): unknown {
   if (!isDocument(condition)) return valueOf(condition)
-  const operators = Object.entries(condition)
+  const operators = entriesOf(condition)
   if (operators.length === 0 || !operators.every(([name]) => name.startsWith('$'))) return valueOf(condition)
   const [[name, operand] = []] = operators
   // A regular expression is a search as a value, and itself under $eq.
@@ -42,8 +42,12 @@ function operandOf (operator: string, operand: unknown): unknown {
 function valueOf (value: unknown): unknown {
   if (kindOf(value) === Kind.number) return plainestNumber(value)
   if (Array.isArray(value)) return value.map(valueOf)
-  return isDocument(value) ? Object.fromEntries(Object.entries(value).map(([name, one]) => [name, valueOf(one)])) : value
+  // What a value makes of itself in BSON only its own method knows.
+  if (!isDocument(value) || typeof (value as { toBSON?: unknown }).toBSON === 'function') return value
+  return Object.fromEntries(entriesOf(value).map(([name, one]) => [name, valueOf(one)]))
 }
+
+const entriesOf = (document: object) => document instanceof Map ? [...document] as Array<[string, unknown]> : Object.entries(document)
 
 function ordered (values: unknown[]): unknown[] {
   const keyed = values.map((value) => ({ value, text: bytesOf({ value }).toString('latin1') }))
