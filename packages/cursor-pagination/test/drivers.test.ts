@@ -108,7 +108,8 @@ for (const [version, Mongoose] of [['8', Mongoose8], ['9', Mongoose9]] as Array<
     const author = new Schema({ name: String }, { versionKey: false })
     author.method('shout', function (this: { name: string }) { return this.name.toUpperCase() })
     const Author = mongoose.model(`Author${version}`, author)
-    const post = new Schema({ name: String, author: { type: Schema.Types.ObjectId, ref: `Author${version}` }, secret: { type: String, select: false }, deleted: Boolean, rank: Number }, { versionKey: false })
+    const post = new Schema({ name: String, author: { type: Schema.Types.ObjectId, ref: `Author${version}` }, of: String, on: { type: Schema.Types.ObjectId, refPath: 'of' }, secret: { type: String, select: false }, deleted: Boolean, rank: Number }, { versionKey: false })
+    post.virtual('editor', { ref: `Author${version}`, localField: 'author', foreignField: '_id', justOne: true })
     const hooks: string[] = []
     post.pre('find', function (this: { where (filter: object): void }) { this.where({ deleted: { $ne: true } }); hooks.push('pre') })
     post.post('find', () => { hooks.push('post') })
@@ -134,7 +135,9 @@ for (const [version, Mongoose] of [['8', Mongoose8], ['9', Mongoose9]] as Array<
     }
     await t.rejects(paginate(Post, { page: joined, projection: { name: 1 } }), code('INVALID_OPTIONS'))
     for (const options of [null, 'x']) await t.rejects(paginate(Post, options as unknown as object), code('INVALID_OPTIONS'))
-    await t.rejects(paginate(Post, { sort: { 'author.name': 1 }, populate: 'author' }), { ...code('INVALID_SORT'), message: /"author" of the model/ })
+    for (const path of ['author', 'on', 'editor']) {
+      await t.rejects(paginate(Post, { sort: { [`${path}.name`]: 1 }, populate: path }), { ...code('INVALID_SORT'), message: new RegExp(`"${path}" of the model`) })
+    }
 
     const inMemory = await paginate(await Post.find(), { filter: { rank: { $gt: 0 } }, sort: { rank: -1, name: -1 }, limit: 2, projection: { name: 1, _id: 0 } })
     t.strictSame(inMemory.items as unknown, [{ name: 'post 5' }, { name: 'post 2' }], 'an array of hydrated documents')

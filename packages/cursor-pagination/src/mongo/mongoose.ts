@@ -7,10 +7,20 @@ import type { PageDriverOptions } from './options.ts'
 export interface Model {
   readonly modelName: string
   readonly collection: unknown
-  readonly schema: { discriminatorMapping?: { isRoot?: boolean, key?: string, value?: unknown }, options?: { collation?: Collation, read?: unknown }, path? (name: string): { options?: { ref?: unknown } } | undefined }
+  readonly schema: {
+    discriminatorMapping?: { isRoot?: boolean, key?: string, value?: unknown }
+    options?: { collation?: Collation, read?: unknown }
+    path? (name: string): Path | undefined
+    virtualpath? (name: string): Path | null | undefined
+  }
   readonly db?: { base?: { transactionAsyncLocalStorage?: { getStore (): { session?: object } | undefined } } }
   hydrate (document: object): unknown
   find (filter: object): ModelQuery
+}
+
+/** A path of a schema, stored or virtual. */
+interface Path {
+  options?: { ref?: unknown, refPath?: unknown }
 }
 
 interface ModelQuery {
@@ -57,14 +67,15 @@ export function defaultsOf ({ schema: { options: { collation, read } = {} }, db 
 
 /**
  * Refuses a sort by a field of a document that is referred to: the model's documents hold its key there, so all of them
- * would be one tie, populated or not.
+ * would be one tie, populated or not. Of a virtual path that is populated they hold nothing at all.
  *
  * @throws FST_ERR_CURSOR_PAGINATION_INVALID_SORT
  */
 export function refuseReferred ({ schema, modelName }: Model, sort: SortSpec | undefined): void {
+  const refers = (path: string) => [schema.path?.(path), schema.virtualpath?.(path)].some((one) => (one?.options?.ref ?? one?.options?.refPath) !== undefined)
   for (const { field } of parseSort(sort)) {
     const names = field.split('.').slice(0, -1)
-    const path = names.map((_, i) => names.slice(0, i + 1).join('.')).find((path) => schema.path?.(path)?.options?.ref !== undefined)
+    const path = names.map((_, i) => names.slice(0, i + 1).join('.')).find(refers)
     if (path !== undefined) throw new InvalidSortError(`"${path}" of the model "${modelName}" refers to other documents, and "${field}" is a field of theirs`)
   }
 }
