@@ -47,6 +47,18 @@ t.test('driver options that would break a walk are refused by name, those that d
   t.same(ids(page), [0, 1])
 })
 
+t.test('the collection\'s own number is asked for with the options of the driver, beside a session', async (t) => {
+  const users = db.collection<Item>('estimated')
+  const session = db.client.startSession()
+  t.teardown(() => session.endSession())
+  const asked: object[] = []
+  t.intercept(users, 'estimatedDocumentCount', { value: async (options: object) => asked.push(options) })
+  const { pageInfo } = await paginate(users, { total: 'estimated', driverOptions: { maxTimeMS: 5000, comment: 'a total', session } })
+  t.equal(pageInfo.total, 1)
+  t.match(asked, [{ maxTimeMS: 5000, comment: 'a total' }])
+  t.notOk('session' in asked[0]!)
+})
+
 t.test('in a session the page and its total are read one after the other', async (t) => {
   const users = db.collection<Item>('sessions')
   await users.insertMany(items(9))

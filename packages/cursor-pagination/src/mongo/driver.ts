@@ -11,7 +11,7 @@ export interface DriverCollection {
   find (filter: object, options?: object): DriverCursor
   aggregate (stages: object[], options?: object): DriverCursor
   countDocuments (filter: object, options?: object): Promise<number>
-  estimatedDocumentCount (): Promise<number>
+  estimatedDocumentCount (options?: object): Promise<number>
 }
 
 interface DriverCursor {

@@ -21,7 +21,9 @@ export class CollectionSource extends ServerSource {
     return Number(await inDialect(this.collection, (dialect) => this.collection.countDocuments(withCondition(this.query.filter, {}, dialect), this.options({ limit: cap }))))
   }
 
+  /** No transaction takes this command, so it is sent beside its session. */
   async estimate (): Promise<number | undefined> {
-    return Object.keys(this.query.filter).length === 0 ? Number(await this.collection.estimatedDocumentCount()) : undefined
+    if (Object.keys(this.query.filter).length > 0) return undefined
+    return Number(await this.collection.estimatedDocumentCount(this.options({ session: undefined, hint: undefined, collation: undefined })))
   }
 }
