@@ -208,6 +208,14 @@ t.test('a page is formatted as a Relay connection whose cursors are those of its
   t.strictSame([next.edges.map(({ node }) => node._id), next.pageInfo.hasPreviousPage], [[1, 2], true])
   const before = toRelay(await paginate(users, { limit: 2, before: next.pageInfo.endCursor }))
   t.strictSame(before.edges.map(({ node }) => node._id), [0, 1])
+  // A loader gives one object, or nothing, for several rows: each edge still has the cursor of its own row.
+  for (const shown of [users[0], null]) {
+    const edges = toRelay(await paginate(users, { limit: 4, page: (rows) => rows.map((row) => row._id === 2 ? row : shown) })).edges
+    t.strictSame(await Promise.all(edges.map(async ({ cursor }) => (await paginate(users, { limit: 1, after: cursor })).items[0]?._id)), [1, 2, 3, 4])
+  }
+  const same = await paginate(users, { limit: 3, page: (rows) => rows.map(() => 'one') })
+  t.strictSame(same.items.map(same.pageInfo.cursorOf).slice(1), [same.pageInfo.cursorOf('one', 1), same.pageInfo.endCursor])
+  for (const [item, index] of [['two', 0], ['two', 3], [undefined, -1], [undefined, 3]] as Array<[string, number]>) t.throws(() => same.pageInfo.cursorOf(item, index), TypeError)
   t.strictSame(toRelay(await paginate([])), { edges: [], pageInfo: { hasNextPage: false, hasPreviousPage: false, startCursor: null, endCursor: null } })
 })
 

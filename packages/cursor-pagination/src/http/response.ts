@@ -80,7 +80,7 @@ export function toRelay<T, R = T> (page: Page<T>, map?: Shown<T, R>): RelayConne
   const { hasNext, hasPrev, startCursor, endCursor, total } = page.pageInfo
   const nodes = shown(page, map)
   return {
-    edges: page.items.map((item, i) => ({ node: nodes[i] as R, cursor: page.pageInfo.cursorOf(item) })),
+    edges: page.items.map((item, i) => ({ node: nodes[i] as R, cursor: page.pageInfo.cursorOf(item, i) })),
     pageInfo: { hasNextPage: hasNext, hasPreviousPage: hasPrev, startCursor, endCursor },
     ...(total === undefined ? {} : { totalCount: total })
   }

@@ -32,7 +32,6 @@ export function pageOf<T extends object> (read: readonly Row[], facts: PageFacts
   const items = rows.map(({ document }) => document as T)
   const hasNext = backwards ? beyond : more
   const hasPrev = backwards ? more : beyond || (offset ?? 0) > 0
-  const places = new Map<T, number>(items.map((item, i) => [item, i]))
   const cursorAt = (i: number) => seal({ key: (rows[i] as Row).key, backwards: false, inclusive: false }, rows[i + 1]?.key ?? next)
   /** Of an empty page: where it was looked for. */
   const ofPlace = () => position === undefined ? null : seal({ key: position.key, backwards: false, inclusive: false }, undefined)
@@ -48,19 +47,25 @@ export function pageOf<T extends object> (read: readonly Row[], facts: PageFacts
       limit,
       ...(total === undefined ? {} : { total, totalIsExact: facts.totalIsExact ?? false }),
       ...(offset === undefined ? {} : { offset }),
-      cursorOf (item) {
-        const at = places.get(item)
-        if (at === undefined) throw new TypeError('cursorOf takes an item of this page')
-        return cursorAt(at)
-      }
+      cursorOf: (item, index) => cursorAt(placeOf(items, item, index))
     }
   }
 }
 
 /** The same page with another item in the place of each. */
 export function withItems<R> ({ items, pageInfo }: Page, replaced: readonly R[]): Page<R> {
-  const cursorOf = (item: R) => pageInfo.cursorOf(items[replaced.indexOf(item)])
+  const cursorOf = (item: R, index?: number) => {
+    const at = placeOf(replaced, item, index)
+    return pageInfo.cursorOf(items[at], at)
+  }
   return { items: [...replaced], pageInfo: Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(pageInfo), cursorOf: { value: cursorOf, enumerable: true, writable: true, configurable: true } }) as Page<R>['pageInfo'] }
+}
+
+/** The place of an item, which may stand for several rows: then its index tells which. */
+function placeOf<T> (items: readonly T[], item: T, index = -1): number {
+  const at = index in items && items[index] === item ? index : items.indexOf(item)
+  if (at === -1) throw new TypeError('cursorOf takes an item of this page')
+  return at
 }
 
 /**

@@ -113,9 +113,10 @@ export interface PageInfo<T = any> {
   /**
    * The cursor of an item of this page, for `after` and `before`.
    *
+   * @param index its place in `items`; needed only where `page` made one item of several rows. @default the first place
    * @throws TypeError for anything that is not one of `items`
    */
-  cursorOf (item: T): string
+  cursorOf (item: T, index?: number): string
 }
 
 /** One page. */
