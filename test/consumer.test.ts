@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -141,6 +141,16 @@ t.test('an application compiles against the packages, whatever its compiler’s 
   t.equal(await compiled(project, ['app.ts'], { noEmit: true, module: 'ESNext', moduleResolution: 'bundler' }), '', 'bundler')
   t.equal(await compiled(project, ['app.ts', 'pages.ts'], DECLARATIONS), '', 'nodenext')
   for (const type of DECLARED) t.match(readFileSync(join(project, 'out/pages.d.ts'), 'utf8'), type)
+})
+
+t.test('no declaration writes out a default of @types/node, which another version of it may refuse', (t) => {
+  for (const name of PACKAGES) {
+    const dist = join(root, 'packages', name, 'dist')
+    const declarations = readdirSync(dist, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.d.ts'))
+    t.ok(declarations.length > 0, name)
+    t.same(declarations.filter((file) => readFileSync(join(dist, file), 'utf8').includes('EventEmitter<[never]>')), [], name)
+  }
+  t.end()
 })
 
 // Each costs six seconds of the compiler, most of them for mongoose's own types: the older pair is compiled in the long run.

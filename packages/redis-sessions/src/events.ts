@@ -67,7 +67,7 @@ export function eventOf ({ meta: { userId, handle, ip, userAgent } }: { readonly
 /** Tells the application of its sessions, and every plugin on every instance of their end. Nobody's fault keeps it from the others. */
 export class Events {
   /** What the application listens to. */
-  emitter = new EventEmitter()
+  emitter: EventEmitter = new EventEmitter()
   readonly #fastify: FastifyInstance
   readonly #realm: string
   readonly #log: FastifyBaseLogger

@@ -70,7 +70,7 @@ function sharedBy (options: ResolvedOptions, vault: Vault, events: Events, log: 
 /** Under the name of the plugin whose interface it has, so that plugins which ask for that one find it. */
 function asFastifySession (shared: Shared, inProgress: InProgress) {
   return fp(async (fastify: FastifyInstance) => {
-    const idStore = new IdStore(shared.vault, shared.events)
+    const idStore = new IdStore(shared.vault, shared.events, shared.log)
     fastify.decorate('decryptSession', decryptSession(shared) as FastifyInstance['decryptSession'])
     fastify.decorateRequest('sessionStore', { getter: () => idStore as never })
     addHooks(fastify, shared, inProgress)
@@ -109,5 +109,6 @@ export type { StoredSession } from './stores/header.ts'
 export type { SessionRef } from './stores/ids.ts'
 export { mongoBackup, type MongoBackupCollection, type MongoBackupOptions } from './backup/mongo-backup.ts'
 export type { FastifyRedisSessionsOptions, LoginOptions, SessionCookieOptions, SessionEncryption } from './options.ts'
-export type { AnyRequest, SessionData, SessionInfo, Sessions, SessionsStats, WatchedSession } from './sessions.ts'
+export type { AnyRequest, SessionData, SessionInfo, Sessions, SessionsStats } from './sessions.ts'
+export type { WatchedSession } from './watched-session.ts'
 export type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, Seen, SessionStore } from './stores/store.ts'

@@ -7,7 +7,7 @@ import { isRecord } from './vault/fields.ts'
 
 /** Attributes of the session cookie; `HttpOnly` is always set. */
 export interface SessionCookieOptions {
-  /** Paths that get the cookie. Requests elsewhere have no session. @default '/' */
+  /** Paths that get the cookie, as the browser asks for them, before any `rewriteUrl`. Requests elsewhere have no session. @default '/' */
   path?: string | undefined
   /** Domain that gets the cookie with its subdomains. @default none: only the host that set it */
   domain?: string | undefined

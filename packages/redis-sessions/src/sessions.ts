@@ -4,7 +4,7 @@ import {
   FST_ERR_REDIS_SESSIONS_INVALID_USER, FST_ERR_REDIS_SESSIONS_NO_SESSION, FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN,
   FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE
 } from './errors.ts'
-import { eventOf, type EndReason, type Events, type SessionsEvents } from './events.ts'
+import type { EndReason, Events, SessionsEvents } from './events.ts'
 import { resolveLogin, type LoginOptions, type ResolvedOptions } from './options.ts'
 import { stateOf } from './request/hooks.ts'
 import { Operation } from './request/operation.ts'
@@ -13,6 +13,7 @@ import { tagOf } from './stores/ids.ts'
 import type { SessionStore } from './stores/store.ts'
 import { checkNames, toJson, type Fields } from './vault/fields.ts'
 import type { Loaded, Vault } from './vault/vault.ts'
+import { watchSession, type WatchedSession } from './watched-session.ts'
 
 /** A request of any Fastify server, also of HTTP/2. */
 export type AnyRequest = Pick<FastifyRequest, 'id' | 'ip'>
@@ -36,29 +37,6 @@ export interface SessionInfo {
   userAgent: string
   /** Whether it is the session of the request that was given. */
   current: boolean
-}
-
-/** A session seen from a connection that outlives its request. It holds nothing of the request. */
-export interface WatchedSession {
-  /** Null for an anonymous session. */
-  userId: string | null
-  /** As `session:ended` and `list` name it. */
-  handle: string
-  /** `name` of the registration; '' where it has none. `session:ended` tells it, too. */
-  realm: string
-  /**
-   * Asks the store whether the session is still alive.
-   *
-   * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
-   */
-  isAlive (): Promise<boolean>
-  /**
-   * Notes that the session was seen now, so that who is active on the connection is not logged out. As often as one likes: the
-   * store is told once per `touchIntervalMs`. Resolves with whether the session is alive, as last known.
-   *
-   * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
-   */
-  touch (): Promise<boolean>
 }
 
 export interface SessionsStats {
@@ -164,24 +142,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   watch (request: AnyRequest): WatchedSession | null {
     const loaded = loadedOf(request)
     if (loaded === null) return null
-    const [vault, events] = [this.#vault, this.#events]
-    const { ref, meta } = loaded
-    const { touchIntervalMs } = this.#options
-    // Of the request's own activity: it was told before.
-    let [touchedAt, alive] = [performance.now(), true]
-    return {
-      userId: meta.userId,
-      handle: meta.handle,
-      realm: this.name,
-      isAlive: async () => await vault.open(ref) !== null,
-      async touch () {
-        if (performance.now() - touchedAt < touchIntervalMs) return alive
-        touchedAt = performance.now()
-        alive = await vault.touch({ ref, meta })
-        if (alive) events.tell('renewed', eventOf(loaded))
-        return alive
-      }
-    }
+    return watchSession(loaded, { realm: this.name, vault: this.#vault, events: this.#events, touchIntervalMs: this.#options.touchIntervalMs })
   }
 
   /**
@@ -249,11 +210,15 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     return { mode: this.mode, unreadable: this.#vault.unreadable }
   }
 
-  /** Ends the sessions of a user that were seen longest ago, where a login made them too many. */
-  async #limit ({ ref, meta }: Loaded): Promise<void> {
+  /**
+   * Ends the sessions of a user that were seen longest ago, where a login made them too many. Of parallel logins each leaves
+   * alone what came after it, which counts it in turn: else they would end each other, and nobody would be logged in.
+   */
+  async #limit (made: Loaded): Promise<void> {
+    const { ref, meta } = made
     const most = this.#options.maxSessionsPerUser
     if (most === 0) return
-    const others = this.#vault.decodeAll(await this.store.list(ref.tag)).filter((other) => other.ref.hash !== ref.hash)
+    const others = this.#vault.decodeAll(await this.store.list(ref.tag)).filter((other) => isBefore(other, made))
     const tooMany = others.sort((a, b) => a.stored.touchedAt - b.stored.touchedAt).slice(0, Math.max(0, others.length + 1 - most))
     const ended = (await Promise.all(tooMany.map((other) => this.#vault.end(other.ref)))).filter((loaded) => loaded !== null)
     if (ended.length > 0) await this.#events.ended({ userId: meta.userId!, handles: ended.map((loaded) => loaded.meta.handle), reason: 'limit' })
@@ -292,6 +257,11 @@ function loadedOf (request: AnyRequest): Loaded | null {
   if (state === undefined) return null
   if (state.failure !== null) throw state.failure
   return state.held.loaded
+}
+
+/** A total order, which every instance sees alike. */
+function isBefore (a: Loaded, b: Loaded): boolean {
+  return a.stored.stamp < b.stored.stamp || (a.stored.stamp === b.stored.stamp && a.ref.hash < b.ref.hash)
 }
 
 /** @throws FST_ERR_REDIS_SESSIONS_INVALID_USER */

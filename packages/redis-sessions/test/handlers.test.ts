@@ -245,6 +245,26 @@ t.test('a login after the reply was sent is a typed error and makes no session, 
   t.equal(await app.sessions.count(), 0)
 })
 
+t.test('a login or regenerate after a reply that was taken over has begun is refused, and leaves the session as it is', async (t) => {
+  const begun = async (reply: FastifyReply, then: () => Promise<void> | void) => {
+    reply.hijack()
+    reply.raw.write('x')
+    reply.raw.end(await Promise.resolve(then()).then(() => 'done', (err) => err.code as string))
+  }
+  const handlers = {
+    login: async (request: FastifyRequest, reply: FastifyReply, app: FastifyInstance) => begun(reply, async () => app.sessions.login(request, 'v')),
+    regenerate: async ({ session }: FastifyRequest, reply: FastifyReply) => begun(reply, () => session.regenerate(['n']))
+  }
+  const app = await serve(t, handlers)
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u', n: 1 })
+  for (const url of ['/login', '/regenerate']) t.equal((await browser.get(url)).body, 'xFST_ERR_REDIS_SESSIONS_REPLY_SENT')
+  t.match((await browser.get('/me')).json(), { userId: 'u', fields: { n: 1 } })
+  t.equal(await app.sessions.count(), 1)
+  const api = await serve(t, handlers, { sessions: { header: 'authorization' } })
+  t.equal((await api.inject('/login')).body, 'xdone', 'a token needs no header of the reply')
+})
+
 both('each request of many that run at once has the session of its own cookie', async (t, setup) => {
   const app = await serve(t, {
     mix: async (request, reply, app) => {

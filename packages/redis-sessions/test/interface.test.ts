@@ -1,8 +1,9 @@
-import { Signer } from '@fastify/cookie'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fastifyCookie, { Signer } from '@fastify/cookie'
+import redisLink from '@jpulse/redis-link'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
-import type { LoginOptions } from '../src/index.ts'
+import redisSessions, { type LoginOptions } from '../src/index.ts'
 import { Browser, cookieOf, fieldsOf, makeApp, SECRET, type Setup } from './support/app.ts'
 
 // What @fastify/session documents, one by one: docs/fastify-session.md names each of these, or says why it is not there.
@@ -230,6 +231,69 @@ const BEHAVIOURS: Record<string, (t: Test) => Promise<void>> = {
 }
 
 for (const [behaviour, run] of Object.entries(BEHAVIOURS)) t.test(behaviour, run)
+
+t.test('request.sessionStore stores nothing that a session refuses, and the fault of a callback ends no process', async (t) => {
+  const app = await serve(t, {
+    set: async ({ session, sessionStore }) => {
+      session.n = 1
+      await session.save()
+      const failed = [{ save: 1 }, { deep: [new Map([[1, 2]])] }].map((fields) => withCallback((done) => sessionStore.set(session.sessionId, fields as never, done)))
+      return (await Promise.all(failed)).map((err) => (err as { code?: string } | null)?.code)
+    },
+    faulty: async ({ session, sessionStore }) => {
+      const fault = () => { throw new Error('a fault of the application') }
+      sessionStore.get(session.sessionId, fault)
+      sessionStore.set(session.sessionId, { m: 1 } as never, fault)
+      return withCallback((done) => sessionStore.destroy('none', () => { setImmediate(done); fault() }))
+    }
+  })
+  const browser = new Browser(app)
+  t.same((await browser.get('/set')).json(), ['FST_ERR_REDIS_SESSIONS_RESERVED_FIELD', 'FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE'])
+  t.same((await browser.get('/me')).json().fields, { n: 1 })
+  t.equal((await browser.get('/faulty')).body, 'null')
+  t.same((await browser.get('/me')).json().fields, { n: 1, m: 1 })
+})
+
+t.test('each attribute that is set on session.cookie is sent, also where nothing else changed', async (t) => {
+  const attributes = { domain: 'example.com', path: '/x', sameSite: 'strict', httpOnly: false, partitioned: true }
+  const app = await serve(t, {
+    x: (request) => {
+      const name = (request.query as { name: keyof typeof attributes }).name
+      Object.assign(cookieOf(request.session), { [name]: attributes[name] })
+      return name
+    }
+  }, { sessions: { touchIntervalMs: 60_000 } })
+  const browser = new Browser(app)
+  await browser.post('/set', { n: 1 })
+  const headers = { cookie: browser.header() }
+  for (const name of Object.keys(attributes)) t.match(cookieIn(await app.inject({ url: `/x?name=${name}`, headers })), /^sessionId=/, name)
+  t.equal(cookieIn(await app.inject({ url: '/x', headers })), '')
+})
+
+// https://github.com/fastify/session/issues/69
+t.test('what @fastify/cookie was told of the cookies of the application is nothing to the session’s', async (t) => {
+  const parseOptions = { signed: true, domain: 'example.com', maxAge: 5, expires: new Date(1e12), partitioned: true, sameSite: 'none', httpOnly: false, path: '/x' } as const
+  const app = Fastify({ trustProxy: true })
+  t.teardown(() => app.close())
+  await app.register(fastifyCookie, { secret: 'of the application', parseOptions })
+  await app.register(redisLink)
+  await app.register(redisSessions, { secret: SECRET })
+  app.get('/in', async (request) => app.sessions.login(request, 'u', {}, { remember: false }))
+  app.get('/me', async (request) => app.sessions.current(request)?.userId)
+  app.get('/out', async (request) => app.sessions.logout(request))
+  const login = await app.inject({ url: '/in', headers: proxied })
+  t.match(cookieIn(login), /^__Host-sessionId=[^;]+; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
+  const headers = { ...proxied, cookie: cookieIn(login).split(';')[0]! }
+  t.equal((await app.inject({ url: '/me', headers })).body, 'u')
+  t.notMatch(cookieIn(await app.inject({ url: '/out', headers })), /Domain|Partitioned/)
+})
+
+t.test('the path of the cookie is that of the browser, whatever rewriteUrl makes of it', async (t) => {
+  const app = await serve(t, { x: write, y: (request) => fieldsOf(request.session) }, { fastify: { rewriteUrl: ({ url }) => url!.replace(/^\/shop/, '') }, sessions: { cookie: { path: '/shop' } } })
+  const cookie = cookieIn(await app.inject('/shop/x')).split(';')[0]!
+  t.same((await app.inject({ url: '/shop/y', headers: { cookie } })).json(), { n: 1 })
+  t.equal((await app.inject('/x')).json().code, 'FST_ERR_REDIS_SESSIONS_NO_SESSION')
+})
 
 t.test('docs/fastify-session.md names each behaviour that is tested here, and nothing that is not', async (t) => {
   const page = await readFile(new URL('../docs/fastify-session.md', import.meta.url), 'utf8')

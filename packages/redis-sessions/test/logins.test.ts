@@ -72,6 +72,48 @@ both('of more sessions of a user than there may be, those that were seen longest
   t.same(ended, [['limit', 1], ['limit', 1]])
 })
 
+both('of parallel logins beyond the limit the last ones stay, and they do not end each other', async (t, setup) => {
+  for (const maxSessionsPerUser of [1, 2]) {
+    const app = await makeApp(t, setup({ sessions: { maxSessionsPerUser } }))
+    for (let round = 0; round < 10; round++) {
+      const browsers = Array.from({ length: 4 }, () => new Browser(app))
+      await Promise.all(browsers.map((browser) => browser.post('/login', { user: 'u' })))
+      const users = await Promise.all(browsers.map(async (browser) => (await browser.get('/me')).json().userId))
+      t.equal(users.filter((user) => user === 'u').length, maxSessionsPerUser)
+    }
+  }
+})
+
+t.test('a login with a short idle timeout of its own is kept by a request that takes longer, and by a socket', async (t) => {
+  const own = 1500
+  const app = await makeApp(t, withLogin({
+    // Both are far longer than that session lives.
+    sessions: { idleTimeoutMs: 3600_000, touchIntervalMs: 60_000 },
+    routes (app) {
+      app.get('/slow', async (request) => {
+        await sleep(own + 300)
+        request.session.n = 1
+      })
+      app.get('/watched', async (request) => {
+        const watched = app.sessions.watch(request)!
+        for (const end = Date.now() + own + 300; Date.now() < end;) {
+          await sleep(50)
+          await watched.touch()
+        }
+        return watched.isAlive()
+      })
+    }
+  }))
+  await Promise.all(['/slow', '/watched'].map(async (url) => {
+    const browser = new Browser(app)
+    await browser.post('/login-with', { idleTimeoutMs: own })
+    const headers = { cookie: browser.header() }
+    const { body } = await app.inject({ url, headers })
+    if (url === '/watched') t.equal(body, 'true')
+    else t.match((await app.inject({ url: '/me', headers })).json(), { userId: 'u', fields: { n: 1 } })
+  }))
+})
+
 both('a session by a header: no cookie comes or leaves', async (t, setup) => {
   for (const header of ['authorization', 'X-Session']) {
     const app = await makeApp(t, setup({ sessions: { header, name: header.toLowerCase() }, routes: (app) => { app.post('/token', async (request) => app.sessions.login(request, 'u').then(() => app.sessions.token(request))) } }))

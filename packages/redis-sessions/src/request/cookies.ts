@@ -8,6 +8,9 @@ const MOST = 128
 /** Cookies of one name that are looked at. */
 const MOST_OF_A_NAME = 8
 
+/** The application may have given @fastify/cookie attributes for its own cookies (`parseOptions`), such as a signature or a domain. */
+const NOTHING_ELSE = { signed: false, domain: undefined, expires: undefined, maxAge: undefined } as unknown as { signed: false }
+
 /** How a session's token, `<id>.<signature>`, comes with a request and leaves with its reply. */
 export class Cookies {
   readonly #name: string
@@ -29,11 +32,16 @@ export class Cookies {
     this.#hostPrefix = possible ? '__Host-' : ''
   }
 
-  /** Whether requests for this path have a session: the path of the cookie, or one below it. */
-  covers (url: string): boolean {
+  /** Whether sessions come by a cookie, which leaves with the headers of a reply. */
+  get isUsed (): boolean {
+    return this.#header === undefined
+  }
+
+  /** Whether a request has a session: what the browser asked for, before any `rewriteUrl`, is the path of the cookie or lies below it. */
+  covers (request: Pick<FastifyRequest, 'originalUrl'>): boolean {
     const { path } = this.#options
     if (path === '/' || this.#header !== undefined) return true
-    const asked = url.split('?', 1)[0]!
+    const asked = (request.originalUrl ?? '/').split('?', 1)[0]!
     return asked === path || asked.startsWith(path.endsWith('/') ? path : `${path}/`)
   }
 
@@ -86,12 +94,13 @@ export class Cookies {
     const { path, domain, sameSite, httpOnly, expires } = cookie
     const left = expires == null ? undefined : Math.max(0, Math.ceil((expires.getTime() - Date.now()) / 1000))
     reply.setCookie(name, token, {
+      ...NOTHING_ELSE,
       path: isHost ? '/' : path ?? '/',
       secure,
       httpOnly: httpOnly ?? true,
+      sameSite: sameSite ?? 'lax',
+      partitioned: cookie.partitioned === true && secure,
       ...(domain == null || isHost ? {} : { domain }),
-      ...(sameSite == null ? {} : { sameSite }),
-      ...(cookie.partitioned === true && secure ? { partitioned: true } : {}),
       ...(expires == null ? {} : { expires, maxAge: left! })
     })
     guardCookie(reply, name, onWithheld)
@@ -110,7 +119,7 @@ export class Cookies {
     const isHost = name.startsWith('__Host-')
     const { path, domain, sameSite, secure, partitioned } = { ...this.attributes(request), ...(isHost ? { path: '/', domain: undefined, secure: true } : {}) }
     reply.clearCookie(name, {
-      path: path!, sameSite: sameSite!, secure: secure as boolean, httpOnly: true, ...(domain == null ? {} : { domain }), ...(partitioned === true ? { partitioned } : {})
+      ...NOTHING_ELSE, path: path!, sameSite: sameSite!, secure: secure as boolean, httpOnly: true, partitioned: partitioned === true, ...(domain == null ? {} : { domain })
     })
   }
 

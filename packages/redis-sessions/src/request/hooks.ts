@@ -33,12 +33,12 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
   fastify.decorateRequest('session', null as never)
   fastify.addHook('onRequest', (request, reply, done) => {
     const config = request.routeOptions.config?.session
-    if (config === false || !shared.cookies.covers(request.raw.url ?? '/')) {
+    if (config === false || !shared.cookies.covers(request)) {
       request.session = NONE as FastifyRequest['session']
       return done()
     }
     const token = shared.cookies.take(request, isOurs)
-    const state = new RequestSession(request, shared, { token, others: () => shared.cookies.others(request, token!, isOurs), isActivity: config?.activity ?? true })
+    const state = new RequestSession(request, shared, { token, others: () => shared.cookies.others(request, token!, isOurs), isActivity: config?.activity ?? true, response: reply.raw })
     ;(request as Marked)[kState] = state
     if (state.token === undefined) {
       state.begin()
@@ -46,7 +46,8 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
     }
     state.load().then(() => {
       // A socket may stay open for days: what counts as its activity says the application, by `watch`.
-      if (state.held.loaded !== null && !isUpgrade(request)) inProgress.add(state, reply.raw)
+      const { loaded } = state.held
+      if (loaded !== null && !isUpgrade(request)) inProgress.add(state, loaded.meta.own?.idleTimeoutMs)
       done()
     }, done)
   })

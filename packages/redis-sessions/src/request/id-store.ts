@@ -1,43 +1,58 @@
+import { callSafely } from '@jpulse/plugin-kit'
+import type { FastifyBaseLogger } from 'fastify'
 import { refOf } from '../stores/ids.ts'
-import { fieldsOf, type Fields } from '../vault/fields.ts'
+import { changesOf, checkNames, fieldsOf, type Changes, type Fields } from '../vault/fields.ts'
 import type { Vault } from '../vault/vault.ts'
 import type { Events } from '../events.ts'
 import { Session } from './session.ts'
 
-type Callback = (err?: unknown) => void
+type Callback<Args extends unknown[] = []> = (err?: unknown, ...args: Args) => void
 
 /** `request.sessionStore`: sessions by their ids, for code that knows the stores of @fastify/session. */
 export class IdStore {
   readonly #vault: Vault
   readonly #events: Events
+  readonly #log: FastifyBaseLogger
 
-  constructor (vault: Vault, events: Events) {
+  constructor (vault: Vault, events: Events, log: FastifyBaseLogger) {
     this.#vault = vault
     this.#events = events
+    this.#log = log
   }
 
   /** The fields of a session, or null. */
-  get (id: string, callback: (err: unknown, fields?: Fields | null) => void): void {
-    const ref = refOf(id)
-    const opened = ref === null ? Promise.resolve(null) : this.#vault.open(ref)
-    opened.then((found) => callback(null, found?.fields ?? null), callback)
+  get (id: string, callback: Callback<[fields?: Fields | null]>): void {
+    this.#answer(this.#open(id).then((found) => found?.fields ?? null), callback)
   }
 
   /** Writes the fields over those of a session that lives, and leaves its others. */
   set (id: string, session: object, callback: Callback): void {
-    const saved = Session.heldBy(session) === undefined ? this.#merge(id, session) : (session as Session).save()!
-    saved.then(() => callback(), callback)
+    this.#answer(Session.heldBy(session) === undefined ? this.#merge(id, session) : (session as Session).save()!, callback)
   }
 
   destroy (id: string, callback: Callback): void {
-    this.#destroy(id).then(() => callback(), callback)
+    this.#answer(this.#destroy(id), callback)
+  }
+
+  /** What a callback throws is nobody's to catch. */
+  #answer<T> (asked: Promise<T>, callback: Callback<[T]>): void {
+    const call = (...args: Parameters<typeof callback>) => callSafely((err) => this.#log.error({ err }, 'a callback that was passed to request.sessionStore failed'), callback, ...args)
+    asked.then((value) => call(null, value), (err) => call(err, undefined as T))
+  }
+
+  async #open (id: string) {
+    const ref = refOf(id)
+    return ref === null ? null : this.#vault.open(ref)
   }
 
   async #merge (id: string, session: object): Promise<void> {
-    const ref = refOf(id)
-    const found = ref === null ? null : await this.#vault.open(ref)
+    const found = await this.#open(id)
     if (found === null) return
-    await this.#vault.save(found, new Map(Object.entries(fieldsOf(session)).map(([name, value]) => [name, JSON.stringify(value) ?? null])))
+    const fields = fieldsOf(session)
+    const changes: Changes = changesOf('{}', fields)
+    for (const [name, value] of Object.entries(fields)) if (value === undefined) changes.set(name, null)
+    checkNames(changes.keys())
+    await this.#vault.save(found, changes)
   }
 
   async #destroy (id: string): Promise<void> {

@@ -3,9 +3,10 @@ export interface Lasting {
   readonly request: { readonly raw: { readonly destroyed: boolean, readonly socket: { readonly destroyed: boolean } } }
   /** Where it stands among the requests in progress; -1 where it does not. */
   position: number
-  /** Its reply on the wire; null where it is not in progress. */
-  response: { readonly headersSent: boolean } | null
-  keepAlive (afterMs: number): Promise<void>
+  /** Its reply on the wire; null where there is none. */
+  readonly response: { readonly headersSent: boolean } | null
+  /** Notes its session as seen where a quarter of its idle timeout is over. */
+  keepAlive (): Promise<void>
 }
 
 const MOST_MS = 60_000
@@ -20,16 +21,17 @@ const LEAST_MS = 20
  */
 export class InProgress {
   readonly #states: Lasting[] = []
-  readonly #timer: NodeJS.Timeout
+  #timer: NodeJS.Timeout | undefined
+  #everyMs = Infinity
+  #isStopped = false
 
   constructor (idleTimeoutMs: number) {
-    // At most half of the timeout is over when a request has its session, so a quarter each leaves time.
-    const quarter = Math.floor(idleTimeoutMs / 4)
-    this.#timer = setInterval(() => this.#sweep(quarter), Math.min(MOST_MS, Math.max(LEAST_MS, quarter))).unref()
+    this.#sweepFor(idleTimeoutMs)
   }
 
-  add (state: Lasting, response: { readonly headersSent: boolean }): void {
-    state.response = response
+  /** @param ownIdleTimeoutMs the idle timeout that the login of its session asked for */
+  add (state: Lasting, ownIdleTimeoutMs?: number): void {
+    if (ownIdleTimeoutMs !== undefined) this.#sweepFor(ownIdleTimeoutMs)
     if (state.position === -1) state.position = this.#states.push(state) - 1
   }
 
@@ -44,16 +46,26 @@ export class InProgress {
   }
 
   stop (): void {
+    this.#isStopped = true
     clearInterval(this.#timer)
   }
 
-  #sweep (afterMs: number): void {
+  /** At most half of the timeout is over when a request has its session, so a quarter each leaves time. */
+  #sweepFor (idleTimeoutMs: number): void {
+    const everyMs = Math.min(MOST_MS, Math.max(LEAST_MS, Math.floor(idleTimeoutMs / 4)))
+    if (everyMs >= this.#everyMs || this.#isStopped) return
+    this.#everyMs = everyMs
+    clearInterval(this.#timer)
+    this.#timer = setInterval(() => this.#sweep(), everyMs).unref()
+  }
+
+  #sweep (): void {
     for (const state of [...this.#states]) {
       // An aborted request may never come to its end.
       if (state.request.raw.destroyed && state.request.raw.socket.destroyed) this.delete(state)
       // What streams for days, such as server-sent events, is no activity.
       else if (state.response?.headersSent === true) this.delete(state)
-      else state.keepAlive(afterMs)
+      else state.keepAlive()
     }
   }
 }

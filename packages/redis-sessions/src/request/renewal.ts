@@ -12,6 +12,8 @@ export interface SessionStart {
   readonly token?: string | undefined
   /** Further tokens that came, tried where that one is none. */
   readonly others?: () => readonly string[]
+  /** The reply on the wire. */
+  readonly response?: { readonly headersSent: boolean }
   /** Attributes of the cookie beside those of the options. */
   readonly cookie?: CookieAttributes
   /** Whether the request counts as activity. @default true */
@@ -75,7 +77,7 @@ export class Renewal {
 
   /** Whether the browser knows all of a stored session that is neither new nor changed, and of its cookie. */
   isTold (held: Held, isDue: boolean, { cookie }: Shown): boolean {
-    return held.token === this.#token && !isDue && !this.#owesCookie && cookie === this.#shown && cookie.expires === this.#expires
+    return held.token === this.#token && !isDue && !this.#owesCookie && cookie === this.#shown && cookie.expires === this.#expires && !cookie.isChanged
   }
 
   /**

@@ -26,7 +26,7 @@ export class RequestSession implements Owner {
   isOver = false
   /** See InProgress. */
   position = -1
-  response = null
+  readonly response: SessionStart['response'] & object | null
   readonly #shared: Shared
   readonly #renewal: Renewal
   readonly #writes: Writes
@@ -42,6 +42,7 @@ export class RequestSession implements Owner {
   constructor (request: FastifyRequest, shared: Shared, start: SessionStart = {}) {
     this.request = request
     this.token = start.token
+    this.response = start.response ?? null
     this.#shared = shared
     this.#renewal = new Renewal(request, shared, start)
     this.#writes = new Writes(request, shared)
@@ -225,9 +226,10 @@ export class RequestSession implements Owner {
   }
 
   /** Keeps the session of a request that takes long from timing out. */
-  async keepAlive (afterMs: number): Promise<void> {
+  async keepAlive (): Promise<void> {
     const { loaded } = this.held
-    if (loaded === null || this.isOver || this.#shared.vault.now() - loaded.stored.touchedAt < afterMs) return
+    const { vault } = this.#shared
+    if (loaded === null || this.isOver || vault.now() - loaded.stored.touchedAt < Math.floor(vault.lifetimesOf(loaded.meta).idleTimeoutMs / 4)) return
     await this.#renewal.seen(this.held)
   }
 
@@ -262,7 +264,9 @@ export class RequestSession implements Owner {
    * from here on goes to the new one.
    */
   #replace (previous: Session, held: Held, fields: Fields, reason: EndReason | null, make: (ended: Ended) => Promise<void>): Promise<void> {
-    if (this.isOver) return this.#queue.add(() => Promise.reject(new FST_ERR_REDIS_SESSIONS_REPLY_SENT()))
+    // A reply that was hijacked may have begun: the cookie of the new session would not leave any more.
+    const isSent = this.isOver || (this.response?.headersSent === true && this.#shared.cookies.isUsed)
+    if (isSent) return this.#queue.add(() => Promise.reject(new FST_ERR_REDIS_SESSIONS_REPLY_SENT()))
     const next = this.#make(held, fields)
     this.#left.push([previous, jsonOf(previous)])
     this.#give(next)

@@ -55,11 +55,21 @@ export class SessionCookie {
   partitioned = false
   expires: Date | null = null
   originalMaxAge: number | null = null
+  readonly #given: Pick<SessionCookie, 'path' | 'domain' | 'sameSite' | 'secure' | 'httpOnly' | 'partitioned'>
 
   constructor ({ maxAge, expires, ...attributes }: CookieAttributes) {
     Object.assign(this, attributes)
     if (expires != null) this.expires = new Date(expires)
     if (maxAge !== undefined) this.maxAge = maxAge
+    const { path, domain, sameSite, secure, httpOnly, partitioned } = this
+    this.#given = { path, domain, sameSite, secure, httpOnly, partitioned }
+  }
+
+  /** Whether an attribute was set since, beside when it expires. */
+  get isChanged (): boolean {
+    const given = this.#given
+    return this.path !== given.path || this.domain !== given.domain || this.sameSite !== given.sameSite ||
+      this.secure !== given.secure || this.httpOnly !== given.httpOnly || this.partitioned !== given.partitioned
   }
 
   get maxAge (): number | null {
