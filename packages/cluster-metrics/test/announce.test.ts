@@ -4,6 +4,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { connect, redisServer, uniqueName, sharedRedis, waitFor, workers, type Scope, type Worker } from '../../../test/helpers/index.ts'
+import { Announcer } from '../src/announce/index.ts'
 import { NOTHING_KNOWN, transitions, type Known } from '../src/announce/transitions.ts'
 import type { Report } from '../src/formats/index.ts'
 import type { HealthEvent } from '../src/index.ts'
@@ -66,6 +67,7 @@ t.test('what becomes of instances and checks is told once per cluster: to listen
   await have(...bad)
   await waitFor(() => posted().length >= 4 + 1 && received.at(-1)!.events.length === 2, { what: 'the webhooks', ...slow })
   const heard = await closed.call<HealthEvent[]>('told')
+  const logged = await closed.call<string[]>('logged')
   await closed.call('close')
   living = living.filter((worker) => worker !== closed)
   await sick.call('setDisk', true)
@@ -82,7 +84,7 @@ t.test('what becomes of instances and checks is told once per cluster: to listen
   }
   t.match(received[1], { site: `${siteId}:test`, text: '■ web1:0 is gone', events: [{ type: 'down', subject: 'instance', reason: 'gone', serverId: 'web1' }] })
   t.ok(received.some(({ text }) => text.split('\n').sort().join() === '■ disk of web1:2 is down,■ web1:2 is not ready'))
-  const lines = (await Promise.all(living.map((worker) => worker.call<string[]>('logged')))).flat().join('')
+  const lines = [logged, ...await Promise.all(living.map((worker) => worker.call<string[]>('logged')))].flat().join('')
   for (const secret of ['T0PSECRETPATH9', SECRET, 'abc123def']) t.notOk(lines.includes(secret), secret)
   t.match(lines, /a listener of clusterMetrics failed/)
 })
@@ -150,4 +152,27 @@ t.test('options of the webhook', async (t) => {
     t.throws(() => resolveOptions({ webhook } as never), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_OPTION', message: new RegExp(`option ${name.replace('.', '\\.')}`) }, JSON.stringify(webhook))
   }
   t.equal(resolveOptions({ webhook: { url } }).webhook?.url, url)
+})
+
+t.test('a process that has lost the lock delivers no more of what is queued', async (t) => {
+  const event: HealthEvent = { type: 'down', subject: 'instance', instanceId: 'web1:0', serverId: 'web1', at: new Date(0).toISOString() }
+  const outbox = ['a', 'b', 'c'].map((id) => ({ id, at: 0, events: [event], attempts: 0, notBefore: 0 }))
+  let text = `1 ${JSON.stringify({ format: 1, known: NOTHING_KNOWN, outbox })}`
+  const delivered: string[] = []
+  const link = {
+    isUp: true,
+    key: (...parts: string[]) => parts.join(':'),
+    run: async (ask: (client: object) => unknown) => ask({ get: () => text, pexpire: () => 1 }),
+    runScript: async (_script: object, { args }: { args: [string, string] }) => {
+      text = args[1]
+      return 1
+    },
+    tryLock: async () => ({ extend: async () => delivered.length < 2 })
+  }
+  const view = { reports: async () => [], own: () => ({ instanceId: 'x', bootId: 'x', serverId: 'x', instance: { status: 'stopping' } }) as never, left: async () => new Set<string>(), now: () => 1, isSpeaker: () => false }
+  const recipient = { name: 'slow', isPresent: true, timeoutMs: 5000, deliver: async ({ id }: { id: string }) => { delivered.push(id); return 'done' as const } }
+  const announcer = new Announcer(recipient, link as never, view, { reportIntervalMs: 10_000, ttlMs: 30_000 }, { debug: (problem: object) => t.comment(problem) } as never)
+  await announcer.run()
+  t.same(delivered, ['a', 'b'])
+  t.ok(text.includes('"id":"c"'), 'the rest is somebody else\'s')
 })

@@ -514,3 +514,27 @@ t.test('names that would be one to a scraper, and exemplars that it would refuse
   for (const [pod, count] of [['x', 1], ['y', 2]]) t.ok(body.includes(`\npods{exported_instance="${pod}",instance="web1:0"} ${count}\n`), 'a label of that name stays, as Prometheus calls it')
   t.match(body, /^cluster_metrics_left_out\{reason="name"\} 1$/m, 'what has no name is said')
 })
+
+t.test('a name of which another release makes something else is what the living make of it, and counts that move to prom-client are one series', async (t) => {
+  const shared = link()
+  const start = async (pmId: string, registry: Registry) => build(t, { link: shared, pmId, options: { registry, ttlMs: 1000 } })
+  const [before, after] = [new Registry(), new Registry()]
+  new Summary({ name: 'wait_seconds', help: 'Waits', registers: [before] }).observe(2)
+  new Counter({ name: 'queue_total', help: 'Jobs', registers: [before] }).inc(7)
+  new Histogram({ name: 'wait_seconds', help: 'Waits', buckets: [1, 5], registers: [after] }).observe(3)
+  new Gauge({ name: 'queue_total', help: 'Jobs', registers: [after] }).set(4)
+  new Counter({ name: 'orders_total', help: 'Orders', registers: [after] }).inc(3)
+  const former = await start('0', before)
+  former.app.clusterMetrics.increment('orders', 5)
+  const { app } = await start('1', after)
+  const orders = async () => (await scrape(app, '/metrics?scope=cluster')).get('orders_total')?.lines.map((line) => line.value)
+  await waitFor(async () => (await orders())?.join() === '8', { what: 'one series of both', everyMs: 100, ...settled })
+  await former.app.close()
+  const text = await waitFor(async () => {
+    const seen = await scrape(app, '/metrics?scope=cluster')
+    return seen.get('wait_seconds')?.type === 'histogram' && seen.get('queue_total')?.type === 'gauge' && seen
+  }, { what: 'the kinds of the living', everyMs: 100, ...settled })
+  t.equal(value(text, 'wait_seconds', { le: '5' }, 'wait_seconds_bucket'), 1)
+  t.equal(value(text, 'queue_total'), 4)
+  t.same(await orders(), [8], 'what was counted before stays')
+})

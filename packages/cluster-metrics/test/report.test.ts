@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { readEnded, readError, readReport, readTotals, withEnded, withoutEnded, type Ended, type Totals } from '../src/formats/index.ts'
+import { inTurns, readEnded, readError, readReport, readTotals, withEnded, withoutEnded, type Ended, type Family, type Gauges, type Totals } from '../src/formats/index.ts'
+import { BoundedRegistry } from '../src/application/index.ts'
 import { build, data } from './build.ts'
 
 interface Stats {
@@ -120,4 +121,38 @@ t.test('a sum that a newer release wrote is neither read nor replaced, and beyon
   const many = readEnded(withEnded(ended, Array.from({ length: 3000 }, (_, i) => [`old${i}`, null]), new Set()))!
   const kept = readEnded(withEnded(many, [['one', null]], new Set(['old0'])))!
   t.ok(kept.boots.has('old0') && kept.boots.has('one') && !kept.boots.has('old1') && kept.boots.size < 1100, 'who is in the index is remembered')
+})
+
+t.test('of a registry with more metrics than readers take as many are told, and the sum of those that ended stays readable', async (t) => {
+  const grows = (prefix: string, count: number): Family[] => Array.from({ length: count }, (_, i) => ({ name: `${prefix}${i}_total`, help: '', type: 'counter', samples: [[{}, [1]]] }))
+  const gauges = Array.from({ length: 6000 }, (_, i): Gauges => ({ name: `gauge${i}`, help: '', rule: 'sum', samples: [[{}, 1]] }))
+  const totalsOf = (families: Family[]): Totals => ({ instanceId: 'web1:0', counters: {}, series: [], families })
+  for (const maxSeries of [2000, 50_000]) {
+    const { families, labelled, cut } = new BoundedRegistry(maxSeries).take({ grows: grows('a', 6000), gauges, unknown: new Set() })
+    t.ok(readTotals(JSON.stringify(totalsOf(families))), `${maxSeries}`)
+    t.ok(labelled.length <= 5000)
+    t.equal(families.length + labelled.length + cut, 12_000, 'what is cut is said')
+  }
+  let ended = readEnded(null)!
+  for (const prefix of ['a', 'b', 'c']) ended = readEnded(withEnded(ended, [[prefix, totalsOf(grows(prefix, 2000))]], new Set()))!
+  t.equal(ended?.totals.families?.length, 5000)
+})
+
+t.test('reading what hundreds of instances say lets others run', async (t) => {
+  let turns = 0
+  const read: number[] = []
+  const reading = inTurns(Array.from({ length: 40 }, (_, i) => i), (item, index) => {
+    t.equal(item, index)
+    read.push(item)
+    const since = performance.now()
+    while (performance.now() - since < 1);
+  })
+  const other = (): void => {
+    turns++
+    if (read.length < 40) setImmediate(other)
+  }
+  other()
+  await reading
+  t.equal(read.length, 40)
+  t.ok(turns >= 2, `${turns} turns of others`)
 })

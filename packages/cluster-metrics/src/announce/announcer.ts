@@ -85,7 +85,7 @@ export class Announcer {
     const written = await this.#record(this.#shared, found, { reports, left })
     if (written === null || written.outbox.length === 0) return
     // With the lock lost, another process delivers.
-    if (await lock.extend(Math.max(this.#everyMs, this.#recipient.timeoutMs + 1000))) await this.#deliver(this.#shared)
+    await this.#deliver(this.#shared, () => lock.extend(Math.max(this.#everyMs, this.#recipient.timeoutMs + 1000)))
   }
 
   /** While Redis is away one process announces, and only what it knows of itself. */
@@ -110,10 +110,11 @@ export class Announcer {
     return await slot.replace(version, next) ? next : null
   }
 
-  async #deliver (slot: Slot): Promise<void> {
+  /** @param isOurs asked before each delivery: together they may take longer than any lock */
+  async #deliver (slot: Slot, isOurs: () => Promise<boolean> = async () => true): Promise<void> {
     for (let count = 0; count < MOST_BATCHES; count++) {
       const [batch] = (await slot.read())?.state.outbox ?? []
-      if (batch === undefined || batch.notBefore > this.#view.now()) return
+      if (batch === undefined || batch.notBefore > this.#view.now() || !await isOurs()) return
       const outcome = await this.#recipient.deliver(batch)
       const rest = outcome === 'done' ? [] : [{ ...batch, attempts: batch.attempts + 1, notBefore: this.#view.now() + outcome }]
       await update(slot, (state) => ({ ...state, outbox: state.outbox.flatMap((one) => one.id === batch.id ? rest : [one]) }))

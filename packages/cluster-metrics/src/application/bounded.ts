@@ -1,4 +1,4 @@
-import { fit, type Family, type Gauges } from '../formats/index.ts'
+import { fit, MOST_FAMILIES, type Family, type Gauges } from '../formats/index.ts'
 import { MonotonicFamilies, type Budget } from './monotonic.ts'
 import type { Collected } from './registry.ts'
 
@@ -43,5 +43,6 @@ function boundedGauges (gauges: readonly Gauges[], { series, bytes }: Budget): P
   const labelled = gauges.toSorted((a, b) => a.samples.length - b.samples.length)
     .map((one) => ({ ...one, help: fit(one.help), samples: one.samples.filter((sample) => Number.isFinite(sample[1]) && fits(sample)) }))
     .filter(({ samples }) => samples.length > 0)
-  return { labelled, cut }
+  const beyond = labelled.splice(MOST_FAMILIES).reduce((sum, { samples }) => sum + samples.length, 0)
+  return { labelled, cut: cut + beyond }
 }

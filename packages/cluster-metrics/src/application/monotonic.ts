@@ -1,6 +1,8 @@
-import { fit, keyOf, type Family, type Labels } from '../formats/index.ts'
+import { fit, keyOf, MOST_FAMILIES, type Family, type Labels } from '../formats/index.ts'
 
 const MOST_BOUNDS = 500
+/** The rest are of metrics that are not the registry's. */
+const MOST_OF_REGISTRY = MOST_FAMILIES - 1000
 
 /** One series as it was told: what was counted until it fell last, and since. */
 interface Series {
@@ -75,7 +77,7 @@ export class MonotonicFamilies {
   }
 
   #add (family: Family, [labels, values]: Family['samples'][number]): boolean {
-    const known = this.#familyOf(family)
+    const known = this.#known.get(familyKey(family)) ?? begun(family)
     const key = keyOf(labels)
     const one = known.series.get(key)
     if (one !== undefined) {
@@ -86,22 +88,17 @@ export class MonotonicFamilies {
     const bytes = JSON.stringify([labels, values]).length
     const { left } = this
     if (values.length > left.series || bytes > left.bytes || known.weight + values.length > this.#budget.series / 2) return false
+    if (known.weight === 0 && this.#known.size >= MOST_OF_REGISTRY) return false
+    // Other buckets are another family of the name: readers merge them by the bounds that both have.
+    this.#known.set(familyKey(family), known)
     known.series.set(key, { labels, before: values.map(() => 0), now: values })
     known.weight += values.length
     this.#used = { series: this.#used.series + values.length, bytes: this.#used.bytes + bytes }
     return true
   }
-
-  /** Other buckets are another family of the name: readers merge them by the bounds that both have. */
-  #familyOf ({ samples, ...family }: Family): Known {
-    const key = familyKey(family)
-    const found = this.#known.get(key)
-    if (found !== undefined) return found
-    const made = { family: { ...family, help: fit(family.help) }, series: new Map<string, Series>(), weight: 0 }
-    this.#known.set(key, made)
-    return made
-  }
 }
+
+const begun = ({ samples: _, ...family }: Family): Known => ({ family: { ...family, help: fit(family.help) }, series: new Map(), weight: 0 })
 
 const familyKey = ({ name, type, bounds }: Omit<Family, 'samples'>): string => JSON.stringify([name, type, bounds])
 

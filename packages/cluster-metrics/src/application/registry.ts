@@ -1,5 +1,5 @@
 import type { Faults } from '../failures/index.ts'
-import { isOurs, keyOf, type Family, type Gauges, type Labels } from '../formats/index.ts'
+import { isOurs, keyOf, LONGEST_TEXT, type Family, type Gauges, type Labels } from '../formats/index.ts'
 import { safeLabel } from './names.ts'
 import { Source } from './source.ts'
 
@@ -122,7 +122,7 @@ export class Registries {
 /** Null where it is not a metric that Prometheus takes. */
 function metricOf (given: unknown, defaults: Labels): Metric | null {
   const { name, help, type, aggregator, values } = (given ?? {}) as Record<string, unknown>
-  if (typeof name !== 'string' || !NAME.test(name) || !Array.isArray(values)) return null
+  if (typeof name !== 'string' || name.length > LONGEST_TEXT || !NAME.test(name) || !Array.isArray(values)) return null
   return {
     name,
     help: String(help ?? ''),

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { LONGEST_TEXT } from './limits.ts'
+import { LONGEST_TEXT, MOST_FAMILIES } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -35,9 +35,12 @@ interface Sum extends Omit<Family, 'samples'> {
   samples: Map<string, [labels: Labels, values: number[]]>
 }
 
-/** Adds up families by name and labels. Beyond the bound of samples all label values are `__other__`, so that the sum is kept. */
+/**
+ * Adds up families by name, type and labels: where a release made another kind of a name, the counts of both are kept. Beyond the
+ * bound of samples all label values are `__other__`, so that the sum is kept.
+ */
 export class FamilySum {
-  readonly #byName = new Map<string, Sum>()
+  readonly #sums = new Map<string, Sum>()
   readonly #most: number
   #size = 0
 
@@ -47,10 +50,13 @@ export class FamilySum {
 
   add (family: Family, factor: number): void {
     const { name, type } = family
-    let sum = this.#byName.get(name)
-    if (sum === undefined) this.#byName.set(name, sum = { ...family, samples: new Map() })
-    // A release that made another kind of it: the older one's is kept.
-    if (sum.type !== type) return
+    const key = `${type} ${name}`
+    let sum = this.#sums.get(key)
+    if (sum === undefined) {
+      // One more would be more than readers take.
+      if (this.#sums.size >= MOST_FAMILIES) return
+      this.#sums.set(key, sum = { ...family, samples: new Map() })
+    }
     const bounds = commonBounds(sum, family)
     for (const [labels, values] of family.samples) {
       const its = this.#sampleOf(sum, labels, type === 'counter' ? 1 : type === 'summary' ? 2 : (bounds?.length ?? 0) + 2)
@@ -60,7 +66,7 @@ export class FamilySum {
   }
 
   read (): Family[] {
-    return [...this.#byName.values()].map(({ samples, ...family }) => ({ ...family, samples: [...samples.values()] }))
+    return [...this.#sums.values()].map(({ samples, ...family }) => ({ ...family, samples: [...samples.values()] }))
   }
 
   #sampleOf (sum: Sum, given: Labels, length: number): number[] {

@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import Compile from 'typebox/compile'
 import { GaugesSchema } from './families.ts'
-import { LONGEST_TEXT, MOST_NAMESPACES, parse } from './limits.ts'
+import { LONGEST_TEXT, MOST_FAMILIES, MOST_NAMESPACES, parse } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -102,7 +102,7 @@ const ReportSchema = Type.Object({
   gauges: Type.Record(Type.String(), Type.Tuple([Reduce, Type.Unknown()])),
   counters: Type.Record(Type.String(), Num),
   /** Gauges of the application's registry, with labels. */
-  labelled: Type.Optional(Type.Array(GaugesSchema, { maxItems: 5000 })),
+  labelled: Type.Optional(Type.Array(GaugesSchema, { maxItems: MOST_FAMILIES })),
   /** Series of the registry that are not in here, by reason. */
   leftOut: Type.Optional(Type.Record(Type.String(), Num))
 })

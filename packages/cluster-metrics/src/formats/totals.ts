@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import Compile from 'typebox/compile'
 import { FamilySchema, FamilySum } from './families.ts'
-import { LONGEST_TEXT, parse } from './limits.ts'
+import { LONGEST_TEXT, MOST_FAMILIES, parse } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -19,10 +19,16 @@ const TotalsSchema = Type.Object({
   /** Counters of the process itself, under their names for Prometheus. */
   process: Type.Optional(Type.Record(Type.String(), Num)),
   /** Metrics of the application that have labels or buckets. */
-  families: Type.Optional(Type.Array(FamilySchema, { maxItems: 5000 }))
+  families: Type.Optional(Type.Array(FamilySchema, { maxItems: MOST_FAMILIES }))
 })
 
 export type Totals = Static<typeof TotalsSchema>
+
+/** What everybody counted whose counts are kept apart, and the sum of those that ended; null where it cannot be read. */
+export interface EverybodysTotals {
+  living: Totals[]
+  ended: Totals | null
+}
 
 const check = Compile(TotalsSchema)
 

@@ -1,17 +1,17 @@
 import { counterName, keyOf, reduce, TotalsSum, type Family, type Gauges, type Labels, type Reduce, type Report, type Totals } from '../formats/index.ts'
 import type { Sample, TextFamily } from './text.ts'
 
-/** Counters and histograms, of the application's own and of its registry. */
-export function growing (totals: readonly Totals[]): TextFamily[] {
-  const { counters, families = [] } = new TotalsSum(totals.map(({ counters, families = [] }) => ({ instanceId: '', counters, series: [], families }))).read()
-  const byName = new Map(Object.entries(counters).map(([name, value]): [string, TextFamily] => [counterName(name), { name: counterName(name), help: `Counter ${name} of the application`, type: 'counter', samples: [['', {}, value]] }]))
-  for (const family of families) {
-    const text = familyOf(family)
-    const known = byName.get(text.name)
-    if (known === undefined) byName.set(text.name, text)
-    else if (known.type === 'counter' && text.type === 'counter') known.samples.push(...text.samples)
-  }
-  return [...byName.values()]
+/** Counters and histograms, of the application's own and of its registry: what one release counts here and another there is one series. */
+export function growing ({ counters, families = [] }: Totals): TextFamily[] {
+  const plain = Object.entries(counters).map(([name, value]): Family => ({ name: counterName(name), help: `Counter ${name} of the application`, type: 'counter', samples: [[{}, [value]]] }))
+  return (new TotalsSum([{ instanceId: '', counters: {}, series: [], families: [...plain, ...families] }]).read().families ?? []).map(familyOf)
+}
+
+/** What of these grows still, and what only those counted that ended. A release may have made another kind of such a name. */
+export function apart (families: readonly TextFamily[], living: readonly Totals[]): { current: TextFamily[], former: TextFamily[] } {
+  const names = new Set(living.flatMap(({ counters, families = [] }) => [...Object.keys(counters).map((name) => `counter ${counterName(name)}`), ...families.map(({ name, type }) => `${type} ${name}`)]))
+  const isCurrent = ({ name, type }: TextFamily): boolean => names.has(`${type} ${name}`)
+  return { current: families.filter(isCurrent), former: families.filter((family) => !isCurrent(family)) }
 }
 
 export function familyOf ({ name, help, type, bounds = [], samples }: Family): TextFamily {

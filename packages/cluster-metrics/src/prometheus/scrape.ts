@@ -1,6 +1,6 @@
-import { TotalsSum, type AttributeNames, type Report, type Totals } from '../formats/index.ts'
+import { inTurns, TotalsSum, type AttributeNames, type EverybodysTotals, type Report } from '../formats/index.ts'
 import type { Local } from '../instance/index.ts'
-import { customGauges, familyOf, growing, registryGauges } from './application.ts'
+import { apart, customGauges, familyOf, growing, registryGauges } from './application.ts'
 import { healthFamilies, instanceFamilies, ownFamilies } from './families.ts'
 import { exposition, type Format, type Sample, type TextFamily } from './text.ts'
 
@@ -18,7 +18,7 @@ export async function instanceText (local: Local, { format, attributeNames }: Sc
   return exposition([
     ...ownFamilies([report], totals, attributeNames),
     ...healthFamilies([report], false),
-    ...growing([totals]),
+    ...growing(totals),
     ...customGauges([report]),
     ...collected.grows.map((family): TextFamily => {
       const text = familyOf(family)
@@ -28,8 +28,11 @@ export async function instanceText (local: Local, { format, attributeNames }: Sc
   ], format, collected.exemplars)
 }
 
-/** All instances: the living, and what only grows of all that ever reported. */
-export function clusterText (reports: readonly Report[], parts: readonly Totals[], { format, attributeNames }: ScrapeOptions): string {
-  const totals = new TotalsSum(parts).read()
-  return exposition([...instanceFamilies(reports), ...ownFamilies(reports, totals, attributeNames), ...growing([totals]), ...customGauges(reports), ...registryGauges(reports)], format)
+/** All instances: the living, and what only grows of all that ever reported. Of a name that has become another kind the living's is shown. */
+export async function clusterText (reports: readonly Report[], { living, ended }: EverybodysTotals, { format, attributeNames }: ScrapeOptions): Promise<string> {
+  const sum = new TotalsSum()
+  await inTurns(ended === null ? living : [...living, ended], (part) => { sum.add(part) })
+  const totals = sum.read()
+  const { current, former } = apart(growing(totals), living)
+  return exposition([...instanceFamilies(reports), ...ownFamilies(reports, totals, attributeNames), ...current, ...customGauges(reports), ...registryGauges(reports), ...former], format)
 }

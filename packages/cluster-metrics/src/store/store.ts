@@ -1,6 +1,6 @@
 import { DAY_MS } from '@jpulse/plugin-kit'
 import type { RedisLink } from '@jpulse/redis-link'
-import { decodePoint, readError, readReport, readTotals, type Ended, type ErrorEntry, type Point, type Report, type Totals } from '../formats/index.ts'
+import { decodePoint, inTurns, readError, readReport, readTotals, type Ended, type ErrorEntry, type EverybodysTotals, type Point, type Report, type Totals } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
 import { getMany, runMany, type Command } from './batch.ts'
 import { EndedSum } from './ended-sum.ts'
@@ -104,7 +104,7 @@ export class Store {
     const wanted = members.filter((member) => isAlive(member) || !ended?.boots.has(member[0]))
     const texts = await getMany(this.#link, wanted.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
     const found: Found = { reports: [], ended: ended === null ? [] : [ended.totals], skipped: ended === null ? 1 : 0 }
-    wanted.forEach((member, index) => {
+    await inTurns(wanted, (member, index) => {
       const text = texts[index]
       if (text === null || text === undefined) return
       const [bootId, at] = member
@@ -118,10 +118,17 @@ export class Store {
   }
 
   /** What only grows, of the living and of those that ended, as they last reported: this process too. */
-  async totals (): Promise<Totals[]> {
+  async totals (): Promise<EverybodysTotals> {
     const { ended, members } = await this.#everybody()
-    const texts = await getMany(this.#link, members.filter(([bootId]) => !ended?.boots.has(bootId)).map(([bootId]) => this.keys.totals(bootId)))
-    return [...ended === null ? [] : [ended.totals], ...texts.map((text) => text === null ? null : readTotals(text)).filter((totals) => totals !== null)]
+    // In an order that stays the same: of a name that two releases make something else of, the first one's is shown.
+    const bootIds = members.map(([bootId]) => bootId).filter((bootId) => !ended?.boots.has(bootId)).sort()
+    const texts = await getMany(this.#link, bootIds.map((bootId) => this.keys.totals(bootId)))
+    const living: Totals[] = []
+    await inTurns(texts, (text) => {
+      const totals = text === null ? null : readTotals(text)
+      if (totals !== null) living.push(totals)
+    })
+    return { living, ended: ended?.totals ?? null }
   }
 
   /**
