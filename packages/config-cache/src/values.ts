@@ -49,10 +49,16 @@ function freeze (value: unknown): unknown {
   return Object.freeze(value)
 }
 
-/** JSON in which the order of the properties says nothing: equal values have equal texts. */
-export function canonical (value: unknown): string {
+/**
+ * JSON in which the order of the properties says nothing: equal values have equal texts. A Map, or whatever else is a list of what it holds, is that list.
+ *
+ * @param look is shown every other object, and may throw
+ */
+export function canonical (value: unknown, look: (part: object) => void = () => {}): string {
   return JSON.stringify(value, (_key, part: unknown) => {
     if (typeof part !== 'object' || part === null || Array.isArray(part)) return part
+    if (Symbol.iterator in part) return [...part as Iterable<unknown>]
+    look(part)
     return Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1))
   }) ?? ''
 }

@@ -49,6 +49,30 @@ t.test('a cached route runs its handler once for equal requests, whatever the or
   t.equal(runs, 4)
 })
 
+t.test('requests that differ in what JSON does not tell share nothing', async (t) => {
+  const parsers: Record<string, (text: string) => unknown> = {
+    map: (text) => new Map([['a', text]]),
+    set: (text) => new Set([text]),
+    query: (text) => new URLSearchParams({ a: text }),
+    stream: (text) => Readable.from([text]),
+    opaque: (text) => new Blob([text]),
+    number: (text) => ({ a: BigInt(text.at(-1)!) }),
+    circle: (text) => { const circle: object = { text, get self () { return circle } }; return circle },
+    instance: (text) => new (class { a = text })(),
+    bytes: (text) => Buffer.from(text)
+  }
+  const app = await build(t, {}, (app) => {
+    for (const [name, parse] of Object.entries(parsers)) app.addContentTypeParser(`application/x-${name}`, { parseAs: 'string' }, (_request, text, done) => done(null, parse(String(text))))
+    app.post('/a', { config: { cache: {} } }, async (request) => ({ is: request.headers['x-is'] }))
+  })
+  for (const name of Object.keys(parsers)) {
+    const ask = (text: string) => app.inject({ method: 'POST', url: '/a', headers: { 'content-type': `application/x-${name}`, 'x-is': text }, payload: text })
+    const expected = ['stream', 'opaque', 'number', 'circle'].includes(name) ? 'BYPASS' : 'HIT'
+    for (const text of [`${name} 1`, `${name} 2`]) t.match(await ask(text), { statusCode: 200, body: JSON.stringify({ is: text }) }, name)
+    t.equal((await ask(`${name} 1`)).headers['x-cache'], expected, name)
+  }
+})
+
 t.test('a request that knows the ETag gets 304, from a hit and from a miss', async (t) => {
   const app = await build(t, {}, (app) => { app.get('/a', { config: { cache: {} } }, async () => ({ a: 1 })) })
   const { headers } = await cached(app, 'GET', '/a')

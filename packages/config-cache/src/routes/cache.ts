@@ -117,11 +117,11 @@ class CachedRoute {
     if (!this.#methods.has(request.method)) return null
     const isScoped = this.#cache.scope !== undefined
     const parts = this.#partsOf(request)
-    let wanted = this.#wanted(request, parts)
-    if (!this.#isCaching() || isForHandler(request)) {
+    if (parts === null || !this.#isCaching() || isForHandler(request)) {
       reply.header('X-Cache', 'BYPASS')
       return null
     }
+    let wanted = this.#wanted(request, parts)
     // The second look is for a response that varies by more than was known.
     for (let looks = 0; looks < 2; looks++) {
       // Where the last response was not kept, no round trip to Redis is spent, nor does anybody wait.
@@ -224,12 +224,13 @@ class CachedRoute {
     return { key, tags: tagsOf(key, all), ttlMs: given ?? ttlMs, l2TtlMs: given ?? redisTtlMs, isOwn: true, l2, timeoutMs: loaderTimeoutMs }
   }
 
-  /** What a request asks for, and for whom. */
-  #partsOf (request: FastifyRequest): string {
+  /** What a request asks for, and for whom; null where that cannot be told. */
+  #partsOf (request: FastifyRequest): string | null {
     const own = this.#cache.key?.(request)
     if (own !== undefined) checkName('The key of a route', own)
-    const parts = own ?? canonical([request.params ?? null, request.query ?? null, request.body ?? null])
-    return canonical([this.#identity, request.routeOptions.url ?? null, request.protocol, request.hostname, scopeOf(this.#cache, request), parts])
+    const scope = scopeOf(this.#cache, request)
+    const parts = own ?? told([request.params ?? null, request.query ?? null, request.body ?? null])
+    return parts === null ? null : canonical([this.#identity, request.routeOptions.url ?? null, request.protocol, request.hostname, scope, parts])
   }
 
   #keyOf (request: FastifyRequest, parts: string): string {
@@ -265,6 +266,23 @@ export function cacheRoute (route: Route, isEarly: boolean, paths: Paths, reads:
 /** Whether a request asks for more than what may be kept. */
 const isForHandler = ({ headers }: FastifyRequest): boolean =>
   headers.range !== undefined || isForOrigin(headers) || /no-store/i.test(headers['cache-control'] ?? '')
+
+/** What tells requests apart, as a text; null where two that differ might have the same one: of a stream, or an instance that shows nothing of what it holds. */
+function told (parts: unknown): string | null {
+  try {
+    return canonical(parts, (part) => {
+      if (typeof (part as { pipe?: unknown }).pipe === 'function' || isOpaque(part)) throw new TypeError('cannot be told')
+    })
+  } catch {
+    return null
+  }
+}
+
+/** Neither a plain object, with a prototype or without, nor one with properties of its own. */
+function isOpaque (part: object): boolean {
+  const prototype: object | null = Object.getPrototypeOf(part)
+  return prototype !== null && Object.getPrototypeOf(prototype) !== null && Object.keys(part).length === 0
+}
 
 const isSame = (payload: unknown, made: Body | null | undefined): boolean =>
   payload === made || (Buffer.isBuffer(payload) && Buffer.isBuffer(made) && payload.equals(made))
