@@ -34,10 +34,10 @@ export class Attendance {
   readonly #seat: Seat
 
   constructor (parts: AttendanceParts, transport: Transport, seat: Seat, wishes: Wishes) {
-    const { hub, admitted } = seat
+    const { hub, ctx, session } = seat
     this.#parts = parts
     this.#seat = seat
-    this.peer = new Peer(hub, transport, admitted.ctx, admitted.session, wishes)
+    this.peer = new Peer(hub, transport, ctx, session, wishes)
   }
 
   /** Once who carries it knows it. */

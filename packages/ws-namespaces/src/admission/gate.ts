@@ -124,7 +124,8 @@ function hostOf (origin: string): string | null {
 /** A place among the connections of a namespace, taken before the upgrade so that a rush cannot pass the limit. */
 export class Seat {
   readonly hub: Hub
-  readonly admitted: Admitted
+  readonly ctx: Identity
+  readonly session: WatchedSession | null
   readonly #hubs: Hubs
   #free = false
 
@@ -143,15 +144,16 @@ export class Seat {
     hub.seats++
     if (userId !== null) hub.seatsOf.set(userId, ofUser + 1)
     this.hub = hub
-    this.admitted = admitted
+    // Not what was found, of which the hub has one for all.
+    this.ctx = admitted.ctx
+    this.session = admitted.session
     this.#hubs = hubs
   }
 
   free (): void {
     if (this.#free) return
     this.#free = true
-    const { hub } = this
-    const { userId } = this.admitted.ctx
+    const { hub, ctx: { userId } } = this
     hub.seats--
     const left = userId === null ? 0 : hub.seatsOf.get(userId)! - 1
     if (userId !== null && left === 0) hub.seatsOf.delete(userId)
