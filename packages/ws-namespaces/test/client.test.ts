@@ -164,6 +164,7 @@ t.test('a network that fails: silence without a FIN, a handshake that never ends
     setup: ({ wsNamespaces }) => {
       wsNamespaces.create('chat', { authorize: byHeader, history: {} })
       wsNamespaces.create('closed', { authorize: async () => false as const })
+      wsNamespaces.create('foreign', { authorize: byHeader, origins: ['https://good.example'] })
     }
   })
   const proxy = await tcpProxy(t, port)
@@ -207,6 +208,22 @@ t.test('a network that fails: silence without a FIN, a handshake that never ends
     await is(refused.client, status)
     t.match(refused.details[0], { code: 1006, reason: String, httpStatus }, path)
   }
+  const FromElsewhere = class extends WebSocket { constructor (url: string) { super(url, { headers: { user: 'u' }, origin: 'https://evil.example' }) } }
+  const foreign = at(port, 'foreign', FromElsewhere)
+  await is(foreign.client, 'auth-required')
+  t.match(foreign.details, [{ code: 1006, reason: /origin/i, httpStatus: 403 }], 'a page of an origin that may not')
+  // A proxy that drops Upgrade: the server sees a plain request.
+  const plain = createServer().on('upgrade', async (request, socket) => {
+    const answer = await fetch(`http://127.0.0.1:${port}${request.url}`, { headers: { user: 'u' } })
+    const body = await answer.text()
+    socket.end(`HTTP/1.1 ${answer.status} No\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`)
+  }).listen(0, '127.0.0.1')
+  await once(plain, 'listening')
+  t.teardown(() => plain.close())
+  const dropped = at((plain.address() as AddressInfo).port, 'chat')
+  await waitFor(() => dropped.details.length > 0, { what: 'the answer to a plain request' })
+  t.match(dropped.details[0], { code: 1006, reason: /WebSocket/, httpStatus: 426 })
+  t.equal(dropped.client.status, 'reconnecting', 'the proxy may be mended')
 })
 
 t.test('what handlers throw reaches the application, and no other handler', async (t) => {

@@ -77,6 +77,28 @@ t.test('a client that stops reading is dropped with permessage-deflate as withou
   await waitFor(() => got === sent, { what: 'the reader to have all', timeoutMs: 30_000 })
 })
 
+t.test('what waits for the first frame of a client is bounded by bytes, and comes after it', async (t) => {
+  let begin = (): void => {}
+  const begun = new Promise<void>((resolve) => { begin = resolve })
+  const { app, port } = await build(t, {
+    setup: ({ wsNamespaces }) => {
+      for (const name of ['less', 'more']) wsNamespaces.create(name, { authorize: byHeader, limits: { maxBufferedBytes: 1000 }, onConnect: () => begun })
+    }
+  })
+  const [less, more] = ['less', 'more'].map((name) => connect(t, port, `/api/1/ws/${name}`, { user: 'ann' }))
+  const dropsOf = (name: string) => app.wsNamespaces.get(name)!.local()
+  await waitFor(() => dropsOf('less').connections + dropsOf('more').connections === 2, { timeoutMs: 30_000 })
+  for (const [name, count] of [['less', 3], ['more', 4]] as const) {
+    for (let n = 0; n < count; n++) await app.wsNamespaces.get(name)!.broadcast('n', 'x'.repeat(1000))
+  }
+  t.same((await (await more!).end()), { code: 4408, reason: 'too slow' }, 'more than four times what may wait for a slow client')
+  t.same([dropsOf('less').drops.slow, dropsOf('more').drops.slow], [0, 1])
+  begin()
+  const patient = await less!
+  t.same((await patient.wait('n', 3)).length, 3)
+  t.equal(patient.closed, null)
+})
+
 t.test('a request that offers another protocol, h2c, is answered as without the plugin', async (t) => {
   const { app, port } = await build(t, {
     before: (app) => {

@@ -7,6 +7,7 @@ import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/hel
 import type { Delivery, Place } from '../src/delivery/carrier.ts'
 import { Listener } from '../src/delivery/listener.ts'
 import { LogCarrier } from '../src/delivery/log-carrier.ts'
+import { MemoryLog } from '../src/delivery/memory-carrier.ts'
 
 const HISTORY = { maxLength: 200, maxAgeMs: 60_000, stateMs: 600_000, markEvery: 1000 }
 
@@ -187,4 +188,21 @@ t.test('a log that went back, read before anything is added: a gap, and who resu
   await here.publish(4)
   await waitFor(() => here.got.includes(4))
   t.same([here.got, here.carrier.gaps], [[1, 2, 3, 4], 1])
+})
+
+t.test('the log of a process is bounded by bytes too, of JSON and of data: what fell out is not called recovered', async (t) => {
+  const MIB = new Uint8Array(1024 * 1024)
+  for (const [what, large] of [['bytes', { ...message(1), bytes: MIB }], ['JSON', message('x'.repeat(MIB.length - 2))]] as Array<[string, Delivery]>) {
+    const log = new MemoryLog(HISTORY)
+    const offsets = Array.from({ length: 40 }, () => {
+      const { epoch, seq } = log.append(large)
+      return `${epoch}.${seq}`
+    })
+    const missed = offsets.map((offset) => log.open(offset)).map(({ recovered, missed }) => recovered ? missed.length : null)
+    const most = Math.max(...missed.map(Number))
+    t.ok(most === 31 || most === 32, `${what}: ${most} MiB`)
+    t.same(missed, offsets.map((_, index) => 39 - index <= most ? 39 - index : null), 'and what is left is whole')
+    for (let n = 0; n < 100; n++) log.append(message(n))
+    t.equal(log.open(offsets.at(-1)!).missed.length, 100, 'small ones take the room of large ones')
+  }
 })
