@@ -29,20 +29,46 @@ export function emitSafely (emitter: EventEmitter, onFault: OnFault, event: stri
   return listeners.length > 0
 }
 
+/** A timer that fires later than this was held up by this process itself. */
+const BUSY_MS = 20
+/** Longest delay of a timer of Node; a longer one would fire at once. */
+const LONGEST_MS = 2 ** 31 - 1
+
 /**
- * What a promise resolves with, or `late()` as rejection where it takes longer than `ms`. What it does later is heard by nobody,
- * and its rejection ends no process.
+ * Calls `expire` after `ms`, at the latest after 24 days, unless stopped. Where this process was busy when the time was over, what it
+ * waits for may lie unread in a socket, because timers come before sockets: then once more as long as it was late, at most `ms`.
+ *
+ * @returns what stops it
+ */
+export function deadline (ms: number, expire: () => void): () => void {
+  const delay = Math.min(ms, LONGEST_MS)
+  let due = performance.now() + delay
+  let timer = setTimeout(fire, delay)
+  let extended = false
+  function fire (): void {
+    const late = performance.now() - due
+    if (extended || late <= BUSY_MS) return expire()
+    extended = true
+    due += late
+    timer = setTimeout(fire, Math.min(delay, late))
+  }
+  return () => clearTimeout(timer)
+}
+
+/**
+ * What a promise resolves with, or `late()` as rejection where it takes longer than `ms`, by `deadline`. What it does later is heard
+ * by nobody, and its rejection ends no process.
  */
 export async function within<T> (ms: number, promise: PromiseLike<T>, late: () => Error): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
+  let stop = () => {}
   const time = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(late()), ms)
+    stop = deadline(ms, () => reject(late()))
   })
   promise.then(() => {}, () => {})
   try {
     return await Promise.race([promise, time])
   } finally {
-    clearTimeout(timer)
+    stop()
   }
 }
 
@@ -52,6 +78,15 @@ export async function within<T> (ms: number, promise: PromiseLike<T>, late: () =
 export async function callWithin<T> (ms: number, call: () => T | PromiseLike<T>, late: () => Error): Promise<T> {
   const returned = call()
   return isThenable(returned) ? within(ms, returned as PromiseLike<T>, late) : returned as T
+}
+
+/** What anything reads as. An application may throw what has no text, and such a fault must not become one of ours. */
+export function textOf (value: unknown): string {
+  try {
+    return String(value)
+  } catch {
+    return 'no text'
+  }
 }
 
 function isThenable (value: unknown): value is PromiseLike<unknown> {

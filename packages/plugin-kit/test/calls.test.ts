@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
+import { MessageChannel } from 'node:worker_threads'
 import t from 'tap'
-import { callSafely, callWithin, emitSafely, isOneOfSeveral, mayHaveSiblings, within } from '../src/index.ts'
+import { callSafely, callWithin, deadline, emitSafely, isOneOfSeveral, mayHaveSiblings, within } from '../src/index.ts'
 
 const late = (): Error => new Error('late')
 const never = new Promise<never>(() => {})
@@ -60,4 +61,23 @@ t.test('whether a process has siblings, and whether it may have some', async (t)
     [{ NODE_APP_INSTANCE: '3' }, true, true]
   ]
   for (const [env, isOne, mayHave] of rows) t.strictSame([isOneOfSeveral(env), mayHaveSiblings(env)], [isOne, mayHave], JSON.stringify(env))
+})
+
+t.test('a process that stood still reads what came before it says that nothing came', async (t) => {
+  const { port1, port2 } = new MessageChannel()
+  t.teardown(() => port1.close())
+  const answer = new Promise((resolve) => { port2.once('message', resolve) })
+  const read = within(20, answer, late)
+  port1.postMessage('in time')
+  for (const end = performance.now() + 100; performance.now() < end;);
+  t.equal(await read, 'in time')
+  const over = new Promise<void>((resolve) => { deadline(20, resolve) })
+  for (const end = performance.now() + 100; performance.now() < end;);
+  await over
+})
+
+t.test('a time that is longer than that of a timer is long', async (t) => {
+  const soon = new Promise((resolve) => { setTimeout(resolve, 20, 'soon') })
+  t.equal(await within(365 * 86_400_000, soon, late), 'soon')
+  t.equal(await within(Infinity, soon, late), 'soon')
 })

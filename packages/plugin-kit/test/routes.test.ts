@@ -160,5 +160,6 @@ t.test('who fails to be authorized sees what anybody sees', async (t) => {
   t.equal(await isAuthorized(() => 1 as never, request), false)
   t.equal(await isAuthorized(() => { throw Object.assign(new Error('no'), { statusCode: 403 }) }, request), false)
   t.equal(await isAuthorized(async () => { throw new Error('fault') }, request), false)
-  t.strictSame(warnings, ['fault'])
+  t.equal(await isAuthorized(() => new Promise(() => {}), request, 5), false)
+  t.strictSame(warnings, ['fault', 'no answer within 5 ms'])
 })

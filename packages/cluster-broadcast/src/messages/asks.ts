@@ -1,3 +1,5 @@
+import { deadline } from '@jpulse/plugin-kit'
+
 /** What became of an `ask`. */
 export interface AskResult {
   /** One for each member that answered in time, this process included. */
@@ -43,11 +45,11 @@ export class Asks {
    * @param members resolves with the boot ids of those who owe one
    */
   async wait (id: string, members: Promise<string[]>, timeoutMs: number): Promise<AskResult> {
-    let timer: NodeJS.Timeout | undefined
+    let stop = () => {}
     const pending: Pending = { replies: new Map(), expected: null, left: new Set(), end: () => {} }
     const over = new Promise<void>((resolve) => {
       Object.assign(pending, { end: resolve })
-      timer = setTimeout(resolve, timeoutMs)
+      stop = deadline(timeoutMs, resolve)
     })
     this.#pending.set(id, pending)
     members.then((bootIds) => {
@@ -55,7 +57,7 @@ export class Asks {
       this.#look(pending)
     })
     await over
-    clearTimeout(timer)
+    stop()
     this.#pending.delete(id)
     // Redis may take longer than the ask: then nobody is known to have heard it, which must not look like nobody was asked.
     const expected = pending.expected ?? new Set([...this.#known(), ...pending.left])

@@ -16,6 +16,7 @@ export class Deadlines {
   /** All have the same limit, so the first is the first to be over. */
   #waiting: Waiting[] = []
   #timer: NodeJS.Timeout | undefined
+  #reading: NodeJS.Immediate | undefined
 
   constructor (ms: number) {
     this.#ms = ms
@@ -47,7 +48,15 @@ export class Deadlines {
     })
   }
 
+  /** Where this process stood still, an answer may lie unread in its socket: timers come before sockets, so it is read before anything is judged. */
   #look (): void {
+    this.#reading ??= setImmediate(() => {
+      this.#reading = undefined
+      this.#judge()
+    })
+  }
+
+  #judge (): void {
     const time = now()
     this.#waiting = this.#waiting.filter((one) => {
       if (one.isOver) return false

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { textOf } from '../calls.ts'
 
 /** What a client learns of an error. */
 export interface Told {
@@ -26,7 +27,7 @@ export function tellOf (thrown: unknown, plugin: string): Told {
   const code = typeof err.code === 'string' && err.code !== '' ? err.code : null
   const isFor = statusCode < 500 || (code !== null && (code.startsWith(`${plugin}_`) || (statusCode === 503 && code.startsWith('FST_ERR_'))))
   if (!isFor) return { statusCode, code: `${plugin}_INTERNAL`, error: 'Internal Server Error', headers: {} }
-  return { statusCode, code: code ?? `${plugin}_${NAMELESS[statusCode] ?? 'REFUSED'}`, error: String(err.message ?? ''), headers: headersOf(err, statusCode) }
+  return { statusCode, code: code ?? `${plugin}_${NAMELESS[statusCode] ?? 'REFUSED'}`, error: textOf(err.message ?? ''), headers: headersOf(err, statusCode) }
 }
 
 const NAMELESS: Record<number, string> = { 401: 'UNAUTHORIZED', 403: 'FORBIDDEN', 404: 'NOT_FOUND' }

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { callWithin } from '../calls.ts'
 
 /**
  * Who may. Exactly `true` lets a request pass. An error that it throws with a 4xx `statusCode` is the answer, so an application
@@ -26,11 +27,13 @@ export function guard (authorize: Authorize, { Unauthorized, Forbidden }: Refusa
 /**
  * Whether the caller may see everything in a route that anybody may use. What `authorize` throws makes nobody of the caller;
  * what is no refusal is logged as a warning.
+ *
+ * @param timeoutMs how long it may take: a route that anybody may use waits for nobody's answer about one
  */
-export async function isAuthorized (authorize: Authorize | undefined, request: FastifyRequest): Promise<boolean> {
+export async function isAuthorized (authorize: Authorize | undefined, request: FastifyRequest, timeoutMs = 1000): Promise<boolean> {
   if (authorize === undefined) return false
   try {
-    return await authorize(request) === true
+    return await callWithin(timeoutMs, () => authorize(request), () => new Error(`no answer within ${timeoutMs} ms`)) === true
   } catch (err) {
     if (!isRefusal(err)) request.log.warn({ err }, 'authorize failed, so the caller is treated as anonymous')
     return false

@@ -1,8 +1,9 @@
+import { deadline } from '@jpulse/plugin-kit'
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { isReadOnlyReply } from './refusals.ts'
-import { backoff, deadline } from './time.ts'
+import { backoff } from './time.ts'
 
 type Command = Parameters<Redis['sendCommand']>[0]
 type FlushQueue = (error: Error, queues?: { commandQueue?: boolean, offlineQueue?: boolean }) => void

@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { deadline } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Cluster, Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
@@ -11,7 +12,7 @@ import { Monitor } from './monitor.ts'
 import { LinkOutages } from './outages.ts'
 import { isOutage } from './refusals.ts'
 import { Subscriber } from './subscriber.ts'
-import { bounded, deadline } from './time.ts'
+import { bounded } from './time.ts'
 
 /** `disabled`: not configured. `connecting`: first connection of the boot. `up`, `down`: whether Redis answers now. */
 export type RedisState = 'disabled' | 'connecting' | 'up' | 'down'

@@ -1,29 +1,8 @@
+import { deadline } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_LINK_TIMEOUT } from '../errors.ts'
 
 const FIRST_MS = 50
 const CAP_MS = 3000
-/** A timer that fires later than this was held up by this process itself. */
-const BUSY_MS = 20
-
-/**
- * Calls `expire` after `ms`, unless stopped. Where this process was busy when the time was over, what it waits for may lie
- * unread in a socket, because timers come before sockets: then once more as long as it was late, at most `ms`.
- *
- * @returns what stops it
- */
-export function deadline (ms: number, expire: () => void): () => void {
-  let due = performance.now() + ms
-  let timer = setTimeout(fire, ms)
-  let extended = false
-  function fire (): void {
-    const late = performance.now() - due
-    if (extended || late <= BUSY_MS) return expire()
-    extended = true
-    due += late
-    timer = setTimeout(fire, Math.min(ms, late))
-  }
-  return () => clearTimeout(timer)
-}
 
 /** Rejects with FST_ERR_REDIS_LINK_TIMEOUT where a promise is not settled within `ms`, by `deadline`. */
 export async function bounded<T> (promise: Promise<T>, ms: number): Promise<T> {

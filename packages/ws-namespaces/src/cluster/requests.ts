@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { InternalBroadcast, Unsubscribe } from '@jpulse/cluster-broadcast'
+import { deadline } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_WS_NAMESPACES_NOT_CONNECTED, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT } from '../errors.ts'
 
@@ -76,12 +77,12 @@ export class Requests {
   async * each (send: (id: string) => Promise<number>, timeoutMs: number): AsyncGenerator<Answer, void, undefined> {
     const gathered = new Gathered()
     const id = this.#begin((answer, from) => gathered.hear(answer, from))
-    const timer = setTimeout(() => gathered.end(), timeoutMs)
+    const stop = deadline(timeoutMs, () => gathered.end())
     try {
       send(id).then((count) => gathered.expect(count), (err: unknown) => gathered.fail(err))
       for (let answer = await gathered.next(); answer !== null; answer = await gathered.next()) yield answer
     } finally {
-      clearTimeout(timer)
+      stop()
       this.#pending.delete(id)
     }
   }
@@ -155,7 +156,7 @@ class Gathered {
 /** One question to all connections of a user: the first good answer counts, and a bad one only where there is no other. */
 class Asked {
   readonly answer: Promise<unknown>
-  readonly #timer: NodeJS.Timeout
+  readonly #stop: () => void
   readonly #errors: unknown[] = []
   #count = Infinity
   #resolve!: (data: unknown) => void
@@ -167,7 +168,7 @@ class Asked {
       this.#reject = reject
     })
     this.answer.catch(() => {})
-    this.#timer = setTimeout(() => this.#reject(new FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT(timeoutMs)), timeoutMs)
+    this.#stop = deadline(timeoutMs, () => this.#reject(new FST_ERR_WS_NAMESPACES_REQUEST_TIMEOUT(timeoutMs)))
   }
 
   /** So many connections got the question. */
@@ -183,7 +184,7 @@ class Asked {
   }
 
   end (): void {
-    clearTimeout(this.#timer)
+    this.#stop()
   }
 
   #judge (): void {
