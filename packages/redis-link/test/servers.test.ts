@@ -59,6 +59,33 @@ t.test('a user who may hear no channel: each subscribe rejects, named, and nothi
   t.equal(complaints.filter((line) => !/lacks permissions/.test(line)).length, 3, 'each is logged once')
 })
 
+t.test('who subscribes twice with one listener: both are refused, or each is ended by itself', async (t) => {
+  const redis = await redisServer(t)
+  await redis.client.call('ACL', 'SETUSER', 'some', 'on', '>pw', '~*', '+@all', 'resetchannels', '&*:open', '&*:link:*')
+  const { app } = await build(t, { url: redis.url, username: 'some', password: 'pw' })
+  const link = app.redisLink
+  const subscriber = link.subscriber()!
+  let heard = 0
+  const listener = () => { heard++ }
+  const listen = (name: string) => subscriber.subscribe(link.channel(name), listener)
+  const refused = 'FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED'
+  const twice = async () => (await Promise.all([listen('closed'), listen('closed')].map(rejection))).map(({ code }) => code)
+  t.same(await twice(), [refused, refused], 'before the connection was there')
+  await waitFor(() => subscriber.isUp)
+  t.same(await twice(), [refused, refused], 'and after')
+  const [end, endOther] = await Promise.all([listen('open'), listen('open')])
+  const publish = () => redis.client.publish(link.channel('open'), 'x')
+  await publish()
+  await waitFor(() => heard > 0)
+  await end!()
+  await end!()
+  t.equal(await publish(), 1, 'the other one stands')
+  await waitFor(() => heard > 1)
+  t.equal(heard, 2, 'once for each message')
+  await endOther!()
+  t.equal(await publish(), 0)
+})
+
 t.test('one forbidden channel leaves the others alone, at once and after a reconnection', async (t) => {
   const redis = await redisServer(t)
   await redis.client.call('ACL', 'SETUSER', 'some', 'on', '>pw', '~*', '+@all', 'resetchannels', '&*:open*', '&*:link:*')

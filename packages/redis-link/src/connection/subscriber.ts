@@ -56,7 +56,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #client: RedisClient
   readonly #options: ResolvedOptions
   readonly #faults: SubscriberFaults
-  readonly #listeners: Record<Kind, Map<string, Set<Listener>>> = { subscribe: new Map(), psubscribe: new Map() }
+  /** By name: who listens, and how many of its subscriptions stand. Each of them hears until it is ended itself. */
+  readonly #listeners: Record<Kind, Map<string, Map<Listener, number>>> = { subscribe: new Map(), psubscribe: new Map() }
   /** Why Redis refuses a channel or pattern. */
   readonly #refused: Record<Kind, Map<string, string>> = { subscribe: new Map(), psubscribe: new Map() }
   /** Whose refusal the log has: who asks again and again is not told again. */
@@ -90,7 +91,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#client = client
     this.#options = options
     this.#hearing = new Hearing(client, channel, options.commandTimeoutMs)
-    this.#listeners.subscribe.set(channel, new Set([this.#hearing.hear]))
+    this.#listeners.subscribe.set(channel, new Map([[this.#hearing.hear, 1]]))
     this.#probe = setInterval(() => { this.#look().catch(() => {}) }, LOOK_EVERY * options.probeIntervalMs).unref()
     this.#connect()
   }
@@ -112,6 +113,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   /**
    * Hears a channel. Resolves when Redis confirmed it, or, while Redis is away, when the attempt to connect has failed.
+   * Who subscribes twice with one listener hears each message once, until both subscriptions are ended.
    *
    * @param channel the whole name, as `redisLink.channel()` builds it
    * @throws FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED where Redis answers with an error; the other subscriptions stay
@@ -139,9 +141,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   async #add (kind: Kind, name: string, listener: Listener): Promise<Unsubscribe> {
     const names = this.#listeners[kind]
-    const listeners = names.get(name)
-    if (listeners === undefined) names.set(name, new Set([listener]))
-    else listeners.add(listener)
+    const listeners = names.get(name) ?? new Map<Listener, number>()
+    names.set(name, listeners.set(listener, (listeners.get(listener) ?? 0) + 1))
     // Sent for a known name too: its first SUBSCRIBE may still be on its way, and the caller wants to hear now.
     if (this.#connection?.status === 'ready') await this.#send(kind, [name])
     else await this.#attempted
@@ -150,15 +151,22 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
       this.#forget(kind, name, listener)
       throw new FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED(name, reason)
     }
+    let hasEnded = false
     return async () => {
+      if (hasEnded) return
+      hasEnded = true
       if (this.#forget(kind, name, listener)) await this.#send(kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe', [name])
     }
   }
 
-  /** @returns whether it was the last listener of the name */
+  /** @returns whether it was the last subscription of the name */
   #forget (kind: Kind, name: string, listener: Listener): boolean {
     const listeners = this.#listeners[kind].get(name)
-    if (listeners?.delete(listener) !== true || listeners.size > 0) return false
+    const count = listeners?.get(listener)
+    if (listeners === undefined || count === undefined) return false
+    if (count > 1) listeners.set(listener, count - 1)
+    else listeners.delete(listener)
+    if (listeners.size > 0) return false
     this.#refused[kind].delete(name)
     return this.#listeners[kind].delete(name)
   }
@@ -278,7 +286,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   #hear (kind: Kind, name: string, message: Buffer, channel: string): void {
     if (name !== this.#hearing.channel) this.#heard = true
-    for (const listener of this.#listeners[kind].get(name) ?? []) {
+    for (const listener of this.#listeners[kind].get(name)?.keys() ?? []) {
       // One listener's fault must not keep the message from the others, nor end the process.
       try {
         listener(message, channel)
