@@ -1,6 +1,6 @@
 import { channel as diagnostics } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
-import { emitSafely } from '@jpulse/plugin-kit'
+import { emitSafely, textOf } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Ack } from '../log/epoch-log.ts'
 import type { Identity } from '../membership/identity.ts'
@@ -137,7 +137,7 @@ export class Messenger {
     const { id, channel, json, instanceId, bootId, timestamp, bytes } = message
     const failed = (err: unknown): Outcome => {
       this.#log.error({ err, channel, pattern, id }, 'a handler of a message failed')
-      return { error: err instanceof Error ? err.message : String(err) }
+      return { error: textOf(err instanceof Error ? err.message : err) }
     }
     try {
       // Where there is no JSON the data are bytes, of which each handler gets a copy, as of everything else.
@@ -206,6 +206,6 @@ function toJson (outcome: Outcome, limit: number): string {
     const json = JSON.stringify(outcome)
     return Buffer.byteLength(json) <= limit + 64 ? json : JSON.stringify({ error: 'the answer is longer than maxMessageBytes' })
   } catch (err) {
-    return JSON.stringify({ error: `the answer has no JSON form: ${(err as Error).message.split('\n', 1)[0]}` })
+    return JSON.stringify({ error: `the answer has no JSON form: ${textOf((err as Error | null)?.message).split('\n', 1)[0]}` })
   }
 }
