@@ -49,7 +49,7 @@ export interface FastifyClusterMetricsOptions {
   ignoreRoutes?: readonly string[] | undefined
   /** Method and route pairs that are told apart, 1 to 10000; those beyond are counted as `__other__`. @default 200 */
   maxRoutes?: number | undefined
-  /** Longest wait for one health check, in milliseconds, 1 to 60000. @default 1000 */
+  /** Longest wait for one health check, and for `authorize` in the routes that are open to all, in milliseconds, 1 to 60000. @default 1000 */
   checkTimeoutMs?: number | undefined
   /** Whether the process is being taken out of service; readiness is 503 then, as it is from the start of `app.close()`. @default () => false */
   isDraining?: () => boolean

@@ -333,6 +333,24 @@ t.test('what Prometheus gets is valid, has the names and buckets of OpenTelemetr
   t.same(cluster.get('shop_sales_total')?.lines[0]?.labels, { kind: 'a"b\\c\nd' })
 })
 
+t.test('what the application throws, says of its headers or never answers concerns nobody else', async (t) => {
+  const textless = Object.create(null) as string
+  const nothing: unknown = null
+  const { app } = await build(t, {
+    options: { authorize: ({ headers }) => headers.who === 'slow' ? new Promise(() => {}) : true, checkTimeoutMs: 20 },
+    plugins: (app) => app.addHook('onRequest', async (_request, reply) => { reply.header('vary', 'Origin') }),
+    routes: (scope) => {
+      scope.get('/textless', async () => { throw Object.assign(new Error('x'), { message: textless, code: textless }) })
+      scope.get('/null', async () => { throw nothing })
+    }
+  })
+  t.match((await ask(app, '/metrics')).headers, { vary: 'Origin, accept' })
+  for (const url of ['/textless', '/null']) t.equal((await app.inject(url)).statusCode, 500)
+  const { errors } = await data<{ errors: ErrorEntry[] }>(app, '/api/1/metrics/errors/recent')
+  t.match(errors.sort((a, b) => a.route.localeCompare(b.route)), [{ route: '/null' }, { route: '/textless', message: 'no text' }])
+  for (const url of ['/health', '/api/1/metrics']) t.equal((await ask(app, url, { headers: { who: 'slow' } })).statusCode, 200)
+})
+
 t.test('counters of the cluster never fall, whoever answers and whenever it last reported', async (t) => {
   const shared = link()
   // They report when the test says so.

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { textOf } from '@jpulse/plugin-kit'
 import type { FastifyError, FastifyRequest } from 'fastify'
 import { UNMATCHED, type ErrorEntry } from '../formats/index.ts'
 import { redact } from './redact.ts'
@@ -20,8 +21,8 @@ export class ErrorLog {
   }
 
   add (error: FastifyError, { method, routeOptions: { url = UNMATCHED } }: FastifyRequest, statusCode: number): void {
-    const name = redact(String(error?.code ?? error?.name ?? 'Error')).slice(0, 100)
-    const message = redact(String(error?.message ?? error)).slice(0, LONGEST_MESSAGE)
+    const name = redact(textOf(error?.code ?? error?.name ?? 'Error')).slice(0, 100)
+    const message = redact(textOf(error?.message ?? error)).slice(0, LONGEST_MESSAGE)
     const fingerprint = fingerprintOf(name, method, url, message)
     const known = this.#unsaved.get(fingerprint)
     if (known === undefined && this.#unsaved.size >= MOST) return

@@ -1,3 +1,4 @@
+import { textOf } from '@jpulse/plugin-kit'
 import { isSecretName, isWeakName } from './secret-names.ts'
 
 const SHORTEST_SECRET = 6
@@ -66,10 +67,10 @@ function withoutPairs (text: string): string {
 /** An error of the application, fit for a log. */
 export function redactError (err: unknown): Error {
   const { name, message, stack, code } = (err ?? {}) as { name?: unknown, message?: unknown, stack?: unknown, code?: unknown }
-  const safe = new Error(redact(String(message ?? err)))
+  const safe = new Error(redact(textOf(message ?? err)))
   if (typeof name === 'string') safe.name = redact(name)
   safe.stack = typeof stack === 'string' ? redact(stack) : `${safe.name}: ${safe.message}`
-  return code === undefined ? safe : Object.assign(safe, { code: redact(String(code)) })
+  return code === undefined ? safe : Object.assign(safe, { code: redact(textOf(code)) })
 }
 
 /** A copy of JSON whose texts are fit to be shown; those with the name of a secret are gone. */

@@ -15,11 +15,11 @@ export const INFRASTRUCTURE = { config: { rateLimit: false } as FastifyContextCo
 const REDIS_STATUS = { ok: 200, degraded: 503, error: 500 } as const
 
 /** Readiness, liveness, and Redis alone. Anybody may ask. */
-export async function healthRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, health: HealthChecks, { authorize, routePrefix }: ResolvedOptions): Promise<void> {
+export async function healthRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, health: HealthChecks, { authorize, routePrefix, checkTimeoutMs }: ResolvedOptions): Promise<void> {
   const schema = { response: { 200: Health, 503: Health } }
   for (const url of new Set(['/health', `${routePrefix}/health`])) {
     fastify.get(url, { ...INFRASTRUCTURE, schema }, async (request, reply) => {
-      const [seen, authorized] = await Promise.all([health.read(), isAuthorized(authorize, request)])
+      const [seen, authorized] = await Promise.all([health.read(), isAuthorized(authorize, request, checkTimeoutMs)])
       reply.code(seen.status === 'error' ? 503 : 200).header('cache-control', 'no-store')
       return authorized ? { ...seen, instances: await instancesOf(metrics) } : seen
     })

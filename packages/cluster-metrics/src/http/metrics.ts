@@ -21,10 +21,10 @@ const InstanceParams = Type.Object({ bootId: BootId })
 const CountQuery = Type.Object({ count: Number_('1 to 100, 10 without') })
 
 /** The plan's document, for anybody with what names or reveals something masked. */
-export async function metricsRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, { authorize }: ResolvedOptions): Promise<void> {
+export async function metricsRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, { authorize, checkTimeoutMs }: ResolvedOptions): Promise<void> {
   fastify.get('/metrics', { schema: { response: answers(Metrics) } }, async (request, reply) => {
     reply.header('cache-control', 'no-store')
-    const [data, authorized] = await Promise.all([metrics.aggregate(), isAuthorized(authorize, request)])
+    const [data, authorized] = await Promise.all([metrics.aggregate(), isAuthorized(authorize, request, checkTimeoutMs)])
     return ok(authorized ? data : mask(data))
   })
 }

@@ -17,11 +17,18 @@ export async function prometheusRoutes (fastify: FastifyInstance, metrics: Clust
   }, async ({ query, headers: { accept } }, reply) => {
     const format = formatOf(accept)
     const text = await metrics.prometheus(query.scope, format)
-    return reply.type(CONTENT_TYPES[format]).header('vary', 'accept').header('cache-control', 'no-store').send(text)
+    return reply.type(CONTENT_TYPES[format]).header('vary', withAccept(reply.getHeader('vary'))).header('cache-control', 'no-store').send(text)
   })
 }
 
 /** OpenMetrics where the scraper prefers it: Prometheus sends q=0.75 for it and q=0.5 for the text. */
+/** What the answer varies by beside what the application's own hooks said, such as `Origin`. */
+function withAccept (said: number | string | string[] | undefined): string {
+  const names = [said ?? []].flat().join(', ')
+  if (/(?:^|,)\s*(?:\*|accept)\s*(?:,|$)/i.test(names)) return names
+  return names === '' ? 'accept' : `${names}, accept`
+}
+
 function formatOf (accept = ''): Format {
   const quality = (type: string) => Math.max(-1, ...accept.split(',').map((one) => one.trim().toLowerCase()).filter((one) => one.startsWith(type)).map((one) => Number(/;\s*q=([\d.]+)/.exec(one)?.[1] ?? 1)))
   const open = quality('application/openmetrics-text')

@@ -156,7 +156,7 @@ export class Recorder {
 
   /** What was still to be answered when the client went away would have been what the error says. */
   #failed (error: FastifyError, request: FastifyRequest, status: number): void {
-    const answered = status === ABORTED ? error.statusCode ?? (error as { status?: number }).status ?? 500 : status
+    const answered = status === ABORTED ? error?.statusCode ?? (error as { status?: number } | null)?.status ?? 500 : status
     if (answered >= 500) this.#onFailure(error, request, answered)
   }
 
