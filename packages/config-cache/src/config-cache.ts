@@ -27,10 +27,10 @@ export class ConfigCache {
   readonly #counters: Counters
   readonly #notices: Notices
   readonly #held: () => Held
-  readonly #listeners: Set<ChangeListener>
+  readonly #listeners: Set<[ChangeListener]>
   #closing: Promise<void> | undefined
 
-  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, notices: Notices, held: () => Held, listeners: Set<ChangeListener> }) {
+  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, notices: Notices, held: () => Held, listeners: Set<[ChangeListener]> }) {
     this.#options = parts.options
     this.#listeners = parts.listeners
     this.#reads = parts.reads
@@ -177,8 +177,9 @@ export class ConfigCache {
    * Returns what ends it.
    */
   onChange (listener: ChangeListener): () => void {
-    this.#listeners.add(listener)
-    return () => { this.#listeners.delete(listener) }
+    const entry: [ChangeListener] = [listener]
+    this.#listeners.add(entry)
+    return () => { this.#listeners.delete(entry) }
   }
 
   /** What this instance counted since its start, and what it holds now. */

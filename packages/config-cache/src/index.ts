@@ -41,8 +41,9 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
     coherence = new LocalCoherence(view, obstacle, options.blockTtlMs)
   }
   const reads = new Reads(view, l1, l2, counted, notices, options)
-  const listeners = new Set<ChangeListener>()
-  view.onChange = (tags) => { for (const listener of listeners) callSafely((err) => log.error({ err }, 'a listener of onChange failed'), listener, tags) }
+  const listeners = new Set<[ChangeListener]>()
+  // Who was given twice hears once, until both are taken away.
+  view.onChange = (tags) => { for (const listener of new Set([...listeners].map(([one]) => one))) callSafely((err) => log.error({ err }, 'a listener of onChange failed'), listener, tags) }
   const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })
   const cache = new ConfigCache({ options, source, reads, lastKnown: new LastKnown(options.maxEntries, options.maxBytes, counted), coherence, counters: counted, notices, held, listeners })
   fastify.decorate('configCache', cache)

@@ -265,6 +265,23 @@ t.test('a loader that never ends, or that reads what waits for it, holds nobody 
   t.equal(await cache.getOrLoad('c', {}, async () => (await Promise.all([1, 2].map(() => cache.getOrLoad('d', {}, async () => 'twice'))))[1]), 'twice')
 })
 
+t.test('a loader may have longer than a timer lasts, and a listener that is given twice is ended twice', async (t) => {
+  const { configCache: cache } = await build(t, {})
+  t.equal(await cache.getOrLoad('long', { loaderTimeoutMs: 100 * 86_400_000 }, () => new Promise((resolve) => { setTimeout(resolve, 20, 'ends') })), 'ends')
+  let heard = 0
+  const listener = () => { heard++ }
+  const [end, endOther] = [cache.onChange(listener), cache.onChange(listener)]
+  await cache.invalidate('long')
+  t.equal(heard, 1, 'once')
+  end()
+  end()
+  await cache.invalidate('long')
+  t.equal(heard, 2)
+  endOther()
+  await cache.invalidate('long')
+  t.equal(heard, 2)
+})
+
 t.test('the abort of one reader is not that of those who joined', async (t) => {
   const { configCache: cache } = await build(t)
   const mine = new AbortController()

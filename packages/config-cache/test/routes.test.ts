@@ -347,6 +347,19 @@ t.test('what a response says of itself is obeyed', async (t) => {
   await waitFor(async () => (await get('/short')).body !== short.body, { what: 'max-age to be over' })
 })
 
+t.test('a when that fails, or answers later, costs the response its place and nobody an answer', async (t) => {
+  let runs = 0
+  const app = await build(t, {}, (app) => {
+    app.get('/throws', { config: { cache: { when: () => { throw new Error('no') } } } }, async () => ({ runs: ++runs }))
+    app.get('/later', { config: { cache: { when: (async () => false) as never } } }, async () => ({ runs: ++runs }))
+    app.get('/rejects', { config: { cache: { when: (async () => { throw new Error('no') }) as never } } }, async () => ({ runs: ++runs }))
+  })
+  for (const url of ['/throws', '/throws', '/later', '/later', '/rejects', '/rejects']) {
+    t.match(await cached(app, 'GET', url), { statusCode: 200, body: JSON.stringify({ runs }), headers: { 'x-cache': 'MISS' } }, url)
+  }
+  t.equal(runs, 6)
+})
+
 t.test('headers of the handler are kept, those of hooks are made anew, and hooks see each response once', async (t) => {
   let runs = 0
   let hooks = 0

@@ -1,4 +1,4 @@
-import { callWithin, within } from '@jpulse/plugin-kit'
+import { callWithin, textOf, within } from '@jpulse/plugin-kit'
 import type { Load, View } from '../coherence/index.ts'
 import { hits, loads, misses } from '../events.ts'
 import { FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT } from '../errors.ts'
@@ -273,7 +273,7 @@ export class Reads {
     try {
       return livesOf(wanted, value, this.#options.ttlJitter)
     } catch (err) {
-      this.#notices.unkept(wanted.key, `its ttlMs ${String((err as Error | undefined)?.message ?? err)}`)
+      this.#notices.unkept(wanted.key, `its ttlMs ${textOf((err as Error | undefined)?.message ?? err)}`)
       return null
     }
   }

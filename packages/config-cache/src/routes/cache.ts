@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Reads, Ticket, Wanted } from '../levels/index.ts'
@@ -55,6 +56,7 @@ class CachedRoute {
   readonly #unkept = new LRUCache<string, true>({ max: 1000 })
   #hasKept = false
   #hasWarned = false
+  #hasWarnedOfWhen = false
 
   constructor (cache: RouteCacheOptions, methods: ReadonlySet<string>, identity: string, paths: Paths, reads: Reads, options: ResolvedOptions, isCaching: () => boolean) {
     this.#cache = cache
@@ -168,7 +170,7 @@ class CachedRoute {
     const { statusCode } = reply
     if (made === undefined || isNeverKept(statusCode)) return null
     const headers = reply.getHeaders()
-    if (!(this.#cache.when?.(reply) ?? isKept(statusCode, headers))) return null
+    if (!(this.#cache.when === undefined ? isKept(statusCode, headers) : this.#isWanted(this.#cache.when, request, reply))) return null
     const exchange = { statusCode, requestHeaders: request.headers, headers, isScoped: this.#cache.scope !== undefined }
     const lifeMs = Math.floor(lifeOf(exchange) === Infinity ? Number.MAX_SAFE_INTEGER : lifeOf(exchange))
     if (lifeMs === 0) {
@@ -191,6 +193,20 @@ class CachedRoute {
       isForAll: lifeOf({ ...exchange, isScoped: false, requestHeaders: { authorization: '' } }) > 0
     }
     return { response, lifeMs }
+  }
+
+  /** The response is made: a fault of `when`, or a promise of it, which would read as yes, costs it its place and not the client its answer. */
+  #isWanted (when: NonNullable<RouteCacheOptions['when']>, request: FastifyRequest, reply: FastifyReply): boolean {
+    try {
+      const told: unknown = when(reply)
+      if (typeof (told as { then?: unknown } | null | undefined)?.then !== 'function') return Boolean(told)
+      callSafely(() => {}, () => told)
+      throw new TypeError('it returned a promise: it must answer at once')
+    } catch (err) {
+      if (!this.#hasWarnedOfWhen) request.log.error({ err, url: request.routeOptions.url }, 'the when of a cached route failed: its response is not kept')
+      this.#hasWarnedOfWhen = true
+      return false
+    }
   }
 
   #warnOfAuthorization (request: FastifyRequest): void {
