@@ -17,6 +17,7 @@ import { Hubs } from './namespace/hubs.ts'
 import { Expiries } from './namespace/authorization.ts'
 import { Inbox } from './namespace/inbox.ts'
 import { Once } from './namespace/once.ts'
+import { Stalls } from './namespace/stalls.ts'
 import { Presences, tokenOf } from './presence/presences.ts'
 import { MemoryReceipts, ONCE_MS, RedisReceipts } from './recovery/receipts.ts'
 import { MemoryRecords, RedisRecords } from './recovery/records.ts'
@@ -50,7 +51,8 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const requests = new Requests(bus, appCluster.bootId, log)
   const cluster = new Cluster(bus, link, hubs)
   const sessions = new WatchedSessions(resolved.sessionActivity)
-  const expiries = new Expiries()
+  const stalls = new Stalls()
+  const expiries = new Expiries(() => stalls.look())
   const receipts = link.client === null ? new MemoryReceipts(appCluster.bootId) : new RedisReceipts(link, appCluster.bootId)
   const once = new Once(receipts, (bootId) => bootId === appCluster.bootId || appCluster.members().some((member) => member.bootId === bootId))
   const lines = new Set<Line>()
@@ -88,8 +90,8 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const { pingIntervalMs: everyMs, pongTimeoutMs: timeoutMs, reconnectWindowMs } = resolved
   const told = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs, onceMs: ONCE_MS }
   const multiplex = { maxNamespaces: resolved.maxNamespacesPerSocket, maxBufferedBytes: resolved.maxBufferedBytesPerSocket }
-  const inbox = new Inbox((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer), once, expiries)
-  const parts: MultiplexParts = { hubs, gate, lines, multiplex, inbox, sessions, expiries, log, told }
+  const inbox = new Inbox((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer), once, expiries, stalls)
+  const parts: MultiplexParts = { hubs, gate, lines, multiplex, inbox, sessions, expiries, stalls, log, told }
   const { authorize, routePrefix, aliases, multiplexPath } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
   await fastify.register((scope) => upgradeRoute(scope, parts, plain), { prefix: routePrefix })

@@ -443,6 +443,7 @@ t.test('limits: the stated code, and the connection stays, unless it is abuse', 
       })
       wsNamespaces.create('bare', { authorize: byHeader })
       wsNamespaces.create('any', { authorize: byHeader, onMessage: (_conn, { data }, reply) => { reply(data) } })
+      wsNamespaces.create('fast', { authorize: byHeader, limits: { messages: 10, windowMs: 100 }, onMessage: (_conn, { data }, reply) => { reply(data) } })
     }
   })
   const client = await connect(t, port, `${P}/chat`, { user: 'ann' })
@@ -476,6 +477,13 @@ t.test('limits: the stated code, and the connection stays, unless it is abuse', 
   t.equal(loud.closed, null, 'twice the limit')
   for (let n = 0; n < 201; n++) loud.send({ type: 'say', data: 'x' })
   t.equal((await loud.end()).code, 4429)
+
+  // What was sent while this process stood still is read at once, and was no more than one window's worth at any time.
+  const steady = await connect(t, port, `${P}/fast`, { user: 'steady' })
+  for (let n = 0; n < 45; n++) steady.send({ type: 'x', data: n })
+  for (const end = performance.now() + 700; performance.now() < end;);
+  t.equal((await steady.request({ type: 'x', data: 'in time' })).data, 'in time')
+  t.same([steady.errors, steady.closed], [[], null])
 
   const binary = await connect(t, port, `${P}/any`, { user: 'b' })
   binary.send(Buffer.from('{"type":"x"}'))

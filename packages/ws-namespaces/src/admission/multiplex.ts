@@ -8,6 +8,7 @@ import { Line, type LineOwner } from '../delivery/line.ts'
 import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_ALREADY_OPEN, FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES, FST_ERR_WS_NAMESPACES_UNAUTHORIZED } from '../errors.ts'
 import type { Hubs } from '../namespace/hubs.ts'
+import type { Stalls } from '../namespace/stalls.ts'
 import { Attendance, type AttendanceParts } from './attendance.ts'
 import { readControl, readNumber, type Open } from './control.ts'
 import { Seat, type Admitted, type Gate } from './gate.ts'
@@ -23,6 +24,7 @@ export interface MultiplexParts extends AttendanceParts {
   readonly hubs: Hubs
   readonly gate: Gate
   readonly multiplex: MultiplexLimits
+  readonly stalls: Stalls
 }
 
 interface Opened {
@@ -136,7 +138,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
   #rate (): boolean {
     const now = this.#line.heardAt
     if (now - this.#windowAt >= WINDOW_MS) [this.#windowAt, this.#windowCount] = [now, 0]
-    if (++this.#windowCount <= CONTROL_MESSAGES) return true
+    if (++this.#windowCount <= CONTROL_MESSAGES * this.#parts.stalls.windows(now, WINDOW_MS)) return true
     this.shutdown(Close.abuse, 'too many messages')
     return false
   }

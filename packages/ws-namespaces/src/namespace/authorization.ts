@@ -38,7 +38,15 @@ export function endOf ({ expiresAt }: Identity): number | null {
 /** Ends connections whose authorisation has ended, and tells their clients before. */
 export class Expiries {
   readonly #notices = new Map<Peer, number>()
-  readonly #timer = setInterval(() => this.#sweep(Date.now()), SWEEP_MS).unref()
+  readonly #timer: NodeJS.Timeout
+
+  /** @param onSweep is called each time, a few times in a second */
+  constructor (onSweep: () => void = () => {}) {
+    this.#timer = setInterval(() => {
+      onSweep()
+      this.#sweep(Date.now())
+    }, SWEEP_MS).unref()
+  }
 
   /** Also after the authorisation was renewed. */
   add (peer: Peer): void {

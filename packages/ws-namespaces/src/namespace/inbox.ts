@@ -6,6 +6,7 @@ import { isName } from '../ids.ts'
 import { renew, type Expiries } from './authorization.ts'
 import type { Answered as Recorded, Once } from './once.ts'
 import { publicCtx, type Peer } from './peer.ts'
+import type { Stalls } from './stalls.ts'
 
 /** A message as JSON.parse gave it, of which the form is checked. */
 interface Parsed {
@@ -37,20 +38,23 @@ export class Inbox {
   readonly #onMessage: (conn: Peer) => void
   readonly #once: Once
   readonly #expiries: Expiries
+  readonly #stalls: Stalls
 
   /**
    * @param answered takes what answers a request of the cluster; returns whether it was one
    * @param onMessage hears of each message that is one, but for heartbeats
    */
-  constructor (answered: Answered, onMessage: (conn: Peer) => void, once: Once, expiries: Expiries) {
+  constructor (answered: Answered, onMessage: (conn: Peer) => void, once: Once, expiries: Expiries, stalls: Stalls) {
     this.#answered = answered
     this.#onMessage = onMessage
     this.#once = once
     this.#expiries = expiries
+    this.#stalls = stalls
   }
 
   receive (conn: Peer, bytes: Buffer, isBinary: boolean): void {
     const now = performance.now()
+    this.#stalls.look(now)
     conn.transport.line.heardAt = now
     // On a socket of several nothing keeps a client from talking before it was told that it may.
     if (conn.ended !== null || !conn.isStarted) return
@@ -63,7 +67,8 @@ export class Inbox {
     home.count()
     const { limits } = home.definition
     const rate = this.#rate(conn, now)
-    if (rate > ABUSE * limits.messages) {
+    const most = limits.messages * this.#stalls.windows(now, limits.windowMs)
+    if (rate > ABUSE * most) {
       home.drops.rateLimit++
       return conn.close(Close.abuse, 'too many messages')
     }
@@ -72,7 +77,7 @@ export class Inbox {
       home.drops.oversize++
       return conn.fail('MESSAGE_TOO_LARGE', idOf(message))
     }
-    if (rate > limits.messages) {
+    if (rate > most) {
       home.drops.rateLimit++
       return conn.fail('RATE_LIMIT_EXCEEDED', idOf(message))
     }
