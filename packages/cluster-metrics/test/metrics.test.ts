@@ -347,7 +347,7 @@ t.test('what the application throws, says of its headers or never answers concer
   t.match((await ask(app, '/metrics')).headers, { vary: 'Origin, accept' })
   for (const url of ['/textless', '/null']) t.equal((await app.inject(url)).statusCode, 500)
   const { errors } = await data<{ errors: ErrorEntry[] }>(app, '/api/1/metrics/errors/recent')
-  t.match(errors.sort((a, b) => a.route.localeCompare(b.route)), [{ route: '/null' }, { route: '/textless', message: 'no text' }])
+  t.match(errors.find(({ route }) => route === '/textless'), { message: 'no text' })
   for (const url of ['/health', '/api/1/metrics']) t.equal((await ask(app, url, { headers: { who: 'slow' } })).statusCode, 200)
 })
 
