@@ -11,7 +11,7 @@ import type { ResolvedOptions } from './options.ts'
 import { aggregate, DAY_STEP_MS, instanceDetails, mergeDay, mergeHistory, readDayPoint, type Aged, type ClusterData, type HistoryPoint, type InstanceDetails } from './picture/index.ts'
 import { clusterText, instanceText, type Format } from './prometheus/index.ts'
 import type { Counts } from './requests/index.ts'
-import type { Store } from './store/index.ts'
+import type { Found, Store } from './store/index.ts'
 
 /** Requests of one route and status. */
 export interface RequestCount {
@@ -148,7 +148,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
   /** One instance by its boot id: what it says of itself, its server, and its routes. Null where nobody knows it. */
   async instance (bootId: string): Promise<Seen<InstanceDetails> | null> {
     const { value, degraded } = await this.#orNothing(() => this.#store.found())
-    const one = this.#withOwn(value?.reports ?? []).find(({ report }) => report.bootId === bootId)
+    const one = this.#withOwn(value).find(({ report }) => report.bootId === bootId)
     return one === undefined ? null : { degraded, ...instanceDetails(one) }
   }
 
@@ -197,7 +197,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
     // instance gives through the load balancer, would be lower, and Prometheus takes that for a restart.
     // While Redis is away the sums are unknown: those of one instance would be a fall, and a rise when it is back.
     const [found, totals] = value ?? [null, { living: this.#link.mode === 'none' ? [this.#local.totals()] : [], ended: null }]
-    return clusterText(this.#withOwn(found?.reports ?? []).map(({ report }) => report), totals, options)
+    return clusterText(this.#withOwn(found).map(({ report }) => report), totals, options)
   }
 
   /** Workers that share a port answer in turn: of one of them Prometheus would see counters that rise and fall. */
@@ -209,14 +209,18 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
     await this.#local.custom.first(this.#options.checkTimeoutMs)
     const { value, degraded } = await this.#orNothing(() => this.#store.found())
     const away = degraded && this.#link.mode !== 'none'
-    const { reports, ended, skipped } = value ?? { reports: [], ended: [], skipped: 0 }
-    return aggregate({ living: this.#withOwn(reports), ended, skipped, now: this.#store.now(), degraded, away })
+    const { ended, skipped } = value ?? { ended: [], skipped: 0 }
+    return aggregate({ living: this.#withOwn(value), ended, skipped, now: this.#store.now(), degraded, away })
   }
 
-  /** This instance speaks for itself: it knows more than it last reported. */
-  #withOwn (others: readonly Aged[]): Aged[] {
-    const own = this.#own()
-    return [own, ...others.filter(({ report }) => report.bootId !== own.report.bootId)]
+  /**
+   * This instance speaks for itself: it knows more than it last reported. What it counted is in the sum of those that ended
+   * where it stood still for so long that it was taken for one, until its next report takes that back.
+   */
+  #withOwn (found: Found | null): Aged[] {
+    const { report, ageMs } = this.#own()
+    const own = { report: found?.hasOwn === true ? { ...report, counters: {} } : report, ageMs }
+    return [own, ...(found?.reports ?? []).filter(({ report }) => report.bootId !== own.report.bootId)]
   }
 
   #own (): Aged {

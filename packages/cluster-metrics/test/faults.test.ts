@@ -81,7 +81,9 @@ t.test('what ended instances counted stays in the counters of the cluster for ev
     return await client.zcard(index) === 1
   }, { what: 'the index to forget both', ...slow })
   t.equal(await counted(), '30,15,30', 'beyond keepMs')
+  const asked = documentOf(frozen)
   frozen.kill('SIGCONT')
+  t.equal((await asked).statistics.counters.orders, 30, 'nor by itself, before it has reported again')
   await frozen.call('increment', 'orders', 1)
   await waitFor(async () => {
     const now = await counted()

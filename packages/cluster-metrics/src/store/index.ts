@@ -1,2 +1,2 @@
 export { replaceVersioned } from './scripts.ts'
-export { Store } from './store.ts'
+export { Store, type Found } from './store.ts'

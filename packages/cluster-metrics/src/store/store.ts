@@ -22,6 +22,8 @@ export interface Outgoing {
 export interface Found {
   reports: Array<{ report: Report, ageMs: number }>
   ended: Totals[]
+  /** Whether the sum of those that ended holds what this process counted: it was silent for longer than `ttlMs`. */
+  hasOwn: boolean
   /** Values that are not reports. */
   skipped: number
 }
@@ -101,9 +103,10 @@ export class Store {
   async found (): Promise<Found> {
     const { ended, now, members } = await this.#everybody()
     const isAlive = ([, at]: Member) => now - at < this.#ttlMs
-    const wanted = members.filter((member) => isAlive(member) || !ended?.boots.has(member[0]))
+    // Who asks is alive, however long ago it reported: it speaks for itself.
+    const wanted = members.filter((member) => isAlive(member) || (member[0] !== this.#bootId && !ended?.boots.has(member[0])))
     const texts = await getMany(this.#link, wanted.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
-    const found: Found = { reports: [], ended: ended === null ? [] : [ended.totals], skipped: ended === null ? 1 : 0 }
+    const found: Found = { reports: [], ended: ended === null ? [] : [ended.totals], hasOwn: ended?.boots.has(this.#bootId) === true, skipped: ended === null ? 1 : 0 }
     await inTurns(wanted, (member, index) => {
       const text = texts[index]
       if (text === null || text === undefined) return
