@@ -5,24 +5,13 @@ import { Type } from 'typebox'
 import { FEATURES } from '../admin/editable.ts'
 import { saveSeen } from '../admin/edits.ts'
 import { EditedError, InputError } from '../errors.ts'
-import { type Again, againPage } from './admin-views.ts'
+import { type Again, againPage, type FlagView } from './admin-views.ts'
 import { pageResponses, sendPage } from './page.ts'
 
 const Version = Type.Optional(Type.String({ maxLength: 100 }))
 const Name = Type.String({ maxLength: 64 })
 const Switch = Type.Object({ version: Version, name: Name, enabled: Type.Enum(['true', 'false']) })
 const Rules = Type.Object({ version: Version, name: Name, percentage: Type.String({ pattern: '^(100|\\d{1,2})?$' }), targeting: Type.String({ maxLength: 20_000 }) })
-
-/** A flag as its forms show it. */
-export interface FlagView {
-  name: string
-  about: string
-  enabled: boolean
-  /** Empty for all. */
-  percentage: string
-  targeting: string
-  version: string
-}
 
 export async function flagViews (app: FastifyInstance): Promise<FlagView[]> {
   return Promise.all(FEATURES.map(async ({ name, about }) => {

@@ -1,7 +1,17 @@
 import type { ClusterStats } from '@jpulse/ws-namespaces'
 import { html, type Html } from '../html.ts'
-import type { FlagView } from './admin-flags.ts'
 import type { User } from '../users/users.ts'
+
+/** A flag as its forms show it. */
+export interface FlagView {
+  name: string
+  about: string
+  enabled: boolean
+  /** Empty for all. */
+  percentage: string
+  targeting: string
+  version: string
+}
 
 interface AdminView {
   saved: string | undefined
