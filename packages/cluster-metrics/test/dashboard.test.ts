@@ -107,8 +107,8 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   t.ok(await page.evaluate('document.activeElement === window.kept'), 'a chart keeps the focus')
   t.same(await violations(page), [], 'nothing that axe finds on it')
   await page.goBack()
+  await waitFor(async () => await page.locator('#title').textContent() === 'Cluster', { what: 'the page of the cluster', ...slow })
   await shows(page, 2)
-  t.equal(await page.locator('#title').textContent(), 'Cluster')
 
   const phone = await visitor({ viewport: { width: 390, height: 844 }, colorScheme: 'dark' })
   await phone.page.goto(`${address}/admin/cluster#minutes=1`)
