@@ -11,6 +11,7 @@ import { cachedMethods, cacheOf, scopeOf, type RouteCacheOptions } from './optio
 import { madeBy, serialized, type Answer, type Body, type Made } from './made.ts'
 import { isForOrigin, isUnchanged } from './conditions.ts'
 import type { Paths } from './paths.ts'
+import { told } from './told.ts'
 import { ageOf, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
 import { bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
 
@@ -172,7 +173,7 @@ class CachedRoute {
     const headers = reply.getHeaders()
     if (!(this.#cache.when === undefined ? isKept(statusCode, headers) : this.#isWanted(this.#cache.when, request, reply))) return null
     const exchange = { statusCode, requestHeaders: request.headers, headers, isScoped: this.#cache.scope !== undefined }
-    const lifeMs = Math.floor(lifeOf(exchange) === Infinity ? Number.MAX_SAFE_INTEGER : lifeOf(exchange))
+    const lifeMs = Math.floor(Math.min(lifeOf(exchange), Number.MAX_SAFE_INTEGER))
     if (lifeMs === 0) {
       if (request.headers.authorization !== undefined && !exchange.isScoped) this.#warnOfAuthorization(request)
       return null
@@ -282,23 +283,6 @@ export function cacheRoute (route: Route, isEarly: boolean, paths: Paths, reads:
 /** Whether a request asks for more than what may be kept. */
 const isForHandler = ({ headers }: FastifyRequest): boolean =>
   headers.range !== undefined || isForOrigin(headers) || /no-store/i.test(headers['cache-control'] ?? '')
-
-/** What tells requests apart, as a text; null where two that differ might have the same one: of a stream, or an instance that shows nothing of what it holds. */
-function told (parts: unknown): string | null {
-  try {
-    return canonical(parts, (part) => {
-      if (typeof (part as { pipe?: unknown }).pipe === 'function' || isOpaque(part)) throw new TypeError('cannot be told')
-    })
-  } catch {
-    return null
-  }
-}
-
-/** Neither a plain object, with a prototype or without, nor one with properties of its own. */
-function isOpaque (part: object): boolean {
-  const prototype: object | null = Object.getPrototypeOf(part)
-  return prototype !== null && Object.getPrototypeOf(prototype) !== null && Object.keys(part).length === 0
-}
 
 const isSame = (payload: unknown, made: Body | null | undefined): boolean =>
   payload === made || (Buffer.isBuffer(payload) && Buffer.isBuffer(made) && payload.equals(made))
