@@ -9,7 +9,7 @@ import agents from './http/agents.ts'
 import cors from './http/cors.ts'
 import errors, { sendError } from './http/errors.ts'
 import methods from './http/methods.ts'
-import care from './routes/care.ts'
+import operations from './routes/operations.ts'
 import reads from './routes/reads.ts'
 import writes from './routes/writes.ts'
 import { Store } from './store/store.ts'
@@ -57,9 +57,9 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
   await app.register(agents, { secret: config.jwtSecret, readonly: config.readonly })
 
   const store = new Store(app, config.publicUrl)
-  app.addHook('onReady', async () => store.tend())
+  app.addHook('onReady', async () => store.startSweep())
   app.addHook('preClose', async () => store.close())
-  await app.register(care, { store })
+  await app.register(operations, { store })
   await app.register(reads, { prefix: '/v1', store })
   await app.register(writes, { prefix: '/v1/api', store })
   app.refuseOtherMethods()

@@ -158,7 +158,7 @@ t.test('pages of every origin read and save', async (t) => {
   }
 })
 
-t.test('who shows no token hands a worker no more than it reads in a moment', async (t) => {
+t.test('without a token a body has at most 64 KB, and a search 4 KB', async (t) => {
   const app = await store(t)
   const send = (url: string, payload: string, type: string) => app.inject({ method: 'POST', url, payload, headers: { 'content-type': type } })
   t.equal((await send('/v1/api/search', 'lorem ipsum '.repeat(400_000), 'text/plain')).statusCode, 413)
@@ -396,7 +396,7 @@ t.test('a wrong method is answered with those that are right', async (t) => {
   }
 })
 
-t.test('the care of the cache', async (t) => {
+t.test('statistics, health and clearing of the cache', async (t) => {
   const app = await store(t)
   const call = caller(app)
   t.match((await call('GET', '/api/cache/stats')).json, { hitRate: Number, loads: Number, worker: '025:0' })

@@ -9,7 +9,7 @@ import { readSearch } from '../store/search.ts'
 import type { Store } from '../store/store.ts'
 import { failures, JsonObject, Named, Objects, Paged } from './schemas.ts'
 
-/** Nobody has to show a token here, so nobody may hand a worker more than it reads in a moment. */
+/** Requests without a token: bodies this small are read and checked within a few milliseconds. */
 const QUERY_LIMIT = 64 * 1024
 const SEARCH_LIMIT = 4 * 1024
 const MAX_LIMIT = 500

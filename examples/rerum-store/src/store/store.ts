@@ -53,8 +53,8 @@ export class Store {
     return URL.canParse(uri) && this.nameIn(uri) !== undefined
   }
 
-  /** Looks from time to time for writes that were interrupted, and completes them. */
-  tend (): void {
+  /** Every five seconds completes writes whose intent has stood since the last sweep. */
+  startSweep (): void {
     let seen: ReadonlySet<string> = new Set()
     let running = false
     this.#sweep = setInterval(async () => {

@@ -12,7 +12,7 @@ const Health = Type.Object({
 /** The terms by which the store describes its objects. */
 const CONTEXT = { '@context': { __rerum: { '@id': 'http://store.rerum.io/v1/context.json#__rerum', '@type': '@json' } } }
 
-const care: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }) => {
+const operations: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }) => {
   app.get('/health/live', { schema: { response: { 200: Type.Object({ status: Type.Literal('ok') }) } } }, async () => ({ status: 'ok' as const }))
 
   /** Without MongoDB nothing works; without Redis reads do, uncached, and writes do not. */
@@ -38,4 +38,4 @@ const care: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store })
   })
 }
 
-export default care
+export default operations
