@@ -10,7 +10,7 @@ import type { ResolvedOptions } from './options.ts'
 import type { ConfigSource } from './sources/index.ts'
 import type { CacheMode, CacheStats, Counters, Held } from './stats.ts'
 import { shortened } from './time.ts'
-import { handOn, type Handed } from './values.ts'
+import { writtenValues, type WrittenValue } from './values.ts'
 
 /** Hears which keys and tags were changed; null where anything may have been. */
 export type ChangeListener = (tags: readonly string[] | null) => void
@@ -39,7 +39,7 @@ export class ConfigCache {
     this.#counters = parts.counters
     this.#notices = parts.notices
     this.#held = parts.held
-    this.#documents = new Documents(parts.options, parts.source, parts.reads, parts.lastKnown, (tags, work, handOn) => this.#write(tags, work, handOn))
+    this.#documents = new Documents(parts.options, parts.source, parts.reads, parts.lastKnown, (tags, work, valuesOf) => this.#write(tags, work, valuesOf))
   }
 
   /** How reads are answered at this moment. */
@@ -102,7 +102,7 @@ export class ConfigCache {
     const keys = listOf('A key of a write', write.keys)
     if (typeof values !== 'function') checkValues(keys, values)
     return this.#write(tags, work, (result) =>
-      handOn(typeof values === 'function' ? values(result) : values, keys, ttlMs, this.#options.maxValueBytes))
+      writtenValues(typeof values === 'function' ? values(result) : values, keys, ttlMs, this.#options.maxValueBytes))
   }
 
   /**
@@ -115,10 +115,10 @@ export class ConfigCache {
     await this.#write(touchedBy({ tags }), async () => {})
   }
 
-  async #write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
+  async #write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
     if (this.#closing !== undefined) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     try {
-      const value = await this.#coherence.write(tags, work, handOn === undefined ? undefined : (value) => this.#shortened(handOn(value)))
+      const value = await this.#coherence.write(tags, work, valuesOf === undefined ? undefined : (value) => this.#jittered(valuesOf(value)))
       this.#counters.writes++
       return value
     } catch (err) {
@@ -129,8 +129,8 @@ export class ConfigCache {
     }
   }
 
-  #shortened (handed: readonly Handed[]): Handed[] {
-    return handed.map((one) => ({ ...one, ttlMs: shortened(one.ttlMs, this.#options.ttlJitter) }))
+  #jittered (written: readonly WrittenValue[]): WrittenValue[] {
+    return written.map((one) => ({ ...one, ttlMs: shortened(one.ttlMs, this.#options.ttlJitter) }))
   }
 
   /**
@@ -141,8 +141,8 @@ export class ConfigCache {
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
     if (options === undefined) return isOn(name, (await this.get(featureKey(name), IN_FEATURES)) as Feature | null)
     const { default: enabled, context, ...how } = checkFeature(options)
-    const instead = enabled === undefined ? undefined : { otherwise: { value: { enabled } } }
-    return isOn(name, await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, instead) as Feature | null, context)
+    const fallback = enabled === undefined ? undefined : { defaultValue: { value: { enabled } } }
+    return isOn(name, await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, fallback) as Feature | null, context)
   }
 
   /** A flag, null where there is none. @throws as `get` */

@@ -1,10 +1,10 @@
 import { checkGet, checkSet, type GetOptions, type SetOptions } from './calls.ts'
 import { FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
-import type { Instead, LastKnown, Reads, Wanted } from './levels/index.ts'
+import type { Fallback, LastKnown, Reads, Wanted } from './levels/index.ts'
 import { checkName, documentKey } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ConfigSource } from './sources/index.ts'
-import { toText, type Handed } from './values.ts'
+import { toText, type WrittenValue } from './values.ts'
 import { isOf, type Versions } from './versions.ts'
 
 export const FEATURES = 'features'
@@ -14,7 +14,7 @@ const CONFIG = 'config'
 const SHARE_OF_NAMES = 1 / 16
 
 /** A coherent write of one entry, which knows what that is afterwards. */
-export type WriteOne = <T>(tags: readonly string[], work: () => Promise<T>, handOn: () => readonly Handed[]) => Promise<T>
+export type WriteOne = <T>(tags: readonly string[], work: () => Promise<T>, valuesOf: () => readonly WrittenValue[]) => Promise<T>
 
 /** The documents of the source, read and written through the cache. */
 export class Documents {
@@ -37,11 +37,11 @@ export class Documents {
     this.#collections = new Set(options.collections)
   }
 
-  get (key: string, options: GetOptions | undefined, instead?: Pick<Instead, 'otherwise' | 'onStale'>): Promise<unknown> {
+  get (key: string, options: GetOptions | undefined, fallback?: Pick<Fallback, 'defaultValue' | 'onStale'>): Promise<unknown> {
     const collection = options?.collection ?? CONFIG
     const known = this.#keys.get(collection)?.get(key)
     const hit = known === undefined ? undefined : this.#reads.hit(known)
-    return hit !== undefined && options?.staleOnError !== true ? hit : this.#read(collection, key, options, hit, instead)
+    return hit !== undefined && options?.staleOnError !== true ? hit : this.#read(collection, key, options, hit, fallback)
   }
 
   async set (key: string, value: unknown, options: SetOptions | undefined): Promise<void> {
@@ -73,12 +73,12 @@ export class Documents {
     return loaded
   }
 
-  async #read (collection: string, key: string, options: GetOptions | undefined, hit: Promise<unknown> | undefined, instead: Pick<Instead, 'otherwise' | 'onStale'> | undefined): Promise<unknown> {
+  async #read (collection: string, key: string, options: GetOptions | undefined, hit: Promise<unknown> | undefined, fallback: Pick<Fallback, 'defaultValue' | 'onStale'> | undefined): Promise<unknown> {
     const { staleOnError: lastKnown = false, loaderSoftTimeoutMs: softTimeoutMs, loaderTimeoutMs } = checkGet(options)
     const composed = this.#checked(collection, key)
     this.#remember(collection, key, composed)
     const read = hit ?? this.#reads.hit(composed) ?? this.#reads.miss(this.#wanted(collection, composed, loaderTimeoutMs), (context) => this.#source.load(collection, key, context))
-    return lastKnown || instead?.otherwise !== undefined ? this.#lastKnown.or(composed, read, { ...instead, lastKnown, softTimeoutMs }) : read
+    return lastKnown || fallback?.defaultValue !== undefined ? this.#lastKnown.or(composed, read, { ...fallback, lastKnown, softTimeoutMs }) : read
   }
 
   #writeText<T> (collection: string, composed: string, text: string, work: () => Promise<T>): Promise<T> {

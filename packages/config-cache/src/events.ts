@@ -2,8 +2,8 @@ import { channel } from 'node:diagnostics_channel'
 import type { CacheMode } from './stats.ts'
 
 /**
- * What the cache publishes on `node:diagnostics_channel`, by channel. Published in the turn in which it happens; who does not
- * subscribe pays for a look whether somebody does.
+ * What the cache publishes on `node:diagnostics_channel`, by channel. Published in the turn in which it happens; without a
+ * subscriber nothing is built.
  */
 export interface CacheEvents {
   /** A read was answered from this process, from Redis, or by the load of another read. */

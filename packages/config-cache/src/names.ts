@@ -51,8 +51,8 @@ export function tagsOf (key: string, tags: Names | undefined): readonly string[]
 /** @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE where a value is for a key that the write does not name */
 export function checkValues (keys: Names, values: Readonly<Record<string, unknown>>): void {
   const list = listOf('A key of a write', keys)
-  const stranger = Object.keys(values).find((key) => !list.includes(key))
-  if (stranger !== undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE(`has a value for "${stranger}", which is not among its keys`)
+  const unnamed = Object.keys(values).find((key) => !list.includes(key))
+  if (unnamed !== undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE(`has a value for "${unnamed}", which is not among its keys`)
 }
 
 /**

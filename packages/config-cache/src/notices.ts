@@ -3,14 +3,14 @@ import { unkept, writes } from './events.ts'
 import type { Counters } from './stats.ts'
 import { now } from './time.ts'
 
-const AGAIN_MS = 60_000
-const MOST = 100
+const REPEAT_MS = 60_000
+const MAX_CAUSES = 100
 
-/** Tells what the cache did not do that was asked of it: as a figure and an event each time, in the log once a minute for each cause. */
+/** Reports what the cache did not do though it was asked to: a figure and an event each time, and a line in the log once a minute for each cause. */
 export class Notices {
   readonly #log: FastifyBaseLogger
   readonly #counters: Counters
-  readonly #said = new Map<string, { at: number, times: number }>()
+  readonly #logged = new Map<string, { at: number, times: number }>()
 
   constructor (log: FastifyBaseLogger, counters: Counters) {
     this.#log = log
@@ -44,13 +44,13 @@ export class Notices {
   }
 
   #warn (cause: string, details: object, text: string): void {
-    const said = this.#said.get(cause)
-    if (said !== undefined && now() - said.at < AGAIN_MS) {
+    const said = this.#logged.get(cause)
+    if (said !== undefined && now() - said.at < REPEAT_MS) {
       said.times++
       return
     }
-    if (said === undefined && this.#said.size >= MOST) this.#said.delete(this.#said.keys().next().value!)
-    this.#said.set(cause, { at: now(), times: 0 })
-    this.#log.warn({ ...details, ...(said !== undefined && said.times > 0 && { unsaid: said.times }) }, text)
+    if (said === undefined && this.#logged.size >= MAX_CAUSES) this.#logged.delete(this.#logged.keys().next().value!)
+    this.#logged.set(cause, { at: now(), times: 0 })
+    this.#log.warn({ ...details, ...(said !== undefined && said.times > 0 && { suppressed: said.times }) }, text)
   }
 }

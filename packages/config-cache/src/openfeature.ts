@@ -60,23 +60,23 @@ export class ConfigCacheProvider implements Provider {
     this.#unsubscribe = () => {}
   }
 
-  resolveBooleanEvaluation (name: string, otherwise: boolean, context: EvaluationContext): Promise<ResolutionDetails<boolean>> {
-    return this.#resolve(name, otherwise, context, 'boolean')
+  resolveBooleanEvaluation (name: string, defaultValue: boolean, context: EvaluationContext): Promise<ResolutionDetails<boolean>> {
+    return this.#resolve(name, defaultValue, context, 'boolean')
   }
 
-  resolveStringEvaluation (name: string, otherwise: string, context: EvaluationContext): Promise<ResolutionDetails<string>> {
-    return this.#resolve(name, otherwise, context, 'string')
+  resolveStringEvaluation (name: string, defaultValue: string, context: EvaluationContext): Promise<ResolutionDetails<string>> {
+    return this.#resolve(name, defaultValue, context, 'string')
   }
 
-  resolveNumberEvaluation (name: string, otherwise: number, context: EvaluationContext): Promise<ResolutionDetails<number>> {
-    return this.#resolve(name, otherwise, context, 'number')
+  resolveNumberEvaluation (name: string, defaultValue: number, context: EvaluationContext): Promise<ResolutionDetails<number>> {
+    return this.#resolve(name, defaultValue, context, 'number')
   }
 
-  resolveObjectEvaluation<T extends JsonValue> (name: string, otherwise: T, context: EvaluationContext): Promise<ResolutionDetails<T>> {
-    return this.#resolve(name, otherwise, context, 'object')
+  resolveObjectEvaluation<T extends JsonValue> (name: string, defaultValue: T, context: EvaluationContext): Promise<ResolutionDetails<T>> {
+    return this.#resolve(name, defaultValue, context, 'object')
   }
 
-  async #resolve<T> (name: string, otherwise: T, context: EvaluationContext, type: string): Promise<ResolutionDetails<T>> {
+  async #resolve<T> (name: string, defaultValue: T, context: EvaluationContext, type: string): Promise<ResolutionDetails<T>> {
     const { feature, isStale } = await this.#read(name)
     if (feature === null) throw new EvaluationError(ErrorCode.FLAG_NOT_FOUND, `There is no flag "${name}"`)
     const { value, variant, reason } = this.#evaluate(name, feature, context)
@@ -85,7 +85,7 @@ export class ConfigCacheProvider implements Provider {
       ...(variant === undefined ? {} : { variant }),
       ...(feature.metadata === undefined ? {} : { flagMetadata: feature.metadata })
     }
-    if (value === undefined) return { value: otherwise, ...details }
+    if (value === undefined) return { value: defaultValue, ...details }
     const found: string = typeof value
     if (found !== type || value === null) throw new EvaluationError(ErrorCode.TYPE_MISMATCH, `The flag "${name}" is a ${found}, not a ${type}`)
     return { value: value as T, ...details }
@@ -106,18 +106,18 @@ export class ConfigCacheProvider implements Provider {
     try {
       let isStale = false
       const feature = this.#staleOnError ? await this.#cache.readFeature(name, { staleOnError: true }, () => { isStale = true }) : await this.#cache.getFeature(name)
-      this.#enter(isStale ? 'stale' : 'ready')
+      this.#setState(isStale ? 'stale' : 'ready')
       return { feature, isStale }
     } catch (err) {
       const { message } = err as Error
       // A name that can be none is no failure of the source.
       if (isRefusal(err)) throw new EvaluationError(ErrorCode.FLAG_NOT_FOUND, message)
-      this.#enter('error', message)
+      this.#setState('error', message)
       throw new EvaluationError(ErrorCode.GENERAL, message)
     }
   }
 
-  #enter (state: 'ready' | 'error' | 'stale', message = 'the source of the flags failed'): void {
+  #setState (state: 'ready' | 'error' | 'stale', message = 'the source of the flags failed'): void {
     if (state === this.#state) return
     this.#state = state
     if (state === 'ready') this.events.emit(ProviderEvents.Ready)

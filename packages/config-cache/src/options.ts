@@ -17,7 +17,7 @@ export interface FastifyConfigCacheOptions {
   redisTtlMs?: number | undefined
   /** Longest life of a feature flag on both levels, in milliseconds, at least 1. @default 60000 */
   featureTtlMs?: number | undefined
-  /** Share of its life that chance may take away from a value, 0 to 1, so that what was loaded together does not end together. @default 0.1 */
+  /** Largest random share, 0 to 1, that is taken off the TTL of a value, so that values loaded together do not expire together. @default 0.1 */
   ttlJitter?: number | undefined
   /** Most values in this process. @default 10000 */
   maxEntries?: number | undefined
@@ -37,8 +37,8 @@ export interface FastifyConfigCacheOptions {
   /** Longest run of a loader, in milliseconds; then the reads that wait for it reject and its signal is aborted. @default 30000 */
   loaderTimeoutMs?: number | undefined
   /**
-   * An instance whose event loop stands still for longer than this, in milliseconds, for more than half of the time, gives way: it caches
-   * nothing until it is calm, and writers of others do not wait for it. 0: it never gives way. @default 100
+   * An instance whose event loop stands still for longer than this, in milliseconds, for more than half of the time, caches
+   * nothing and leaves the list of members, so that no writer waits for it, until it runs again. 0: it never leaves. @default 100
    */
   maxStallMs?: number | undefined
   /** Longest wait until the cluster is safe for a write, in milliseconds; then the write is refused. More than `leaseMs`; a silent instance with a longer lease is waited for all the same. @default leaseMs + 2000 */

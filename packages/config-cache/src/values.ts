@@ -20,7 +20,7 @@ export function toText (value: unknown, maxBytes = Infinity): string {
   return text
 }
 
-/** Whose JSON says nothing, or something else, of what is in them. */
+/** Classes whose JSON leaves out, or changes, what an object of them holds. */
 const LOSSY = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer]
 
 /** What is in a value that comes back from its JSON without its content; null where nothing is. Of a value that has a JSON form, so without cycles. */
@@ -52,19 +52,19 @@ function freeze (value: unknown): unknown {
 /**
  * JSON in which the order of the properties says nothing: equal values have equal texts. A Map, or whatever else is a list of what it holds, is that list.
  *
- * @param look is shown every other object, and may throw
+ * @param visit called with each other object; may throw
  */
-export function canonical (value: unknown, look: (part: object) => void = () => {}): string {
+export function canonical (value: unknown, visit: (part: object) => void = () => {}): string {
   return JSON.stringify(value, (_key, part: unknown) => {
     if (typeof part !== 'object' || part === null || Array.isArray(part)) return part
     if (Symbol.iterator in part) return [...part as Iterable<unknown>]
-    look(part)
+    visit(part)
     return Object.fromEntries(Object.entries(part).sort(([a], [b]) => a < b ? -1 : 1))
   }) ?? ''
 }
 
-/** What a writer knows an entry to be once its work is done: other instances need not load it. */
-export interface Handed {
+/** The value of an entry after a write, which the writer stores in Redis so that nobody has to load it (write-through). */
+export interface WrittenValue {
   readonly key: string
   /** Each of them is blocked by the write. */
   readonly tags: readonly string[]
@@ -75,15 +75,15 @@ export interface Handed {
 /** Keys and what they stand for now. */
 export type Values = Readonly<Record<string, unknown>>
 
-/** What can be handed on of the values: those of keys that the write blocks, and that could be cached at all. */
-export function handOn (values: Values, keys: readonly string[], ttlMs: number, maxBytes: number): Handed[] {
-  const handed: Handed[] = []
+/** What can be written to Redis of the values: those of keys that the write blocks, and that could be cached at all. */
+export function writtenValues (values: Values, keys: readonly string[], ttlMs: number, maxBytes: number): WrittenValue[] {
+  const written: WrittenValue[] = []
   for (const key of keys) {
     if (!Object.hasOwn(values, key)) continue
     const text = textOf(values[key], maxBytes)
-    if (text !== undefined) handed.push({ key, tags: [key], text, ttlMs })
+    if (text !== undefined) written.push({ key, tags: [key], text, ttlMs })
   }
-  return handed
+  return written
 }
 
 /** The database is written by now: what cannot be cached is an error of whoever reads it, not of the write. */

@@ -45,7 +45,7 @@ t.test('a lost invalidation message leaves nothing stale', async (t) => {
   })
 })
 
-t.test('after an instance was killed, writes go on without waiting for the corpse', async (t) => {
+t.test('after an instance was killed, writes go on without waiting for it', async (t) => {
   await underTraffic(t, { redis: { url: sharedRedis() } }, async (cluster) => {
     const victim = cluster.instances[2]!
     victim.kill('SIGKILL')
@@ -77,7 +77,7 @@ t.test('an instance whose event loop was blocked for two leases serves nothing o
   })
 })
 
-t.test('an instance that is busy again and again gives way, is named, and caches again when it is calm', async (t) => {
+t.test('an instance that is busy again and again leaves the members, is named, and joins again when its loop runs', async (t) => {
   const cluster = await TestCluster.start(t, { count: 3, redis: { url: sharedRedis() } })
   const [writer, other, victim] = cluster.instances
   await cluster.each('read', 'k0')

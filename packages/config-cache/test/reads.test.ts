@@ -7,7 +7,7 @@ import { redisLink } from '@jpulse/redis-link'
 import { redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, versionOf, type CacheEvents, type ConfigCache, type FastifyConfigCacheOptions } from '../src/index.ts'
 import { L1 } from '../src/levels/l1.ts'
-import { livesOf } from '../src/levels/lives.ts'
+import { ttlsOf } from '../src/levels/ttls.ts'
 import { documentKey } from '../src/names.ts'
 
 // How one process reads: slow and failing loads, lives, bounds, names, and what it tells of all that.
@@ -120,15 +120,15 @@ for (const mode of ['local', 'bypass'] as const) {
   })
 }
 
-t.test('how long a value lives: as it says itself, and a little less by chance', async (t) => {
-  const lives = (ttlOf: (value: unknown) => number) => livesOf({ ttlMs: 1, l2TtlMs: 2, ttlOf }, { days: 3 }, 0)
-  t.strictSame(livesOf({ ttlMs: 1000, l2TtlMs: 2000 }, 'x', 0), { here: 1000, shared: 2000 })
-  t.strictSame(lives((value) => (value as { days: number }).days * 1000), { here: 3000, shared: 3000 })
-  t.equal(lives(() => 0), null)
-  for (const bad of [1.5, -1, NaN, Infinity, '5' as never, undefined as never, 1e15]) t.throws(() => lives(() => bad), RangeError)
-  const all = Array.from({ length: 1000 }, () => livesOf({ ttlMs: 1000, l2TtlMs: 1 }, 'x', 0.2)!)
-  t.ok(all.every(({ here, shared }) => Number.isInteger(here) && here >= 800 && here <= 1000 && shared === 1))
-  t.ok(new Set(all.map(({ here }) => here)).size > 50)
+t.test('the TTL of a value: its own function decides, and jitter shortens it', async (t) => {
+  const ttls = (ttlOf: (value: unknown) => number) => ttlsOf({ ttlMs: 1, l2TtlMs: 2, ttlOf }, { days: 3 }, 0)
+  t.strictSame(ttlsOf({ ttlMs: 1000, l2TtlMs: 2000 }, 'x', 0), { hereMs: 1000, sharedMs: 2000 })
+  t.strictSame(ttls((value) => (value as { days: number }).days * 1000), { hereMs: 3000, sharedMs: 3000 })
+  t.equal(ttls(() => 0), null)
+  for (const bad of [1.5, -1, NaN, Infinity, '5' as never, undefined as never, 1e15]) t.throws(() => ttls(() => bad), RangeError)
+  const all = Array.from({ length: 1000 }, () => ttlsOf({ ttlMs: 1000, l2TtlMs: 1 }, 'x', 0.2)!)
+  t.ok(all.every(({ hereMs, sharedMs }) => Number.isInteger(hereMs) && hereMs >= 800 && hereMs <= 1000 && sharedMs === 1))
+  t.ok(new Set(all.map(({ hereMs }) => hereMs)).size > 50)
 
   const cache = await build(t)
   let loads = 0

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Follower, type Renewal } from '../src/coherence/follower.ts'
+import { MessageOrder, type Renewal } from '../src/coherence/message-order.ts'
 import { blockText, clearText, parseMessage, parseOps, releaseText, type Message } from '../src/coherence/messages.ts'
 import { View, type Block, type Load } from '../src/coherence/view.ts'
-import { surely } from '../src/time.ts'
+import { withDrift } from '../src/time.ts'
 
 // The state machine of a member without a clock or a socket: tables for its rules, and a model of two members, a writer and
 // Redis in which messages are lost, late and doubled in every order that fast-check thinks of.
@@ -16,11 +16,11 @@ function make (blocks: Block[] = []) {
   let time = 0
   const kept = new Map<string, number>()
   const view = new View({ drop: (tag) => kept.delete(tag), clear: () => kept.clear() }, () => time)
-  const follower = new Follower(view)
-  follower.resync(renewal({ blocks: blocks.map((one) => ({ ...one, beat: '0' })) }))
+  const order = new MessageOrder(view)
+  order.resync(renewal({ blocks: blocks.map((one) => ({ ...one, beat: '0' })) }))
   view.grant(100)
   kept.set('a', 1)
-  return { kept, view, follower, pass: (ms: number) => { time += ms } }
+  return { kept, view, order, pass: (ms: number) => { time += ms } }
 }
 
 t.test('messages: what is read, what is of a newer release, what has no place in the order', async (t) => {
@@ -55,32 +55,32 @@ t.test('what a message does', async (t) => {
   ]
   for (const [what, given, heard, leased, kept, space] of rows) {
     const one = make()
-    t.strictSame([one.follower.hear(given), one.view.isLeased, one.kept.has('a'), one.follower.space], [heard, leased, kept, space], what)
+    t.strictSame([one.order.hear(given), one.view.isLeased, one.kept.has('a'), one.order.space], [heard, leased, kept, space], what)
   }
 })
 
 t.test('what a renewal says after a message of a newer release: everything is taken from Redis anew', async (t) => {
-  const { follower, view, kept } = make()
-  follower.hear(message(1, '["X"]'))
-  t.equal(follower.compare(renewal({ seq: 0 })), 'level', 'asked before the message')
-  t.equal(follower.judge(renewal({ seq: 0 })), 'again', 'and so worth nothing')
+  const { order, view, kept } = make()
+  order.hear(message(1, '["X"]'))
+  t.equal(order.compare(renewal({ seq: 0 })), 'level', 'asked before the message')
+  t.equal(order.judge(renewal({ seq: 0 })), 'again', 'and so worth nothing')
   const reply = renewal({ seq: 1, blocks: [{ ...block('x', 'a'), beat: '0' }] })
-  t.equal(follower.compare(reply), 'behind', 'no grace is given: it will not come again')
-  follower.resync(reply)
-  t.equal(follower.judge(reply), 'lease')
+  t.equal(order.compare(reply), 'behind', 'no grace is given: it will not come again')
+  order.resync(reply)
+  t.equal(order.judge(reply), 'lease')
   t.ok(view.isBlocked(['a']) && kept.size === 0)
-  t.equal(follower.hear(message(2, releaseText('x'))), 'applied', 'and it goes on from there')
+  t.equal(order.hear(message(2, releaseText('x'))), 'applied', 'and it goes on from there')
   t.notOk(view.isBlocked(['a']))
 })
 
 t.test('what a renewal says', async (t) => {
-  const { follower } = make()
-  t.equal(follower.compare(renewal()), 'level')
-  t.equal(follower.compare(renewal({ seq: 1 })), 'late')
-  t.equal(follower.compare(renewal({ nonce: 'm' })), 'behind')
-  t.equal(follower.judge(renewal({ isCounted: false })), 'again')
-  t.equal(follower.judge(renewal({ isOpen: false })), 'closed')
-  t.equal(follower.judge(renewal()), 'lease')
+  const { order } = make()
+  t.equal(order.compare(renewal()), 'level')
+  t.equal(order.compare(renewal({ seq: 1 })), 'late')
+  t.equal(order.compare(renewal({ nonce: 'm' })), 'behind')
+  t.equal(order.judge(renewal({ isCounted: false })), 'again')
+  t.equal(order.judge(renewal({ isOpen: false })), 'closed')
+  t.equal(order.judge(renewal()), 'lease')
 })
 
 t.test('whether a load may be kept', async (t) => {
@@ -121,7 +121,7 @@ interface Mutation {
 class Instance {
   readonly kept = new Map<string, number>()
   readonly view: View
-  readonly follower: Follower
+  readonly order: MessageOrder
   inbox: Message[] = []
   asked: { reply: Renewal, sentAt: number } | null = null
   load: { load: Load, value: number } | null = null
@@ -131,7 +131,7 @@ class Instance {
 
   constructor (world: World, { MyView = View }: Mutation) {
     this.view = new MyView({ drop: (tag) => this.kept.delete(tag), clear: () => this.kept.clear() }, () => world.time)
-    this.follower = new Follower(this.view)
+    this.order = new MessageOrder(this.view)
   }
 }
 
@@ -167,7 +167,7 @@ class World {
     deliver: (one) => {
       const { hearAs = (given) => given } = this.#mutation
       const next = one.inbox.length === 0 ? undefined : hearAs(one.inbox.shift()!)
-      if (next !== undefined && one.follower.hear(next) === 'applied' && next.kind === 'block') this.acknowledge(one, next.block.opId)
+      if (next !== undefined && one.order.hear(next) === 'applied' && next.kind === 'block') this.acknowledge(one, next.block.opId)
     },
     lose: (one) => { one.inbox.shift() },
     double: (one) => { if (one.inbox[0] !== undefined) one.inbox.unshift(one.inbox[0]) },
@@ -180,11 +180,11 @@ class World {
       if (one.asked === null) return
       const { reply, sentAt } = one.asked
       one.asked = null
-      if (one.follower.compare(reply) !== 'level' && !(this.#mutation.deaf === true && one.follower.nonce !== null)) {
-        one.follower.resync(reply)
+      if (one.order.compare(reply) !== 'level' && !(this.#mutation.deaf === true && one.order.nonce !== null)) {
+        one.order.resync(reply)
         for (const { opId } of reply.blocks) this.acknowledge(one, opId)
       }
-      if (one.follower.judge(reply) === 'lease') one.view.grant(sentAt + LEASE_MS)
+      if (one.order.judge(reply) === 'lease') one.view.grant(sentAt + LEASE_MS)
     },
     begin: (one) => { one.load ??= { load: one.view.begin(), value: this.database } },
     end: (one) => {
@@ -213,7 +213,7 @@ class World {
       this.publish(this.database % 2 === 1 ? blockText(block(opId, 'a')) : JSON.stringify(['X', opId]))
       this.write = { opId, seq: this.seq, blockedAt: this.time, waitsFor: new Set(this.instances.filter((one) => one.isMember)), value: 0 }
     } else if (write.value === 0) {
-      const isOver = this.time >= write.blockedAt + surely(LEASE_MS)
+      const isOver = this.time >= write.blockedAt + withDrift(LEASE_MS)
       if (write.waitsFor.size > 0 && !isOver) return
       for (const one of write.waitsFor) if (one.renewed < write.seq) one.isMember = false
       write.value = ++this.database

@@ -40,11 +40,11 @@ export class Acknowledgements {
   }
 }
 
-/** A member is asked whether it lives only when it is late. */
-const LOOK_MS = 20
+/** How often the processes of members that have not acknowledged yet are probed (kill 0). */
+const PROBE_MS = 20
 
-/** A member as a writer has to know it. */
-export interface Listed {
+/** A member that a writer waits for. */
+export interface ListedMember {
   readonly host: string
   /** When its lease from before the block is over, on the writer's clock. */
   readonly until: number
@@ -68,19 +68,19 @@ export class Pending {
    *
    * @returns the members that did not acknowledge
    */
-  async wait (members: ReadonlyMap<string, Listed>): Promise<string[]> {
+  async wait (members: ReadonlyMap<string, ListedMember>): Promise<string[]> {
     const dead = new Set<string>()
-    let look = now() + LOOK_MS
+    let probeAt = now() + PROBE_MS
     for (;;) {
       const time = now()
       const silent = [...members.keys()].filter((id) => !this.#acked.has(id))
-      if (time >= look) {
+      if (time >= probeAt) {
         for (const id of silent) if (isDead(members.get(id)!.host)) dead.add(id)
-        look = time + LOOK_MS
+        probeAt = time + PROBE_MS
       }
       const ends = silent.filter((id) => !dead.has(id)).map((id) => members.get(id)!.until).filter((until) => time < until)
       if (ends.length === 0) return silent
-      await this.#acknowledgedOr(Math.min(look, ...ends) - time)
+      await this.#acknowledgedOr(Math.min(probeAt, ...ends) - time)
     }
   }
 

@@ -3,14 +3,14 @@ import { FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
 import { writes } from '../events.ts'
 import { uniqueId } from '../id.ts'
 import type { Slowest } from '../stats.ts'
-import { now, pause, surely } from '../time.ts'
-import type { Listed, PendingOps } from './acknowledgements.ts'
+import { now, pause, withDrift } from '../time.ts'
+import type { ListedMember, PendingOps } from './acknowledgements.ts'
 import type { Connection } from './connection.ts'
 import type { Epochs } from './epochs.ts'
 import { fieldsOf } from './keys.ts'
 import { blockText, opText, releaseText } from './messages.ts'
 import { beatScript, blockScript, fenceScript, releaseScript } from './scripts.ts'
-import type { Witness } from './witness.ts'
+import type { ServerRun } from './server-run.ts'
 
 /** A block that Redis holds for us. */
 export interface Held {
@@ -28,8 +28,8 @@ export function step (name: 'blocked' | 'safe' | 'written' | 'released', opId: s
 }
 
 export const RETRY_MS = 25
-/** Lease of instances of 0.1, which do not tell theirs. */
-const UNTOLD_LEASE_MS = 1000
+/** Lease of instances of 0.1, which do not send theirs. */
+const DEFAULT_LEASE_MS = 1000
 
 interface BlockOptions {
   readonly leaseMs: number
@@ -43,7 +43,7 @@ export class Blocks {
   readonly #connection: Connection
   readonly #epochs: Epochs
   readonly #pending: PendingOps
-  readonly #witness: Witness
+  readonly #serverRun: ServerRun
   readonly #options: BlockOptions
   readonly #onReleased: (opId: string) => void
   readonly #log: FastifyBaseLogger
@@ -51,11 +51,11 @@ export class Blocks {
   #notedAt = -Infinity
 
   /** @param onReleased hears of an own release when Redis has confirmed it, before the message comes */
-  constructor (connection: Connection, epochs: Epochs, pending: PendingOps, witness: Witness, options: BlockOptions, onReleased: (opId: string) => void, log: FastifyBaseLogger) {
+  constructor (connection: Connection, epochs: Epochs, pending: PendingOps, serverRun: ServerRun, options: BlockOptions, onReleased: (opId: string) => void, log: FastifyBaseLogger) {
     this.#connection = connection
     this.#epochs = epochs
     this.#pending = pending
-    this.#witness = witness
+    this.#serverRun = serverRun
     this.#options = options
     this.#onReleased = onReleased
     this.#log = log
@@ -75,7 +75,7 @@ export class Blocks {
     }
   }
 
-  /** Says that the writer is still at work; whether the block is held. */
+  /** Heartbeat: prolongs the block while its writer works; whether it is still held. */
   async beat ({ nonce, opId }: Held): Promise<boolean> {
     return await this.#connection.script(beatScript, this.#connection.keys.core, uniqueId(), nonce, opId) === 1
   }
@@ -106,15 +106,15 @@ export class Blocks {
         uniqueId(), opId, keys.bus, blockText(block), opText(block), this.#options.generationTtlMs, ...fieldsOf(tags))
       const blockedAt = now()
       step('blocked', opId, tags)
-      if (isBlind === 1 && !await this.#witness.vouch(nonce, version)) throw new Error('Redis began another life')
+      if (isBlind === 1 && !await this.#serverRun.isSame(nonce, version)) throw new Error('Redis was restarted')
       this.#epochs.learn(leaseMs)
       const held = { opId, nonce, seq, space, isOpen: open === '1' }
-      // Whoever is waited for may go by a longer lease than this block would last without a sign of its writer.
+      // A member may have a longer lease than the TTL of this block, which must not expire while it is waited for.
       beat = setInterval(() => { this.beat(held).catch(() => {}) }, this.#options.blockTtlMs / 4).unref()
       if (held.isOpen) {
         const members = this.#membersOf(list, blockedAt)
         const silent = await pending.wait(members)
-        this.#note(members.get(silent[0] ?? pending.last)?.host ?? '', now() - blockedAt)
+        this.#noteSlowest(members.get(silent[0] ?? pending.last)?.host ?? '', now() - blockedAt)
         await this.#membersSafe(held, silent)
       }
       if (!held.isOpen) await this.#oldLeasesOver(nonce)
@@ -126,7 +126,7 @@ export class Blocks {
       step('safe', opId, tags)
       return held
     } catch (err) {
-      this.#giveUp(opId, tags)
+      this.#abandon(opId, tags)
       throw err
     } finally {
       clearInterval(beat)
@@ -138,18 +138,18 @@ export class Blocks {
    * Reads [id, "renewed token host lease", …]. Leases from before the block end within one lease of it, each by what its holder
    * goes by; those from after it know the block.
    */
-  #membersOf (list: readonly string[], blockedAt: number): Map<string, Listed> {
-    const members = new Map<string, Listed>()
+  #membersOf (list: readonly string[], blockedAt: number): Map<string, ListedMember> {
+    const members = new Map<string, ListedMember>()
     for (let i = 0; i + 1 < list.length; i += 2) {
       const [, , host = '', lease] = list[i + 1]!.split(' ')
-      const leaseMs = Number(lease) > 0 ? Number(lease) : Math.max(this.#options.leaseMs, UNTOLD_LEASE_MS)
-      members.set(list[i]!, { host, until: blockedAt + surely(leaseMs) })
+      const leaseMs = Number(lease) > 0 ? Number(lease) : Math.max(this.#options.leaseMs, DEFAULT_LEASE_MS)
+      members.set(list[i]!, { host, until: blockedAt + withDrift(leaseMs) })
     }
     return members
   }
 
-  /** The one that was waited for longest, within a minute. */
-  #note (host: string, waitMs: number): void {
+  /** Keeps the member that writes of the last minute waited for longest. */
+  #noteSlowest (host: string, waitMs: number): void {
     if (this.slowest !== null && waitMs < this.slowest.waitMs && now() - this.#notedAt < 60_000) return
     this.slowest = { instance: host, waitMs: Math.round(waitMs * 10) / 10 }
     this.#notedAt = now()
@@ -161,13 +161,13 @@ export class Blocks {
     if (fenced === 0) throw new Error('Redis lost its state during the write')
   }
 
-  /** A closed epoch knows nobody: whoever held a lease of the one before may serve until that is over. */
+  /** A closed epoch has no members yet: leases of the epoch before may still be served from, and are waited out. */
   async #oldLeasesOver (nonce: string): Promise<void> {
-    await pause(this.#epochs.since(nonce) + surely(this.#epochs.leaseMs) - now())
+    await pause(this.#epochs.since(nonce) + withDrift(this.#epochs.leaseMs) - now())
   }
 
-  /** Redis may have executed, or may yet execute, a block that we gave up. Until it is released nobody caches its tags. */
-  #giveUp (opId: string, tags: readonly string[]): void {
+  /** The script that blocks may have run, or may run yet, though its reply was lost. Until the block is released nobody caches its tags. */
+  #abandon (opId: string, tags: readonly string[]): void {
     const attempt = async () => {
       await pause(RETRY_MS)
       const nonce = await this.#connection.run((client) => client.hget(this.#connection.keys.core[0], 'nonce'))

@@ -1,14 +1,14 @@
 import type { CacheMode, Slowest } from '../stats.ts'
-import type { Handed } from '../values.ts'
+import type { WrittenValue } from '../values.ts'
 
-/** The way every mutation goes: nobody serves the old value while the work runs, nor once it has resolved. */
+/** What every mutation goes through: no instance serves the old value while the work runs, nor after the write has resolved. */
 export interface WritePath {
   /**
    * @param tags of everything that the work changes
-   * @param handOn what entries are once the work returned this; without it the next read loads them
+   * @param valuesOf what the entries are once the work returned `value`, to be stored in Redis; without it the next read loads them
    * @throws FST_ERR_CONFIG_CACHE_UNREACHABLE before the work was begun; FST_ERR_CONFIG_CACHE_UNCONFIRMED after it; what the work throws
    */
-  write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T>
+  write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T>
   close (): Promise<void>
 }
 

@@ -30,7 +30,7 @@ export class Connection {
     this.#stop = link.outages.onBreak(onBreak)
   }
 
-  /** What was asked under one number and answered under another may come from another life of Redis. */
+  /** Changes with each connection: what was asked under one version and answered under another may come from another run of the server. */
   get version (): number {
     return this.link.outages.version
   }
@@ -40,7 +40,7 @@ export class Connection {
     return this.link.isUp && this.subscriber.isUp
   }
 
-  /** Adds a channel that `listen` subscribes. */
+  /** Adds a channel; `listen` subscribes it. */
   hear (name: string, listener: Listener): void {
     this.#channels.push({ name, listener, unsubscribe: undefined })
   }

@@ -1,12 +1,12 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { uniqueId } from '../id.ts'
-import { now, surely } from '../time.ts'
+import { now, withDrift } from '../time.ts'
 import type { Connection } from './connection.ts'
 import { fieldsOf } from './keys.ts'
 import { releaseText, type ActiveBlock, type UnknownBlock } from './messages.ts'
 import { openScript, releaseScript, resetScript } from './scripts.ts'
 
-/** When this process first knew an epoch: old leases and old blocks are waited out from then on its monotonic clock. */
+/** When this process first saw each epoch, on its monotonic clock: leases and operations of the epoch before are waited out from then. */
 export class Epochs {
   readonly #seen = new Map<string, number>()
   #leaseMs: number
@@ -27,13 +27,13 @@ export class Epochs {
     return this.#blockTtlMs
   }
 
-  /** Takes note of what the instances of the present epoch told. */
+  /** Notes the longest times that instances of the present epoch told. */
   learn (leaseMs: number, blockTtlMs = 0): void {
     this.#leaseMs = Math.max(this.#leaseMs, leaseMs)
     this.#blockTtlMs = Math.max(this.#blockTtlMs, blockTtlMs)
   }
 
-  /** Time since which the epoch surely existed. */
+  /** When this process first heard of the epoch. */
   since (nonce: string): number {
     const known = this.#seen.get(nonce)
     if (known !== undefined) return known
@@ -45,14 +45,14 @@ export class Epochs {
 }
 
 /**
- * Finds blocks whose writer fell silent: the beat of a block that did not change for its whole life, on the monotonic clock
- * of whoever watches. No clock of Redis is asked, so stepping it neither frees a block early nor keeps one for ever.
+ * Finds expired blocks: those whose heartbeat did not change for the TTL of a block, on the monotonic clock of this process. No clock of Redis
+ * is asked, so that setting it neither frees a block early nor keeps one for ever.
  */
-class Watch {
+class BlockExpiry {
   readonly #seen = new Map<string, { beat: string, since: number }>()
 
-  /** Takes note of the active blocks and returns those that are over. */
-  look (blocks: readonly UnknownBlock[], lifeMs: number): Set<string> {
+  /** Notes the active blocks and their heartbeats; returns the operations whose blocks are expired. */
+  observe (blocks: readonly UnknownBlock[], ttlMs: number): Set<string> {
     const time = now()
     const over = new Set<string>()
     const active = new Set(blocks.map(({ opId }) => opId))
@@ -60,19 +60,19 @@ class Watch {
     for (const { opId, beat } of blocks) {
       const seen = this.#seen.get(opId)
       if (seen?.beat !== beat) this.#seen.set(opId, { beat, since: time })
-      else if (time - seen.since > lifeMs) over.add(opId)
+      else if (time - seen.since > ttlMs) over.add(opId)
     }
     return over
   }
 }
 
-/** What every member does for the whole cluster, by its own clock: ends quarantines, and removes what silent writers left. */
-export class Caretaker {
+/** What each member does for the whole cluster, by its own clock: opens an epoch after its quarantine, and removes expired blocks. */
+export class Maintenance {
   readonly #connection: Connection
   readonly #epochs: Epochs
   readonly #generationTtlMs: number
   readonly #log: FastifyBaseLogger
-  readonly #watch = new Watch()
+  readonly #expiry = new BlockExpiry()
 
   constructor (connection: Connection, epochs: Epochs, generationTtlMs: number, log: FastifyBaseLogger) {
     this.#connection = connection
@@ -81,21 +81,21 @@ export class Caretaker {
     this.#log = log
   }
 
-  /** The quarantine of an epoch counts from here on. */
-  see (nonce: string, leaseMs: number, blockTtlMs: number): void {
+  /** Notes an epoch, whose quarantine is counted from the first time, and the longest times that its instances told. */
+  noteEpoch (nonce: string, leaseMs: number, blockTtlMs: number): void {
     this.#epochs.learn(leaseMs, blockTtlMs)
     this.#epochs.since(nonce)
   }
 
-  /** Opens an epoch whose quarantine is over; whether it is open now. Nobody but the clients' monotonic clocks watches that. */
+  /** Opens an epoch whose quarantine is over; whether it is open now. Only monotonic clocks of clients measure it. */
   async open (nonce: string): Promise<boolean> {
-    if (now() - this.#epochs.since(nonce) < surely(this.#epochs.blockTtlMs)) return false
+    if (now() - this.#epochs.since(nonce) < withDrift(this.#epochs.blockTtlMs)) return false
     return await this.#connection.script(openScript, this.#connection.keys.core, uniqueId(), nonce) === 1
   }
 
-  removeSilent (nonce: string, blocks: readonly ActiveBlock[], unknown: readonly UnknownBlock[]): void {
+  removeExpired (nonce: string, blocks: readonly ActiveBlock[], unknown: readonly UnknownBlock[]): void {
     const { keys } = this.#connection
-    const over = this.#watch.look([...blocks, ...unknown], surely(this.#epochs.blockTtlMs))
+    const over = this.#expiry.observe([...blocks, ...unknown], withDrift(this.#epochs.blockTtlMs))
     if (over.size === 0) return
     for (const { opId, beat, tags } of blocks) {
       if (!over.has(opId)) continue
@@ -104,7 +104,7 @@ export class Caretaker {
         uniqueId(), nonce, opId, beat, keys.bus, releaseText(opId), this.#generationTtlMs, 0, '', ...fieldsOf(tags)).catch(() => {})
     }
     if (!unknown.some(({ opId }) => over.has(opId))) return
-    // Which tags it counts under is not known, so it cannot be released: everything that anybody knew is void.
+    // Its tags cannot be read, so it cannot be released: the epoch ends, and with it all cached state.
     this.#log.warn('a block of a newer release was left by a silent writer: the epoch ends')
     this.#connection.script(resetScript, keys.core, uniqueId()).catch(() => {})
   }

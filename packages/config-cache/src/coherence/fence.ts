@@ -1,10 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Connection } from './connection.ts'
 import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
-import type { Handed } from '../values.ts'
+import type { WrittenValue } from '../values.ts'
 import { uniqueId } from '../id.ts'
 import type { ConfigSource } from '../sources/index.ts'
-import { now, pause, surely } from '../time.ts'
+import { now, pause, withDrift } from '../time.ts'
 import type { WritePath } from './coherence.ts'
 import type { Epochs } from './epochs.ts'
 import { resetScript } from './scripts.ts'
@@ -15,7 +15,7 @@ export interface SourceFenceOptions {
 }
 
 /**
- * Writes without Redis: a document in the source turns all caches off.
+ * Writes while Redis is away: a document in the source (the fence) turns all caches off.
  *
  * Every renewal asks the source whether a fence stands, and takes no lease under one. A writer without Redis raises its own
  * fence, waits until the leases from before are over, and then writes at full speed. What it wrote was announced to nobody,
@@ -29,7 +29,7 @@ export class SourceFence implements WritePath {
   readonly #writes: WritePath
   readonly #options: SourceFenceOptions
   readonly #log: FastifyBaseLogger
-  readonly #strangers = new Map<string, { text: string, since: number }>()
+  readonly #others = new Map<string, { text: string, since: number }>()
   #raising: Promise<void> | undefined
   /** Time of the last beat that the source confirmed, measured from before it was sent. */
   #beatAt = -Infinity
@@ -53,10 +53,10 @@ export class SourceFence implements WritePath {
     return fences.length === 0
   }
 
-  async write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
+  async write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
     if (this.#raising === undefined || this.#lowering) {
       try {
-        return await this.#writes.write(tags, work, handOn)
+        return await this.#writes.write(tags, work, valuesOf)
       } catch (err) {
         if (!(err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE)) throw err
       }
@@ -100,8 +100,8 @@ export class SourceFence implements WritePath {
     await this.#prolong()
     this.#log.warn('caches are off: writing without Redis')
     clearInterval(this.#beat)
-    this.#beat = setInterval(() => { this.#tend().catch((err) => this.#log.warn({ err }, 'the cache fence was not prolonged')) }, this.#options.blockTtlMs / 8).unref()
-    await pause(surely(this.#epochs.leaseMs))
+    this.#beat = setInterval(() => { this.#heartbeat().catch((err) => this.#log.warn({ err }, 'the cache fence was not prolonged')) }, this.#options.blockTtlMs / 8).unref()
+    await pause(withDrift(this.#epochs.leaseMs))
   }
 
   async #prolong (): Promise<void> {
@@ -123,7 +123,7 @@ export class SourceFence implements WritePath {
     }
   }
 
-  async #tend (): Promise<void> {
+  async #heartbeat (): Promise<void> {
     if (this.#connection.isUp && this.#running === 0) await this.#lower()
     else await this.#prolong()
   }
@@ -150,13 +150,13 @@ export class SourceFence implements WritePath {
 
   /** Lowers the fence of a writer that gave no sign of life for longer than an operation may last. */
   #watch (key: string, text: string): void {
-    const seen = this.#strangers.get(key)
+    const seen = this.#others.get(key)
     if (seen?.text !== text) {
-      this.#strangers.set(key, { text, since: now() })
+      this.#others.set(key, { text, since: now() })
       return
     }
-    if (now() - seen.since < surely(2 * this.#epochs.blockTtlMs)) return
-    this.#strangers.delete(key)
+    if (now() - seen.since < withDrift(2 * this.#epochs.blockTtlMs)) return
+    this.#others.delete(key)
     this.#endEpoch()
       .then(() => this.#source.remove(this.#options.fenceCollection, key))
       .catch((err) => this.#log.warn({ err }, 'the fence of a silent writer was not lowered'))

@@ -3,17 +3,17 @@ import type { Counters } from '../stats.ts'
 import { now, pause } from '../time.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
 import type { Connection } from './connection.ts'
-import type { Caretaker } from './epochs.ts'
-import { Follower, type Renewal } from './follower.ts'
+import type { Maintenance } from './epochs.ts'
+import { MessageOrder, type Renewal } from './message-order.ts'
 import { hostOf } from './host.ts'
 import { parseMessage, parseOps, type UnknownBlock } from './messages.ts'
 import { leaveScript, renewScript } from './scripts.ts'
 import { AWAY, BUSY, FENCED, NEWER, QUARANTINE, UNHEARD, type Mode } from './mode.ts'
 import { Stalls } from './stalls.ts'
 import type { View } from './view.ts'
-import type { Witness } from './witness.ts'
+import type { ServerRun } from './server-run.ts'
 
-/** How long messages that a renewal proves to be under way may take before they count as lost. */
+/** How long messages that a renewal proves to be in flight may take before they count as lost. */
 const GRACE_MS = 40
 
 interface LeaseOptions {
@@ -27,7 +27,7 @@ interface Answer extends Renewal {
   /** The longest of all instances. */
   readonly leaseMs: number
   readonly blockTtlMs: number
-  /** Whether Redis does not let us ask which life of it this is. */
+  /** Whether INFO is forbidden, so that the reply does not say which run of the server it comes from. */
   readonly isBlind: boolean
 }
 
@@ -39,11 +39,11 @@ interface Answer extends Renewal {
 export class Member {
   readonly connection: Connection
   readonly #view: View
-  readonly #follower: Follower
+  readonly #order: MessageOrder
   readonly #acks: Acknowledgements
-  readonly #caretaker: Caretaker
+  readonly #maintenance: Maintenance
   readonly #mayLease: () => Promise<boolean>
-  readonly #witness: Witness
+  readonly #serverRun: ServerRun
   readonly #options: LeaseOptions
   readonly #counters: Counters
   readonly #mode: Mode
@@ -57,13 +57,13 @@ export class Member {
   #closed = false
 
   /** @param mayLease asked at each renewal whether anything but Redis forbids a lease */
-  constructor (connection: Connection, view: View, acks: Acknowledgements, caretaker: Caretaker, witness: Witness, mayLease: () => Promise<boolean>, options: LeaseOptions, counters: Counters, mode: Mode) {
+  constructor (connection: Connection, view: View, acks: Acknowledgements, maintenance: Maintenance, serverRun: ServerRun, mayLease: () => Promise<boolean>, options: LeaseOptions, counters: Counters, mode: Mode) {
     this.connection = connection
     this.#view = view
-    this.#follower = new Follower(view)
+    this.#order = new MessageOrder(view)
     this.#acks = acks
-    this.#caretaker = caretaker
-    this.#witness = witness
+    this.#maintenance = maintenance
+    this.#serverRun = serverRun
     this.#mayLease = mayLease
     this.#options = options
     this.#counters = counters
@@ -73,12 +73,12 @@ export class Member {
 
   /** Nonce of the epoch that this member is in. */
   get nonce (): string | null {
-    return this.#follower.nonce
+    return this.#order.nonce
   }
 
   /** Name under which the shared level keeps its values now. */
   get space (): string {
-    return this.#follower.space
+    return this.#order.space
   }
 
   /** Listens, joins, and renews until it is closed. Resolves when listening, at the latest after the first attempt to join. */
@@ -128,22 +128,22 @@ export class Member {
     if (this.#closed) return
     if (!this.connection.isUp) return this.#mode.is(this.connection.link.isUp ? UNHEARD : AWAY)
     await this.#listen()
-    if (this.#stalls.isHeavy) return this.#giveWay()
+    if (this.#stalls.mustGiveWay) return this.#giveWay()
     // The lease runs from before the request was sent: whatever delays the reply shortens it.
     const sentAt = now()
     const { version } = this.connection
     const [reply, isFree] = await Promise.all([this.#ask(), this.#mayLease()])
     if (this.#closed || version !== this.connection.version) return
-    if (this.#follower.compare(reply) === 'late') await this.#heardUpTo(reply)
+    if (this.#order.compare(reply) === 'late') await this.#waitForMessages(reply)
     if (this.#closed || version !== this.connection.version) return
-    if (reply.isBlind && !await this.#witness.vouch(reply.nonce, version)) {
+    if (reply.isBlind && !await this.#serverRun.isSame(reply.nonce, version)) {
       this.#again = true
       return
     }
-    this.#caretaker.see(reply.nonce, reply.leaseMs, reply.blockTtlMs)
-    if (this.#follower.compare(reply) !== 'level') this.#resync(reply)
-    this.#caretaker.removeSilent(reply.nonce, reply.blocks, reply.unknown)
-    const verdict = this.#follower.judge(reply)
+    this.#maintenance.noteEpoch(reply.nonce, reply.leaseMs, reply.blockTtlMs)
+    if (this.#order.compare(reply) !== 'level') this.#resync(reply)
+    this.#maintenance.removeExpired(reply.nonce, reply.blocks, reply.unknown)
+    const verdict = this.#order.judge(reply)
     // Nothing may be served beside a block whose tags nobody here can read.
     const mayLease = isFree && reply.unknown.length === 0
     if (!mayLease) {
@@ -153,14 +153,14 @@ export class Member {
     if (verdict === 'again') this.#again = true
     else if (verdict === 'closed') {
       this.#mode.is(QUARANTINE)
-      this.#again ||= await this.#caretaker.open(reply.nonce)
+      this.#again ||= await this.#maintenance.open(reply.nonce)
     } else if (mayLease) {
       this.#view.grant(sentAt + this.#options.leaseMs)
       this.#mode.is(null)
     }
   }
 
-  /** A lease is for who hears: one that does not would keep each writer waiting for its end. */
+  /** No lease without a subscription: a member that hears nothing never acknowledges, so that each writer would wait for the end of its lease. */
   async #listen (): Promise<void> {
     try {
       await this.connection.listen()
@@ -170,7 +170,7 @@ export class Member {
     }
   }
 
-  /** What Redis refuses is for somebody to know; what was under way when it went away is not. */
+  /** A refusal of Redis, by an ACL say, is the reason that is shown; errors of commands in flight when the connection broke are not. */
   #failed (err: unknown): void {
     const isAway = !this.connection.isUp || this.#closed || /^FST_ERR_REDIS_LINK_(?!SUBSCRIPTION_REFUSED)/.test(String((err as { code?: unknown } | null)?.code))
     if (this.#view.isLeased) return
@@ -178,7 +178,7 @@ export class Member {
     else this.#mode.is(String((err as Error | undefined)?.message), 'refused')
   }
 
-  /** Off the list nobody waits for this instance; it serves nothing of its own until it is calm. */
+  /** Takes this instance off the list of members, so that no writer waits for it; it serves nothing from L1 until its event loop runs again. */
   async #giveWay (): Promise<void> {
     this.#mode.is(BUSY)
     await this.#leave()
@@ -202,9 +202,9 @@ export class Member {
   }
 
   /** Taken for lost at once, messages that are late would empty the cache at nearly every renewal under writes. */
-  async #heardUpTo (reply: Answer): Promise<void> {
+  async #waitForMessages (reply: Answer): Promise<void> {
     const deadline = now() + GRACE_MS
-    while (this.#follower.compare(reply) === 'late' && now() < deadline) {
+    while (this.#order.compare(reply) === 'late' && now() < deadline) {
       let heard = (): void => {}
       const message = new Promise<void>((resolve) => { heard = resolve })
       this.#caughtUp.add(heard)
@@ -214,7 +214,7 @@ export class Member {
   }
 
   #resync (reply: Answer): void {
-    this.#follower.resync(reply)
+    this.#order.resync(reply)
     for (const block of reply.blocks) this.#acks.send(block)
   }
 
@@ -222,11 +222,11 @@ export class Member {
     const message = parseMessage(bytes)
     if (message === undefined || message.kind === 'unknown') this.#counters.unknown++
     if (message === undefined) return
-    const heard = this.#follower.hear(message)
+    const heard = this.#order.hear(message)
     if (heard === 'missed') this.#renewNow()
     if (heard !== 'applied') return
     if (message.kind === 'block') {
-      if (message.block.writer !== this.connection.id) this.#stalls.heardOther()
+      if (message.block.writer !== this.connection.id) this.#stalls.noteForeignWrite()
       this.#acks.send(message.block)
     }
     for (const wake of this.#caughtUp) wake()

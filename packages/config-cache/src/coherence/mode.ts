@@ -3,8 +3,8 @@ import { modes } from '../events.ts'
 import type { Counters } from '../stats.ts'
 import { now } from '../time.ts'
 
-/** How long a loss of messages may last before it is more than the end of a connection. */
-const PATIENCE_MS = 5000
+/** How long messages may be unheard before it is logged: each broken connection begins so. */
+const LOG_DELAY_MS = 5000
 
 export const AWAY = 'Redis is away'
 export const UNHEARD = 'messages are not heard, though Redis answers: the user of Redis must be allowed to subscribe to the channels of the site'
@@ -14,15 +14,15 @@ export const BUSY = 'the event loop of this process stands still for too long to
 export const LAPSED = 'the lease ran out, and is not renewed yet'
 export const NEWER = 'a write of a newer release is under way'
 
-/** Tells each change of why nothing is cached: once in the log, to who subscribed to `jpulse:config-cache:mode`, and as a figure. */
+/** Reports each change of why nothing is cached: once in the log, on the channel `jpulse:config-cache:mode`, and as a figure. */
 export class Mode {
   readonly #log: FastifyBaseLogger
   readonly #counters: Counters
   #reason: string | null = 'not joined yet'
   #kind: string | null = this.#reason
   #since = now()
-  #isSaid = true
-  #isWarned = false
+  #isLogged = true
+  #hasWarned = false
 
   constructor (log: FastifyBaseLogger, counters: Counters) {
     this.#log = log
@@ -45,25 +45,25 @@ export class Mode {
       if (kind !== this.#kind) {
         this.#kind = kind
         this.#since = now()
-        this.#isSaid = false
+        this.#isLogged = false
       }
       modes.publish({ mode: reason === null ? 'coherent' : 'bypass', reason })
     }
-    if (this.#isSaid || (reason === UNHEARD && now() - this.#since < PATIENCE_MS)) return
-    this.#isSaid = true
-    this.#say(reason)
+    if (this.#isLogged || (reason === UNHEARD && now() - this.#since < LOG_DELAY_MS)) return
+    this.#isLogged = true
+    this.#report(reason)
   }
 
-  #say (reason: string | null): void {
+  #report (reason: string | null): void {
     if (reason === null) {
-      if (this.#isWarned) this.#log.info('values are cached again')
-      this.#isWarned = false
+      if (this.#hasWarned) this.#log.info('values are cached again')
+      this.#hasWarned = false
     } else if (reason === QUARANTINE && this.#counters.interruptions === 0) {
-      // What every start on an empty Redis begins with.
+      // Every start on an empty Redis begins with it: no warning.
       this.#log.info({ reason }, 'nothing is cached for a while')
     } else {
       this.#log.warn({ reason }, 'nothing is cached')
-      this.#isWarned = true
+      this.#hasWarned = true
     }
   }
 }

@@ -6,19 +6,19 @@ import type { ResolvedOptions } from '../options.ts'
 import type { ConfigSource } from '../sources/index.ts'
 import type { CacheMode, Counters, Slowest } from '../stats.ts'
 import { pause } from '../time.ts'
-import type { Handed } from '../values.ts'
+import type { WrittenValue } from '../values.ts'
 import { Acknowledgements, PendingOps } from './acknowledgements.ts'
 import type { Coherence, WritePath } from './coherence.ts'
 import { Blocks } from './blocks.ts'
 import { Connection } from './connection.ts'
-import { Caretaker, Epochs } from './epochs.ts'
+import { Maintenance, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
 import { Member } from './member.ts'
 import { clearText } from './messages.ts'
 import { LAPSED, Mode } from './mode.ts'
 import { clearScript } from './scripts.ts'
 import type { View } from './view.ts'
-import { Witness } from './witness.ts'
+import { ServerRun } from './server-run.ts'
 import { RedisWritePath } from './writes.ts'
 
 /** What the shared level has to know: whom to ask, and which values are of now. */
@@ -45,8 +45,8 @@ export class RedisCoherence implements Coherence {
     const connection = new Connection(link, () => view.endLease())
     const pending = new PendingOps()
     const epochs = new Epochs(options)
-    const witness = new Witness(connection)
-    this.#blocks = new Blocks(connection, epochs, pending, witness, options, (opId) => view.release(opId), log)
+    const serverRun = new ServerRun(connection)
+    this.#blocks = new Blocks(connection, epochs, pending, serverRun, options, (opId) => view.release(opId), log)
     const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]))
     this.#view = view
     this.#mode = new Mode(log, counters)
@@ -57,7 +57,7 @@ export class RedisCoherence implements Coherence {
       ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
       : null
     const mayLease = async () => await this.#fence?.isDown() ?? true
-    this.#member = new Member(connection, view, acks, new Caretaker(connection, epochs, options.generationTtlMs, log), witness, mayLease, options, counters, this.#mode)
+    this.#member = new Member(connection, view, acks, new Maintenance(connection, epochs, options.generationTtlMs, log), serverRun, mayLease, options, counters, this.#mode)
   }
 
   async start (): Promise<void> {
@@ -82,9 +82,9 @@ export class RedisCoherence implements Coherence {
     return this.#view.isLeased ? 'coherent' : 'bypass'
   }
 
-  write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
+  write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
     const path: WritePath = this.#fence ?? this.#redisWrites
-    return path.write(tags, work, handOn)
+    return path.write(tags, work, valuesOf)
   }
 
   async clear (): Promise<void> {

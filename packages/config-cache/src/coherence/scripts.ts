@@ -4,12 +4,12 @@ import { defineScript, reply } from '@jpulse/redis-link'
  * Every script begins with this. KEYS[1] state (id, nonce, seq, open, space, lease, life), KEYS[2] members (id -> "renewed token host lease"),
  * KEYS[3] ops (opId -> "beat tags"), KEYS[4] tags (tag -> number of blocks); ARGV[1] nonce for a new epoch.
  *
- * Closes: state that is gone or comes from another life of Redis (restart, failover, FLUSHALL, eviction of one of the four
+ * Closes: state that is gone or comes from another run of the server (restart, failover, FLUSHALL, eviction of one of the four
  * keys, each of which carries the nonce in `_`) must never be taken for the present one. It starts anew, and closed.
  *
  * A server that names its history anew without ever having followed another's (no `master_replid2`) lost nothing: that is what
  * happens when the first replica is attached, and when the last one has been gone for long. Where INFO is forbidden the
- * script is blind to lives: see witness.ts. The tag `_` is written as '', which is no tag.
+ * script does not know which run of the server it is in: see server-run.ts. The tag `_` is written as '', which is no tag.
  */
 const begin = `
 local function info (section)
@@ -98,11 +98,11 @@ return { nonce, seq, open, space, without_mark(redis.call('HGETALL', KEYS[2])), 
 `
 
 /**
- * Releases a block, or removes one whose writer fell silent.
+ * Releases a block, or removes one whose heartbeat stopped.
  *
  * KEYS[5…] generations; ARGV[2] nonce of the block; ARGV[3] opId; ARGV[4] beat that it must have, '' for any;
  * ARGV[5] channel; ARGV[6] message; ARGV[7] life of a generation in ms; ARGV[8] seq of the block; ARGV[9] name of the
- * generation under which the writer handed values on, '' where it did not; ARGV[10…] tags. Returns 1 where the block
+ * generation under which the writer stored new values, '' where it did not; ARGV[10…] tags. Returns 1 where the block
  * was held until now, else 0.
  *
  * Closes: a load that began under the block may have read the old value: the generations change once more. A block that
@@ -127,7 +127,7 @@ return 1
 `
 
 /**
- * Says that a writer is still at work: a block with a changing beat is not removed.
+ * Heartbeat of a writer: a block whose beat changes is not removed.
  *
  * ARGV[2] nonce; ARGV[3] opId. Returns 1 where the block is held, else 0.
  */
@@ -211,8 +211,8 @@ return nonce
 
 const STATE = ['state', 'members', 'ops', 'tags'] as const
 
-type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[], lease: number, life: number, blind: number]
-type BlockReply = [nonce: string, seq: number, open: string, space: string, members: string[], lease: number, blind: number]
+type RenewReply = [nonce: string, seq: number, open: string, space: string, counted: number, ops: string[], lease: number, life: number, isInfoForbidden: number]
+type BlockReply = [nonce: string, seq: number, open: string, space: string, members: string[], lease: number, isInfoForbidden: number]
 
 export const renewScript = defineScript({
   name: 'configCacheRenewV1',

@@ -14,14 +14,14 @@ export interface Block {
   readonly tags: readonly string[]
 }
 
-/** What must go when a tag is touched: the values of this process. */
-export interface Kept {
+/** The values of this process, of which those of a touched tag are dropped. */
+export interface LocalLevel {
   drop (tag: string): void
   clear (): void
 }
 
-/** Past this, old touches are forgotten and the loads in flight with them. */
-const MOST_TOUCHES = 20_000
+/** Beyond this many touched tags the list is emptied, and all loads in flight are void. */
+const MAX_TOUCHED = 20_000
 
 /**
  * What this process knows: whether its lease runs, which tags are blocked, which were touched since a load began.
@@ -34,7 +34,7 @@ export class View {
   leaseUntil = -Infinity
   /** Hears which tags a write that ended has touched; null where that is not known, and any may have been. */
   onChange: (tags: readonly string[] | null) => void = () => {}
-  readonly #kept: Kept
+  readonly #level: LocalLevel
   readonly #clock: () => number
   readonly #ops = new Map<string, Block>()
   readonly #blocked = new Map<string, number>()
@@ -42,12 +42,13 @@ export class View {
   #term = 0
   /** Counts touches. */
   #touches = 0
+  /** Loads that began before this touch are void. */
   #floor = 0
   #loads = 0
 
   /** @param clock monotonic */
-  constructor (kept: Kept, clock = now) {
-    this.#kept = kept
+  constructor (level: LocalLevel, clock = now) {
+    this.#level = level
     this.#clock = clock
   }
 
@@ -85,7 +86,7 @@ export class View {
     for (const tag of block.tags) {
       this.#blocked.set(tag, (this.#blocked.get(tag) ?? 0) + 1)
       this.#touch(tag)
-      this.#kept.drop(tag)
+      this.#level.drop(tag)
     }
   }
 
@@ -109,7 +110,7 @@ export class View {
     this.#blocked.clear()
     this.#touched.clear()
     this.#floor = ++this.#touches
-    this.#kept.clear()
+    this.#level.clear()
     for (const block of blocks) this.block(block)
     this.onChange(null)
   }
@@ -117,7 +118,7 @@ export class View {
   /** Empties this process, and voids the loads in flight, which may have read what was before. Coherence never needs it. */
   forget (): void {
     this.#floor = ++this.#touches
-    this.#kept.clear()
+    this.#level.clear()
   }
 
   /** Say so before the first byte of the value is asked for, and `end` when the value is kept or given up. */
@@ -127,7 +128,7 @@ export class View {
   }
 
   end (): void {
-    if (--this.#loads > 0 && this.#touched.size < MOST_TOUCHES) return
+    if (--this.#loads > 0 && this.#touched.size < MAX_TOUCHED) return
     if (this.#loads > 0) this.#floor = ++this.#touches
     this.#touched.clear()
   }

@@ -3,7 +3,7 @@ import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_
 import { uniqueId } from '../id.ts'
 import type { Notices } from '../notices.ts'
 import { idle, now, pause } from '../time.ts'
-import type { Handed } from '../values.ts'
+import type { WrittenValue } from '../values.ts'
 import type { PendingOps } from './acknowledgements.ts'
 import { reasonOf, RETRY_MS, step, type Blocks, type Held } from './blocks.ts'
 import { isDecided, type WritePath } from './coherence.ts'
@@ -12,7 +12,7 @@ import { stored } from './messages.ts'
 
 const REPAIR_MS = 200
 /** Blocks of failed work at which a process begins no more: each is told to every member at each renewal. */
-const MOST_OUTLASTED = 1000
+const MAX_UNDECIDED = 1000
 
 interface WriteOptions {
   readonly blockTtlMs: number
@@ -48,7 +48,7 @@ export class RedisWritePath implements WritePath {
     await this.#connection.listen().catch(() => {})
   }
 
-  async write<T> (tags: readonly string[], work: () => Promise<T>, handOn?: (value: T) => readonly Handed[]): Promise<T> {
+  async write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
     if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     this.#refuseWhereTooMany()
     const held = await this.#blocks.acquire(tags)
@@ -68,13 +68,13 @@ export class RedisWritePath implements WritePath {
       this.#repair(held, tags, began + this.#options.blockTtlMs)
       throw done.error
     }
-    let handed: readonly Handed[] = []
+    let written: readonly WrittenValue[] = []
     try {
-      if ('value' in done && handOn !== undefined) handed = handOn(done.value)
+      if ('value' in done && valuesOf !== undefined) written = valuesOf(done.value)
     } catch (error) {
       done = { error }
     }
-    const confirmed = await this.#confirm(held, tags, this.#handOn(held, handed)).then(() => undefined, (err: unknown) => err)
+    const confirmed = await this.#confirm(held, tags, this.#storeAhead(held, written)).then(() => undefined, (err: unknown) => err)
     // The application has to know of its own failure first; the repair goes on either way.
     if ('error' in done) throw done.error
     if (confirmed !== undefined) throw confirmed
@@ -84,10 +84,10 @@ export class RedisWritePath implements WritePath {
 
   /** Never the block of work that is under way: what may yet reach the database stays blocked, however many there are. */
   #refuseWhereTooMany (): void {
-    const isFull = this.#repairs.size >= MOST_OUTLASTED
+    const isFull = this.#repairs.size >= MAX_UNDECIDED
     if (isFull && !this.#isFull) this.#log.warn({ undecided: this.#repairs.size }, 'writes are refused: too many of them failed without telling their outcome')
     this.#isFull = isFull
-    if (isFull) throw new FST_ERR_CONFIG_CACHE_UNDECIDED(MOST_OUTLASTED)
+    if (isFull) throw new FST_ERR_CONFIG_CACHE_UNDECIDED(MAX_UNDECIDED)
   }
 
   /** Ends the repairs that are under way; the blocks they leave are removed by the other members. */
@@ -102,10 +102,10 @@ export class RedisWritePath implements WritePath {
    *
    * Not in a closed epoch: an operation of the epoch before may still reach the database, after ours and unknown to Redis.
    */
-  #handOn ({ nonce, space, isOpen }: Held, handed: readonly Handed[]): string {
-    if (handed.length === 0 || !isOpen) return ''
+  #storeAhead ({ nonce, space, isOpen }: Held, written: readonly WrittenValue[]): string {
+    if (written.length === 0 || !isOpen) return ''
     const name = uniqueId()
-    for (const { key, tags, text, ttlMs } of handed) {
+    for (const { key, tags, text, ttlMs } of written) {
       const generations = tags.map(() => `${nonce}.${name}`).join()
       this.#connection.run((client) => client.set(this.#connection.keys.value(space, key), stored(generations, text), 'PX', ttlMs)).catch((err: Error) => this.#notices.unshared(key, err.message))
     }
@@ -135,12 +135,12 @@ export class RedisWritePath implements WritePath {
 
   /** @param notBefore when the block may end, on the monotonic clock */
   #repair (held: Held | undefined, tags: readonly string[], notBefore = 0): void {
-    const repair = this.#outlast(held, notBefore).then(() => this.#untilReleased(held, tags))
+    const repair = this.#holdUntil(held, notBefore).then(() => this.#untilReleased(held, tags))
     this.#repairs.add(repair)
     repair.finally(() => this.#repairs.delete(repair))
   }
 
-  async #outlast (held: Held | undefined, until: number): Promise<void> {
+  async #holdUntil (held: Held | undefined, until: number): Promise<void> {
     if (held === undefined) return
     while (!this.#closed && now() < until) {
       await idle(Math.min(this.#options.blockTtlMs / 4, until - now()))

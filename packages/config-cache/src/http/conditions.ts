@@ -27,7 +27,7 @@ export function versionsOf ({ headers }: FastifyRequest, isRequired: boolean): V
 }
 
 /** Names the version of a value in the reply; whether the request knows it already, and 304 is the answer. */
-export function tagged (request: FastifyRequest, reply: FastifyReply, value: unknown): boolean {
+export function setEtag (request: FastifyRequest, reply: FastifyReply, value: unknown): boolean {
   const version = versionOf(value)
   reply.header('etag', `"${version}"`).header('cache-control', 'no-cache')
   return isUnchanged(request.method, request.headers, { etag: `"${version}"` })

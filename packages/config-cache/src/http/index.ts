@@ -5,7 +5,7 @@ import type { Feature } from '../features/index.ts'
 import type { ConfigCache } from '../config-cache.ts'
 import { FST_ERR_CONFIG_CACHE_FORBIDDEN, FST_ERR_CONFIG_CACHE_NOT_FOUND, FST_ERR_CONFIG_CACHE_UNAUTHORIZED } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { tagged, versionsOf } from './conditions.ts'
+import { setEtag, versionsOf } from './conditions.ts'
 
 const Params = Type.Object({ collection: Type.String({ minLength: 1, maxLength: 64 }), key: Type.String({ minLength: 1, maxLength: 512 }) })
 const Name = Type.Object({ name: Type.String({ minLength: 1, maxLength: 400 }) })
@@ -39,7 +39,7 @@ const Conditions = Type.Object({
   'if-match': Type.Optional(Type.String({ description: 'ETag that was read: the write happens only where it is the present one' })),
   'if-none-match': Type.Optional(Type.String({ description: '* to create; ETags to be told whether something changed' }))
 })
-const tellsVersion = <T extends object>(responses: T) => ({ ...responses, 304: Type.Null({ description: 'What the request knows is current' }) })
+const with304 = <T extends object>(responses: T) => ({ ...responses, 304: Type.Null({ description: 'What the request knows is current' }) })
 
 interface Located { Params: { collection: string, key: string } }
 interface Named { Params: { name: string } }
@@ -58,7 +58,7 @@ export async function addRoutes (fastify: FastifyInstance, cache: ConfigCache, o
       guarded.addHook('onRequest', guard(authorize, { Unauthorized: FST_ERR_CONFIG_CACHE_UNAUTHORIZED, Forbidden: FST_ERR_CONFIG_CACHE_FORBIDDEN }))
       addDocuments(guarded, cache, options.requireIfMatch)
       addFeatures(guarded, cache, options.requireIfMatch)
-      addCare(guarded, cache)
+      addMaintenance(guarded, cache)
     })
   }, { prefix: options.routePrefix })
 }
@@ -70,17 +70,17 @@ function addHealth (scope: FastifyInstance, cache: ConfigCache): void {
 
 function addDocuments (scope: FastifyInstance, cache: ConfigCache, requireIfMatch: boolean): void {
   const path = '/config/:collection/:key'
-  scope.get<Located>(path, { schema: { params: Params, headers: Conditions, response: tellsVersion(answers(Document)) } }, async (request, reply) => {
+  scope.get<Located>(path, { schema: { params: Params, headers: Conditions, response: with304(answers(Document)) } }, async (request, reply) => {
     const { collection, key } = request.params
     const value = await cache.get(key, { collection })
     if (value === null) throw new FST_ERR_CONFIG_CACHE_NOT_FOUND(`${collection}/${key}`)
-    return tagged(request, reply, value) ? reply.code(304).send() : ok({ collection, key, value })
+    return setEtag(request, reply, value) ? reply.code(304).send() : ok({ collection, key, value })
   })
   const body = Type.Object({ value: Type.Unknown() }, { additionalProperties: false })
   scope.put<Located & { Body: { value: unknown } }>(path, { schema: { params: Params, headers: Conditions, body, response: answers(Document) } }, async (request, reply) => {
     const { params: { collection, key }, body: { value } } = request
     await cache.set(key, value, { collection, ifVersion: versionsOf(request, requireIfMatch) })
-    tagged(request, reply, value)
+    setEtag(request, reply, value)
     return ok({ collection, key, value })
   })
   const response = answers(Type.Object({ removed: Type.Boolean() }))
@@ -93,20 +93,20 @@ function addDocuments (scope: FastifyInstance, cache: ConfigCache, requireIfMatc
 function addFeatures (scope: FastifyInstance, cache: ConfigCache, requireIfMatch: boolean): void {
   const path = '/features/:name'
   const response = answers(Type.Object({ name: Type.String(), enabled: Type.Boolean(), feature: Type.Unknown() }))
-  scope.get<Named>(path, { schema: { params: Name, headers: Conditions, response: tellsVersion(response) } }, async (request, reply) => {
+  scope.get<Named>(path, { schema: { params: Name, headers: Conditions, response: with304(response) } }, async (request, reply) => {
     const { name } = request.params
     const feature = await cache.getFeature(name)
-    return tagged(request, reply, feature) ? reply.code(304).send() : ok({ name, enabled: feature?.enabled === true, feature })
+    return setEtag(request, reply, feature) ? reply.code(304).send() : ok({ name, enabled: feature?.enabled === true, feature })
   })
   scope.put<Named & { Body: Feature }>(path, { schema: { params: Name, headers: Conditions, body: Flag, response } }, async (request, reply) => {
     const { params: { name }, body } = request
     await cache.setFeature(name, body, { ifVersion: versionsOf(request, requireIfMatch) })
-    tagged(request, reply, body)
+    setEtag(request, reply, body)
     return ok({ name, enabled: body.enabled, feature: body })
   })
 }
 
-function addCare (scope: FastifyInstance, cache: ConfigCache): void {
+function addMaintenance (scope: FastifyInstance, cache: ConfigCache): void {
   scope.get('/cache/stats', { schema: { response: answers(Stats) } }, async () => ok(cache.stats()))
   scope.post('/cache/clear', { schema: { response: answers(Type.Object({ cleared: Type.Boolean() })) } }, async () => {
     await cache.clear()

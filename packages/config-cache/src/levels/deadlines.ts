@@ -16,7 +16,7 @@ export class Deadlines {
   /** All have the same limit, so the first is the first to be over. */
   #waiting: Waiting[] = []
   #timer: NodeJS.Timeout | undefined
-  #reading: NodeJS.Immediate | undefined
+  #afterReading: NodeJS.Immediate | undefined
 
   constructor (ms: number) {
     this.#ms = ms
@@ -44,19 +44,19 @@ export class Deadlines {
       })
       this.#waiting.push(waiting)
       // Referenced: a process that waits for nothing else must get its answer.
-      this.#timer ??= setInterval(() => this.#look(), this.#tick)
+      this.#timer ??= setInterval(() => this.#check(), this.#tick)
     })
   }
 
-  /** Where this process stood still, an answer may lie unread in its socket: timers come before sockets, so it is read before anything is judged. */
-  #look (): void {
-    this.#reading ??= setImmediate(() => {
-      this.#reading = undefined
-      this.#judge()
+  /** After a stall of this process a reply may lie unread in its socket, and timers run before sockets are read: so expiry waits for one turn of reading. */
+  #check (): void {
+    this.#afterReading ??= setImmediate(() => {
+      this.#afterReading = undefined
+      this.#expire()
     })
   }
 
-  #judge (): void {
+  #expire (): void {
     const time = now()
     this.#waiting = this.#waiting.filter((one) => {
       if (one.isOver) return false

@@ -16,8 +16,8 @@ export interface L2 {
   read (key: string, tags: readonly string[]): Promise<Found | null>
   /** Stores a value under the generations that were read before its load. Never rejects. */
   write (key: string, generations: string, text: string, ttlMs: number): void
-  /** How many milliseconds a value has left; 0 where that is not known. Never rejects. */
-  left (key: string): Promise<number>
+  /** Remaining TTL of a value in milliseconds; 0 where it is not known. Never rejects. */
+  remainingMs (key: string): Promise<number>
 }
 
 /**
@@ -27,7 +27,7 @@ export interface L2 {
 export class RedisL2 implements L2 {
   readonly #state: SharedState
   readonly #notices: Notices
-  /** A slow Redis must not cost a read more than it could save. */
+  /** Bounds how long a read waits for a slow Redis. */
   readonly #deadlines: Deadlines
   readonly #generationTtlMs: number
 
@@ -42,11 +42,11 @@ export class RedisL2 implements L2 {
     const { connection, nonce } = this.#state
     const { version } = connection
     if (nonce === null || !connection.isUp) return null
-    const found = await this.#deadlines.within(this.#look(nonce, key, tags), (reason) => {
-      // Of the end of a connection the mode tells.
+    const found = await this.#deadlines.within(this.#lookUp(nonce, key, tags), (reason) => {
+      // A connection that ended is reported by the mode.
       if (version === connection.version) this.#notices.unshared(key, reason)
     })
-    // Answers from a connection that broke meanwhile may come from Redis' life before or after this epoch.
+    // Answers from a connection that broke meanwhile may come from the server as it was before or after this epoch.
     return version === connection.version && nonce === this.#state.nonce ? found : null
   }
 
@@ -59,12 +59,12 @@ export class RedisL2 implements L2 {
     })
   }
 
-  async left (key: string): Promise<number> {
+  async remainingMs (key: string): Promise<number> {
     const { connection, space } = this.#state
     return Math.max(0, await connection.run((client) => client.pttl(connection.keys.value(space, key))).catch(() => 0))
   }
 
-  async #look (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {
+  async #lookUp (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {
     const { connection, space } = this.#state
     let value: string | null
     let generations: string | null

@@ -4,19 +4,19 @@ import { FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT } from '../errors.ts'
 import { stale } from '../events.ts'
 import type { Counters } from '../stats.ts'
 
-/** What a reader takes in place of none. */
-export interface Instead {
+/** What a read is answered with where its load fails or is slow. */
+export interface Fallback {
   /** Whether the last known value will do. */
   readonly lastKnown: boolean
   /** What will do where none is known. */
-  readonly otherwise?: { readonly value: unknown } | undefined
+  readonly defaultValue?: { readonly value: unknown } | undefined
   /** How long to wait for the read where there is something else to answer with. */
   readonly softTimeoutMs?: number | undefined
   /** Hears that this read got one of the two. */
   readonly onStale?: (() => void) | undefined
 }
 
-/** The last values of keys whose readers prefer an old answer to none. */
+/** The last value of each key that was read with `staleOnError`. */
 export class LastKnown {
   readonly #values: LRUCache<string, { value: unknown }>
   readonly #counters: Counters
@@ -32,10 +32,10 @@ export class LastKnown {
    * What a read resolves with. Where it fails, or takes too long, what it resolved with the last time; a refusal (4xx) is an answer too.
    * A read that took too long goes on, and what it brings is known for the next one.
    */
-  async or<T> (key: string, read: Promise<T>, instead: Instead): Promise<T> {
-    const { lastKnown, otherwise, softTimeoutMs, onStale } = instead
+  async or<T> (key: string, read: Promise<T>, fallback: Fallback): Promise<T> {
+    const { lastKnown, defaultValue, softTimeoutMs, onStale } = fallback
     const noted = lastKnown ? read.then((value) => this.#note(key, value)) : read
-    const answer = () => (lastKnown ? this.#values.get(key) : undefined) ?? otherwise
+    const answer = () => (lastKnown ? this.#values.get(key) : undefined) ?? defaultValue
     try {
       if (softTimeoutMs === undefined || answer() === undefined) return await noted
       return await within(softTimeoutMs, noted, () => new FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT(key, softTimeoutMs))

@@ -10,10 +10,10 @@ import { fromText, toText } from '../values.ts'
 import { Flights, type Flight } from './flights.ts'
 import type { Entry, L1 } from './l1.ts'
 import type { L2 } from './l2.ts'
-import { livesOf, type Lifetime, type Lives } from './lives.ts'
+import { ttlsOf, type TtlOptions, type Ttls } from './ttls.ts'
 
 /** What is asked for. */
-export interface Wanted extends Lifetime {
+export interface Wanted extends TtlOptions {
   readonly key: string
   /** The key and every other tag. */
   readonly tags: readonly string[]
@@ -25,8 +25,8 @@ export interface Wanted extends Lifetime {
 
 export type Loader = (context: LoaderContext) => unknown
 
-/** A load that may be kept when it is done; `done` or `drop` must follow. */
-export interface Ticket {
+/** A fill of the cache that the caller completes: `done` or `drop` must follow. */
+export interface Fill {
   readonly load: Load
   readonly generations: string | null
   /** Ends the load and hands the value to the reads that joined; undefined where there is none. */
@@ -35,7 +35,7 @@ export interface Ticket {
 
 export interface ReadOptions {
   readonly maxValueBytes: number
-  /** Share of a life that chance may take away. */
+  /** Largest random share that is taken off a TTL. */
   readonly ttlJitter: number
 }
 
@@ -79,7 +79,7 @@ export class Reads {
    */
   miss (wanted: Wanted, loader: Loader): Promise<unknown> {
     const flight = this.#flights.get(wanted.key)
-    if (flight === undefined) return this.#takeOff(wanted, loader)
+    if (flight === undefined) return this.#startLoad(wanted, loader)
     this.#flights.wait(flight)
     if (this.#mayJoin(flight, wanted)) {
       this.#joined(wanted.key)
@@ -99,11 +99,11 @@ export class Reads {
   }
 
   /**
-   * For who cannot wrap the load in a function: the value, or a ticket for what it then gets.
+   * For callers whose load is no function, such as routes: the value, or the begin of a fill, to be completed with the value.
    *
    * @param joins whether a load in flight is worth waiting for
    */
-  async lookup (wanted: Wanted, joins: boolean): Promise<{ value: unknown } | { ticket: Ticket }> {
+  async lookup (wanted: Wanted, joins: boolean): Promise<{ value: unknown } | { fill: Fill }> {
     const hit = this.hit(wanted.key, wanted.tags)
     if (hit !== undefined) return { value: await hit }
     const flight = this.#flights.get(wanted.key)
@@ -114,11 +114,11 @@ export class Reads {
         return { value }
       }
     }
-    return this.#ticket(wanted)
+    return this.#fill(wanted)
   }
 
-  /** Keeps what a ticket was for, where nothing changed since. */
-  done (wanted: Wanted, { load, generations, settle }: Ticket, value: unknown): void {
+  /** Completes a fill: keeps the value where nothing touched its tags since the fill began. */
+  done (wanted: Wanted, { load, generations, settle }: Fill, value: unknown): void {
     let kept: unknown
     try {
       kept = this.#keep(wanted, load, generations, toText(value))
@@ -127,17 +127,17 @@ export class Reads {
     }
   }
 
-  drop ({ settle }: Ticket): void {
+  drop ({ settle }: Fill): void {
     settle(undefined)
   }
 
-  async #ticket (wanted: Wanted): Promise<{ value: unknown } | { ticket: Ticket }> {
-    let settle: Ticket['settle'] = () => {}
-    const { load } = this.#fly(wanted, new Promise((resolve) => { settle = resolve }))
+  async #fill (wanted: Wanted): Promise<{ value: unknown } | { fill: Fill }> {
+    let settle: Fill['settle'] = () => {}
+    const { load } = this.#startFlight(wanted, new Promise((resolve) => { settle = resolve }))
     const found = await this.#shared(wanted, load)
     if ('generations' in found) {
       this.#missed(wanted.key)
-      return { ticket: { load, generations: found.generations, settle } }
+      return { fill: { load, generations: found.generations, settle } }
     }
     settle(found.value)
     return found
@@ -147,7 +147,7 @@ export class Reads {
     return this.#view.isClean(flight.load, flight.tags) && this.#view.isClean(flight.load, tags)
   }
 
-  /** The signal that aborted the load of another is none of ours. */
+  /** A load that another reader's signal aborted says nothing to this reader, who loads anew. */
   #unlessAborted (promise: Promise<unknown>, wanted: Wanted, loader: Loader): Promise<unknown> {
     return promise.catch((err: unknown) => {
       if ((err as Error | undefined)?.name === 'AbortError') return this.miss(wanted, loader)
@@ -155,16 +155,16 @@ export class Reads {
     })
   }
 
-  #takeOff (wanted: Wanted, loader: Loader): Promise<unknown> {
+  #startLoad (wanted: Wanted, loader: Loader): Promise<unknown> {
     let settle: (value: unknown) => void = () => {}
-    const flight = this.#fly(wanted, new Promise((resolve) => { settle = resolve }))
+    const flight = this.#startFlight(wanted, new Promise((resolve) => { settle = resolve }))
     this.#flights.wait(flight)
     settle(this.#load(wanted, flight, loader))
     return flight.promise
   }
 
-  /** Each load ends here, and never in the turn in which it began. */
-  #fly (wanted: Wanted, promise: Promise<unknown>): Flight {
+  /** Begins a flight, and ends it in a later microtask than the one in which it began, whatever the load does. */
+  #startFlight (wanted: Wanted, promise: Promise<unknown>): Flight {
     const over = promise.then(() => {}, () => {}).then(() => {
       this.#flights.end(flight)
       this.#view.end()
@@ -229,16 +229,16 @@ export class Reads {
     if (found.text === undefined) return found
     try {
       const value = fromText(found.text)
-      const lives = this.#livesOf(wanted, value)
-      if (lives !== null && this.#view.isClean(load, wanted.tags)) {
-        const entry = this.#keepHere(wanted, value, Buffer.byteLength(found.text), lives.here)
-        if (wanted.isOwn === true && entry !== undefined) this.#endWithRedis(wanted.key, entry)
+      const ttls = this.#ttlsOf(wanted, value)
+      if (ttls !== null && this.#view.isClean(load, wanted.tags)) {
+        const entry = this.#keepHere(wanted, value, Buffer.byteLength(found.text), ttls.hereMs)
+        if (wanted.isOwn === true && entry !== undefined) this.#expireWithRedis(wanted.key, entry)
       }
       this.#counters.l2Hits++
       if (hits.hasSubscribers) hits.publish({ key: wanted.key, level: 'redis' })
       return { value }
     } catch {
-      // Of a newer release: not ours to guess at, nor to overwrite.
+      // Written by a newer release in a format that cannot be read: a miss, which does not overwrite it.
       this.#counters.unknown++
       return { generations: null }
     }
@@ -251,16 +251,16 @@ export class Reads {
       return fromText(text)
     }
     const value = fromText(text)
-    const lives = this.#livesOf(wanted, value)
-    if (lives === null || !this.#view.isClean(load, wanted.tags)) return value
-    this.#keepHere(wanted, value, bytes, lives.here)
-    if (generations !== null) this.#l2?.write(wanted.key, generations, text, lives.shared)
+    const ttls = this.#ttlsOf(wanted, value)
+    if (ttls === null || !this.#view.isClean(load, wanted.tags)) return value
+    this.#keepHere(wanted, value, bytes, ttls.hereMs)
+    if (generations !== null) this.#l2?.write(wanted.key, generations, text, ttls.sharedMs)
     return value
   }
 
-  /** Nobody waits for it: the life that was begun here is shortened to what is left of the one in Redis. */
-  #endWithRedis (key: string, entry: Entry): void {
-    this.#l2?.left(key).then((leftMs) => { entry.expiresAt = Math.min(entry.expiresAt, now() + leftMs) }, () => {})
+  /** In the background: the entry expires here when it does in Redis. */
+  #expireWithRedis (key: string, entry: Entry): void {
+    this.#l2?.remainingMs(key).then((leftMs) => { entry.expiresAt = Math.min(entry.expiresAt, now() + leftMs) }, () => {})
   }
 
   #keepHere (wanted: Wanted, value: unknown, bytes: number, ttlMs: number): Entry | undefined {
@@ -268,10 +268,10 @@ export class Reads {
     return this.#l1.set(wanted.key, value, bytes, others, now() + ttlMs)
   }
 
-  /** Null where a value is not to be kept; a function that cannot tell is nothing that the reader should suffer for. */
-  #livesOf (wanted: Wanted, value: unknown): Lives | null {
+  /** Null where a value is not to be kept, also where its function fails: the reader gets the value all the same. */
+  #ttlsOf (wanted: Wanted, value: unknown): Ttls | null {
     try {
-      return livesOf(wanted, value, this.#options.ttlJitter)
+      return ttlsOf(wanted, value, this.#options.ttlJitter)
     } catch (err) {
       this.#notices.unkept(wanted.key, `its ttlMs ${textOf((err as Error | undefined)?.message ?? err)}`)
       return null

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import { LRUCache } from 'lru-cache'
-import type { Reads, Ticket, Wanted } from '../levels/index.ts'
+import type { Reads, Fill, Wanted } from '../levels/index.ts'
 import { checkName, listOf, tagsOf } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { canonical } from '../values.ts'
@@ -20,7 +20,7 @@ interface Pending {
   readonly wanted: Wanted
   /** What the key was made of, without the headers. */
   readonly parts: string
-  readonly ticket: Ticket
+  readonly fill: Fill
   /** How many headers responses were known to vary by. */
   readonly varies: number
   /** Headers from before the handler. */
@@ -130,10 +130,10 @@ class CachedRoute {
       // Where the last response was not kept, no round trip to Redis is spent, nor does anybody wait.
       const isUnkept = this.#unkept.has(wanted.key)
       const found = await this.#reads.lookup(isUnkept ? { ...wanted, l2: false } : wanted, this.#hasKept && !isUnkept)
-      if ('ticket' in found) {
+      if ('fill' in found) {
         reply.header('X-Cache', 'MISS')
-        if (request.method === 'HEAD') this.#reads.drop(found.ticket)
-        else pendingOf.set(request, { wanted, parts, ticket: found.ticket, varies: this.#varies.size, before: { ...reply.getHeaders() }, made: madeBy(reply) })
+        if (request.method === 'HEAD') this.#reads.drop(found.fill)
+        else pendingOf.set(request, { wanted, parts, fill: found.fill, varies: this.#varies.size, before: { ...reply.getHeaders() }, made: madeBy(reply) })
         return null
       }
       const stored = found.value as Stored
@@ -154,7 +154,7 @@ class CachedRoute {
     const stored = this.#storedOf(pending, request, reply, payload)
     if (stored === null) {
       this.#unkept.set(pending.wanted.key, true)
-      this.#reads.drop(pending.ticket)
+      this.#reads.drop(pending.fill)
       return
     }
     this.#hasKept = true
@@ -163,8 +163,8 @@ class CachedRoute {
     // Where it varies by more than was known, the next request asks for another key. Redis was asked for the generations of the one before.
     const isKnown = pending.varies === this.#varies.size
     const wanted = isKnown ? pending.wanted : this.#renamed(pending, request)
-    const ticket = isKnown ? pending.ticket : { ...pending.ticket, generations: null }
-    this.#reads.done({ ...wanted, ttlMs: Math.min(wanted.ttlMs, lifeMs), l2TtlMs: Math.min(wanted.l2TtlMs, lifeMs) }, ticket, response)
+    const fill = isKnown ? pending.fill : { ...pending.fill, generations: null }
+    this.#reads.done({ ...wanted, ttlMs: Math.min(wanted.ttlMs, lifeMs), l2TtlMs: Math.min(wanted.l2TtlMs, lifeMs) }, fill, response)
   }
 
   #storedOf ({ before, made: { answer: made } }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
@@ -266,7 +266,7 @@ class CachedRoute {
 /** Ends the load of a request that got no response. */
 export function giveUp (reads: Reads, request: FastifyRequest): void {
   const pending = pendingOf.get(request)
-  if (pendingOf.delete(request)) reads.drop(pending!.ticket)
+  if (pendingOf.delete(request)) reads.drop(pending!.fill)
 }
 
 /** Caches the responses of a route with `config.cache`. @param isEarly whether nobody knows which other routes have its path */

@@ -58,9 +58,9 @@ const check = checkerOf(Type.Object({
 
 /** Errors after which a token is of no use: InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost. */
 const LOST = new Set([260, 280, 286])
-/** After them the stream ends; only `startAfter` goes on behind an `invalidate`. */
-const OF_ALL = new Set(['drop', 'rename', 'dropDatabase', 'invalidate'])
-const MOST_AT_ONCE = 100
+/** After them the stream ends; only `startAfter` resumes behind an `invalidate`. */
+const ENDS_ALL = new Set(['drop', 'rename', 'dropDatabase', 'invalidate'])
+const MAX_BATCH = 100
 const PAUSES_MS = [100, 250, 500, 1000, 2000, 5000]
 
 /**
@@ -85,8 +85,8 @@ class Watch implements Watcher {
   readonly #options: WatchOptions
   readonly #all: readonly string[]
   #stream: Changes | undefined
-  /** Where to go on; undefined where everything has to be dropped first. */
-  #place: { resumeAfter: unknown } | { startAfter: unknown } | undefined
+  /** Where the stream resumes; undefined where `all` has to be dropped first. */
+  #resumePoint: { resumeAfter: unknown } | { startAfter: unknown } | undefined
   #state: WatchState = 'behind'
   #isClosed = false
   #running: Promise<void> = Promise.resolve()
@@ -110,7 +110,7 @@ class Watch implements Watcher {
       await this.#end()
       // A cache that refuses writes serves nothing either; that there can be no stream is for who asked for one.
       if (!isRefusedByCache(err)) throw err
-      this.#enter('behind', err)
+      this.#setState('behind', err)
     }
     this.#running = this.#run()
   }
@@ -129,8 +129,8 @@ class Watch implements Watcher {
         failures = 0
       } catch (err) {
         if (this.#isClosed) return
-        if (LOST.has(Number((err as { code?: unknown }).code))) this.#place = undefined
-        this.#enter('behind', err)
+        if (LOST.has(Number((err as { code?: unknown }).code))) this.#resumePoint = undefined
+        this.#setState('behind', err)
         await this.#end()
         await pause(PAUSES_MS[Math.min(failures++, PAUSES_MS.length - 1)]!)
       }
@@ -138,16 +138,16 @@ class Watch implements Watcher {
   }
 
   async #open (): Promise<void> {
-    const stream = this.#watched.watch(this.#options.pipeline ?? [], { ...this.#place })
+    const stream = this.#watched.watch(this.#options.pipeline ?? [], { ...this.#resumePoint })
     this.#stream = stream
     // The first look sends the command: from then on no change is missed. What was read before it may be old.
     const first = await stream.tryNext()
-    if (this.#place === undefined) {
+    if (this.#resumePoint === undefined) {
       await this.#cache.invalidate(this.#all)
-      if (first === null && stream.resumeToken !== undefined) this.#place = { resumeAfter: stream.resumeToken }
+      if (first === null && stream.resumeToken !== undefined) this.#resumePoint = { resumeAfter: stream.resumeToken }
     }
     if (first !== null) await this.#apply(stream, first)
-    this.#enter('watching')
+    this.#setState('watching')
   }
 
   async #follow (stream: Changes): Promise<void> {
@@ -156,7 +156,7 @@ class Watch implements Watcher {
       change = await stream.next()
     } catch (err) {
       // Whatever was handed out before has been applied.
-      if (stream.resumeToken !== undefined) this.#place = { resumeAfter: stream.resumeToken }
+      if (stream.resumeToken !== undefined) this.#resumePoint = { resumeAfter: stream.resumeToken }
       throw err
     }
     await this.#apply(stream, change)
@@ -166,17 +166,17 @@ class Watch implements Watcher {
   async #apply (stream: Changes, first: Change): Promise<void> {
     const changes = [first]
     let last = first
-    while (changes.length < MOST_AT_ONCE && last.operationType !== 'invalidate' && stream.bufferedCount() > 0) changes.push(last = await stream.next())
+    while (changes.length < MAX_BATCH && last.operationType !== 'invalidate' && stream.bufferedCount() > 0) changes.push(last = await stream.next())
     await this.#cache.invalidate(this.#touchedBy(changes))
     const isEnd = last.operationType === 'invalidate'
-    this.#place = isEnd ? { startAfter: last._id } : { resumeAfter: last._id }
+    this.#resumePoint = isEnd ? { startAfter: last._id } : { resumeAfter: last._id }
     if (isEnd) await this.#end()
   }
 
   #touchedBy (changes: readonly Change[]): readonly string[] {
     const touched = new Set<string>()
     for (const change of changes) {
-      for (const tag of OF_ALL.has(change.operationType) ? this.#all : this.#tagsOf(change)) touched.add(tag)
+      for (const tag of ENDS_ALL.has(change.operationType) ? this.#all : this.#tagsOf(change)) touched.add(tag)
     }
     return touched.size > MAX_TAGS ? this.#all : [...touched]
   }
@@ -186,7 +186,7 @@ class Watch implements Watcher {
       const tags = listOf('A tag', this.#options.tags?.(change))
       return tags.length === 0 ? this.#all : tags
     } catch (err) {
-      this.#enter(this.#state, err)
+      this.#setState(this.#state, err)
       return this.#all
     }
   }
@@ -197,7 +197,7 @@ class Watch implements Watcher {
     await stream?.close().catch(() => {})
   }
 
-  #enter (state: WatchState, err?: unknown): void {
+  #setState (state: WatchState, err?: unknown): void {
     if (state === this.#state && err === undefined) return
     this.#state = state
     callSafely(() => {}, this.#options.onState, state, err)

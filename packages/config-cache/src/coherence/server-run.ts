@@ -6,34 +6,34 @@ import { resetScript } from './scripts.ts'
 const textOf = (nonce: string): string => `return '${nonce}'`
 
 /**
- * Tells lives of Redis apart where INFO is forbidden. A script is loaded that bears the name of the epoch: the server's store of
- * scripts ends with its process, is not in its files, and from Redis 7 on is not sent to replicas. So who finds the script
- * talks to the process in which the epoch began; who does not ends the epoch.
+ * Recognises a restart or a failover of Redis where INFO, and with it the run_id, is forbidden. A script named after the epoch is loaded:
+ * the script cache of the server is lost with its process, is not in its files, and from Redis 7 on is not sent to replicas. A connection
+ * that finds the script talks to the process in which the epoch began; one that does not ends the epoch.
  */
-export class Witness {
+export class ServerRun {
   readonly #connection: Connection
-  #known = ''
-  #isAble: boolean | undefined
+  #confirmed = ''
+  #isSupported: boolean | undefined
 
   constructor (connection: Connection) {
     this.#connection = connection
   }
 
   /**
-   * Whether an epoch is one of the Redis that answers under this number of the connection; where it is not, another has begun.
+   * Whether the epoch began in the server process that answers on this version of the connection. Where not, the epoch is ended.
    *
-   * @throws where that cannot be told
+   * @throws where the server cannot be recognised this way: Redis Cluster, or a server before 7
    */
-  async vouch (nonce: string, version: number): Promise<boolean> {
+  async isSame (nonce: string, version: number): Promise<boolean> {
     const mark = `${version} ${nonce}`
-    if (this.#known === mark) return true
-    this.#isAble ??= await this.#canTell()
-    if (!this.#isAble) throw new Error('INFO is forbidden to this user of Redis, which only works on one server of version 7 or newer')
+    if (this.#confirmed === mark) return true
+    this.#isSupported ??= await this.#hasLocalScripts()
+    if (!this.#isSupported) throw new Error('INFO is forbidden to this user of Redis, which only works on one server of version 7 or newer')
     const sha = createHash('sha1').update(textOf(nonce)).digest('hex')
     const [found] = await this.#connection.run((client) => client.script('EXISTS', sha)) as [number]
     if (version !== this.#connection.version) return false
     if (found === 1) {
-      this.#known = mark
+      this.#confirmed = mark
       return true
     }
     const fresh = uniqueId()
@@ -42,7 +42,7 @@ export class Witness {
     return false
   }
 
-  async #canTell (): Promise<boolean> {
+  async #hasLocalScripts (): Promise<boolean> {
     if (this.#connection.isCluster) return false
     const hello = await this.#connection.run((client) => client.call('HELLO')) as unknown[]
     return parseInt(String(hello[hello.indexOf('version') + 1]), 10) >= 7

@@ -1,7 +1,7 @@
 import type { ActiveBlock, Message } from './messages.ts'
 import type { View } from './view.ts'
 
-/** What a renewal told. */
+/** The reply to a renewal. */
 export interface Renewal {
   readonly nonce: string
   readonly seq: number
@@ -13,10 +13,10 @@ export interface Renewal {
 }
 
 /**
- * Where an instance is in the order of messages of an epoch. No clock, no socket: what it hears and what renewals tell goes
- * in, and out comes whether it may go on. Every rule is in docs/coherence.md.
+ * The sequence number up to which this instance has applied the messages of an epoch. A pure state machine without clock or socket: messages
+ * and renewals go in, and what the instance has to do comes out. The rules are in docs/coherence.md.
  */
-export class Follower {
+export class MessageOrder {
   readonly #view: View
   #nonce: string | null = null
   #space = ''
