@@ -4,11 +4,15 @@ import { configCache } from '@jpulse/config-cache'
 
 export const url = process.env.REDIS_URL ?? 'redis://127.0.0.1:6379'
 
-/** @param {string} siteId @param {(app: import('fastify').FastifyInstance) => unknown} routes */
-export async function instance (siteId, routes = () => {}) {
+/**
+ * @param {string} siteId
+ * @param {(app: import('fastify').FastifyInstance) => unknown} routes
+ * @param {import('@jpulse/config-cache').FastifyConfigCacheOptions} options
+ */
+export async function instance (siteId, routes = () => {}, options = {}) {
   const app = Fastify()
   await app.register(redisLink, { url, siteId })
-  await app.register(configCache, { blockTtlMs: 500 })
+  await app.register(configCache, { blockTtlMs: 500, ...options })
   routes(app)
   await app.ready()
   while (app.configCache.mode !== 'coherent') await new Promise((resolve) => setTimeout(resolve, 20))
