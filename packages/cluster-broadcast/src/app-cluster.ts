@@ -7,7 +7,7 @@ import { Keys } from './keys.ts'
 import { checkElection, Leader, type LeaderOptions } from './leader/leader.ts'
 import { MemoryTerms, RedisTerms, type Terms } from './leader/terms.ts'
 import { identify, type Identity } from './membership/identity.ts'
-import type { Member, MemberCard } from './membership/members.ts'
+import type { Member, MemberRecord } from './membership/members.ts'
 import { Broadcast, InternalBroadcast } from './messages/broadcast.ts'
 import { MemoryTransport } from './messages/memory-transport.ts'
 import { Messenger, type ClusterEvents } from './messages/messenger.ts'
@@ -65,13 +65,13 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     this.bootId = identity.bootId
     this.#link = link
     this.#log = log
-    const card: MemberCard = { ...identity, pid: process.pid, startedAt: Date.now() - Math.round(process.uptime() * 1000), leaseMs: options.leaseMs }
+    const record: MemberRecord = { ...identity, pid: process.pid, startedAt: Date.now() - Math.round(process.uptime() * 1000), leaseMs: options.leaseMs }
     const subscriber = link.subscriber()
     this.#cluster = options.cluster
     if (this.#cluster !== undefined && subscriber !== null) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION('cluster', 'stands in place of Redis, which is configured')
-    const transport = this.#cluster?.transport(card, options.heartbeatMs) ?? (subscriber === null
-      ? new MemoryTransport(card, options.heartbeatMs)
-      : new RedisTransport(link, subscriber, card, options, log))
+    const transport = this.#cluster?.transport(record, options.heartbeatMs) ?? (subscriber === null
+      ? new MemoryTransport(record, options.heartbeatMs)
+      : new RedisTransport(link, subscriber, record, options, log))
     this.#messenger = new Messenger(this, identity, transport, options, log)
     this.#claims = this.#cluster?.claims() ?? (subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, new Keys(link), log))
     this.broadcast = new Broadcast(this.#messenger, this.#claims, null)

@@ -20,7 +20,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyClusterBroadcast
   }
   const cluster = new AppCluster(fastify.redisLink, resolved, log)
   fastify.decorate('appCluster', cluster)
-  // Not preClose: other plugins still say goodbye to the cluster while they close, which they do before this one.
+  // Not preClose: other plugins, which close before this one, still publish while they close.
   fastify.addHook('onClose', () => cluster.close())
   await cluster.open()
   const { authorize, maxMessageBytes, routePrefix } = resolved

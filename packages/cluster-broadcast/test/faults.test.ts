@@ -187,15 +187,15 @@ t.test('a pause in which nobody could renew counts as one heartbeat, a long one 
   /** A member whose lease ended half a heartbeat ago, on the first renewal after a pause. Returns what is left of its lease. */
   async function leftAfter (pauseMs: number): Promise<number | null> {
     const now = await clock()
-    const card = { instanceId: 'slow:0', serverId: 'slow', bootId: 'slowslowslow', pid: 1, startedAt: 1, leaseMs }
+    const record = { instanceId: 'slow:0', serverId: 'slow', bootId: 'slowslowslow', pid: 1, startedAt: 1, leaseMs }
     await client.multi()
-      .hset(keys.members, card.bootId, JSON.stringify(card)).zadd(keys.leases, now - heartbeatMs / 2, card.bootId)
+      .hset(keys.members, record.bootId, JSON.stringify(record)).zadd(keys.leases, now - heartbeatMs / 2, record.bootId)
       .hset(keys.state, 'beatAt', now - pauseMs)
       .exec()
     // An announcement that does not follow makes who hears it renew.
     await client.publish(keys.channel('membership'), `${await client.hget(keys.state, 'epoch')} 999999 - nobody`)
     await waitFor(async () => Number(await client.hget(keys.state, 'beatAt')) > now - Math.min(1000, pauseMs))
-    const end = await client.zscore(keys.leases, card.bootId)
+    const end = await client.zscore(keys.leases, record.bootId)
     return end === null ? null : Number(end) - now
   }
   const left = async (pauses: number) => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { Follower } from '../src/log/follower.ts'
-import { Furthest, isBefore, isSameRoot, type LogFormat, type LogFrame, type Place } from '../src/log/format.ts'
+import { HighWaterMark, isBefore, isSameRoot, type LogFormat, type LogFrame, type Place } from '../src/log/format.ts'
 import { bytesLine, joinLines, readLine, splitLines } from '../src/log/lines.ts'
 import { Outbox, type Batch } from '../src/log/outbox.ts'
 import { Pace, type Most } from '../src/log/pace.ts'
@@ -99,7 +99,7 @@ class ModelProcess {
   readonly got: string[] = []
   readonly gaps: Array<number | null> = []
   readonly marks: Place[] = []
-  readonly furthest = new Furthest()
+  readonly highWater = new HighWaterMark()
   readonly follower: Follower<ModelFrame, string>
   isConnected = true
   throws = 0
@@ -108,8 +108,8 @@ class ModelProcess {
   constructor (log: ModelLog, hearsAll: boolean, skipsOwn = hearsAll) {
     this.follower = new Follower({ publisher: 'me', hearsAll, knowsBase: !hearsAll, skipsOwn }, modelFormat, {
       read: async (after, most) => {
-        const reading = log.read(this.furthest.place, after, most)
-        this.furthest.said(reading.epoch, reading.seq)
+        const reading = log.read(this.highWater.place, after, most)
+        this.highWater.said(reading.epoch, reading.seq)
         return reading
       },
       turn: async (epoch, base) => {
@@ -132,7 +132,7 @@ class ModelProcess {
   }
 
   hear (frame: ModelFrame): void {
-    this.furthest.heard(frame.epoch, frame.last)
+    this.highWater.heard(frame.epoch, frame.last)
     this.follower.hear(frame)
   }
 
@@ -163,21 +163,21 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** Runs the steps against the model and checks what is promised. */
 async function run (steps: readonly Step[], hearsAll: boolean): Promise<void> {
   const log = new ModelLog()
-  const known: Record<string, Furthest> = { me: new Furthest(), a: new Furthest(), b: new Furthest() }
+  const known: Record<string, HighWaterMark> = { me: new HighWaterMark(), a: new HighWaterMark(), b: new HighWaterMark() }
   const counters: Record<string, number> = { me: 0, a: 0, b: 0 }
   log.append(known.a!.place, 'a', ++counters.a!, 1, 'room')
   const process = new ModelProcess(log, hearsAll)
   process.follower.begin({ epoch: log.epoch, seq: log.seq })
-  for (const one of [process.furthest, known.a!, known.b!]) one.said(log.epoch, log.seq)
+  for (const one of [process.highWater, known.a!, known.b!]) one.said(log.epoch, log.seq)
   const published: string[] = []
   const joinedAt = log.seq
   let [mayLose, isTrimmed, losses, lowest] = [false, false, 0, log.seq]
   function publish (by: string, count: number, topic: string, isLost: boolean): void {
-    const frame = log.append(by === 'me' ? process.furthest.place : known[by]!.place, by, counters[by]! + 1, count, topic)
+    const frame = log.append(by === 'me' ? process.highWater.place : known[by]!.place, by, counters[by]! + 1, count, topic)
     for (let n = 0; n < count; n++) published.push(`${topic} ${by} ${++counters[by]!}`)
     known[by]!.said(frame.epoch, frame.last)
     if (by === 'me') {
-      process.furthest.said(frame.epoch, frame.last)
+      process.highWater.said(frame.epoch, frame.last)
       process.follower.committed({ epoch: frame.epoch, seq: frame.last })
     }
     if (process.isConnected && (hearsAll ? !isLost : topic === 'room')) process.hear(frame)

@@ -1,13 +1,13 @@
 import t from 'tap'
-import { Members, type MemberCard } from '../src/membership/members.ts'
+import { Members, type MemberRecord } from '../src/membership/members.ts'
 
-const card = (name: string): MemberCard => ({ instanceId: `${name}:0`, serverId: name, bootId: name, pid: 1, startedAt: 1, leaseMs: 60_000 })
-const listOf = (...names: string[]) => names.flatMap((name) => [name, JSON.stringify(card(name))])
+const record = (name: string): MemberRecord => ({ instanceId: `${name}:0`, serverId: name, bootId: name, pid: 1, startedAt: 1, leaseMs: 60_000 })
+const listOf = (...names: string[]) => names.flatMap((name) => [name, JSON.stringify(record(name))])
 
 /** A process that knows `z`, as of change 12. */
 function known () {
   const told: string[] = []
-  const members = new Members(card('own'), ({ bootId }) => told.push(`+${bootId}`), ({ bootId }) => told.push(`-${bootId}`))
+  const members = new Members(record('own'), ({ bootId }) => told.push(`+${bootId}`), ({ bootId }) => told.push(`-${bootId}`))
   members.applyList('e.0', 12, listOf('own', 'z'), members.mv)
   return { members, told }
 }
@@ -19,18 +19,18 @@ t.test('an answer that a leave overtook does not revive who left', async (t) => 
   members.applyList('e.0', 12, listOf('own', 'z'), asked)
   t.same(told, ['+z', '-z'])
   members.applyList('e.0', 13, [], members.mv)
-  members.applyChange(`e.0 14 + ${JSON.stringify(card('w'))}`)
+  members.applyChange(`e.0 14 + ${JSON.stringify(record('w'))}`)
   t.same(told, ['+z', '-z', '+w'])
 })
 
 t.test('an answer older than its question: Redis went back, and what follows counts from there', async (t) => {
   const { members, told } = known()
-  members.applyChange(`e.0 13 + ${JSON.stringify(card('w'))}`)
+  members.applyChange(`e.0 13 + ${JSON.stringify(record('w'))}`)
   members.applyChange('e.0 14 - z')
   members.applyList('e.0', 12, listOf('own', 'z'), members.mv)
   t.same(told, ['+z', '+w', '-z', '+z'], 'w has the time of a lease to come back')
   members.applyChange('e.0 13 - z')
-  members.applyChange(`e.0 14 + ${JSON.stringify(card('v'))}`)
+  members.applyChange(`e.0 14 + ${JSON.stringify(record('v'))}`)
   t.same(told.slice(4), ['-z', '+v'])
   t.same(members.list().map(({ bootId }) => bootId).toSorted(), ['own', 'v', 'w'])
 })

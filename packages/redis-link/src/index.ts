@@ -2,7 +2,7 @@ import fastifyRedis from '@fastify/redis'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { RedisLink } from './link.ts'
-import { warnOfNeighbours } from './neighbours.ts'
+import { warnOfSharedSite } from './shared-site.ts'
 import { clientOption, resolveOptions, type FastifyRedisLinkOptions, type RedisClient } from './options.ts'
 import { checkPermissions } from './permissions.ts'
 
@@ -19,7 +19,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisLinkOptions
   const link = new RedisLink(resolved, log)
   fastify.decorate('redisLink', link)
   closeLast(fastify, link)
-  if (options.siteId === undefined && link.client !== null) warnOfNeighbours(link, log)
+  if (options.siteId === undefined && link.client !== null) warnOfSharedSite(link, log)
   const hasPrefix = resolved.client !== undefined && Boolean(clientOption(resolved.client, 'keyPrefix'))
   if (hasPrefix) {
     log.warn('the client has a keyPrefix, which ioredis puts before keys and not before channels and patterns: applications that differ by it alone hear each other. Leave it out and use the option siteId')

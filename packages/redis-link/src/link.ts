@@ -45,7 +45,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.client = this.#connection.client
     const run: Run = (command) => this.#connection.run(command)
     const { outages } = this.#connection
-    this.#redisLocks = new RedisLocks({ run, outages, patienceMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed, keyOf: (...parts) => this.key(...parts), isCluster: options.mode === 'cluster' })
+    this.#redisLocks = new RedisLocks({ run, outages, retryMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed, keyOf: (...parts) => this.key(...parts), isCluster: options.mode === 'cluster' })
     this.kv = this.#makeKv(run)
   }
 

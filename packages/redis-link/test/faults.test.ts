@@ -71,7 +71,7 @@ t.test('what ioredis says of the connection is an outage', async (t) => {
   for (const text of ['Connection in subscriber mode, only subscriber commands may be used', 'All the keys in a pipeline command should belong to the same slot']) t.notOk(isOutage(new Error(text)), text)
 })
 
-t.test('close() says no goodbye to a Redis that is down', async (t) => {
+t.test('close() sends no QUIT to a Redis that is down', async (t) => {
   const redis = await redisServer(t)
   const { app } = await build(t, { url: redis.url, commandTimeoutMs: 100, probeIntervalMs: 3_600_000 })
   const client = app.redisLink.client as Redis

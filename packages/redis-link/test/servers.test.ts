@@ -36,8 +36,8 @@ async function answering (t: Test, answer: (command: string[], socket: Socket) =
 
 t.test('a user who may hear no channel: each subscribe rejects, named, and nothing reconnects', async (t) => {
   const redis = await redisServer(t)
-  await redis.client.call('ACL', 'SETUSER', 'deaf', 'on', '>pw', '~*', '+@all', 'resetchannels')
-  const { app, complaints } = await build(t, { url: redis.url, username: 'deaf', password: 'pw', probeIntervalMs: 20 })
+  await redis.client.call('ACL', 'SETUSER', 'no-channels', 'on', '>pw', '~*', '+@all', 'resetchannels')
+  const { app, complaints } = await build(t, { url: redis.url, username: 'no-channels', password: 'pw', probeIntervalMs: 20 })
   const link = app.redisLink
   const subscriber = link.subscriber()!
   await waitFor(() => subscriber.isUp)
@@ -164,7 +164,7 @@ t.test('what the Redis user lacks is told once at boot, with the rule that cures
   const boot = (name: string) => build(t, { url: redis.url, username: name, password: 'pw', siteId, env: 'test' })
   await user('whole')
   await user('narrow', '-zadd', '-incrby', 'resetkeys', `~${siteId}:test:kv:*`, 'resetchannels')
-  await user('blind', '-eval', '-evalsha')
+  await user('no-scripts', '-eval', '-evalsha')
   const whole = await boot('whole')
   await whole.app.redisLink.ping()
   t.same(await redis.client.call('ACL', 'LOG'), [], 'asking is no attempt')
@@ -175,9 +175,9 @@ t.test('what the Redis user lacks is told once at boot, with the rule that cures
   await redis.client.call('ACL', 'SETUSER', 'narrow', ...cure!)
   const cured = await boot('narrow')
   await cured.app.redisLink.rateLimit('a', 1, 1000)
-  const { complaints: told } = await boot('blind')
+  const { complaints: told } = await boot('no-scripts')
   await waitFor(() => told.length > 0)
-  t.match(told[0], /ACL SETUSER blind \+eval \+evalsha$/)
+  t.match(told[0], /ACL SETUSER no-scripts \+eval \+evalsha$/)
   t.same([...whole.complaints, ...cured.complaints], [])
   t.equal(complaints.length, 1)
 })
@@ -221,7 +221,7 @@ t.test('what the work is refused with is an outage, in the words of every server
   t.ok(app.redisLink.isUp)
 })
 
-t.test('a process that was busy blames nobody', async (t) => {
+t.test('a process that was busy does not take Redis for away', async (t) => {
   const { app, changes, complaints } = await build(t, { url: sharedRedis(), commandTimeoutMs: 100, probeIntervalMs: 50 })
   const link = app.redisLink
   for (let round = 0; round < 3; round++) {

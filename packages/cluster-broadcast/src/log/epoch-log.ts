@@ -1,7 +1,7 @@
 import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import { Follower, type FollowerRules } from './follower.ts'
-import { Furthest, type LogFormat, type LogFrame, type Place } from './format.ts'
-import type { FollowerSink } from './handout.ts'
+import { HighWaterMark, type LogFormat, type LogFrame, type Place } from './format.ts'
+import type { FollowerSink } from './delivery.ts'
 import { joinLines, type Line } from './lines.ts'
 import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
 import { Pace, type Most } from './pace.ts'
@@ -10,7 +10,7 @@ import { append, piece, read, turn } from './scripts.ts'
 
 export { bytesLine, joinLines, readLine, splitLines, type Line } from './lines.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
-export type { FollowerSink } from './handout.ts'
+export type { FollowerSink } from './delivery.ts'
 export type { Pace } from './pace.ts'
 export type { Reading } from './reading.ts'
 export { LOG_LUA } from './scripts.ts'
@@ -52,7 +52,7 @@ export interface EpochLogOptions<Frame extends LogFrame, Message> {
   /** How long a batch is tried again while Redis is away, counted from the begin of the outage; 0: once. */
   readonly waitMs: number
   readonly sink: FollowerSink<Message>
-  /** It is not known that Redis has a message of ours, and it was not delivered here through the log. */
+  /** A message of ours is given up: Redis is not known to have it, and it was not delivered here through the log. */
   readonly onGiveUp?: (message: Message) => void
   /** A batch could not be handed to Redis. */
   readonly onFailure?: (err: unknown) => void
@@ -81,7 +81,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
   readonly #options: EpochLogOptions<Frame, Message>
   readonly #outbox: Outbox<Message, Ack>
   readonly #follower: Follower<Frame, Message>
-  readonly #furthest = new Furthest()
+  readonly #highWater = new HighWaterMark()
 
   /** @param publisher name of this process among the publishers */
   constructor (link: RedisLink, subscriber: Subscriber, publisher: string, options: EpochLogOptions<Frame, Message>) {
@@ -141,13 +141,13 @@ export class EpochLog<Frame extends LogFrame, Message> {
   hear (bytes: Buffer, topic = ''): void {
     const frame = this.#options.format.read(bytes, topic)
     if (frame === null) return this.#options.sink.malformed()
-    if (frame.last > 0) this.#furthest.heard(frame.epoch, frame.last)
+    if (frame.last > 0) this.#highWater.heard(frame.epoch, frame.last)
     this.#follower.hear(frame)
   }
 
   /** Follows the log from this place on, where it is not followed yet. */
   follow (place: Place): void {
-    this.#furthest.said(place.epoch, place.seq)
+    this.#highWater.said(place.epoch, place.seq)
     this.#follower.begin(place)
   }
 
@@ -157,12 +157,12 @@ export class EpochLog<Frame extends LogFrame, Message> {
   }
 
   /**
-   * Somebody who asked Redis saw this place.
+   * A command of this process was answered with this end of the log.
    *
-   * @param before the own number when it asked
+   * @param before the own number when that command was sent
    */
   note (place: Place, before: number): void {
-    this.#furthest.said(place.epoch, place.seq)
+    this.#highWater.said(place.epoch, place.seq)
     this.#follower.note(place, before)
   }
 
@@ -208,7 +208,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
     this.#follower.close()
   }
 
-  /** Whether commands work yet or not: what comes live waits until what was missed could be read. */
+  /** Also while commands fail: live frames are held until what was missed could be read. */
   readonly #onSubscriber = (): void => this.#follower.sync()
 
   readonly #onLink = (): void => {
@@ -233,7 +233,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
       args: [...this.#epochs(), batch, maxLength, logMs, stateMs, marks?.every ?? 0,
         marks === undefined ? '' : route(marks.destination).channel, format.write(this.#publisher, 0, []), ...args]
     })
-    this.#furthest.said(epoch, Number(seq))
+    this.#highWater.said(epoch, Number(seq))
     return [epoch, Number(last), living]
   }
 
@@ -243,7 +243,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
       keys: [state, log], args: [...this.#epochs(), after, frames, bytes, stateMs]
     })
     const [epoch, seq] = [String(epochBytes), Number(seqBytes)]
-    this.#furthest.said(epoch, seq)
+    this.#highWater.said(epoch, seq)
     return {
       epoch,
       seq,
@@ -273,11 +273,11 @@ export class EpochLog<Frame extends LogFrame, Message> {
   /** What a script needs to make a log, or to see that it went back. */
   #epochs (): [first: string, separator: string, known: string, knownSeq: number] {
     const { format } = this.#options
-    const { epoch, seq } = this.#furthest.place
+    const { epoch, seq } = this.#highWater.place
     return [format.newEpoch(), format.separator, epoch, seq]
   }
 
-  /** An outage that ends in time loses nothing. What an outage has lasted already counts, so that in a long one nobody waits. */
+  /** An outage shorter than `waitMs` loses nothing. It is counted from the begin of the outage, so that in a long one no publish waits. */
   async #again (err: unknown, begunAt: number): Promise<boolean> {
     const { keys, waitMs, onFailure } = this.#options
     onFailure?.(err)
@@ -291,7 +291,7 @@ function fieldsOf (fields: readonly Buffer[]): Partial<Record<string, Buffer>> {
   return Object.fromEntries(fields.flatMap((name, index) => index % 2 === 0 ? [[String(name), fields[index + 1]!]] : []))
 }
 
-/** Redis was away, or its answer was lost. What else a server answers it will answer again. */
+/** Redis was away, or its answer was lost. Any other error would come again at the next try. */
 export function isOutage (err: unknown): boolean {
   const code = (err as { code?: unknown } | undefined)?.code
   return code === 'FST_ERR_REDIS_LINK_UNAVAILABLE' || code === 'FST_ERR_REDIS_LINK_TIMEOUT'

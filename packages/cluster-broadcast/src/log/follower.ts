@@ -1,5 +1,5 @@
 import { isBefore, isSameRoot, type FrameHead, type LogFormat, type LogFrame, type Place } from './format.ts'
-import { Handout, type FollowerSink } from './handout.ts'
+import { Delivery, type FollowerSink } from './delivery.ts'
 import { Pace, type Most } from './pace.ts'
 import { wentBack, type FollowerSource, type Reading } from './reading.ts'
 
@@ -31,11 +31,11 @@ const TAIL_MS = 100
 export class Follower<Frame extends LogFrame, Message> {
   readonly #rules: FollowerRules
   readonly #source: FollowerSource<Frame>
-  readonly #handout: Handout<Frame, Message>
+  readonly #delivery: Delivery<Frame, Message>
   #place: Place | null = null
   /** How the frame that ends at the place begins, where it is known: tells whether the log still is the one that we knew. */
   #anchor: FrameHead | null = null
-  /** Number where this process joined the log of this root: nothing before it concerns us. */
+  /** Number where this process joined the log of this root: what stands before was published before it joined. */
   #joinedAt = 0
   /** The furthest place that the log confirmed for a message of ours. */
   #acked: Place | null = null
@@ -49,7 +49,7 @@ export class Follower<Frame extends LogFrame, Message> {
   constructor (rules: FollowerRules, format: LogFormat<Frame, Message>, source: FollowerSource<Frame>, sink: FollowerSink<Message>) {
     this.#rules = rules
     this.#source = source
-    this.#handout = new Handout(rules.publisher, rules.skipsOwn, format, sink)
+    this.#delivery = new Delivery(rules.publisher, rules.skipsOwn, format, sink)
   }
 
   /** Up to where everything was dealt with; null before the beginning. */
@@ -90,24 +90,24 @@ export class Follower<Frame extends LogFrame, Message> {
 
   /** Whether a message of ours that is given up was not delivered yet. From now on it was. */
   giveUp (counter: number): boolean {
-    return this.#handout.giveUp(counter)
+    return this.#delivery.giveUp(counter)
   }
 
   /** Redis took a batch of ours, whose last message stands at this place; null where none of it is logged. */
   committed (place: Place | null): void {
-    this.#handout.cut()
+    this.#delivery.cut()
     if (place !== null && (this.#acked?.epoch !== place.epoch || this.#acked.seq < place.seq)) this.#acked = place
   }
 
   /**
-   * Somebody who asked Redis saw this place.
+   * A command of this process was answered with this end of the log.
    *
-   * @param before the own number when it asked
+   * @param before the own number when that command was sent
    */
   note ({ epoch, seq }: Place, before: number): void {
     if (this.#place === null || this.#syncing) return
     if (epoch !== this.#place.epoch || seq < before) this.sync()
-    // The last frame may be on its way, or lost with none after it to tell.
+    // The last frame may be in flight, or lost with none after it by which that would be seen.
     else if (seq > this.#place.seq) setTimeout(() => { if (seq > (this.#place?.seq ?? seq)) this.sync() }, TAIL_MS).unref()
   }
 
@@ -173,7 +173,7 @@ export class Follower<Frame extends LogFrame, Message> {
     for (const { seq: last, frame } of entries) {
       if (last <= at) continue
       // What cannot be read is of a later release, or malformed: lost to this process in either case.
-      if (frame === null) this.#handout.malformed()
+      if (frame === null) this.#delivery.malformed()
       this.#loseUpTo(epoch, at, frame === null ? last : frame.first - 1)
       this.#move(epoch, last, frame === null ? null : this.#deliver(frame))
       at = last
@@ -186,7 +186,7 @@ export class Follower<Frame extends LogFrame, Message> {
     return true
   }
 
-  /** The log holds nothing of these numbers any more. What was heard of them meanwhile waits still. */
+  /** The log holds nothing of these numbers any more. Of them, held frames are delivered; the rest is lost. */
   #loseUpTo (epoch: string, after: number, last: number): void {
     let at = after
     for (const frame of this.#held) {
@@ -206,7 +206,7 @@ export class Follower<Frame extends LogFrame, Message> {
     const hasPlace = this.#place !== null
     this.#drop()
     for (const [index, frame] of held.entries()) {
-      // It was read just now, or the log lost it: then we have the last copy.
+      // It was among what was read, or the log lost it and this is the only copy.
       if (index < covered && frame.last > 0) this.#deliver(frame)
       else if ((hasPlace && this.#again) || !this.#take(frame, true)) {
         // Something may be missing before it: a connection was lost once more, or it is not the next one.
@@ -224,8 +224,8 @@ export class Follower<Frame extends LogFrame, Message> {
     const [lost, place] = [this.#lost, this.#place]
     this.#lost = null
     // A mark may be among what was missed.
-    if (place !== null) this.#handout.mark(place)
-    if (lost !== null) this.#handout.gap(lost.missed)
+    if (place !== null) this.#delivery.mark(place)
+    if (lost !== null) this.#delivery.gap(lost.missed)
   }
 
   /**
@@ -252,8 +252,8 @@ export class Follower<Frame extends LogFrame, Message> {
   /** Returns how the frame begins. A mark of before a turn says nothing. */
   #deliver (frame: Frame): FrameHead | null {
     const { epoch, last, count } = frame
-    if (count === 0 && (this.#place === null || this.#place.epoch === epoch)) this.#handout.mark({ epoch, seq: last })
-    return this.#handout.deliver(frame)
+    if (count === 0 && (this.#place === null || this.#place.epoch === epoch)) this.#delivery.mark({ epoch, seq: last })
+    return this.#delivery.deliver(frame)
   }
 
   /** What is too much is read from the log again. */

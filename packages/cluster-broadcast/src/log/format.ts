@@ -18,7 +18,7 @@ export interface LogFrame {
   readonly count: number
   /** Who published it. */
   readonly publisher: string
-  /** What it weighs. */
+  /** Length of its text. */
   readonly bytes: number
 }
 
@@ -56,7 +56,7 @@ export interface LogFormat<Frame extends LogFrame, Message> {
   write (publisher: string, counter: number, lines: readonly Line[]): Line
 }
 
-/** The epoch of a log that was never heard of. */
+/** Where nothing is known of the log yet. */
 const NOWHERE: Place = Object.freeze({ epoch: '', seq: 0 })
 
 const EPOCH = /^([^.-]+)(?:[.-](\d+))?$/
@@ -80,8 +80,8 @@ export function isBefore (one: string, other: string): boolean {
   return root === otherRoot && turn < otherTurn
 }
 
-/** The furthest place of a log that a process knows of. A log that ends before it went back. */
-export class Furthest {
+/** High-water mark: the furthest place of a log that a process knows of. A log that ends before it lost its end. */
+export class HighWaterMark {
   place: Place = NOWHERE
 
   /** A frame came over a channel, perhaps late. */

@@ -68,7 +68,7 @@ const MOST_CHARACTERS = 32 * 1024 * 1024
 let batches = 0
 
 /**
- * Sends in batches, one at a time: what arrives while a batch is on its way makes the next one. A lone message leaves at the
+ * Sends in batches, one in flight at a time: what arrives while a batch is in flight makes the next one. A lone message leaves at the
  * end of its tick; under load batches grow by themselves. One at a time, because a redirection of Redis Cluster, or a batch
  * that is sent again, must not let a later one overtake. Where more waits than may, the oldest is given up, because a newer
  * one would overtake it.
@@ -79,7 +79,7 @@ export class Outbox<Message, Outcome> {
   readonly #target: OutboxTarget<Message, Outcome>
   readonly #rules: OutboxRules
   #queue: Array<Open<Message, Outcome>> = []
-  /** On its way to Redis. */
+  /** In flight to Redis. */
   #head: Open<Message, Outcome> | null = null
   #characters = 0
   #idle: Promise<void> | null = null

@@ -4,16 +4,16 @@ export interface Most {
   readonly bytes: number
 }
 
-/** Small, because the line may be slow. */
+/** Small, because the connection may be slow. */
 const FIRST: Most = Object.freeze({ frames: 100, bytes: 128 * 1024 })
 const MOST: Most = Object.freeze({ frames: 1000, bytes: 4 * 1024 * 1024 })
-/** A line that does not bring so much in time carries no cluster. */
+/** Never smaller: a connection that needs longer for so little is of no use to a cluster. */
 const LEAST: Most = Object.freeze({ frames: 10, bytes: 4 * 1024 })
 
 /**
- * How much to read at once. Each read that succeeds doubles it, until one fails: from then on it grows no more for as long as
- * the pace lasts, and each answer that is not there in time halves it. Else the same read could fail for ever, because on a
- * slow line a large answer is never there in time. That Redis is away says nothing of sizes, however often it is tried.
+ * Adaptive size of reads. Each read that succeeds doubles it, until one fails: from then on it does not grow any more, and each
+ * timeout halves it. Else the same read could time out for ever, because on a slow connection a large answer never arrives in
+ * time. Other failures say nothing about the size.
  */
 export class Pace {
   #most = FIRST

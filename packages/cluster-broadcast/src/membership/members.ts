@@ -11,10 +11,10 @@ export interface Member {
 }
 
 /** What of a member does not change. `leaseMs` is its own: members may be configured differently. */
-export type MemberCard = Omit<Member, 'lastSeenMs'> & { readonly leaseMs: number }
+export type MemberRecord = Omit<Member, 'lastSeenMs'> & { readonly leaseMs: number }
 
 interface Entry {
-  readonly card: MemberCard
+  readonly record: MemberRecord
   /** On this process' monotonic clock. */
   seenAt: number
   /** Not in Redis' list, and still here until then. */
@@ -27,14 +27,14 @@ interface Entry {
  * than what was known when its question was sent proves that Redis itself went back.
  */
 export class Members {
-  readonly #own: MemberCard
+  readonly #own: MemberRecord
   readonly #onJoin: (member: Member) => void
   readonly #onLeave: (member: Member) => void
   readonly #others = new Map<string, Entry>()
   #epoch = ''
   #mv = 0
 
-  constructor (own: MemberCard, onJoin: (member: Member) => void, onLeave: (member: Member) => void) {
+  constructor (own: MemberRecord, onJoin: (member: Member) => void, onLeave: (member: Member) => void) {
     this.#own = own
     this.#onJoin = onJoin
     this.#onLeave = onLeave
@@ -47,7 +47,7 @@ export class Members {
 
   list (): Member[] {
     const now = performance.now()
-    return [publicOf(this.#own, 0), ...[...this.#others.values()].map(({ card, seenAt }) => publicOf(card, Math.max(0, Math.round(now - seenAt))))]
+    return [publicOf(this.#own, 0), ...[...this.#others.values()].map(({ record, seenAt }) => publicOf(record, Math.max(0, Math.round(now - seenAt))))]
       .sort((a, b) => a.startedAt - b.startedAt || (a.bootId < b.bootId ? -1 : 1))
   }
 
@@ -67,13 +67,13 @@ export class Members {
     const anew = wentBack || (epoch !== this.#epoch && this.#epoch !== '')
     this.#epoch = epoch
     this.#mv = mv
-    const cards = list.map((text, index) => index % 2 === 1 ? readCard(text) : null).filter((card) => card !== null)
-    const listed = new Set(cards.map(({ bootId }) => bootId))
-    for (const card of cards) this.#add(card)
+    const records = list.map((text, index) => index % 2 === 1 ? readRecord(text) : null).filter((record) => record !== null)
+    const listed = new Set(records.map(({ bootId }) => bootId))
+    for (const record of records) this.#add(record)
     for (const [bootId, entry] of this.#others) {
       if (listed.has(bootId)) continue
       // A list that began anew, or went back, knows only who was faster to come back: the others get the time of a lease.
-      if (anew) entry.goneAt ??= performance.now() + entry.card.leaseMs
+      if (anew) entry.goneAt ??= performance.now() + entry.record.leaseMs
       else if (entry.goneAt === undefined) this.#remove(bootId)
     }
   }
@@ -87,7 +87,7 @@ export class Members {
     const latest = Number(leases.at(-1) ?? -Infinity)
     const ends = new Map(leases.flatMap((bootId, index) => index % 2 === 0 ? [[bootId, Number(leases[index + 1])] as const] : []))
     for (const [bootId, entry] of this.#others) {
-      const { card: { leaseMs }, goneAt } = entry
+      const { record: { leaseMs }, goneAt } = entry
       if (goneAt !== undefined && goneAt <= clock) this.#remove(bootId)
       else entry.seenAt = Math.max(ends.has(bootId) ? -Infinity : entry.seenAt, clock - (now - ((ends.get(bootId) ?? latest) - leaseMs)))
     }
@@ -98,40 +98,40 @@ export class Members {
     const [, epoch, mv, sign, what] = /^(\S{1,40}) (\d{1,15}) ([+-]) (.+)$/s.exec(text) ?? []
     if (epoch === undefined || (epoch === this.#epoch && Number(mv) <= this.#mv)) return true
     if (epoch !== this.#epoch || Number(mv) !== this.#mv + 1) return false
-    const card = sign === '+' ? readCard(what!) : null
-    if (sign === '+' && card === null) return false
+    const record = sign === '+' ? readRecord(what!) : null
+    if (sign === '+' && record === null) return false
     this.#mv++
-    if (card === null) this.#remove(what!)
-    else this.#add(card)
+    if (record === null) this.#remove(what!)
+    else this.#add(record)
     return true
   }
 
-  #add (card: MemberCard): void {
-    if (card.bootId === this.#own.bootId) return
-    const known = this.#others.get(card.bootId)
+  #add (record: MemberRecord): void {
+    if (record.bootId === this.#own.bootId) return
+    const known = this.#others.get(record.bootId)
     if (known !== undefined) {
       known.goneAt = undefined
       return
     }
-    this.#others.set(card.bootId, { card, seenAt: performance.now(), goneAt: undefined })
-    this.#onJoin(publicOf(card, 0))
+    this.#others.set(record.bootId, { record, seenAt: performance.now(), goneAt: undefined })
+    this.#onJoin(publicOf(record, 0))
   }
 
   #remove (bootId: string): void {
     const entry = this.#others.get(bootId)
     if (entry === undefined) return
     this.#others.delete(bootId)
-    this.#onLeave(publicOf(entry.card, Math.max(0, Math.round(performance.now() - entry.seenAt))))
+    this.#onLeave(publicOf(entry.record, Math.max(0, Math.round(performance.now() - entry.seenAt))))
   }
 }
 
-function publicOf ({ leaseMs: _, ...card }: MemberCard, lastSeenMs: number): Member {
-  return { ...card, lastSeenMs }
+function publicOf ({ leaseMs: _, ...record }: MemberRecord, lastSeenMs: number): Member {
+  return { ...record, lastSeenMs }
 }
 
-function readCard (json: string): MemberCard | null {
+function readRecord (json: string): MemberRecord | null {
   try {
-    const { instanceId, serverId, bootId, pid, startedAt, leaseMs } = JSON.parse(json) as MemberCard
+    const { instanceId, serverId, bootId, pid, startedAt, leaseMs } = JSON.parse(json) as MemberRecord
     const texts = [instanceId, serverId, bootId].every((text) => typeof text === 'string')
     const numbers = [pid, startedAt, leaseMs].every((number) => Number.isFinite(number))
     return texts && numbers ? { instanceId, serverId, bootId, pid, startedAt, leaseMs } : null

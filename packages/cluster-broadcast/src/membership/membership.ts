@@ -2,7 +2,7 @@ import type { RedisLink } from '@jpulse/redis-link'
 import type { Keys } from '../keys.ts'
 import type { Place } from '../log/epoch-log.ts'
 import { randomId } from './identity.ts'
-import { Members, type Member, type MemberCard } from './members.ts'
+import { Members, type Member, type MemberRecord } from './members.ts'
 import { beat, leave } from './scripts.ts'
 
 export { KEEP_MS } from './scripts.ts'
@@ -31,7 +31,7 @@ export interface MembershipListener {
 export class Membership {
   readonly #link: RedisLink
   readonly #keys: Keys
-  readonly #card: MemberCard
+  readonly #record: MemberRecord
   readonly #everyMs: number
   readonly #listener: MembershipListener
   readonly #members: Members
@@ -41,13 +41,13 @@ export class Membership {
   #joined = false
   #stopped = false
 
-  constructor (link: RedisLink, keys: Keys, card: MemberCard, everyMs: number, listener: MembershipListener) {
+  constructor (link: RedisLink, keys: Keys, record: MemberRecord, everyMs: number, listener: MembershipListener) {
     this.#link = link
     this.#keys = keys
-    this.#card = card
+    this.#record = record
     this.#everyMs = everyMs
     this.#listener = listener
-    this.#members = new Members(card, (member) => listener.onJoin(member), (member) => listener.onLeave(member))
+    this.#members = new Members(record, (member) => listener.onJoin(member), (member) => listener.onLeave(member))
   }
 
   /** Whether this process was a member at any time. */
@@ -92,7 +92,7 @@ export class Membership {
     await this.#running
     if (!this.#joined) return
     const { state, members, leases, membership } = this.#keys
-    await this.#link.runScript(leave, { keys: [state, members, leases], args: [this.#card.bootId, membership] })
+    await this.#link.runScript(leave, { keys: [state, members, leases], args: [this.#record.bootId, membership] })
   }
 
   async #renew (): Promise<void> {
@@ -108,12 +108,12 @@ export class Membership {
 
   async #beat (): Promise<void> {
     const { state, log, members, leases, membership } = this.#keys
-    const { bootId, leaseMs } = this.#card
+    const { bootId, leaseMs } = this.#record
     const before = this.#listener.seq()
     const { version, mv: knownMv } = this.#members
     const [epoch, seq, mv, now, ends, list] = await this.#link.runScript(beat, {
       keys: [state, log, members, leases],
-      args: [`${randomId()}.0`, bootId, JSON.stringify(this.#card), leaseMs, this.#everyMs, version, membership]
+      args: [`${randomId()}.0`, bootId, JSON.stringify(this.#record), leaseMs, this.#everyMs, version, membership]
     })
     this.#members.applyList(epoch, Number(mv), list, knownMv)
     this.#members.applyLeases(Number(now), ends)

@@ -10,7 +10,7 @@ const TOLD_LEASES = 16
 /**
  * Joins the cluster or renews the lease, and removes who let it lapse. What it costs does not grow with the cluster.
  *
- * `first`: epoch of a log that has to be made. `card`: the member as JSON. `known`: '<epoch> <mv>' of the members that the
+ * `first`: epoch of a log that has to be made. `record`: the member as JSON. `known`: '<epoch> <mv>' of the members that the
  * caller knows. Returns { epoch, number of the last message, mv, now, [boot id, end of lease, …], [boot id, JSON, …] }: the
  * leases that end first, and all members, or none where the caller knows them.
  *
@@ -20,7 +20,7 @@ const TOLD_LEASES = 16
 export const beat = defineScript({
   name: 'clusterBroadcastBeatV3',
   keys: ['state', 'log', 'members', 'leases'],
-  args: ['first', 'bootId', 'card', 'leaseMs', 'heartbeatMs', 'known', 'channel'],
+  args: ['first', 'bootId', 'record', 'leaseMs', 'heartbeatMs', 'known', 'channel'],
   reply: reply<[epoch: string, seq: string, mv: string, now: string, leases: string[], members: string[]]>(),
   lua: `${LEASE_LUA}
 local now = clock()

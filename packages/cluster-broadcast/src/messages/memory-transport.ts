@@ -1,5 +1,5 @@
 import type { Ack } from '../log/epoch-log.ts'
-import type { Member, MemberCard } from '../membership/members.ts'
+import type { Member, MemberRecord } from '../membership/members.ts'
 import type { StopListening, Transport, TransportListener } from './transport.ts'
 
 const ALONE: Ack = Object.freeze({ delivered: false, living: null })
@@ -12,8 +12,8 @@ export class MemoryTransport implements Transport {
   readonly #heartbeatMs: number
   #timer: NodeJS.Timeout | undefined
 
-  constructor ({ leaseMs: _, ...card }: MemberCard, heartbeatMs: number) {
-    this.#self = { ...card, lastSeenMs: 0 }
+  constructor ({ leaseMs: _, ...record }: MemberRecord, heartbeatMs: number) {
+    this.#self = { ...record, lastSeenMs: 0 }
     this.#heartbeatMs = heartbeatMs
   }
 

@@ -4,7 +4,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from '../keys.ts'
 import { EpochLog, type Ack, type EpochLogOptions, type LogFrame, type Route } from '../log/epoch-log.ts'
 import { KEEP_MS, Membership } from '../membership/membership.ts'
-import type { Member, MemberCard } from '../membership/members.ts'
+import type { Member, MemberRecord } from '../membership/members.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { frameFormat, readReply, writeLine, writeReply, type Frame, type WireMessage, type WireReply } from './frame.ts'
 import type { ClusterMode, Outgoing, StopListening, Transport, TransportListener } from './transport.ts'
@@ -16,7 +16,7 @@ const EVERYBODY = '::everybody'
 
 const CLOSE_MS = 400
 const COMPLAIN_MS = 60_000
-/** A connection that was only reset is back by then; in an outage that is known already nobody waits. */
+/** A connection that was only reset is back by then; in an outage that is already known a publish does not wait. */
 const WAIT_MS = 500
 const NOT_SENT: Ack = Object.freeze({ delivered: false, living: null })
 
@@ -41,15 +41,15 @@ export class RedisTransport implements Transport {
   #complainedAt = -Infinity
   #closing: Promise<void> | undefined
 
-  constructor (link: RedisLink, subscriber: Subscriber, card: MemberCard, options: ResolvedOptions, log: FastifyBaseLogger) {
+  constructor (link: RedisLink, subscriber: Subscriber, record: MemberRecord, options: ResolvedOptions, log: FastifyBaseLogger) {
     this.#link = link
     this.#subscriber = subscriber
     this.#log = log
-    this.#bootId = card.bootId
+    this.#bootId = record.bootId
     this.#retryMs = options.heartbeatMs
     this.#keys = new Keys(link)
-    this.#bus = new EpochLog(link, subscriber, card.bootId, this.#busOptions(card.instanceId, options.maxLength))
-    this.#membership = new Membership(link, this.#keys, card, options.heartbeatMs, {
+    this.#bus = new EpochLog(link, subscriber, record.bootId, this.#busOptions(record.instanceId, options.maxLength))
+    this.#membership = new Membership(link, this.#keys, record, options.heartbeatMs, {
       onJoin: (member) => this.#listener.onJoin(member),
       onLeave: (member) => this.#listener.onLeave(member),
       isReady: () => link.isUp && (this.#membership.joined || (this.#listens && subscriber.isUp)),

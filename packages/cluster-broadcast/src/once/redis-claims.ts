@@ -6,8 +6,8 @@ import type { Claim, Claims } from './once.ts'
 import { claim, done, giveBack } from './scripts.ts'
 import { Waiters } from './waiters.ts'
 
-/** How often somebody who waits looks, where the word that it is done was lost. */
-const LOOK_MS = 1000
+/** Polling interval of those who wait, in case the message that it is done was lost. */
+const POLL_MS = 1000
 /** How long a claim whose answer was lost is asked for again. */
 const UNKNOWN_MS = 2000
 const RETRY_MS = 250
@@ -23,7 +23,7 @@ export class RedisClaims implements Claims {
   readonly #keys: Keys
   readonly #subscriber: Subscriber
   readonly #waiters = new Waiters()
-  /** Tokens of claims of which nobody knows whether they stand. */
+  /** Tokens of claims of unknown outcome. */
   readonly #unknown = new Set<string>()
   #heard: Promise<unknown> | undefined
   #complainedAt = -Infinity
@@ -37,7 +37,7 @@ export class RedisClaims implements Claims {
   }
 
   async take (name: string, token: string, ttlMs: number, awaited: string): Promise<Claim | null> {
-    // Where it cannot be heard, who waits looks.
+    // Where Redis refuses the channel, those who wait poll.
     this.#heard ??= this.#subscriber.subscribe(this.#keys.done, (name) => this.#waiters.wake(name.toString())).catch(() => {})
     await this.#heard
     if (this.#closed) return null
@@ -76,7 +76,7 @@ export class RedisClaims implements Claims {
   }
 
   wait (name: string, ms: number): Promise<void> {
-    return this.#closed ? Promise.resolve() : this.#waiters.wait(name, Math.min(ms, LOOK_MS))
+    return this.#closed ? Promise.resolve() : this.#waiters.wait(name, Math.min(ms, POLL_MS))
   }
 
   close (): void {
@@ -94,7 +94,7 @@ export class RedisClaims implements Claims {
         if (this.#closed || performance.now() >= until) return
         given = await this.#link.runScript(giveBack, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] }).catch(() => undefined)
         if (given === 1) return
-        if (given === undefined) await this.#link.outages.changed(LOOK_MS)
+        if (given === undefined) await this.#link.outages.changed(POLL_MS)
       }
     }
   }

@@ -25,8 +25,8 @@ export interface ScheduleOptions {
 /** How long a tick is remembered: the clocks of the servers may be so far apart. */
 const REMEMBERED_MS = 3_600_000
 const RETRY_MS = 500
-/** How often the clock is looked at: a timer does not see that it was set, nor how long the machine was asleep. */
-const LOOK_MS = 1000
+/** How often the clock is checked: a timer does not notice that it was set, nor how long the machine was suspended. */
+const CLOCK_CHECK_MS = 1000
 /** No later than this is on time. */
 const ON_TIME_MS = 1000
 
@@ -86,12 +86,12 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     const now = Date.now()
     this.#timer = setTimeout(() => {
       // What was planned by a clock that ran ahead would leave out all ticks until then. Those that ran are claimed.
-      if (Date.now() < now - LOOK_MS) return this.#plan(new Date(Date.now()))
+      if (Date.now() < now - CLOCK_CHECK_MS) return this.#plan(new Date(Date.now()))
       if (Date.now() < at.getTime()) return this.#wait(at)
       this.#tick(at).catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
       // Of many ticks that were missed together only those are looked at that may still begin.
       this.#plan(new Date(Math.max(at.getTime(), Date.now() - Math.max(this.#graceMs, ON_TIME_MS) - 1)))
-    }, Math.min(Math.max(at.getTime() - now, 0), LOOK_MS)).unref()
+    }, Math.min(Math.max(at.getTime() - now, 0), CLOCK_CHECK_MS)).unref()
   }
 
   async #tick (at: Date): Promise<void> {

@@ -1,6 +1,6 @@
 import { MemoryTerms, type Terms } from '../leader/terms.ts'
 import type { Ack } from '../log/epoch-log.ts'
-import type { Member, MemberCard } from '../membership/members.ts'
+import type { Member, MemberRecord } from '../membership/members.ts'
 import type { WireReply } from '../messages/frame.ts'
 import type { Outgoing, StopListening, Transport, TransportListener } from '../messages/transport.ts'
 import { MemoryClaims } from '../once/memory-claims.ts'
@@ -23,8 +23,8 @@ export class MemoryCluster {
   #last: Promise<void> = Promise.resolve()
 
   /** What one application sends through. */
-  transport (card: MemberCard, heartbeatMs: number): Transport {
-    return new MemberTransport(this, card, heartbeatMs)
+  transport (record: MemberRecord, heartbeatMs: number): Transport {
+    return new MemberTransport(this, record, heartbeatMs)
   }
 
   /** The claims of all, as one application sees them: it closes its own view. */
@@ -83,9 +83,9 @@ class MemberTransport implements Transport {
   #isOpen = false
   #timer: NodeJS.Timeout | undefined
 
-  constructor (cluster: MemoryCluster, { leaseMs: _, ...card }: MemberCard, heartbeatMs: number) {
+  constructor (cluster: MemoryCluster, { leaseMs: _, ...record }: MemberRecord, heartbeatMs: number) {
     this.#cluster = cluster
-    this.#self = { ...card, lastSeenMs: 0 }
+    this.#self = { ...record, lastSeenMs: 0 }
     this.#heartbeatMs = heartbeatMs
   }
 

@@ -14,8 +14,8 @@ export interface Refusals {
 }
 
 /**
- * A hook `onRequest` that lets nobody through but whom `authorize` lets in: before the body is read, so that a stranger costs
- * nothing. Whom it does not, is answered 401 where nobody is logged in (`isSomebody`), else 403.
+ * A hook `onRequest` that lets nobody through but whom `authorize` lets in: before the body is read, so that an unauthorized request
+ * costs little. Whom it does not, is answered 401 where nobody is logged in (`isSomebody`), else 403.
  */
 export function guard (authorize: Authorize, { Unauthorized, Forbidden }: Refusals): (request: FastifyRequest) => Promise<void> {
   return async (request) => {

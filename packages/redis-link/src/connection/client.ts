@@ -24,13 +24,13 @@ const TOPOLOGY_MS = 5000
 export function makeClient (options: ResolvedOptions): RedisClient | null {
   if (options.mode === 'none') return null
   if (options.client !== undefined) return options.client
-  if (options.mode !== 'cluster') return boundFairly(new Redis({ ...commonOptions(options), ...standaloneOptions(options) }))
+  if (options.mode !== 'cluster') return boundByDeadline(new Redis({ ...commonOptions(options), ...standaloneOptions(options) }))
   const cluster = new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options))
-  return cluster.on('+node', (node: Redis) => tellFaults(rejectLostAnswers(boundFairly(node)), cluster))
+  return cluster.on('+node', (node: Redis) => forwardErrors(rejectLostAnswers(boundByDeadline(node)), cluster))
 }
 
 /** ioredis asks for the slots on a copy of a node's connection, whose errors it drops: they say why no node can be reached. */
-function tellFaults (node: Redis, cluster: Cluster): Redis {
+function forwardErrors (node: Redis, cluster: Cluster): Redis {
   const duplicate = node.duplicate.bind(node)
   node.duplicate = (override) => duplicate(override).on('error', (err: Error) => { cluster.emit('node error', err, nodeName(node)) })
   return node
@@ -96,16 +96,16 @@ function clusterOptions (options: ResolvedOptions): ClusterOptions {
  * Ends the time of a command by `deadline`: ioredis' own timer takes an answer that this process was too busy to read for
  * none.
  */
-function boundFairly (redis: Redis): Redis {
+function boundByDeadline (redis: Redis): Redis {
   const send = redis.sendCommand.bind(redis)
   redis.sendCommand = (command, stream) => {
-    command.setTimeout = setFairTimeout
+    command.setTimeout = setDeadline
     return send(command, stream)
   }
   return redis
 }
 
-function setFairTimeout (this: Command, ms: number): void {
+function setDeadline (this: Command, ms: number): void {
   // A command that is redirected is sent again, in the same time.
   this.setTimeout = () => {}
   const stop = deadline(ms, () => this.reject(new Error('Command timed out')))
@@ -119,7 +119,7 @@ function setFairTimeout (this: Command, ms: number): void {
  * INCR counts twice. `retryDelayOnFailover: 0` stops it for both, but what was never sent must go on: right after a
  * failover or a move of slots every command but the first finds the connection to the new node not open yet. So the
  * commands that were sent get an error of their own. ioredis tells the two apart in `flushQueue` only, which is not part
- * of its documented interface: cluster-commands.test.ts stands guard over that.
+ * of its documented interface: cluster-commands.test.ts fails where that changes.
  */
 function rejectLostAnswers (node: Redis): Redis {
   const inner = node as unknown as { flushQueue: FlushQueue }

@@ -124,7 +124,7 @@ export class Connection {
       this.#subscriber = new Subscriber(this.client, this.#options, this.#ownChannel, {
         onFault: (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'),
         onRefusal: (channel, reason) => this.#log.error({ channel }, `Redis refuses the subscription to ${channel}: ${reason}`),
-        onDeaf: (reason) => this.#log.warn(`the subscriber connection is replaced: ${reason}`),
+        onReplaced: (reason) => this.#log.warn(`the subscriber connection is replaced: ${reason}`),
         onAway: (err) => this.#log.error(`the subscriber connection cannot be made, and nothing is heard until it can: ${this.#diagnose(err)}`)
       })
       this.outages.watchSubscriber(this.#subscriber)

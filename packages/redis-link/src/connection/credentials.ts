@@ -6,8 +6,8 @@ import { backoff, bounded } from './time.ts'
 const RENEW_AT = 0.75
 /** Longest delay of a timer. */
 const LONGEST_MS = 2 ** 31 - 1
-/** So many times as long as a command may take may its source. */
-const PATIENCE = 10
+/** Limit of the source's answer, in command timeouts. */
+const SOURCE_TIMEOUTS = 10
 const REFUSED = /^(WRONGPASS|NOAUTH)/
 
 /** What renewed passwords are handed to, and who is told of faults. */
@@ -77,7 +77,7 @@ export class Credentials {
   async #ask (): Promise<Awaited<ReturnType<PasswordSource>>> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(new Error('the option password gave none in time')), PATIENCE * this.#timeoutMs).unref()
+      timer = setTimeout(() => reject(new Error('the option password gave none in time')), SOURCE_TIMEOUTS * this.#timeoutMs).unref()
     })
     try {
       return await Promise.race([this.#source(), late])

@@ -16,7 +16,7 @@ export interface MonitorEvents {
 
 /** How many probes in a row may time out before a connection that still looks open is replaced. */
 const TIMEOUTS_BEFORE_RECONNECT = 2
-/** Says nothing of why. */
+/** What ioredis says of a closed connection, whatever the reason. */
 const CLOSED = 'Connection is closed.'
 /** After so many intervals the epoch is asked again, though no connection broke and no primary is another. */
 const EPOCH_EVERY = 30

@@ -25,15 +25,15 @@ const ONLY = ''
 /**
  * What is known of an outage, once per process, for all that would find it out for themselves.
  *
- * - Who must not take an answer of another life of Redis for one of this life (config-cache) compares `version` before
- *   and after the question, and hears of a break at once through `onBreak`.
+ * - Who must not use an answer from before a restart or failover of Redis after it (config-cache) compares `version` before
+ *   and after the question, and is told of a broken connection at once through `onBreak`.
  * - Who waits for Redis to return (ws-namespaces) asks `since` when it went away, and waits for `changed` or `untilHeard`.
  * - Whose requests would wait one after the other for a server that is silent (redis-sessions) asks through `guard`.
  */
 export interface Outages {
   /**
-   * Counts every close and error of a connection, of the subscriber's too. What was asked under one number and answered
-   * under another may come from another life of Redis.
+   * Counts every close and error of a connection, of the subscriber's too. Where it changed between a question and its answer,
+   * Redis may have restarted or failed over in between.
    */
   readonly version: number
   /**

@@ -3,7 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { makeSubscriberConnection, nodeName } from './client.ts'
-import { Hearing } from './hearing.ts'
+import { DeliveryProbe } from './delivery-probe.ts'
 import { isOutage, isReply } from './refusals.ts'
 import { backoff, bounded } from './time.ts'
 
@@ -29,8 +29,8 @@ export interface SubscriberFaults {
   onFault (err: unknown, channel: string): void
   /** Redis refuses a channel; once, until it accepts it. */
   onRefusal (channel: string, reason: string): void
-  /** The connection was open and heard nothing, or its server left the Cluster; it is replaced. */
-  onDeaf (reason: string): void
+  /** Nothing arrived on the open connection, or its server left the Cluster; it is replaced. */
+  onReplaced (reason: string): void
   /** No connection can be made although the link has one; once, until there is one. `undefined`: the server closed it without a word. */
   onAway (err: Error | undefined): void
 }
@@ -40,17 +40,17 @@ type Command = Kind | 'unsubscribe' | 'punsubscribe'
 
 const SLICE = 500
 /** Pause between two proofs, in intervals of the probes. */
-const LOOK_EVERY = 1.5
-/** Attempts to connect that fail in a row before it is told, while the link has its connection. */
-const TOLD_AFTER = 4
+const CHECK_EVERY = 1.5
+/** Attempts to connect that fail in a row before it is logged, while the link has its connection. */
+const REPORT_AFTER = 4
 /** Refusals that are remembered, so that the log has each once. */
-const MOST_TOLD = 1000
+const MOST_REPORTED = 1000
 
 /**
  * The one subscriber connection of a process. It reconnects and resubscribes by itself, and says when it had a gap.
  *
  * A listener may be added while there is no connection; it hears from the next one on. An open connection is no proof of
- * hearing: the server may have left the Cluster, so a message to itself proves it now and then.
+ * delivery: the server may have left the Cluster, so a message to itself proves it at intervals.
  */
 export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #client: RedisClient
@@ -60,20 +60,20 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #listeners: Record<Kind, Map<string, Map<Listener, number>>> = { subscribe: new Map(), psubscribe: new Map() }
   /** Why Redis refuses a channel or pattern. */
   readonly #refused: Record<Kind, Map<string, string>> = { subscribe: new Map(), psubscribe: new Map() }
-  /** Whose refusal the log has: who asks again and again is not told again. */
-  readonly #told = new Set<string>()
-  readonly #hearing: Hearing
+  /** Channels whose refusal was logged: another attempt to subscribe is not logged again. */
+  readonly #reported = new Set<string>()
+  readonly #delivery: DeliveryProbe
   readonly #probe: NodeJS.Timeout
   #connection: Redis | null = null
-  /** The server that was last found deaf. */
+  /** The server of the last connection on which nothing arrived. */
   #avoid = ''
-  #looking = false
+  #checking = false
   /** Whether anything was heard since the last look. */
   #heard = false
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
   /** Failed attempts while the link has its connection. */
-  #alone = 0
+  #failures = 0
   #error: Error | undefined
   /** Settled when the attempt to connect under way has succeeded, with every subscription, or failed. */
   #attempted: Promise<void> = Promise.resolve()
@@ -90,9 +90,9 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.setMaxListeners(0)
     this.#client = client
     this.#options = options
-    this.#hearing = new Hearing(client, channel, options.commandTimeoutMs)
-    this.#listeners.subscribe.set(channel, new Map([[this.#hearing.hear, 1]]))
-    this.#probe = setInterval(() => { this.#look().catch(() => {}) }, LOOK_EVERY * options.probeIntervalMs).unref()
+    this.#delivery = new DeliveryProbe(client, channel, options.commandTimeoutMs)
+    this.#listeners.subscribe.set(channel, new Map([[this.#delivery.hear, 1]]))
+    this.#probe = setInterval(() => { this.#check().catch(() => {}) }, CHECK_EVERY * options.probeIntervalMs).unref()
     this.#connect()
   }
 
@@ -188,15 +188,15 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #accept (kind: Kind, names: string[]): void {
     for (const name of names) {
       this.#refused[kind].delete(name)
-      this.#told.delete(name)
+      this.#reported.delete(name)
     }
   }
 
   #refuse (kind: Kind, name: string, reason: string): void {
     this.#refused[kind].set(name, reason)
-    if (this.#told.has(name) || name === this.#hearing.channel) return
-    if (this.#told.size >= MOST_TOLD) this.#told.clear()
-    this.#told.add(name)
+    if (this.#reported.has(name) || name === this.#delivery.channel) return
+    if (this.#reported.size >= MOST_REPORTED) this.#reported.clear()
+    this.#reported.add(name)
     this.#faults.onRefusal(name, reason)
   }
 
@@ -221,7 +221,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     }
     if (this.#closed || connection !== this.#connection || connection.status !== 'ready') return
     const gap = this.#wasUp
-    this.#attempt = this.#alone = 0
+    this.#attempt = this.#failures = 0
     this.#up = this.#wasUp = true
     this.#endAttempt()
     if (gap) this.emit('gap')
@@ -241,8 +241,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   #reconnectLater (): void {
     if (this.#closed) return
-    this.#alone = this.#client.status === 'ready' ? this.#alone + 1 : 0
-    if (this.#alone === TOLD_AFTER) this.#faults.onAway(this.#error)
+    this.#failures = this.#client.status === 'ready' ? this.#failures + 1 : 0
+    if (this.#failures === REPORT_AFTER) this.#faults.onAway(this.#error)
     this.#error = undefined
     this.#retry = setTimeout(() => this.#connect(), backoff(++this.#attempt)).unref()
   }
@@ -251,23 +251,23 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
    * Finds a connection that is silent for ever: half open, or to a server that the Cluster knows no more. What was heard is
    * proof enough, but on a Cluster, where one server may still be heard and the others not.
    */
-  async #look (): Promise<void> {
+  async #check (): Promise<void> {
     const connection = this.#connection
-    if (connection?.status !== 'ready' || !this.#up || this.#looking) return
+    if (connection?.status !== 'ready' || !this.#up || this.#checking) return
     const heard = this.#heard && !this.#client.isCluster
     this.#heard = false
     if (heard) return
-    this.#looking = true
+    this.#checking = true
     try {
       if (this.#hasLeft(connection)) return this.#replace(connection, 'its server left the Cluster')
-      const isDeaf = this.#refused.subscribe.has(this.#hearing.channel) ? null : await this.#hearing.isDeaf()
-      if (isDeaf === true) this.#replace(connection, 'it did not hear a message to itself')
+      const isBroken = this.#refused.subscribe.has(this.#delivery.channel) ? null : await this.#delivery.isBroken()
+      if (isBroken === true) this.#replace(connection, 'it did not hear a message to itself')
       // Where that cannot be proved, at least the connection lives.
-      else if (isDeaf === null) await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
+      else if (isBroken === null) await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
     } catch {
       connection.disconnect()
     } finally {
-      this.#looking = false
+      this.#checking = false
     }
   }
 
@@ -280,12 +280,12 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #replace (connection: Redis, reason: string): void {
     if (connection !== this.#connection || connection.status !== 'ready') return
     this.#avoid = nodeName(connection)
-    this.#faults.onDeaf(reason)
+    this.#faults.onReplaced(reason)
     connection.disconnect()
   }
 
   #hear (kind: Kind, name: string, message: Buffer, channel: string): void {
-    if (name !== this.#hearing.channel) this.#heard = true
+    if (name !== this.#delivery.channel) this.#heard = true
     for (const listener of this.#listeners[kind].get(name)?.keys() ?? []) {
       // One listener's fault must not keep the message from the others, nor end the process.
       try {

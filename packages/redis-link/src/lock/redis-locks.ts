@@ -10,8 +10,8 @@ import type { HeldLock, Locks } from './locks.ts'
 export interface LockLink {
   readonly run: Run
   readonly outages: Outages
-  /** Longest that an answer which was lost is asked for again before the caller is told; the same again for a command. */
-  readonly patienceMs: number
+  /** How long a command whose answer was lost is repeated before the outcome counts as unknown. */
+  readonly retryMs: number
   readonly isClosed: () => boolean
   /** A key of the site. */
   readonly keyOf: (...parts: string[]) => string
@@ -23,15 +23,15 @@ type Command<T> = (call: CallScript) => Promise<T>
 /** What became of a command: its answer, or that it was certainly not carried out, or may have been. */
 type Settled<T> = { readonly answer: T } | 'undone' | 'unknown'
 
-/** Pauses after which a lock that nobody knows to hold is given back, once more each: what took it may still be on its way. */
+/** Pauses before each attempt to give back a lock of unknown outcome: the command that took it may still be in flight. */
 const GIVE_BACK_AFTER_MS = [0, 1000, 5000]
 
 /**
  * A lock is a key with its holder, which expires by itself (Redis documentation, "Distributed locks", single instance), and
  * beside it the last token (M. Kleppmann, How to do distributed locking, 2016).
  *
- * A command whose answer is lost may have been carried out. It is asked again for a moment, and the holder tells; then the
- * caller is told no, and what may be held is given back when Redis answers, or it would be nobody's for all its time.
+ * A command whose answer is lost may have been carried out. It is repeated for a moment: the stored holder tells whether it was.
+ * Then the caller gets null, and the lock is given back when Redis answers, or nobody could take it until it expires.
  */
 export class RedisLocks implements Locks {
   readonly #link: LockLink
@@ -84,7 +84,7 @@ export class RedisLocks implements Locks {
   }
 
   /**
-   * Runs a command, and where its answer is lost asks again until Redis answers or patience ends.
+   * Runs a command, and where its answer is lost asks again until Redis answers or `retryMs` is over.
    *
    * @param goodForMs how long a yes holds, from before it was asked for. One that is read later, because the process stood
    *   still or Redis was slow, is unknown: somebody else may hold the lock by now
@@ -103,8 +103,8 @@ export class RedisLocks implements Locks {
     const first = await ask()
     if (!(first instanceof Error)) return first
     if (!sent || isReply(first.cause)) return 'undone'
-    const end = performance.now() + this.#link.patienceMs
-    for (let left = this.#link.patienceMs; left > 0 && !this.#link.isClosed(); left = end - performance.now()) {
+    const end = performance.now() + this.#link.retryMs
+    for (let left = this.#link.retryMs; left > 0 && !this.#link.isClosed(); left = end - performance.now()) {
       const answer = await ask()
       if (!(answer instanceof Error)) return answer
       await this.#link.outages.changed(Math.min(left, 50))

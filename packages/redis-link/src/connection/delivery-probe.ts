@@ -3,8 +3,8 @@ import type { RedisClient } from '../options.ts'
 import { primaries } from './client.ts'
 import { bounded } from './time.ts'
 
-/** Proves that a subscriber hears, by messages to itself. */
-export class Hearing {
+/** Proves by messages to itself that what is published reaches a subscriber. */
+export class DeliveryProbe {
   readonly channel: string
   readonly #client: RedisClient
   readonly #timeoutMs: number
@@ -12,7 +12,7 @@ export class Hearing {
   #heard = 0
   #wake = () => {}
 
-  /** @param channel of this process alone; `hear` has to listen to it */
+  /** @param channel of this process alone, on which `hear` has to be subscribed */
   constructor (client: RedisClient, channel: string, timeoutMs: number) {
     this.channel = channel
     this.#client = client
@@ -25,10 +25,10 @@ export class Hearing {
   }
 
   /**
-   * Whether nothing is heard: two messages in a row, through one primary after the other in a Redis Cluster, were taken and
-   * did not arrive. Null where that cannot be told, because none was taken.
+   * Whether nothing arrives: Redis accepted two messages in a row, in a Redis Cluster through one primary after the other, and
+   * neither was received in time. Null where that cannot be told, because Redis accepted none.
    */
-  async isDeaf (): Promise<boolean | null> {
+  async isBroken (): Promise<boolean | null> {
     const nodes = primaries(this.#client)
     const node = nodes[this.#sent % nodes.length]
     if (node === undefined) return null

@@ -1,7 +1,7 @@
 import type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
 import { GivenUp, Seen } from './seen.ts'
 
-/** Where messages arrive. What it throws hurts nobody but is reported. */
+/** Receives the messages. What it throws is passed to `fault` and changes nothing else. */
 export interface FollowerSink<Message> {
   /** In the order of the log. `seq` is 0 where the message is not logged. */
   deliver (message: Message, epoch: string, seq: number): void
@@ -14,10 +14,10 @@ export interface FollowerSink<Message> {
 }
 
 /**
- * Hands messages to where they arrive, each once: what was delivered is recognised by its publisher's numbers, and own messages
+ * Delivers messages to the sink, each once: what was delivered is recognised by its publisher's numbers, and own messages
  * that were given up, or that are delivered when they are published, are skipped.
  */
-export class Handout<Frame extends LogFrame, Message> {
+export class Delivery<Frame extends LogFrame, Message> {
   readonly #publisher: string
   readonly #skipsOwn: boolean
   readonly #format: LogFormat<Frame, Message>
@@ -42,12 +42,12 @@ export class Handout<Frame extends LogFrame, Message> {
     return counter > this.#seen.of(this.#publisher).highest
   }
 
-  /** Redis took a batch of ours: what is given up from now on is apart from what was. */
+  /** Redis took a batch of ours: what is given up from now on begins a new stretch. */
   cut (): void {
     this.#givenUp.cut()
   }
 
-  /** Hands on what was not yet. Returns how the frame begins; null for a mark. */
+  /** Delivers what was not delivered yet. Returns how the frame begins; null for a mark. */
   deliver (frame: Frame): FrameHead | null {
     const { epoch, first, last, count, publisher } = frame
     if (count === 0) return null

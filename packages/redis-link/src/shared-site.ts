@@ -11,7 +11,7 @@ const KEEP_MS = 7 * 24 * 3600 * 1000
  * one cluster, with each other's sessions, messages and cached values, and nothing would say so. For applications without
  * a `siteId` only; who names one knows what shares it.
  */
-export function warnOfNeighbours (link: RedisLink, log: FastifyBaseLogger): void {
+export function warnOfSharedSite (link: RedisLink, log: FastifyBaseLogger): void {
   const look = async (): Promise<void> => {
     const own = await applicationName()
     const key = link.key('link', 'application')
