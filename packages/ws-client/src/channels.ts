@@ -3,10 +3,10 @@ import { ABNORMAL } from './machine.ts'
 import { join, type Payload } from './payload.ts'
 import type { ClientOptions } from './types.ts'
 
-/** The namespaces on one socket. To the client of a namespace each looks like a WebSocket of its own, which waits for the socket. */
+/** The namespaces on one socket. Each is a WebSocket to its client: one that opens when the socket does. */
 export interface Channels {
   readonly WebSocket: NonNullable<ClientOptions['WebSocket']>
-  /** The socket stands, and everything that is heard on it is about namespaces; or it broke. */
+  /** The socket stands, or broke. */
   turn (up: boolean): void
   /** False where it is not a socket of several. */
   heard (frame: Frame): boolean
@@ -23,7 +23,7 @@ interface Channel {
   emit (type: string, event?: object): void
 }
 
-/** Each step has its deadline elsewhere: the server answers what it is asked in time, and the socket knows when the server is silent. */
+/** No deadlines here: the server answers each `open` in time, and the liveness of the socket is that of its namespaces. */
 export function createChannels (push: (payload: Payload) => boolean): Channels {
   const byId = new Map<unknown, Channel>()
   let isUp = false
@@ -41,7 +41,7 @@ export function createChannels (push: (payload: Payload) => boolean): Channels {
         send: (payload: Payload) => push(join(`${channel.channel}`, payload)),
         close: () => byId.delete(id) && tell('close'),
         open: () => tell('open', { path: url.slice(SHARED.length), protocols }),
-        // Its client closes it in any case.
+        // Every client of ours listens to every event.
         emit: (type: string, event?: object) => listeners[type]!(event)
       }
       byId.set(id, channel)

@@ -10,7 +10,7 @@ const OPEN = 1
 const CONNECT_TIMEOUT_MS = 10_000
 
 /** Who uses a connection. */
-export interface User {
+export interface ConnectionOwner {
   /** Adds what the server has to know to the address. */
   address (query: URLSearchParams): void
   /** What `decode` takes. */
@@ -35,17 +35,17 @@ export interface Connection {
 }
 
 /** Carries out what the machine decides. @throws TypeError where the address is none, or there is no WebSocket here */
-export function createConnection (address: Address, options: ClientOptions, env: Environment, user: User): Connection {
+export function createConnection (address: Address, options: ClientOptions, env: Environment, owner: ConnectionOwner): Connection {
   const { connectTimeoutMs = CONNECT_TIMEOUT_MS, minDelayMs = 250, maxDelayMs = 10_000, protocols, token, WebSocket = env.WebSocket } = options
   if (!WebSocket) throw new TypeError('pass ws as WebSocket')
-  // A bad one is told at once, unless it has to be asked for.
+  // Throws at once where a given address is malformed; that of a function is known later.
   if (typeof address === 'string') socketUrl(address)
   const machine = createMachine({
     connectTimeoutMs,
     minDelayMs,
     maxDelayMs,
     isRenewable: typeof address === 'function' || typeof protocols === 'function' || !!token,
-    // A class of one's own may send what a plain request would not.
+    // Another class may send headers that the probe would not.
     canProbe: !options.WebSocket,
     random: env.random
   })
@@ -55,14 +55,14 @@ export function createConnection (address: Address, options: ClientOptions, env:
   let timer: unknown = null
   let ringsAt = 0
 
-  /** The machine knows its new state already: a callback that calls us meets it. */
+  /** The machine has its new state before effects run: a callback that calls back meets that. */
   const dispatch = (...event: Event): void => {
     const effects = machine.on(env.now(), ...event)
     arm()
     effects.forEach(run)
   }
 
-  /** One timer. It may ring early, because what is heard only moves the deadline. */
+  /** One timer. It may fire early: what is heard moves the deadline, not the timer. */
   const arm = (): void => {
     const { deadline } = machine
     if (timer && deadline !== null && ringsAt <= deadline) return
@@ -82,10 +82,10 @@ export function createConnection (address: Address, options: ClientOptions, env:
     else if (type === 'probe') probe(attempt)
     else if (type === 'ask') push(`{"type":"${HEARTBEAT}"}`)
     else if (type === 'abandon') abandon()
-    else if (type === 'status') user.turned(status!, detail!)
+    else if (type === 'status') owner.turned(status!, detail!)
     else {
       unlisten()
-      user.ended(status!, detail!)
+      owner.ended(status!, detail!)
     }
   }
 
@@ -98,16 +98,16 @@ export function createConnection (address: Address, options: ClientOptions, env:
       if (attempt !== machine.attempt) return
       url = new URL(target)
       bearer = secret
-      user.address(target.searchParams)
-      // The server takes the first one, never the secret.
+      owner.address(target.searchParams)
+      // The server accepts the first subprotocol, so the secret must not be first: it would be in the response.
       const offered = secret ? [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`] : own
       socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (data) => {
         if (attempt !== machine.attempt) return
         dispatch('heard', attempt)
-        user.heard(data)
+        owner.heard(data)
       }, (code, reason, refusal) => dispatch('lost', attempt, code, reason, refusal))
     } catch (err) {
-      user.report(err)
+      owner.report(err)
       dispatch('lost', attempt, ABNORMAL, String(err))
     }
   }
@@ -120,9 +120,9 @@ export function createConnection (address: Address, options: ClientOptions, env:
     try {
       old?.close(1000)
     } catch {
-      // It was over already.
+      // It was closed already.
     }
-    user.lost()
+    owner.lost()
   }
 
   const push = (payload: Payload): boolean => {

@@ -33,7 +33,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   let lastId = 0
   const push = (payload: Payload): boolean => connection.push(payload)
   const channels = createChannels(push)
-  const spaces = new Map<string, SharingClient>()
+  const namespaces = new Map<string, SharingClient>()
   let settle: { resolve (data: Connected): void, reject (err: ClientError): void }
   const ready = new Promise<Connected>((resolve, reject) => { settle = { resolve, reject } })
   ready.catch(() => {})
@@ -43,10 +43,10 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     onError(err)
   })
 
-  /** What is tried again, and the status tells of, is nothing to end a process of Node for. */
-  const mention = (err: unknown): unknown => onError && report(err)
+  /** An address or token that fails is asked again, and the status tells of it: without `onError` it must not end a Node process as an uncaught error. */
+  const reportIfHandled = (err: unknown): unknown => onError && report(err)
 
-  const call = (callback: () => unknown, failed: (err: unknown) => unknown = report): void => {
+  const callSafely = (callback: () => unknown, failed: (err: unknown) => unknown = report): void => {
     (async () => callback())().catch(failed)
   }
 
@@ -61,15 +61,15 @@ export function createClient (address: Address, options: ClientOptions, env: Env
 
   const heard = (payload: Parameters<typeof decode>[0]): void => {
     const frame = decode(payload)
-    // Another kind of server may say so too, and means something else.
+    // Another kind of server may send a frame of this type.
     if (!frame || (frame.type === 'connected' && typeof frame.data?.clientId !== 'string')) return
     const { type = '', data, replyTo } = frame
     if (channels.heard(frame)) return
     if (type === 'connected') begin(data)
     else if (frame.offset !== undefined) offset = frame.offset
     if (type === HEARTBEAT || (type === 'offset' && frame.offset !== undefined)) return
-    // Where it comes to nothing the server says again that the end is near.
-    if (type === EXPIRING && token) call(async () => push(encode({ type: RENEW, data: await token() })), mention)
+    // Not tried again here: the server sends EXPIRING again.
+    if (type === EXPIRING && token) callSafely(async () => push(encode({ type: RENEW, data: await token() })), reportIfHandled)
     if (replyTo !== undefined) outbox.settle(String(replyTo), frame)
     else handlers.emit(type, frame)
   }
@@ -79,7 +79,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     const onceMs = data.clientId === clientId ? data.onceMs : 0
     clientId = data.clientId
     userId = data.userId
-    // What was missed follows with offsets of its own; a connection that breaks before it came resumes from where we were.
+    // Missed messages follow with offsets of their own: a connection that breaks before they came resumes from the old offset.
     if (!data.recovered) offset = data.offset
     outbox.begin(data.limits, onceMs ?? 0, isOther)
     settle.resolve(data)
@@ -93,7 +93,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     return outbox.add(id, encode({ type, data, ...((hasAnswer || queue) && { id }), ...(once && { once }) }), settle, timeoutMs)
   }
 
-  /** Of what nobody waits for the handlers of errors hear. */
+  /** An error that answers no request goes to the handlers of `error`. */
   const send = (type: string, data?: unknown): boolean => !write(type, data, false, ({ error }) => {
     if (error && error.code !== 'NO_REPLY') handlers.emit('error', { error })
   })
@@ -110,7 +110,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     const message = `there will be no connection: ${detail.reason || status}`
     outbox.end(message)
     settle.reject(new ClientError('NOT_CONNECTED', message))
-    spaces.forEach((space) => space.end(status, detail))
+    namespaces.forEach((namespace) => namespace.end(status, detail))
   }
 
   const connection = createConnection(address, options, env, {
@@ -122,14 +122,14 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     heard,
     lost () {
       outbox.lost()
-      // Its end says why.
+      // Where the connection ended for good, `ended` gives the namespaces its reason.
       if (!isOver(connection)) channels.turn(false)
     },
     ended,
     turned (status, detail) {
-      for (const watcher of [...watchers]) call(() => watcher(status, detail))
+      for (const watcher of [...watchers]) callSafely(() => watcher(status, detail))
     },
-    report: mention
+    report: reportIfHandled
   })
 
   return {
@@ -143,17 +143,17 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     },
     send,
     request,
-    // Rooms are of the connection: what was done on the one before has to be done again.
+    // Rooms belong to a connection: `once` would answer with what was done on the one before.
     join: (room) => request('join', { room }, {}, false),
     leave: (room) => request('leave', { room }, {}, false),
     namespace (name: string, own?: NamespaceOptions): Client<any, any> {
-      let space = spaces.get(name)
-      if (!space || isOver(space)) {
-        // It waits for the socket as long as that takes.
-        spaces.set(name, space = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, env))
-        if (isOver(connection)) space.end(connection.status, {})
+      let namespace = namespaces.get(name)
+      if (!namespace || isOver(namespace)) {
+        // No deadline of its own: the socket has one.
+        namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, env))
+        if (isOver(connection)) namespace.end(connection.status, {})
       }
-      return space
+      return namespace
     },
     close: () => connection.end(),
     end: connection.end

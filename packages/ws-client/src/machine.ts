@@ -41,7 +41,7 @@ export interface MachineOptions {
 
 export interface Machine {
   readonly status: Status
-  /** Names what belongs together: the events of one attempt, or of the look why it failed. */
+  /** Number of the attempt, or of the probe why it failed: events of another one are stale and ignored. */
   readonly attempt: number
   /** When `time` is due; null where nothing is waited for. */
   readonly deadline: number | null
@@ -50,16 +50,16 @@ export interface Machine {
 
 type Phase = 'opening' | 'greeting' | 'online' | 'probing' | 'waiting' | 'ended'
 
-/** A connection that held so long was a good one: only then are the failures before it forgotten. */
+/** A connection that stands so long resets the backoff. */
 const STABLE_MS = 10_000
-const PENAL_FAILURES = 3
+const PENALTY_FAILURES = 3
 const UNAUTHENTICATED = 4401
 const FORBIDDEN = 4403
 export const ABNORMAL = 1006
-/** Network and page may wake as often as they like: attempts are not closer than this. */
+/** Shortest time between two attempts, however often the network and the page wake up. */
 const LEAST_BETWEEN_MS = 1000
-/** Closed for what the client did: coming back soon would do it again. */
-const PENAL = [1009, 1013, 4429]
+/** Close codes for what the client did: coming back soon would cause the same. */
+const PENALTY_CODES = [1009, 1013, 4429]
 
 /**
  * Decides what a client does: all of its states, each with a deadline, and no clock, socket or timer of its own. Whatever
@@ -85,10 +85,10 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
   let heardAt = 0
   /** When the server was asked whether it is there; null where it was heard since. */
   let askedAt: number | null = null
-  /** Whether it was asked once more because the clock stood still. */
-  let isLenient = false
-  /** HTTP status that was told last. */
-  let told: number | undefined
+  /** Whether it was asked once more because the event loop stalled. */
+  let wasAskedAgain = false
+  /** HTTP status of the last `status` effect. */
+  let lastHttpStatus: number | undefined
   let effects: Effect[] = []
 
   const enter = (next: Phase, now: number, withinMs: number, effect?: 'open' | 'probe'): void => {
@@ -111,7 +111,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
   const heard = (now: number): void => {
     heardAt = now
     askedAt = null
-    isLenient = false
+    wasAskedAgain = false
     watch()
   }
 
@@ -120,11 +120,11 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     effects.push(['ask'])
   }
 
-  const turn = (next: Status): void => {
+  const setStatus = (next: Status): void => {
     const { httpStatus } = detail
-    if (next === status && (httpStatus === undefined || httpStatus === told)) return
+    if (next === status && (httpStatus === undefined || httpStatus === lastHttpStatus)) return
     status = next
-    told = httpStatus
+    lastHttpStatus = httpStatus
     effects.push(['status', next, detail])
   }
 
@@ -132,7 +132,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     phase = 'ended'
     attempt++
     deadline = null
-    turn(next)
+    setStatus(next)
     effects.push(['end', next, detail])
   }
 
@@ -140,18 +140,18 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
 
   /**
    * Exponential backoff with nearly full jitter, so that the clients of a server that went away do not come back all at once
-   * (Marc Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015), and no one at once.
+   * (Marc Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015); never without a pause.
    */
   const wait = (now: number): void => {
-    const isPenal = PENAL.includes(detail.code!)
-    if (isPenal) failures = Math.max(failures, PENAL_FAILURES)
-    const least = isPenal ? 0.5 : 0.1
+    const isPenalty = PENALTY_CODES.includes(detail.code!)
+    if (isPenalty) failures = Math.max(failures, PENALTY_FAILURES)
+    const least = isPenalty ? 0.5 : 0.1
     enter('waiting', now, bound() * (least + (1 - least) * random()))
     failures++
-    turn('reconnecting')
+    setStatus('reconnecting')
   }
 
-  /** Who was refused is refused again, unless credentials are made anew. */
+  /** Final, unless the credentials are asked for anew at each attempt: then one more attempt. */
   const refused = (now: number): void => {
     if (isRenewable && ++refusals < 2) wait(now)
     else end('auth-required')
@@ -163,9 +163,9 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
 
   const lost = (now: number, code: number, reason: string, refusal: Refusal | null = null): void => {
     const hadOpened = phase === 'greeting' || phase === 'online'
-    // A server that restarts refuses for a moment: no need to ask why.
+    // A server that restarts refuses for a moment: no probe.
     const isFirst = wasOnline && failures <= 1
-    // What is still said of this attempt comes too late.
+    // Later events of this attempt are stale.
     attempt++
     effects.push(['abandon'])
     detail = { code, reason }
@@ -191,7 +191,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     reconnectWindowMs = windowMs
     stableAt = now + STABLE_MS
     detail = {}
-    turn('connected')
+    setStatus('connected')
     heard(now)
   }
 
@@ -203,9 +203,9 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     if (askedAt === null) {
       if (now >= heardAt + everyMs) ask(now)
     } else if (now >= askedAt + timeoutMs) {
-      // A clock that stood still: what came meanwhile is not read yet, and nobody answered a question that did not leave.
-      if (isLenient || now < askedAt + 1.5 * timeoutMs) return lost(now, ABNORMAL, 'not heard')
-      isLenient = true
+      // The timer fired late, so the event loop stalled: what came meanwhile is not read yet, and the question may not have left. Asks once more.
+      if (wasAskedAgain || now < askedAt + 1.5 * timeoutMs) return lost(now, ABNORMAL, 'not heard')
+      wasAskedAgain = true
       ask(now)
     }
     watch()

@@ -34,19 +34,19 @@ interface Snapshot {
 /** A connection that components share. */
 interface Entry {
   readonly client: Client
-  readonly users: Set<User>
+  readonly components: Set<Component>
   snapshot: Snapshot
   closing: ReturnType<typeof setTimeout> | undefined
   end (): void
 }
 
 /** A component. */
-interface User {
+interface Component {
   onChange (): void
   onMessage (data: unknown, message: Received): void
 }
 
-const NOTHING: Snapshot = { status: 'connecting', detail: {}, messages: [], client: null }
+const INITIAL: Snapshot = { status: 'connecting', detail: {}, messages: [], client: null }
 /** Of the connection itself. */
 const NO_MESSAGES: ReadonlySet<string> = new Set(['connected', 'error', 'presence:join', 'presence:leave', 'connection:expiring'])
 const FINAL: ReadonlySet<Status> = new Set(['auth-required', 'disconnected'])
@@ -58,21 +58,21 @@ const entries = new Map<unknown, Entry>()
 function open (address: Address | Client, { keep = 100, onMessage: _, ...options }: UseNamespaceOptions): Entry {
   const isOwn = typeof address !== 'object'
   const client = isOwn ? connect(address, options) : address
-  const users = new Set<User>()
+  const components = new Set<Component>()
   const tell = (change: Partial<Snapshot>): void => {
     entry.snapshot = { ...entry.snapshot, ...change }
-    for (const user of [...users]) user.onChange()
+    for (const component of [...components]) component.onChange()
   }
   const unwatch = client.onStatus((status, detail) => tell({ status, detail }))
   const unhear = client.on('*', (data, message) => {
     if (NO_MESSAGES.has(message.type)) return
     tell({ messages: [...entry.snapshot.messages, { ...message, data }].slice(-keep, keep > 0 ? undefined : 0) })
-    for (const user of [...users]) user.onMessage(data, message)
+    for (const component of [...components]) component.onMessage(data, message)
   })
   const entry: Entry = {
     client,
-    users,
-    snapshot: { ...NOTHING, status: client.status, client },
+    components,
+    snapshot: { ...INITIAL, status: client.status, client },
     closing: undefined,
     end () {
       unwatch()
@@ -84,16 +84,16 @@ function open (address: Address | Client, { keep = 100, onMessage: _, ...options
 }
 
 /** Takes part in the connection of a key; returns what ends it. */
-function join (key: unknown, user: User, make: () => Entry): [Entry, leave: () => void] {
+function join (key: unknown, component: Component, make: () => Entry): [Entry, leave: () => void] {
   const found = entries.get(key)
-  // One that gave up, for nobody was logged in, say, is no use to who comes now.
+  // One that ended for good, because nobody was logged in, say, is made anew.
   const entry = found === undefined || FINAL.has(found.client.status) ? make() : found
   entries.set(key, entry)
   clearTimeout(entry.closing)
-  entry.users.add(user)
+  entry.components.add(component)
   return [entry, () => {
-    entry.users.delete(user)
-    if (entry.users.size > 0) return
+    entry.components.delete(component)
+    if (entry.components.size > 0) return
     entry.closing = setTimeout(() => {
       if (entries.get(key) === entry) entries.delete(key)
       entry.end()
@@ -108,7 +108,7 @@ function join (key: unknown, user: User, make: () => Entry): [Entry, leave: () =
  * @param address as `connect` takes it; a function makes a connection for this component alone. Or a client, which stays open.
  */
 export function useNamespace<M = Messages, S = Messages> (address: Address | Client<M, S>, options: UseNamespaceOptions = {}): UsedNamespace<M, S> {
-  // What a render passes is old at the next one: functions are called as they were passed last.
+  // Functions are called as the last render passed them.
   const latest = useRef({ address, options })
   latest.current = { address, options }
   const own = useRef<object>({})
@@ -120,7 +120,7 @@ export function useNamespace<M = Messages, S = Messages> (address: Address | Cli
 
 interface Latest { address: Address | Client, options: UseNamespaceOptions }
 
-const nothing = (): Snapshot => NOTHING
+const nothing = (): Snapshot => INITIAL
 
 function createHandle (key: unknown, latest: { current: Latest }) {
   let entry: Entry | null = null
@@ -142,7 +142,7 @@ function createHandle (key: unknown, latest: { current: Latest }) {
         leave()
       }
     },
-    read: () => entry?.snapshot ?? NOTHING,
+    read: () => entry?.snapshot ?? INITIAL,
     send: (type: string, data?: unknown) => entry?.client.send(type, data) ?? false,
     request: async (type: string, data?: unknown, options?: { timeoutMs?: number }) => {
       if (entry === null) throw new ClientError('NOT_CONNECTED', 'the component is not mounted')

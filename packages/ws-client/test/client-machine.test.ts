@@ -174,7 +174,7 @@ t.test('the network comes back or the page is seen: it looks at once', async (t)
   t.ok(await away.until(() => away.sockets.length === 2, 1), 'not after the pause')
 })
 
-t.test('a clock that stood still condemns nobody before what came meanwhile is read', async (t) => {
+t.test('after a stall of the event loop, what came meanwhile is read before the connection counts as lost', async (t) => {
   const world = await connected()
   await world.pass(30_000)
   await world.pass(3_600_000, true)
@@ -373,7 +373,7 @@ t.test('no token is none, and no number of attempts or milliseconds is too much'
   patient.client.close()
 })
 
-t.test('what another kind of server says is passed by', async (t) => {
+t.test('a frame `connected` of another kind of server is ignored', async (t) => {
   const world = new World()
   await world.rest()
   world.socket.open()

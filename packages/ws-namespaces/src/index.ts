@@ -15,15 +15,15 @@ import { Requests } from './cluster/requests.ts'
 import { Carriers } from './delivery/carriers.ts'
 import { Hubs } from './namespace/hubs.ts'
 import { Expiries } from './namespace/authorization.ts'
-import { Inbox } from './namespace/inbox.ts'
+import { Dispatcher } from './namespace/dispatcher.ts'
 import { Once } from './namespace/once.ts'
 import { Stalls } from './namespace/stalls.ts'
 import { Presences, tokenOf } from './presence/presences.ts'
 import { MemoryReceipts, ONCE_MS, RedisReceipts } from './recovery/receipts.ts'
 import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
-import { endRefused, giveBackOthers, multiplexRoute, upgradeRoute } from './admission/upgrade.ts'
-import type { Line } from './delivery/line.ts'
+import { closeRefusedUpgrades, passOnOtherUpgrades, multiplexRoute, upgradeRoute } from './admission/upgrade.ts'
+import type { QueuedSocket } from './delivery/queued-socket.ts'
 import { Listener } from './delivery/listener.ts'
 
 declare module 'fastify' {
@@ -55,14 +55,14 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const expiries = new Expiries(() => stalls.look())
   const receipts = link.client === null ? new MemoryReceipts(appCluster.bootId) : new RedisReceipts(link, appCluster.bootId)
   const once = new Once(receipts, (bootId) => bootId === appCluster.bootId || appCluster.members().some((member) => member.bootId === bootId))
-  const lines = new Set<Line>()
-  const drain = new Drain(lines, resolved.drainMs)
+  const sockets = new Set<QueuedSocket>()
+  const drain = new Drain(sockets, resolved.drainMs)
   const namespaces = new Decorator({ hubs, requests, cluster }, resolved.maxPayloadBytes, () => drain.start())
   fastify.decorate<WsNamespaces>('wsNamespaces', namespaces)
   await bringWebSockets(fastify, resolved.maxPayloadBytes)
-  endRefused(fastify)
-  giveBackOthers(fastify)
-  const heartbeat = new Heartbeat(resolved, lines, sessions, () => {
+  closeRefusedUpgrades(fastify)
+  passOnOtherUpgrades(fastify)
+  const heartbeat = new Heartbeat(resolved, sockets, sessions, () => {
     hubs.beat()
     carriers.sweep((name) => hubs.get(name) !== undefined)
   })
@@ -70,34 +70,34 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   fastify.addHook('preClose', () => drain.start())
   fastify.addHook('onClose', async () => {
     heartbeat.stop()
-    for (const { stop } of heard) stop()
+    for (const { stop } of subscriptions) stop()
     expiries.stop()
     appCluster.off('leave', onLeave)
     const all = [...hubs]
-    for (const hub of all) hub.settle()
+    for (const hub of all) hub.departLingering()
     await Promise.all(all.map(({ presence }) => presence?.beat().catch(() => {})))
     await carriers.settle(all.map(({ carrier }) => carrier))
     hubs.close()
   })
-  const heard = [
+  const subscriptions = [
     () => requests.open(),
     () => cluster.open(),
     () => appCluster.internal('session').subscribe('session:ended', ({ data }) => sessions.onEnded(data as unknown as Ended))
   ].map((subscribe) => listener.listen(subscribe))
-  await Promise.all(heard.map(({ ready }) => ready))
+  await Promise.all(subscriptions.map(({ ready }) => ready))
   appCluster.on('leave', onLeave)
   const gate = new Gate(fastify, hubs, drain)
   const { pingIntervalMs: everyMs, pongTimeoutMs: timeoutMs, reconnectWindowMs } = resolved
-  const told = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs, onceMs: ONCE_MS }
+  const welcome = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs, onceMs: ONCE_MS }
   const multiplex = { maxNamespaces: resolved.maxNamespacesPerSocket, maxBufferedBytes: resolved.maxBufferedBytesPerSocket }
-  const inbox = new Inbox((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer), once, expiries, stalls)
-  const parts: MultiplexParts = { hubs, gate, lines, multiplex, inbox, sessions, expiries, stalls, log, told }
+  const dispatcher = new Dispatcher((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer), once, expiries, stalls)
+  const parts: MultiplexParts = { hubs, gate, sockets, multiplex, dispatcher, sessions, expiries, stalls, log, welcome }
   const { authorize, routePrefix, aliases, multiplexPath } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
   await fastify.register((scope) => upgradeRoute(scope, parts, plain), { prefix: routePrefix })
   for (const prefix of aliases) await fastify.register((scope) => upgradeRoute(scope, parts, null), { prefix })
-  const sockets = multiplexPath === false ? [] : multiplexPath === routePrefix ? [routePrefix, ...aliases] : [multiplexPath]
-  for (const prefix of sockets) await fastify.register((scope) => multiplexRoute(scope, parts), { prefix })
+  const multiplexPrefixes = multiplexPath === false ? [] : multiplexPath === routePrefix ? [routePrefix, ...aliases] : [multiplexPath]
+  for (const prefix of multiplexPrefixes) await fastify.register((scope) => multiplexRoute(scope, parts), { prefix })
   if (authorize === undefined) log.info('without the option authorize there are no HTTP routes')
   else await fastify.register((scope) => routes(scope, namespaces, cluster, authorize), { prefix: routePrefix })
 }
@@ -106,7 +106,7 @@ async function bringWebSockets (fastify: FastifyInstance, maxPayload: number): P
   if (fastify.hasPlugin('@fastify/websocket')) return
   await fastify.register(fastifyWebsocket, {
     options: { maxPayload },
-    // Its own closes without a code, and one client that does not answer holds it for 30 s.
+    // The plugin's own preClose sends no close code, and one client that does not answer delays it by 30 s.
     preClose: (done: () => void) => done()
   })
 }

@@ -57,7 +57,7 @@ t.test('a user joins once and leaves once, however many sockets on however many 
   t.ok((await Promise.all(keys.map((key) => redis.pttl(key)))).every((ttl) => ttl > 0), 'every key ends by itself')
 })
 
-t.test('a page that is loaded anew is no news', async (t) => {
+t.test('a page that is reloaded within the grace period is not announced', async (t) => {
   const [a, b] = await servers(t, sharedRedis(), 2, { namespaces: { chat: { presence: { graceMs: 60_000 } }, quick: { presence: { graceMs: 0 } } } })
   const observer = await connect(t, a!.port, PATH, { user: 'observer' })
   const quick = await connect(t, a!.port, '/api/1/ws/quick', { user: 'observer' })
@@ -74,7 +74,7 @@ t.test('a page that is loaded anew is no news', async (t) => {
   t.same(((await connect(t, b!.port, PATH, { user: 'late' })).connected.presence as Present[]).map(({ userId }) => userId).sort(), ['ann', 'late', 'observer'])
 })
 
-t.test('no ghosts after 200 random connects, disconnects, kills and losses of Redis', async (t) => {
+t.test('nobody stays online after 200 random connects, disconnects, kills and losses of Redis', async (t) => {
   const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
   const siteId = uniqueName('pre')
   const setup = { siteId, namespaces, options: { presenceLeaseMs: 6000 } }

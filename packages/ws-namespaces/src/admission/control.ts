@@ -4,7 +4,7 @@ import { Compile } from 'typebox/compile'
 
 const Id = Type.Integer({ minimum: 1, maximum: 0x7fff_ffff })
 
-// What a client says about a socket of several namespaces. Further fields are ignored.
+// Control frames of a socket of several namespaces. Further fields are ignored.
 const OpenFrame = Type.Object({
   type: Type.Literal('open'),
   id: Id,

@@ -1,18 +1,18 @@
 import { Close } from '../codes.ts'
-import type { Line } from '../delivery/line.ts'
+import type { QueuedSocket } from '../delivery/queued-socket.ts'
 
 const SLICES = 10
 const LEAST = 50
 const LOOK_MS = 20
 
-/** Ends the sockets of a process that is about to end, in slices, so that the clients do not come back all at once. */
+/** Closes the sockets of a process that shuts down, in slices, so that the clients do not reconnect all at once. */
 export class Drain {
-  readonly #lines: ReadonlySet<Line>
+  readonly #sockets: ReadonlySet<QueuedSocket>
   readonly #ms: number
   #done: Promise<void> | undefined
 
-  constructor (lines: ReadonlySet<Line>, ms: number) {
-    this.#lines = lines
+  constructor (sockets: ReadonlySet<QueuedSocket>, ms: number) {
+    this.#sockets = sockets
     this.#ms = ms
   }
 
@@ -29,16 +29,16 @@ export class Drain {
 
   async #run (): Promise<void> {
     const end = performance.now() + this.#ms
-    const all = [...this.#lines]
+    const all = [...this.#sockets]
     const size = Math.max(LEAST, Math.ceil(all.length / SLICES))
     for (let first = 0; first < all.length && performance.now() < end; first += size) {
-      for (const line of all.slice(first, first + size)) line.owner.shutdown(Close.goingAway, 'going away')
-      // Half of the time is for the slices, the rest for answers.
+      for (const socket of all.slice(first, first + size)) socket.owner.shutdown(Close.goingAway, 'going away')
+      // Half of the time is for the slices, the rest for the clients' close frames.
       if (first + size < all.length) await pause(this.#ms / 2 / SLICES)
     }
-    while (this.#lines.size > 0 && performance.now() < end) await pause(LOOK_MS)
-    for (const line of [...this.#lines]) line.socket.terminate()
-    if (this.#lines.size > 0) await pause(0)
+    while (this.#sockets.size > 0 && performance.now() < end) await pause(LOOK_MS)
+    for (const socket of [...this.#sockets]) socket.ws.terminate()
+    if (this.#sockets.size > 0) await pause(0)
   }
 }
 

@@ -21,7 +21,7 @@ export interface Admitted {
   readonly session: WatchedSession | null
 }
 
-/** Decides who may connect. Nothing is made for a client before it is let in. */
+/** Decides who may connect, before the upgrade. A client that is refused allocates nothing. */
 export class Gate {
   readonly #fastify: FastifyInstance
   readonly #hubs: Hubs
@@ -41,7 +41,7 @@ export class Gate {
     const found = segments === null ? null : this.#hubs.directory.match(segments)
     const sessions = sessionsOf(this.#fastify)
     if (found === null) {
-      // What exists is told only to those who are somebody.
+      // Which namespaces exist is told to identified callers only.
       if (sessions !== null && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
       throw new FST_ERR_WS_NAMESPACES_NOT_FOUND()
     }
@@ -49,7 +49,7 @@ export class Gate {
     checkOrigin(request, definition)
     if (sessions !== null && !definition.public && sessions.current(request) === null) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
     const ctx = await this.#identify(request, definition, params)
-    // authorize may have taken its time.
+    // The drain may have begun while `authorize` was awaited.
     if (this.#drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
     return { found, ctx, session: sessions === null ? null : watch(() => sessions.watch(request), definition.public) }
   }
@@ -121,8 +121,8 @@ function hostOf (origin: string): string | null {
   }
 }
 
-/** A place among the connections of a namespace, taken before the upgrade so that a rush cannot pass the limit. */
-export class Seat {
+/** A connection as it counts for the limits of its namespace: from before the upgrade, so that simultaneous upgrades cannot exceed them. */
+export class Slot {
   readonly hub: Hub
   readonly ctx: Identity
   readonly session: WatchedSession | null
@@ -134,17 +134,17 @@ export class Seat {
     const hub = hubs.take(admitted.found)
     const { maxConnections, maxConnectionsPerUser } = hub.definition.limits
     const { userId } = admitted.ctx
-    const ofUser = userId === null ? 0 : hub.seatsOf.get(userId) ?? 0
-    // Its own connection that broke without a word is about to be replaced.
+    const ofUser = userId === null ? 0 : hub.slotsOf.get(userId) ?? 0
+    // Its own stale connection does not count: it is replaced when this one begins.
     const own = userId === null ? 0 : [...hub.peersOf(`user:${userId}`)].filter((peer) => peer.clientId === clientId).length
-    if (hub.seats - own >= maxConnections || ofUser - own >= maxConnectionsPerUser) {
+    if (hub.slots - own >= maxConnections || ofUser - own >= maxConnectionsPerUser) {
       hubs.release(hub)
       throw new FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS()
     }
-    hub.seats++
-    if (userId !== null) hub.seatsOf.set(userId, ofUser + 1)
+    hub.slots++
+    if (userId !== null) hub.slotsOf.set(userId, ofUser + 1)
     this.hub = hub
-    // Not what was found, of which the hub has one for all.
+    // Not `found`: the hub keeps one for all of its connections.
     this.ctx = admitted.ctx
     this.session = admitted.session
     this.#hubs = hubs
@@ -154,10 +154,10 @@ export class Seat {
     if (this.#free) return
     this.#free = true
     const { hub, ctx: { userId } } = this
-    hub.seats--
-    const left = userId === null ? 0 : hub.seatsOf.get(userId)! - 1
-    if (userId !== null && left === 0) hub.seatsOf.delete(userId)
-    else if (userId !== null) hub.seatsOf.set(userId, left)
+    hub.slots--
+    const left = userId === null ? 0 : hub.slotsOf.get(userId)! - 1
+    if (userId !== null && left === 0) hub.slotsOf.delete(userId)
+    else if (userId !== null) hub.slotsOf.set(userId, left)
     this.#hubs.release(hub)
   }
 }

@@ -1,21 +1,21 @@
-import type { Line } from '../delivery/line.ts'
+import type { QueuedSocket } from '../delivery/queued-socket.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { WatchedSessions } from './sessions.ts'
 
 const SWEEP_MS = 1000
 const BEAT_MS = 5000
 
-/** Looks after the sockets now and then: pings them, ends the silent, looks at their sessions; renews what lives by it. */
+/** Pings each socket when it is due, cuts those that do not answer, checks their sessions, and renews leases by `beat`. */
 export class Heartbeat {
   readonly #options: ResolvedOptions
-  readonly #lines: ReadonlySet<Line>
+  readonly #sockets: ReadonlySet<QueuedSocket>
   readonly #sessions: WatchedSessions
   readonly #timers: NodeJS.Timeout[]
 
-  constructor (options: ResolvedOptions, lines: ReadonlySet<Line>, sessions: WatchedSessions, beat: () => void) {
+  constructor (options: ResolvedOptions, sockets: ReadonlySet<QueuedSocket>, sessions: WatchedSessions, beat: () => void) {
     const { pingIntervalMs, pongTimeoutMs, presenceLeaseMs } = options
     this.#options = options
-    this.#lines = lines
+    this.#sockets = sockets
     this.#sessions = sessions
     this.#timers = [
       setInterval(() => this.#sweep(), Math.min(SWEEP_MS, Math.ceil(Math.min(pingIntervalMs, pongTimeoutMs) / 2))),
@@ -31,26 +31,26 @@ export class Heartbeat {
   #sweep (): void {
     const { pingIntervalMs, pongTimeoutMs } = this.#options
     const now = performance.now()
-    const silent: Line[] = []
-    for (const line of this.#lines) {
-      const sincePing = now - line.pingedAt
-      // A further ping would give a silent client its time anew, each time.
-      if (line.heardAt < line.pingedAt) {
-        if (sincePing >= pongTimeoutMs) silent.push(line)
-      } else if (sincePing >= pingIntervalMs && line.isOpen && line.owner.isReady) {
-        line.pingedAt = now
-        line.socket.ping()
-        line.beat()
-        this.#sessions.look(line.owner)
+    const silent: QueuedSocket[] = []
+    for (const socket of this.#sockets) {
+      const sincePing = now - socket.pingedAt
+      // No second ping before the first is answered: it would start the timeout anew.
+      if (socket.heardAt < socket.pingedAt) {
+        if (sincePing >= pongTimeoutMs) silent.push(socket)
+      } else if (sincePing >= pingIntervalMs && socket.isOpen && socket.owner.isReady) {
+        socket.pingedAt = now
+        socket.ws.ping()
+        socket.beat()
+        this.#sessions.look(socket.owner)
       }
     }
-    if (silent.length > 0) this.#judge(silent)
+    if (silent.length > 0) this.#cutSilent(silent)
   }
 
-  /** Where this process stood still, what the clients said meanwhile lies in their sockets: it is read before anybody is judged. */
-  #judge (silent: readonly Line[]): void {
+  /** After a stall of the event loop, pongs that came in time are still unread in the sockets: two turns read them before anybody is cut. */
+  #cutSilent (silent: readonly QueuedSocket[]): void {
     setImmediate(() => setImmediate(() => {
-      for (const line of silent) if (line.heardAt < line.pingedAt) line.socket.terminate()
+      for (const socket of silent) if (socket.heardAt < socket.pingedAt) socket.ws.terminate()
     }))
   }
 }

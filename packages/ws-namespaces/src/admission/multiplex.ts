@@ -4,14 +4,14 @@ import type { FastifyRequest } from 'fastify'
 import { Close, MESSAGES } from '../codes.ts'
 import { Channel, type ChannelOwner } from '../delivery/channel.ts'
 import { Frame } from '../delivery/frame.ts'
-import { Line, type LineOwner } from '../delivery/line.ts'
+import { QueuedSocket, type SocketOwner } from '../delivery/queued-socket.ts'
 import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_ALREADY_OPEN, FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES, FST_ERR_WS_NAMESPACES_UNAUTHORIZED } from '../errors.ts'
 import type { Hubs } from '../namespace/hubs.ts'
 import type { Stalls } from '../namespace/stalls.ts'
-import { Attendance, type AttendanceParts } from './attendance.ts'
+import { Lifecycle, type LifecycleParts } from './lifecycle.ts'
 import { readControl, readNumber, type Open } from './control.ts'
-import { Seat, type Admitted, type Gate } from './gate.ts'
+import { Slot, type Admitted, type Gate } from './gate.ts'
 import type { WatchedSession } from './watched-session.ts'
 
 /** Bounds of a socket of several namespaces. */
@@ -20,7 +20,7 @@ interface MultiplexLimits {
   readonly maxBufferedBytes: number
 }
 
-export interface MultiplexParts extends AttendanceParts {
+export interface MultiplexParts extends LifecycleParts {
   readonly hubs: Hubs
   readonly gate: Gate
   readonly multiplex: MultiplexLimits
@@ -29,32 +29,32 @@ export interface MultiplexParts extends AttendanceParts {
 
 interface Opened {
   readonly channel: Channel
-  readonly attendance: Attendance
+  readonly lifecycle: Lifecycle
 }
 
-/** Frames that are no namespace's, in a window: more than opening and closing takes is abuse. */
+/** Control frames in a window; more is abuse. */
 const CONTROL_MESSAGES = 200
 const WINDOW_MS = 1000
-/** What an upgrade would be answered, as a close code: 4401, 4403, 4404, 4429, 4503. */
+/** Added to the HTTP status that an upgrade would have: 4401, 4403, 4404, 4429, 4503. */
 const REFUSED = 4000
-/** A socket that is not older has a session that was just read. */
+/** So soon after the upgrade the session that was read for it needs no second look. */
 const FRESH_MS = 1000
-/** So long a socket may be there before it has its first namespace. */
+/** Longest that a socket may stand without its first namespace. */
 const IDLE_MS = 30_000
-/** A slow client that goes on not reading is cut after this. */
+/** A slow client has so long to take the close frame before its socket is cut. */
 const CUT_MS = 1000
 
 /**
  * A socket of several namespaces. Each has a channel: a number that begins its frames in both directions. Each is admitted,
- * limited and closed by itself, as on a socket of its own; what no channel's frame says is about the channels.
+ * limited and closed by itself, as on a socket of its own; frames without a number are control frames.
  */
-export class Multiplex implements LineOwner, ChannelOwner {
+export class Multiplex implements SocketOwner, ChannelOwner {
   readonly isReady = true
-  readonly #line: Line
+  readonly #socket: QueuedSocket
   readonly #openedAt = performance.now()
   readonly #request: FastifyRequest
   readonly #parts: MultiplexParts
-  /** Being opened or open, by the client's id; null while it is being opened. */
+  /** By the client's id; null while `authorize` is awaited. */
   readonly #byId = new Map<number, Opened | null>()
   readonly #byNumber = new Map<number, Opened>()
   #session: WatchedSession | null = null
@@ -63,24 +63,24 @@ export class Multiplex implements LineOwner, ChannelOwner {
   #windowCount = 0
   #idle: NodeJS.Timeout | undefined
   #wasUsed = false
-  #suspected = false
+  #isCheckingSlow = false
 
-  constructor (socket: Socket, request: FastifyRequest, parts: MultiplexParts, heartbeat: boolean) {
-    this.#line = new Line(socket, heartbeat)
-    this.#line.owner = this
+  constructor (ws: Socket, request: FastifyRequest, parts: MultiplexParts, heartbeat: boolean) {
+    this.#socket = new QueuedSocket(ws, heartbeat)
+    this.#socket.owner = this
     this.#request = request
     this.#parts = parts
   }
 
   /** Takes the socket from its upgrade to its end. */
   start (): void {
-    const { lines, log, told: { heartbeat, reconnectWindowMs }, multiplex: { maxNamespaces } } = this.#parts
-    const { socket } = this.#line
-    socket.on('message', (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary))
-    socket.on('pong', () => { this.#line.heardAt = performance.now() })
-    socket.on('error', (err: Error) => log.debug({ err }, 'the connection of a client failed'))
-    socket.on('close', (code: number, reason: Buffer) => this.#over(code, String(reason)))
-    lines.add(this.#line)
+    const { sockets, log, welcome: { heartbeat, reconnectWindowMs }, multiplex: { maxNamespaces } } = this.#parts
+    const { ws } = this.#socket
+    ws.on('message', (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary))
+    ws.on('pong', () => { this.#socket.heardAt = performance.now() })
+    ws.on('error', (err: Error) => log.debug({ err }, 'the connection of a client failed'))
+    ws.on('close', (code: number, reason: Buffer) => this.#over(code, String(reason)))
+    sockets.add(this.#socket)
     this.#tell({ type: 'connected', data: { clientId: randomBytes(16).toString('base64url'), maxNamespaces, heartbeat, reconnectWindowMs } })
     this.#watchIdle()
   }
@@ -94,49 +94,49 @@ export class Multiplex implements LineOwner, ChannelOwner {
   }
 
   expire (): void {
-    for (const { attendance } of [...this.#byNumber.values()]) attendance.peer.expire()
+    for (const { lifecycle } of [...this.#byNumber.values()]) lifecycle.peer.expire()
   }
 
   shutdown (code: number, reason: string): void {
     if (this.#ended !== null) return
     this.#ended = { code, reason }
-    for (const { attendance } of this.#byNumber.values()) attendance.peer.ended ??= this.#ended
-    this.#line.close(code, reason)
+    for (const { lifecycle } of this.#byNumber.values()) lifecycle.peer.ended ??= this.#ended
+    this.#socket.close(code, reason)
   }
 
-  /** Two turns of the event loop decide whether the client is slow or had no chance yet. */
+  /** A burst of one turn is not written yet: only who is over the limit two turns later is slow. */
   overflow (): void {
-    if (this.#suspected || this.#ended !== null) return
-    this.#suspected = true
+    if (this.#isCheckingSlow || this.#ended !== null) return
+    this.#isCheckingSlow = true
     setImmediate(() => setImmediate(() => {
-      this.#suspected = false
-      if (this.#ended !== null || this.#line.backlog <= this.maxBufferedBytes) return
-      for (const { attendance } of this.#byNumber.values()) attendance.peer.home.drops.slow++
+      this.#isCheckingSlow = false
+      if (this.#ended !== null || this.#socket.backlog <= this.maxBufferedBytes) return
+      for (const { lifecycle } of this.#byNumber.values()) lifecycle.peer.hub.drops.slow++
       this.shutdown(Close.slow, 'too slow')
-      setTimeout(() => this.#line.socket.terminate(), CUT_MS).unref()
+      setTimeout(() => this.#socket.ws.terminate(), CUT_MS).unref()
     }))
   }
 
   closed (channel: Channel, code: number, reason: string): void {
     this.#tell({ type: 'closed', id: channel.id, code, reason })
-    this.#line.flush()
+    this.#socket.flush()
     this.#release(channel, code, reason)
   }
 
   #receive (data: Buffer, isBinary: boolean): void {
-    this.#line.heardAt = performance.now()
+    this.#socket.heardAt = performance.now()
     if (this.#ended !== null) return
     const at = readNumber(data)
     if (at === null) return isBinary ? this.shutdown(Close.unsupported, 'a binary message begins with its channel') : this.#control(data)
     const opened = this.#byNumber.get(at.number)
-    if (opened !== undefined) opened.attendance.receive(data.subarray(at.length), isBinary)
-    // It was closed here while this was on its way.
+    if (opened !== undefined) opened.lifecycle.receive(data.subarray(at.length), isBinary)
+    // The namespace was closed while the frame was in flight.
     else this.#rate()
   }
 
-  /** Whether the client talks about channels no more than it may. */
+  /** Counts a control frame; whether the client is within its limit. */
   #rate (): boolean {
-    const now = this.#line.heardAt
+    const now = this.#socket.heardAt
     if (now - this.#windowAt >= WINDOW_MS) [this.#windowAt, this.#windowCount] = [now, 0]
     if (++this.#windowCount <= CONTROL_MESSAGES * this.#parts.stalls.windows(now, WINDOW_MS)) return true
     this.shutdown(Close.abuse, 'too many messages')
@@ -153,7 +153,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
     }
     if (message.type === 'open') this.#open(message)
     else if (message.type === 'close') this.#close(message.id)
-    else this.#line.beat()
+    else this.#socket.beat()
   }
 
   async #open (wanted: Open): Promise<void> {
@@ -180,7 +180,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
 
   /** Whether the client still waits for the namespace. */
   #isWanted (id: number): boolean {
-    return this.#ended === null && this.#line.isOpen && this.#byId.get(id) === null
+    return this.#ended === null && this.#socket.isOpen && this.#byId.get(id) === null
   }
 
   /** @throws what the client is told */
@@ -189,7 +189,7 @@ export class Multiplex implements LineOwner, ChannelOwner {
     if (this.#byId.size > maxNamespaces) throw new FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES(maxNamespaces)
     const admitted = await gate.admit(withProtocols(this.#request, protocols), path.split('?', 1)[0]!)
     const session = this.#session ?? admitted.session
-    // The request knows the session as it was when the socket was opened.
+    // The request has the session as it was at the upgrade, which may have ended since.
     if (session !== null && performance.now() - this.#openedAt > FRESH_MS && !await session.isAlive()) throw new FST_ERR_WS_NAMESPACES_UNAUTHORIZED()
     return { ...admitted, session: admitted.session === null ? null : session }
   }
@@ -199,22 +199,22 @@ export class Multiplex implements LineOwner, ChannelOwner {
     const query = new URLSearchParams(path.split('?', 2)[1])
     const [clientId, offset] = ['clientId', 'offset'].map((name) => query.get(name) || null) as [string | null, string | null]
     const { name } = admitted.found
-    if ([...this.#byNumber.values()].some(({ attendance: { peer } }) => peer.namespace === name)) throw new FST_ERR_WS_NAMESPACES_ALREADY_OPEN(name)
-    const seat = new Seat(this.#parts.hubs, admitted, clientId)
+    if ([...this.#byNumber.values()].some(({ lifecycle: { peer } }) => peer.namespace === name)) throw new FST_ERR_WS_NAMESPACES_ALREADY_OPEN(name)
+    const slot = new Slot(this.#parts.hubs, admitted, clientId)
     this.#session ??= admitted.session
-    const { hub } = seat
-    const channel = new Channel(this.#line, hub.definition.limits.maxBufferedBytes, this, id, hub.channel)
-    const wishes = { offset, clientId }
-    const attendance = new Attendance(this.#parts, channel, seat, wishes)
-    const opened = { channel, attendance }
+    const { hub } = slot
+    const channel = new Channel(this.#socket, hub.definition.limits.maxBufferedBytes, this, id, hub.channel)
+    const resumeRequest = { offset, clientId }
+    const lifecycle = new Lifecycle(this.#parts, channel, slot, resumeRequest)
+    const opened = { channel, lifecycle }
     this.#byId.set(id, opened)
     this.#byNumber.set(channel.number, opened)
     this.#wasUsed = true
     this.#tell({ type: 'opened', id, channel: channel.number })
-    attendance.start(wishes)
+    lifecycle.start(resumeRequest)
   }
 
-  /** The client wants a namespace no more. It hears nothing of it from now on. */
+  /** The client leaves a namespace, and gets nothing of it from now on. */
   #close (id: number): void {
     const opened = this.#byId.get(id)
     if (opened === undefined) return
@@ -227,13 +227,13 @@ export class Multiplex implements LineOwner, ChannelOwner {
     this.#watchIdle()
   }
 
-  /** Not within the call that ends it, as with a socket. */
+  /** `onDisconnect` is called in a later turn, as with a socket of one namespace. */
   #release ({ id, number }: Channel, code: number, reason: string): void {
     const opened = this.#byId.get(id)
     this.#byId.delete(id)
     this.#byNumber.delete(number)
     this.#watchIdle()
-    if (opened != null) setImmediate(() => opened.attendance.end(code, reason))
+    if (opened != null) setImmediate(() => opened.lifecycle.end(code, reason))
   }
 
   #watchIdle (): void {
@@ -245,19 +245,19 @@ export class Multiplex implements LineOwner, ChannelOwner {
   #over (code: number, reason: string): void {
     this.#ended ??= { code, reason }
     clearTimeout(this.#idle)
-    this.#parts.lines.delete(this.#line)
+    this.#parts.sockets.delete(this.#socket)
     const all = [...this.#byNumber.values()]
     this.#byId.clear()
     this.#byNumber.clear()
-    for (const { channel, attendance } of all) {
+    for (const { channel, lifecycle } of all) {
       channel.end()
-      attendance.end(code, reason)
+      lifecycle.end(code, reason)
     }
   }
 
   #tell (message: object): void {
-    if (this.#line.backlog > this.maxBufferedBytes) this.overflow()
-    this.#line.push(new Frame(JSON.stringify(message)).alone)
+    if (this.#socket.backlog > this.maxBufferedBytes) this.overflow()
+    this.#socket.push(new Frame(JSON.stringify(message)).single)
   }
 }
 

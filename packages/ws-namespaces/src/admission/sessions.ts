@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { LineOwner } from '../delivery/line.ts'
+import type { SocketOwner } from '../delivery/queued-socket.ts'
 import type { Peer } from '../namespace/peer.ts'
 import type { WatchedSession } from './watched-session.ts'
 
@@ -43,7 +43,7 @@ export class WatchedSessions {
     if (peers === undefined) this.#byUser.set(userId, new Set([peer]))
     else peers.add(peer)
     // The session may have ended between the look at it and now.
-    this.look(peer.transport.line.owner)
+    this.look(peer.transport.socket.owner)
   }
 
   remove (peer: Peer): void {
@@ -53,18 +53,18 @@ export class WatchedSessions {
   }
 
   /** Ends the connections of a socket where their session is dead. A store that cannot tell ends nobody. */
-  look (owner: LineOwner): void {
+  look (owner: SocketOwner): void {
     owner.session?.isAlive().then((alive) => { if (!alive) owner.expire() }, () => {})
     if (this.#activity === 'connection') this.#touch(owner)
   }
 
   /** A client sent a message. */
   onMessage (peer: Peer): void {
-    if (this.#activity !== 'none') this.#touch(peer.transport.line.owner)
+    if (this.#activity !== 'none') this.#touch(peer.transport.socket.owner)
   }
 
   /** The session tells its store now and then only. */
-  #touch (owner: LineOwner): void {
+  #touch (owner: SocketOwner): void {
     owner.session?.touch?.().then((alive) => { if (!alive) owner.expire() }, () => {})
   }
 

@@ -4,13 +4,13 @@ import { prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
-import { Seat } from './gate.ts'
+import { Slot } from './gate.ts'
 import { Multiplex, type MultiplexParts } from './multiplex.ts'
-import { attendAlone } from './solo.ts'
+import { serveSingle } from './single.ts'
 
-const kSeat = Symbol('ws-namespaces.seat')
+const kSlot = Symbol('ws-namespaces.slot')
 
-interface Seated { [kSeat]?: { seat: Seat, onLost: () => void } }
+interface WithSlot { [kSlot]?: { slot: Slot, onLost: () => void } }
 
 interface MaybeUpgrade { ws?: boolean }
 
@@ -32,15 +32,15 @@ export async function upgradeRoute (scope: FastifyInstance, parts: MultiplexPart
       if (answer !== null) return answer(request, reply)
       const admitted = await gate.admit(request, path)
       if (!isUpgrade) throw upgradeRequired()
-      take(request, new Seat(hubs, admitted, textOf((request.query as Record<string, unknown>).clientId)))
+      holdSlot(request, new Slot(hubs, admitted, textOf((request.query as Record<string, unknown>).clientId)))
     },
     handler: async () => { throw upgradeRequired() },
     wsHandler: (socket: object, request: FastifyRequest) => {
-      const { seat, onLost } = (request as Seated)[kSeat]!
+      const { slot, onLost } = (request as WithSlot)[kSlot]!
       const { offset, clientId, heartbeat } = request.query as Record<string, unknown>
       const ws = socket as Socket
-      letGo(ws, onLost)
-      attendAlone(parts, ws, seat, { offset: textOf(offset), clientId: textOf(clientId) }, heartbeat === '1')
+      releaseUpgrade(ws, onLost)
+      serveSingle(parts, ws, slot, { offset: textOf(offset), clientId: textOf(clientId) }, heartbeat === '1')
     }
   } as unknown as RouteOptions)
 }
@@ -58,7 +58,7 @@ export async function multiplexRoute (scope: FastifyInstance, parts: MultiplexPa
     handler: async () => { throw upgradeRequired() },
     wsHandler: (socket: object, request: FastifyRequest) => {
       const ws = socket as Socket
-      letGo(ws, () => {})
+      releaseUpgrade(ws, () => {})
       new Multiplex(ws, request, parts, (request.query as Record<string, unknown>).heartbeat === '1').start()
     }
   } as unknown as RouteOptions)
@@ -79,11 +79,11 @@ export function pathOf (request: FastifyRequest): string {
   return (end === -1 ? url : url.slice(0, end)).slice(request.routeOptions.url!.length - 1)
 }
 
-/** Gives the seat back where the upgrade does not come about. */
-function take (request: FastifyRequest, seat: Seat): void {
-  const onLost = (): void => seat.free()
+/** Frees the slot where the upgrade does not complete. */
+function holdSlot (request: FastifyRequest, slot: Slot): void {
+  const onLost = (): void => slot.free()
   const { socket } = request.raw
-  ;(request as Seated)[kSeat] = { seat, onLost }
+  ;(request as WithSlot)[kSlot] = { slot, onLost }
   if (socket === undefined) return
   if (socket.destroyed) onLost()
   else socket.once('close', onLost)
@@ -93,7 +93,7 @@ function take (request: FastifyRequest, seat: Seat): void {
  * Drops what the upgrade left behind on the socket: the request, the response and their listeners would be kept in memory
  * as long as the connection lives. Measured (benchmarks/ws-namespaces): 15 MB per 1000 connections with them.
  */
-function letGo (socket: Socket, onLost: () => void): void {
+function releaseUpgrade (socket: Socket, onLost: () => void): void {
   socket.removeAllListeners('error')
   const raw = socket._socket as (Duplex & { _httpMessage?: ServerResponse | null }) | null | undefined
   if (raw == null) return
@@ -105,7 +105,7 @@ function letGo (socket: Socket, onLost: () => void): void {
  * Ends the connection of every upgrade that was answered instead. @fastify/websocket does so in a hook, but a URL that cannot
  * be decoded passes no hooks: such sockets would stay, without any timeout, and hold `close()` for ever.
  */
-export function endRefused (fastify: FastifyInstance): void {
+export function closeRefusedUpgrades (fastify: FastifyInstance): void {
   fastify.server.on('upgrade', (_request, socket: Duplex & { _httpMessage?: ServerResponse | null }) => {
     const response = socket._httpMessage
     if (response == null) return
@@ -120,7 +120,7 @@ export function endRefused (fastify: FastifyInstance): void {
  * its connection, also `h2c`, which curl and Java's client offer. What asks for no WebSocket is given back: without that header
  * it is an ordinary request, as it would be without anybody who listens.
  */
-export function giveBackOthers ({ server }: FastifyInstance): void {
+export function passOnOtherUpgrades ({ server }: FastifyInstance): void {
   const listeners = server.listeners('upgrade') as Array<(request: IncomingMessage, socket: Duplex, head: Buffer) => void>
   server.removeAllListeners('upgrade')
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {

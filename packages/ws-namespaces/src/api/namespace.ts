@@ -160,7 +160,7 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     const { requests, cluster } = this.#parts
     const { name } = this.#one
     const target = 'room' in whom ? { room: checkName('room', whom.room) } : { userId: checkName('userId', whom.userId) }
-    // What is wrong with the data is told at once, and not to who asks for the first answer.
+    // Throws at the call where the data have no JSON form, and not at the first `next()`.
     envelope(type, data)
     return requests.each(async (id) => cluster.send(name, target, envelope(type, data, { id })), timeoutMs)
   }

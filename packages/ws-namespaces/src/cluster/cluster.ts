@@ -44,12 +44,12 @@ type Ask =
 
 const CHANNEL = 'ws:ask'
 const ASK_MS = 2000
-/** Whoever comes back to the cluster just then must not miss these. */
+/** Logged, so that an instance that reconnects just then gets them. */
 const LOGGED: ReadonlySet<Ask['op']> = new Set(['disconnect', 'join', 'leave'])
-/** The answers to others are of use now or never, and they must not push out of the log what may not be missed. */
+/** Others are of use now only, and would push messages out of the log. */
 const LOOK_UP = { timeoutMs: ASK_MS, replay: false }
 
-/** Asks every process what it knows, or has it do something, and answers the others. */
+/** Asks all processes for what they know, or to do something, and answers them. */
 export class Cluster {
   readonly #bus: InternalBroadcast
   readonly #link: RedisLink
@@ -112,7 +112,7 @@ export class Cluster {
       : [])
   }
 
-  /** A user or room with connections to two processes is one. */
+  /** Users and rooms with connections to several processes count once. */
   async #distinct (namespace: string, stats: NamespaceStats): Promise<void> {
     const [users, rooms] = await Promise.all([
       stats.users === 0 ? [] : this.users(namespace, {}),

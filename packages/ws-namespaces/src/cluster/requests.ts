@@ -29,7 +29,7 @@ type Hear = (answer: ClientAnswer, from: Answerer | null) => void
 const CHANNEL = 'ws:answers'
 const ID = /^([a-z0-9]{1,40})\.[A-Za-z0-9_-]{16}$/
 
-/** What this process asked of clients, wherever they are. */
+/** Requests of this process to clients, on whatever worker they are. */
 export class Requests {
   readonly #bus: InternalBroadcast
   readonly #bootId: string
@@ -56,7 +56,7 @@ export class Requests {
    * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED
    */
   async ask (send: (id: string) => number | Promise<number>, timeoutMs: number): Promise<unknown> {
-    const asked = new Asked(timeoutMs)
+    const asked = new FirstAnswer(timeoutMs)
     const id = this.#begin((answer) => asked.hear(answer))
     try {
       const count = await Promise.race([send(id), asked.answer.then(() => 1)])
@@ -75,12 +75,12 @@ export class Requests {
    * @param send as above
    */
   async * each (send: (id: string) => Promise<number>, timeoutMs: number): AsyncGenerator<Answer, void, undefined> {
-    const gathered = new Gathered()
-    const id = this.#begin((answer, from) => gathered.hear(answer, from))
-    const stop = deadline(timeoutMs, () => gathered.end())
+    const stream = new AnswerStream()
+    const id = this.#begin((answer, from) => stream.hear(answer, from))
+    const stop = deadline(timeoutMs, () => stream.end())
     try {
-      send(id).then((count) => gathered.expect(count), (err: unknown) => gathered.fail(err))
-      for (let answer = await gathered.next(); answer !== null; answer = await gathered.next()) yield answer
+      send(id).then((count) => stream.expect(count), (err: unknown) => stream.fail(err))
+      for (let answer = await stream.next(); answer !== null; answer = await stream.next()) yield answer
     } finally {
       stop()
       this.#pending.delete(id)
@@ -103,15 +103,15 @@ export class Requests {
   }
 
   #begin (hear: Hear): string {
-    // Not to be guessed: who knows it may answer.
+    // Unguessable: a client that knows the id may answer.
     const id = `${this.#bootId}.${randomBytes(12).toString('base64url')}`
     this.#pending.set(id, hear)
     return id
   }
 }
 
-/** The answers to one question to many, as they come. */
-class Gathered {
+/** The answers to a request to many connections, in the order in which they arrive. */
+class AnswerStream {
   readonly #answers: Answer[] = []
   #heard = 0
   #count = Infinity
@@ -153,8 +153,8 @@ class Gathered {
   }
 }
 
-/** One question to all connections of a user: the first good answer counts, and a bad one only where there is no other. */
-class Asked {
+/** A request to all connections of a user: resolves with the first answer without an error, rejects when all have answered with one. */
+class FirstAnswer {
   readonly answer: Promise<unknown>
   readonly #stop: () => void
   readonly #errors: unknown[] = []
@@ -174,23 +174,23 @@ class Asked {
   /** So many connections got the question. */
   expect (count: number): void {
     this.#count = count
-    this.#judge()
+    this.#rejectWhenAllFailed()
   }
 
   hear ({ data, error }: ClientAnswer): void {
     if (error === undefined) return this.#resolve(data)
     this.#errors.push(error)
-    this.#judge()
+    this.#rejectWhenAllFailed()
   }
 
   end (): void {
     this.#stop()
   }
 
-  #judge (): void {
+  #rejectWhenAllFailed (): void {
     if (this.#errors.length < this.#count) return
     const failures = this.#errors.map(failureOf)
-    // One that tried says more than one that knows nothing of it.
+    // The error of a handler says more than that a connection has none.
     this.#reject(failures.find(({ clientCode }) => clientCode !== 'UNKNOWN_TYPE') ?? failures[0]!)
   }
 }

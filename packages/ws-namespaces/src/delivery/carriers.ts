@@ -9,8 +9,8 @@ import { LogCarrier, type LogContext } from './log-carrier.ts'
 import { MemoryCarrier, MemoryLog } from './memory-carrier.ts'
 import { VolatileCarrier } from './volatile-carrier.ts'
 
-/** What was published right before the end gets so long to leave. */
-const LAST_WORDS_MS = 500
+/** Longest that `close()` waits for messages in flight. */
+const SETTLE_MS = 500
 
 /** Makes the carrier of each namespace of this process, and keeps what they share. */
 export class Carriers {
@@ -19,7 +19,7 @@ export class Carriers {
   readonly #listener: Listener
   /** Null where no Redis is configured. */
   readonly #logContext: LogContext | null
-  /** Outlive the namespaces' hubs, so that who comes back finds them. */
+  /** Kept when the hub of a namespace goes, so that its clients can still resume. */
   readonly #memoryLogs = new Map<string, MemoryLog>()
 
   /** @param waitMs longest that a message of a namespace with history waits for Redis to return */
@@ -42,14 +42,14 @@ export class Carriers {
     return new MemoryCarrier(log, history, sink)
   }
 
-  /** Forgets the logs that nobody can resume from any more. */
+  /** Drops the logs that are too old to resume from. */
   sweep (isUsed: (namespace: string) => boolean): void {
     for (const [namespace, log] of this.#memoryLogs) if (log.stale && !isUsed(namespace)) this.#memoryLogs.delete(namespace)
   }
 
   /** Resolves when nothing is on its way, or after a bound. */
   async settle (carriers: readonly Carrier[]): Promise<void> {
-    const end = performance.now() + LAST_WORDS_MS
+    const end = performance.now() + SETTLE_MS
     while (carriers.some(({ idle }) => !idle) && this.#link.isUp && performance.now() < end) await this.#link.outages.changed(10)
   }
 }

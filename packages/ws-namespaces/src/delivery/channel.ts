@@ -1,14 +1,14 @@
 import type { Frame } from './frame.ts'
-import type { Line } from './line.ts'
+import type { QueuedSocket } from './queued-socket.ts'
 import { Transport } from './transport.ts'
 
-/** What a channel says to the socket that it is part of. */
+/** The socket that a channel is part of. */
 export interface ChannelOwner {
   /** The server ends it. */
   closed (channel: Channel, code: number, reason: string): void
-  /** All that waits in the socket is more than may. */
+  /** The socket's backlog exceeds its limit. */
   overflow (): void
-  /** Most that may wait in the socket, whichever namespaces it is of. */
+  /** Limit of the socket's backlog in bytes, all namespaces together. */
   readonly maxBufferedBytes: number
 }
 
@@ -22,21 +22,21 @@ export class Channel extends Transport {
   readonly #owner: ChannelOwner
   #isOpen = true
 
-  constructor (line: Line, maxBufferedBytes: number, owner: ChannelOwner, id: number, number: number) {
-    super(line, maxBufferedBytes)
+  constructor (socket: QueuedSocket, maxBufferedBytes: number, owner: ChannelOwner, id: number, number: number) {
+    super(socket, maxBufferedBytes)
     this.#owner = owner
     this.id = id
     this.number = number
   }
 
   get isOpen (): boolean {
-    return this.#isOpen && this.line.isOpen
+    return this.#isOpen && this.socket.isOpen
   }
 
   override push (frame: Frame, volatile = false): ReturnType<Transport['push']> {
-    // As on a closed socket: what comes later is nobody's.
+    // Frames after the end are discarded, as on a closed socket.
     if (!this.#isOpen) return 'queued'
-    if (this.line.backlog > this.#owner.maxBufferedBytes) this.#owner.overflow()
+    if (this.socket.backlog > this.#owner.maxBufferedBytes) this.#owner.overflow()
     return super.push(frame, volatile)
   }
 
@@ -50,12 +50,12 @@ export class Channel extends Transport {
     this.close(1001, 'replaced')
   }
 
-  /** The client reads nothing of any namespace, or it would have taken this one's. */
+  /** Frames leave in order: who has not taken this namespace's takes nothing of the others either. */
   cut (): void {
-    if (this.isOver) this.line.socket.terminate()
+    if (this.isOverLimit) this.socket.ws.terminate()
   }
 
-  /** The client cannot send before it is told the number, and the other namespaces go on. */
+  /** Nothing to do: the other namespaces of the socket are read on, and `Dispatcher` drops what comes too early. */
   pause (): void {}
 
   resume (): void {}

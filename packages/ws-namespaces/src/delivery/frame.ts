@@ -13,13 +13,13 @@ export interface Envelope {
 }
 
 /**
- * A message as it leaves: encoded once for all sockets that get it, those of one namespace and those that it shares with others.
+ * A message to clients, encoded once for all sockets: once for those of one namespace, and once with its channel for those of several.
  * Measured (benchmarks/ws-namespaces): a good half of the CPU per delivery of a naive loop.
  */
 export class Frame {
   readonly #json: string
   readonly #bytes: Uint8Array | null
-  #alone: Buffer | null = null
+  #single: Buffer | null = null
   #shared: { readonly channel: number, readonly frame: Buffer } | null = null
 
   constructor (json: string, bytes: Uint8Array | null = null) {
@@ -27,15 +27,15 @@ export class Frame {
     this.#bytes = bytes
   }
 
-  /** What it weighs, about. */
+  /** About its length in bytes. */
   get size (): number {
     return this.#json.length + (this.#bytes?.length ?? 0)
   }
 
   /** For a socket of one namespace. */
-  get alone (): Buffer {
-    this.#alone ??= encode(this.#json, this.#bytes)
-    return this.#alone
+  get single (): Buffer {
+    this.#single ??= encode(this.#json, this.#bytes)
+    return this.#single
   }
 
   /** For a socket of several, on which a namespace has the same channel as on all others of this process. */

@@ -35,7 +35,7 @@ export class LiveCarrier implements Carrier {
     this.#sink.deliver(message, null)
     this.#sending++
     try {
-      // While our own subscriber comes back others' do too, and what is not logged would be lost to them.
+      // While our subscriber reconnects, others' do as well, and a message that is not logged would be lost to them.
       const wait = this.#outages.untilHeard()
       if (wait !== null) await wait
       return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), pack(message), { replay: false, bytes: message.bytes ?? undefined })).delivered
@@ -59,7 +59,7 @@ export class LiveCarrier implements Carrier {
   close (): void {}
 }
 
-/** The envelope itself, or with its exceptions before it: `[1,"id.id",{…}]`. Nobody parses it on the way. */
+/** The envelope alone, or after flag and exceptions: `[1,"id.id",{…}]`. Split by position: nothing parses the JSON on the way. */
 function pack ({ json, except, volatile }: Delivery): string {
   return except === '' && !volatile ? json : `[${volatile ? 1 : 0},"${except}",${json}]`
 }

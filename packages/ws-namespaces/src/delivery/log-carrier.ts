@@ -21,7 +21,7 @@ export interface LogContext {
 const RETRY_MS = 250
 const COMPLAIN_MS = 60_000
 
-/** One for all namespaces of the process, so that a namespace that is made anew goes on counting. */
+/** One for all namespaces of the process: a namespace whose hub is made anew must not use a number twice. */
 let counters = 0
 
 /**
@@ -102,10 +102,10 @@ export class LogCarrier implements Carrier {
         this.#log.follow(place)
         return { place, ...this.#missed(from, reading) }
       } catch (err) {
-        // Who resumes waits, bounded, as messages do: without Redis nobody knows what was missed.
+        // A client that resumes waits, bounded, as messages do: without Redis it is not known what it missed.
         if (from === null || performance.now() - (link.outages.since() ?? begun) >= waitMs) {
           log.debug({ err }, 'a connection began while Redis was away')
-          return this.#openBlind(from)
+          return this.#openWithoutRedis(from)
         }
         await link.outages.changed(RETRY_MS)
       }
@@ -123,8 +123,8 @@ export class LogCarrier implements Carrier {
     this.#log.close()
   }
 
-  /** What follows on the place where we are is read when Redis is back. */
-  #openBlind (from: Place | null): Opening {
+  /** Where this process stands; what follows is read and delivered when Redis is back. */
+  #openWithoutRedis (from: Place | null): Opening {
     const { place } = this.#log
     const recovered = place !== null && from !== null && place.epoch === from.epoch && place.seq === from.seq
     return { place, recovered, missed: [] }
@@ -137,7 +137,7 @@ export class LogCarrier implements Carrier {
     const missed: Logged[] = []
     let at = from.seq
     for (const { seq: last, frame } of entries) {
-      // Where an entry is missing, or of a release that writes another, nobody can tell what was in it.
+      // An entry is missing, or of a format that this release does not read: its messages are unknown.
       if (frame === null || frame.first > at + 1) return lost
       for (let index = at + 1 - frame.first; index < frame.count; index++) {
         const message = runFormat.messageOf(frame, index)
@@ -148,7 +148,7 @@ export class LogCarrier implements Carrier {
     return at === seq ? { recovered: true, missed } : lost
   }
 
-  /** Once a minute at most, because whoever floods a channel would flood the log. */
+  /** Once a minute at most: a flood of malformed messages must not flood the log. */
   #complain (details: object, message: string): void {
     if (performance.now() - this.#complainedAt < COMPLAIN_MS) return
     this.#complainedAt = performance.now()

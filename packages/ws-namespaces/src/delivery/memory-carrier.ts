@@ -4,7 +4,7 @@ import type { History } from '../options.ts'
 
 interface Kept extends Logged { readonly at: number }
 
-const GONE: Kept = Object.freeze({ topic: 'broadcast', json: '', bytes: null, except: '', volatile: false, seq: 0, at: 0 })
+const DROPPED: Kept = Object.freeze({ topic: 'broadcast', json: '', bytes: null, except: '', volatile: false, seq: 0, at: 0 })
 
 /** Bytes that a log may hold, whatever its length: where messages are large, less is kept of it. */
 const MOST_BYTES = 32 * 1024 * 1024
@@ -14,7 +14,7 @@ export class MemoryLog {
   readonly epoch = randomBytes(6).toString('hex')
   readonly #history: History
   #kept: Kept[] = []
-  /** Those that were taken out already, up to here. */
+  /** Entries before this index were dropped. */
   #from = 0
   #bytes = 0
   #seq = 0
@@ -57,8 +57,8 @@ export class MemoryLog {
 
   #drop (): void {
     this.#bytes -= sizeOf(this.#kept[this.#from]!)
-    this.#kept[this.#from++] = GONE
-    // Moved by halves: shifting one by one would move all at each message.
+    this.#kept[this.#from++] = DROPPED
+    // Compacted when half is dropped: shift() would move all entries at each message.
     if (this.#from * 2 < this.#kept.length) return
     this.#kept = this.#kept.slice(this.#from)
     this.#from = 0

@@ -20,7 +20,7 @@ export interface Run extends LogFrame {
 
 const HEAD = /^([A-Za-z0-9_-]{1,40}) (\d{1,15}) (\d{1,15}) ([a-z0-9]{1,40})$/
 const BEGIN = /^\S+ \d+ \d+ ([a-z0-9]{1,40})\n(\d{1,15}) /
-/** More than a message may be; a text longer than a string of the engine can be would throw. */
+/** Beyond any message that we write; a Buffer longer than V8's longest string would throw. */
 const MOST_BYTES = 64 * 1024 * 1024
 
 /** Clients keep `<epoch>.<number>` as their offset, so an epoch holds no dot. */

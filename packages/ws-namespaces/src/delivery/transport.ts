@@ -1,27 +1,27 @@
 import type { Frame } from './frame.ts'
-import type { Line } from './line.ts'
+import type { QueuedSocket } from './queued-socket.ts'
 
-/** What a push meant: `overflow` is queued, but the client is slow; `refused` is not, and the client has to go. */
+/** `overflow`: queued, but over the limit. `refused`: not queued, so the connection has to end. `dropped`: volatile, not queued. */
 export type Pushed = 'queued' | 'dropped' | 'overflow' | 'refused'
 
-/** So many times the limit nobody may owe, not even for a moment. */
-const HARD = 4
+/** Times the limit: more is never buffered, not even within one turn of the event loop. */
+const HARD_LIMIT = 4
 
 /** Carries the frames of one namespace to one client. */
 export abstract class Transport {
-  readonly line: Line
+  readonly socket: QueuedSocket
   /** Whether the socket has other namespaces too, and a heartbeat of its own. */
   readonly isShared: boolean = false
   readonly #most: number
-  /** What was pushed here since the client had taken all of it. */
-  #owed = 0
-  /** Where in what was pushed on the line the last of it ends. */
+  /** Bytes that were pushed since the buffer of this namespace was last empty. */
+  #buffered = 0
+  /** The value of the socket's `pushed` after our last frame. */
   #end = 0
-  /** What a replay may owe beyond the limit. */
+  /** Bytes of a replay, which the limit does not count. */
   #allowance = 0
 
-  constructor (line: Line, maxBufferedBytes: number) {
-    this.line = line
+  constructor (socket: QueuedSocket, maxBufferedBytes: number) {
+    this.socket = socket
     this.#most = maxBufferedBytes
   }
 
@@ -30,28 +30,28 @@ export abstract class Transport {
   abstract close (code: number, reason: string): void
   /** Ends it at once. */
   abstract terminate (): void
-  /** The client was told that it is too slow, and had time: ends it where it still does not read. */
+  /** Some time after the close for slowness: cuts the socket where the client still does not read. */
   abstract cut (): void
   /** Reads nothing of the client until `resume`. */
   abstract pause (): void
   abstract resume (): void
   protected abstract encode (frame: Frame): Buffer
 
-  /** Whether the client owes more than it may. */
-  get isOver (): boolean {
+  /** Whether more is buffered than the limit allows. */
+  get isOverLimit (): boolean {
     return this.#backlog > this.#most + this.#allowance
   }
 
   /** Volatile frames are dropped where the client is slow. */
   push (frame: Frame, volatile = false): Pushed {
-    const over = this.isOver
+    const over = this.isOverLimit
     if (over && volatile) return 'dropped'
-    if (over && this.#backlog > HARD * this.#most + this.#allowance) return 'refused'
+    if (over && this.#backlog > HARD_LIMIT * this.#most + this.#allowance) return 'refused'
     this.#push(this.encode(frame))
     return over ? 'overflow' : 'queued'
   }
 
-  /** What does not count as owed until the client has taken all. */
+  /** Pushes a missed message: a client that resumes after a long absence is not slow for that. */
   replay (frame: Frame): void {
     const bytes = this.encode(frame)
     this.#allowance += bytes.length
@@ -59,46 +59,46 @@ export abstract class Transport {
   }
 
   #push (bytes: Buffer): void {
-    this.line.push(bytes)
-    this.#owed += bytes.length
-    this.#end = this.line.pushed
+    this.socket.push(bytes)
+    this.#buffered += bytes.length
+    this.#end = this.socket.pushed
   }
 
-  /** What of the line's backlog can be of this namespace: it is taken in the order in which it was pushed. */
+  /** The part of the socket's backlog that can be of this namespace; frames leave in the order in which they were pushed. */
   get #backlog (): number {
-    const { backlog, pushed } = this.line
-    if (pushed - backlog >= this.#end) this.#owed = this.#allowance = 0
-    return Math.min(this.#owed, backlog)
+    const { backlog, pushed } = this.socket
+    if (pushed - backlog >= this.#end) this.#buffered = this.#allowance = 0
+    return Math.min(this.#buffered, backlog)
   }
 }
 
 /** A socket of one namespace. */
-export class Socketed extends Transport {
+export class SingleTransport extends Transport {
   get isOpen (): boolean {
-    return this.line.isOpen
+    return this.socket.isOpen
   }
 
   close (code: number, reason: string): void {
-    this.line.close(code, reason)
+    this.socket.close(code, reason)
   }
 
   terminate (): void {
-    this.line.socket.terminate()
+    this.socket.ws.terminate()
   }
 
   cut (): void {
-    this.line.socket.terminate()
+    this.socket.ws.terminate()
   }
 
   pause (): void {
-    this.line.socket.pause()
+    this.socket.ws.pause()
   }
 
   resume (): void {
-    this.line.socket.resume()
+    this.socket.ws.resume()
   }
 
   protected encode (frame: Frame): Buffer {
-    return frame.alone
+    return frame.single
   }
 }

@@ -7,8 +7,8 @@ import type { Listener } from './listener.ts'
 type Packed = readonly [topic: Topic, except: string, json: string]
 
 /**
- * Carries a namespace with history, and beside its log what is volatile: that is of use now or never, so it must not push out of
- * the history what others may not miss. One channel for all topics, because a second one for each would cost every client memory.
+ * Carries a namespace with history: volatile messages on a channel of their own beside the log, because they would push others out
+ * of the history. One channel for all topics: a second one for each would cost every client memory.
  */
 export class VolatileCarrier implements Carrier {
   readonly #log: Carrier

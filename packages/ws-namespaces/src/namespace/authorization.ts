@@ -6,12 +6,12 @@ import type { Identity } from './connection.ts'
 import type { Definition } from './definition.ts'
 import type { Peer } from './peer.ts'
 
-/** Longest credentials that are looked at. */
+/** Longest credentials, in characters. */
 const LONGEST = 16_384
 const SWEEP_MS = 250
-/** So long before the end a client is told, or half of its time before. It is told again at half of what is left. */
+/** A client is told so long before the end, or at half of its time where that is shorter; then again at half of what is left. */
 const NOTICE_MS = 60_000
-/** Before 1973: somebody means seconds. */
+/** An `expiresAt` before 1973 is in seconds by mistake. */
 const LEAST_MS = 100_000_000_000
 
 /**
@@ -80,11 +80,11 @@ export class Expiries {
 }
 
 /**
- * Renews the authorisation of a connection that stands. Null where the credentials do not: then it ends when it would have.
- * Who a client is cannot change on a connection.
+ * Renews the authorisation of an open connection. Null where the credentials are refused, or are of another user, which a connection
+ * cannot become: then the authorisation ends when it would have.
  */
 export async function renew (conn: Peer, credentials: unknown, expiries: Expiries): Promise<{ expiresAt: number | null } | null> {
-  const { definition } = conn.home
+  const { definition } = conn.hub
   if (definition.renew === undefined || typeof credentials !== 'string' || credentials === '' || credentials.length > LONGEST) return null
   const given = identityOf(await ask(conn, credentials), definition)
   if (typeof given === 'string' || given.userId !== conn.userId || conn.ended !== null) return null
@@ -96,7 +96,7 @@ export async function renew (conn: Peer, credentials: unknown, expiries: Expirie
 /** An error with a 4xx status is an answer, as of `authorize`. */
 async function ask (conn: Peer, credentials: string): Promise<Identity | false | null | undefined> {
   try {
-    return await conn.home.definition.renew!(conn, credentials)
+    return await conn.hub.definition.renew!(conn, credentials)
   } catch (err) {
     const { statusCode } = err as { statusCode?: unknown }
     if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) return null

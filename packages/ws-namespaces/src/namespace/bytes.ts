@@ -1,6 +1,6 @@
 import { Type, type TUnsafe } from 'typebox'
 
-/** Stands for bytes where a schema is asked whether it wants them: no schema of objects, records or texts takes it for its own. */
+/** Passed in place of bytes to find out whether a schema means them: schemas of objects, records and texts reject a symbol. */
 const STAND_IN = Symbol('ws-namespaces.bytes')
 
 /**

@@ -9,7 +9,7 @@ import type { Presence, PresenceSink } from '../presence/presence.ts'
 import type { Records } from '../recovery/records.ts'
 import type { Definition } from './definition.ts'
 import type { Found } from './directory.ts'
-import type { Drops, Home, Peer } from './peer.ts'
+import type { Drops, PeerHub, Peer } from './peer.ts'
 
 /** What a namespace shows of this process. */
 export interface LocalStats {
@@ -33,11 +33,11 @@ export interface HubParts {
   records (name: string, history: History): Records
 }
 
-/** Each hub of the process has a number of its own, under which sockets of several namespaces know it. */
+/** Hubs of this process are numbered: the number is the channel on sockets of several namespaces. */
 let channels = 0
 
 /** The connections of one namespace in this process, and what reaches them. */
-export class Hub implements Home, Sink, PresenceSink {
+export class Hub implements PeerHub, Sink, PresenceSink {
   readonly found: Found
   readonly channel = ++channels
   readonly carrier: Carrier
@@ -46,13 +46,13 @@ export class Hub implements Home, Sink, PresenceSink {
   readonly drops: Drops = noDrops()
   readonly connections = new Set<Peer>()
   readonly log: FastifyBaseLogger
-  /** Connections that are let in, also those whose upgrade is under way. */
-  seats = 0
-  readonly seatsOf = new Map<string, number>()
+  /** Connections that count for the limits, those whose upgrade is in progress included. */
+  slots = 0
+  readonly slotsOf = new Map<string, number>()
   readonly #maxOutgoingBytes: number
   readonly #topics = new Map<Topic, { peers: Set<Peer>, listening: Listening }>()
-  /** Users whose last connection ended a moment ago. */
-  readonly #leaving = new Map<string, NodeJS.Timeout>()
+  /** Users whose last connection ended less than the grace period ago. */
+  readonly #lingering = new Map<string, NodeJS.Timeout>()
   #users = 0
   #rooms = 0
   #messages = 0
@@ -76,9 +76,9 @@ export class Hub implements Home, Sink, PresenceSink {
     return this.found.definition
   }
 
-  /** Whether nobody would miss it. */
+  /** Whether it can be removed: nothing is connected, in flight or lingering. */
   get isIdle (): boolean {
-    return this.connections.size === 0 && this.seats === 0 && this.#leaving.size === 0 && this.carrier.idle && (this.presence?.idle ?? true)
+    return this.connections.size === 0 && this.slots === 0 && this.#lingering.size === 0 && this.carrier.idle && (this.presence?.idle ?? true)
   }
 
   /** Local users, each once. */
@@ -118,7 +118,7 @@ export class Hub implements Home, Sink, PresenceSink {
     return (await this.carrier.open(null)).place
   }
 
-  /** A user was put out of a room: a connection that is just broken does not come back into it. */
+  /** A user was put out of a room: records it for connections that are broken just now, so that they do not resume into it. */
   async forget (userId: string, room: string): Promise<void> {
     const place = this.records === null ? null : await this.where()
     if (place !== null) await this.records!.leave(userId, room, place)
@@ -143,10 +143,10 @@ export class Hub implements Home, Sink, PresenceSink {
     this.#tally(topic, -1)
   }
 
-  /** A user is there. */
+  /** A user has a connection that is open. */
   arrive (userId: string): void {
-    clearTimeout(this.#leaving.get(userId))
-    this.#leaving.delete(userId)
+    clearTimeout(this.#lingering.get(userId))
+    this.#lingering.delete(userId)
     this.presence?.change(userId, true)
   }
 
@@ -156,13 +156,13 @@ export class Hub implements Home, Sink, PresenceSink {
     peer.end()
     const { userId } = peer
     const { presence } = this.definition
-    if (presence === null || userId === null || this.#leaving.has(userId) || this.peersOf(`user:${userId}`).size > 0) return
-    this.#leaving.set(userId, setTimeout(() => this.#depart(userId), presence.graceMs).unref())
+    if (presence === null || userId === null || this.#lingering.has(userId) || this.peersOf(`user:${userId}`).size > 0) return
+    this.#lingering.set(userId, setTimeout(() => this.#depart(userId), presence.graceMs).unref())
   }
 
-  /** Says at once of all who are about to leave that they left. */
-  settle (): void {
-    for (const userId of [...this.#leaving.keys()]) this.#depart(userId)
+  /** Ends the grace period of all users at once. */
+  departLingering (): void {
+    for (const userId of [...this.#lingering.keys()]) this.#depart(userId)
   }
 
   deliver ({ topic, json, bytes, except, volatile }: Delivery, place: Place | null): void {
@@ -177,7 +177,7 @@ export class Hub implements Home, Sink, PresenceSink {
   mark (place: Place): void {
     if (this.connections.size === 0) return
     const frame = new Frame(JSON.stringify({ type: 'offset', offset: formatOffset(place) }))
-    for (const peer of this.connections) peer.tell(frame, place)
+    for (const peer of this.connections) peer.markOffset(frame, place)
   }
 
   /** To everybody but the user itself. */
@@ -209,13 +209,13 @@ export class Hub implements Home, Sink, PresenceSink {
     if (history !== null) for (const peer of this.connections) peer.membership.renew(history.stateMs / 3)
   }
 
-  /** Ends all connections with 1001. They hear nothing more, since the name may be somebody else's from now on. */
+  /** Ends all connections with 1001. They get nothing more: the name may belong to another definition from now on. */
   evict (): void {
     for (const peer of [...this.connections]) {
       peer.close(Close.goingAway, 'namespace closed')
       this.leave(peer)
     }
-    this.settle()
+    this.departLingering()
   }
 
   close (): void {
@@ -224,8 +224,8 @@ export class Hub implements Home, Sink, PresenceSink {
   }
 
   #depart (userId: string): void {
-    clearTimeout(this.#leaving.get(userId))
-    this.#leaving.delete(userId)
+    clearTimeout(this.#lingering.get(userId))
+    this.#lingering.delete(userId)
     if (this.peersOf(`user:${userId}`).size === 0) this.presence?.change(userId, false)
   }
 

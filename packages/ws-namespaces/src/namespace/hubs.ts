@@ -10,8 +10,8 @@ export class Hubs {
   readonly prefix: string
   readonly #parts: HubParts
   readonly #hubs = new Map<string, Hub>()
-  /** Whose name is another's now, or nobody's, and whose connections are about to end. */
-  readonly #leaving = new Set<Hub>()
+  /** Hubs whose name belongs to another definition now, or to none, until their connections have ended. */
+  readonly #evicted = new Set<Hub>()
 
   constructor (routePrefix: string, parts: HubParts) {
     this.prefix = routePrefix
@@ -19,7 +19,7 @@ export class Hubs {
   }
 
   /**
-   * Clients that another definition let in, to what the new one is narrower for, have to ask the new one.
+   * Ends the connections that a wider definition admitted to names of the new one: the new one has to authorise them.
    *
    * @throws FST_ERR_WS_NAMESPACES_EXISTS, _AMBIGUOUS
    */
@@ -53,9 +53,9 @@ export class Hubs {
   /** Removes a hub that nobody uses. */
   release (hub: Hub): void {
     const isNamed = this.#hubs.get(hub.name) === hub
-    if (!hub.isIdle || (isNamed && !hub.definition.name.isDynamic) || (!isNamed && !this.#leaving.has(hub))) return
+    if (!hub.isIdle || (isNamed && !hub.definition.name.isDynamic) || (!isNamed && !this.#evicted.has(hub))) return
     if (isNamed) this.#hubs.delete(hub.name)
-    this.#leaving.delete(hub)
+    this.#evicted.delete(hub)
     hub.close()
   }
 
@@ -70,7 +70,7 @@ export class Hubs {
 
   * [Symbol.iterator] (): Iterator<Hub> {
     yield * this.#hubs.values()
-    yield * this.#leaving
+    yield * this.#evicted
   }
 
   /** Where clients find a namespace. */
@@ -89,7 +89,7 @@ export class Hubs {
     return this.local(name)[name] ?? { path, users: 0, connections: 0, messages: 0, rooms: 0, drops: noDrops(), lastActivity: null }
   }
 
-  /** Renews what lives by the heartbeat, and lets go what is not needed. `dead` is the token of an instance that is known to have ended. */
+  /** Renews leases, and removes idle hubs. `dead` is the token of an instance that is known to have ended. */
   beat (dead?: string): void {
     for (const hub of [...this]) {
       hub.beat(dead)
@@ -100,7 +100,7 @@ export class Hubs {
   close (): void {
     for (const hub of this) hub.close()
     this.#hubs.clear()
-    this.#leaving.clear()
+    this.#evicted.clear()
   }
 
   #evict (isMeant: (hub: Hub) => boolean): void {
@@ -108,7 +108,7 @@ export class Hubs {
       // One instance of a pattern goes when its connections have ended.
       if (this.directory.match(hub.found.segments)?.definition !== hub.definition) {
         this.#hubs.delete(hub.name)
-        this.#leaving.add(hub)
+        this.#evicted.add(hub)
       }
       hub.evict()
       this.release(hub)

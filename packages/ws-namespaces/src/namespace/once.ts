@@ -11,9 +11,9 @@ export type Answered = { readonly json: string, readonly bytes: Uint8Array | nul
 const LONGEST_ANSWER = 4096
 /** Messages of one client that may wait for their turn. */
 const MOST_WAITING = 256
-/** How often somebody looks who waits: for Redis, or for whoever handles the same message. */
+/** How often a message that waits looks again: for Redis, or for the worker that handles the same message. */
 const LOOK_MS = 250
-/** As long as a handler owes an answer. */
+/** As long as a request waits for its handler. */
 const ANSWER_MS = 30_000
 
 interface Queue { last: Promise<void>, waiting: number }
@@ -41,7 +41,7 @@ export class Once {
     if (queue.waiting >= MOST_WAITING) return conn.fail('RATE_LIMIT_EXCEEDED', id)
     queue.waiting++
     queue.last = queue.last.then(() => this.#next(conn, id, number, handle)).catch((err: unknown) => {
-      conn.home.log.error({ err, namespace: conn.namespace }, 'a message could not be handled')
+      conn.hub.log.error({ err, namespace: conn.namespace }, 'a message could not be handled')
     }).finally(() => { queue.waiting-- })
   }
 
@@ -49,7 +49,7 @@ export class Once {
     const sender = { namespace: conn.namespace, userId: conn.userId, clientId: conn.clientId }
     for (const began = performance.now(); !conn.isGone;) {
       const receipt = await this.#receipts.claim(sender, number).catch(() => null)
-      // While nobody can tell, nothing is done; the client gives up when it likes.
+      // Redis is away: it is not known whether the message was handled, so it waits; the client has a timeout of its own.
       if (receipt === null) await sleep(LOOK_MS, undefined, { ref: false })
       else if (receipt.state === 'new') return handle((answer) => { this.#record(sender, number, answer) })
       else if (receipt.state === 'done') return repeat(conn, id, receipt.answer)

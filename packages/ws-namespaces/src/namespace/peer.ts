@@ -4,7 +4,7 @@ import { Close, MESSAGES, type ErrorCode } from '../codes.ts'
 import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
 import { envelope, Frame, withOffset, type Envelope } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
-import type { LineOwner } from '../delivery/line.ts'
+import type { SocketOwner } from '../delivery/queued-socket.ts'
 import type { Transport } from '../delivery/transport.ts'
 import type { WatchedSession } from '../admission/watched-session.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from '../errors.ts'
@@ -15,9 +15,9 @@ import { Rooms, type Owner } from './rooms.ts'
 
 const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
 const MOST_HELD = 20_000
-/** So many times what may wait for a slow client may be held in bytes: a client that begins has no chance to read yet. */
+/** Times `maxBufferedBytes` that may be held before `connected`: such a client has no chance to read yet. */
 const HELD_LIMITS = 4
-/** A slow client that goes on not reading is cut after this. */
+/** A slow client has so long to take the close frame before its socket is cut. */
 const CUT_MS = 1000
 
 /** Messages that were not handled, and clients that were too slow, since the start of the process. */
@@ -28,8 +28,8 @@ export interface Drops {
   slow: number
 }
 
-/** What a connection uses of its namespace. */
-export interface Home {
+/** The namespace as its connections see it. */
+export interface PeerHub {
   readonly name: string
   readonly definition: Definition
   readonly drops: Drops
@@ -48,17 +48,17 @@ export interface Home {
   count (): void
 }
 
-/** What a client asks for as it connects. */
-export interface Wishes {
+/** The query with which a client connects: who it was, and where it stood. */
+export interface ResumeRequest {
   readonly clientId: string | null
   readonly offset: string | null
 }
 
-/** A connection with what the application does not see of it. */
-export class Peer implements Connection, Owner, LineOwner {
+/** A connection, with the internals that the application does not see. */
+export class Peer implements Connection, Owner, SocketOwner {
   readonly clientId: string
   ctx: Identity
-  readonly home: Home
+  readonly hub: PeerHub
   readonly transport: Transport
   readonly session: WatchedSession | null
   readonly membership = new Rooms(this)
@@ -69,21 +69,20 @@ export class Peer implements Connection, Owner, LineOwner {
   announced = false
   /** Code and reason that the server gave. */
   ended: { code: number, reason: string } | null = null
-  /** What waits for the client's first frame; null when it was sent. */
+  /** Frames that wait for `connected`; null when it was sent. */
   #held: Array<[frame: Frame, place: Place | null]> | null = []
   #heldBytes = 0
-  /** Up to where the client was served when it came. */
+  /** The log up to here was replayed, or is the past of a client that is new. */
   #floor: Place | null = null
   /** The last message of the log that it got, or was told of. */
   #last: Place | null = null
-  /** Whether somebody looks already whether the client is too slow. */
-  #suspected = false
+  #isCheckingSlow = false
   #gone = false
 
-  constructor (home: Home, transport: Transport, ctx: Identity, session: WatchedSession | null, { clientId }: Wishes) {
+  constructor (hub: PeerHub, transport: Transport, ctx: Identity, session: WatchedSession | null, { clientId }: ResumeRequest) {
     this.clientId = clientId !== null && CLIENT_ID.test(clientId) ? clientId : randomBytes(16).toString('base64url')
     this.ctx = ctx
-    this.home = home
+    this.hub = hub
     this.transport = transport
     this.session = session
   }
@@ -93,7 +92,7 @@ export class Peer implements Connection, Owner, LineOwner {
   }
 
   get namespace (): string {
-    return this.home.name
+    return this.hub.name
   }
 
   get rooms (): ReadonlySet<string> {
@@ -104,7 +103,7 @@ export class Peer implements Connection, Owner, LineOwner {
     return !this.#gone && this.transport.isOpen
   }
 
-  /** Whether the client knows that it is connected: before, nothing of it is read. */
+  /** Whether `connected` was sent: before, nothing of the client is read. */
   get isStarted (): boolean {
     return this.#held === null
   }
@@ -116,7 +115,7 @@ export class Peer implements Connection, Owner, LineOwner {
 
   send (type: string, data?: unknown, { volatile = false }: SendOptions = {}): void {
     const message = envelope(type, data)
-    this.home.measure(message)
+    this.hub.measure(message)
     this.deliver(new Frame(message.json, message.bytes), null, volatile)
   }
 
@@ -129,16 +128,16 @@ export class Peer implements Connection, Owner, LineOwner {
   }
 
   hear (room: string): Promise<void> {
-    return this.home.addTopic(this, `room:${room}`)
+    return this.hub.addTopic(this, `room:${room}`)
   }
 
   unhear (room: string): void {
-    this.home.removeTopic(this, `room:${room}`)
+    this.hub.removeTopic(this, `room:${room}`)
   }
 
   /** Whether the namespace lets this client choose a room. */
   async mayEnter (room: string): Promise<boolean> {
-    const { clientRooms } = this.home.definition
+    const { clientRooms } = this.hub.definition
     return clientRooms === true || (typeof clientRooms === 'function' && await clientRooms(this, room) === true)
   }
 
@@ -148,12 +147,12 @@ export class Peer implements Connection, Owner, LineOwner {
     this.transport.close(code, reason)
   }
 
-  /** Sends bytes, unless the client has them. */
+  /** Sends a frame, unless the replay had it. */
   deliver (frame: Frame, place: Place | null, volatile: boolean): void {
     if (this.#gone) return
     if (this.#held !== null) {
       this.#heldBytes += frame.size
-      if (this.#held.length < MOST_HELD && this.#heldBytes <= HELD_LIMITS * this.home.definition.limits.maxBufferedBytes) this.#held.push([frame, place])
+      if (this.#held.length < MOST_HELD && this.#heldBytes <= HELD_LIMITS * this.hub.definition.limits.maxBufferedBytes) this.#held.push([frame, place])
       else this.#tooSlow()
       return
     }
@@ -163,20 +162,20 @@ export class Peer implements Connection, Owner, LineOwner {
       this.#last = place
     }
     const pushed = this.transport.push(frame, volatile)
-    if (pushed === 'dropped') this.home.drops.slow++
-    else if (pushed === 'overflow') this.#suspect()
+    if (pushed === 'dropped') this.hub.drops.slow++
+    else if (pushed === 'overflow') this.#checkSlow()
     else if (pushed === 'refused') this.#tooSlow()
   }
 
-  /** Tells a client that got nothing lately how far the log is. */
-  tell (frame: Frame, place: Place): void {
+  /** Moves the offset of a client for which nothing was logged lately, so that it does not fall out of the history. */
+  markOffset (frame: Frame, place: Place): void {
     const last = this.#last
     if (this.#held !== null || this.#gone || (last?.epoch === place.epoch && last.seq >= place.seq)) return
     this.#last = place
     this.transport.push(frame, true)
   }
 
-  /** For the line: the client knows that it is connected. */
+  /** Read by the socket: whether the client was told that it is connected. */
   get isReady (): boolean {
     return this.isStarted
   }
@@ -213,34 +212,34 @@ export class Peer implements Connection, Owner, LineOwner {
       at = formatOffset({ epoch: place!.epoch, seq })
       send(json, at, bytes)
     }
-    // The client may take the place of the first frame only now: a connection that broke before would lose what it missed.
+    // The client may move to the offset of `connected` only now: a connection that breaks during the replay resumes from its last message.
     const end = place === null ? null : formatOffset(place)
     if (at !== null && end !== null && at !== end) send('{"type":"offset"}', end)
     for (const [frame, at] of held) this.deliver(frame, at, false)
   }
 
-  /** Hears nothing any more. */
+  /** Unsubscribes from everything. */
   end (): void {
     this.#gone = true
     this.#held = null
-    this.home.removeTopic(this, 'broadcast')
-    if (this.userId !== null) this.home.removeTopic(this, `user:${this.userId}`)
+    this.hub.removeTopic(this, 'broadcast')
+    if (this.userId !== null) this.hub.removeTopic(this, `user:${this.userId}`)
     this.membership.end()
   }
 
-  /** It owes more than it may. Two turns of the event loop decide whether it is slow or had no chance yet. */
-  #suspect (): void {
-    if (this.#suspected || this.ended !== null) return
-    this.#suspected = true
+  /** A burst of one turn is not written yet: only who is over the limit two turns later is slow. */
+  #checkSlow (): void {
+    if (this.#isCheckingSlow || this.ended !== null) return
+    this.#isCheckingSlow = true
     setImmediate(() => setImmediate(() => {
-      this.#suspected = false
-      if (this.transport.isOver) this.#tooSlow()
+      this.#isCheckingSlow = false
+      if (this.transport.isOverLimit) this.#tooSlow()
     }))
   }
 
   #tooSlow (): void {
     if (this.ended !== null) return
-    this.home.drops.slow++
+    this.hub.drops.slow++
     this.close(Close.slow, 'too slow')
     setTimeout(() => this.transport.cut(), CUT_MS).unref()
   }
@@ -254,8 +253,8 @@ export function checkClose (code: unknown, reason: unknown): void {
 }
 
 /** What others may know of who sends. */
-export function publicCtx ({ userId, ctx, home }: Peer): Record<string, unknown> {
+export function publicCtx ({ userId, ctx, hub }: Peer): Record<string, unknown> {
   const shown: Record<string, unknown> = { userId }
-  for (const field of home.definition.publicFields) if (Object.hasOwn(ctx, field)) shown[field] = (ctx as unknown as Record<string, unknown>)[field]
+  for (const field of hub.definition.publicFields) if (Object.hasOwn(ctx, field)) shown[field] = (ctx as unknown as Record<string, unknown>)[field]
   return shown
 }

@@ -15,7 +15,7 @@ export interface Owner {
   /** Whether the client knows that it is connected. */
   readonly isStarted: boolean
   readonly isGone: boolean
-  readonly home: {
+  readonly hub: {
     readonly definition: Definition
     readonly log: FastifyBaseLogger
     readonly records: Records | null
@@ -28,13 +28,13 @@ export interface Owner {
   mayEnter (room: string): Promise<boolean>
 }
 
-/** The rooms of one connection; in a namespace with history also since when it is in them, for when it comes back. */
+/** The rooms of one connection. In a namespace with history it is recorded since when, for the client's next connection. */
 export class Rooms {
   readonly #owner: Owner
   #names: Set<string> | null = null
   #memberships: Map<string, Membership> | null = null
-  /** Left before the client was told that it is connected. */
-  #refused: Set<string> | null = null
+  /** Left before `connected`: `restore` must not join them again. */
+  #left: Set<string> | null = null
   #savedAt = 0
   #saving: Promise<void> | null = null
 
@@ -48,14 +48,14 @@ export class Rooms {
 
   async enter (room: string, byClient: boolean): Promise<void> {
     if (!isName(room)) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('room', 'a text of 1 to 512 well-formed characters')
-    const { isGone, home } = this.#owner
+    const { isGone, hub } = this.#owner
     if (isGone) return
     const isNew = !this.names.has(room)
-    const { rooms: most } = home.definition.limits
+    const { rooms: most } = hub.definition.limits
     if (isNew && this.names.size >= most) throw new FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS(most)
     this.#names = (this.#names ?? new Set()).add(room)
-    this.#refused?.delete(room)
-    if (isNew && home.records !== null) this.#memberships = (this.#memberships ?? new Map()).set(room, { since: null, byClient })
+    this.#left?.delete(room)
+    if (isNew && hub.records !== null) this.#memberships = (this.#memberships ?? new Map()).set(room, { since: null, byClient })
     await this.#owner.hear(room)
     if (isNew && this.#owner.isStarted) await this.#enroll(room)
   }
@@ -63,29 +63,29 @@ export class Rooms {
   leave (room: string): void {
     const { isStarted } = this.#owner
     this.#memberships?.delete(room)
-    if (!isStarted) this.#refused = (this.#refused ?? new Set()).add(room)
+    if (!isStarted) this.#left = (this.#left ?? new Set()).add(room)
     if (this.#names?.delete(room) !== true) return
     this.#owner.unhear(room)
     if (isStarted) this.#save()
   }
 
-  /** Goes on in the rooms of a connection that broke, those that it was not put out of. Returns whether there were any. */
+  /** Joins the rooms of the client's last connection again. Returns whether there were any. */
   async restore ({ rooms }: ClientRecord): Promise<boolean> {
-    const lacking = [...rooms].filter(([room]) => !this.names.has(room) && this.#refused?.has(room) !== true)
+    const lacking = [...rooms].filter(([room]) => !this.names.has(room) && this.#left?.has(room) !== true)
     const entered = await Promise.all(lacking.map(async ([room, { byClient }]) => {
       try {
         if (byClient && !await this.#owner.mayEnter(room)) return false
         await this.enter(room, byClient)
         return true
       } catch (err) {
-        this.#owner.home.log.warn({ err }, 'a client did not come back into a room')
+        this.#owner.hub.log.warn({ err }, 'a client did not come back into a room')
         return false
       }
     }))
     return entered.includes(true)
   }
 
-  /** From now on what the client is in is remembered for when it comes back. */
+  /** The connection began: records its rooms, for the client's next connection. */
   remember (known: Known, place: Place | null): void {
     const { clientId, userId } = this.#owner
     const byClient = new Set([...this.#memberships ?? []].flatMap(([room, membership]) => membership.byClient ? [room] : []))
@@ -93,29 +93,29 @@ export class Rooms {
     this.#save()
   }
 
-  /** Keeps what is remembered from ending. */
+  /** Renews the record's time to live. */
   renew (everyMs: number): void {
     if (this.#owner.isStarted && performance.now() - this.#savedAt >= everyMs) this.#save()
   }
 
-  /** Is in none any more; what is remembered stays. */
+  /** The connection ended. Its record stays. */
   end (): void {
     for (const room of this.names) this.#owner.unhear(room)
     this.#names = null
   }
 
   async #enroll (room: string): Promise<void> {
-    if (this.#owner.home.records === null) return
-    const since = await this.#owner.home.where()
+    if (this.#owner.hub.records === null) return
+    const since = await this.#owner.hub.where()
     const membership = this.#memberships?.get(room)
     if (membership === undefined || membership.since !== null) return
     this.#memberships!.set(room, { ...membership, since })
     await this.#save()
   }
 
-  /** Resolves when it is written, or cannot be now. What changes in one turn of the event loop is written once. */
+  /** Resolves when the record is written, or cannot be now. Changes of one turn of the event loop are one write. */
   async #save (): Promise<void> {
-    const { clientId, userId, isGone, home: { records, log } } = this.#owner
+    const { clientId, userId, isGone, hub: { records, log } } = this.#owner
     if (records === null || isGone) return
     this.#saving ??= Promise.resolve().then(async () => {
       this.#saving = null

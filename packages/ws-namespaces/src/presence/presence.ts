@@ -11,13 +11,13 @@ export interface PresenceSink {
 
 /** Who is connected to one namespace, in the whole cluster. */
 export interface Presence {
-  /** Whether everything was said. */
+  /** Whether every change was published. */
   readonly idle: boolean
-  /** Resolves when the clients here hear who comes and goes. */
+  /** The first client is here. Resolves when joins and leaves are heard. */
   attach (): Promise<void>
-  /** No client is here any more. */
+  /** The last client is gone. */
   detach (): void
-  /** Whom the clients here believe to be there. */
+  /** The users that the clients here know of. */
   readonly here: readonly string[]
   /** The first connection of a user to this process began, or the last one ended. */
   change (userId: string, isHere: boolean): void

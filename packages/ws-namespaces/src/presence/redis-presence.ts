@@ -3,9 +3,9 @@ import type { RedisLink, Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from '../delivery/keys.ts'
 import type { Listener } from '../delivery/listener.ts'
-import { Audience } from './audience.ts'
+import { Announcer } from './announcer.ts'
 import type { Presence, PresenceSink, Present } from './presence.ts'
-import { readOnline, sayPresence } from './scripts.ts'
+import { readOnline, publishPresence } from './scripts.ts'
 
 /** What all namespaces of a process share. */
 export interface PresenceContext {
@@ -21,16 +21,16 @@ export interface PresenceContext {
 const MOST_AT_ONCE = 500
 
 /**
- * Presence in Redis. Each process says which users it has, and a script decides who came and who went, so that a user with
- * sockets on two workers comes once and goes once. What cannot be said in an outage is said after it.
+ * Presence in Redis. Each process publishes which users it has, and a script decides who joined and who left, so that a user with
+ * sockets on two workers joins once and leaves once. Changes that cannot be published in an outage are published after it.
  */
 export class RedisPresence implements Presence {
   readonly #context: PresenceContext
-  readonly #audience: Audience
+  readonly #announcer: Announcer
   readonly #keys: Keys
   readonly #here = new Set<string>()
-  /** Users whose coming or going was not said yet. */
-  readonly #unsaid = new Set<string>()
+  /** Users whose change was not published yet. */
+  readonly #unpublished = new Set<string>()
   #generation: string | null = null
   #flushing: Promise<void> | null = null
   #dead = ''
@@ -39,29 +39,29 @@ export class RedisPresence implements Presence {
   constructor (namespace: string, context: PresenceContext, sink: PresenceSink) {
     this.#context = context
     this.#keys = new Keys(context.link, namespace)
-    this.#audience = new Audience(context, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink)
+    this.#announcer = new Announcer(context, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink)
   }
 
   get idle (): boolean {
-    return this.#unsaid.size === 0 && this.#flushing === null
+    return this.#unpublished.size === 0 && this.#flushing === null
   }
 
   get here (): string[] {
-    return this.#audience.told
+    return this.#announcer.known
   }
 
   attach (): Promise<void> {
-    return this.#audience.attach()
+    return this.#announcer.attach()
   }
 
   detach (): void {
-    this.#audience.detach()
+    this.#announcer.detach()
   }
 
   change (userId: string, isHere: boolean): void {
     if (isHere) this.#here.add(userId)
     else this.#here.delete(userId)
-    this.#unsaid.add(userId)
+    this.#unpublished.add(userId)
     this.#flush().catch(() => {})
   }
 
@@ -75,52 +75,52 @@ export class RedisPresence implements Presence {
   }
 
   async beat (dead = ''): Promise<void> {
-    if (this.#here.size === 0 && this.#unsaid.size === 0) return
+    if (this.#here.size === 0 && this.#unpublished.size === 0) return
     this.#dead = dead
     await this.#flush(true)
   }
 
   close (): void {
     this.#closed = true
-    this.#audience.detach()
+    this.#announcer.detach()
   }
 
-  /** One at a time, so that what is said later is heard later. */
+  /** One at a time, so that changes of a user are published in order. */
   #flush (always = false): Promise<void> {
-    this.#flushing ??= this.#say(always).finally(() => { this.#flushing = null })
+    this.#flushing ??= this.#publish(always).finally(() => { this.#flushing = null })
     return this.#flushing
   }
 
-  async #say (always: boolean): Promise<void> {
-    // Those of one turn of the event loop together.
+  async #publish (always: boolean): Promise<void> {
+    // Changes of one turn of the event loop are one script.
     await new Promise((resolve) => setImmediate(resolve))
-    for (let more = always || this.#unsaid.size > 0; more && !this.#closed; more = this.#unsaid.size > 0) await this.#sayOnce()
+    for (let more = always || this.#unpublished.size > 0; more && !this.#closed; more = this.#unpublished.size > 0) await this.#publishBatch()
   }
 
-  async #sayOnce (): Promise<void> {
-    const users = [...this.#unsaid].slice(0, MOST_AT_ONCE)
-    const said = users.map((userId) => [userId, this.#here.has(userId)] as const)
+  async #publishBatch (): Promise<void> {
+    const users = [...this.#unpublished].slice(0, MOST_AT_ONCE)
+    const states = users.map((userId) => [userId, this.#here.has(userId)] as const)
     const { token, leaseMs } = this.#context
     const { online, leases, beats, presence } = this.#keys
     const dead = this.#dead
-    const [generation, known] = await this.#context.link.runScript(sayPresence, {
+    const [generation, known] = await this.#context.link.runScript(publishPresence, {
       keys: [online, leases, beats],
-      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, ...said.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
+      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
     })
     if (this.#dead === dead) this.#dead = ''
-    // What changed meanwhile is said again.
-    for (const [userId, wasHere] of said) if (this.#here.has(userId) === wasHere) this.#unsaid.delete(userId)
-    this.#learn(generation, known === 1, new Set(users))
+    // A user who changed meanwhile is published again.
+    for (const [userId, wasHere] of states) if (this.#here.has(userId) === wasHere) this.#unpublished.delete(userId)
+    this.#checkGeneration(generation, known === 1, new Set(users))
   }
 
-  /** Redis lost its data, or the others took us for dead: all our users are said again. */
-  #learn (generation: string, known: boolean, said: ReadonlySet<string>): void {
+  /** Redis lost its data, or our lease lapsed and others removed us: all our users are published again. */
+  #checkGeneration (generation: string, known: boolean, published: ReadonlySet<string>): void {
     const lost = this.#generation !== null && this.#generation !== generation
-    const reaped = this.#generation === generation && !known && this.#here.size > said.size
+    const reaped = this.#generation === generation && !known && this.#here.size > published.size
     this.#generation = this.#here.size === 0 ? null : generation
     if (!lost && !reaped) return
-    if (lost) this.#audience.doubt()
-    for (const userId of this.#here) if (!said.has(userId)) this.#unsaid.add(userId)
+    if (lost) this.#announcer.scheduleReconcile()
+    for (const userId of this.#here) if (!published.has(userId)) this.#unpublished.add(userId)
   }
 
   async #read (userId?: string): Promise<Present[]> {

@@ -10,7 +10,7 @@ import { defineScript, LEASE_LUA, reply } from '@jpulse/redis-link'
  * learns it and comes again; a pause in which nobody could renew (Redis was away) counts as one renewal, a third of a
  * lease, and a long one not at all, else the first who is back would take the slower ones for dead.
  */
-export const sayPresence = defineScript({
+export const publishPresence = defineScript({
   name: 'wsNamespacesPresenceV1',
   keys: ['online', 'leases', 'beats'],
   args: ['candidate', 'token', 'leaseMs', 'channel', 'dead', 'some', '...changes'],

@@ -1,30 +1,30 @@
 import { defineScript, reply, type RedisLink } from '@jpulse/redis-link'
 import { encodePart } from '../ids.ts'
 
-/** What became of a message that its client may send again. */
+/** Whether a message that its client may send again was handled. */
 export type Receipt =
   | { readonly state: 'new' }
-  /** It is being handled, by this process perhaps; or that died meanwhile. */
+  /** Claimed by that process, which handles it or has died. */
   | { readonly state: 'running', readonly bootId: string }
   /** `answer` is what was recorded. */
   | { readonly state: 'done', readonly answer: string }
-  /** So many came after it that nobody knows. */
+  /** Older than the messages that are kept: not known. */
   | { readonly state: 'forgotten' }
 
 /** Which client of which namespace. */
 export interface Sender { readonly namespace: string, readonly userId: string | null, readonly clientId: string }
 
-/** Remembers what was handled of clients that send again what they do not know the fate of. */
+/** Remembers which messages were handled, of clients that send again what was not answered. */
 export interface Receipts {
-  /** Marks a message as being handled, unless it was before. Rejects while nobody can tell. */
+  /** Marks a message as being handled, unless it was before. Rejects while Redis is away. */
   claim (sender: Sender, id: number): Promise<Receipt>
   /** Never rejects. */
   done (sender: Sender, id: number, answer: string): Promise<void>
 }
 
-/** How long a client is remembered since its last message. */
+/** Time to live of a client's receipts after its last message. */
 export const ONCE_MS = 600_000
-/** So many of its messages. */
+/** Messages of a client that are kept. */
 const KEPT = 256
 
 /**
@@ -32,7 +32,7 @@ const KEPT = 256
  *
  * Hash: id → `running <boot id>` or the answer, and `last`, the highest id. Returns '' where it is new, else what stands there, or `forgotten`.
  *
- * Closes: a message that two workers got, because its connection broke, is handled by one of them; the hash keeps the last ones only.
+ * Closes: of two workers that got the same message, because the client sent it again after its connection broke, one handles it. The hash is bounded to the last messages.
  */
 const claimMessage = defineScript({
   name: 'wsNamespacesClaimV1',
@@ -117,7 +117,7 @@ export class MemoryReceipts implements Receipts {
     const now = performance.now()
     const kept = this.#senders.get(key) ?? { found: new Map(), last: 0, until: 0 }
     kept.until = now + ONCE_MS
-    // In the order in which they were heard last: the oldest are first.
+    // Least recently used first.
     this.#senders.delete(key)
     this.#senders.set(key, kept)
     for (const [oldest, { until }] of this.#senders) {

@@ -10,7 +10,7 @@ export interface Membership {
   readonly byClient: boolean
 }
 
-/** What is known of a client that may come back. */
+/** What is recorded of a client for its next connection. */
 export interface ClientRecord {
   readonly userId: string | null
   readonly rooms: ReadonlyMap<string, Membership>
@@ -19,9 +19,9 @@ export interface ClientRecord {
 /** `before`: a process of the release before, which keeps no records, may have served the client. */
 export type Known = ClientRecord | 'unknown' | 'before'
 
-/** Remembers the clients of one namespace with history for as long as they may come back, on any worker. */
+/** Records of the clients of one namespace with history, kept for as long as they may resume, on any worker. */
 export interface Records {
-  /** Without the rooms that the user was put out of meanwhile. Rejects while nobody can tell. */
+  /** Without the rooms that the user was put out of meanwhile. Rejects while Redis is away. */
   read (clientId: string, userId: string | null): Promise<Known>
   write (clientId: string, record: ClientRecord): Promise<void>
   /** A user was put out of a room, also where no connection of it stands. */
@@ -48,7 +48,7 @@ export class MemoryRecords implements Records {
 
   async write (clientId: string, { userId, rooms }: ClientRecord): Promise<void> {
     const now = performance.now()
-    // In the order in which they were written last: the oldest are first.
+    // Least recently written first.
     this.#records.delete(clientId)
     this.#records.set(clientId, { record: { userId, rooms: new Map(rooms) }, until: now + this.#ttlMs })
     for (const [oldest, { until }] of this.#records) {

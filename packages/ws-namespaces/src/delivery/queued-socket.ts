@@ -3,20 +3,20 @@ import type { WatchedSession } from '../admission/watched-session.ts'
 import { bodyOf, Frame } from './frame.ts'
 import { OPEN, type Socket } from './socket.ts'
 
-/** From here on a tick's messages are written at once. */
+/** A queue of so many bytes is written at once, without waiting for the end of the turn. */
 const FLUSH_BYTES = 64 * 1024
 const HEARTBEAT_FRAME = new Frame(JSON.stringify({ type: HEARTBEAT }))
 
-/** Lines that have something to send at the end of this turn of the event loop. */
+/** The sockets with a queue to write at the end of this turn of the event loop. */
 class Flusher {
-  #dirty: Line[] = []
+  #dirty: QueuedSocket[] = []
   #joined: { frames: readonly Buffer[], bytes: Buffer } | null = null
 
-  mark (line: Line): void {
-    if (this.#dirty.push(line) === 1) setImmediate(this.#flush)
+  mark (socket: QueuedSocket): void {
+    if (this.#dirty.push(socket) === 1) setImmediate(this.#flush)
   }
 
-  /** One Buffer of several. Sockets that owe the same share it, also in memory. */
+  /** The frames in one Buffer, shared by all sockets that have the same frames to send. */
   join (frames: readonly Buffer[], length: number): Buffer {
     const joined = this.#joined
     if (joined !== null && joined.frames.length === frames.length && frames.every((frame, index) => frame === joined.frames[index])) return joined.bytes
@@ -28,18 +28,18 @@ class Flusher {
   readonly #flush = (): void => {
     const dirty = this.#dirty
     this.#dirty = []
-    for (const line of dirty) line.flush()
+    for (const socket of dirty) socket.flush()
     this.#joined = null
   }
 }
 
 const flusher = new Flusher()
 
-/** Who uses a line: the connection to one namespace, or those to several. */
-export interface LineOwner {
-  /** Whether the client reads and answers already. */
+/** Who uses a socket: the connection to one namespace, or the `Multiplex` of several. */
+export interface SocketOwner {
+  /** Whether the client can be pinged: it was told that it is connected. */
   readonly isReady: boolean
-  /** With which it was opened. */
+  /** The session that it was opened with. */
   readonly session: WatchedSession | null
   /** The session is dead: ends what was let in by it. */
   expire (): void
@@ -48,38 +48,38 @@ export interface LineOwner {
 }
 
 /**
- * One WebSocket, and what it has to send. One queue for everything, so that a client gets messages in the order in which they
+ * One WebSocket and its queue of outgoing frames. One queue for everything, so that a client gets messages in the order in which they
  * were sent, and what falls into one turn of the event loop leaves in one write.
  *
  * Measured (benchmarks/ws-namespaces): coalescing takes a burst from half to a seventh of a naive loop's CPU per delivery.
  */
-export class Line {
-  readonly socket: Socket
-  /** Whether the client wants to see that the server is there. */
+export class QueuedSocket {
+  readonly ws: Socket
+  /** Whether the client asked for heartbeat frames. */
   readonly hasHeartbeat: boolean
-  owner!: LineOwner
+  owner!: SocketOwner
   /** When it was last heard, and last pinged, on the monotonic clock. */
   heardAt = performance.now()
   pingedAt = this.heardAt
-  /** Bytes that were ever pushed. */
+  /** Bytes that were pushed since the beginning. */
   pushed = 0
   #queue: Buffer[] = []
   #bytes = 0
 
-  constructor (socket: Socket, hasHeartbeat: boolean) {
-    this.socket = socket
+  constructor (ws: Socket, hasHeartbeat: boolean) {
+    this.ws = ws
     this.hasHeartbeat = hasHeartbeat
   }
 
   get isOpen (): boolean {
-    return this.socket.readyState === OPEN
+    return this.ws.readyState === OPEN
   }
 
-  /** Bytes that the client has not taken yet, on every layer: here, in the compressor and in the socket. */
+  /** Bytes that the kernel has not taken yet, on every layer: this queue, the compressor, the TCP socket's buffer. */
   get backlog (): number {
-    const { socket } = this
-    // Without compression the getter of ws says the same, at a higher price.
-    return this.#bytes + (socket.extensions === '' ? socket._socket?.writableLength ?? 0 : socket.bufferedAmount)
+    const { ws } = this
+    // Without compression the getter of ws says the same, at a higher cost.
+    return this.#bytes + (ws.extensions === '' ? ws._socket?.writableLength ?? 0 : ws.bufferedAmount)
   }
 
   push (frame: Buffer): void {
@@ -96,22 +96,22 @@ export class Line {
     this.#queue = []
     this.#bytes = 0
     if (!this.isOpen) return
-    const { socket } = this
-    if (socket._socket == null || socket.extensions !== '') {
+    const { ws } = this
+    if (ws._socket == null || ws.extensions !== '') {
       for (const frame of queue) {
         const { body, binary } = bodyOf(frame)
-        socket.send(body, { binary })
+        ws.send(body, { binary })
       }
-    } else socket._socket.write(queue.length === 1 ? queue[0]! : flusher.join(queue, bytes))
+    } else ws._socket.write(queue.length === 1 ? queue[0]! : flusher.join(queue, bytes))
   }
 
-  /** Lets a client that asked for it see that the server is there. */
+  /** A heartbeat frame for clients that asked for it: pages do not see pings. */
   beat (): void {
-    if (this.hasHeartbeat) this.push(HEARTBEAT_FRAME.alone)
+    if (this.hasHeartbeat) this.push(HEARTBEAT_FRAME.single)
   }
 
   close (code: number, reason: string): void {
     this.flush()
-    this.socket.close(code, reason)
+    this.ws.close(code, reason)
   }
 }

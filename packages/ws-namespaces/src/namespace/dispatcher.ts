@@ -26,14 +26,14 @@ export type Answered = (id: string, answer: { data?: unknown, error?: unknown },
 
 type Outcome = 'handled' | 'unknown'
 
-/** So many times the limit is abuse. */
+/** Times the limit that closes the connection. */
 const ABUSE = 4
 const LONGEST_ID = 256
-/** A handler that takes longer owes its requester an answer no more. */
+/** After this a request is answered with NO_REPLY, whatever its handler still does. */
 const ANSWER_MS = 30_000
 
-/** Handles what clients send. Nothing that a client sends makes it throw. */
-export class Inbox {
+/** Checks what clients send and hands it to its handler. Nothing that a client sends makes it throw. */
+export class Dispatcher {
   readonly #answered: Answered
   readonly #onMessage: (conn: Peer) => void
   readonly #once: Once
@@ -55,37 +55,37 @@ export class Inbox {
   receive (conn: Peer, bytes: Buffer, isBinary: boolean): void {
     const now = performance.now()
     this.#stalls.look(now)
-    conn.transport.line.heardAt = now
-    // On a socket of several nothing keeps a client from talking before it was told that it may.
+    conn.transport.socket.heardAt = now
+    // A channel cannot be paused: a client may send before its `connected`, which nothing has processed yet.
     if (conn.ended !== null || !conn.isStarted) return
-    const { home } = conn
+    const { hub } = conn
     const end = isBinary ? endOfJson(bytes) : bytes.length
     if (end === -1) {
-      home.drops.invalid++
+      hub.drops.invalid++
       return conn.close(Close.unsupported, 'a binary message begins with JSON and a line feed')
     }
-    home.count()
-    const { limits } = home.definition
+    hub.count()
+    const { limits } = hub.definition
     const rate = this.#rate(conn, now)
     const most = limits.messages * this.#stalls.windows(now, limits.windowMs)
     if (rate > ABUSE * most) {
-      home.drops.rateLimit++
+      hub.drops.rateLimit++
       return conn.close(Close.abuse, 'too many messages')
     }
     const message = parse(bytes, end, isBinary)
     if (bytes.length > limits.maxMessageBytes) {
-      home.drops.oversize++
+      hub.drops.oversize++
       return conn.fail('MESSAGE_TOO_LARGE', idOf(message))
     }
     if (rate > most) {
-      home.drops.rateLimit++
+      hub.drops.rateLimit++
       return conn.fail('RATE_LIMIT_EXCEEDED', idOf(message))
     }
     if (!isMessage(message)) {
-      home.drops.invalid++
+      hub.drops.invalid++
       return conn.fail('INVALID_MESSAGE', idOf(message))
     }
-    if (message.type === HEARTBEAT) return conn.transport.line.beat()
+    if (message.type === HEARTBEAT) return conn.transport.socket.beat()
     this.#onMessage(conn)
     if (message.once !== true || message.id === undefined) this.#handle(conn, message)
     else this.#once.take(conn, message.id, (record) => this.#handle(conn, message, record))
@@ -93,7 +93,7 @@ export class Inbox {
 
   /** Messages of this window, this one included. */
   #rate (conn: Peer, now: number): number {
-    if (now - conn.windowAt >= conn.home.definition.limits.windowMs) {
+    if (now - conn.windowAt >= conn.hub.definition.limits.windowMs) {
       conn.windowAt = now
       conn.windowCount = 0
     }
@@ -103,7 +103,7 @@ export class Inbox {
   #handle (conn: Peer, message: Parsed, record?: (answer: Recorded) => void): void {
     if (typeof message.replyTo === 'string' && this.#answered(message.replyTo, message, conn)) return
     const pending = new Answer(conn, message, record)
-    // An answer to nothing.
+    // A reply whose request is not known, or over.
     if (message.type === undefined) {
       pending.invalid()
       return
@@ -122,7 +122,7 @@ export class Inbox {
 
   /** Relays, rooms and renewals, where the namespace has them; null elsewhere. */
   #builtIn (conn: Peer, message: Parsed, reply: Reply): Outcome | Promise<Outcome> | null {
-    const { definition } = conn.home
+    const { definition } = conn.hub
     if (definition.relay.has(message.type)) return relay(conn, message, reply)
     if (definition.clientRooms !== false && (message.type === 'join' || message.type === 'leave')) return enterOrLeave(conn, message, reply)
     if (definition.renew !== undefined && message.type === RENEW) return renewed(conn, message, reply, this.#expiries)
@@ -130,8 +130,8 @@ export class Inbox {
   }
 
   #own (conn: Peer, message: Parsed, pending: Answer): Outcome | Promise<Outcome> {
-    const { home } = conn
-    const { messages, onMessage } = home.definition
+    const { hub } = conn
+    const { messages, onMessage } = hub.definition
     const { type, data, id } = message
     if (RESERVED.has(type)) return 'unknown'
     if (messages !== null) {
@@ -144,7 +144,7 @@ export class Inbox {
   }
 }
 
-/** What a client is owed for one message: exactly one answer where it gave an id. */
+/** The answer to one message: exactly one where it has an id, none where it has not. */
 class Answer {
   readonly #conn: Peer
   readonly #type: string
@@ -163,13 +163,13 @@ class Answer {
   readonly reply: Reply = (data, type = this.#type) => {
     if (this.#settled) return
     const message = envelope(type, data, this.#id === undefined ? undefined : { replyTo: this.#id })
-    this.#conn.home.measure(message)
+    this.#conn.hub.measure(message)
     this.#settle()
     this.#record?.(message)
     this.#conn.deliver(new Frame(message.json, message.bytes), null, false)
   }
 
-  /** What a handler returns is the answer, where one is owed and it gave none. */
+  /** What a handler returns is the answer, unless it called `reply`. */
   returned (value: unknown): Outcome {
     if (value !== undefined && this.#id !== undefined) this.reply(value)
     return 'handled'
@@ -181,25 +181,25 @@ class Answer {
 
   over (outcome: Outcome): void {
     if (outcome === 'unknown') {
-      this.#conn.home.drops.invalid++
+      this.#conn.hub.drops.invalid++
       this.#fail('UNKNOWN_TYPE')
     } else if (this.#id === undefined) this.#settle()
     else this.#fail('NO_REPLY')
   }
 
   invalid (): Outcome {
-    this.#conn.home.drops.invalid++
+    this.#conn.hub.drops.invalid++
     this.#fail('INVALID_MESSAGE')
     return 'handled'
   }
 
-  /** The client learns that it failed, not why. */
+  /** The client learns that the handler failed, never the error's text. */
   failed (err: unknown): void {
     if (err instanceof Refusal) {
-      if (err.code === 'INVALID_MESSAGE') this.#conn.home.drops.invalid++
+      if (err.code === 'INVALID_MESSAGE') this.#conn.hub.drops.invalid++
       return this.#fail(err.code)
     }
-    this.#conn.home.log.error({ err, namespace: this.#conn.namespace, type: this.#type }, 'a message could not be handled')
+    this.#conn.hub.log.error({ err, namespace: this.#conn.namespace, type: this.#type }, 'a message could not be handled')
     this.#fail('HANDLER_FAILED')
   }
 
@@ -209,7 +209,7 @@ class Answer {
     this.#conn.fail(code, this.#id)
   }
 
-  /** Whether it was open. */
+  /** Whether this call settled it. */
   #settle (): boolean {
     clearTimeout(this.#timer)
     const was = this.#settled
@@ -230,10 +230,10 @@ class Refusal extends Error {
 }
 
 async function relay (conn: Peer, { type, data, userId, roomId }: Parsed, reply: Reply): Promise<Outcome> {
-  const { home } = conn
+  const { hub } = conn
   const ctx = publicCtx(conn)
   const send = (topic: 'broadcast' | `user:${string}` | `room:${string}`, rest: object = {}) =>
-    home.publish({ topic, ...envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
+    hub.publish({ topic, ...envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
   const target = type === 'user' ? userId : roomId
   if (type !== 'broadcast' && !isName(target)) throw new Refusal('INVALID_MESSAGE')
   const delivered = await (type === 'broadcast' ? send('broadcast') : type === 'user' ? send(`user:${target as string}`) : send(`room:${target as string}`, { roomId: target }))
@@ -259,7 +259,7 @@ async function renewed (conn: Peer, { data }: Parsed, reply: Reply, expiries: Ex
 }
 
 async function enter (conn: Peer, room: string): Promise<void> {
-  if (!conn.rooms.has(room) && conn.rooms.size >= conn.home.definition.limits.rooms) throw new Refusal('TOO_MANY_ROOMS')
+  if (!conn.rooms.has(room) && conn.rooms.size >= conn.hub.definition.limits.rooms) throw new Refusal('TOO_MANY_ROOMS')
   await conn.membership.enter(room, true)
 }
 

@@ -4,43 +4,42 @@ import type { Listening } from '../delivery/carrier.ts'
 import type { Listener } from '../delivery/listener.ts'
 import type { PresenceSink } from './presence.ts'
 
-/** What it needs of what all namespaces of a process share. */
-export interface AudienceContext {
+/** What all namespaces of a process share. */
+export interface AnnouncerContext {
   readonly subscriber: Subscriber
   readonly listener: Listener
-  /** After a doubt, time in which every process says again whom it has. */
+  /** After an outage all processes have published their users again within this time. */
   readonly leaseMs: number
   readonly log: FastifyBaseLogger
 }
 
 /**
- * Tells the clients of one namespace in this process who comes and goes: each change once. It knows whom they believe to be
- * there, so that an announcement that comes again says nothing, and one that was lost with a connection, or with Redis' data,
- * is made up for.
+ * Announces joins and leaves to the clients of one namespace in this process, each change once. It keeps the list that the clients
+ * have, so that a repeated announcement is dropped, and one that was lost in an outage is made up for by comparing with Redis.
  */
-export class Audience {
-  readonly #context: AudienceContext
+export class Announcer {
+  readonly #context: AnnouncerContext
   readonly #channel: string
   readonly #list: () => Promise<string[]>
   readonly #sink: PresenceSink
-  /** Whom the clients here believe to be there; null while there are no clients. */
-  #told: Set<string> | null = null
-  /** Announcements that wait until the list was read. */
+  /** The users that the clients here know of; null while there are no clients. */
+  #known: Set<string> | null = null
+  /** Announcements that arrived while the list was being read. */
   #held: string[] | null = null
   #attached: Promise<void> | null = null
   #listening: Listening | null = null
   #timer: NodeJS.Timeout | undefined
 
-  constructor (context: AudienceContext, channel: string, list: () => Promise<string[]>, sink: PresenceSink) {
+  constructor (context: AnnouncerContext, channel: string, list: () => Promise<string[]>, sink: PresenceSink) {
     this.#context = context
     this.#channel = channel
     this.#list = list
     this.#sink = sink
   }
 
-  /** Whom the clients here believe to be there. */
-  get told (): string[] {
-    return [...this.#told ?? []]
+  /** The users that the clients here know of. */
+  get known (): string[] {
+    return [...this.#known ?? []]
   }
 
   attach (): Promise<void> {
@@ -53,44 +52,44 @@ export class Audience {
     this.#timer = undefined
     this.#context.subscriber.off('up', this.#onUp)
     this.#listening?.stop()
-    this.#listening = this.#attached = this.#told = this.#held = null
+    this.#listening = this.#attached = this.#known = this.#held = null
   }
 
-  /** Something may have been missed. */
-  doubt (): void {
-    if (this.#told === null || this.#timer !== undefined) return
+  /** An announcement may have been lost: compares with Redis after a lease. */
+  scheduleReconcile (): void {
+    if (this.#known === null || this.#timer !== undefined) return
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      this.#reconcile().catch(() => this.doubt())
+      this.#reconcile().catch(() => this.scheduleReconcile())
     }, this.#context.leaseMs).unref()
   }
 
   async #begin (): Promise<void> {
-    this.#told = new Set()
+    this.#known = new Set()
     this.#held = []
     this.#context.subscriber.on('up', this.#onUp)
     this.#listening = this.#context.listener.listen(() => this.#context.subscriber.subscribe(this.#channel, (bytes) => this.#hear(bytes.toString())))
-    const told = this.#told
+    const known = this.#known
     await this.#listening.ready
     const listed = await this.#list().catch(() => null)
-    // A detach in between began anew.
-    if (this.#told !== told) return
-    for (const userId of listed ?? []) told.add(userId)
-    if (listed === null) this.doubt()
+    // `detach` was called meanwhile.
+    if (this.#known !== known) return
+    for (const userId of listed ?? []) known.add(userId)
+    if (listed === null) this.scheduleReconcile()
     this.#release()
   }
 
   async #reconcile (): Promise<void> {
-    const told = this.#told
-    if (told === null || this.#held !== null) return this.doubt()
+    const known = this.#known
+    if (known === null || this.#held !== null) return this.scheduleReconcile()
     this.#held = []
     try {
       const listed = new Set(await this.#list())
-      if (this.#told !== told) return
+      if (this.#known !== known) return
       this.#apply('+', [...listed])
-      this.#apply('-', [...told].filter((userId) => !listed.has(userId)))
+      this.#apply('-', [...known].filter((userId) => !listed.has(userId)))
     } finally {
-      if (this.#told === told) this.#release()
+      if (this.#known === known) this.#release()
     }
   }
 
@@ -113,18 +112,18 @@ export class Audience {
   }
 
   #apply (sign: string, userIds: readonly string[]): void {
-    const told = this.#told
-    if (told === null) return
+    const known = this.#known
+    if (known === null) return
     const came = sign === '+'
-    const news = userIds.filter((userId) => told.has(userId) !== came)
+    const news = userIds.filter((userId) => known.has(userId) !== came)
     for (const userId of news) {
-      if (came) told.add(userId)
-      else told.delete(userId)
+      if (came) known.add(userId)
+      else known.delete(userId)
     }
     if (news.length > 0) this.#sink.announce(came ? 'presence:join' : 'presence:leave', news)
   }
 
   readonly #onUp = ({ gap }: { gap: boolean }): void => {
-    if (gap) this.doubt()
+    if (gap) this.scheduleReconcile()
   }
 }

@@ -2,56 +2,56 @@ import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
 import { formatOffset, type Opening } from '../delivery/carrier.ts'
-import type { Line } from '../delivery/line.ts'
+import type { QueuedSocket } from '../delivery/queued-socket.ts'
 import type { Transport } from '../delivery/transport.ts'
 import { endOf, type Expiries } from '../namespace/authorization.ts'
 import type { Hub } from '../namespace/hub.ts'
-import type { Inbox } from '../namespace/inbox.ts'
-import { Peer, type Wishes } from '../namespace/peer.ts'
+import type { Dispatcher } from '../namespace/dispatcher.ts'
+import { Peer, type ResumeRequest } from '../namespace/peer.ts'
 import type { Known } from '../recovery/records.ts'
 import { isOf, resumptionOf } from '../recovery/resume.ts'
-import type { Seat } from './gate.ts'
+import type { Slot } from './gate.ts'
 import type { WatchedSessions } from './sessions.ts'
 
-export interface AttendanceParts {
-  readonly inbox: Inbox
+export interface LifecycleParts {
+  readonly dispatcher: Dispatcher
   readonly sessions: WatchedSessions
   readonly expiries: Expiries
   readonly log: FastifyBaseLogger
   /** All sockets of the process. */
-  readonly lines: Set<Line>
-  /** What every client is told of the plugin's options. */
-  readonly told: { readonly heartbeat: { readonly everyMs: number, readonly timeoutMs: number }, readonly reconnectWindowMs: number, readonly onceMs: number }
+  readonly sockets: Set<QueuedSocket>
+  /** What each `connected` says of the plugin's options. */
+  readonly welcome: { readonly heartbeat: { readonly everyMs: number, readonly timeoutMs: number }, readonly reconnectWindowMs: number, readonly onceMs: number }
 }
 
 /** Longest that onConnect and the look into the history may take. */
 const BEGIN_MS = 30_000
 
-/** Takes a connection to one namespace from its admission to its end. */
-export class Attendance {
+/** One connection to one namespace, from its admission to its end. */
+export class Lifecycle {
   readonly peer: Peer
-  readonly #parts: AttendanceParts
-  readonly #seat: Seat
+  readonly #parts: LifecycleParts
+  readonly #slot: Slot
 
-  constructor (parts: AttendanceParts, transport: Transport, seat: Seat, wishes: Wishes) {
-    const { hub, ctx, session } = seat
+  constructor (parts: LifecycleParts, transport: Transport, slot: Slot, resumeRequest: ResumeRequest) {
+    const { hub, ctx, session } = slot
     this.#parts = parts
-    this.#seat = seat
-    this.peer = new Peer(hub, transport, ctx, session, wishes)
+    this.#slot = slot
+    this.peer = new Peer(hub, transport, ctx, session, resumeRequest)
   }
 
-  /** Once who carries it knows it. */
-  start (wishes: Wishes): void {
+  /** Called when the socket has its owner: a client may be cut while it begins. */
+  start (resumeRequest: ResumeRequest): void {
     const { peer } = this
-    const { hub } = this.#seat
+    const { hub } = this.#slot
     const { sessions, expiries, log } = this.#parts
     // Until the client is told that it is connected nothing of it is read, so nothing is lost and nothing piles up.
     peer.transport.pause()
-    replace(hub, peer)
+    replaceStale(hub, peer)
     hub.connections.add(peer)
     sessions.add(peer)
     expiries.add(peer)
-    begin(this.#parts, hub, peer, wishes).catch((err: unknown) => {
+    begin(this.#parts, hub, peer, resumeRequest).catch((err: unknown) => {
       log.error({ err, namespace: hub.name }, 'a connection could not begin')
       peer.close(Close.failed, 'the connection could not begin')
       peer.transport.resume()
@@ -59,9 +59,9 @@ export class Attendance {
   }
 
   receive (data: Buffer, isBinary: boolean): void {
-    const { inbox, log } = this.#parts
+    const { dispatcher, log } = this.#parts
     try {
-      inbox.receive(this.peer, data, isBinary)
+      dispatcher.receive(this.peer, data, isBinary)
     } catch (err) {
       // An exception here would end the process.
       log.error({ err, namespace: this.peer.namespace }, 'a message could not be handled')
@@ -71,7 +71,7 @@ export class Attendance {
   /** The connection is over, for the reason that the server gave or else this one. */
   end (code: number, reason: string): void {
     const { peer } = this
-    const { hub } = this.#seat
+    const { hub } = this.#slot
     const { sessions, expiries, log } = this.#parts
     hub.connections.delete(peer)
     hub.leave(peer)
@@ -82,11 +82,11 @@ export class Attendance {
       const failed = (err: unknown): void => log.error({ err, namespace: hub.name }, 'onDisconnect failed')
       callSafely(failed, hub.definition.onDisconnect, peer, peer.ended ?? { code, reason })
     }
-    this.#seat.free()
+    this.#slot.free()
   }
 }
 
-async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: Wishes): Promise<void> {
+async function begin ({ welcome }: LifecycleParts, hub: Hub, peer: Peer, resumeRequest: ResumeRequest): Promise<void> {
   const { definition } = hub
   const heard = [hub.addTopic(peer, 'broadcast')]
   if (peer.userId !== null) heard.push(hub.addTopic(peer, `user:${peer.userId}`))
@@ -97,15 +97,15 @@ async function begin ({ told }: AttendanceParts, hub: Hub, peer: Peer, wishes: W
     if (!peer.isOpen) return
     peer.announced = true
     await definition.onConnect?.(peer)
-    const { opening, known } = await open(hub, peer, wishes)
+    const { opening, known } = await open(hub, peer, resumeRequest)
     if (!peer.isOpen) return
     const { place } = opening
     const { recovered, missed } = resumptionOf(opening, peer, known)
     const { maxMessageBytes, messages, windowMs } = definition.limits
     const limits = { maxMessageBytes, messages, windowMs }
-    const { heartbeat: _, ...shared } = told
-    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...(peer.transport.isShared ? shared : told), ...expiryOf(peer), ...presenceOf(hub, peer) }
-    peer.start({ type: 'connected', data }, place, missed, recovered ? wishes.offset : null)
+    const { heartbeat: _, ...shared } = welcome
+    const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...(peer.transport.isShared ? shared : welcome), ...expiryOf(peer), ...presenceOf(hub, peer) }
+    peer.start({ type: 'connected', data }, place, missed, recovered ? resumeRequest.offset : null)
     if (hub.records !== null) peer.membership.remember(known, place)
     if (peer.userId !== null) hub.arrive(peer.userId)
   } finally {
@@ -119,24 +119,24 @@ function expiryOf ({ ctx }: Peer): { expiresAt?: number } {
   return expiresAt === null ? {} : { expiresAt }
 }
 
-/** Who is there, the client itself too; what is announced meanwhile follows. */
+/** Users who are online, the client's own included; changes that are announced meanwhile follow in order. */
 function presenceOf ({ presence }: Hub, { userId }: Peer): { presence?: Array<{ userId: string }> } {
   if (presence === null) return {}
   return { presence: [...new Set([...presence.here, ...(userId === null ? [] : [userId])])].map((userId) => ({ userId })) }
 }
 
 /** Looks up where the client stands, and goes on in the rooms that it was in. */
-async function open (hub: Hub, peer: Peer, { offset, clientId }: Wishes): Promise<{ opening: Opening, known: Known }> {
+async function open (hub: Hub, peer: Peer, { offset, clientId }: ResumeRequest): Promise<{ opening: Opening, known: Known }> {
   const opening = await hub.carrier.open(offset)
   if (hub.records === null || !opening.recovered || clientId !== peer.clientId) return { opening, known: 'unknown' }
   const known = await hub.records.read(clientId, peer.userId).catch(() => 'unknown' as const)
-  // What is said in a room from now on is heard; what was said in between is in the log once more.
+  // The rooms are subscribed only now: what they said between the first read and that is in a second read.
   const again = isOf(known, peer) && await peer.membership.restore(known)
   return { opening: again ? await hub.carrier.open(offset) : opening, known }
 }
 
-/** A client that comes back before its old connection was found dead takes its place. */
-function replace (hub: Hub, { userId, clientId }: Peer): void {
+/** Cuts the old connection of a client that reconnects before the heartbeat found that connection dead. */
+function replaceStale (hub: Hub, { userId, clientId }: Peer): void {
   if (userId === null) return
   for (const other of hub.peersOf(`user:${userId}`)) if (other.clientId === clientId) other.transport.terminate()
 }
