@@ -8,7 +8,9 @@ import { serve } from '../helpers/worker.js'
 
 const { RELEASE = '', URL: url = '', DATABASE: databaseUrl = url, SITE: siteId = '' } = process.env
 /** @param {string} name @returns {Promise<any>} */
-const release = async (name) => (await import(pathToFileURL(join(RELEASE, 'packages', name, 'dist/index.js')).href)).default
+const load = async (name) => import(pathToFileURL(join(RELEASE, 'packages', name, 'dist/index.js')).href)
+/** @param {string} name */
+const release = async (name) => (await load(name)).default
 
 /** The database: what the caches are judged by. */
 const database = new Redis(databaseUrl)
@@ -51,6 +53,7 @@ app.post('/field/:name', async (request) => {
 })
 app.get('/field/:name', async (request) => ({ set: /** @type {any} */ (request.session)[/** @type {{ name: string }} */ (request.params).name] === true }))
 
+const knowsBytes = 'Bytes' in await load('ws-namespaces')
 await app.ready()
 const options = { history: { maxLength: 1000 }, presence: true, onConnect: (/** @type {any} */ conn) => conn.join('lobby') }
 const namespace = app.wsNamespaces.create('mixed', options)
@@ -85,10 +88,16 @@ serve({
   kept: (/** @type {string} */ key) => app.redisLink.kv.get(key),
   write: (/** @type {string} */ key, /** @type {unknown} */ value) => app.configCache.set(key, value),
   read: (/** @type {string} */ key) => app.configCache.get(key),
-  /** To the clients of `mixed`, and to those of one room of a pattern whose name has to be written with an escape. */
+  /**
+   * To the clients of `mixed`, and to those of one room of a pattern whose name has to be written with an escape. A release that knows
+   * bytes sends some before each message: the release before passes over them.
+   */
   toClients: async (/** @type {Array<[kind: string, number: number]>} */ messages) => {
     for (const to of [namespace, /** @type {typeof namespace} */ (app.wsNamespaces.get('rooms/a:7'))]) {
-      await Promise.all(messages.map(([kind, number]) => kind === 'room' ? to.toRoom('lobby', 'number', number) : to.broadcast('number', number)))
+      await Promise.all(messages.flatMap(([kind, number]) => {
+        const send = (/** @type {string} */ type, /** @type {unknown} */ data) => kind === 'room' ? to.toRoom('lobby', type, data) : to.broadcast(type, data)
+        return [...(knowsBytes ? [send('bytes', Uint8Array.of(0xff, 0x0a, 0x5c, 0))] : []), send('number', number)]
+      }))
     }
   },
   online: async () => (await namespace.presence()).map((/** @type {{ userId: string }} */ { userId }) => userId).sort(),

@@ -28,8 +28,8 @@ t.test('instances of this release and of the one before live on one Redis while 
   }
   t.strictSame(traffic.end(), clean())
   t.strictSame([...unknown], [], 'docs/wire.md lists every key and channel')
-  const { reads, messages, requests, onSockets } = traffic.asked
-  t.ok(reads > 200 && messages > 1000 && requests > 500 && onSockets > 3000, `enough was asked: ${JSON.stringify(traffic.asked)}`)
+  const { reads, messages, requests, onSockets, bytes } = traffic.asked
+  t.ok(reads > 200 && messages > 1000 && requests > 500 && onSockets > 3000 && bytes > 100, `enough was asked: ${JSON.stringify(traffic.asked)}`)
 })
 
 t.test('a key or channel that docs/wire.md does not list is seen', async (t) => {

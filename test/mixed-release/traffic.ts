@@ -16,7 +16,9 @@ export interface Verdict {
   lostOnSockets: number
   doubledOnSockets: number
   outOfOrder: number
+  /** Told `recovered: false`, but by an instance of this release after one of the release before, which leaves no record. */
   notRecovered: number
+  wrongBytes: number
   wrongPresence: number
   unansweredAsks: number
   ranTwice: number
@@ -29,7 +31,20 @@ export interface Verdict {
 const USERS = ['ada', 'bo', 'cy', 'di']
 const KEYS = ['a', 'b', 'c']
 
-interface SocketClient { readonly numbers: number[], connections: number, recovered: number, close (): void }
+/** A message to a namespace's clients: a number, to everybody or to a room. */
+type Sent = [kind: 'room' | 'broadcast', number: number]
+
+interface SocketClient {
+  /** As they came over the socket. */
+  readonly numbers: number[]
+  /** What it loaded anew, of rooms, each time when it was told `recovered: false`: as an application has to. */
+  readonly loaded: Set<number>
+  connections: number
+  notRecovered: number
+  /** Messages of bytes that came as they are, and otherwise. */
+  readonly bytes: { right: number, wrong: number }
+  close (): void
+}
 
 /** Nothing wrong. */
 export function clean (): Verdict {
@@ -45,6 +60,7 @@ export function clean (): Verdict {
     doubledOnSockets: 0,
     outOfOrder: 0,
     notRecovered: 0,
+    wrongBytes: 0,
     wrongPresence: 0,
     unansweredAsks: 0,
     ranTwice: 0,
@@ -58,11 +74,13 @@ export function clean (): Verdict {
 export class Traffic {
   readonly verdict = clean()
   /** How much was asked: a verdict about nothing is none. */
-  readonly asked = { reads: 0, messages: 0, requests: 0, onSockets: 0 }
+  readonly asked = { reads: 0, messages: 0, requests: 0, onSockets: 0, bytes: 0 }
   readonly #fleet: Fleet
   readonly #patienceMs: number
   readonly #cookies = new Map<string, string>()
   readonly #clients: SocketClient[] = []
+  /** Noted before it is sent, as an application stores what it tells. */
+  readonly #sent: Sent[] = []
   #lastNumber = 0
   #lastRound = 0
   #counted = 0
@@ -79,7 +97,7 @@ export class Traffic {
       const { connect } = await import(pathToFileURL(join(release, 'packages/ws-namespaces/dist/client.js')).href)
         .catch(() => import(pathToFileURL(join(release, 'packages/ws-namespaces/dist/client/client.js')).href))
       for (const namespace of ['mixed', 'rooms/a%3A7']) {
-        for (const user of USERS) this.#clients.push(openClient(t, connect, `ws://127.0.0.1:${this.#fleet.port}/api/1/ws/${namespace}`, this.#cookies.get(user)!))
+        for (const user of USERS) this.#clients.push(openClient(t, connect, `ws://127.0.0.1:${this.#fleet.port}/api/1/ws/${namespace}`, this.#cookies.get(user)!, this.#sent))
       }
     }
     await this.#until('every client to be connected', () => this.#clients.every(({ connections }) => connections > 0))
@@ -100,8 +118,10 @@ export class Traffic {
 
   /** What can be said at the end only. */
   end (): Verdict {
-    for (const { numbers, connections, recovered } of this.#clients) {
-      this.verdict.notRecovered += connections - 1 - recovered
+    for (const { numbers, notRecovered, bytes } of this.#clients) {
+      this.verdict.notRecovered += notRecovered
+      this.verdict.wrongBytes += bytes.wrong
+      this.asked.bytes += bytes.right
       this.verdict.outOfOrder += numbers.filter((number, index) => index > 0 && number < numbers[index - 1]!).length
     }
     return this.verdict
@@ -174,14 +194,14 @@ export class Traffic {
   async #sockets (): Promise<void> {
     const before = this.#lastNumber
     for (const { worker } of [...this.#fleet.instances]) {
-      const messages = Array.from({ length: 20 }, (_, index): [string, number] => [index % 2 === 0 ? 'room' : 'broadcast', ++this.#lastNumber])
+      const messages = Array.from({ length: 20 }, (_, index): Sent => [index % 2 === 0 ? 'room' : 'broadcast', ++this.#lastNumber])
+      this.#sent.push(...messages)
       await this.#try(() => worker.call('toClients', messages))
-      const wanted = messages.map(([, number]) => number)
-      const got = () => this.#clients.every(({ numbers }) => wanted.every((number) => numbers.includes(number)))
-      await this.#until(null, got)
-      for (const { numbers } of this.#clients) {
-        this.asked.onSockets += wanted.length
-        this.verdict.lostOnSockets += wanted.filter((number) => !numbers.includes(number)).length
+      const lost = (client: SocketClient) => messages.filter(([kind, number]) => !client.numbers.includes(number) && !(kind === 'room' && client.loaded.has(number)))
+      await this.#until(null, () => this.#clients.every((client) => lost(client).length === 0))
+      for (const client of this.#clients) {
+        this.asked.onSockets += messages.length
+        this.verdict.lostOnSockets += lost(client).length
       }
     }
     for (const { numbers } of this.#clients) {
@@ -249,14 +269,28 @@ export class Traffic {
   }
 }
 
-function openClient (t: Scope, connect: Function, address: string, cookie: string): SocketClient {
+function openClient (t: Scope, connect: Function, address: string, cookie: string, sent: readonly Sent[]): SocketClient {
   const WithCookie = class extends WebSocket { constructor (url: string) { super(url, { headers: { cookie } }) } }
   const socket = connect(address, { WebSocket: WithCookie, minDelayMs: 20, maxDelayMs: 200 })
-  const client: SocketClient = { numbers: [], connections: 0, recovered: 0, close: () => socket.close() }
+  const client: SocketClient = { numbers: [], loaded: new Set(), connections: 0, notRecovered: 0, bytes: { right: 0, wrong: 0 }, close: () => socket.close() }
+  let hasRecord = false
   socket.on('number', (number: number) => { client.numbers.push(number) })
-  socket.on('connected', ({ recovered }: { recovered: boolean }) => {
-    if (client.connections++ > 0 && recovered) client.recovered++
+  socket.on('connected', (data: { recovered: boolean }) => {
+    if (client.connections++ > 0 && !data.recovered) {
+      // Once: from now on this release knows the client.
+      if (hasRecord || !isOfThisRelease(data)) client.notRecovered++
+      for (const [kind, number] of sent) if (kind === 'room') client.loaded.add(number)
+    }
+    hasRecord ||= isOfThisRelease(data)
+  })
+  socket.on('bytes', (data: unknown) => {
+    client.bytes[data instanceof Uint8Array && Buffer.from(data).toString('hex') === 'ff0a5c00' ? 'right' : 'wrong']++
   })
   t.teardown(() => socket.close())
   return client
+}
+
+/** The release before does not name the user. */
+function isOfThisRelease (data: object): boolean {
+  return 'userId' in data
 }

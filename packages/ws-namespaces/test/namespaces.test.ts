@@ -607,7 +607,7 @@ t.test('without Redis: rooms, presence, history and drain within the process', a
   t.same(await ann!.wait('presence:leave'), [{ userId: 'bob' }])
   t.same(await chat.online('bob'), { online: false, instances: [] })
   for (let n = 1; n <= 10; n++) await chat.broadcast('n', n)
-  const back = await connect(t, port, `${P}/chat`, { user: 'bob', offset: bob!.offset })
+  const back = await resume(t, port, `${P}/chat`, bob!, 'bob')
   t.equal(back.connected.recovered, true)
   t.same(await back.wait('n', 10), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
   for (let n = 11; n <= 40; n++) await chat.broadcast('n', n)

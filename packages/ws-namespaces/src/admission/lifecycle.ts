@@ -8,7 +8,7 @@ import { endOf, type Expiries } from '../namespace/authorization.ts'
 import type { Hub } from '../namespace/hub.ts'
 import type { Dispatcher } from '../namespace/dispatcher.ts'
 import { Peer, type ResumeRequest } from '../namespace/peer.ts'
-import type { Known } from '../recovery/records.ts'
+import type { ClientRecord } from '../recovery/records.ts'
 import { isOf, resumptionOf } from '../recovery/resume.ts'
 import type { Slot } from './gate.ts'
 import type { WatchedSessions } from './sessions.ts'
@@ -97,16 +97,16 @@ async function begin ({ welcome }: LifecycleParts, hub: Hub, peer: Peer, resumeR
     if (!peer.isOpen) return
     peer.announced = true
     await definition.onConnect?.(peer)
-    const { opening, known } = await open(hub, peer, resumeRequest)
+    const { opening, record } = await open(hub, peer, resumeRequest)
     if (!peer.isOpen) return
     const { place } = opening
-    const { recovered, missed } = resumptionOf(opening, peer, known)
+    const { recovered, missed } = resumptionOf(opening, peer, record)
     const { maxMessageBytes, messages, windowMs } = definition.limits
     const limits = { maxMessageBytes, messages, windowMs }
     const { heartbeat: _, ...shared } = welcome
     const data = { clientId: peer.clientId, userId: peer.userId, namespace: hub.name, limits, recovered, offset: place === null ? null : formatOffset(place), ...(peer.transport.isShared ? shared : welcome), ...expiryOf(peer), ...presenceOf(hub, peer) }
     peer.start({ type: 'connected', data }, place, missed, recovered ? resumeRequest.offset : null)
-    if (hub.records !== null) peer.membership.remember(known, place)
+    if (hub.records !== null) peer.membership.remember(record, place)
     if (peer.userId !== null) hub.arrive(peer.userId)
   } finally {
     clearTimeout(timer)
@@ -126,13 +126,13 @@ function presenceOf ({ presence }: Hub, { userId }: Peer): { presence?: Array<{ 
 }
 
 /** Looks up where the client stands, and goes on in the rooms that it was in. */
-async function open (hub: Hub, peer: Peer, { offset, clientId }: ResumeRequest): Promise<{ opening: Opening, known: Known }> {
+async function open (hub: Hub, peer: Peer, { offset, clientId }: ResumeRequest): Promise<{ opening: Opening, record: ClientRecord | null }> {
   const opening = await hub.carrier.open(offset)
-  if (hub.records === null || !opening.recovered || clientId !== peer.clientId) return { opening, known: 'unknown' }
-  const known = await hub.records.read(clientId, peer.userId).catch(() => 'unknown' as const)
+  if (hub.records === null || !opening.recovered || clientId !== peer.clientId) return { opening, record: null }
+  const record = await hub.records.read(clientId, peer.userId).catch(() => null)
   // The rooms are subscribed only now: what they said between the first read and that is in a second read.
-  const again = isOf(known, peer) && await peer.membership.restore(known)
-  return { opening: again ? await hub.carrier.open(offset) : opening, known }
+  const again = isOf(record, peer) && await peer.membership.restore(record)
+  return { opening: again ? await hub.carrier.open(offset) : opening, record }
 }
 
 /** Cuts the old connection of a client that reconnects before the heartbeat found that connection dead. */

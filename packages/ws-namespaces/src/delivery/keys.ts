@@ -30,8 +30,6 @@ export class Keys {
   readonly leases: string
   /** Hash: `gen`, `beatAt` of the presence. */
   readonly beats: string
-  /** Since when clients are recorded, in milliseconds since 1970. */
-  readonly records: string
   /** Channel of joins and leaves. */
   readonly presence: string
   readonly #link: Pick<RedisLink, 'key' | 'channel'>
@@ -46,7 +44,6 @@ export class Keys {
     this.online = key('online')
     this.leases = key('leases')
     this.beats = key('beats')
-    this.records = key('records')
     this.presence = link.channel('ws', this.#part, 'presence')
   }
 

@@ -2,7 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Place } from '../delivery/carrier.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_TOO_MANY_ROOMS } from '../errors.ts'
 import { isName } from '../ids.ts'
-import type { ClientRecord, Known, Membership, Records } from '../recovery/records.ts'
+import type { ClientRecord, Membership, Records } from '../recovery/records.ts'
 import { membershipsOf } from '../recovery/resume.ts'
 import type { Definition } from './definition.ts'
 
@@ -86,10 +86,10 @@ export class Rooms {
   }
 
   /** The connection began: records its rooms, for the client's next connection. */
-  remember (known: Known, place: Place | null): void {
+  remember (record: ClientRecord | null, place: Place | null): void {
     const { clientId, userId } = this.#owner
     const byClient = new Set([...this.#memberships ?? []].flatMap(([room, membership]) => membership.byClient ? [room] : []))
-    this.#memberships = membershipsOf({ clientId, userId, rooms: this.names }, known, place, byClient)
+    this.#memberships = membershipsOf({ clientId, userId, rooms: this.names }, record, place, byClient)
     this.#save()
   }
 

@@ -16,13 +16,10 @@ export interface ClientRecord {
   readonly rooms: ReadonlyMap<string, Membership>
 }
 
-/** `before`: a process of the release before, which keeps no records, may have served the client. */
-export type Known = ClientRecord | 'unknown' | 'before'
-
 /** Records of the clients of one namespace with history, kept for as long as they may resume, on any worker. */
 export interface Records {
-  /** Without the rooms that the user was put out of meanwhile. Rejects while Redis is away. */
-  read (clientId: string, userId: string | null): Promise<Known>
+  /** Without the rooms that the user was put out of meanwhile; null where there is none. Rejects while Redis is away. */
+  read (clientId: string, userId: string | null): Promise<ClientRecord | null>
   write (clientId: string, record: ClientRecord): Promise<void>
   /** A user was put out of a room, also where no connection of it stands. */
   leave (userId: string, room: string, place: Place): Promise<void>
@@ -37,9 +34,9 @@ export class MemoryRecords implements Records {
     this.#ttlMs = ttlMs
   }
 
-  async read (clientId: string): Promise<Known> {
+  async read (clientId: string): Promise<ClientRecord | null> {
     const found = this.#records.get(clientId)
-    return found === undefined || found.until < performance.now() ? 'unknown' : found.record
+    return found === undefined || found.until < performance.now() ? null : found.record
   }
 
   async leave (userId: string, room: string): Promise<void> {
@@ -58,16 +55,11 @@ export class MemoryRecords implements Records {
   }
 }
 
-/** A deploy that runs both releases beside each other is over by then. */
-const DEPLOY_MS = 3_600_000
-const BEGAN_TTL_MS = 30 * 24 * 3_600_000
-
-/** In Redis: a string for each client, JSON with its version, and one that says since when there are any. */
+/** In Redis: a string for each client, JSON with its version. */
 export class RedisRecords implements Records {
   readonly #link: RedisLink
   readonly #keys: Keys
   readonly #ttlMs: number
-  #began = false
 
   constructor (link: RedisLink, namespace: string, ttlMs: number) {
     this.#link = link
@@ -75,14 +67,13 @@ export class RedisRecords implements Records {
     this.#ttlMs = ttlMs
   }
 
-  async read (clientId: string, userId: string | null): Promise<Known> {
-    const [[text, began], left] = await this.#link.run((client) => Promise.all([
-      client.mget(this.#keys.client(clientId), this.#keys.records),
+  async read (clientId: string, userId: string | null): Promise<ClientRecord | null> {
+    const [text, left] = await this.#link.run((client) => Promise.all([
+      client.get(this.#keys.client(clientId)),
       userId === null ? {} as Record<string, string> : client.hgetall(this.#keys.left(userId))
     ]))
-    const record = parse(text ?? null)
-    if (record === null) return text == null && Number(began ?? Date.now()) > Date.now() - DEPLOY_MS ? 'before' : 'unknown'
-    return { ...record, rooms: new Map([...record.rooms].filter(([room, { since }]) => !isLeft(since, left[room]))) }
+    const record = parse(text)
+    return record && { ...record, rooms: new Map([...record.rooms].filter(([room, { since }]) => !isLeft(since, left[room]))) }
   }
 
   async leave (userId: string, room: string, place: Place): Promise<void> {
@@ -96,11 +87,7 @@ export class RedisRecords implements Records {
   async write (clientId: string, { userId, rooms }: ClientRecord): Promise<void> {
     const list = [...rooms].map(([room, { since, byClient }]) => [room, since?.epoch ?? null, since?.seq ?? 0, byClient ? 1 : 0])
     const json = JSON.stringify({ v: 1, userId, rooms: list })
-    await this.#link.run(async (client) => {
-      if (!this.#began) await client.set(this.#keys.records, Date.now(), 'PX', BEGAN_TTL_MS, 'NX')
-      this.#began = true
-      await client.set(this.#keys.client(clientId), json, 'PX', this.#ttlMs)
-    })
+    await this.#link.run((client) => client.set(this.#keys.client(clientId), json, 'PX', this.#ttlMs))
   }
 }
 
