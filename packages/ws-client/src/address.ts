@@ -25,9 +25,9 @@ export async function probe (url: URL, timeoutMs: number, token: string | null |
   }
 }
 
-/** Only what a server of namespaces says, in the form that it says it, is final. */
+/** Only what a server of namespaces says, in the form that it says it, has a code: 4000 and the HTTP status, as a close would have. */
 export function readRefusal (httpStatus: number, body: string): Refusal {
   const { success, error, code, statusCode } = decode(body) as Record<string, unknown> | null ?? {}
   const isOurs = success === false && typeof code === 'string' && statusCode === httpStatus
-  return { httpStatus, reason: isOurs ? error as string : `the server answered ${httpStatus}`, isFinal: isOurs && (httpStatus === 401 || httpStatus === 403) }
+  return { httpStatus, reason: isOurs ? error as string : `the server answered ${httpStatus}`, code: isOurs ? 4000 + httpStatus : 0 }
 }

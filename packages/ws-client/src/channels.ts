@@ -12,8 +12,8 @@ export interface Channels {
   heard (frame: Frame): boolean
 }
 
-/** Where the namespaces on a socket lie, for their clients. */
-export const SHARED = 'ws://s/'
+/** Begins the address of a namespace on a socket: of a scheme that is none, so that no URL takes `.` and `..` out of a name. */
+export const SHARED = 's:-'
 
 interface Channel {
   /** Its number. */

@@ -1,6 +1,6 @@
 import { socketUrl } from './address.ts'
 import type { Environment } from './environment.ts'
-import { ABNORMAL, createMachine, type Effect, type Event, type Liveness } from './machine.ts'
+import { ABNORMAL, createMachine, type Effects, type Event, type Liveness } from './machine.ts'
 import { openSocket } from './open-socket.ts'
 import type { Payload } from './payload.ts'
 import type { Address, ClientOptions, Status, StatusDetail, WebSocketLike } from './types.ts'
@@ -17,7 +17,9 @@ export interface ConnectionOwner {
   heard (data: any): void
   /** The connection broke. */
   lost (): void
-  turned (status: Status, detail: StatusDetail): void
+  status (status: Status, detail: StatusDetail): void
+  /** The server knows no such namespace. */
+  missing (reason: string): void
   /** There will be none any more. */
   ended (status: Status, detail: StatusDetail): void
   report (err: unknown): void
@@ -36,14 +38,13 @@ export interface Connection {
 
 /** Carries out what the machine decides. @throws TypeError where the address is none, or there is no WebSocket here */
 export function createConnection (address: Address, options: ClientOptions, env: Environment, owner: ConnectionOwner): Connection {
-  const { connectTimeoutMs = CONNECT_TIMEOUT_MS, minDelayMs = 250, maxDelayMs = 10_000, protocols, token, WebSocket = env.WebSocket } = options
+  const { connectTimeoutMs = CONNECT_TIMEOUT_MS, protocols, token, WebSocket = env.WebSocket } = options
   if (!WebSocket) throw new TypeError('pass ws as WebSocket')
   // Throws at once where a given address is malformed; that of a function is known later.
   if (typeof address === 'string') socketUrl(address)
   const machine = createMachine({
+    ...options,
     connectTimeoutMs,
-    minDelayMs,
-    maxDelayMs,
     isRenewable: typeof address === 'function' || typeof protocols === 'function' || !!token,
     // Another class may send headers that the probe would not.
     canProbe: !options.WebSocket,
@@ -59,16 +60,16 @@ export function createConnection (address: Address, options: ClientOptions, env:
   const dispatch = (...event: Event): void => {
     const effects = machine.on(env.now(), ...event)
     arm()
-    effects.forEach(run)
+    for (const [type, ...rest] of effects) (run[type] as (...rest: unknown[]) => void)(...rest)
   }
 
   /** One timer. It may fire early: what is heard moves the deadline, not the timer. */
   const arm = (): void => {
     const { deadline } = machine
-    if (timer && deadline !== null && ringsAt <= deadline) return
+    if (timer && deadline < Infinity && ringsAt <= deadline) return
     env.clearTimer(timer)
     timer = null
-    if (deadline === null) return
+    if (deadline === Infinity) return
     ringsAt = deadline
     timer = env.setTimer(() => {
       timer = null
@@ -76,59 +77,53 @@ export function createConnection (address: Address, options: ClientOptions, env:
     }, Math.max(0, Math.ceil(deadline - env.now())))
   }
 
-  const run = ([type, status, detail]: Effect): void => {
-    const { attempt } = machine
-    if (type === 'open') open(attempt)
-    else if (type === 'probe') probe(attempt)
-    else if (type === 'ask') push(`{"type":"${HEARTBEAT}"}`)
-    else if (type === 'abandon') abandon()
-    else if (type === 'status') owner.turned(status!, detail!)
-    else {
-      unlisten()
-      owner.ended(status!, detail!)
-    }
-  }
-
-  const open = async (attempt: number): Promise<void> => {
-    url = undefined
-    try {
-      const target = socketUrl(await given(address))
-      const own = [await given(protocols) ?? []].flat()
-      const secret = await given(token)
-      if (attempt !== machine.attempt) return
-      url = new URL(target)
-      bearer = secret
-      owner.address(target.searchParams)
-      // The server accepts the first subprotocol, so the secret must not be first: it would be in the response.
-      const offered = secret ? [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`] : own
-      socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (data) => {
-        if (attempt !== machine.attempt) return
-        dispatch('heard', attempt)
-        owner.heard(data)
-      }, (code, reason, refusal) => dispatch('lost', attempt, code, reason, refusal))
-    } catch (err) {
-      owner.report(err)
-      dispatch('lost', attempt, ABNORMAL, String(err))
-    }
-  }
-
-  const probe = async (attempt: number): Promise<void> => dispatch('probed', attempt, url ? await env.probe(url, connectTimeoutMs, bearer) : null)
-
-  const abandon = (): void => {
-    const old = socket
-    socket = null
-    try {
-      old?.close(1000)
-    } catch {
-      // It was closed already.
-    }
-    owner.lost()
-  }
-
   const push = (payload: Payload): boolean => {
     if (socket?.readyState !== OPEN) return false
     socket.send(payload)
     return true
+  }
+
+  const run: Effects = {
+    ...owner,
+    async open () {
+      const { attempt } = machine
+      url = undefined
+      try {
+        const target = socketUrl(await given(address))
+        const own = [await given(protocols) ?? []].flat()
+        const secret = await given(token)
+        if (attempt !== machine.attempt) return
+        url = new URL(target)
+        bearer = secret
+        owner.address(target.searchParams)
+        // The server accepts the first subprotocol, so the secret must not be first: it would be in the response.
+        const offered = secret ? [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`] : own
+        socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (data) => {
+          if (attempt !== machine.attempt) return
+          dispatch('heard', attempt)
+          owner.heard(data)
+        }, (code, reason, refusal) => dispatch('lost', attempt, code, reason, refusal))
+      } catch (err) {
+        owner.report(err)
+        dispatch('lost', attempt, ABNORMAL, String(err))
+      }
+    },
+    async probe () { dispatch('probed', machine.attempt, url ? await env.probe(url, connectTimeoutMs, bearer) : null) },
+    ask () { push(`{"type":"${HEARTBEAT}"}`) },
+    abandon () {
+      const old = socket
+      socket = null
+      try {
+        old?.close(1000)
+      } catch {
+        // It was closed already.
+      }
+      owner.lost()
+    },
+    end (status, detail) {
+      unlisten()
+      owner.ended(status, detail)
+    }
   }
 
   const unlisten = env.onWake(() => dispatch('wake'))

@@ -126,9 +126,10 @@ export function createClient (address: Address, options: ClientOptions, env: Env
       if (!isOver(connection)) channels.turn(false)
     },
     ended,
-    turned (status, detail) {
+    status (status, detail) {
       for (const watcher of [...watchers]) callSafely(() => watcher(status, detail))
     },
+    missing: (reason) => settle.reject(new ClientError('NOT_FOUND', reason)),
     report: reportIfHandled
   })
 

@@ -1,36 +1,52 @@
-import type { Status, StatusDetail } from './types.ts'
+import type { ClientOptions, Status, StatusDetail } from './types.ts'
 
 /** An HTTP answer in place of a WebSocket. */
 export interface Refusal {
   readonly httpStatus: number
   readonly reason: string
-  /** Whether it came from a server of namespaces, which says that this client may not connect. A proxy knows nothing of that. */
-  readonly isFinal: boolean
+  /** As a close code: 4401, 4403, 4404 and so on from a server of namespaces; 0 from a proxy, which knows nothing of that. */
+  readonly code: number
 }
 
 /** How often the server lets itself be heard, and how long it may be silent beyond that. */
 export interface Liveness { readonly everyMs: number, readonly timeoutMs: number }
 
-/** What happens. Events of an attempt that is over are ignored. */
-export type Event =
-  | readonly [type: 'opened' | 'heard', attempt: number]
-  | readonly [type: 'welcomed', attempt: number, liveness: Liveness | undefined, windowMs: number | undefined]
+/** What happens, with what is known of it. */
+interface Handlers {
+  opened (now: number): void
+  heard (now: number): void
+  welcomed (now: number, liveness: Liveness | undefined, windowMs: number | undefined): void
   /** The socket said close or error, or could not be made. */
-  | readonly [type: 'lost', attempt: number, code: number, reason: string, refusal?: Refusal | null]
-  | readonly [type: 'probed', attempt: number, refusal: Refusal | null]
-  /** `time`: the deadline passed. `wake`: the network came back, or the page is seen again. */
-  | readonly [type: 'time' | 'wake']
-  | readonly [type: 'close', attempt: undefined, status: Status, detail: StatusDetail]
+  lost (now: number, code: number, reason: string, refusal?: Refusal | null): void
+  probed (now: number, refusal: Refusal | null): void
+  /** The deadline passed. */
+  time (now: number): void
+  /** The network came back, or the page is seen again. */
+  wake (now: number): void
+  close (now: number, status: Status, detail: StatusDetail): void
+}
 
-/** What is to be done. `abandon` lets go of the socket, `ask` wants to hear from the server. */
-export type Effect =
-  | readonly [type: 'open' | 'probe' | 'abandon' | 'ask']
-  | readonly [type: 'status' | 'end', status: Status, detail: StatusDetail]
+/** Events of an attempt that is over are ignored; those without one are of the client. */
+export type Event = { [T in keyof Handlers]: readonly [type: T, attempt?: number, ...rest: Parameters<Handlers[T]> extends [number, ...infer Rest] ? Rest : never] }[keyof Handlers]
 
-export interface MachineOptions {
+/** What is to be done. */
+export interface Effects {
+  open (): void
+  probe (): void
+  /** Lets go of the socket. */
+  abandon (): void
+  /** The server knows no such namespace. It may later: the client goes on trying. */
+  missing (reason: string): void
+  /** Asks the server to let itself be heard. */
+  ask (): void
+  status (status: Status, detail: StatusDetail): void
+  end (status: Status, detail: StatusDetail): void
+}
+
+export type Effect = { [T in keyof Effects]: readonly [type: T, ...rest: Parameters<Effects[T]>] }[keyof Effects]
+
+export interface MachineOptions extends Pick<ClientOptions, 'minDelayMs' | 'maxDelayMs'> {
   readonly connectTimeoutMs: number
-  readonly minDelayMs: number
-  readonly maxDelayMs: number
   /** Whether credentials are asked for anew at each attempt, so that who was refused may be let in the next time. */
   readonly isRenewable: boolean
   /** Whether it can be found out why a WebSocket did not open. */
@@ -43,8 +59,8 @@ export interface Machine {
   readonly status: Status
   /** Number of the attempt, or of the probe why it failed: events of another one are stale and ignored. */
   readonly attempt: number
-  /** When `time` is due; null where nothing is waited for. */
-  readonly deadline: number | null
+  /** When `time` is due; Infinity where nothing is waited for. */
+  readonly deadline: number
   on (now: number, ...event: Event): readonly Effect[]
 }
 
@@ -55,6 +71,7 @@ const STABLE_MS = 10_000
 const PENALTY_FAILURES = 3
 const UNAUTHENTICATED = 4401
 const FORBIDDEN = 4403
+const NOT_FOUND = 4404
 export const ABNORMAL = 1006
 /** Shortest time between two attempts, however often the network and the page wake up. */
 const LEAST_BETWEEN_MS = 1000
@@ -67,11 +84,11 @@ const PENALTY_CODES = [1009, 1013, 4429]
  *
  * A closure and not a class, as elsewhere in this package: minifiers rename variables, and leave `this` before each field.
  */
-export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRenewable, canProbe, random }: MachineOptions): Machine {
+export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs = 10_000, isRenewable, canProbe, random }: MachineOptions): Machine {
   let phase: Phase = 'waiting'
   let status: Status = 'connecting'
   let attempt = 0
-  let deadline: number | null = -Infinity
+  let deadline = -Infinity
   let startedAt = -Infinity
   /** Attempts that failed since a connection was stable. */
   let failures = 0
@@ -97,15 +114,9 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     if (effect) effects.push([effect])
   }
 
-  const begin = (now: number): void => {
-    startedAt = now
-    enter('opening', now, connectTimeoutMs, 'open')
-  }
-
   /** The next look at a connection that stands. */
   const watch = (): void => {
-    const next = Math.min(askedAt === null ? heardAt + everyMs : askedAt + timeoutMs, stableAt)
-    deadline = next === Infinity ? null : next
+    deadline = Math.min(askedAt === null ? heardAt + everyMs : askedAt + timeoutMs, stableAt)
   }
 
   const heard = (now: number): void => {
@@ -131,7 +142,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
   const end = (next: Status): void => {
     phase = 'ended'
     attempt++
-    deadline = null
+    deadline = Infinity
     setStatus(next)
     effects.push(['end', next, detail])
   }
@@ -157,8 +168,11 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     else end('auth-required')
   }
 
-  const learn = (refusal: Refusal | null): void => {
+  /** Whether a refusal of the server is final. */
+  const learn = (refusal: Refusal | null, code: number): boolean => {
     if (refusal) detail = { ...detail, httpStatus: refusal.httpStatus, reason: refusal.reason }
+    if (code === NOT_FOUND) effects.push(['missing', detail.reason!])
+    return code === UNAUTHENTICATED || code === FORBIDDEN
   }
 
   const lost = (now: number, code: number, reason: string, refusal: Refusal | null = null): void => {
@@ -169,30 +183,12 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     attempt++
     effects.push(['abandon'])
     detail = { code, reason }
-    learn(refusal)
-    if (refusal?.isFinal || code === UNAUTHENTICATED) refused(now)
-    else if (code === FORBIDDEN) end('auth-required')
+    const isRefused = learn(refusal, refusal?.code || code)
+    if (code === FORBIDDEN) end('auth-required')
+    else if (isRefused) refused(now)
     // A browser does not show a page why a WebSocket did not open, but answers a plain request of the same address.
     else if (hadOpened || refusal || isFirst || !canProbe) wait(now)
     else enter('probing', now, connectTimeoutMs, 'probe')
-  }
-
-  const probed = (now: number, refusal: Refusal | null): void => {
-    learn(refusal)
-    if (refusal?.isFinal) refused(now)
-    else wait(now)
-  }
-
-  const welcome = (now: number, liveness: Liveness | undefined, windowMs = 0): void => {
-    phase = 'online'
-    wasOnline = true
-    everyMs = liveness?.everyMs ?? Infinity
-    timeoutMs = liveness?.timeoutMs ?? 0
-    reconnectWindowMs = windowMs
-    stableAt = now + STABLE_MS
-    detail = {}
-    setStatus('connected')
-    heard(now)
   }
 
   const look = (now: number): void => {
@@ -211,33 +207,46 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     watch()
   }
 
-  const due = (now: number): void => {
-    if (phase === 'waiting') begin(now)
-    else if (phase === 'probing') probed(now, null)
-    else if (phase === 'online') look(now)
-    else lost(now, ABNORMAL, 'timeout')
-  }
-
-  const wake = (now: number): void => {
-    if (phase === 'online' && everyMs < Infinity && askedAt === null) {
-      ask(now)
-      watch()
-    } else if (phase === 'waiting') deadline = Math.min(deadline!, Math.max(now, startedAt + Math.min(LEAST_BETWEEN_MS, bound())))
-  }
-
-  const handle = (now: number, event: Event): void => {
-    switch (event[0]) {
-      case 'opened': if (phase === 'opening') enter('greeting', now, 2 * connectTimeoutMs); break
-      case 'heard': if (phase === 'online') heard(now); break
-      case 'welcomed': if (phase === 'opening' || phase === 'greeting') welcome(now, event[2], event[3]); break
-      case 'lost': lost(now, event[2], event[3], event[4]); break
-      case 'probed': if (phase === 'probing') probed(now, event[2]); break
-      case 'time': if (deadline !== null && now >= deadline) due(now); break
-      case 'wake': wake(now); break
-      case 'close':
-        effects.push(['abandon'])
-        detail = event[3]
-        end(event[2])
+  const handlers: Handlers = {
+    opened (now) { if (phase === 'opening') enter('greeting', now, 2 * connectTimeoutMs) },
+    heard (now) { if (phase === 'online') heard(now) },
+    welcomed (now, liveness, windowMs = 0) {
+      if (phase !== 'opening' && phase !== 'greeting') return
+      phase = 'online'
+      wasOnline = true
+      everyMs = liveness?.everyMs ?? Infinity
+      timeoutMs = liveness?.timeoutMs ?? 0
+      reconnectWindowMs = windowMs
+      stableAt = now + STABLE_MS
+      detail = {}
+      setStatus('connected')
+      heard(now)
+    },
+    lost,
+    probed (now, refusal) {
+      if (phase !== 'probing') return
+      if (learn(refusal, refusal?.code ?? 0)) refused(now)
+      else wait(now)
+    },
+    time (now) {
+      if (now < deadline) return
+      if (phase === 'waiting') {
+        startedAt = now
+        enter('opening', now, connectTimeoutMs, 'open')
+      } else if (phase === 'probing') wait(now)
+      else if (phase === 'online') look(now)
+      else lost(now, ABNORMAL, 'timeout')
+    },
+    wake (now) {
+      if (phase === 'online' && everyMs < Infinity && askedAt === null) {
+        ask(now)
+        watch()
+      } else if (phase === 'waiting') deadline = Math.min(deadline, Math.max(now, startedAt + Math.min(LEAST_BETWEEN_MS, bound())))
+    },
+    close (_now, status, why) {
+      effects.push(['abandon'])
+      detail = why
+      end(status)
     }
   }
 
@@ -245,8 +254,8 @@ export function createMachine ({ connectTimeoutMs, minDelayMs, maxDelayMs, isRen
     get status () { return status },
     get attempt () { return attempt },
     get deadline () { return deadline },
-    on (now, ...event) {
-      if (phase !== 'ended' && (event[1] === undefined || event[1] === attempt)) handle(now, event)
+    on (now, ...[type, of, ...rest]: Event) {
+      if (phase !== 'ended' && (of === undefined || of === attempt)) (handlers[type] as (now: number, ...rest: unknown[]) => void)(now, ...rest)
       const done = effects
       effects = []
       return done

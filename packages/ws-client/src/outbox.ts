@@ -10,7 +10,7 @@ interface Entry {
   readonly payload: Payload
   readonly bytes: number
   readonly settle: Settle
-  timer?: ReturnType<typeof setTimeout>
+  timer?: unknown
   /** When it was sent last. */
   sentAt?: number
   /** Whether it was sent on this connection. */
@@ -39,6 +39,7 @@ export interface Outbox {
   /**
    * A connection stands.
    *
+   * @param limits undefined on a socket of several namespaces, which has none
    * @param onceMs how long the server remembers what it did for this client
    * @param isOther whether the server takes it for another user than before
    */
@@ -64,7 +65,7 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
     const entry = entries.get(id)
     if (!entry) return
     entries.delete(id)
-    clearTimeout(entry.timer)
+    clearTimer(entry.timer)
     entry.settle(answer)
   }
 
@@ -90,25 +91,29 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
     }
   }
 
+  const end = (message?: string): void => {
+    isOver = true
+    for (const id of entries.keys()) fail(id, 'NOT_CONNECTED', message)
+  }
+
   return {
     settle,
     add (id, payload, settle, timeoutMs) {
       let bytes = new Blob([payload as string]).size
       const entry: Entry = { payload, bytes, settle }
-      if (isOver && !isOnline) return 'NOT_CONNECTED'
       if (!isOver) {
         for (const entry of entries.values()) bytes += entry.bytes
         if (entries.size >= maxMessages || bytes > maxBytes) return keeps ? 'QUEUE_FULL' : 'NOT_CONNECTED'
       }
-      if (timeoutMs !== undefined) entry.timer = setTimeout(() => fail(id, 'REQUEST_TIMEOUT'), Math.min(timeoutMs, 1e9))
+      if (timeoutMs !== undefined) entry.timer = setTimer(() => fail(id, 'REQUEST_TIMEOUT'), timeoutMs)
       entries.set(id, entry)
       pump()
       if (entry.isSent || !isOver) return
       entries.delete(id)
-      clearTimeout(entry.timer)
+      clearTimer(entry.timer)
       return 'NOT_CONNECTED'
     },
-    begin ({ messages, windowMs: ms } = { messages: 50, windowMs: 1000 }, onceMs, isOther) {
+    begin (limits, onceMs, isOther) {
       for (const [id, entry] of entries) {
         if (isOther) fail(id, 'USER_CHANGED')
         else if (now() - entry.sentAt! >= onceMs) fail(id, 'OUTCOME_UNKNOWN')
@@ -117,8 +122,8 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
       isOnline = true
       isOver = !keeps
       // Other messages share the limit.
-      limit = keeps ? Math.ceil(messages / 2) : Infinity
-      windowMs = ms
+      limit = keeps && limits ? Math.ceil(limits.messages / 2) : Infinity
+      windowMs = limits?.windowMs ?? 0
       sent = 0
       pump()
     },
@@ -127,11 +132,8 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
       clearTimer(timer)
       timer = null
       // Nothing was sent before the first connection.
-      if (isOver) for (const id of entries.keys()) fail(id, 'NOT_CONNECTED')
+      if (isOver) end()
     },
-    end (message) {
-      isOver = true
-      for (const id of entries.keys()) fail(id, 'NOT_CONNECTED', message)
-    }
+    end
   }
 }

@@ -131,7 +131,10 @@ type Answer<P extends { answers: unknown }, T> = T extends keyof P['answers'] ? 
 export interface Client<M = Messages, S = Messages> extends ClientOf<ProtocolOf<M, S>> {}
 
 interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: unknown }> {
-  /** Resolves with the first connection; rejects where there will be none: `NOT_CONNECTED`. */
+  /**
+   * Resolves with the first connection; rejects where there will be none, `NOT_CONNECTED`, and where the server knows no such namespace,
+   * `NOT_FOUND`: the client goes on trying then, because a deploy may bring it.
+   */
   readonly ready: Promise<Connected>
   /** What the connection is doing now. */
   readonly status: Status

@@ -284,6 +284,15 @@ t.test('only what a server of namespaces says is final; a way in that is asked f
     if (!isFinal) t.ok(await world.until(() => world.sockets.length === 2, 1000), what)
     else t.equal(world.timers, 0, 'nothing is left')
   }
+  const missing = new World()
+  missing.refusal = readRefusal(404, '{"success":false,"error":"There is no such namespace","code":"FST_ERR_WS_NAMESPACES_NOT_FOUND","statusCode":404}')
+  const settled = t.rejects(missing.client.ready, { code: 'NOT_FOUND', message: 'There is no such namespace' })
+  await missing.rest()
+  missing.socket.end(1006)
+  await settled
+  await missing.until(() => missing.sockets.length === 2, 1000)
+  missing.socket.welcome()
+  t.equal(missing.client.status, 'connected', 'a deploy brought it')
   let token = 0
   const renewed = await connected({ address: async () => `ws://server/chat?token=${++token}` })
   renewed.socket.end(4401, 'session ended')
@@ -306,6 +315,7 @@ t.test('what is sent before the first connection waits, in order and bounded, ov
   t.ok(world.client.send('c', 4))
   t.notOk(world.client.send('d', 5), 'bounded')
   await t.rejects(world.client.request('e'), { code: 'NOT_CONNECTED' })
+  await world.pass(1)
   await late
   await world.rest()
   world.socket.end(1006)

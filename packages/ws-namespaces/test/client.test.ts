@@ -307,7 +307,7 @@ t.test('messages are all there, in order, once: over cut connections, another wo
 })
 
 t.test('several namespaces on one socket: each by itself, over cut connections and another worker, and bytes both ways', async (t) => {
-  const [first, second] = await servers(t, sharedRedis(), 2, { namespaces: { a: { history: {} }, b: { history: {}, limits: { messages: 5, windowMs: 60_000 } }, staff: {} }, options: { pingIntervalMs: 300, pongTimeoutMs: 2000, reconnectWindowMs: 100 } })
+  const [first, second] = await servers(t, sharedRedis(), 2, { namespaces: { a: { history: {} }, b: { history: {}, limits: { messages: 5, windowMs: 60_000 } }, staff: {}, 'rooms/:id': {}, 't/:a/:b': {} }, options: { pingIntervalMs: 300, pongTimeoutMs: 2000, reconnectWindowMs: 100 } })
   let port = first!.port
   const proxy = await tcpProxy(t, port)
   const { client: socket, statuses } = watched(t, () => `http://127.0.0.1:${port === first!.port ? proxy.port : port}/api/1/ws`, 'ann')
@@ -325,10 +325,18 @@ t.test('several namespaces on one socket: each by itself, over cut connections a
   await waitFor(() => got.length === 1)
   const missing = socket.namespace('nowhere', { onStatus: (status, more) => { detail.push([status, more]) } })
   await waitFor(() => detail.some(([, { code }]) => code === 4404))
-  t.equal(missing.status, 'reconnecting')
+  await t.rejects(missing.ready, { code: 'NOT_FOUND', message: 'There is no such namespace' })
+  t.equal(missing.status, 'reconnecting', 'a deploy may bring it')
   missing.close()
   t.equal(socket.namespace('nowhere') === missing, false, 'one that is closed is made anew')
   socket.namespace('nowhere').close()
+
+  for (const name of ['rooms/..', 'rooms/.', 't/../staff']) {
+    const dotted = socket.namespace(name)
+    t.equal((await dotted.ready).namespace, name, 'a URL would take the dots out')
+    t.equal(await dotted.request('echo', name), name)
+    dotted.close()
+  }
 
   // One namespace in trouble leaves the other alone.
   for (let sent = 0; sent < 40; sent++) b.send('echo', sent)
