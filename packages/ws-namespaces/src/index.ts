@@ -12,6 +12,7 @@ import { resolveOptions, type FastifyWsNamespacesOptions } from './options.ts'
 import { Decorator, type WsNamespaces } from './api/ws-namespaces.ts'
 import { Cluster } from './cluster/cluster.ts'
 import { Requests } from './cluster/requests.ts'
+import { UserSlots, type UserSlotsContext } from './cluster/user-slots.ts'
 import { Carriers } from './delivery/carriers.ts'
 import { Hubs } from './namespace/hubs.ts'
 import { Expiries } from './namespace/authorization.ts'
@@ -41,15 +42,22 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const listener = new Listener(log)
   const carriers = new Carriers(link, appCluster, resolved.publishWaitMs, listener, log)
   const presences = new Presences(link, appCluster, resolved.presenceLeaseMs, listener, log)
+  const slotsContext: UserSlotsContext = {
+    link,
+    bootId: appCluster.bootId,
+    leaseMs: resolved.presenceLeaseMs,
+    onReplaced: (...client) => { cluster.replace(...client).catch((err: unknown) => log.debug({ err }, 'an old connection was not cut')) }
+  }
   const hubs = new Hubs(resolved.routePrefix, {
     maxOutgoingBytes: resolved.maxOutgoingBytes,
     log,
     carrier: (name, { history }, sink) => carriers.make(name, history, sink),
     presence: (name, sink) => presences.make(name, sink),
+    userSlots: (name) => link.client === null ? null : new UserSlots(name, slotsContext),
     records: (name, { stateMs }) => link.client === null ? new MemoryRecords(stateMs) : new RedisRecords(link, name, stateMs)
   })
   const requests = new Requests(bus, appCluster.bootId, log)
-  const cluster = new Cluster(bus, link, hubs)
+  const cluster = new Cluster(bus, link, hubs, appCluster.bootId)
   const sessions = new WatchedSessions(resolved.sessionActivity)
   const stalls = new Stalls()
   const expiries = new Expiries(() => stalls.look())
@@ -91,7 +99,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const welcome = { heartbeat: { everyMs, timeoutMs }, reconnectWindowMs, onceMs: ONCE_MS }
   const multiplex = { maxNamespaces: resolved.maxNamespacesPerSocket, maxBufferedBytes: resolved.maxBufferedBytesPerSocket }
   const dispatcher = new Dispatcher((id, answer, peer) => requests.answered(id, answer, peer), (peer) => sessions.onMessage(peer), once, expiries, stalls)
-  const parts: MultiplexParts = { hubs, gate, sockets, multiplex, dispatcher, sessions, expiries, stalls, log, welcome }
+  const parts: MultiplexParts = { gate, sockets, multiplex, dispatcher, sessions, expiries, stalls, log, welcome }
   const { authorize, routePrefix, aliases, multiplexPath } = resolved
   const plain = authorize === undefined ? null : onlineOfLongNames(namespaces, authorize)
   await fastify.register((scope) => upgradeRoute(scope, parts, plain), { prefix: routePrefix })

@@ -61,7 +61,10 @@ export interface Limits {
   readonly rooms: number
   /** Connections of the namespace in this process; `Infinity` for no limit. @default Infinity */
   readonly maxConnections: number
-  /** Connections of one user to the namespace in this process. @default Infinity */
+  /**
+   * Connections of one user to the namespace, in all processes together; without Redis, and while it is away, in this process. A client
+   * that comes back replaces its own. @default Infinity
+   */
   readonly maxConnectionsPerUser: number
 }
 

@@ -253,7 +253,7 @@ t.test('a user over two workers: listed, put into a room and out of it for good,
       authorize: byHeader,
       history: {},
       clientRooms: true,
-      limits: { maxConnectionsPerUser: 1, rooms: 3, messages: 1000 },
+      limits: { maxConnectionsPerUser: 2, rooms: 3, messages: 1000 },
       onMessage: async (_conn, { type, data }, reply) => {
         if (type === 'both') reply('first')
         if (type === 'nothing') return undefined
@@ -288,10 +288,21 @@ t.test('a user over two workers: listed, put into a room and out of it for good,
   await Promise.all([one!.wait('end'), back.wait('end')])
   t.same([one!.of('n'), back.of('n')], [[1], []], 'neither who was there nor who was away for a moment')
 
-  t.equal((await connect(t, a.port, `${P}/chat`, { user: 'ann' })).refused?.status, 429)
-  const replaced = await resume(t, a.port, `${P}/chat`, one!, 'ann')
-  t.equal(replaced.refused, null, 'its own connection, which broke unnoticed, does not count')
+  for (const { port } of two) t.equal((await connect(t, port, `${P}/chat`, { user: 'ann' })).refused?.status, 429, 'two on all workers')
+  const near = await resume(t, a.port, `${P}/chat`, one!, 'ann')
+  t.equal(near.refused, null, 'its own connection, which broke unnoticed, does not count')
   await one!.end()
+  const replaced = await resume(t, b.port, `${P}/chat`, near, 'ann')
+  t.equal(replaced.refused, null, 'nor one to another worker')
+  await near.end()
+  t.equal((await connect(t, a.port, `${P}/chat`, { user: 'ann' })).refused?.status, 429, 'and they are still two')
+  const rush = await Promise.all(Array.from({ length: 12 }, (_, index) => connect(t, two[index % 2]!.port, `${P}/chat`, { user: 'rush' })))
+  t.same(rush.filter(({ refused }) => refused === null).length, 2, 'of those who come at once, to both')
+  for (const { ws } of rush) ws.terminate()
+  await waitFor(async () => {
+    const late = await connect(t, a.port, `${P}/chat`, { user: 'rush' })
+    return late.refused === null
+  }, { what: 'the slots to be free again', timeoutMs: 30_000 })
 
   const answers = async (first: unknown, second: unknown): Promise<unknown> => {
     const asked = chat.request('ann', 'question', null, { timeoutMs: 30_000 }).catch((err) => [err.code, err.clientCode])

@@ -6,13 +6,13 @@ import { connect, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
 
 const PATH = '/api/1/ws/chat'
-const namespaces = { chat: { presence: true } }
+const namespaces = { chat: { presence: true }, limited: { limits: { maxConnectionsPerUser: 1 } } }
 
 /** What an observer saw of a user. */
 const seen = (observer: Client, user: string): string[] => observer.messages
   .filter(({ type, data }) => type.startsWith('presence:') && data.userId === user).map(({ type }) => type.slice('presence:'.length))
 
-t.test('a user joins once and leaves once, however many sockets on however many workers; the killed leave', async (t) => {
+t.test('a user joins once and leaves once, however many sockets on however many workers; those of a killed worker leave, and count no more', async (t) => {
   const siteId = uniqueName('pre')
   const three = await servers(t, sharedRedis(), 3, { siteId, namespaces, options: { presenceLeaseMs: 6000 } })
   const [a, b, victim] = three as [typeof three[0], typeof three[0], typeof three[0]]
@@ -33,10 +33,19 @@ t.test('a user joins once and leaves once, however many sockets on however many 
   await Promise.all(odd.map((user) => sees(user, ['join'])))
   const present = async () => (await a.call<Present[]>('presence', 'chat')).map(({ userId }) => userId).sort()
   t.same(await present(), [...odd, 'watcher a', 'watcher b'].sort())
+  const LIMITED = '/api/1/ws/limited'
+  const mayEnter = async (port: number) => {
+    const client = await connect(t, port, LIMITED, { user: 'ann' })
+    client.ws.terminate()
+    return client.refused?.status ?? 101
+  }
+  const held = await connect(t, victim.port, LIMITED, { user: 'ann' })
+  t.same([held.refused, await mayEnter(a.port)], [null, 429], 'one connection, whatever worker it is to')
   // Longer than a lease in which nothing happens: only the heartbeat keeps them there.
   await sleep(7000)
   await waitFor(async () => (await present()).length === odd.length + 2, { timeoutMs: 15_000, everyMs: 100 }).catch(() => {})
   t.same(await present(), [...odd, 'watcher a', 'watcher b'].sort(), 'who only stays is still there')
+  t.equal(await mayEnter(a.port), 429, 'and still counts')
 
   const [lost, both] = await Promise.all([connect(t, victim.port, PATH, { user: 'lost' }), connect(t, victim.port, PATH, { user: 'both' }), connect(t, a.port, PATH, { user: 'both' })])
   await Promise.all([sees('lost', ['join']), sees('both', ['join'])])
@@ -49,6 +58,7 @@ t.test('a user joins once and leaves once, however many sockets on however many 
   t.same(await b.call('online', 'chat', 'both'), { online: true, instances: ['test:0'] })
   t.same([seen(onA!, 'both'), seen(onA!, 'lost'), seen(onB!, 'ann')], [['join'], ['join', 'leave'], ['join', 'leave']], 'each once')
   t.ok(lost!.closed !== null || both !== undefined)
+  await waitFor(async () => await mayEnter(a.port) === 101, { what: 'the connection of the killed worker to count no more', timeoutMs: 30_000, everyMs: 200 })
 
   t.ok(await a.call<number>('close') < 30_000)
   await waitFor(() => seen(onB!, 'both').includes('leave') && seen(onB!, 'watcher a').includes('leave'), { what: 'the users of a closing worker to leave', timeoutMs: 60_000 })

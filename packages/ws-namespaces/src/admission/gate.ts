@@ -1,17 +1,17 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import {
   FST_ERR_WS_NAMESPACES_DRAINING, FST_ERR_WS_NAMESPACES_FORBIDDEN, FST_ERR_WS_NAMESPACES_FORBIDDEN_ORIGIN,
-  FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_UNAUTHORIZED
+  FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_UNAUTHORIZED
 } from '../errors.ts'
 import { identityOf } from '../namespace/authorization.ts'
 import type { Identity } from '../namespace/connection.ts'
 import type { Definition } from '../namespace/definition.ts'
 import type { Found } from '../namespace/directory.ts'
-import type { Hub } from '../namespace/hub.ts'
 import type { Hubs } from '../namespace/hubs.ts'
 import { decodePath, type Params } from '../namespace/names.ts'
 import type { Drain } from './drain.ts'
 import { sessionsOf } from './sessions.ts'
+import { Slot } from './slot.ts'
 import type { WatchedSession } from './watched-session.ts'
 
 /** A client that was let in. */
@@ -52,6 +52,16 @@ export class Gate {
     // The drain may have begun while `authorize` was awaited.
     if (this.#drain.active) throw new FST_ERR_WS_NAMESPACES_DRAINING()
     return { found, ctx, session: sessions === null ? null : watch(() => sessions.watch(request), definition.public) }
+  }
+
+  /** Counts an admitted client among the connections. @throws what the client is answered */
+  async take (admitted: Admitted, clientId: string | null): Promise<Slot> {
+    const slot = new Slot(this.#hubs, admitted, clientId)
+    await slot.claim()
+    // Redis may have been asked meanwhile.
+    if (!this.#drain.active && !slot.hub.isEvicted) return slot
+    slot.free()
+    throw this.#drain.active ? new FST_ERR_WS_NAMESPACES_DRAINING() : new FST_ERR_WS_NAMESPACES_NOT_FOUND()
   }
 
   /**
@@ -118,46 +128,5 @@ function hostOf (origin: string): string | null {
     return new URL(origin).host
   } catch {
     return null
-  }
-}
-
-/** A connection as it counts for the limits of its namespace: from before the upgrade, so that simultaneous upgrades cannot exceed them. */
-export class Slot {
-  readonly hub: Hub
-  readonly ctx: Identity
-  readonly session: WatchedSession | null
-  readonly #hubs: Hubs
-  #free = false
-
-  /** @throws TOO_MANY_CONNECTIONS, FST_ERR_WS_NAMESPACES_NOT_FOUND where the definition that admitted has gone meanwhile */
-  constructor (hubs: Hubs, admitted: Admitted, clientId: string | null) {
-    const hub = hubs.take(admitted.found)
-    const { maxConnections, maxConnectionsPerUser } = hub.definition.limits
-    const { userId } = admitted.ctx
-    const ofUser = userId === null ? 0 : hub.slotsOf.get(userId) ?? 0
-    // Its own stale connection does not count: it is replaced when this one begins.
-    const own = userId === null ? 0 : [...hub.peersOf(`user:${userId}`)].filter((peer) => peer.clientId === clientId).length
-    if (hub.slots - own >= maxConnections || ofUser - own >= maxConnectionsPerUser) {
-      hubs.release(hub)
-      throw new FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS()
-    }
-    hub.slots++
-    if (userId !== null) hub.slotsOf.set(userId, ofUser + 1)
-    this.hub = hub
-    // Not `found`: the hub keeps one for all of its connections.
-    this.ctx = admitted.ctx
-    this.session = admitted.session
-    this.#hubs = hubs
-  }
-
-  free (): void {
-    if (this.#free) return
-    this.#free = true
-    const { hub, ctx: { userId } } = this
-    hub.slots--
-    const left = userId === null ? 0 : hub.slotsOf.get(userId)! - 1
-    if (userId !== null && left === 0) hub.slotsOf.delete(userId)
-    else if (userId !== null) hub.slotsOf.set(userId, left)
-    this.#hubs.release(hub)
   }
 }

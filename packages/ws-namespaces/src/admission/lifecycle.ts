@@ -10,8 +10,8 @@ import type { Dispatcher } from '../namespace/dispatcher.ts'
 import { Peer, type ResumeRequest } from '../namespace/peer.ts'
 import type { ClientRecord } from '../recovery/records.ts'
 import { isOf, resumptionOf } from '../recovery/resume.ts'
-import type { Slot } from './gate.ts'
 import type { WatchedSessions } from './sessions.ts'
+import type { Slot } from './slot.ts'
 
 export interface LifecycleParts {
   readonly dispatcher: Dispatcher
@@ -33,11 +33,11 @@ export class Lifecycle {
   readonly #parts: LifecycleParts
   readonly #slot: Slot
 
-  constructor (parts: LifecycleParts, transport: Transport, slot: Slot, resumeRequest: ResumeRequest) {
-    const { hub, ctx, session } = slot
+  constructor (parts: LifecycleParts, transport: Transport, slot: Slot) {
+    const { hub, ctx, session, clientId } = slot
     this.#parts = parts
     this.#slot = slot
-    this.peer = new Peer(hub, transport, ctx, session, resumeRequest)
+    this.peer = new Peer(hub, transport, ctx, session, clientId)
   }
 
   /** Called when the socket has its owner: a client may be cut while it begins. */
@@ -45,6 +45,8 @@ export class Lifecycle {
     const { peer } = this
     const { hub } = this.#slot
     const { sessions, expiries, log } = this.#parts
+    // Its definition was closed between the admission and now.
+    if (hub.isEvicted) return peer.close(Close.goingAway, 'namespace closed')
     // Until the client is told that it is connected nothing of it is read, so nothing is lost and nothing piles up.
     peer.transport.pause()
     replaceStale(hub, peer)

@@ -7,11 +7,12 @@ import { Frame } from '../delivery/frame.ts'
 import { QueuedSocket, type SocketOwner } from '../delivery/queued-socket.ts'
 import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_ALREADY_OPEN, FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES, FST_ERR_WS_NAMESPACES_UNAUTHORIZED } from '../errors.ts'
-import type { Hubs } from '../namespace/hubs.ts'
+import type { ResumeRequest } from '../namespace/peer.ts'
 import type { Stalls } from '../namespace/stalls.ts'
 import { Lifecycle, type LifecycleParts } from './lifecycle.ts'
 import { readControl, readNumber, type Open } from './control.ts'
-import { Slot, type Admitted, type Gate } from './gate.ts'
+import type { Admitted, Gate } from './gate.ts'
+import type { Slot } from './slot.ts'
 import type { WatchedSession } from './watched-session.ts'
 
 /** Bounds of a socket of several namespaces. */
@@ -21,7 +22,6 @@ interface MultiplexLimits {
 }
 
 export interface MultiplexParts extends LifecycleParts {
-  readonly hubs: Hubs
   readonly gate: Gate
   readonly multiplex: MultiplexLimits
   readonly stalls: Stalls
@@ -163,7 +163,11 @@ export class Multiplex implements SocketOwner, ChannelOwner {
     clearTimeout(this.#idle)
     try {
       const admitted = await this.#admit(wanted)
-      if (this.#isWanted(id)) this.#begin(admitted, wanted)
+      if (!this.#isWanted(id)) return
+      const resumeRequest = resumeRequestOf(wanted)
+      const slot = await this.#parts.gate.take(admitted, resumeRequest.clientId)
+      if (this.#isWanted(id)) this.#begin(slot, admitted.session, id, resumeRequest)
+      else slot.free()
     } catch (err) {
       if (!this.#isWanted(id)) return
       this.#byId.delete(id)
@@ -195,17 +199,15 @@ export class Multiplex implements SocketOwner, ChannelOwner {
   }
 
   /** @throws what the client is told */
-  #begin (admitted: Admitted, { id, path }: Open): void {
-    const query = new URLSearchParams(path.split('?', 2)[1])
-    const [clientId, offset] = ['clientId', 'offset'].map((name) => query.get(name) || null) as [string | null, string | null]
-    const { name } = admitted.found
-    if ([...this.#byNumber.values()].some(({ lifecycle: { peer } }) => peer.namespace === name)) throw new FST_ERR_WS_NAMESPACES_ALREADY_OPEN(name)
-    const slot = new Slot(this.#parts.hubs, admitted, clientId)
-    this.#session ??= admitted.session
+  #begin (slot: Slot, session: WatchedSession | null, id: number, resumeRequest: ResumeRequest): void {
     const { hub } = slot
+    if ([...this.#byNumber.values()].some(({ lifecycle: { peer } }) => peer.namespace === hub.name)) {
+      slot.free()
+      throw new FST_ERR_WS_NAMESPACES_ALREADY_OPEN(hub.name)
+    }
+    this.#session ??= session
     const channel = new Channel(this.#socket, hub.definition.limits.maxBufferedBytes, this, id, hub.channel)
-    const resumeRequest = { offset, clientId }
-    const lifecycle = new Lifecycle(this.#parts, channel, slot, resumeRequest)
+    const lifecycle = new Lifecycle(this.#parts, channel, slot)
     const opened = { channel, lifecycle }
     this.#byId.set(id, opened)
     this.#byNumber.set(channel.number, opened)
@@ -259,6 +261,11 @@ export class Multiplex implements SocketOwner, ChannelOwner {
     if (this.#socket.backlog > this.maxBufferedBytes) this.overflow()
     this.#socket.push(new Frame(JSON.stringify(message)).single)
   }
+}
+
+function resumeRequestOf ({ path }: Open): ResumeRequest {
+  const query = new URLSearchParams(path.split('?', 2)[1])
+  return { offset: query.get('offset') || null, clientId: query.get('clientId') || null }
 }
 
 /** The request of the upgrade as `authorize` sees it: with the subprotocols that the client offers now, where a bearer token may be. */

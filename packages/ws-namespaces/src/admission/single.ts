@@ -3,7 +3,7 @@ import type { Socket } from '../delivery/socket.ts'
 import { SingleTransport } from '../delivery/transport.ts'
 import type { ResumeRequest } from '../namespace/peer.ts'
 import { Lifecycle, type LifecycleParts } from './lifecycle.ts'
-import type { Slot } from './gate.ts'
+import type { Slot } from './slot.ts'
 
 const kServed = Symbol('ws-namespaces.served')
 
@@ -13,7 +13,7 @@ interface Served extends Socket { [kServed]: { readonly parts: LifecycleParts, r
 /** Serves a socket of one namespace from its upgrade to its end. */
 export function serveSingle (parts: LifecycleParts, ws: Socket, slot: Slot, resumeRequest: ResumeRequest, heartbeat: boolean): void {
   const socket = new QueuedSocket(ws, heartbeat)
-  const lifecycle = new Lifecycle(parts, new SingleTransport(socket, slot.hub.definition.limits.maxBufferedBytes), slot, resumeRequest)
+  const lifecycle = new Lifecycle(parts, new SingleTransport(socket, slot.hub.definition.limits.maxBufferedBytes), slot)
   socket.owner = lifecycle.peer
   ;(ws as Served)[kServed] = { parts, lifecycle }
   ws.on('message', onMessage)

@@ -4,9 +4,9 @@ import { prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import type { Socket } from '../delivery/socket.ts'
 import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
-import { Slot } from './gate.ts'
 import { Multiplex, type MultiplexParts } from './multiplex.ts'
 import { serveSingle } from './single.ts'
+import type { Slot } from './slot.ts'
 
 const kSlot = Symbol('ws-namespaces.slot')
 
@@ -19,7 +19,7 @@ export type PlainRoute = (path: string) => ((request: FastifyRequest, reply: Fas
 
 /** One route for all namespaces: routes cannot be added once the server listens, namespaces can. */
 export async function upgradeRoute (scope: FastifyInstance, parts: MultiplexParts, plain: PlainRoute | null): Promise<void> {
-  const { hubs, gate } = parts
+  const { gate } = parts
   prepareScope(scope, 'FST_ERR_WS_NAMESPACES')
   scope.route({
     method: 'GET',
@@ -32,7 +32,7 @@ export async function upgradeRoute (scope: FastifyInstance, parts: MultiplexPart
       if (answer !== null) return answer(request, reply)
       const admitted = await gate.admit(request, path)
       if (!isUpgrade) throw upgradeRequired()
-      holdSlot(request, new Slot(hubs, admitted, textOf((request.query as Record<string, unknown>).clientId)))
+      holdSlot(request, await gate.take(admitted, textOf((request.query as Record<string, unknown>).clientId)))
     },
     handler: async () => { throw upgradeRequired() },
     wsHandler: (socket: object, request: FastifyRequest) => {

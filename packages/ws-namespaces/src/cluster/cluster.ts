@@ -40,6 +40,7 @@ type Ask =
   | { readonly op: 'rooms', readonly namespace: string }
   | { readonly op: 'send', readonly namespace: string, readonly userId: string, readonly json: string }
   | { readonly op: 'sendRoom', readonly namespace: string, readonly room: string, readonly json: string }
+  | { readonly op: 'replace', readonly namespace: string, readonly userId: string, readonly clientId: string, readonly by: string }
   | { readonly op: 'disconnect', readonly namespace: string, readonly userId: string, readonly code: number, readonly reason: string }
 
 const CHANNEL = 'ws:ask'
@@ -54,9 +55,11 @@ export class Cluster {
   readonly #bus: InternalBroadcast
   readonly #link: RedisLink
   readonly #hubs: Hubs
+  readonly #bootId: string
 
-  constructor (bus: InternalBroadcast, link: RedisLink, hubs: Hubs) {
+  constructor (bus: InternalBroadcast, link: RedisLink, hubs: Hubs, bootId: string) {
     this.#bus = bus
+    this.#bootId = bootId
     this.#link = link
     this.#hubs = hubs
   }
@@ -100,6 +103,11 @@ export class Cluster {
     return sum((await this.#ask<number>({ op: 'disconnect', namespace, userId, code, reason })).values)
   }
 
+  /** A client reconnected here: cuts its old connection to another process, which that has not found dead yet. */
+  async replace (namespace: string, userId: string, clientId: string): Promise<void> {
+    await this.#ask({ op: 'replace', namespace, userId, clientId, by: this.#bootId })
+  }
+
   /** Has all connections of a user enter or leave a room; resolves with how many there were. */
   async move (op: 'join' | 'leave', namespace: string, userId: string, room: string): Promise<number> {
     return sum((await this.#ask<number>({ op, namespace, userId, room })).values)
@@ -141,6 +149,7 @@ export class Cluster {
     switch (ask.op) {
       case 'join': await Promise.all(peers.map((peer) => peer.join(ask.room))); break
       case 'leave': for (const peer of peers) peer.leave(ask.room); break
+      case 'replace': for (const peer of ask.by === this.#bootId ? [] : peers) if (peer.clientId === ask.clientId) peer.transport.terminate(); break
       case 'disconnect': for (const peer of peers) peer.close(ask.code, ask.reason); break
       case 'send': case 'sendRoom': {
         const frame = new Frame(ask.json, bytes)

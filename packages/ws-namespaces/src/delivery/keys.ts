@@ -30,6 +30,11 @@ export class Keys {
   readonly leases: string
   /** Hash: `gen`, `beatAt` of the presence. */
   readonly beats: string
+  /** Hash: user → its connections in all processes, where they are limited. */
+  readonly slots: string
+  /** Sorted set and hash for those, as `leases` and `beats`. */
+  readonly slotLeases: string
+  readonly slotBeats: string
   /** Channel of joins and leaves. */
   readonly presence: string
   readonly #link: Pick<RedisLink, 'key' | 'channel'>
@@ -44,6 +49,9 @@ export class Keys {
     this.online = key('online')
     this.leases = key('leases')
     this.beats = key('beats')
+    this.slots = key('slots')
+    this.slotLeases = key('slot-leases')
+    this.slotBeats = key('slot-beats')
     this.presence = link.channel('ws', this.#part, 'presence')
   }
 

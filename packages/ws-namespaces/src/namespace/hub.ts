@@ -7,6 +7,7 @@ import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
 import type { History } from '../options.ts'
 import type { Presence, PresenceSink } from '../presence/presence.ts'
 import type { Records } from '../recovery/records.ts'
+import type { UserSlots } from '../cluster/user-slots.ts'
 import type { Definition } from './definition.ts'
 import type { Found } from './directory.ts'
 import type { Drops, PeerHub, Peer } from './peer.ts'
@@ -31,6 +32,8 @@ export interface HubParts {
   carrier (name: string, definition: Definition, sink: Sink): Carrier
   presence (name: string, sink: PresenceSink): Presence
   records (name: string, history: History): Records
+  /** Null where no Redis is configured. */
+  userSlots (name: string): UserSlots | null
 }
 
 /** Hubs of this process are numbered: the number is the channel on sockets of several namespaces. */
@@ -43,12 +46,16 @@ export class Hub implements PeerHub, Sink, PresenceSink {
   readonly carrier: Carrier
   readonly presence: Presence | null
   readonly records: Records | null
+  /** Null where nothing limits the connections of a user, or no Redis is configured. */
+  readonly userSlots: UserSlots | null
   readonly drops: Drops = noDrops()
   readonly connections = new Set<Peer>()
   readonly log: FastifyBaseLogger
   /** Connections that count for the limits, those whose upgrade is in progress included. */
   slots = 0
   readonly slotsOf = new Map<string, number>()
+  /** Whether its name belongs to another definition now, or to none. */
+  isEvicted = false
   readonly #maxOutgoingBytes: number
   readonly #topics = new Map<Topic, { peers: Set<Peer>, listening: Listening }>()
   /** Users whose last connection ended less than the grace period ago. */
@@ -58,13 +65,14 @@ export class Hub implements PeerHub, Sink, PresenceSink {
   #messages = 0
   #lastActivity: number | null = null
 
-  constructor (found: Found, { maxOutgoingBytes, log, carrier, presence, records }: HubParts) {
+  constructor (found: Found, { maxOutgoingBytes, log, carrier, presence, records, userSlots }: HubParts) {
     const { name, definition } = found
     this.found = found
     this.log = log
     this.#maxOutgoingBytes = maxOutgoingBytes
     this.carrier = carrier(name, definition, this)
     this.records = definition.history === null ? null : records(name, definition.history)
+    this.userSlots = definition.limits.maxConnectionsPerUser === Infinity ? null : userSlots(name)
     this.presence = definition.presence === null ? null : presence(name, this)
   }
 
@@ -78,7 +86,7 @@ export class Hub implements PeerHub, Sink, PresenceSink {
 
   /** Whether it can be removed: nothing is connected, in flight or lingering. */
   get isIdle (): boolean {
-    return this.connections.size === 0 && this.slots === 0 && this.#lingering.size === 0 && this.carrier.idle && (this.presence?.idle ?? true)
+    return this.connections.size === 0 && this.slots === 0 && this.#lingering.size === 0 && this.carrier.idle && (this.presence?.idle ?? true) && (this.userSlots?.isIdle ?? true)
   }
 
   /** Local users, each once. */
@@ -203,6 +211,7 @@ export class Hub implements PeerHub, Sink, PresenceSink {
   /** Renews what lives by the heartbeat. `dead` is the token of an instance that is known to have ended. */
   beat (dead?: string): void {
     this.presence?.beat(dead).catch(() => {})
+    this.userSlots?.renew().catch(() => {})
     if (this.connections.size === 0) return
     this.carrier.keep()
     const { history } = this.definition

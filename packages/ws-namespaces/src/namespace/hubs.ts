@@ -109,6 +109,7 @@ export class Hubs {
       if (this.directory.match(hub.found.segments)?.definition !== hub.definition) {
         this.#hubs.delete(hub.name)
         this.#evicted.add(hub)
+        hub.isEvicted = true
       }
       hub.evict()
       this.release(hub)

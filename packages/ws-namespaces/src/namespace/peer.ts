@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { Close, MESSAGES, type ErrorCode } from '../codes.ts'
 import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
@@ -13,7 +12,6 @@ import type { Connection, Identity, SendOptions } from './connection.ts'
 import type { Definition } from './definition.ts'
 import { Rooms, type Owner } from './rooms.ts'
 
-const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
 const MOST_HELD = 20_000
 /** Times `maxBufferedBytes` that may be held before `connected`: such a client has no chance to read yet. */
 const HELD_LIMITS = 4
@@ -79,8 +77,8 @@ export class Peer implements Connection, Owner, SocketOwner {
   #isCheckingSlow = false
   #gone = false
 
-  constructor (hub: PeerHub, transport: Transport, ctx: Identity, session: WatchedSession | null, { clientId }: ResumeRequest) {
-    this.clientId = clientId !== null && CLIENT_ID.test(clientId) ? clientId : randomBytes(16).toString('base64url')
+  constructor (hub: PeerHub, transport: Transport, ctx: Identity, session: WatchedSession | null, clientId: string) {
+    this.clientId = clientId
     this.ctx = ctx
     this.hub = hub
     this.transport = transport
