@@ -462,6 +462,7 @@ t.test('whatever happens in whatever order: it never storms, and is connected wh
       if (world.socket.readyState === 0) world.socket.welcome()
       await world.pass(100)
     }
+    await world.pass(1)
     await Promise.all(requests)
     return world.client.status === 'connected' && world.client.send('y')
   }), { numRuns: 1000 })
