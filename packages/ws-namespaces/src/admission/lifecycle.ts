@@ -30,12 +30,12 @@ const BEGIN_MS = 30_000
 /** One connection to one namespace, from its admission to its end. */
 export class Lifecycle {
   readonly peer: Peer
-  readonly #parts: LifecycleParts
+  readonly parts: LifecycleParts
   readonly #slot: Slot
 
   constructor (parts: LifecycleParts, transport: Transport, slot: Slot) {
     const { hub, ctx, session, clientId } = slot
-    this.#parts = parts
+    this.parts = parts
     this.#slot = slot
     this.peer = new Peer(hub, transport, ctx, session, clientId)
   }
@@ -44,7 +44,7 @@ export class Lifecycle {
   start (resumeRequest: ResumeRequest): void {
     const { peer } = this
     const { hub } = this.#slot
-    const { sessions, expiries, log } = this.#parts
+    const { sessions, expiries, log } = this.parts
     // Its definition was closed between the admission and now.
     if (hub.isEvicted) return peer.close(Close.goingAway, 'namespace closed')
     // Until the client is told that it is connected nothing of it is read, so nothing is lost and nothing piles up.
@@ -53,7 +53,7 @@ export class Lifecycle {
     hub.connections.add(peer)
     sessions.add(peer)
     expiries.add(peer)
-    begin(this.#parts, hub, peer, resumeRequest).catch((err: unknown) => {
+    begin(this.parts, hub, peer, resumeRequest).catch((err: unknown) => {
       log.error({ err, namespace: hub.name }, 'a connection could not begin')
       peer.close(Close.failed, 'the connection could not begin')
       peer.transport.resume()
@@ -61,7 +61,7 @@ export class Lifecycle {
   }
 
   receive (data: Buffer, isBinary: boolean): void {
-    const { dispatcher, log } = this.#parts
+    const { dispatcher, log } = this.parts
     try {
       dispatcher.receive(this.peer, data, isBinary)
     } catch (err) {
@@ -74,7 +74,7 @@ export class Lifecycle {
   end (code: number, reason: string): void {
     const { peer } = this
     const { hub } = this.#slot
-    const { sessions, expiries, log } = this.#parts
+    const { sessions, expiries, log } = this.parts
     hub.connections.delete(peer)
     hub.leave(peer)
     sessions.remove(peer)

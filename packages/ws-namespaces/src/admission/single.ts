@@ -7,15 +7,15 @@ import type { Slot } from './slot.ts'
 
 const kServed = Symbol('ws-namespaces.served')
 
-/** What the listeners of a socket need: one object for all of them, and functions that all sockets share, to save memory. */
-interface Served extends Socket { [kServed]: { readonly parts: LifecycleParts, readonly lifecycle: Lifecycle } }
+/** The listeners are functions that all sockets share, to save memory. */
+interface Served extends Socket { [kServed]: Lifecycle }
 
 /** Serves a socket of one namespace from its upgrade to its end. */
 export function serveSingle (parts: LifecycleParts, ws: Socket, slot: Slot, resumeRequest: ResumeRequest, heartbeat: boolean): void {
   const socket = new QueuedSocket(ws, heartbeat)
   const lifecycle = new Lifecycle(parts, new SingleTransport(socket, slot.hub.definition.limits.maxBufferedBytes), slot)
   socket.owner = lifecycle.peer
-  ;(ws as Served)[kServed] = { parts, lifecycle }
+  ;(ws as Served)[kServed] = lifecycle
   ws.on('message', onMessage)
   ws.on('pong', onPong)
   ws.on('close', onClose)
@@ -25,21 +25,21 @@ export function serveSingle (parts: LifecycleParts, ws: Socket, slot: Slot, resu
 }
 
 function onMessage (this: Served, data: Buffer, isBinary: boolean): void {
-  this[kServed].lifecycle.receive(data, isBinary)
+  this[kServed].receive(data, isBinary)
 }
 
 function onPong (this: Served): void {
-  this[kServed].lifecycle.peer.transport.socket.heardAt = performance.now()
+  this[kServed].peer.transport.socket.heardAt = performance.now()
 }
 
 /** Logged only: a close event follows. */
 function onError (this: Served, err: Error): void {
-  const { parts, lifecycle: { peer: { namespace } } } = this[kServed]
+  const { parts, peer: { namespace } } = this[kServed]
   parts.log.debug({ err, namespace }, 'the connection of a client failed')
 }
 
 function onClose (this: Served, code: number, reason: Buffer): void {
-  const { parts, lifecycle } = this[kServed]
-  parts.sockets.delete(lifecycle.peer.transport.socket)
+  const lifecycle = this[kServed]
+  lifecycle.parts.sockets.delete(lifecycle.peer.transport.socket)
   lifecycle.end(code, String(reason))
 }

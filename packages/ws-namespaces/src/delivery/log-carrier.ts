@@ -32,6 +32,7 @@ export class LogCarrier implements Carrier {
   readonly #context: LogContext
   readonly #history: History
   readonly #log: EpochLog<Run, Delivery>
+  #epoch = ''
   #listening = 0
   #keptAt = 0
   #gaps = 0
@@ -98,7 +99,9 @@ export class LogCarrier implements Carrier {
     for (;;) {
       try {
         const reading = await this.#log.read(from, this.#history.maxLength + 1, pace)
-        const place = { epoch: reading.epoch, seq: reading.seq }
+        // One text for all connections, and not one of each reply.
+        if (reading.epoch !== this.#epoch) this.#epoch = reading.epoch
+        const place = { epoch: this.#epoch, seq: reading.seq }
         this.#log.follow(place)
         return { place, ...this.#missed(from, reading) }
       } catch (err) {

@@ -10,18 +10,19 @@ const HEARTBEAT_FRAME = new Frame(JSON.stringify({ type: HEARTBEAT }))
 /** The sockets with a queue to write at the end of this turn of the event loop. */
 class Flusher {
   #dirty: QueuedSocket[] = []
-  #joined: { frames: readonly Buffer[], bytes: Buffer } | null = null
+  #joined: { first: Buffer, others: readonly Buffer[], bytes: Buffer } | null = null
 
   mark (socket: QueuedSocket): void {
     if (this.#dirty.push(socket) === 1) setImmediate(this.#flush)
   }
 
   /** The frames in one Buffer, shared by all sockets that have the same frames to send. */
-  join (frames: readonly Buffer[], length: number): Buffer {
+  join (first: Buffer, others: readonly Buffer[], length: number): Buffer {
     const joined = this.#joined
-    if (joined !== null && joined.frames.length === frames.length && frames.every((frame, index) => frame === joined.frames[index])) return joined.bytes
-    const bytes = Buffer.concat(frames, length)
-    this.#joined = { frames, bytes }
+    const isSame = joined !== null && joined.first === first && joined.others.length === others.length && others.every((frame, index) => frame === joined.others[index])
+    if (isSame) return joined.bytes
+    const bytes = Buffer.concat([first, ...others], length)
+    this.#joined = { first, others, bytes }
     return bytes
   }
 
@@ -63,12 +64,17 @@ export class QueuedSocket {
   pingedAt = this.heardAt
   /** Bytes that were pushed since the beginning. */
   pushed = 0
-  #queue: Buffer[] = []
+  /** Asked once: the getter of ws makes a text each time. */
+  readonly #isCompressed: boolean
+  /** The queue: mostly there is one frame in a turn, and an array for each of them would be a third of the work. */
+  #first: Buffer | null = null
+  #others: Buffer[] | null = null
   #bytes = 0
 
   constructor (ws: Socket, hasHeartbeat: boolean) {
     this.ws = ws
     this.hasHeartbeat = hasHeartbeat
+    this.#isCompressed = ws.extensions !== ''
   }
 
   get isOpen (): boolean {
@@ -79,30 +85,32 @@ export class QueuedSocket {
   get backlog (): number {
     const { ws } = this
     // Without compression the getter of ws says the same, at a higher cost.
-    return this.#bytes + (ws.extensions === '' ? ws._socket?.writableLength ?? 0 : ws.bufferedAmount)
+    return this.#bytes + (this.#isCompressed ? ws.bufferedAmount : ws._socket?.writableLength ?? 0)
   }
 
   push (frame: Buffer): void {
-    if (this.#queue.push(frame) === 1) flusher.mark(this)
+    if (this.#first === null) {
+      this.#first = frame
+      flusher.mark(this)
+    } else (this.#others ??= []).push(frame)
     this.#bytes += frame.length
     this.pushed += frame.length
     if (this.#bytes >= FLUSH_BYTES) this.flush()
   }
 
   flush (): void {
-    const queue = this.#queue
-    if (queue.length === 0) return
-    const bytes = this.#bytes
-    this.#queue = []
+    const [first, others, bytes] = [this.#first, this.#others, this.#bytes]
+    if (first === null) return
+    this.#first = this.#others = null
     this.#bytes = 0
     if (!this.isOpen) return
     const { ws } = this
-    if (ws._socket == null || ws.extensions !== '') {
-      for (const frame of queue) {
+    if (ws._socket == null || this.#isCompressed) {
+      for (const frame of [first, ...others ?? []]) {
         const { body, binary } = bodyOf(frame)
         ws.send(body, { binary })
       }
-    } else ws._socket.write(queue.length === 1 ? queue[0]! : flusher.join(queue, bytes))
+    } else ws._socket.write(others === null ? first : flusher.join(first, others, bytes))
   }
 
   /** A heartbeat frame for clients that asked for it: pages do not see pings. */

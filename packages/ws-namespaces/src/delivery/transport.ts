@@ -44,11 +44,12 @@ export abstract class Transport {
 
   /** Volatile frames are dropped where the client is slow. */
   push (frame: Frame, volatile = false): Pushed {
-    const over = this.isOverLimit
-    if (over && volatile) return 'dropped'
-    if (over && this.#backlog > HARD_LIMIT * this.#most + this.#allowance) return 'refused'
+    const backlog = this.#backlog
+    const isOver = backlog > this.#most + this.#allowance
+    if (isOver && volatile) return 'dropped'
+    if (isOver && backlog > HARD_LIMIT * this.#most + this.#allowance) return 'refused'
     this.#push(this.encode(frame))
-    return over ? 'overflow' : 'queued'
+    return isOver ? 'overflow' : 'queued'
   }
 
   /** Pushes a missed message: a client that resumes after a long absence is not slow for that. */

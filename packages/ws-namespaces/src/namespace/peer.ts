@@ -10,7 +10,7 @@ import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from '../errors.ts'
 import type { Records } from '../recovery/records.ts'
 import type { Connection, Identity, SendOptions } from './connection.ts'
 import type { Definition } from './definition.ts'
-import { Rooms, type Owner } from './rooms.ts'
+import { NO_ROOMS, Rooms, type Owner } from './rooms.ts'
 
 const MOST_HELD = 20_000
 /** Times `maxBufferedBytes` that may be held before `connected`: such a client has no chance to read yet. */
@@ -59,7 +59,8 @@ export class Peer implements Connection, Owner, SocketOwner {
   readonly hub: PeerHub
   readonly transport: Transport
   readonly session: WatchedSession | null
-  readonly membership = new Rooms(this)
+  /** Made when it is needed: most connections without history are in no room. */
+  #membership: Rooms | null = null
   /** Messages in the window that began at `windowAt`. */
   windowAt = 0
   windowCount = 0
@@ -94,7 +95,12 @@ export class Peer implements Connection, Owner, SocketOwner {
   }
 
   get rooms (): ReadonlySet<string> {
-    return this.membership.names
+    return this.#membership?.names ?? NO_ROOMS
+  }
+
+  get membership (): Rooms {
+    this.#membership ??= new Rooms(this)
+    return this.#membership
   }
 
   get isOpen (): boolean {
@@ -222,7 +228,7 @@ export class Peer implements Connection, Owner, SocketOwner {
     this.#held = null
     this.hub.removeTopic(this, 'broadcast')
     if (this.userId !== null) this.hub.removeTopic(this, `user:${this.userId}`)
-    this.membership.end()
+    this.#membership?.end()
   }
 
   /** A burst of one turn is not written yet: only who is over the limit two turns later is slow. */

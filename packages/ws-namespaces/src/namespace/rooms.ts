@@ -6,7 +6,7 @@ import type { ClientRecord, Membership, Records } from '../recovery/records.ts'
 import { membershipsOf } from '../recovery/resume.ts'
 import type { Definition } from './definition.ts'
 
-const NONE: ReadonlySet<string> = new Set()
+export const NO_ROOMS: ReadonlySet<string> = new Set()
 
 /** The connection whose rooms they are. */
 export interface Owner {
@@ -43,7 +43,7 @@ export class Rooms {
   }
 
   get names (): ReadonlySet<string> {
-    return this.#names ?? NONE
+    return this.#names ?? NO_ROOMS
   }
 
   async enter (room: string, byClient: boolean): Promise<void> {
@@ -89,7 +89,8 @@ export class Rooms {
   remember (record: ClientRecord | null, place: Place | null): void {
     const { clientId, userId } = this.#owner
     const byClient = new Set([...this.#memberships ?? []].flatMap(([room, membership]) => membership.byClient ? [room] : []))
-    this.#memberships = membershipsOf({ clientId, userId, rooms: this.names }, record, place, byClient)
+    const memberships = membershipsOf({ clientId, userId, rooms: this.names }, record, place, byClient)
+    this.#memberships = memberships.size === 0 ? null : memberships
     this.#save()
   }
 
