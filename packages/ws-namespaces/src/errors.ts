@@ -71,6 +71,10 @@ export const FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES = createError<[most: numb
 export const FST_ERR_WS_NAMESPACES_ALREADY_OPEN = createError<[name: string]>(
   'FST_ERR_WS_NAMESPACES_ALREADY_OPEN', 'The namespace "%s" is open on this socket already', 409)
 
+/** Whether a client may have a namespace of a socket was not decided in time. */
+export const FST_ERR_WS_NAMESPACES_ADMISSION_TIMEOUT = createError(
+  'FST_ERR_WS_NAMESPACES_ADMISSION_TIMEOUT', 'It takes too long to find out whether you may use this', 503)
+
 /** The process ends and takes no more connections. */
 export const FST_ERR_WS_NAMESPACES_DRAINING = createError(
   'FST_ERR_WS_NAMESPACES_DRAINING', 'The server is about to end', 503)

@@ -164,37 +164,48 @@ for (const history of [false, {}] as const) {
   })
 }
 
-t.test('10,000 random namespaces on sockets of several: each channel hears exactly its own, whatever the names are made of', async (t) => {
-  const patterns = ['rooms/:id', 'rooms/:id/staff', 'rooms/lobby', 't/:a/:b', 't/acme/:b', 't/:a/:b/:c']
-  const { app, port } = await build(t, {
-    setup: ({ wsNamespaces }) => { for (const name of patterns) wsNamespaces.create(name, { public: true, onConnect: (conn) => { conn.send('served', name) } }) }
-  })
-  const segment = fc.oneof(fc.constantFrom('staff', 'lobby', 'acme', 'a/b', '7/staff', 'acme/north', ':id', '%2F', '%', '7', 'é', 'e\u0301', 'аcme', '{', '7{"type":"x"}', ' ', '..a', 'x'.repeat(120)), fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 }), fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 8 }))
-  const path = fc.oneof(fc.tuple(fc.constant('rooms'), segment), fc.tuple(fc.constant('rooms'), segment, fc.constant('staff')), fc.tuple(fc.constant('t'), segment, segment), fc.tuple(fc.constant('t'), segment, segment, segment))
-    .filter((one) => one.every((part) => part !== '.' && part !== '..'))
-  const definitionOf = ([kind, a, b, c]: string[]): [string, Record<string, string>] => {
-    if (kind === 'rooms') return b !== undefined ? ['rooms/:id/staff', { id: a! }] : a === 'lobby' ? ['rooms/lobby', {}] : ['rooms/:id', { id: a! }]
-    if (c !== undefined) return ['t/:a/:b/:c', { a: a!, b: b!, c }]
-    return a === 'acme' ? ['t/acme/:b', { b: b! }] : ['t/:a/:b', { a: a!, b: b! }]
-  }
+t.test('10,000 random namespaces of random definitions on sockets of several: each channel hears exactly its own, whatever the names are made of', async (t) => {
+  const { app: { wsNamespaces }, port } = await build(t, { setup: ({ wsNamespaces }) => wsNamespaces.create('undecided', { authorize: () => new Promise(() => {}) }) })
+  const undecided = (await connectSeveral(t, port)).open('undecided')
+  const segment = fc.oneof(fc.constantFrom('staff', 'lobby', 'acme', 'a/b', '7/staff', 'acme/north', ':id', '%2F', '%', '7', 'é', 'e\u0301', 'аcme', '{', '7{"type":"x"}', ' ', '.', '..', '..a', 'x'.repeat(120)), fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 }), fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 8 }))
+  const pattern = fc.tuple(fc.constantFrom('rooms', 't'), fc.array(fc.constantFrom(':a', ':b', ':c', 'staff', 'acme', '7', '..'), { minLength: 1, maxLength: 3 })).map(([first, rest]) => [first, ...rest].join('/'))
+  const isParameter = (one: string) => one.startsWith(':')
   const wrong: string[] = []
-  for (let round = 0; round < 200; round++) {
+  let opened = 0
+  while (opened < 10_000) {
+    const patterns = fc.sample(pattern, 8).filter((name) => {
+      try {
+        return wsNamespaces.create(name, { public: true, onConnect: (conn) => { conn.send('served', name) } })
+      } catch {
+        return false
+      }
+    })
+    const fill = (name: string, given: string[]) => name.split('/').map((one, index) => isParameter(one) ? given[index]! : one)
+    const path = fc.tuple(fc.constantFrom(...patterns), fc.array(segment, { minLength: 4, maxLength: 4 })).map(([name, given]) => fill(name, given))
+    /** By whom a path is served: of those that match it the one with most literal segments. */
+    const definitionOf = (path: string[]): [name: string, params: Record<string, string>] => {
+      const fits = patterns.map((name) => name.split('/')).filter((parts) => parts.length === path.length && parts.every((one, index) => isParameter(one) || one === path[index]))
+      const best = fits.sort((a, b) => a.filter(isParameter).length - b.filter(isParameter).length)[0]!
+      return [best.join('/'), Object.fromEntries(best.flatMap((one, index) => isParameter(one) ? [[one.slice(1), path[index]!]] : []))]
+    }
     const several = await connectSeveral(t, port)
-    const paths = new Map(fc.sample(path, 50).map((one) => [one.map(encodeURIComponent).join('/'), one as string[]]))
-    const opened = await Promise.all([...paths].map(async ([url, one]) => {
-      const [pattern, params] = definitionOf(one)
-      return { url, pattern, namespace: app.wsNamespaces.get(pattern, params)!, channel: await several.open(url) }
+    const all = await Promise.all([...new Map(fc.sample(path, 50).map((one) => [one.map(encodeURIComponent).join('/'), one]))].map(async ([url, one]) => {
+      const [name, params] = definitionOf(one)
+      return { url, name, namespace: wsNamespaces.get(name, params)!, channel: await several.open(url) }
     }))
-    for (const [index, { namespace }] of opened.entries()) await namespace.broadcast('n', index)
-    for (const { namespace } of opened) await namespace.broadcast('end')
-    await Promise.all(opened.map(({ channel }) => channel.refused ?? channel.wait('end')))
-    for (const [index, { url, pattern, namespace, channel }] of opened.entries()) {
-      if (channel.connected?.namespace !== namespace.name || String(channel.of('n')) !== String(index) || channel.of('end').length !== 1 || channel.of('served')[0] !== pattern) wrong.push(url)
+    for (const [index, { namespace }] of all.entries()) await namespace.broadcast('n', index)
+    for (const { namespace } of all) await namespace.broadcast('end')
+    await Promise.all(all.map(({ channel }) => channel.refused ?? channel.wait('end')))
+    for (const [index, { url, name, namespace, channel }] of all.entries()) {
+      if (channel.connected?.namespace !== namespace.name || String(channel.of('n')) !== String(index) || channel.of('end').length !== 1 || channel.of('served')[0] !== name) wrong.push(`${url} of ${patterns.join(' ')}`)
     }
     wrong.push(...several.strays)
+    opened += all.length
     several.ws.terminate()
+    for (const name of patterns) await wsNamespaces.get(name)!.close()
   }
   t.same(wrong, [])
+  t.match((await undecided).refused, { status: 503, body: { code: 'FST_ERR_WS_NAMESPACES_ADMISSION_TIMEOUT' } }, 'an authorize that never resolves')
 })
 
 t.test('fuzzed frames on a socket of several, text and binary: never a crash, never another client\'s problem', async (t) => {

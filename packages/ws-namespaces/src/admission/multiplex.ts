@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { tellOf } from '@jpulse/plugin-kit'
+import { tellOf, within } from '@jpulse/plugin-kit'
 import type { FastifyRequest } from 'fastify'
 import { Close, MESSAGES } from '../codes.ts'
 import { Channel, type ChannelOwner } from '../delivery/channel.ts'
 import { Frame } from '../delivery/frame.ts'
 import { QueuedSocket, type SocketOwner } from '../delivery/queued-socket.ts'
 import type { Socket } from '../delivery/socket.ts'
-import { FST_ERR_WS_NAMESPACES_ALREADY_OPEN, FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES, FST_ERR_WS_NAMESPACES_UNAUTHORIZED } from '../errors.ts'
+import { FST_ERR_WS_NAMESPACES_ADMISSION_TIMEOUT, FST_ERR_WS_NAMESPACES_ALREADY_OPEN, FST_ERR_WS_NAMESPACES_TOO_MANY_NAMESPACES, FST_ERR_WS_NAMESPACES_UNAUTHORIZED } from '../errors.ts'
 import type { ResumeRequest } from '../namespace/peer.ts'
 import type { Stalls } from '../namespace/stalls.ts'
 import { Lifecycle, type LifecycleParts } from './lifecycle.ts'
@@ -39,6 +39,8 @@ const WINDOW_MS = 1000
 const REFUSED = 4000
 /** So soon after the upgrade the session that was read for it needs no second look. */
 const FRESH_MS = 1000
+/** Longest that `authorize` and the look at the session may take: the client has no deadline of its own for a namespace, as it has for an upgrade. */
+const ADMIT_MS = 10_000
 /** Longest that a socket may stand without its first namespace. */
 const IDLE_MS = 30_000
 /** A slow client has so long to take the close frame before its socket is cut. */
@@ -162,7 +164,7 @@ export class Multiplex implements SocketOwner, ChannelOwner {
     this.#byId.set(id, null)
     clearTimeout(this.#idle)
     try {
-      const admitted = await this.#admit(wanted)
+      const admitted = await within(ADMIT_MS, this.#admit(wanted), () => new FST_ERR_WS_NAMESPACES_ADMISSION_TIMEOUT())
       if (!this.#isWanted(id)) return
       const resumeRequest = resumeRequestOf(wanted)
       const slot = await this.#parts.gate.take(admitted, resumeRequest.clientId)
