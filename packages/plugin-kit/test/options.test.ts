@@ -1,3 +1,4 @@
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { Type } from 'typebox'
 import { callback, checker, opaque, wantedOf } from '../src/index.ts'
@@ -99,6 +100,28 @@ t.test('what is right comes back without undefined on any level, and what is som
   t.not(checked.nodes, given.nodes, 'what changes later does not change what was checked')
   t.strictSame(check(undefined), {})
   t.strictSame(check(null), {})
+})
+
+t.test('what an instance of a class inherits counts, and what has no names is refused instead of taken for empty', async (t) => {
+  class Settings {
+    readonly #host = 'a'
+    get name () { return 'abc' }
+    get nodes () { return [Object.create({ host: this.#host })] }
+    authorize () { return this.#host === 'a' }
+  }
+  const { authorize, ...rest } = check(new Settings()) as { authorize (): boolean }
+  t.strictSame(rest, { name: 'abc', nodes: [{ host: 'a' }] })
+  t.equal(authorize(), true, 'a method knows what it is a method of')
+  t.strictSame(check(Object.create({ name: 'abc', replay: Object.create({ maxLength: 5 }) })), { name: 'abc', replay: { maxLength: 5 } })
+  t.strictSame(check(Object.assign(Object.create(null), { name: 'abc' })), { name: 'abc' })
+  t.strictSame(check(runInNewContext('({ name: "abc" })')), { name: 'abc' }, 'of another realm')
+  t.match(refusal(Object.create({ colour: 1 })), { option: 'colour', problem: 'is unknown' })
+  for (const given of [new Map([['name', 'abc']]), new Set(), Promise.resolve({ name: 'abc' }), new Date(), runInNewContext('new Map()')]) {
+    t.match(refusal(given), { option: 'options', problem: /^must be an object with name, .*, not a [A-Z]\w+$/ }, given.constructor.name)
+  }
+  t.match(refusal({ replay: new Map([['maxLength', 5]]) }, 'namespaces.chat'), { option: 'namespaces.chat.replay', problem: /, not a Map$/ })
+  t.match(refusal({ nodes: [new Map([['host', 'a']])] }), { option: 'nodes.0', problem: /, not a Map$/ })
+  t.match(refusal({ channels: new Map([['a', { replay: true }]]) }), { option: 'channels', problem: /, not a Map$/ })
 })
 
 t.test('options of a part are named below it', async (t) => {

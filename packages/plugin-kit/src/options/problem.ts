@@ -83,6 +83,6 @@ export function isObject (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function join (path: string, name: string): string {
+export function join (path: string, name: string): string {
   return path === '' ? name : `${path}.${name}`
 }

@@ -1,0 +1,41 @@
+import { types } from 'node:util'
+
+/**
+ * What is in a value that its JSON says nothing of, or something else: a Map, a Set, an Error, a promise, a regular expression,
+ * bytes without a form of their own, an instance of a class that shows nothing; by name, also of another realm. Null where nothing is.
+ * What has a `toJSON` says itself what it is. Of a value that has a JSON form, so without cycles.
+ *
+ * @param withBuffers whether a Buffer is lost too, whose JSON is a list of numbers
+ */
+export function lossOf (value: unknown, withBuffers = false): string | null {
+  if (typeof value !== 'object' || value === null) return null
+  if (Array.isArray(value)) {
+    for (const one of value) {
+      const lost = typeof one === 'object' ? lossOf(one, withBuffers) : null
+      if (lost !== null) return lost
+    }
+    return null
+  }
+  if (!isPlain(value) && isEmptied(value, withBuffers)) return value.constructor?.name ?? 'class instance'
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return null
+  for (const name in value) {
+    const one = (value as Record<string, unknown>)[name]
+    const lost = typeof one === 'object' ? lossOf(one, withBuffers) : null
+    if (lost !== null) return lost
+  }
+  return null
+}
+
+/** Has its content elsewhere than in its properties, and no form of its own. */
+function isEmptied (value: object, withBuffers: boolean): boolean {
+  if (ArrayBuffer.isView(value)) return withBuffers || !('toJSON' in value)
+  if ('toJSON' in value && typeof value.toJSON === 'function') return false
+  return Object.keys(value).length === 0 || types.isMap(value) || types.isSet(value) || types.isPromise(value) || types.isRegExp(value) ||
+    types.isNativeError(value) || value instanceof Error
+}
+
+/** An object literal, of any realm. */
+export function isPlain (value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
+}
