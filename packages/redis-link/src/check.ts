@@ -1,3 +1,4 @@
+import { lossOf } from '@jpulse/plugin-kit'
 import {
   FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_INVALID_VALUE
 } from './errors.ts'
@@ -44,5 +45,7 @@ export function toJson (value: unknown): string {
     throw new FST_ERR_REDIS_LINK_INVALID_VALUE((err as Error).message.split('\n', 1)[0]!)
   }
   if (json === undefined) throw new FST_ERR_REDIS_LINK_INVALID_VALUE(`${typeof value} has no JSON form`)
+  const lost = lossOf(value)
+  if (lost !== null) throw new FST_ERR_REDIS_LINK_INVALID_VALUE(`a ${lost} has no JSON form`)
   return json
 }

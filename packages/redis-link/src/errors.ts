@@ -20,7 +20,7 @@ export const FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED = createError<[channel: str
 export const FST_ERR_REDIS_LINK_INVALID_KEY = createError<[what: string]>(
   'FST_ERR_REDIS_LINK_INVALID_KEY', '%s must be a string of 1 to 1024 characters', 400)
 
-/** A value cannot be written as JSON: undefined, a function, BigInt or a cycle. */
+/** A value cannot be written as JSON: undefined, a function, BigInt, a cycle, or what JSON empties, such as a Map. */
 export const FST_ERR_REDIS_LINK_INVALID_VALUE = createError<[problem: string]>(
   'FST_ERR_REDIS_LINK_INVALID_VALUE', 'The value cannot be stored: %s', 400)
 

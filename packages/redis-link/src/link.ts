@@ -153,7 +153,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    *
    * @returns what the function returns
    * @throws FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_UNAVAILABLE where it was not run; FST_ERR_REDIS_LINK_LOCK_LOST where it
-   *   ended after the lock was lost; the reason of the caller's signal; what the function throws; FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_NUMBER
+   *   ended after the lock was lost; the reason of the caller's signal; what the function throws; FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_NUMBER, _INVALID_OPTION
    */
   async using<T> (name: string, options: UsingOptions, work: UsingWork<T>): Promise<T> {
     const isClosed = (): boolean => this.#connection.isClosed
@@ -166,7 +166,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * While Redis is away the process counts for itself and says `degraded`.
    *
    * @param max 1 to 10000
-   * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER
+   * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_INVALID_OPTION
    */
   async rateLimit (name: string, max: number, windowMs: number, options: RateLimitOptions = {}): Promise<RateLimitResult> {
     checkRateLimit(name, max, windowMs, options)

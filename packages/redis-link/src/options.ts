@@ -154,7 +154,8 @@ const Schema = Type.Object({
   }, closed))
 }, closed)
 
-const invalid = (option: string, problem: string) => new FST_ERR_REDIS_LINK_INVALID_OPTION(option, problem)
+/** The error of an option of the plugin or of a call. */
+export const invalid = (option: string, problem: string) => new FST_ERR_REDIS_LINK_INVALID_OPTION(option, problem)
 const check = checker(Schema, invalid)
 
 /**
@@ -227,12 +228,20 @@ function checkWay (given: FastifyRedisLinkOptions, mode: RedisMode): void {
   if (given.client !== undefined) {
     const other = (['username', 'password', 'tls', 'db', 'family', 'keepAliveMs', 'connectionName', 'natMap', 'dnsLookup'] as const).find((name) => given[name] !== undefined)
     if (other !== undefined) throw invalid(other, 'does not go with client: give it to the client itself')
+    const reader = readerOf(given.client)
+    if (reader !== null) throw invalid('client', `must not have ${reader}, with which it reads from replicas: a session that has ended, or a lock that is held, may look as before. Leave that out, and read from replicas with a client of your own`)
     if (clientOption(given.client, 'stringNumbers') === true) throw invalid('client', 'must not have stringNumbers, with which a lock that is released reads as lost: leave that out, or give an address (url) in place of the client')
   }
   if (mode === 'cluster' && (given.db ?? 0) !== 0) throw invalid('db', 'must be 0, because a Redis Cluster has no other database')
   if (given.dnsLookup !== undefined && mode !== 'cluster') throw invalid('dnsLookup', 'goes with a Redis Cluster only')
   if (given.natMap !== undefined && mode === 'single') throw invalid('natMap', 'goes with cluster and sentinel only')
   if (given.single?.path !== undefined && (given.single.host !== undefined || given.single.port !== undefined)) throw invalid('single.path', 'stands in place of host and port')
+}
+
+/** The option by which an injected client is given replicas to read from; null where there is none. */
+function readerOf (client: RedisClient): string | null {
+  if (client.isCluster) return ['master', undefined].includes((client as Cluster).options.scaleReads as string | undefined) ? null : 'scaleReads'
+  return (client as Redis).options.role === 'slave' ? 'role: "slave"' : null
 }
 
 /** An option of an injected client. */

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { checkCall } from '@jpulse/plugin-kit'
 import { LRUCache } from 'lru-cache'
 import { checkCount, checkKey, checkMs } from './check.ts'
+import { invalid } from './options.ts'
 import type { Run } from './script/script.ts'
 import { rateLimit } from './script/scripts.ts'
 
@@ -24,8 +26,10 @@ export interface RateLimitOptions {
 /** Most places that one limit may have: each allowed event is remembered for its window. */
 const MOST = 10_000
 
-/** @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER */
-export function checkRateLimit (name: string, max: number, windowMs: number, { cost = 1, blockMs = 0 }: RateLimitOptions): void {
+/** @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_INVALID_OPTION */
+export function checkRateLimit (name: string, max: number, windowMs: number, options: RateLimitOptions): void {
+  checkCall(options, ['cost', 'blockMs'], invalid)
+  const { cost = 1, blockMs = 0 } = options
   checkKey('The name of a limit', name)
   checkCount('max', max, MOST)
   checkMs('windowMs', windowMs)

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { FastifyRedisLinkOptions } from '../src/index.ts'
@@ -65,6 +66,7 @@ for (const [where, options] of ways) {
       const calls: Array<[code: string, call: Promise<unknown>]> = [
         ['KEY', kv.get('')], ['KEY', kv.get('k'.repeat(1025))], ['KEY', kv.set(5 as unknown as string, 1)],
         ['VALUE', kv.set('bad', undefined)], ['VALUE', kv.set('bad', 10n)], ['VALUE', kv.set('bad', cyclic)], ['VALUE', kv.set('bad', () => 1)],
+        ['VALUE', kv.set('bad', new Map([[1, 2]]))], ['VALUE', kv.set('bad', { roles: [new Set(['a'])] })], ['VALUE', kv.set('bad', new Error('x'))], ['VALUE', kv.set('bad', runInNewContext('new Map()'))],
         ['NUMBER', kv.set('bad', 1, 0)], ['NUMBER', kv.set('bad', 1, -1)], ['NUMBER', kv.set('bad', 1, NaN)], ['NUMBER', kv.set('bad', 1, 1e15)], ['NUMBER', kv.set('bad', 1, '5' as unknown as number)],
         ['NUMBER', kv.increment('bad', 1.5)], ['NUMBER', kv.increment('bad', 2 ** 60)], ['NUMBER', kv.increment('bad', 1, 0)]
       ]
@@ -150,6 +152,7 @@ for (const [where, options] of ways) {
 
     t.test('bad arguments are typed errors', async (t) => {
       for (const options of [{ ttlMs: 2 }, { ttlMs: 1.5 }, { waitMs: -1 }]) await t.rejects(link.using('a', options, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
+      for (const options of [{ ttl: 5 }, new Map([['ttlMs', 5]]), null]) await t.rejects(link.using('a', options as object, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION' })
       await t.rejects(link.tryLock('', 10), { code: 'FST_ERR_REDIS_LINK_INVALID_KEY' })
       for (const ms of [0, -1, 1.5, NaN, Infinity]) await t.rejects(link.tryLock('a', ms), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
     })
@@ -200,6 +203,7 @@ for (const [where, options] of ways) {
 
     t.test('bad arguments are typed errors', async (t) => {
       for (const options of [{ cost: 3 }, { cost: -1 }, { cost: 0.5 }, { blockMs: -1 }]) await t.rejects(link.rateLimit('a', 2, 10, options), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
+      for (const options of [{ costs: 2 }, new Map([['cost', 2]]), null]) await t.rejects(link.rateLimit('a', 2, 10, options as object), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION' }, 'it would cost 1')
       for (const max of [0, -1, 1.5, NaN, 10_001]) await t.rejects(link.rateLimit('a', max, 10), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER', statusCode: 400 })
       await t.rejects(link.rateLimit('a', 1, 0), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
       await t.rejects(link.rateLimit('', 1, 10), { code: 'FST_ERR_REDIS_LINK_INVALID_KEY' })

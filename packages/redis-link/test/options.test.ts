@@ -122,6 +122,16 @@ t.test('a client that gives numbers as texts is refused', async (t) => {
   for (const client of clients) t.throws(() => resolveOptions({ client }), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION', message: /option client must not have stringNumbers/ })
 })
 
+t.test('a client that reads from replicas is refused', async (t) => {
+  const clients: Array<[Redis | Cluster, RegExp]> = [
+    [new Cluster([{}], { lazyConnect: true, scaleReads: 'slave' }), /client must not have scaleReads/], [new Cluster([{}], { lazyConnect: true, scaleReads: 'all' }), /scaleReads/],
+    [new Cluster([{}], { lazyConnect: true, scaleReads: (nodes: Redis[]) => nodes[0]! }), /scaleReads/],
+    [new Redis({ lazyConnect: true, name: 'main', sentinels: [{ host: '127.0.0.1', port: 1 }], role: 'slave' }), /client must not have role: "slave"/]
+  ]
+  for (const [client, message] of clients) t.throws(() => resolveOptions({ client }), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION', message })
+  for (const client of [new Cluster([{}], { lazyConnect: true }), new Cluster([{}], { lazyConnect: true, scaleReads: 'master' })]) t.equal(resolveOptions({ client }).mode, 'cluster')
+})
+
 t.test('a client with a prefix of keys is warned of, once', async (t) => {
   const client = new Redis(sharedRedis(), { keyPrefix: 'shop:' })
   t.teardown(() => client.disconnect())

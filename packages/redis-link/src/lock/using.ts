@@ -1,5 +1,7 @@
+import { checkCall } from '@jpulse/plugin-kit'
 import { checkCount, checkMs } from '../check.ts'
 import { FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_LOCK_LOST } from '../errors.ts'
+import { invalid } from '../options.ts'
 import type { HeldLock, Locks } from './locks.ts'
 
 export interface UsingOptions {
@@ -30,6 +32,7 @@ const RETRY_MS = 100
  * @param link whether it is closed, so that nobody waits any longer, and why Redis cannot be used; null where it can
  */
 export async function using<T> (locks: Locks, name: string, options: UsingOptions, work: UsingWork<T>, link: { isClosed (): boolean, unavailable (): Error | null }): Promise<T> {
+  checkCall(options, ['ttlMs', 'waitMs', 'signal'], invalid)
   const { ttlMs = 10_000, waitMs = ttlMs, signal } = options
   checkMs('ttlMs', ttlMs)
   if (ttlMs < 3) throw new FST_ERR_REDIS_LINK_INVALID_NUMBER('ttlMs', 'at least 3 milliseconds')
