@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { within } from '@jpulse/plugin-kit'
+import { checkCall, within } from '@jpulse/plugin-kit'
 import type { RedisLink, RedisState } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
@@ -17,7 +17,7 @@ import type { ClusterMode } from './messages/transport.ts'
 import { MemoryClaims } from './once/memory-claims.ts'
 import type { Claims } from './once/once.ts'
 import { RedisClaims } from './once/redis-claims.ts'
-import type { ResolvedOptions } from './options.ts'
+import { invalid, type ResolvedOptions } from './options.ts'
 import { Schedule, type ScheduleOptions } from './schedule/schedule.ts'
 import type { MemoryCluster } from './testing/memory-cluster.ts'
 
@@ -101,9 +101,11 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
    * options. Until `resign()` this process stays in it. Without Redis it leads at once.
    *
    * @param name 1 to 1024 characters
-   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, _INVALID_OPTION
    */
-  leader (name: string, { leaseMs = 10_000 }: LeaderOptions = {}): Leader {
+  leader (name: string, options: LeaderOptions = {}): Leader {
+    checkCall(options, ['leaseMs'], invalid)
+    const { leaseMs = 10_000 } = options
     checkElection(name, leaseMs)
     const known = this.#leaders.get(name)
     if (known?.isOver === false) return known
@@ -118,9 +120,10 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
    *
    * @param name the same on all processes, 1 to 512 characters
    * @param fn gets the time of the tick; what it throws or rejects with is logged
-   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, _INVALID_OPTION
    */
   schedule (name: string, cron: string, fn: (at: Date) => unknown, options: ScheduleOptions = {}): Schedule {
+    checkCall(options, ['timeZone', 'graceMs'], invalid)
     const schedule = new Schedule(name, cron, fn, options, this.#claims, this.#log)
     this.#schedules.add(schedule)
     return schedule

@@ -12,7 +12,7 @@ export const FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL = createError<[wanted: st
 export const FST_ERR_CLUSTER_BROADCAST_RESERVED_CHANNEL = createError<[problem: string]>(
   'FST_ERR_CLUSTER_BROADCAST_RESERVED_CHANNEL', 'The channel is reserved: %s', 403)
 
-/** The data have no JSON form: a function, a symbol, BigInt or a cycle. */
+/** The data have no JSON form: a function, a symbol, BigInt, a cycle, or what JSON empties, such as a Map. */
 export const FST_ERR_CLUSTER_BROADCAST_INVALID_DATA = createError<[problem: string]>(
   'FST_ERR_CLUSTER_BROADCAST_INVALID_DATA', 'The data cannot be sent: %s', 400)
 

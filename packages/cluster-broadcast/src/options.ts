@@ -68,7 +68,8 @@ const Options = Type.Object({
   routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/]+)*$', wanted: 'a path such as /api/1/app-cluster' }))
 }, closed)
 
-const invalid = (option: string, problem: string): Error => new FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION(option, problem)
+/** The error of an option of the plugin or of a call. */
+export const invalid = (option: string, problem: string): Error => new FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION(option, problem)
 const check = checker(Options, invalid)
 
 /**

@@ -209,7 +209,7 @@ t.test('data: JSON up to the limit, byte by byte; anything else is refused', asy
   for (const value of ['x'.repeat(99), 'ä'.repeat(50)]) await t.rejects(broadcast.publish('a', value), { code: 'FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE', statusCode: 413 })
   const cycle: Record<string, unknown> = {}
   cycle.self = cycle
-  for (const value of [cycle, 1n, () => {}, Symbol('x'), { toJSON () { throw new Error('no') } }]) {
+  for (const value of [cycle, 1n, () => {}, Symbol('x'), new Map([[1, 2]]), { roles: [new Set(['a'])] }, new Error('x'), { toJSON () { throw new Error('no') } }]) {
     await t.rejects(broadcast.publish('a', value), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_DATA', statusCode: 400 })
   }
   t.equal(got.length, values.length)
@@ -220,10 +220,21 @@ t.test('arguments that are not what a method takes are errors', async (t) => {
   const { broadcast } = app.appCluster
   const code = 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT'
   await t.rejects(broadcast.subscribe('a', 'handler' as never), { code })
+  await broadcast.subscribe('map', () => new Map([[1, 2]]))
+  t.match((await broadcast.ask('map')).replies, [{ error: /the answer has no JSON form: a Map/ }])
   for (const timeoutMs of [0, -1, 1.5, NaN, Infinity, '5']) await t.rejects(broadcast.ask('a', 1, { timeoutMs: timeoutMs as number }), { code })
   for (const ttlMs of [0, -1, NaN, Infinity, undefined]) await t.rejects(broadcast.once('a', ttlMs as number, () => {}), { code })
   for (const name of ['', 'x'.repeat(1025), 5]) await t.rejects(broadcast.once(name as string, 5, () => {}), { code })
   await t.rejects(broadcast.once('a', 5, 'fn' as never), { code })
+})
+
+t.test('options of calls: a name that means nothing is an error, and so is what has no names', async (t) => {
+  const { appCluster } = (await build(t)).app
+  const code = 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION'
+  t.throws(() => appCluster.schedule('a', '0 3 * * *', () => {}, { timezone: 'Europe/Berlin' } as object), { code, message: /timezone is unknown/ })
+  for (const options of [{ lease: 5 }, new Map([['leaseMs', 500]]), null]) t.throws(() => appCluster.leader('a', options as object), { code })
+  await t.rejects(appCluster.broadcast.ask('a', 1, { timeout: 5 } as object), { code, message: /timeout is unknown/ })
+  await t.rejects(appCluster.broadcast.subscribe('a', () => {}, { omitself: true } as object), { code })
 })
 
 t.test('options are checked at register, and a bad one is named', async (t) => {

@@ -1,7 +1,9 @@
+import { checkCall, lossOf } from '@jpulse/plugin-kit'
 import type { AskResult } from './asks.ts'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, FST_ERR_CLUSTER_BROADCAST_INVALID_DATA, FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE } from '../errors.ts'
 import type { Ack, EpochLog, EpochLogOptions, LogFrame } from '../log/epoch-log.ts'
 import type { WireMessage } from './frame.ts'
+import { invalid } from '../options.ts'
 import type { Messenger } from './messenger.ts'
 import { checkChannel, checkPattern, type ReservedPrefix } from './names.ts'
 import { runOnce, type Claims, type OnceResult } from '../once/once.ts'
@@ -69,19 +71,21 @@ export class Broadcast {
    * Handlers get messages in the order in which one publisher published them; a promise that a handler returns is not
    * waited for. What a handler throws or rejects with is logged.
    *
-   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_ARGUMENT
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_ARGUMENT, _INVALID_OPTION
    */
-  async subscribe<T = unknown> (pattern: string, handler: Handler<T>, { omitSelf = false }: SubscribeOptions = {}): Promise<Unsubscribe> {
-    return this.add(pattern, handler as Handler, omitSelf, false)
+  async subscribe<T = unknown> (pattern: string, handler: Handler<T>, options: SubscribeOptions = {}): Promise<Unsubscribe> {
+    checkCall(options, ['omitSelf'], invalid)
+    return this.add(pattern, handler as Handler, options.omitSelf ?? false, false)
   }
 
   /**
    * Sends to every member of the cluster and gathers what their handlers return, this process' too.
    *
-   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_DATA, _MESSAGE_TOO_LARGE, _INVALID_ARGUMENT
+   * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_CHANNEL, _RESERVED_CHANNEL, _INVALID_DATA, _MESSAGE_TOO_LARGE, _INVALID_ARGUMENT, _INVALID_OPTION
    */
-  async ask (channel: string, data?: unknown, { timeoutMs }: AskOptions = {}): Promise<AskResult> {
-    return this.gather(channel, data, timeoutMs)
+  async ask (channel: string, data?: unknown, options: AskOptions = {}): Promise<AskResult> {
+    checkCall(options, ['timeoutMs'], invalid)
+    return this.gather(channel, data, options.timeoutMs)
   }
 
   /**
@@ -148,6 +152,8 @@ export class Broadcast {
       throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA((err as Error).message.split('\n', 1)[0]!)
     }
     if (json === undefined) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(`${typeof data} has no JSON form`)
+    const lost = lossOf(data)
+    if (lost !== null) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(`a ${lost} has no JSON form`)
     this.measure(json, beside)
     return json
   }
