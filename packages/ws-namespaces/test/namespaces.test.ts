@@ -585,6 +585,9 @@ t.test('options and names: a bad one is an error that names it', async (t) => {
   const chat = wsNamespaces.get('chat')!
   await t.rejects(chat.toUser('', 'x'), { code: 'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT' })
   await t.rejects(chat.toRoom('\ud800', 'x'), { code: 'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT' })
+  for (const options of [{ exept: 'a' }, new Map([['except', 'a']]), null]) await t.rejects(chat.broadcast('x', 1, options as object), { code: 'FST_ERR_WS_NAMESPACES_INVALID_OPTION' }, 'all would get it')
+  for (const except of [[null], new Set(['a']), {}]) await t.rejects(chat.broadcast('x', 1, { except: except as never }), { code: 'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT' })
+  await t.rejects(chat.request('ann', 'x', 1, { timeout: 5 } as object), { code: 'FST_ERR_WS_NAMESPACES_INVALID_OPTION', message: /timeout is unknown/ })
   const cycle: { self?: object } = {}
   cycle.self = cycle
   await t.rejects(async () => chat.broadcast('x', cycle), { code: 'FST_ERR_WS_NAMESPACES_INVALID_DATA' })

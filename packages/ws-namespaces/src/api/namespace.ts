@@ -1,3 +1,4 @@
+import { checkCall } from '@jpulse/plugin-kit'
 import type { Protocol } from '@jpulse/ws-client'
 import type { TSchema } from 'typebox'
 import type { Cluster, ConnectionInfo, NamespaceStats } from '../cluster/cluster.ts'
@@ -14,6 +15,7 @@ import type { Found } from '../namespace/directory.ts'
 import type { LocalStats } from '../namespace/hub.ts'
 import type { Hubs } from '../namespace/hubs.ts'
 import { checkClose, Peer, publicCtx } from '../namespace/peer.ts'
+import { invalidOption } from '../options.ts'
 import type { Present } from '../presence/presence.ts'
 import { describeMessages, type AsyncApi } from './async-api.ts'
 
@@ -140,7 +142,8 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     return this.#publish(`room:${checkName('room', room)}`, type, data, options)
   }
 
-  async request (whom: string | Connection<any>, type: string, data?: unknown, { timeoutMs = 5000 }: RequestOptions = {}): Promise<unknown> {
+  async request (whom: string | Connection<any>, type: string, data?: unknown, options: RequestOptions = {}): Promise<unknown> {
+    const { timeoutMs = 5000 } = checked(options, ['timeoutMs'])
     checkInteger('timeoutMs', timeoutMs, 1, 600_000)
     const { requests, cluster } = this.#parts
     if (!(whom instanceof Peer)) {
@@ -155,7 +158,8 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     }, timeoutMs)
   }
 
-  requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, { timeoutMs = 5000 }: RequestOptions = {}): AsyncIterable<Answer> {
+  requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, options: RequestOptions = {}): AsyncIterable<Answer> {
+    const { timeoutMs = 5000 } = checked(options, ['timeoutMs'])
     checkInteger('timeoutMs', timeoutMs, 1, 600_000)
     const { requests, cluster } = this.#parts
     const { name } = this.#one
@@ -228,14 +232,21 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     return this.#parts.hubs.use(found, (hub) => hub.presence!.list(userId))
   }
 
-  async #publish (topic: Topic, type: string, data: unknown, { except = [], from, volatile = false }: PublishOptions = {}): Promise<PublishResult> {
+  async #publish (topic: Topic, type: string, data: unknown, options: PublishOptions = {}): Promise<PublishResult> {
+    const { except = [], from, volatile = false } = checked(options, ['except', 'from', 'volatile'])
     const found = this.#one
-    const without = [except].flat().map((one) => typeof one === 'string' ? one : (one as Connection).clientId)
+    const without = [except].flat().map((one) => typeof one === 'string' ? one : String((one as Connection | null)?.clientId ?? ''))
     if (!without.every((id) => /^[A-Za-z0-9_-]{1,64}$/.test(id))) throw new FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT('except', 'connections or their client ids')
     const message = envelope(type, data, from === undefined ? undefined : { ctx: publicCtx(from as Peer) })
     const delivered = await this.#parts.hubs.use(found, (hub) => hub.publish({ topic, ...message, except: without.join('.'), volatile }))
     return { delivered }
   }
+}
+
+/** A name that means nothing would be a default without a word: who is excepted would get the message. @throws FST_ERR_WS_NAMESPACES_INVALID_OPTION */
+function checked<Options extends object> (options: Options, names: ReadonlyArray<keyof Options & string>): Options {
+  checkCall(options, names, invalidOption)
+  return options
 }
 
 function checkName (what: string, value: unknown): string {

@@ -1,3 +1,4 @@
+import { checkCall } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { Close, MESSAGES, type ErrorCode } from '../codes.ts'
 import { formatOffset, type Delivered, type Delivery, type Logged, type Place } from '../delivery/carrier.ts'
@@ -7,6 +8,7 @@ import type { SocketOwner } from '../delivery/queued-socket.ts'
 import type { Transport } from '../delivery/transport.ts'
 import type { WatchedSession } from '../admission/watched-session.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT } from '../errors.ts'
+import { invalidOption } from '../options.ts'
 import type { Records } from '../recovery/records.ts'
 import type { Connection, Identity, SendOptions } from './connection.ts'
 import type { Definition } from './definition.ts'
@@ -117,7 +119,9 @@ export class Peer implements Connection, Owner, SocketOwner {
     return this.#gone
   }
 
-  send (type: string, data?: unknown, { volatile = false }: SendOptions = {}): void {
+  send (type: string, data?: unknown, options: SendOptions = {}): void {
+    checkCall(options, ['volatile'], invalidOption)
+    const { volatile = false } = options
     const message = envelope(type, data)
     this.hub.measure(message)
     this.deliver(new Frame(message.json, message.bytes), null, volatile)
