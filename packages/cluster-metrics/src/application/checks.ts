@@ -1,9 +1,9 @@
 import type { RedisLink } from '@jpulse/redis-link'
-import { callWithin, within } from '@jpulse/plugin-kit'
+import { callWithin, checkCall, within } from '@jpulse/plugin-kit'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
 import type { Faults } from '../failures/index.ts'
 import type { Health } from '../formats/index.ts'
-import { checkName } from './names.ts'
+import { checkName, invalidOption } from './names.ts'
 
 /** Resolves where all is well: with anything but false. */
 export type Check = () => unknown | Promise<unknown>
@@ -55,7 +55,9 @@ export class HealthChecks {
     this.#faults = faults
   }
 
-  add (name: string, check: Check, { timeoutMs = this.#timeoutMs, critical = false }: CheckOptions = {}): void {
+  add (name: string, check: Check, options: CheckOptions = {}): void {
+    checkCall(options, ['timeoutMs', 'critical'], invalidOption)
+    const { timeoutMs = this.#timeoutMs, critical = false } = options
     checkName('The check', name)
     if (typeof check !== 'function') throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('fn', 'a function')
     if (!(Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= 60_000)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('timeoutMs', 'a whole number of milliseconds from 1 to 60000')

@@ -1,7 +1,8 @@
+import { checkCall } from '@jpulse/plugin-kit'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
 import { redactJson, type Faults } from '../failures/index.ts'
 import { BOUNDS, checkReduce, counterName, isOurs, keyOf, type Family, type Reduce } from '../formats/index.ts'
-import { checkName, labelsOf, type MetricLabels } from './names.ts'
+import { checkName, invalidOption, labelsOf, type MetricLabels } from './names.ts'
 import { plain, Source } from './source.ts'
 
 /** Value and how to reduce it, by name. */
@@ -50,7 +51,9 @@ export class CustomMetrics {
     this.#gauges.set(name, { source: new Source(read, (value) => redactJson(plain(value)), (err) => { this.#faults.note('gauge', name, err) }), reduce })
   }
 
-  histogram (name: string, { buckets = BOUNDS, help = `Histogram ${name} of the application` }: HistogramOptions): void {
+  histogram (name: string, options: HistogramOptions): void {
+    checkCall(options, ['buckets', 'help'], invalidOption)
+    const { buckets = BOUNDS, help = `Histogram ${name} of the application` } = options
     checkName('The name', name)
     const ascending = Array.isArray(buckets) && buckets.every((bound, index) => Number.isFinite(bound) && (index === 0 || bound > buckets[index - 1]))
     if (!ascending || buckets.length === 0 || buckets.length > MOST_BUCKETS) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('buckets', `1 to ${MOST_BUCKETS} ascending numbers`)

@@ -1,4 +1,5 @@
-import { FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_INVALID_NAME } from '../errors.ts'
+import { isPlain } from '@jpulse/plugin-kit'
+import { FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_INVALID_NAME, FST_ERR_CLUSTER_METRICS_INVALID_OPTION } from '../errors.ts'
 import { redact } from '../failures/index.ts'
 import { fit, type Labels } from '../formats/index.ts'
 
@@ -7,6 +8,9 @@ export type MetricLabels = Readonly<Record<string, string | number | boolean>>
 
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,63}$/
 const MOST_LABELS = 20
+
+/** The error of an option of a call. */
+export const invalidOption = (option: string, problem: string): Error => new FST_ERR_CLUSTER_METRICS_INVALID_OPTION(option, problem)
 
 /** Names go into Redis keys and into Prometheus' text, so they are what both take as it is. @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME */
 export function checkName (what: string, name: unknown): asserts name is string {
@@ -17,7 +21,9 @@ export function checkName (what: string, name: unknown): asserts name is string 
 
 /** Labels as Prometheus takes them, without secrets. @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT */
 export function labelsOf (given: MetricLabels): Labels {
-  const entries = Object.entries(given)
+  const entries = Object.entries(given ?? {})
+  // Of a Map they would all be lost, and counted as one.
+  if (entries.length === 0 && !(typeof given === 'object' && given !== null && isPlain(given))) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('labels', 'an object of names and values')
   if (entries.length > MOST_LABELS) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('labels', `at most ${MOST_LABELS} labels`)
   return Object.fromEntries(entries.map(([name, value]) => {
     checkName('The label', name)
