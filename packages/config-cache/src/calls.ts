@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { callback, opaque } from '@jpulse/plugin-kit'
+import { callback, isPlain, opaque } from '@jpulse/plugin-kit'
 import type { FeatureContext } from './features/index.ts'
 import type { LoaderContext } from './sources/index.ts'
 import type { Names } from './names.ts'
@@ -85,9 +85,9 @@ export interface FeatureOptions extends Availability {
 
 const closed = { additionalProperties: false }
 const Flag = Type.Optional(Type.Boolean())
-const isRecord = (value: unknown) => typeof value === 'function' || (typeof value === 'object' && value !== null && !Array.isArray(value))
-
-const isContext = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+/** With names, or plainly without: a Map would be one of which nothing is known. */
+const isContext = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value) && (isPlain(value) || Object.keys(value).length > 0)
+const isValues = (value: unknown) => typeof value === 'function' || isContext(value)
 const Collection = Type.Optional(Type.String())
 const availability = { loaderTimeoutMs: Ms(1), loaderSoftTimeoutMs: Ms(1), staleOnError: Flag }
 const VersionsSchema = opaque<Versions>('a version, versions, or null', (value) => value === null || typeof value === 'string' || (Array.isArray(value) && value.every((one) => typeof one === 'string')))
@@ -95,10 +95,10 @@ const VersionsSchema = opaque<Versions>('a version, versions, or null', (value) 
 export const checkGet = checkerOf(Type.Object({ collection: Collection, ...availability }, closed))
 export const checkSet = checkerOf(Type.Object({ collection: Collection, ifVersion: Type.Optional(VersionsSchema) }, closed))
 export const checkLoad = checkerOf(Type.Object({ tags: NamesSchema, ttlMs: Type.Optional(Type.Union([Ms(1), callback<(value: never) => number>()])), l2: Flag, ...availability }, closed))
-export const checkFeature = checkerOf(Type.Object({ default: Flag, context: Type.Optional(opaque<FeatureContext>('an object', isContext)), ...availability }, closed))
+export const checkFeature = checkerOf(Type.Object({ default: Flag, context: Type.Optional(opaque<FeatureContext>('an object with names', isContext)), ...availability }, closed))
 export const checkWrite = checkerOf(Type.Object({
   keys: NamesSchema,
   tags: NamesSchema,
-  values: Type.Optional(opaque<Values>('an object, or a function that returns one', isRecord)),
+  values: Type.Optional(opaque<Values>('an object, or a function that returns one', isValues)),
   ttlMs: Ms(1)
 }, closed))

@@ -1,3 +1,4 @@
+import { lossOf } from '@jpulse/plugin-kit'
 import { FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE } from './errors.ts'
 
 /**
@@ -13,26 +14,11 @@ export function toText (value: unknown, maxBytes = Infinity): string {
     throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE((err as Error).message.split('\n', 1)[0]!)
   }
   if (text === undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(`${typeof value} has no JSON form`)
-  const lost = lossOf(value)
+  const lost = lossOf(value, true)
   if (lost !== null) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(`${lost} has no JSON form`)
   const bytes = Buffer.byteLength(text)
   if (bytes > maxBytes) throw new FST_ERR_CONFIG_CACHE_TOO_LARGE(bytes, maxBytes)
   return text
-}
-
-/** Classes whose JSON leaves out, or changes, what an object of them holds. */
-const LOSSY = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer]
-
-/** What is in a value that comes back from its JSON without its content; null where nothing is. Of a value that has a JSON form, so without cycles. */
-function lossOf (value: unknown): string | null {
-  if (typeof value !== 'object' || value === null) return null
-  if (ArrayBuffer.isView(value) || LOSSY.some((one) => value instanceof one)) return value.constructor.name
-  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return null
-  for (const name in value) {
-    const lost = lossOf((value as Record<string, unknown>)[name])
-    if (lost !== null) return lost
-  }
-  return null
 }
 
 /**

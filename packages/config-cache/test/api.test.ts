@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
+import { Long, MongoClient, type MongoClientOptions } from 'mongodb'
 import { mongo, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, mongoSource, versionOf, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
 
@@ -61,6 +62,9 @@ function sourceSuite (name: string, make: (t: Test) => Promise<ConfigSource>): v
     t.strictSame((await source.list('config', '*', 2)).length, 2)
     t.strictSame((await source.list('config', 'ap?:name')).length, 1)
     t.strictSame(await source.list('config', '.*'), [])
+    for (const key of ['two\nlines', 'one', 'one\n', 'one😀']) await source.save('globs', key, 1)
+    const globs = async (glob: string) => (await source.list('globs', glob)).map(({ key }) => key).sort()
+    t.strictSame([await globs('two*'), await globs('one'), await globs('one?')], [['two\nlines'], ['one'], ['one\n', 'one😀']], 'a glob says the same to every source')
     t.equal(await source.remove('config', 'a'), true)
     t.equal(await source.remove('config', 'a'), false)
     t.equal(await source.load('config', 'a'), null)
@@ -104,6 +108,24 @@ t.test('MongoDB is read as its manual says that a read is linearizable, and a se
   t.equal(await source.load('config', 'a'), 1)
   t.strictSame(asked, [{ level: 'linearizable' }, { level: 'linearizable' }, undefined, undefined])
   t.throws(() => mongoSource({} as never, { readConcern: 'local' as never }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+})
+
+t.test('documents are read by the decoding of the source, whatever the client of the application has', async (t) => {
+  const { url, db } = await mongo(t)
+  const clients: MongoClientOptions[] = [{}, { raw: true }, { promoteValues: false }, { promoteLongs: false }, { useBigInt64: true }, { promoteBuffers: true }, { fieldsAsRaw: { value: true } }, { writeConcern: { w: 0 } }]
+  for (const [i, options] of clients.entries()) {
+    const client = new MongoClient(url, options)
+    t.teardown(() => client.close())
+    const key = `key${i}`
+    const source = mongoSource(client.db(db.databaseName))
+    await source.save('config', key, { n: 1, big: 5_000_000_000 })
+    await db.collection('config').updateOne({ key }, { $set: { 'value.long': Long.fromString('5000000000') } })
+    const expected = { n: 1, big: 5_000_000_000, long: 5_000_000_000 }
+    t.strictSame(await source.load('config', key), expected, JSON.stringify(options))
+    t.equal(await source.update!('config', key, (current) => ({ ...current as object, n: 2 })), true)
+    t.strictSame((await source.list('config', key)), [{ key, value: { ...expected, n: 2 } }])
+    t.equal(await source.remove('config', key), true)
+  }
 })
 
 t.test('what comes between the reading and the writing of a change in MongoDB is not overwritten', async (t) => {
@@ -245,6 +267,8 @@ t.test('options of calls are checked as those of the plugin are', async (t) => {
   await t.rejects(cache.write({ keys: 'a', values: {}, ttlMs: 0.5 }, async () => t.fail('must not run')), { message: /ttlMs/ })
   await t.rejects(cache.get('a', { collections: 'x' } as never), { message: /collections is unknown/ })
   await t.rejects(cache.isFeatureEnabled('a', { default: 'on' } as never), { message: /default must be true or false/ })
+  await t.rejects(cache.isFeatureEnabled('a', { context: new Map([['plan', 'pro']]) as never }), { message: /context must be an object with names/ })
+  await t.rejects(cache.write({ keys: 'a', values: new Map([['a', 1]]) as never }, async () => t.fail('must not run')), { message: /values/ })
 })
 
 t.test('a loader that never ends, or that reads what waits for it, holds nobody up', async (t) => {

@@ -456,7 +456,7 @@ t.test('what a route asks for is off, or right, or an error', async (t) => {
   t.strictSame((await cached(app, 'POST', '/none')).json(), { none: true })
   const bad: Array<[object, RegExp]> = [
     [{ cache: true }, /config.cache of \/x must be false or an object/], [{ cache: { ttl: 5 } }, /config.cache of \/x.ttl is unknown/], [{ cache: { ttlMs: 1.5 } }, /ttlMs/],
-    [{ cache: { tags: [''] } }, /tag/i], [{ cache: { scope: 'user' } }, /scope must be a function/], [{ invalidates: [] }, /config.invalidates/], [{ invalidates: [7] }, /config.invalidates/]
+    [{ cache: { tags: [''] } }, /tag/i], [{ cache: { scope: 'user' } }, /scope must be a function/], [{ cache: { scope: undefined } }, /scope is undefined: leave it out/], [{ cache: new Map([['scope', () => 'ann']]) }, /must be an object with .*, not a Map/], [{ invalidates: [] }, /config.invalidates/], [{ invalidates: [7] }, /config.invalidates/]
   ]
   for (const [config, message] of bad) await t.rejects(build(t, {}, (app) => { app.get('/x', { config: config as never }, async () => 1) }), { message }, JSON.stringify(config))
 })

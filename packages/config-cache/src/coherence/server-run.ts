@@ -44,7 +44,8 @@ export class ServerRun {
 
   async #hasLocalScripts (): Promise<boolean> {
     if (this.#connection.isCluster) return false
-    const hello = await this.#connection.run((client) => client.call('HELLO')) as unknown[]
-    return parseInt(String(hello[hello.indexOf('version') + 1]), 10) >= 7
+    const hello = await this.#connection.run((client) => client.call('HELLO')) as unknown[] | { version: unknown }
+    // A client of the application may have `replyMapping: 'resp3'`.
+    return parseInt(String(Array.isArray(hello) ? hello[hello.indexOf('version') + 1] : hello.version), 10) >= 7
   }
 }

@@ -13,9 +13,9 @@ export interface RouteCacheOptions {
   key?: ((request: FastifyRequest) => string) | undefined
   /**
    * Whose response it is: a user or role, as a text or number; a promise, an object or nothing is an error. A route whose responses differ
-   * by user must say so. @default shared by all, except for requests with `Authorization`
+   * by user must say so; `undefined` in its place is an error. @default shared by all, except for requests with `Authorization`
    */
-  scope?: ((request: FastifyRequest) => string | number | bigint) | undefined
+  scope?: (request: FastifyRequest) => string | number | bigint
   /** What drops the response. A text is one tag. @default none */
   tags?: Names | ((request: FastifyRequest) => Names) | undefined
   /** Names of request headers that tell requests apart; a `Vary` of the response is obeyed without it. @default none */
@@ -76,6 +76,8 @@ export function cacheOf (given: unknown, url: string): RouteCacheOptions | null 
   if (given === undefined || given === null || given === false) return null
   const where = `config.cache of ${url}`
   if (typeof given !== 'object') throw new FST_ERR_CONFIG_CACHE_INVALID_OPTION(where, 'must be false or an object')
+  // Meant to keep visitors apart, as by a function that was not found: without it all would share.
+  if ('scope' in given && given.scope === undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_OPTION(`${where}.scope`, 'is undefined: leave it out where all visitors share the responses')
   const options = check(given, where) as RouteCacheOptions
   if (typeof options.tags !== 'function') listOf('A tag', options.tags)
   return options

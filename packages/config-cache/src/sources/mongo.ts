@@ -32,6 +32,9 @@ export interface MongoSourceOptions {
 const NOT_REPLICATED = new Set([76, 115, 123, 238])
 const DUPLICATE_KEY = 11000
 
+/** The caller's decoding would make other values of the same documents: of `raw` nothing, of `promoteLongs: false` and `useBigInt64` no JSON. */
+const DECODING = { raw: false, fieldsAsRaw: {}, promoteValues: true, promoteLongs: true, promoteBuffers: false, useBigInt64: false, bsonRegExp: false }
+
 const setting = (key: string, value: unknown) => ({ $set: { key, value: value ?? null, updatedAt: new Date(), revision: uniqueId() } })
 
 /**
@@ -109,22 +112,24 @@ class MongoSource implements ConfigSource {
   }
 
   async list (collection: string, glob: string, limit = 1000): Promise<ConfigDocument[]> {
+    const matches = globToRegExp(glob)
     const read = (concern: object) => this.#collection(collection)
-      .find({ key: { $regex: globToRegExp(glob).source } }, { projection: { _id: 0, key: 1, value: 1 }, sort: { key: 1 }, limit, maxTimeMS: this.#maxTimeMS, ...concern })
+      .find({ key: { $regex: matches.source, $options: 's' } }, { projection: { _id: 0, key: 1, value: 1 }, sort: { key: 1 }, limit, maxTimeMS: this.#maxTimeMS, ...concern })
       .toArray()
     const documents = await this.#concerned(read, 'majority')
-    return documents.map(({ key, value }) => ({ key: String(key), value: value ?? null }))
+    // In a server's expressions `$` is also before a line break at the end.
+    return documents.map(({ key, value }) => ({ key: String(key), value: value ?? null })).filter(({ key }) => matches.test(key))
   }
 
   #collection (name: string): MongoCollection {
-    return this.#db.collection(name, { readPreference: 'primary', writeConcern: { w: 'majority' } })
+    return this.#db.collection(name, { ...DECODING, readPreference: 'primary', writeConcern: { w: 'majority' } })
   }
 
   /** Without it two first writes of one key could each insert a document. Tried again where it failed. */
   #ensureIndex (collection: string): Promise<unknown> {
     const known = this.#indexed.get(collection)
     if (known !== undefined) return known
-    const made = this.#db.collection(collection).createIndex({ key: 1 }, { unique: true })
+    const made = this.#collection(collection).createIndex({ key: 1 }, { unique: true })
     this.#indexed.set(collection, made)
     made.catch(() => this.#indexed.delete(collection))
     return made

@@ -34,5 +34,5 @@ export interface ConfigSource {
 /** A glob as a regular expression for the whole key. */
 export function globToRegExp (glob: string): RegExp {
   const pattern = glob.replaceAll(/[\\^$.|+()[\]{}]/g, '\\$&').replaceAll('*', '.*').replaceAll('?', '.')
-  return new RegExp(`^${pattern}$`, 's')
+  return new RegExp(`^${pattern}$`, 'su')
 }
