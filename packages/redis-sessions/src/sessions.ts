@@ -11,7 +11,7 @@ import { Operation } from './request/operation.ts'
 import type { RequestSession } from './request/request-session.ts'
 import { tagOf } from './stores/ids.ts'
 import type { SessionStore } from './stores/store.ts'
-import { checkNames, toJson, type Fields } from './vault/fields.ts'
+import { checkNames, fieldsGiven, toJson } from './vault/fields.ts'
 import type { Loaded, Vault } from './vault/vault.ts'
 import { watchSession, type WatchedSession } from './watched-session.ts'
 
@@ -90,7 +90,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   login (request: AnyRequest, userId: string, data: SessionData = {} as SessionData, options: LoginOptions = {}): Promise<void> {
     return attempt(request, (mustState) => {
       checkUser(userId)
-      const fields: Fields = { ...data }
+      const fields = fieldsGiven(data)
       checkNames(Object.keys(fields))
       // The new session is made only of what can be stored, so that a refusal leaves the old one alone.
       this.#vault.check(toJson(fields))

@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
+import { MongoClient, type MongoClientOptions } from 'mongodb'
 import t, { type Test } from 'tap'
 import { mongo, redisServer, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
 import { mongoBackup, type MongoBackupCollection, type SessionBackup } from '../src/index.ts'
@@ -202,4 +203,32 @@ t.test('policy memory with a backup: an outage of the backup is none of Redis, a
   t.equal(fresh.sessions.mode, 'hybrid')
   t.equal((await stay.get('/me', fresh)).json().userId, 'stay')
   Object.assign(all.collection, { bulkWrite, updateOne, find })
+})
+
+t.test('the backup has a decoding, a primary and a majority of its own, whatever the client of the application has', async (t) => {
+  const { url, db } = await mongo(t)
+  const name = uniqueName('sessions')
+  const now = Date.now()
+  const stored = { version: 'v'.repeat(12), stamp: now * 1000, createdAt: now, touchedAt: now, payload: 'x' }
+  const clients: MongoClientOptions[] = [{ raw: true }, { promoteValues: false }, { promoteLongs: false }, { useBigInt64: true }, { fieldsAsRaw: { payload: true } }, { writeConcern: { w: 0 } }]
+  for (const [i, options] of clients.entries()) {
+    const client = new MongoClient(url, options)
+    t.teardown(() => client.close())
+    const collection = client.db(db.databaseName).collection(`${name}${i}`) as unknown as MongoBackupCollection
+    const asked: object[] = []
+    const backup = mongoBackup(Object.assign(Object.create(collection), { find: (filter: object, options: object) => collection.find(filter, asked[asked.push(options) - 1]) }))
+    await backup.open({ warn () {} } as unknown as FastifyInstance['log'])
+    const [one, other] = [refOf(newId())!, { ...refOf(newId())!, tag: 'tag', owned: true }]
+    await backup.put([one, other].map((ref) => ({ ref, stored, expiresAt: now + 60_000 })))
+    const text = JSON.stringify(options)
+    t.strictSame(await backup.get(one), { ref: one, stored, expiresAt: now + 60_000 }, text)
+    await backup.end(one, now + 60_000)
+    await backup.put([{ ref: one, stored, expiresAt: now + 60_000 }])
+    t.same([await backup.get(one), await backup.isEnded(one, stored)], [null, true], text)
+    await backup.endAll('tag', stored.stamp + 1, now + 60_000)
+    t.same([await backup.get(other), await backup.isEnded(other, stored)], [null, true], text)
+    for await (const entry of backup.all()) t.fail(`${entry.ref.hash} is handed out`)
+    t.match(asked, asked.map(() => ({ readPreference: 'primary' })))
+  }
+  t.throws(() => mongoBackup(db.collection(name) as unknown as MongoBackupCollection, { interval: 5 } as object), { code: 'FST_ERR_REDIS_SESSIONS_INVALID_OPTION', message: /backup.interval is unknown/ })
 })

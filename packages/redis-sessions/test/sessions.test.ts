@@ -256,6 +256,7 @@ both('values without a JSON form, too large ones and reserved names are typed er
     hidden: new (class Hidden { #n = 1; get n () { return this.#n } })(),
     toMap: { toJSON: () => new Map() }
   }
+  const wholes: Record<string, object> = { map: new Map([['role', 'admin']]), getter: new (class { get role () { return 'admin' } })(), list: [] }
   const app = await makeApp(t, setup({
     sessions: { maxBytes: 1000 },
     routes (app) {
@@ -271,6 +272,7 @@ both('values without a JSON form, too large ones and reserved names are typed er
         request.session.value = values[(request.params as { name: string }).name]
         return 'ok'
       })
+      app.post('/login-by/:name', async (request) => app.sessions.login(request, 'u', wholes[(request.params as { name: string }).name] as object).then(() => 'ok'))
       app.post('/login-with/:name', async (request) => app.sessions.login(request, 'u', { value: values[(request.params as { name: string }).name] }).then(() => 'ok'))
     }
   }))
@@ -282,6 +284,7 @@ both('values without a JSON form, too large ones and reserved names are typed er
       t.match(response.json(), { code: 'FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE', message: /"value"/ })
     }
   }
+  for (const name of Object.keys(wholes)) t.match((await browser.post(`/login-by/${name}`)).json(), { code: 'FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE', message: /"data" .* a \w*/ }, `${name}: a login without its fields`)
   const large = await browser.post('/set', { text: 'x'.repeat(1000) })
   t.equal(large.statusCode, 413)
   t.equal(large.json().code, 'FST_ERR_REDIS_SESSIONS_TOO_LARGE')

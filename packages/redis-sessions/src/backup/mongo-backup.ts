@@ -1,3 +1,4 @@
+import { checkCall } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
 import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from '../errors.ts'
@@ -6,11 +7,11 @@ import type { SessionRef } from '../stores/ids.ts'
 
 /** What is used of a collection of the `mongodb` driver. */
 export interface MongoBackupCollection {
-  createIndex (keys: Record<string, 1 | -1>, options: { expireAfterSeconds: number, name: string }): Promise<string>
+  createIndex (keys: Record<string, 1 | -1>, options: { expireAfterSeconds: number, name: string, promoteValues: true }): Promise<string>
   findOne (filter: object): Promise<unknown>
-  find (filter: object): AsyncIterable<unknown> & { toArray (): Promise<unknown[]> }
-  updateOne (filter: object, update: object, options: { upsert: boolean }): Promise<unknown>
-  bulkWrite (operations: Array<{ updateOne: { filter: object, update: object, upsert: boolean } }>, options: { ordered: false }): Promise<unknown>
+  find (filter: object, options?: object): AsyncIterable<unknown> & { toArray (): Promise<unknown[]> }
+  updateOne (filter: object, update: object, options: { upsert: boolean, promoteValues: true }): Promise<unknown>
+  bulkWrite (operations: Array<{ updateOne: { filter: object, update: object, upsert: boolean } }>, options: { ordered: false, promoteValues: true }): Promise<unknown>
   deleteMany (filter: object): Promise<unknown>
 }
 
@@ -37,6 +38,14 @@ interface SessionDocument {
 /** A logout-all: sessions of the tag with a stamp up to this one ended. */
 interface WatermarkDocument { _id: string, stamp: number, except: string | null, expiresAt: Date }
 
+/**
+ * Whatever the client of the application says: of an old member of a replica set an ended session may be alive, and by another decoding
+ * it has no times that compare, or no fields at all.
+ */
+const READ = Object.freeze({ readPreference: 'primary', raw: false, fieldsAsRaw: Object.freeze({}), promoteValues: true, promoteLongs: true, promoteBuffers: false, useBigInt64: false })
+/** With it the code of an error is a number; and a write that nobody confirmed would be taken for done. */
+const WRITE = Object.freeze({ raw: false, promoteValues: true, writeConcern: Object.freeze({ w: 'majority' }) } as const)
+
 const DUPLICATE_KEY = 11000
 const WATERMARK = 'all:'
 
@@ -49,7 +58,9 @@ const WATERMARK = 'all:'
  *
  * @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION
  */
-export function mongoBackup (collection: MongoBackupCollection, { intervalMs = 60_000 }: MongoBackupOptions = {}): SessionBackup {
+export function mongoBackup (collection: MongoBackupCollection, options: MongoBackupOptions = {}): SessionBackup {
+  checkCall(options, ['intervalMs'], (option, problem) => new FST_ERR_REDIS_SESSIONS_INVALID_OPTION(`backup.${option}`, problem))
+  const { intervalMs = 60_000 } = options
   if (typeof collection?.bulkWrite !== 'function') throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('backup', 'needs a collection of the mongodb driver')
   if (!Number.isSafeInteger(intervalMs) || intervalMs < 100 || intervalMs > 3_600_000) throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('backup.intervalMs', 'must be a whole number of milliseconds from 100 to 3600000')
   return new MongoBackup(collection, intervalMs)
@@ -67,7 +78,7 @@ class MongoBackup implements SessionBackup {
 
   async open (log: FastifyBaseLogger): Promise<void> {
     try {
-      await this.#collection.createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0, name: 'expiresAt' })
+      await this.#collection.createIndex({ expiresAt: 1 }, { expireAfterSeconds: 0, name: 'expiresAt', ...WRITE })
       this.#hasTtlIndex = true
     } catch (err) {
       // 238 NotImplemented, 67 CannotCreateIndex: a server without TTL indexes, for good. Anything else may pass.
@@ -86,13 +97,13 @@ class MongoBackup implements SessionBackup {
         upsert: true
       }
     }))
-    await ignoreDuplicates(this.#collection.bulkWrite(operations, { ordered: false }))
+    await ignoreDuplicates(this.#collection.bulkWrite(operations, { ordered: false, ...WRITE }))
   }
 
   async end ({ hash, tag, owned }: SessionRef, until: number): Promise<void> {
     const update = { $set: { tag, owned, ended: true, expiresAt: new Date(until) }, $unset: { payload: '', version: '' } }
     // Parallel insertions of one id: the loser finds the document now.
-    const write = () => this.#collection.updateOne({ _id: hash }, update, { upsert: true })
+    const write = () => this.#collection.updateOne({ _id: hash }, update, { upsert: true, ...WRITE })
     await write().catch((err) => {
       if (!isDuplicate(err)) throw err
       return write()
@@ -101,7 +112,7 @@ class MongoBackup implements SessionBackup {
 
   async endAll (tag: string, stamp: number, until: number, except?: SessionRef): Promise<void> {
     const update = { $set: { stamp, except: except?.hash ?? null, expiresAt: new Date(until) } }
-    const write = () => this.#collection.updateOne({ _id: watermarkId(tag), stamp: { $lte: stamp } }, update, { upsert: true })
+    const write = () => this.#collection.updateOne({ _id: watermarkId(tag), stamp: { $lte: stamp } }, update, { upsert: true, ...WRITE })
     // A duplicate is a parallel insertion, or a later watermark, which stays.
     await write().catch((err) => {
       if (!isDuplicate(err)) throw err
@@ -120,27 +131,27 @@ class MongoBackup implements SessionBackup {
   }
 
   async * ends (): AsyncIterable<BackupEnd> {
-    for await (const { _id: tag, stamp: mark, except } of this.#collection.find({ except: { $exists: true } }) as AsyncIterable<WatermarkDocument>) {
+    for await (const { _id: tag, stamp: mark, except } of this.#collection.find({ except: { $exists: true } }, READ) as AsyncIterable<WatermarkDocument>) {
       const end = { tag: tag.slice(WATERMARK.length), mark }
       yield except === null ? end : { ...end, except: { hash: except, tag: end.tag, owned: true } }
     }
     // One without a tag is of a version that did not note it for sessions that never were here.
-    for await (const { _id: hash, tag, owned } of this.#collection.find({ ended: true, tag: { $exists: true } }) as AsyncIterable<SessionDocument>) {
+    for await (const { _id: hash, tag, owned } of this.#collection.find({ ended: true, tag: { $exists: true } }, READ) as AsyncIterable<SessionDocument>) {
       yield { ref: { hash, tag, owned } }
     }
   }
 
   async * all (): AsyncIterable<BackupEntry> {
     const watermarks = new Map<string, WatermarkDocument>()
-    for (const mark of await this.#collection.find({ except: { $exists: true } }).toArray() as WatermarkDocument[]) watermarks.set(mark._id, mark)
-    for await (const session of this.#collection.find({ payload: { $exists: true }, expiresAt: { $gt: new Date() } }) as AsyncIterable<SessionDocument>) {
+    for (const mark of await this.#collection.find({ except: { $exists: true } }, READ).toArray() as WatermarkDocument[]) watermarks.set(mark._id, mark)
+    for await (const session of this.#collection.find({ payload: { $exists: true }, expiresAt: { $gt: new Date() } }, READ) as AsyncIterable<SessionDocument>) {
       const entry = toEntry(session, watermarks.get(watermarkId(session.tag)))
       if (entry !== null) yield entry
     }
   }
 
   async #find ({ hash, tag }: SessionRef): Promise<{ session?: SessionDocument, watermark?: WatermarkDocument }> {
-    const found = await this.#collection.find({ _id: { $in: [hash, watermarkId(tag)] } }).toArray() as Array<SessionDocument | WatermarkDocument>
+    const found = await this.#collection.find({ _id: { $in: [hash, watermarkId(tag)] } }, READ).toArray() as Array<SessionDocument | WatermarkDocument>
     const session = found.find(({ _id }) => _id === hash) as SessionDocument | undefined
     const watermark = found.find(({ _id }) => _id !== hash) as WatermarkDocument | undefined
     return { ...(session === undefined ? {} : { session }), ...(watermark === undefined ? {} : { watermark }) }

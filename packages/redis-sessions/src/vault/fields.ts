@@ -1,4 +1,5 @@
 import { types } from 'node:util'
+import { isPlain } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE, FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from '../errors.ts'
 
 /** What the application keeps in a session. */
@@ -17,7 +18,18 @@ export function isReserved (name: string): boolean {
 
 /** An object literal, or one that was made by JSON.parse: no array, no Date. */
 export function isRecord (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null)
+  return typeof value === 'object' && value !== null && isPlain(value)
+}
+
+/**
+ * A copy of the fields that a login is given. Of a Map, or of what has its content behind getters, nothing would be in it.
+ *
+ * @throws FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE
+ */
+export function fieldsGiven (data: object): Fields {
+  const fields: Fields = { ...data }
+  if (data !== null && !isRecord(data) && Object.keys(fields).length === 0) throw lost('data', `a ${data?.constructor?.name ?? typeof data}`)
+  return fields
 }
 
 /** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD */
@@ -116,10 +128,8 @@ function checkValue (name: string, value: unknown): void {
     for (const item of value) checkValue(name, item)
     return
   }
-  const prototype: unknown = Object.getPrototypeOf(value)
   const names = Object.keys(value)
-  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null
-  if (!isPlain && (names.length === 0 || isEmptied(value))) {
+  if (!isPlain(value) && (names.length === 0 || isEmptied(value))) {
     throw lost(name, `a ${(value as { constructor?: { name?: string } }).constructor?.name || 'class instance'}`)
   }
   for (const each of names) checkValue(name, (value as Fields)[each])
