@@ -52,7 +52,7 @@ export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
     publicUrl: publicUrl(env, `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
     redis: redisOptions(env),
     mongoUri,
-    jwtSecret: jwtSecret(env, environment),
+    jwtSecret: jwtSecret(env, environment, host),
     readonly: oneOf(env, 'READONLY', ['true', 'false'], 'false') === 'true',
     cacheTtlMs: integer(env, 'CACHE_TTL', { min: 1, max: 86_400, fallback: 300 }) * 1000,
     blockTtlMs: integer(env, 'CACHE_BLOCK_TTL_MS', { min: 500, max: 600_000, fallback: 10_000 }),
@@ -60,8 +60,10 @@ export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
   })
 }
 
-export function jwtSecret (env: Env, environment: StoreConfig['environment']): string {
+/** @param host where it listens: the secret of development is in the source, so whoever reaches the store could sign for anybody */
+export function jwtSecret (env: Env, environment: StoreConfig['environment'], host = '127.0.0.1'): string {
   const secret = text(env, 'JWT_SECRET')
+  if (secret === undefined && !/^(?:127\.|::1$|localhost$)/.test(host)) throw new ConfigError(`JWT_SECRET must be set where others can reach the store: HOST is ${host}`)
   if (secret === undefined && environment !== 'production') return DEVELOPMENT_SECRET
   if (secret === undefined || secret.length < 32) throw new ConfigError('JWT_SECRET must have at least 32 characters')
   return secret

@@ -14,6 +14,8 @@ t.test('defaults, and what makes no sense', async (t) => {
   t.throws(() => loadConfig({ MONGODB_URI, NODE_ENV: 'production' }), /JWT_SECRET/)
   t.throws(() => loadConfig({ MONGODB_URI, JWT_SECRET: 'short' }), /JWT_SECRET/)
   t.throws(() => loadConfig({ MONGODB_URI, PUBLIC_URL: 'store' }), /PUBLIC_URL/)
+  t.throws(() => loadConfig({ MONGODB_URI, HOST: '0.0.0.0' }), /JWT_SECRET must be set where others can reach the store/)
+  t.equal(loadConfig({ MONGODB_URI, HOST: '0.0.0.0', JWT_SECRET: 's'.repeat(32) }).jwtSecret.length, 32)
   t.throws(() => loadConfig({ MONGODB_URI, READONLY: 'maybe' }), /READONLY/)
 })
 

@@ -38,6 +38,12 @@ function makeClient (url: string, database: string): MongoClient {
       serverSelectionTimeoutMS: 1500,
       connectTimeoutMS: 2000,
       heartbeatFrequencyMS: 2000,
+      // A connection string may ask for another decoding, with which dates, numbers and codes of errors are not what our code compares.
+      raw: false,
+      promoteValues: true,
+      promoteLongs: true,
+      promoteBuffers: false,
+      useBigInt64: false,
       // Of one operation, so that a frozen server holds no request for longer. A connection string may say otherwise.
       ...(!/[?&]socketTimeoutMS=/i.test(url) && { socketTimeoutMS: 3000 })
     })
