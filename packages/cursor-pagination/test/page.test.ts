@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
-import { Decimal128, Long } from 'bson'
+import { inspect } from 'node:util'
+import { Decimal128, Double, Int32, Long } from 'bson'
 import t from 'tap'
 import { mongo } from '../../../test/helpers/mongo.ts'
 import type { Page, PaginateOptions } from '../src/index.ts'
@@ -196,9 +197,27 @@ t.test('options that a call does not take are errors that name them', async (t) 
       await t.rejects(refused, { code: code('INVALID_OPTIONS'), message: new RegExp(`"${name}" is a Map`) })
     }
   }
+  class Given { get tenant () { return 1 } }
+  for (const [name, value] of [['filter', new Given()], ['filter', Object.create({ tenant: 1 })], ['filter', Object.assign(Object.create({ tenant: 1 }), { a: 1 })], ['filter', new Date()], ['sort', Object.create({ a: 1 })], ['projection', new Given()]] as Array<[string, object]>) {
+    for (const source of [items(1), db.collection('x')]) await t.rejects(paginate(source, { [name]: value }), { code: code('INVALID_OPTIONS'), message: new RegExp(`"${name}" has fields that are not its own, or none`) })
+  }
+  for (const options of [Object.create({ limit: 2, filter: { a: 0 } }), new (class { limit = 2; get filter () { return { a: 0 } } })()]) t.same(ids(await paginate(items(9), options)), [0, 3], 'options that are inherited, or given by a class, are options')
   await t.rejects(paginate('text' as unknown as object[]), { code: code('INVALID_OPTIONS') })
   await t.rejects(paginate(db.collection('x'), { key: () => 1 }), { code: code('INVALID_OPTIONS') })
   await t.rejects(paginate(db.collection('x'), { projection: { a: { $concat: ['$a', 'x'] } }, sort: { a: 1 } }), { code: code('INVALID_OPTIONS') })
+})
+
+t.test('the filter of an array sees numbers of every type, and what is in a Map', async (t) => {
+  const numbers = [5, 5n, Long.fromNumber(5), new Int32(5), new Double(5), Decimal128.fromString('5.0')]
+  const rows = [...numbers, 6, '5', null].map((a, _id) => ({ _id, a, map: new Map([['x', a]]), list: [{ a }] })) as unknown as Item[]
+  const same = numbers.map((_, i) => i)
+  for (const five of numbers) {
+    for (const filter of [{ a: five }, { a: { $in: [five] } }, { a: { $gte: five, $lt: 6 } }, { 'map.x': five }, { map: { x: five } }, { list: { $elemMatch: { a: five } } }, { $or: [{ 'list.a': five }] }]) {
+      t.same(ids(await paginate(rows, { filter: filter as object })), same, inspect(filter))
+    }
+  }
+  t.equal((await paginate(rows, { filter: { a: 5 } })).items[2], rows[2], 'the items are those that were given')
+  t.same(ids(await paginate([new Map<string, unknown>([['_id', 1], ['a', 5n]]), new Map([['_id', 2]])] as unknown as Item[], { filter: { a: 5 } })).length, 1)
 })
 
 t.test('projections give what MongoDB gives, sort fields shown or hidden', async (t) => {

@@ -1,4 +1,5 @@
 import { types } from 'node:util'
+import { isPlain } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { InvalidOptionsError } from '../errors.ts'
 import { defaultsOf, discriminatorOf, driverCollection, isDriverCollection, isModel, isMongooseCollection, pageOfModel, PlanObserver, refuseReferred, type DriverCollection, type Model, type ModelDefaults } from '../mongo/index.ts'
@@ -6,6 +7,7 @@ import type { ResolvedOptions } from '../options.ts'
 import { ArraySource, CollectionSource, isItems, PipelineSource } from '../sources/index.ts'
 import { withItems } from './page.ts'
 import { Paginator } from './paginator.ts'
+import { OPTION_NAMES } from './request.ts'
 import type { Page, Paginate, PaginateOptions } from './types.ts'
 
 type Options = PaginateOptions
@@ -31,8 +33,8 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
     return withItems(checkCount(page as unknown as Page<object>, rows, `the hooks of the model "${model.modelName}"`), rows)
   }
 
-  async function paginate (source: unknown, options: Options = {}): Promise<Page<object>> {
-    checkIsObject(options)
+  async function paginate (source: unknown, given: Options = {}): Promise<Page<object>> {
+    const options = ownOptions(given)
     if (isModel(source)) return paged(options, (options) => ofModel(source, options))
     refuseMongooseOptions(options)
     if (isMongooseCollection(source) || isDriverCollection(source)) {
@@ -43,8 +45,8 @@ export function makePaginate (resolved: ResolvedOptions, log: FastifyBaseLogger)
     throw new InvalidOptionsError('the source is neither a collection of MongoDB or mongoose, nor a model of mongoose, nor iterable')
   }
 
-  async function pipeline (source: unknown, stages: readonly object[], options: Options = {}): Promise<Page<object>> {
-    checkIsObject(options)
+  async function pipeline (source: unknown, stages: readonly object[], given: Options = {}): Promise<Page<object>> {
+    const options = ownOptions(given)
     refuseMongooseOptions(options)
     const collection = await collectionOf(isModel(source) ? source.collection : source)
     return paged(isModel(source) ? ofModelIn(source, options) : options, (options) => paginator.page(options, (query) => {
@@ -81,11 +83,20 @@ async function collectionOf (source: unknown): Promise<DriverCollection> {
   return collection
 }
 
-/** A Map has no properties: what it says would be lost on the way, and a filter that is lost shows everything. */
-function checkIsObject (options: unknown): void {
+/** Options as an object of their own: those that a class gives, or that are inherited, would be lost where they are copied. */
+function ownOptions (options: unknown): Options {
   if (typeof options !== 'object' || options === null || types.isMap(options)) throw new InvalidOptionsError('they are not an object')
-  const name = (['filter', 'projection', 'driverOptions'] as const).find((name) => types.isMap((options as Options)[name]))
-  if (name !== undefined) throw new InvalidOptionsError(`"${name}" is a Map: give an object`)
+  const given = isPlain(options) ? options as Options : Object.fromEntries(OPTION_NAMES.filter((name) => name in options).concat(Object.keys(options)).map((name) => [name, (options as Record<string, unknown>)[name]])) as Options
+  for (const name of ['filter', 'projection', 'driverOptions', 'sort'] as const) checkIsOwn(name, given[name])
+  return given
+}
+
+/** A Map has no properties, and what is inherited is not sent: it would be lost on the way, and a filter that is lost shows everything. */
+function checkIsOwn (name: string, value: unknown): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || isPlain(value) || (name === 'sort' && types.isMap(value))) return
+  let count = 0
+  for (const field in value) count += Object.hasOwn(value, field) ? 1 : -Infinity
+  if (!(count > 0)) throw new InvalidOptionsError(`"${name}" ${types.isMap(value) ? 'is a Map' : 'has fields that are not its own, or none'}: give an object`)
 }
 
 function refuseMongooseOptions (options: Options): void {
@@ -112,8 +123,7 @@ function checkCount<T> (page: Page<T>, items: readonly unknown[], who: string): 
 
 /** Page after page, each read when it is asked for. */
 async function * walk (options: Options = {}, read: Rows): AsyncGenerator<Page<object>> {
-  checkIsObject(options)
-  const { cursor, after, before, first, last, limit = first ?? last ?? undefined, offset, ...rest } = options
+  const { cursor, after, before, first, last, limit = first ?? last ?? undefined, offset, ...rest } = ownOptions(options)
   const backwards = !cursor && (first ?? undefined) === undefined && ((last ?? undefined) !== undefined || (Boolean(before) && !after))
   const stop = cursor ? undefined : backwards ? after : before
   let page = await read(options)

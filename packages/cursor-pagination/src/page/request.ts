@@ -12,7 +12,7 @@ const isObject = (value: unknown) => typeof value === 'object' && value !== null
 const AnObject = (wanted: string) => Type.Optional(opaque<object>(wanted, isObject))
 
 /** Numbers, cursors and the sort are read one by one, for they come from visitors and have errors of their own. */
-const check = checker(Type.Object({
+const Options = Type.Object({
   filter: AnObject('a MongoDB filter'),
   sort: Anything,
   limit: Anything,
@@ -33,7 +33,12 @@ const check = checker(Type.Object({
   signal: Type.Optional(opaque<AbortSignal>('an AbortSignal', (value) => value instanceof AbortSignal)),
   explain: Type.Optional(Type.Boolean()),
   driverOptions: Type.Optional(opaque<PageDriverOptions>('an object', isObject))
-}, { additionalProperties: false }), (option, problem) => new InvalidOptionsError(`"${option}" ${problem}`))
+}, { additionalProperties: false })
+
+const check = checker(Options, (option, problem) => new InvalidOptionsError(`"${option}" ${problem}`))
+
+/** Names of the options of a call on any source; a model's `lean` and `populate` too. */
+export const OPTION_NAMES: readonly string[] = [...Object.keys(Options.properties), 'lean', 'populate']
 
 type PageStep = readonly object[] | ((rows: object[]) => unknown)
 

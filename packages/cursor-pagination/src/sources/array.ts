@@ -1,4 +1,6 @@
-import { compareBson, tagOf } from '../bson/index.ts'
+import { types } from 'node:util'
+import { isPlain } from '@jpulse/plugin-kit'
+import { compareBson, Kind, kindOf, tagOf } from '../bson/index.ts'
 import { InvalidKeyError, InvalidOptionsError } from '../errors.ts'
 import { compareKeys, readerOf, reversed, type Reader, type SortField } from '../order/index.ts'
 import type { Query, Row, Source, Stretch } from './source.ts'
@@ -23,6 +25,25 @@ function refuseOneShot (items: Items): void {
   const isOneShot = ['next', 'pipe', 'getReader', 'read', 'on'].some((name) => typeof Reflect.get(items, name) === 'function')
   const [one, other] = Symbol.iterator in items ? [items[Symbol.iterator](), items[Symbol.iterator]()] : []
   if (isOneShot || (one !== undefined && one === other)) throw new InvalidOptionsError('the source can be iterated only once (a generator, an iterator, a stream, a cursor or a query of mongoose): give an array, a collection, a model, or an object whose iterator begins anew each time')
+}
+
+/**
+ * A document as mingo sees it: numbers of bson, a bigint and a Map, of which it would see nothing, as plain numbers and objects. The
+ * value itself where there are none. Above 2^53 the nearest number stands for one; what a class holds stays as it is.
+ */
+function plainly (value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value)
+  if (typeof value !== 'object' || value === null) return value
+  if (types.isMap(value)) return plainly(Object.fromEntries([...value].map(([name, one]) => [String(name), one])))
+  if (tagOf(value) !== undefined) return kindOf(value) === Kind.number ? Number(String(value)) : value
+  if (!Array.isArray(value) && !isPlain(value)) return value
+  let copy: Record<string, unknown> | undefined
+  for (const name in value) {
+    const one = (value as Record<string, unknown>)[name]
+    const plain = plainly(one)
+    if (plain !== one) (copy ??= (Array.isArray(value) ? [...value] : { ...value }) as Record<string, unknown>)[name] = plain
+  }
+  return copy ?? value
 }
 
 /** A cursor keeps the types of numbers; here they only cost time. */
@@ -117,8 +138,8 @@ export class ArraySource implements Source {
     if (Object.keys(filter).length === 0) return undefined
     const { Query } = await import('mingo')
     try {
-      const query = new Query(filter)
-      return (item) => query.test(item as Record<string, unknown>)
+      const query = new Query(plainly(filter) as Record<string, unknown>)
+      return (item) => query.test(plainly(item) as Record<string, unknown>)
     } catch (err) {
       throw new InvalidOptionsError(`the filter is not valid: ${(err as Error).message}`)
     }
