@@ -53,7 +53,8 @@ function withApplicationClient (fastify: FastifyInstance, options: FastifyRedisL
   const { mode, url, single, cluster, sentinel, client } = options
   if ([mode, url, single, cluster, sentinel, client].some((option) => option !== undefined)) return options
   const registered: unknown = fastify.hasDecorator('redis') ? fastify.redis : undefined
-  return isClient(registered) ? { ...options, client: registered } : options
+  // Not spread, which would lose what options inherit.
+  return isClient(registered) ? Object.assign(Object.create(options) as FastifyRedisLinkOptions, { client: registered }) : options
 }
 
 /** With namespaces, `fastify.redis` is a plain object of clients. */
