@@ -145,6 +145,21 @@ t.test('the limit of a route holds however its query is read, and where no rules
   }
 })
 
+t.test('rules that are none are an error where they are written, never a route without a limit', async (t) => {
+  const wrong = [{ maxlimit: 10 }, new Map([['maxLimit', 10]]), { maxLimit: '10' }, { maxLimit: NaN }, { maxLimit: null }, { maxLimit: 0 }, { maxSortFields: '1' }, { offset: 'no' }, { sortable: new Set(['a']) }] as object[]
+  for (const rules of wrong) {
+    t.throws(() => PageQuery(rules), { code: code('INVALID_OPTIONS'), message: /of a PageQuery/ })
+    t.throws(() => paginateOptions({ limit: '200' }, rules), { code: code('INVALID_OPTIONS') })
+  }
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(cursorPagination, { secret: 's' })
+  app.get('/inherited', { schema: { querystring: PageQuery(Object.create({ maxLimit: 10 })) } }, async (request) => paginateOptions(request.query))
+  app.get('/none', { schema: { querystring: PageQuery() } }, async (request) => paginateOptions(request.query))
+  t.strictSame((await app.inject('/inherited?limit=200')).json(), { limit: 10 }, 'not taken for the rules of another route')
+  t.strictSame((await app.inject('/none?limit=200')).json(), { limit: 200 })
+})
+
 t.test('visitors sort by public names, in fixed orders, by so many fields, and skip rows only where that is offered', async (t) => {
   const sortable = { created: 'createdAt', price: { field: 'cents', type: 'number' }, newest: { createdAt: -1, name: 1 }, dear: [['cents', -1]] } as const
   const sorted = (sort: string) => paginateOptions({ sort }, { sortable, maxSortFields: 2 }).sort

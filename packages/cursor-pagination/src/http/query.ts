@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { checker, isPlain, opaque } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type TSchema } from 'typebox'
 import { InvalidOffsetError, InvalidOptionsError, InvalidSortError } from '../errors.ts'
@@ -26,6 +27,14 @@ export interface PageQueryOptions {
 
 type Rules = PageQueryOptions & Partial<Pick<ResolvedOptions, 'defaultLimit' | 'strictLimit'>>
 
+/** A limit under another name, or in a Map, would be none. */
+const check = checker(Type.Object({
+  sortable: Type.Optional(opaque<Sortable>('a list of fields, or an object of public names', (value) => Array.isArray(value) ? value.every((name) => typeof name === 'string') : typeof value === 'object' && value !== null && isPlain(value))),
+  maxSortFields: Type.Optional(Type.Integer({ minimum: 1 })),
+  maxLimit: Type.Optional(Type.Integer({ minimum: 1 })),
+  offset: Type.Optional(Type.Boolean())
+}, { additionalProperties: false }), (option, problem) => new InvalidOptionsError(`"${option}" of a PageQuery ${problem}`))
+
 /**
  * The rules of the query schemas by what stands in their `$comment`: a mark that survives where schemas are copied,
  * referred to and compiled. They are few, for they stand in the source of applications.
@@ -39,9 +48,10 @@ const RULES = Symbol('@jpulse/cursor-pagination rules')
  * Schema of the query of a paged route: `limit`, `cursor`, `offset` and, where fields are listed, `sort`. Other
  * parameters pass, so it can be intersected with more.
  *
- * @throws FST_ERR_CURSOR_PAGINATION_INVALID_SORT for a fixed order that is none
+ * @throws FST_ERR_CURSOR_PAGINATION_INVALID_SORT for a fixed order that is none, _INVALID_OPTIONS
  */
-export function PageQuery (options: PageQueryOptions = {}) {
+export function PageQuery (rules: PageQueryOptions = {}) {
+  const options = check(rules) as PageQueryOptions
   const names = namesOf(options.sortable)
   for (const name of names) orderOf(options.sortable, name)
   const $comment = markOf(options)
@@ -71,12 +81,12 @@ function markOf (options: PageQueryOptions): string {
  *
  * @param query `request.query`, or a copy made by spreading it: of any other object it is not known which limit holds, so
  * the rules must be given
- * @throws FST_ERR_CURSOR_PAGINATION_INVALID_SORT, _INVALID_LIMIT, _INVALID_OFFSET; _INVALID_OPTIONS for a query that no rules are known of
+ * @throws FST_ERR_CURSOR_PAGINATION_INVALID_SORT, _INVALID_LIMIT, _INVALID_OFFSET; _INVALID_OPTIONS for a query that no rules are known of, and for rules that are none
  */
 export function paginateOptions (query: unknown, rules?: PageQueryOptions): Pick<PaginateOptions, 'limit' | 'cursor' | 'offset'> & { sort?: Array<readonly [field: string, order: Direction | DeclaredField]> } {
   if (typeof query !== 'object' || query === null) return {}
   const { limit, cursor, sort, offset } = query as Record<string, unknown>
-  const known = rules ?? (query as { [RULES]?: Rules })[RULES]
+  const known = rules === undefined ? (query as { [RULES]?: Rules })[RULES] : check(rules) as Rules
   if (known === undefined) throw new InvalidOptionsError('paginateOptions was given a query that it does not know, so no limit holds for it: give it request.query after its validation, or the rules as its second argument')
   if (!isUnset(offset) && known.offset === false) throw new InvalidOffsetError('it is not offered here')
   return {
