@@ -78,12 +78,11 @@ export class Events {
     this.#log = log
   }
 
-  tell<Name extends keyof SessionsEvents> (name: Name, ...args: SessionsEvents[Name]): void {
+  emit<Name extends keyof SessionsEvents> (name: Name, ...args: SessionsEvents[Name]): void {
     emitSafely(this.emitter, (err) => this.#log.error({ err }, `a listener of the event ${name} failed`), name, ...args)
   }
 
-  /** Whether anybody would hear. */
-  hears (name: keyof SessionsEvents): boolean {
+  hasListener (name: keyof SessionsEvents): boolean {
     return this.emitter.listenerCount(name) > 0
   }
 
@@ -91,7 +90,7 @@ export class Events {
   async ended (sessions: EndedSessions): Promise<void> {
     const ended = this.#realm === '' ? sessions : { ...sessions, realm: this.#realm }
     endedChannel.publish(ended)
-    this.tell('ended', ended)
+    this.emit('ended', ended)
     const { appCluster } = this.#fastify as { appCluster?: AppCluster }
     if (appCluster === undefined) return
     try {

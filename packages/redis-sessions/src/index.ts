@@ -11,12 +11,13 @@ import { resolveOptions, type FastifyRedisSessionsOptions, type ResolvedOptions 
 import { Cookies } from './request/cookies.ts'
 import { addHooks, decryptSession } from './request/hooks.ts'
 import { IdStore } from './request/id-store.ts'
-import { InProgress, Recent } from './request/progress.ts'
+import { InFlight } from './request/in-flight.ts'
+import { Recent } from './request/recent.ts'
 import type { Shared } from './request/shared.ts'
 import { Signer } from './request/signer.ts'
 import { Sessions } from './sessions.ts'
-import { codecOf } from './vault/cipher.ts'
-import { Vault } from './vault/vault.ts'
+import { codecOf } from './record/cipher.ts'
+import { SessionRecords } from './record/session-records.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -38,42 +39,42 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisSessionsOpt
   takeRealm(fastify, resolved.name)
   const log = fastify.log.child({ plugin: '@jpulse/redis-sessions' })
   const store = makeStore(fastify, resolved, log)
-  const inProgress = new InProgress(resolved.idleTimeoutMs)
+  const inFlight = new InFlight(resolved.idleTimeoutMs)
   fastify.addHook('onClose', () => {
-    inProgress.stop()
+    inFlight.stop()
     return store.close()
   })
-  const vault = new Vault(store, codecOf(resolved.encryption), resolved, log)
+  const records = new SessionRecords(store, codecOf(resolved.encryption), resolved, log)
   const events = new Events(fastify, resolved.name, log)
-  const sessions = new Sessions(vault, resolved, events)
+  const sessions = new Sessions(records, resolved, events)
   fastify.decorate('sessions', sessions)
   if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
-  await fastify.register(asFastifySession(sharedBy(resolved, vault, events, log), inProgress))
+  await fastify.register(asFastifySession(sharedBy(resolved, records, events, log), inFlight))
 }
 
-function sharedBy (options: ResolvedOptions, vault: Vault, events: Events, log: FastifyInstance['log']): Shared {
+function sharedBy (options: ResolvedOptions, records: SessionRecords, events: Events, log: FastifyInstance['log']): Shared {
   const { name, secrets, touchIntervalMs } = options
   const signer = new Signer(secrets, name)
   return {
     realm: name,
-    vault,
+    records,
     events,
     signer,
     sign: (id) => signer.sign(id),
     cookies: new Cookies(options, log),
     touchIntervalMs,
-    owed: new Recent(touchIntervalMs),
+    postponed: new Recent(touchIntervalMs),
     log
   }
 }
 
 /** Under the name of the plugin whose interface it has, so that plugins which ask for that one find it. */
-function asFastifySession (shared: Shared, inProgress: InProgress) {
+function asFastifySession (shared: Shared, inFlight: InFlight) {
   return fp(async (fastify: FastifyInstance) => {
-    const idStore = new IdStore(shared.vault, shared.events, shared.log)
+    const idStore = new IdStore(shared.records, shared.events, shared.log)
     fastify.decorate('decryptSession', decryptSession(shared) as FastifyInstance['decryptSession'])
     fastify.decorateRequest('sessionStore', { getter: () => idStore as never })
-    addHooks(fastify, shared, inProgress)
+    addHooks(fastify, shared, inFlight)
   }, { name: '@fastify/session', dependencies: ['@fastify/cookie'] })
 }
 
@@ -104,7 +105,7 @@ export default redisSessions
 export * from './errors.ts'
 export type { BackupEnd, BackupEntry, SessionBackup } from './backup/backup.ts'
 export type { EndedSessions, EndReason, RefusedSession, SessionEvent, SessionsEvents } from './events.ts'
-export type { Fields } from './vault/fields.ts'
+export type { Fields } from './record/fields.ts'
 export type { StoredSession } from './stores/header.ts'
 export type { SessionRef } from './stores/ids.ts'
 export { mongoBackup, type MongoBackupCollection, type MongoBackupOptions } from './backup/mongo-backup.ts'

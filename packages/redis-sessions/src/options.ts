@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 import type { SessionBackup } from './backup/backup.ts'
 import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
 import { LONGEST_MS } from './stores/store.ts'
-import { isRecord } from './vault/fields.ts'
+import { isRecord } from './record/fields.ts'
 
 /** Attributes of the session cookie; `HttpOnly` is always set. */
 export interface SessionCookieOptions {

@@ -11,8 +11,8 @@ import { Operation } from './request/operation.ts'
 import type { RequestSession } from './request/request-session.ts'
 import { tagOf } from './stores/ids.ts'
 import type { SessionStore } from './stores/store.ts'
-import { checkNames, fieldsGiven, toJson } from './vault/fields.ts'
-import type { Loaded, Vault } from './vault/vault.ts'
+import { checkNames, fieldsGiven, toJson } from './record/fields.ts'
+import type { Loaded, SessionRecords } from './record/session-records.ts'
 import { watchSession, type WatchedSession } from './watched-session.ts'
 
 /** A request of any Fastify server, also of HTTP/2. */
@@ -51,13 +51,13 @@ const ILL_FORMED = /\p{Surrogate}/u
 
 /** Logs users in and out: `fastify.sessions`. */
 export class Sessions extends EventEmitter<SessionsEvents> {
-  readonly #vault: Vault
+  readonly #records: SessionRecords
   readonly #options: ResolvedOptions
   readonly #events: Events
 
-  constructor (vault: Vault, options: ResolvedOptions, events: Events) {
+  constructor (records: SessionRecords, options: ResolvedOptions, events: Events) {
     super()
-    this.#vault = vault
+    this.#records = records
     this.#options = options
     this.#events = events
     events.emitter = this
@@ -75,7 +75,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
 
   /** What keeps the sessions. */
   get store (): SessionStore {
-    return this.#vault.store
+    return this.#records.store
   }
 
   /**
@@ -93,7 +93,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
       const fields = fieldsGiven(data)
       checkNames(Object.keys(fields))
       // The new session is made only of what can be stored, so that a refusal leaves the old one alone.
-      this.#vault.check(toJson(fields))
+      this.#records.check(toJson(fields))
       const own = resolveLogin(options)
       const state = mustState()
       if (state.failure !== null) throw state.failure
@@ -121,7 +121,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * It is a login: hand it to nobody else.
    */
   token (request: AnyRequest): string | null {
-    return loadedOf(request) === null ? null : stateOf(request)!.held.token
+    return loadedOf(request) === null ? null : stateOf(request)!.known.token
   }
 
   /**
@@ -131,7 +131,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    */
   async isAlive (request: AnyRequest): Promise<boolean> {
     const loaded = loadedOf(request)
-    return loaded !== null && await this.#vault.open(loaded.ref) !== null
+    return loaded !== null && await this.#records.open(loaded.ref) !== null
   }
 
   /**
@@ -142,7 +142,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   watch (request: AnyRequest): WatchedSession | null {
     const loaded = loadedOf(request)
     if (loaded === null) return null
-    return watchSession(loaded, { realm: this.name, vault: this.#vault, events: this.#events, touchIntervalMs: this.#options.touchIntervalMs })
+    return watchSession(loaded, { realm: this.name, records: this.#records, events: this.#events, touchIntervalMs: this.#options.touchIntervalMs })
   }
 
   /**
@@ -152,7 +152,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _UNAVAILABLE
    */
   async list (userId: string, request?: AnyRequest): Promise<SessionInfo[]> {
-    const own = request === undefined ? undefined : stateOf(request)?.held.loaded?.ref.hash
+    const own = request === undefined ? undefined : stateOf(request)?.known.loaded?.ref.hash
     const found = await this.#sessionsOf(userId)
     return found.map(({ ref, stored, meta: { handle, ip, userAgent } }) => ({
       handle, createdAt: stored.createdAt, lastSeenAt: stored.touchedAt, ip, userAgent, current: ref.hash === own
@@ -168,8 +168,8 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     for (let attempt = 1; attempt <= REVOKE_ATTEMPTS; attempt++) {
       const found = (await this.#sessionsOf(userId)).find(({ meta }) => meta.handle === handle)
       if (found === undefined) break
-      const ended = await this.#vault.end(found.ref)
-      if (ended !== null) return this.#tell(ended, 'revoked')
+      const ended = await this.#records.end(found.ref)
+      if (ended !== null) return this.#emitEnded(ended, 'revoked')
       // It ended, or `regenerate` gave it another id meanwhile: the list tells.
     }
     throw new FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE()
@@ -185,7 +185,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     const current = this.current(request)
     if (current === null) throw new FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN()
     const except = loadedOf(request)!.ref
-    const ended = this.#vault.decodeAll((await this.store.removeAll(except.tag, { except })).known)
+    const ended = this.#records.decodeAll((await this.store.removeAll(except.tag, { except })).known)
     await this.#events.ended({ userId: current.userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-others', except: current.handle })
     return ended.length
   }
@@ -196,7 +196,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _UNAVAILABLE
    */
   async logoutAll (userId: string): Promise<number> {
-    const ended = this.#vault.decodeAll((await this.store.removeAll(this.#tagOf(userId))).known)
+    const ended = this.#records.decodeAll((await this.store.removeAll(this.#tagOf(userId))).known)
     await this.#events.ended({ userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-all' })
     return ended.length
   }
@@ -207,7 +207,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   }
 
   stats (): SessionsStats {
-    return { mode: this.mode, unreadable: this.#vault.unreadable }
+    return { mode: this.mode, unreadable: this.#records.unreadable }
   }
 
   /**
@@ -218,14 +218,14 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     const { ref, meta } = made
     const most = this.#options.maxSessionsPerUser
     if (most === 0) return
-    const others = this.#vault.decodeAll(await this.store.list(ref.tag)).filter((other) => isBefore(other, made))
+    const others = this.#records.decodeAll(await this.store.list(ref.tag)).filter((other) => isBefore(other, made))
     const tooMany = others.sort((a, b) => a.stored.touchedAt - b.stored.touchedAt).slice(0, Math.max(0, others.length + 1 - most))
-    const ended = (await Promise.all(tooMany.map((other) => this.#vault.end(other.ref)))).filter((loaded) => loaded !== null)
+    const ended = (await Promise.all(tooMany.map((other) => this.#records.end(other.ref)))).filter((loaded) => loaded !== null)
     if (ended.length > 0) await this.#events.ended({ userId: meta.userId!, handles: ended.map((loaded) => loaded.meta.handle), reason: 'limit' })
   }
 
   async #sessionsOf (userId: string): Promise<Loaded[]> {
-    return this.#vault.decodeAll(await this.store.list(this.#tagOf(userId)))
+    return this.#records.decodeAll(await this.store.list(this.#tagOf(userId)))
   }
 
   #tagOf (userId: string): string {
@@ -233,7 +233,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     return tagOf(userId, this.name)
   }
 
-  async #tell ({ meta: { userId, handle } }: Loaded, reason: EndReason): Promise<void> {
+  async #emitEnded ({ meta: { userId, handle } }: Loaded, reason: EndReason): Promise<void> {
     if (userId !== null) await this.#events.ended({ userId, handles: [handle], reason })
   }
 }
@@ -256,7 +256,7 @@ function loadedOf (request: AnyRequest): Loaded | null {
   const state = stateOf(request)
   if (state === undefined) return null
   if (state.failure !== null) throw state.failure
-  return state.held.loaded
+  return state.known.loaded
 }
 
 /** A total order, which every instance sees alike. */

@@ -1,5 +1,5 @@
 import { eventOf, type Events } from './events.ts'
-import type { Loaded, Vault } from './vault/vault.ts'
+import type { Loaded, SessionRecords } from './record/session-records.ts'
 
 /** A session seen from a connection that outlives its request. It holds nothing of the request. */
 export interface WatchedSession {
@@ -24,24 +24,24 @@ export interface WatchedSession {
   touch (): Promise<boolean>
 }
 
-interface Watching { readonly realm: string, readonly vault: Vault, readonly events: Events, readonly touchIntervalMs: number }
+interface Watching { readonly realm: string, readonly records: SessionRecords, readonly events: Events, readonly touchIntervalMs: number }
 
-export function watchSession (loaded: Loaded, { realm, vault, events, touchIntervalMs }: Watching): WatchedSession {
+export function watchSession (loaded: Loaded, { realm, records, events, touchIntervalMs }: Watching): WatchedSession {
   const { ref, meta } = loaded
   // A login may have asked for an idle timeout that is shorter than the interval.
-  const everyMs = Math.min(touchIntervalMs, Math.ceil(vault.lifetimesOf(meta).idleTimeoutMs / 2) - 1)
+  const everyMs = Math.min(touchIntervalMs, Math.ceil(records.lifetimesOf(meta).idleTimeoutMs / 2) - 1)
   // Of the request's own activity: it was told before.
   let [touchedAt, alive] = [performance.now(), true]
   return {
     userId: meta.userId,
     handle: meta.handle,
     realm,
-    isAlive: async () => await vault.open(ref) !== null,
+    isAlive: async () => await records.open(ref) !== null,
     async touch () {
       if (performance.now() - touchedAt < everyMs) return alive
       touchedAt = performance.now()
-      alive = await vault.touch({ ref, meta })
-      if (alive) events.tell('renewed', eventOf({ meta }))
+      alive = await records.touch({ ref, meta })
+      if (alive) events.emit('renewed', eventOf({ meta }))
       return alive
     }
   }

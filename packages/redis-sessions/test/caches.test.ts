@@ -122,7 +122,7 @@ t.test('a visitor whose every other page is public is told of the renewal by one
   await browser.post('/login', { user: 'u' })
   await new Promise((resolve) => setTimeout(resolve, 150))
   t.notOk(sessionCookie((await browser.get('/read/header')).headers))
-  // Right after it: nothing is due but what is owed.
+  // Right after it: nothing is due but what is postponed.
   t.ok(sessionCookie((await browser.get('/read/none')).headers))
   t.notOk(sessionCookie((await browser.get('/read/none')).headers))
 })

@@ -269,13 +269,13 @@ async function holds (states: Array<'away' | 'lossy' | 'up'>, lags: fc.Arbitrary
 
 t.test('outages and recoveries in any order: nothing that was logged out is back, nothing else is lost', () => holds(['away', 'up'], inOrder, 300))
 
-t.test('and with answers that are lost: nothing that was logged out is back', () => holds(['away', 'lossy', 'up'], inOrder, 300))
+t.test('outages and recoveries in any order, with answers that are lost: nothing that was logged out is back', () => holds(['away', 'lossy', 'up'], inOrder, 300))
 
-t.test('and with commands that overtake each other', () => holds(['away', 'up'], overtaking, 500))
+t.test('outages and recoveries in any order, with commands that overtake each other: nothing that was logged out is back, nothing else is lost', () => holds(['away', 'up'], overtaking, 500))
 
-t.test('and with both', () => holds(['away', 'lossy', 'up'], overtaking, 500))
+t.test('outages and recoveries in any order, with lost answers and commands that overtake each other: nothing that was logged out is back', () => holds(['away', 'lossy', 'up'], overtaking, 500))
 
-t.test('in this order, too', async (t) => {
+t.test('orders of events that once brought a session back or lost one: each holds', async (t) => {
   const cases: Array<[what: string, ways: Ways, steps: Act[]]> = [
     ['a logout overtakes the session that is moved', { lags: [1, 1, 4, 1, 1, 1], refusesMs: 0 },
       [state('away'), login(0), state('up'), turns(1), logout(0)]],
@@ -283,7 +283,7 @@ t.test('in this order, too', async (t) => {
       [state('away'), login(0), state('up'), logoutAll(0, 0)]],
     ['a session is logged out elsewhere after its move got no answer', { lags: [1], refusesMs: 0 },
       [state('away'), login(0), state('lossy'), turns(4), state('up'), elsewhere(0), retry]],
-    ['so too where Redis has tombstones', { lags: [1], refusesMs: 60_000 },
+    ['a session is logged out elsewhere after its move got no answer, where Redis has tombstones', { lags: [1], refusesMs: 60_000 },
       [state('away'), login(0), state('lossy'), turns(4), state('up'), elsewhere(0), retry]],
     ['a session is moved, changed before the answer, and logged out elsewhere', { lags: [0, 0, 0, 9, 1], refusesMs: 0 },
       [state('away'), login(0), state('up'), turns(1), write(0), elsewhere(0)]]

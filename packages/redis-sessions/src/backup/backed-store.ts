@@ -5,10 +5,10 @@ import type { StoredSession } from '../stores/header.ts'
 import type { SessionRef } from '../stores/ids.ts'
 import { expiryOf, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from '../stores/store.ts'
 
-/** What keeps Redis and the backup together. */
-export interface Upkeep {
+/** Brings the backup up to date with Redis, and Redis with what the backup knows of ends. */
+export interface Reconciler {
   /** Notes that the next batch has to write a session to the backup. Never rejects. */
-  add (ref: SessionRef): Promise<void>
+  markDirty (ref: SessionRef): Promise<void>
   /** Whether Redis knows of all that ended. Not after a restart or a failover, which may have lost some, until that is made up for. */
   isComplete (): Promise<boolean>
 }
@@ -29,7 +29,7 @@ export class BackedStore implements SessionStore {
   readonly mode = 'hybrid'
   readonly #primary: SessionStore
   readonly #backup: SessionBackup
-  readonly #upkeep: Upkeep
+  readonly #reconciler: Reconciler
   readonly #lifetimes: Lifetimes
   readonly #log: FastifyBaseLogger
   readonly #writtenAt = new Map<string, number>()
@@ -37,10 +37,10 @@ export class BackedStore implements SessionStore {
   /** The longest that a session was given which this process met: so long an end is remembered. */
   #longestMs: number
 
-  constructor (primary: SessionStore, backup: SessionBackup, upkeep: Upkeep, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
+  constructor (primary: SessionStore, backup: SessionBackup, reconciler: Reconciler, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
     this.#primary = primary
     this.#backup = backup
-    this.#upkeep = upkeep
+    this.#reconciler = reconciler
     this.#lifetimes = lifetimes
     this.#longestMs = lifetimes.absoluteTimeoutMs
     this.#log = log
@@ -51,7 +51,7 @@ export class BackedStore implements SessionStore {
     const stored = await this.#primary.read(ref)
     if (stored === null) return this.#restore(ref)
     // Asked after the read: what was read is of this Redis, or of the one before it.
-    if (await this.#upkeep.isComplete() || !await this.#isEnded(ref, stored)) return stored
+    if (await this.#reconciler.isComplete() || !await this.#isEnded(ref, stored)) return stored
     await this.#primary.remove(ref)
     return null
   }
@@ -75,7 +75,7 @@ export class BackedStore implements SessionStore {
 
   async touch (ref: SessionRef, seen?: Seen): Promise<boolean> {
     const isAlive = await this.#primary.touch(ref, seen) || (await this.#restore(ref) !== null && await this.#primary.touch(ref, seen))
-    if (isAlive) await this.#upkeep.add(ref)
+    if (isAlive) await this.#reconciler.markDirty(ref)
     return isAlive
   }
 
@@ -93,7 +93,7 @@ export class BackedStore implements SessionStore {
       const ended = await this.#primary.removeAll(tag, options)
       await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
       // Redis made it valid anew.
-      if (options.except !== undefined) await this.#upkeep.add(options.except)
+      if (options.except !== undefined) await this.#reconciler.markDirty(options.except)
       return ended
     } catch (err) {
       // Where the caller carries the logout out later, the backup must not bring anybody back before.
@@ -104,7 +104,7 @@ export class BackedStore implements SessionStore {
 
   async list (tag: string): Promise<ListedSession[]> {
     const listed = await this.#primary.list(tag)
-    if (listed.length === 0 || await this.#upkeep.isComplete()) return listed
+    if (listed.length === 0 || await this.#reconciler.isComplete()) return listed
     const ended = await Promise.all(listed.map(({ ref, stored }) => this.#isEnded(ref, stored)))
     return listed.filter((_session, index) => !ended[index])
   }
@@ -140,7 +140,7 @@ export class BackedStore implements SessionStore {
 
   async #note (entry: BackupEntry): Promise<void> {
     const writtenAt = this.#writtenAt.get(entry.ref.hash)
-    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#upkeep.add(entry.ref)
+    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#reconciler.markDirty(entry.ref)
     await this.#writeOrNote(entry)
   }
 
@@ -157,7 +157,7 @@ export class BackedStore implements SessionStore {
       this.#writtenAt.set(entry.ref.hash, Date.now())
     } catch (err) {
       this.#log.warn({ err }, 'a session could not be written to the backup; the next batch tries again')
-      await this.#upkeep.add(entry.ref)
+      await this.#reconciler.markDirty(entry.ref)
     }
   }
 }

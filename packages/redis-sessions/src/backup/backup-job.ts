@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Lock, RedisClient, RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import { restore, type Upkeep } from './backed-store.ts'
+import { restore, type Reconciler } from './backed-store.ts'
 import type { BackupEnd, BackupEntry, SessionBackup } from './backup.ts'
 import { unavailable } from '../errors.ts'
 import type { SessionRef } from '../stores/ids.ts'
@@ -19,7 +19,7 @@ const restoreChannel = channel('jpulse:redis-sessions:restore')
  * with older ones, which a mark in Redis that is missing or of another epoch tells, carries out again what ended and
  * restores all sessions.
  */
-export class BackupJob implements Upkeep {
+export class BackupJob implements Reconciler {
   readonly #link: RedisLink
   readonly #keys: Keys
   readonly #primary: RedisStore
@@ -45,7 +45,7 @@ export class BackupJob implements Upkeep {
     this.tick()
   }
 
-  async add ({ hash, tag, owned }: SessionRef): Promise<void> {
+  async markDirty ({ hash, tag, owned }: SessionRef): Promise<void> {
     await this.#run((client) => client.sadd(this.#keys.backup('dirty'), `${owned ? 'u' : 'a'}:${tag}:${hash}`))
       .catch((err) => this.#log.debug({ err }, 'a session could not be noted for the backup'))
   }

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FST_ERR_REDIS_SESSIONS_NO_SESSION } from '../errors.ts'
-import type { InProgress } from './progress.ts'
+import type { InFlight } from './in-flight.ts'
 import { isUpgrade } from './request-property.ts'
 import { RequestSession } from './request-session.ts'
 import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
@@ -12,7 +12,7 @@ const kState = Symbol('redis-sessions.request')
 
 interface Marked { [kState]?: RequestSession }
 
-/** The request's dealings with its session; undefined where it has none. */
+/** What is done to the session of a request; undefined where it has none. */
 export function stateOf (request: object): RequestSession | undefined {
   return (request as Marked)[kState]
 }
@@ -25,16 +25,16 @@ function refused (): never {
 const READS = { get: () => undefined, isModified: () => false, isSaved: () => false, touch: () => {} }
 
 /** `request.session` where there is none: what is written to it would be lost. */
-const NONE = new Proxy(Object.create({ ...READS, set: refused, options: refused, save: refused, regenerate: refused, reload: refused, destroy: refused }) as object, { set: refused, defineProperty: refused })
+const NO_SESSION = new Proxy(Object.create({ ...READS, set: refused, options: refused, save: refused, regenerate: refused, reload: refused, destroy: refused }) as object, { set: refused, defineProperty: refused })
 
 /** Gives each request its session, and saves it before the reply leaves. */
-export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: InProgress): void {
+export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: InFlight): void {
   const isOurs = (token: string) => shared.signer.unsign(token).id !== null
   fastify.decorateRequest('session', null as never)
   fastify.addHook('onRequest', (request, reply, done) => {
     const config = request.routeOptions.config?.session
     if (config === false || !shared.cookies.covers(request)) {
-      request.session = NONE as FastifyRequest['session']
+      request.session = NO_SESSION as FastifyRequest['session']
       return done()
     }
     const token = shared.cookies.take(request, isOurs)
@@ -46,40 +46,40 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
     }
     state.load().then(() => {
       // A socket may stay open for days: what counts as its activity says the application, by `watch`.
-      const { loaded } = state.held
-      if (loaded !== null && !isUpgrade(request)) inProgress.add(state, loaded.meta.own?.idleTimeoutMs)
+      const { loaded } = state.known
+      if (loaded !== null && !isUpgrade(request)) inFlight.add(state, loaded.meta.own?.idleTimeoutMs)
       done()
     }, done)
   })
   fastify.addHook('onSend', (request, reply, payload, done) => {
     const state = stateOf(request)
     if (state === undefined || state.isOver) return done(null, payload)
-    const ending = endings.get(state)
-    if (ending !== undefined) return ending.again(payload)
+    const pending = ppendingReplies.get(state)
+    if (pending !== undefined) return pending.discard(payload)
     // Hot path: most requests change nothing, and are spared the promises (benchmarks/redis-sessions/read.bench.js).
-    if (!state.isQuiet()) return end(state, reply, payload, done)
+    if (!state.canEndAtOnce()) return end(state, reply, payload, done)
     state.isOver = true
-    inProgress.delete(state)
+    inFlight.delete(state)
     done(null, payload)
   })
   fastify.addHook('onResponse', (request, _reply, done) => {
     const state = stateOf(request)
     if (state === undefined) return done()
-    inProgress.delete(state)
-    if (state.isOver && state.isQuiet()) return done()
+    inFlight.delete(state)
+    if (state.isOver && state.canEndAtOnce()) return done()
     state.finishLate().catch((err) => shared.log.error({ err, reqId: request.id }, 'what a request wrote to its session after its reply began could not be stored')).then(() => done())
   })
 
-  /** What is sent while an end is under way. */
-  const endings = new WeakMap<RequestSession, Ending>()
+  /** Requests whose session is being saved for the end of their reply. */
+  const ppendingReplies = new WeakMap<RequestSession, PpendingReply>()
 
   function end (state: RequestSession, reply: FastifyReply, payload: unknown, done: (err: Error | null, payload?: unknown) => void): void {
-    const ending = new Ending(reply)
-    endings.set(state, ending)
+    const pending = new PpendingReply(reply)
+    ppendingReplies.set(state, pending)
     const over = () => {
       state.isOver = true
-      inProgress.delete(state)
-      ending.restore()
+      inFlight.delete(state)
+      pending.restore()
     }
     state.finish(reply).then(() => {
       over()
@@ -96,7 +96,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inProgress: 
  * handler sends its reply and does not return it, since it cannot see yet that the first is on its way. As without this
  * plugin, the first is the reply.
  */
-class Ending {
+class PpendingReply {
   readonly #reply: FastifyReply
   readonly #statusCode: number
   readonly #headers: ReturnType<FastifyReply['getHeaders']>
@@ -108,8 +108,8 @@ class Ending {
     this.#headers = { ...reply.getHeaders() }
   }
 
-  /** Another payload: it goes nowhere. */
-  again (payload: unknown): void {
+  /** The payload of a second reply. */
+  discard (payload: unknown): void {
     this.#isDisturbed = true
     const { destroy } = (payload ?? {}) as { destroy?: () => void }
     if (typeof destroy === 'function') destroy.call(payload)

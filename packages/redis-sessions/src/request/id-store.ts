@@ -1,8 +1,8 @@
 import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { refOf } from '../stores/ids.ts'
-import { changesOf, checkNames, fieldsOf, type Changes, type Fields } from '../vault/fields.ts'
-import type { Vault } from '../vault/vault.ts'
+import { changesOf, checkNames, fieldsOf, type Changes, type Fields } from '../record/fields.ts'
+import type { SessionRecords } from '../record/session-records.ts'
 import type { Events } from '../events.ts'
 import { Session } from './session.ts'
 
@@ -10,12 +10,12 @@ type Callback<Args extends unknown[] = []> = (err?: unknown, ...args: Args) => v
 
 /** `request.sessionStore`: sessions by their ids, for code that knows the stores of @fastify/session. */
 export class IdStore {
-  readonly #vault: Vault
+  readonly #records: SessionRecords
   readonly #events: Events
   readonly #log: FastifyBaseLogger
 
-  constructor (vault: Vault, events: Events, log: FastifyBaseLogger) {
-    this.#vault = vault
+  constructor (records: SessionRecords, events: Events, log: FastifyBaseLogger) {
+    this.#records = records
     this.#events = events
     this.#log = log
   }
@@ -27,7 +27,7 @@ export class IdStore {
 
   /** Writes the fields over those of a session that lives, and leaves its others. */
   set (id: string, session: object, callback: Callback): void {
-    this.#answer(Session.heldBy(session) === undefined ? this.#merge(id, session) : (session as Session).save()!, callback)
+    this.#answer(Session.knownOf(session) === undefined ? this.#merge(id, session) : (session as Session).save()!, callback)
   }
 
   destroy (id: string, callback: Callback): void {
@@ -42,7 +42,7 @@ export class IdStore {
 
   async #open (id: string) {
     const ref = refOf(id)
-    return ref === null ? null : this.#vault.open(ref)
+    return ref === null ? null : this.#records.open(ref)
   }
 
   async #merge (id: string, session: object): Promise<void> {
@@ -52,12 +52,12 @@ export class IdStore {
     const changes: Changes = changesOf('{}', fields)
     for (const [name, value] of Object.entries(fields)) if (value === undefined) changes.set(name, null)
     checkNames(changes.keys())
-    await this.#vault.save(found, changes)
+    await this.#records.save(found, changes)
   }
 
   async #destroy (id: string): Promise<void> {
     const ref = refOf(id)
-    const ended = ref === null ? null : await this.#vault.end(ref)
+    const ended = ref === null ? null : await this.#records.end(ref)
     if (ended?.meta.userId != null) await this.#events.ended({ userId: ended.meta.userId, handles: [ended.meta.handle], reason: 'destroy' })
   }
 }

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { eventOf } from '../events.ts'
-import type { Loaded } from '../vault/vault.ts'
+import type { Loaded } from '../record/session-records.ts'
 import { headersOf, mayBeShared } from './caching.ts'
-import type { Held } from './held.ts'
+import type { KnownSession } from './known-session.ts'
 import type { CookieAttributes, SessionCookie } from './session-cookie.ts'
 import type { Shared } from './shared.ts'
 
@@ -20,24 +20,24 @@ export interface SessionStart {
   readonly isActivity?: boolean
 }
 
-/** A session object, as far as it is looked at here. */
-interface Shown { readonly cookie: SessionCookie }
+/** What is used of a session object. */
+interface WithCookie { readonly cookie: SessionCookie }
 
 /**
- * Notes a session as seen, and tells the browser. Its cookie expires when the session does, so that the one is renewed with
- * the other; where it cannot be, that is owed.
+ * Notes a session as seen and renews its cookie, which expires when the session does. Where the reply may not carry the
+ * cookie, the renewal is postponed to the next one.
  */
 export class Renewal {
   readonly #request: FastifyRequest
-  readonly #shared: Pick<Shared, 'vault' | 'cookies' | 'events' | 'touchIntervalMs' | 'owed' | 'log'>
+  readonly #shared: Pick<Shared, 'records' | 'cookies' | 'events' | 'touchIntervalMs' | 'postponed' | 'log'>
   readonly #token: string | undefined
   readonly #cookie: CookieAttributes
   readonly #isActivity: boolean
   /** The cookie of the session object, and when it expires, unless the application changed it. */
-  #shown: SessionCookie | null = null
-  #expires: Date | null = null
+  #ownCookie: SessionCookie | null = null
+  #ownExpires: Date | null = null
   /** It was noted as seen by this request, and the browser does not know. */
-  #owesCookie = false
+  #isCookieDue = false
 
   constructor (request: FastifyRequest, shared: Shared, { token, cookie = {}, isActivity = true }: SessionStart) {
     this.#request = request
@@ -53,31 +53,31 @@ export class Renewal {
   }
 
   /** Lets the cookie of a new session object say when the session expires, stored or not. */
-  begin (session: Shown, loaded: Loaded | null): void {
-    if (loaded !== null) return this.show(session, loaded)
-    if (this.#cookie.maxAge === undefined && this.#cookie.expires === undefined) session.cookie.maxAge = this.#shared.vault.lifetimesOf().idleTimeoutMs
-    this.#shown = session.cookie
-    this.#expires = session.cookie.expires
+  begin (session: WithCookie, loaded: Loaded | null): void {
+    if (loaded !== null) return this.setExpiry(session, loaded)
+    if (this.#cookie.maxAge === undefined && this.#cookie.expires === undefined) session.cookie.maxAge = this.#shared.records.lifetimesOf().idleTimeoutMs
+    this.#ownCookie = session.cookie
+    this.#ownExpires = session.cookie.expires
   }
 
   /** Lets the cookie say when the session really expires. */
-  show ({ cookie }: Shown, loaded: Loaded): void {
+  setExpiry ({ cookie }: WithCookie, loaded: Loaded): void {
     cookie.expires = loaded.meta.own?.remember === false ? null : this.#expiresAt(loaded, this.isDue(loaded))
     if (this.#cookie.maxAge !== undefined) cookie.maxAge = this.#cookie.maxAge
     else if (this.#cookie.expires !== undefined) cookie.expires = this.#cookie.expires
-    this.#shown = cookie
-    this.#expires = cookie.expires
+    this.#ownCookie = cookie
+    this.#ownExpires = cookie.expires
   }
 
   isDue ({ stored }: Loaded): boolean {
-    const { vault, touchIntervalMs } = this.#shared
+    const { records, touchIntervalMs } = this.#shared
     // 0 is at every request, however exact the clock is known.
-    return this.#isActivity && (touchIntervalMs === 0 || vault.now() - stored.touchedAt >= touchIntervalMs)
+    return this.#isActivity && (touchIntervalMs === 0 || records.now() - stored.touchedAt >= touchIntervalMs)
   }
 
   /** Whether the browser knows all of a stored session that is neither new nor changed, and of its cookie. */
-  isTold (held: Held, isDue: boolean, { cookie }: Shown): boolean {
-    return held.token === this.#token && !isDue && !this.#owesCookie && cookie === this.#shown && cookie.expires === this.#expires && !cookie.isChanged
+  isCookieCurrent (known: KnownSession, isDue: boolean, { cookie }: WithCookie): boolean {
+    return known.token === this.#token && !isDue && !this.#isCookieDue && cookie === this.#ownCookie && cookie.expires === this.#ownExpires && !cookie.isChanged
   }
 
   /**
@@ -86,15 +86,15 @@ export class Renewal {
    *
    * @returns whether the store was told
    */
-  async seen (held: Held, agoMs = 0): Promise<boolean> {
-    const { loaded } = held
+  async touch (known: KnownSession, agoMs = 0): Promise<boolean> {
+    const { loaded } = known
     if (loaded === null || !this.#isActivity) return false
-    const { vault, events, log } = this.#shared
+    const { records, events, log } = this.#shared
     try {
-      if (!await vault.touch(loaded, agoMs)) return false
-      if (agoMs === 0) this.#owesCookie = true
-      if (held.loaded === loaded) held.loaded = { ...loaded, stored: { ...loaded.stored, touchedAt: vault.now() - agoMs } }
-      if (events.hears('renewed')) events.tell('renewed', eventOf(loaded))
+      if (!await records.touch(loaded, agoMs)) return false
+      if (agoMs === 0) this.#isCookieDue = true
+      if (known.loaded === loaded) known.loaded = { ...loaded, stored: { ...loaded.stored, touchedAt: records.now() - agoMs } }
+      if (events.hasListener('renewed')) events.emit('renewed', eventOf(loaded))
       return true
     } catch (err) {
       log.debug({ err }, 'a session could not be noted as seen')
@@ -107,34 +107,34 @@ export class Renewal {
    *
    * @param given which session object is the request's when the cookie is written
    */
-  async tell (reply: FastifyReply, held: Held, loaded: Loaded, given: { readonly session: Shown }): Promise<void> {
-    const isRenewal = !held.isNew
+  async sendCookie (reply: FastifyReply, known: KnownSession, loaded: Loaded, given: { readonly session: WithCookie }): Promise<void> {
+    const isRenewal = !known.isNew
     if (isRenewal) {
       const isDue = this.isDue(loaded)
-      if (this.isTold(held, isDue, given.session)) return
-      if (mayBeShared(replyHeaders(reply))) return this.#owe(held)
-      if ((isDue || !this.#owesCookie) && !await this.seen(held)) return
+      if (this.isCookieCurrent(known, isDue, given.session)) return
+      if (mayBeShared(replyHeaders(reply))) return this.#postpone(known)
+      if ((isDue || !this.#isCookieDue) && !await this.touch(known)) return
     }
     const { cookie } = given.session
-    const isAsShown = cookie.expires === this.#expires && loaded.meta.own?.remember !== false
-    const expires = isAsShown ? this.#expiresAt(held.loaded ?? loaded, true) : cookie.expires
-    const onWithheld = isRenewal ? () => { this.#owe(held) } : undefined
-    this.#shared.cookies.set(this.#request, reply, held.token, { ...(cookie.toJSON() as CookieAttributes), expires }, onWithheld)
+    const isUnchanged = cookie.expires === this.#ownExpires && loaded.meta.own?.remember !== false
+    const expires = isUnchanged ? this.#expiresAt(known.loaded ?? loaded, true) : cookie.expires
+    const onWithheld = isRenewal ? () => { this.#postpone(known) } : undefined
+    this.#shared.cookies.set(this.#request, reply, known.token, { ...(cookie.toJSON() as CookieAttributes), expires }, onWithheld)
   }
 
   /** The session was seen, but its cookie could not be renewed: dated back, so that the next reply that may carry it does. */
-  async #owe (held: Held): Promise<void> {
-    const { owed, touchIntervalMs } = this.#shared
-    if (owed.has(held.ref.hash)) return
-    owed.add(held.ref.hash)
-    await this.seen(held, touchIntervalMs)
+  async #postpone (known: KnownSession): Promise<void> {
+    const { postponed, touchIntervalMs } = this.#shared
+    if (postponed.has(known.ref.hash)) return
+    postponed.add(known.ref.hash)
+    await this.touch(known, touchIntervalMs)
   }
 
   /** In this process' clock, as headers have it. */
   #expiresAt (loaded: Loaded, isSeen: boolean): Date {
-    const { vault } = this.#shared
-    const now = vault.now()
-    return new Date(Date.now() + vault.expiryOf(loaded, isSeen ? now : loaded.stored.touchedAt) - now)
+    const { records } = this.#shared
+    const now = records.now()
+    return new Date(Date.now() + records.expiryOf(loaded, isSeen ? now : loaded.stored.touchedAt) - now)
   }
 }
 

@@ -3,12 +3,12 @@ import { callSafely } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_SESSIONS_REPLY_SENT } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
 import { refOf } from '../stores/ids.ts'
-import { hasNoFields, isSame, jsonOf, toJson, type Fields } from '../vault/fields.ts'
-import { newMeta, type Asking, type OwnLifetimes } from '../vault/record.ts'
-import type { Loaded } from '../vault/vault.ts'
-import { Held } from './held.ts'
+import { hasNoFields, isSame, jsonOf, toJson, type Fields } from '../record/fields.ts'
+import { newMeta, type Requester, type OwnLifetimes } from '../record/record.ts'
+import type { Loaded } from '../record/session-records.ts'
+import { KnownSession } from './known-session.ts'
 import { Queue } from './operation.ts'
-import { findPresented, NOTHING_PRESENTED, tellRefused } from './presented.ts'
+import { lookUpToken, NO_TOKEN, emitRefused } from './token-lookup.ts'
 import { Renewal, type SessionStart } from './renewal.ts'
 import { isUpgrade, refuse, setSession } from './request-property.ts'
 import { Session, type Owner } from './session.ts'
@@ -16,15 +16,14 @@ import type { Shared } from './shared.ts'
 import { Writes, type Ended } from './writes.ts'
 
 /**
- * One request's dealings with its session: which object it is given, and what is done to it from the request's begin to its
- * end. The operations form a queue, for which the end of the request waits.
+ * The session of one request: which object the request is given, and what is done to it from the request's begin to its end. The operations form a queue, for which the end of the request waits.
  */
 export class RequestSession implements Owner {
   readonly request: FastifyRequest
   readonly token: string | undefined
   /** Whether the reply has left, or is about to, so that no cookie can be set any more. */
   isOver = false
-  /** See InProgress. */
+  /** See InFlight. */
   position = -1
   readonly response: SessionStart['response'] & object | null
   readonly #shared: Shared
@@ -32,12 +31,12 @@ export class RequestSession implements Owner {
   readonly #writes: Writes
   readonly #others: () => readonly string[]
   readonly #queue = new Queue()
-  #presented = NOTHING_PRESENTED
+  #lookup = NO_TOKEN
   #session!: Session
   /** The session objects that were replaced, as they were then. */
-  readonly #left: Array<[session: Session, json: string | null]> = []
+  readonly #replaced: Array<[session: Session, json: string | null]> = []
   /** The browser may have been sent the cookie of a session that this request ended. */
-  #wasTold = false
+  #mayHaveCookie = false
 
   constructor (request: FastifyRequest, shared: Shared, start: SessionStart = {}) {
     this.request = request
@@ -51,7 +50,7 @@ export class RequestSession implements Owner {
 
   /** Why the session could not be read: thrown where the request touches it. */
   get failure (): Error | null {
-    return this.#presented.failure
+    return this.#lookup.failure
   }
 
   /** The session object last given to the request. */
@@ -59,91 +58,91 @@ export class RequestSession implements Owner {
     return this.#session
   }
 
-  get held (): Held {
-    return Session.heldBy(this.#session)!
+  get known (): KnownSession {
+    return Session.knownOf(this.#session)!
   }
 
   /** Gives the request a session that is not stored. */
   begin (): void {
-    this.#give(this.#make(new Held(this.#shared), {}))
+    this.#give(this.#make(new KnownSession(this.#shared), {}))
   }
 
   /** Gives the request the session of its token. Never rejects. */
   async load (): Promise<void> {
     let token = this.token!
-    this.#presented = await findPresented(token, this.#shared)
-    if (this.#presented.refused !== null) token = await this.#findAmongOthers(token)
-    const { id, isOld, found, failure } = this.#presented
+    this.#lookup = await lookUpToken(token, this.#shared)
+    if (this.#lookup.refused !== null) token = await this.#findAmongOthers(token)
+    const { id, isOld, found, failure } = this.#lookup
     if (found === null) {
       this.begin()
       if (failure !== null) refuse(this.request, failure)
       return
     }
-    const held = new Held(this.#shared, { id: id!, ...(isOld ? {} : { token }) })
-    held.keep(found)
-    this.#give(this.#make(held, found.fields))
-    // So little is left that it might end while the request runs.
-    const { vault } = this.#shared
-    if (vault.now() - found.stored.touchedAt > vault.lifetimesOf(found.meta).idleTimeoutMs / 2) this.touch()
+    const known = new KnownSession(this.#shared, { id: id!, ...(isOld ? {} : { token }) })
+    known.keep(found)
+    this.#give(this.#make(known, found.fields))
+    // With less than half of the idle timeout left it might end while the request runs.
+    const { records } = this.#shared
+    if (records.now() - found.stored.touchedAt > records.lifetimesOf(found.meta).idleTimeoutMs / 2) this.touch()
   }
 
   /** A dead cookie may stand before a living one: of another path or domain, or of a name of before. Returns the token that counts. */
   async #findAmongOthers (token: string): Promise<string> {
     for (const other of this.#others()) {
-      const presented = await findPresented(other, this.#shared)
-      if (presented.refused !== null) continue
-      this.#presented = presented
+      const lookup = await lookUpToken(other, this.#shared)
+      if (lookup.refused !== null) continue
+      this.#lookup = lookup
       return other
     }
-    const { refused } = this.#presented
-    if (refused !== null) tellRefused(this.#shared.events, this.request as Asking, refused)
+    const { refused } = this.#lookup
+    if (refused !== null) emitRefused(this.#shared.events, this.request as Requester, refused)
     return token
   }
 
   /** A session of a user, in place of the request's, which ends. What was in it is gone. */
   login (userId: string, fields: Fields, own: OwnLifetimes | undefined, made: (loaded: Loaded) => Promise<void>): Promise<void> {
-    const meta = newMeta(this.request as Asking, userId, own)
-    const held = new Held(this.#shared, { userId })
-    return this.#replace(this.#session, held, fields, 'login', async () => {
-      const created = await this.#writes.create(held, meta, toJson(fields))
-      this.#shared.events.tell('login', eventOf(created))
+    const meta = newMeta(this.request as Requester, userId, own)
+    const known = new KnownSession(this.#shared, { userId })
+    return this.#replace(this.#session, known, fields, 'login', async () => {
+      const created = await this.#writes.create(known, meta, toJson(fields))
+      this.#shared.events.emit('login', eventOf(created))
       await made(created).catch((err) => this.#shared.log.warn({ err }, 'a user may have more sessions than maxSessionsPerUser until the next login'))
     })
   }
 
   regenerate (session: Session, fields: Fields): Promise<void> {
-    const left = Session.heldBy(session)!
-    const held = new Held(this.#shared, { userId: left.userId })
-    return this.#replace(session, held, fields, null, (ended) => this.#writes.move(ended, held, fields))
+    const left = Session.knownOf(session)!
+    const known = new KnownSession(this.#shared, { userId: left.userId })
+    return this.#replace(session, known, fields, null, (ended) => this.#writes.move(ended, known, fields))
   }
 
   /** Ends the session of the request, and that of its token where that is another. */
   logout (): Promise<void> {
     return this.#queue.add(async () => {
-      const { held } = this
-      const ids = new Set([this.#presented.id, held.loaded === null ? null : held.id])
+      const { known } = this
+      const ids = new Set([this.#lookup.id, known.loaded === null ? null : known.id])
       for (const id of ids) if (id !== null) await this.#writes.end(refOf(id), 'logout')
-      this.#leave(held)
+      this.#markEnded(known)
     })
   }
 
   destroy (session: Session): Promise<void> {
     return this.#queue.add(async () => {
-      const held = Session.heldBy(session)!
-      if (held.loaded !== null) await this.#writes.end(held.ref, 'destroy')
-      this.#leave(held)
+      const known = Session.knownOf(session)!
+      if (known.loaded !== null) await this.#writes.end(known.ref, 'destroy')
+      this.#markEnded(known)
     })
   }
 
   reload (session: Session): Promise<void> {
     return this.#queue.add(async () => {
-      const held = Session.heldBy(session)!
-      const found = held.isOut ? null : await this.#shared.vault.open(held.ref)
-      const next = new Held(this.#shared, { id: held.id, token: held.token, userId: held.userId })
-      next.isNew = held.isNew
+      const known = Session.knownOf(session)!
+      const found = known.isEnded ? null : await this.#shared.records.open(known.ref)
+      const next = new KnownSession(this.#shared, { id: known.id, token: known.token, userId: known.userId })
+      next.isNew = known.isNew
       if (found !== null) next.keep(found)
-      else if (held.loaded !== null || held.isDropped) this.#writes.drop(next)
-      next.isOut = held.isOut
+      else if (known.loaded !== null || known.isGone) this.#writes.markGone(next)
+      next.isEnded = known.isEnded
       if (session === this.#session) this.#give(this.#make(next, found?.fields ?? {}))
     })
   }
@@ -155,10 +154,10 @@ export class RequestSession implements Owner {
 
   /** Notes the session as seen now, which moves its idle timeout. */
   touch (session: Session = this.#session): void {
-    const held = Session.heldBy(session)!
+    const known = Session.knownOf(session)!
     this.#queue.add(async () => {
-      if (held.loaded !== null) await this.#renewal.seen(held)
-      if (held.loaded !== null && session === this.#session) this.#renewal.show(session, held.loaded)
+      if (known.loaded !== null) await this.#renewal.touch(known)
+      if (known.loaded !== null && session === this.#session) this.#renewal.setExpiry(session, known.loaded)
     })
   }
 
@@ -173,7 +172,7 @@ export class RequestSession implements Owner {
   }
 
   isModified (session: Session): boolean {
-    return !isSame(Session.heldBy(session)!.base, session)
+    return !isSame(Session.knownOf(session)!.base, session)
   }
 
   call (callback: (err?: unknown) => void, err?: unknown): void {
@@ -181,14 +180,14 @@ export class RequestSession implements Owner {
   }
 
   /** Whether the end of the request has nothing to wait for. */
-  isQuiet (): boolean {
+  canEndAtOnce (): boolean {
     if (!this.#queue.isIdle) return false
     if (this.failure !== null) return true
     if ((this.request.session as unknown) !== this.#session) return false
-    const { held } = this
-    if (held.isOut || held.isNew) return false
-    if (held.loaded === null) return hasNoFields(this.#session)
-    return this.#renewal.isTold(held, this.#renewal.isDue(held.loaded), this.#session) && isSame(held.base, this.#session)
+    const { known } = this
+    if (known.isEnded || known.isNew) return false
+    if (known.loaded === null) return hasNoFields(this.#session)
+    return this.#renewal.isCookieCurrent(known, this.#renewal.isDue(known.loaded), this.#session) && isSame(known.base, this.#session)
   }
 
   /** Waits for the operations, saves, and says by the cookie what became of the session. */
@@ -199,16 +198,16 @@ export class RequestSession implements Owner {
     if (this.failure !== null) return
     this.#warnOfLost()
     const session: unknown = this.request.session
-    const { held } = this
+    const { known } = this
     // Who sets it to null means its end, not only that of the cookie.
-    if (session === null && held.loaded !== null) await this.destroy(this.#session)
-    if (session === null || session === undefined || held.isOut) {
-      if (this.token !== undefined || this.#wasTold) this.#shared.cookies.clear(this.request, reply)
+    if (session === null && known.loaded !== null) await this.destroy(this.#session)
+    if (session === null || session === undefined || known.isEnded) {
+      if (this.token !== undefined || this.#mayHaveCookie) this.#shared.cookies.clear(this.request, reply)
       return
     }
     if (session !== this.#session || isUpgrade(this.request)) return
     await this.#save(this.#session)
-    if (held.loaded !== null) await this.#renewal.tell(reply, held, held.loaded, this)
+    if (known.loaded !== null) await this.#renewal.sendCookie(reply, known, known.loaded, this)
   }
 
   /** What the request changed after its reply began, or without one: streams, and replies that the application took over. */
@@ -216,41 +215,41 @@ export class RequestSession implements Owner {
     const unseen = await this.#queue.settled()
     if (unseen !== undefined) throw unseen.error
     if (this.failure !== null || isUpgrade(this.request) || (this.request.session as unknown) !== this.#session) return
-    const { held } = this
-    if (held.loaded === null) {
-      if (!held.isOut && !held.isDropped && !hasNoFields(this.#session)) this.#shared.log.warn({ reqId: this.request.id }, 'a request wrote to a new session after its reply began: without a cookie it cannot be kept')
+    const { known } = this
+    if (known.loaded === null) {
+      if (!known.isEnded && !known.isGone && !hasNoFields(this.#session)) this.#shared.log.warn({ reqId: this.request.id }, 'a request wrote to a new session after its reply began: without a cookie it cannot be kept')
       return
     }
     await this.#save(this.#session)
-    if (!this.isOver && held.loaded !== null && this.#renewal.isDue(held.loaded)) await this.#renewal.seen(held)
+    if (!this.isOver && known.loaded !== null && this.#renewal.isDue(known.loaded)) await this.#renewal.touch(known)
   }
 
   /** Keeps the session of a request that takes long from timing out. */
   async keepAlive (): Promise<void> {
-    const { loaded } = this.held
-    const { vault } = this.#shared
-    if (loaded === null || this.isOver || vault.now() - loaded.stored.touchedAt < Math.floor(vault.lifetimesOf(loaded.meta).idleTimeoutMs / 4)) return
-    await this.#renewal.seen(this.held)
+    const { loaded } = this.known
+    const { records } = this.#shared
+    if (loaded === null || this.isOver || records.now() - loaded.stored.touchedAt < Math.floor(records.lifetimesOf(loaded.meta).idleTimeoutMs / 4)) return
+    await this.#renewal.touch(this.known)
   }
 
   /** What goes to an object that is not, or not any more, the session of the request goes nowhere. */
   #warnOfLost (): void {
     const { session, id: reqId, routeOptions } = this.request
-    if (session as unknown !== null && session !== undefined && Session.heldBy(session) === undefined) {
+    if (session as unknown !== null && session !== undefined && Session.knownOf(session) === undefined) {
       this.#shared.log.warn({ reqId, url: routeOptions?.url }, 'request.session was replaced by an object that is no session, of which nothing is stored: set the fields of request.session, or use login or regenerate')
     }
-    if (this.#left.some(([left, json]) => left !== session && json !== null && !isSame(json, left))) {
+    if (this.#replaced.some(([left, json]) => left !== session && json !== null && !isSame(json, left))) {
       this.#shared.log.warn({ reqId, url: routeOptions?.url }, 'a request wrote to the session object of before login or regenerate, which is not stored: take request.session anew after them')
     }
   }
 
   #save (session: Session): Promise<void> {
-    return this.#writes.save(Session.heldBy(session)!, session, this.#presented)
+    return this.#writes.save(Session.knownOf(session)!, session, this.#lookup)
   }
 
-  #make (held: Held, fields: object): Session {
-    const session = new Session(this, held, this.#renewal.attributes(), fields)
-    this.#renewal.begin(session, held.loaded)
+  #make (known: KnownSession, fields: object): Session {
+    const session = new Session(this, known, this.#renewal.attributes(), fields)
+    this.#renewal.begin(session, known.loaded)
     return session
   }
 
@@ -263,34 +262,34 @@ export class RequestSession implements Owner {
    * Puts another session in the place of one: at once for the request, in the order of the queue for the store. What is written
    * from here on goes to the new one.
    */
-  #replace (previous: Session, held: Held, fields: Fields, reason: EndReason | null, make: (ended: Ended) => Promise<void>): Promise<void> {
+  #replace (previous: Session, known: KnownSession, fields: Fields, reason: EndReason | null, make: (ended: Ended) => Promise<void>): Promise<void> {
     // A reply that was hijacked may have begun: the cookie of the new session would not leave any more.
     const isSent = this.isOver || (this.response?.headersSent === true && this.#shared.cookies.isUsed)
     if (isSent) return this.#queue.add(() => Promise.reject(new FST_ERR_REDIS_SESSIONS_REPLY_SENT()))
-    const next = this.#make(held, fields)
-    this.#left.push([previous, jsonOf(previous)])
+    const next = this.#make(known, fields)
+    this.#replaced.push([previous, jsonOf(previous)])
     this.#give(next)
     return this.#queue.add(async () => {
-      const left = Session.heldBy(previous)!
+      const left = Session.knownOf(previous)!
       try {
         await make(await this.#writes.endFor(left, reason))
-        held.isNew = held.loaded !== null
-        if (held.loaded !== null) this.#renewal.show(next, held.loaded)
+        known.isNew = known.loaded !== null
+        if (known.loaded !== null) this.#renewal.setExpiry(next, known.loaded)
       } catch (err) {
-        held.isOut = true
+        known.isEnded = true
         if (this.#session === next) this.#give(previous)
         throw err
       } finally {
-        if (this.held.isOut) setSession(this.request, null)
+        if (this.known.isEnded) setSession(this.request, null)
       }
     })
   }
 
   /** The session was ended: whatever the request still does to it is not stored. */
-  #leave (held: Held): void {
-    this.#wasTold ||= held.isNew
-    held.isOut = true
-    held.loaded = null
-    if (held === this.held) setSession(this.request, null)
+  #markEnded (known: KnownSession): void {
+    this.#mayHaveCookie ||= known.isNew
+    known.isEnded = true
+    known.loaded = null
+    if (known === this.known) setSession(this.request, null)
   }
 }

@@ -1,5 +1,5 @@
 import { FST_ERR_REDIS_SESSIONS_INVALID_COOKIE } from '../errors.ts'
-import { isRecord } from '../vault/fields.ts'
+import { isRecord } from '../record/fields.ts'
 
 /** Attributes that an application may set on a session's cookie, as @fastify/session takes them. */
 export interface CookieAttributes {

@@ -1,4 +1,4 @@
-import type { Held } from './held.ts'
+import type { KnownSession } from './known-session.ts'
 import { checkAttributes, SessionCookie, type CookieAttributes } from './session-cookie.ts'
 
 type Callback = (err?: unknown) => void
@@ -22,28 +22,28 @@ export interface Owner {
 export class Session {
   cookie: SessionCookie
   readonly #owner: Owner
-  readonly #held: Held
+  readonly #known: KnownSession
   #attributes: CookieAttributes
 
-  constructor (owner: Owner, held: Held, attributes: CookieAttributes, fields: object) {
+  constructor (owner: Owner, known: KnownSession, attributes: CookieAttributes, fields: object) {
     this.#owner = owner
-    this.#held = held
+    this.#known = known
     this.#attributes = attributes
     this.cookie = new SessionCookie(attributes)
     Object.assign(this, fields)
   }
 
   /** What is known of the session behind an object; undefined where it is none of ours. */
-  static heldBy (session: unknown): Held | undefined {
-    return typeof session === 'object' && session !== null && #held in session ? session.#held : undefined
+  static knownOf (session: unknown): KnownSession | undefined {
+    return typeof session === 'object' && session !== null && #known in session ? session.#known : undefined
   }
 
   get sessionId (): string {
-    return this.#held.id
+    return this.#known.id
   }
 
   get encryptedSessionId (): string {
-    return this.#held.token
+    return this.#known.token
   }
 
   get (name: string): unknown {
@@ -68,21 +68,21 @@ export class Session {
   }
 
   save (callback?: Callback): Promise<void> | void {
-    return this.#tell(this.#owner.save(this), callback)
+    return this.#answer(this.#owner.save(this), callback)
   }
 
   regenerate (keep?: string[] | Callback, callback?: Callback): Promise<void> | void {
     const names = Array.isArray(keep) ? keep.filter((name) => Object.hasOwn(this, name) && name !== 'cookie') : []
     const kept = names.map((name) => [name, this.get(name)])
-    return this.#tell(this.#owner.regenerate(this, Object.fromEntries(kept)), typeof keep === 'function' ? keep : callback)
+    return this.#answer(this.#owner.regenerate(this, Object.fromEntries(kept)), typeof keep === 'function' ? keep : callback)
   }
 
   destroy (callback?: Callback): Promise<void> | void {
-    return this.#tell(this.#owner.destroy(this), callback)
+    return this.#answer(this.#owner.destroy(this), callback)
   }
 
   reload (callback?: Callback): Promise<void> | void {
-    return this.#tell(this.#owner.reload(this), callback)
+    return this.#answer(this.#owner.reload(this), callback)
   }
 
   isModified (): boolean {
@@ -90,10 +90,10 @@ export class Session {
   }
 
   isSaved (): boolean {
-    return this.#held.loaded !== null && !this.isModified()
+    return this.#known.loaded !== null && !this.isModified()
   }
 
-  #tell (done: Promise<void>, callback: Callback | undefined): Promise<void> | void {
+  #answer (done: Promise<void>, callback: Callback | undefined): Promise<void> | void {
     if (callback === undefined) return done
     done.then(() => this.#owner.call(callback), (err) => this.#owner.call(callback, err))
   }

@@ -2,20 +2,20 @@ import type { FastifyRequest } from 'fastify'
 import { unavailable } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
 import type { SessionRef } from '../stores/ids.ts'
-import { changesOf, checkNames, fieldsOf, toJson, type Fields } from '../vault/fields.ts'
-import { newMeta, type Asking, type SessionMeta } from '../vault/record.ts'
-import type { Loaded } from '../vault/vault.ts'
-import type { Held } from './held.ts'
-import type { Presented } from './presented.ts'
+import { changesOf, checkNames, fieldsOf, toJson, type Fields } from '../record/fields.ts'
+import { newMeta, type Requester, type SessionMeta } from '../record/record.ts'
+import type { Loaded } from '../record/session-records.ts'
+import type { KnownSession } from './known-session.ts'
+import type { TokenLookup } from './token-lookup.ts'
 import type { Shared } from './shared.ts'
 
-/** What ended for another session to begin: `out` where this request had ended it, `gone` where others had, null where nothing was stored. */
-export type Ended = Loaded | 'out' | 'gone' | null
+/** What ended for another session to begin: `ended` where this request had ended it, `gone` where others had, null where nothing was stored. */
+export type Ended = Loaded | 'ended' | 'gone' | null
 
 /** What one request writes to the store, and what it then knows of its sessions. */
 export class Writes {
   readonly #request: FastifyRequest
-  readonly #shared: Pick<Shared, 'vault' | 'events' | 'log'>
+  readonly #shared: Pick<Shared, 'records' | 'events' | 'log'>
 
   constructor (request: FastifyRequest, shared: Shared) {
     this.#request = request
@@ -23,43 +23,43 @@ export class Writes {
   }
 
   /** Stores what the request changed in a session object. */
-  async save (held: Held, session: object, { failure, unreadable }: Presented): Promise<void> {
-    if (held.isOut || held.isDropped) return
+  async save (known: KnownSession, session: object, { failure, unreadable }: TokenLookup): Promise<void> {
+    if (known.isEnded || known.isGone) return
     if (failure !== null) throw failure
     const fields = fieldsOf(session)
-    if (held.loaded === null) return this.#saveFirst(held, fields, unreadable)
-    const changes = changesOf(held.base, fields)
+    if (known.loaded === null) return this.#saveFirst(known, fields, unreadable)
+    const changes = changesOf(known.base, fields)
     if (changes.size === 0) return
     checkNames(changes.keys())
     const base = toJson(fields)
-    const saved = await this.#shared.vault.save(held.loaded, changes)
-    if (saved === null) return this.drop(held)
-    held.keep(saved, base)
-    held.isNew = true
+    const saved = await this.#shared.records.save(known.loaded, changes)
+    if (saved === null) return this.markGone(known)
+    known.keep(saved, base)
+    known.isNew = true
   }
 
   /** Stores a session that was not. */
-  async create (held: Held, meta: SessionMeta, json: string): Promise<Loaded> {
-    const created = await this.#shared.vault.create(held.ref, { meta, json })
-    held.keep(created)
+  async create (known: KnownSession, meta: SessionMeta, json: string): Promise<Loaded> {
+    const created = await this.#shared.records.create(known.ref, { meta, json })
+    known.keep(created)
     if (created === null) throw unavailable(new Error('the new session was refused'))
     return created
   }
 
   /** Stores the fields under another id, for what ended. */
-  async move (ended: Ended, held: Held, fields: Fields): Promise<void> {
-    if (ended === 'out') held.isOut = true
-    if (ended === 'gone') this.drop(held)
+  async move (ended: Ended, known: KnownSession, fields: Fields): Promise<void> {
+    if (ended === 'ended') known.isEnded = true
+    if (ended === 'gone') this.markGone(known)
     if (ended === null || typeof ended === 'string') return
     // With its old stamp: a logout-all that came between must hold for this session too.
     const { meta, stored: { stamp, createdAt } } = ended
-    held.keep(await this.#shared.vault.create(held.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
-    if (held.loaded === null) this.drop(held)
+    known.keep(await this.#shared.records.create(known.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
+    if (known.loaded === null) this.markGone(known)
   }
 
   /** Ends a stored session, and tells why where there is somebody to tell of. */
   async end (ref: SessionRef | null, reason: EndReason | null): Promise<Loaded | null> {
-    const ended = ref === null ? null : await this.#shared.vault.end(ref)
+    const ended = ref === null ? null : await this.#shared.records.end(ref)
     if (ended?.meta.userId != null && reason !== null) {
       await this.#shared.events.ended({ userId: ended.meta.userId, handles: [ended.meta.handle], reason })
     }
@@ -67,30 +67,30 @@ export class Writes {
   }
 
   /** Ends a session for another to begin. */
-  async endFor (left: Held, reason: EndReason | null): Promise<Ended> {
-    if (left.isOut) return 'out'
-    if (left.isDropped) return 'gone'
+  async endFor (left: KnownSession, reason: EndReason | null): Promise<Ended> {
+    if (left.isEnded) return 'ended'
+    if (left.isGone) return 'gone'
     if (left.loaded === null) return null
     const ended = await this.end(left.ref, reason)
     left.loaded = null
-    left.isOut = true
+    left.isEnded = true
     return ended ?? 'gone'
   }
 
   /** The session ended: nothing more of this request is stored in it. */
-  drop (held: Held): void {
-    held.isDropped = true
-    held.loaded = null
+  markGone (known: KnownSession): void {
+    known.isGone = true
+    known.loaded = null
     this.#shared.log.info({ reqId: this.#request.id }, 'a session ended while a request was using it; what the request wrote to it is dropped')
   }
 
-  async #saveFirst (held: Held, fields: Fields, unreadable: Error | null): Promise<void> {
+  async #saveFirst (known: KnownSession, fields: Fields, unreadable: Error | null): Promise<void> {
     const json = toJson(fields)
     if (json === '{}') return
     if (unreadable !== null) throw unreadable
     checkNames(Object.keys(fields))
-    const created = await this.create(held, newMeta(this.#request as Asking, null), json)
-    held.isNew = true
-    this.#shared.events.tell('created', eventOf(created))
+    const created = await this.create(known, newMeta(this.#request as Requester, null), json)
+    known.isNew = true
+    this.#shared.events.emit('created', eventOf(created))
   }
 }

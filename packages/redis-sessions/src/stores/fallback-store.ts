@@ -52,15 +52,15 @@ export class FallbackStore implements SessionStore {
   }
 
   async read (ref: SessionRef): Promise<StoredSession | null> {
-    return this.#either(this.#outage.isHere(ref), (store) => store.read(ref))
+    return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.read(ref))
   }
 
   async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes): Promise<StoredSession | null> {
-    return this.#either(this.#outage.isHere(ref), (store) => store.create(ref, payload, origin, lifetimes))
+    return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.create(ref, payload, origin, lifetimes))
   }
 
   async replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult> {
-    return this.#either(this.#outage.isHere(ref), async (store) => {
+    return this.#primaryOrMemory(this.#outage.isHere(ref), async (store) => {
       const result = await store.replace(ref, version, payload, lifetimes)
       if (store !== this.#memory || result.outcome !== 'gone' || this.#outage.isEnded(ref)) return result
       // Loaded before the outage: it is in Redis, where this change cannot go now.
@@ -69,7 +69,7 @@ export class FallbackStore implements SessionStore {
   }
 
   async touch (ref: SessionRef, seen?: Seen): Promise<boolean> {
-    return this.#either(this.#outage.isHere(ref), (store) => store.touch(ref, seen))
+    return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.touch(ref, seen))
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
@@ -80,7 +80,7 @@ export class FallbackStore implements SessionStore {
       const ended = await this.#primary.remove(ref)
       return ended ?? known
     } catch (err) {
-      this.#away(err)
+      this.#noteOutage(err)
       this.#outage.endLater(ref)
       return await this.#memory.remove(ref) ?? known
     }
@@ -97,7 +97,7 @@ export class FallbackStore implements SessionStore {
       this.#outage.endedAll(tag, mark, except)
       return { mark, known: [...here.known, ...known] }
     } catch (err) {
-      this.#away(err)
+      this.#noteOutage(err)
       this.#outage.endAllLater({ tag, at: performance.now(), ...(except === undefined ? {} : { except }) })
       const { mark, known } = await this.#memory.removeAll(tag, options)
       return { mark, known: [...here.known, ...known] }
@@ -109,10 +109,10 @@ export class FallbackStore implements SessionStore {
 
   async list (tag: string): Promise<ListedSession[]> {
     const from = this.#outage.listsFrom(tag)
-    if (from === 'redis') return this.#either(false, (store) => store.list(tag))
+    if (from === 'redis') return this.#primaryOrMemory(false, (store) => store.list(tag))
     const here = await this.#memory.list(tag)
     if (from === 'memory') return here
-    const there = await this.#either(false, (store) => store.list(tag))
+    const there = await this.#primaryOrMemory(false, (store) => store.list(tag))
     const known = new Set(here.map(({ ref }) => ref.hash))
     return [...here, ...there.filter(({ ref }) => !known.has(ref.hash) && !this.#outage.isEnded(ref))]
   }
@@ -129,7 +129,7 @@ export class FallbackStore implements SessionStore {
     } catch (err) {
       // It takes many commands: that one was slow does not say that sessions cannot be read.
       if (this.#link.isUp) throw err
-      this.#away(err)
+      this.#noteOutage(err)
       return this.#memory.count()
     }
   }
@@ -145,18 +145,18 @@ export class FallbackStore implements SessionStore {
     await this.#primary.close()
   }
 
-  async #either<T> (here: boolean, use: (store: SessionStore) => Promise<T>): Promise<T> {
+  async #primaryOrMemory<T> (here: boolean, use: (store: SessionStore) => Promise<T>): Promise<T> {
     if (here) return use(this.#memory)
     try {
       return await use(this.#primary)
     } catch (err) {
-      this.#away(err)
+      this.#noteOutage(err)
       return use(this.#memory)
     }
   }
 
-  /** @throws what is no outage of Redis */
-  #away (err: unknown): void {
+  /** Begins the outage. @throws what is no outage of Redis */
+  #noteOutage (err: unknown): void {
     if (!(err instanceof FST_ERR_REDIS_SESSIONS_UNAVAILABLE)) throw err
     if (this.#outage.isAway || this.#closed) return
     this.#outage.begin()

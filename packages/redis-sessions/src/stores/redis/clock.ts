@@ -21,13 +21,13 @@ export class RedisClock {
   readonly #measure = (): Promise<void> => this.#ask()
   /** It may be another server, with another clock. */
   readonly #begin = (): Promise<void> => {
-    this.#error = Infinity
+    this.#errorMs = Infinity
     return this.#ask()
   }
 
-  #ahead: number | undefined
+  #offsetMs: number | undefined
   /** What the measurement may be off by, at the time of the measurement. */
-  #error = Infinity
+  #errorMs = Infinity
   #measuredAt = 0
   /** Resolves when it was measured, or could not be; null from then on. */
   ready: Promise<void> | null
@@ -41,7 +41,7 @@ export class RedisClock {
 
   /** Milliseconds since 1970. The clock of this process where Redis was never asked. */
   now (): number {
-    return this.#ahead === undefined ? Date.now() : this.#ahead + performance.now()
+    return this.#offsetMs === undefined ? Date.now() : this.#offsetMs + performance.now()
   }
 
   stop (): void {
@@ -55,13 +55,13 @@ export class RedisClock {
     try {
       const [seconds, micros] = await this.#link.run((client) => client.time())
       const after = performance.now()
-      const error = (after - before) / 2
-      if (error <= this.#error + (after - this.#measuredAt) * DRIFT) {
-        this.#ahead = Number(seconds) * 1000 + Number(micros) / 1000 - (before + after) / 2
-        this.#error = error
+      const errorMs = (after - before) / 2
+      if (errorMs <= this.#errorMs + (after - this.#measuredAt) * DRIFT) {
+        this.#offsetMs = Number(seconds) * 1000 + Number(micros) / 1000 - (before + after) / 2
+        this.#errorMs = errorMs
         this.#measuredAt = after
       }
-      if (this.#error > CLOSE_MS) {
+      if (this.#errorMs > CLOSE_MS) {
         clearTimeout(this.#again)
         this.#again = setTimeout(this.#measure, AGAIN_MS).unref()
       }

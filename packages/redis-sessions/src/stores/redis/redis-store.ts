@@ -43,7 +43,7 @@ export class RedisStore implements SessionStore {
     if (this.#clock.ready !== null) await this.#clock.ready
     if (text === null) return null
     const stored = parseStored(text)
-    // Not taken for absent: the vault tells what it is.
+    // Not taken for absent: SessionRecords tells what it is.
     if (stored === null) return unknownOf(text)
     return stored.stamp > Number(mark ?? 0) ? stored : null
   }

@@ -28,12 +28,12 @@ export interface SessionRecord {
 }
 
 /** What is asked of a request; one that is passed to `decryptSession` may be any object. */
-export interface Asking { ip?: string, headers?: { 'user-agent'?: string | undefined } }
+export interface Requester { ip?: string, headers?: { 'user-agent'?: string | undefined } }
 
 const USER_AGENT_LENGTH = 256
 
 /** Who is asking, for a session that is made now. */
-export function newMeta ({ ip = '', headers }: Asking, userId: string | null, own?: OwnLifetimes): SessionMeta {
+export function newMeta ({ ip = '', headers }: Requester, userId: string | null, own?: OwnLifetimes): SessionMeta {
   const userAgent = (headers?.['user-agent'] ?? '').slice(0, USER_AGENT_LENGTH)
   return { userId, handle: newHandle(), ip, userAgent, ...(own === undefined ? {} : { own }) }
 }

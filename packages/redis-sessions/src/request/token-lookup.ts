@@ -1,13 +1,13 @@
 import { FST_ERR_REDIS_SESSIONS_UNREADABLE } from '../errors.ts'
 import type { Events, RefusedSession } from '../events.ts'
 import { refOf } from '../stores/ids.ts'
-import type { Fields } from '../vault/fields.ts'
-import { newMeta, type Asking } from '../vault/record.ts'
-import type { Loaded } from '../vault/vault.ts'
+import type { Fields } from '../record/fields.ts'
+import { newMeta, type Requester } from '../record/record.ts'
+import type { Loaded } from '../record/session-records.ts'
 import type { Shared } from './shared.ts'
 
-/** What came of the token that a request presented. */
-export interface Presented {
+/** What became of the token that a request carries. */
+export interface TokenLookup {
   /** The id that the token carried with a valid signature. */
   readonly id: string | null
   /** The token is signed with a secret that is on its way out. */
@@ -21,15 +21,15 @@ export interface Presented {
   readonly refused: RefusedSession['reason'] | null
 }
 
-export const NOTHING_PRESENTED: Presented = { id: null, isOld: false, found: null, failure: null, unreadable: null, refused: null }
+export const NO_TOKEN: TokenLookup = { id: null, isOld: false, found: null, failure: null, unreadable: null, refused: null }
 
 /** Looks for the session of a token. Never rejects. */
-export async function findPresented (token: string, { vault, signer }: Pick<Shared, 'vault' | 'signer'>): Promise<Presented> {
+export async function lookUpToken (token: string, { records, signer }: Pick<Shared, 'records' | 'signer'>): Promise<TokenLookup> {
   const { id, isOld } = signer.unsign(token)
   const ref = id === null ? null : refOf(id)
-  if (ref === null) return { ...NOTHING_PRESENTED, refused: 'signature' }
+  if (ref === null) return { ...NO_TOKEN, refused: 'signature' }
   try {
-    const found = await vault.open(ref)
+    const found = await records.open(ref)
     return { id, isOld, found, failure: null, unreadable: null, refused: found === null ? 'unknown' : null }
   } catch (err) {
     const isUnreadable = err instanceof FST_ERR_REDIS_SESSIONS_UNREADABLE
@@ -37,8 +37,8 @@ export async function findPresented (token: string, { vault, signer }: Pick<Shar
   }
 }
 
-export function tellRefused (events: Events, request: Asking, reason: RefusedSession['reason']): void {
-  if (!events.hears('refused')) return
+export function emitRefused (events: Events, request: Requester, reason: RefusedSession['reason']): void {
+  if (!events.hasListener('refused')) return
   const { ip, userAgent } = newMeta(request, null)
-  events.tell('refused', { reason, ip, userAgent })
+  events.emit('refused', { reason, ip, userAgent })
 }

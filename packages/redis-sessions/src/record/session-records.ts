@@ -14,7 +14,7 @@ export interface Loaded extends SessionRecord {
   readonly stored: StoredSession
 }
 
-export interface VaultOptions extends Lifetimes { readonly maxBytes: number }
+export interface RecordOptions extends Lifetimes { readonly maxBytes: number }
 
 /** Attempts to save against others that write the same session. With 8 writers at once none was seen to need more than 9. */
 const ATTEMPTS = 40
@@ -22,15 +22,15 @@ const PAUSE_MS = 4
 const PAUSE_CAP_MS = 50
 
 /** Reads and merges sessions: what the application's fields mean, on a store that knows payloads only. */
-export class Vault {
+export class SessionRecords {
   readonly store: SessionStore
   /** How many values were met that this instance cannot read, while another configuration or release can. */
   unreadable = 0
   readonly #codec: Codec
-  readonly #options: VaultOptions
+  readonly #options: RecordOptions
   readonly #log: FastifyBaseLogger
 
-  constructor (store: SessionStore, codec: Codec, options: VaultOptions, log: FastifyBaseLogger) {
+  constructor (store: SessionStore, codec: Codec, options: RecordOptions, log: FastifyBaseLogger) {
     this.store = store
     this.#codec = codec
     this.#options = options

@@ -1,7 +1,7 @@
-/** A request, as far as it is looked at here. */
-export interface Lasting {
+/** What is used of a request. */
+export interface InFlightRequest {
   readonly request: { readonly raw: { readonly destroyed: boolean, readonly socket: { readonly destroyed: boolean } } }
-  /** Where it stands among the requests in progress; -1 where it does not. */
+  /** Its index among the requests in flight; -1 where it is none of them. */
   position: number
   /** Its reply on the wire; null where there is none. */
   readonly response: { readonly headersSent: boolean } | null
@@ -13,14 +13,14 @@ const MOST_MS = 60_000
 const LEAST_MS = 20
 
 /**
- * The requests in progress that have a stored session. Activity counts from when a request comes, so a session does not time
+ * The requests in flight that have a stored session. Activity counts from when a request comes, so a session does not time
  * out while a request of it runs, however long that takes.
  *
  * Hot path: no Set, whose tables are thrown away as entries come and go. Those of the old generation keep alive what they held,
  * which costs the garbage collector a third of a read's time (2.9 kB promoted per request, 0.8 with an array).
  */
-export class InProgress {
-  readonly #states: Lasting[] = []
+export class InFlight {
+  readonly #states: InFlightRequest[] = []
   #timer: NodeJS.Timeout | undefined
   #everyMs = Infinity
   #isStopped = false
@@ -30,12 +30,12 @@ export class InProgress {
   }
 
   /** @param ownIdleTimeoutMs the idle timeout that the login of its session asked for */
-  add (state: Lasting, ownIdleTimeoutMs?: number): void {
+  add (state: InFlightRequest, ownIdleTimeoutMs?: number): void {
     if (ownIdleTimeoutMs !== undefined) this.#sweepFor(ownIdleTimeoutMs)
     if (state.position === -1) state.position = this.#states.push(state) - 1
   }
 
-  delete (state: Lasting): void {
+  delete (state: InFlightRequest): void {
     const { position } = state
     if (position === -1) return
     state.position = -1
@@ -67,37 +67,5 @@ export class InProgress {
       else if (state.response?.headersSent === true) this.delete(state)
       else state.keepAlive()
     }
-  }
-}
-
-const MOST_RECENT = 10_000
-
-/** What was added less than some time ago. */
-export class Recent {
-  readonly #ms: number
-  #until = 0
-  #older = new Set<string>()
-  #newer = new Set<string>()
-
-  constructor (ms: number) {
-    this.#ms = ms
-  }
-
-  has (name: string): boolean {
-    this.#turn()
-    return this.#newer.has(name) || this.#older.has(name)
-  }
-
-  add (name: string): void {
-    this.#newer.add(name)
-  }
-
-  /** Half of the time per set. */
-  #turn (): void {
-    const now = performance.now()
-    if (now < this.#until && this.#newer.size < MOST_RECENT) return
-    this.#older = now < this.#until + this.#ms / 2 ? this.#newer : new Set()
-    this.#newer = new Set()
-    this.#until = now + this.#ms / 2
   }
 }

@@ -1,14 +1,9 @@
 import { newId, refOf, tagOf, type SessionRef } from '../stores/ids.ts'
-import type { Loaded } from '../vault/vault.ts'
+import type { Loaded } from '../record/session-records.ts'
+import type { Shared } from './shared.ts'
 
-/** What all sessions of a registration share. */
-export interface Naming {
-  readonly realm: string
-  sign (id: string): string
-}
-
-/** What is known of the session behind a session object. */
-export class Held {
+/** What a request knows of the stored session behind a session object. */
+export class KnownSession {
   /** What is stored; null for what is not. */
   loaded: Loaded | null = null
   /** The JSON text of the fields as this request last knew them: others may have stored more since. */
@@ -16,31 +11,31 @@ export class Held {
   /** Of whom it is, also before it is stored. */
   userId: string | null = null
   /** It was ended by this request, or never made: what is written to it goes nowhere. */
-  isOut = false
-  /** It ended elsewhere: likewise. */
-  isDropped = false
+  isEnded = false
+  /** It ended elsewhere: what is written to it goes nowhere. */
+  isGone = false
   /** The browser has to be told of it. */
   isNew = false
-  readonly #naming: Naming
+  readonly #shared: Pick<Shared, 'realm' | 'sign'>
   #id: string | undefined
   #token: string | undefined
 
-  constructor (naming: Naming, known: { id?: string, token?: string, userId?: string | null } = {}) {
-    this.#naming = naming
-    this.#id = known.id
-    this.#token = known.token
-    this.userId = known.userId ?? null
+  constructor (shared: Pick<Shared, 'realm' | 'sign'>, start: { id?: string, token?: string, userId?: string | null } = {}) {
+    this.#shared = shared
+    this.#id = start.id
+    this.#token = start.token
+    this.userId = start.userId ?? null
   }
 
   /** Made when it is asked for: most visitors who have no session need none. */
   get id (): string {
-    this.#id ??= newId(this.userId === null ? '' : tagOf(this.userId, this.#naming.realm))
+    this.#id ??= newId(this.userId === null ? '' : tagOf(this.userId, this.#shared.realm))
     return this.#id
   }
 
   /** The id with its signature, as the cookie has it. */
   get token (): string {
-    this.#token ??= this.#naming.sign(this.id)
+    this.#token ??= this.#shared.sign(this.id)
     return this.#token
   }
 
