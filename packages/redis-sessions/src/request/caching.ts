@@ -80,8 +80,8 @@ function takeOver (raw: Raw, given: object): void {
   const entries = Array.isArray(given) ? pairsOf(given) : Object.entries(given)
   for (const [name, value] of entries) {
     if (value === undefined) continue
-    const isCookie = name.toLowerCase() === 'set-cookie'
-    raw.setHeader(name, isCookie ? [...new Set([...cookiesOf(raw), ...[value as string | string[]].flat()])] : value as string)
+    if (name.toLowerCase() === 'set-cookie') setCookies(raw, [...new Set([...cookiesOf(raw), ...[value as string | string[]].flat()])])
+    else raw.setHeader(name, value as string)
   }
 }
 
@@ -94,10 +94,14 @@ function cookiesOf (raw: Raw): string[] {
   return [raw.getHeader('set-cookie') ?? []].flat().map(String)
 }
 
+/** One cookie is a text, as @fastify/cookie writes it. */
+function setCookies (raw: Raw, cookies: string[]): void {
+  if (cookies.length === 0) raw.removeHeader('set-cookie')
+  else raw.setHeader('set-cookie', cookies.length === 1 ? cookies[0]! : cookies)
+}
+
 function withhold (raw: Raw, cookieName: string): void {
-  const others = cookiesOf(raw).filter((cookie) => !cookie.startsWith(`${cookieName}=`))
-  if (others.length === 0) raw.removeHeader('set-cookie')
-  else raw.setHeader('set-cookie', others)
+  setCookies(raw, cookiesOf(raw).filter((cookie) => !cookie.startsWith(`${cookieName}=`)))
 }
 
 function makePrivate (raw: Raw): void {

@@ -82,7 +82,7 @@ export class Session {
   }
 
   reload (callback?: Callback): Promise<void> | void {
-    return this.#answer(this.#owner.reload(this), callback)
+    return this.#answer(this.#owner.reload(this), callback, null)
   }
 
   isModified (): boolean {
@@ -93,8 +93,9 @@ export class Session {
     return this.#known.loaded !== null && !this.isModified()
   }
 
-  #answer (done: Promise<void>, callback: Callback | undefined): Promise<void> | void {
+  /** @param none what stands for no error: @fastify/session passes what its stores pass, `null` where they read */
+  #answer (done: Promise<void>, callback: Callback | undefined, none?: null): Promise<void> | void {
     if (callback === undefined) return done
-    done.then(() => this.#owner.call(callback), (err) => this.#owner.call(callback, err))
+    done.then(() => this.#owner.call(callback, none), (err) => this.#owner.call(callback, err))
   }
 }
