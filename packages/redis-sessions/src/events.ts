@@ -3,8 +3,8 @@ import { EventEmitter } from 'node:events'
 import { emitSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 
-/** Why sessions ended. Timeouts are not told: Redis forgets those by itself. */
-export type EndReason = 'login' | 'logout' | 'logout-all' | 'logout-others' | 'revoked' | 'destroy' | 'limit'
+/** Why sessions ended before they timed out; `aborted`: it was made for a request whose client never got its cookie. */
+export type EndReason = 'login' | 'logout' | 'logout-all' | 'logout-others' | 'revoked' | 'destroy' | 'limit' | 'aborted'
 
 /** Sessions of one user that ended. */
 export interface EndedSessions {
@@ -27,6 +27,13 @@ export interface SessionEvent {
   userAgent: string
 }
 
+/** A session of a user that timed out, by its idle or its absolute timeout. */
+export interface ExpiredSessionEvent extends SessionEvent {
+  userId: string
+  /** When it did, in milliseconds since 1970. */
+  expiredAt: number
+}
+
 /** Why a request with a session's cookie has no session. */
 export interface RefusedSession {
   /** `signature`: not signed with a secret of ours; `unknown`: ended, expired, or never was; `unreadable`: another instance can read it. */
@@ -45,6 +52,8 @@ export interface SessionsEvents {
   refused: [RefusedSession]
   /** A session was noted as seen, which moves its idle timeout. */
   renewed: [SessionEvent]
+  /** A user's session timed out. Told once, by the instance that finds it: at the next request with its cookie, or the next login of its user. */
+  expired: [ExpiredSessionEvent]
   /** Sessions ended by a call in this process. */
   ended: [EndedSessions]
 }

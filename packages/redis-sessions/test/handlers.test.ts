@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { connect, type AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -376,4 +377,134 @@ t.test('what streams for long, also in a reply that was taken over, keeps no ses
     end()
     await response.body!.cancel()
   }
+})
+
+/** Logins that work, in requests that fail after them. */
+const FAILING: Record<string, [status: number, handler: Handler]> = {
+  throws: [500, async (request, _reply, app) => {
+    await app.sessions.login(request, 'u')
+    throw new Error('after the login')
+  }],
+  'too-large': [413, async (request, _reply, app) => {
+    await app.sessions.login(request, 'u')
+    request.session.big = 'x'.repeat(200)
+    return 'x'
+  }],
+  'unawaited-save': [413, async (request, _reply, app) => {
+    await app.sessions.login(request, 'u')
+    request.session.big = 'x'.repeat(200)
+    request.session.save()
+    delete request.session.big
+    return 'x'
+  }],
+  'too-large-after-regenerate': [413, async (request, _reply, app) => {
+    await app.sessions.login(request, 'u')
+    await request.session.regenerate()
+    request.session.big = 'x'.repeat(200)
+    return 'x'
+  }],
+  stream: [500, async (request, reply, app) => {
+    await app.sessions.login(request, 'u')
+    return reply.send(new Readable({ read () { this.destroy(new Error('no content')) } }))
+  }],
+  hook: [500, async (request, reply, app) => {
+    await app.sessions.login(request, 'u')
+    return reply.header('x-fails', '1').send('x')
+  }]
+}
+
+both('a login before an error is a login: the reply that tells of the error carries its cookie, and there is no other session', async (t, setup) => {
+  const handlers = Object.fromEntries(Object.entries(FAILING).map(([name, [, handler]]) => [name, handler]))
+  const app = await serve(t, handlers, setup({
+    sessions: { maxBytes: 100 },
+    routes (app) {
+      app.addHook('onSend', async (_request, reply) => { if (reply.getHeader('x-fails') !== undefined) { reply.removeHeader('x-fails'); throw new Error('in a hook') } })
+      app.get('/invalid', { schema: { response: { 200: { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] } } } }, async (request) => {
+        await app.sessions.login(request, 'u')
+        return { m: 1 }
+      })
+    }
+  }))
+  for (const [name, status] of [...Object.entries(FAILING).map(([name, [status]]) => [name, status] as const), ['invalid', 500] as const]) {
+    for (const known of [false, true]) {
+      const browser = new Browser(app)
+      if (known) await browser.post('/login', { user: 'before' })
+      t.equal((await browser.get(`/${name}`)).statusCode, status, name)
+      t.equal((await browser.get('/me')).json().userId, 'u', `${name}: the browser is logged in`)
+      t.equal(await app.sessions.count(), 1, `${name}: no orphan`)
+      await app.sessions.logoutAll('u')
+    }
+  }
+})
+
+both('a login whose client left before the reply began leaves no session behind', async (t, setup) => {
+  const gates = new Gates()
+  const app = await serve(t, {
+    login: async (request, _reply, app) => {
+      await gates.pass('in')
+      await app.sessions.login(request, 'u')
+      return 'in'
+    },
+    write: async ({ session }) => {
+      await gates.pass('in')
+      session.n = 1
+      return 'x'
+    }
+  }, setup())
+  const ended: string[] = []
+  app.sessions.on('ended', ({ reason }) => { ended.push(reason) })
+  const known = new Browser(app)
+  await known.post('/login', { user: 'k' })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  let gone = 0
+  app.server.on('connection', (socket) => socket.on('close', () => { gone++ }))
+  const requests = [['login', ''], ['write', ''], ['write', `cookie: ${known.header()}\r\n`]]
+  const sockets = requests.map(([path, header]) => connect((app.server.address() as AddressInfo).port, '127.0.0.1').end(`GET /${path} HTTP/1.1\r\nhost: x\r\n${header}\r\n`))
+  await gates.arrived('in', sockets.length)
+  for (const socket of sockets) socket.resetAndDestroy()
+  await waitFor(() => gone === sockets.length)
+  gates.open('in')
+  await waitFor(async () => (await known.get('/me')).json().fields.n === 1, { what: 'the write of a session that the client has' })
+  await waitFor(async () => await app.sessions.count() === 1, { what: 'the end of the others' })
+  await waitFor(() => ended.length === 1)
+  t.same(ended, ['aborted'])
+})
+
+both('a reply that was taken over carries the cookie of what became of the session, beside those of the application', async (t, setup) => {
+  const end: Record<string, (reply: FastifyReply) => unknown> = {
+    end: ({ raw }) => raw.end('x'),
+    head: ({ raw }) => raw.writeHead(200, { 'set-cookie': 'theme=dark', 'cache-control': 'public' }).end('x'),
+    header: ({ raw }) => { raw.setHeader('Set-Cookie', ['theme=dark', 'lang=en']); raw.write('x'); raw.end() }
+  }
+  const handlers = Object.fromEntries(Object.entries(end).flatMap(([name, finish]): Array<[string, Handler]> => [
+    [`in-${name}`, async (request, reply, app) => {
+      reply.hijack()
+      await app.sessions.login(request, 'u')
+      finish(reply)
+    }],
+    [`save-${name}`, async ({ session }, reply) => {
+      session.n = 1
+      await session.save()
+      reply.hijack()
+      finish(reply)
+    }],
+    [`out-${name}`, async (request, reply, app) => {
+      reply.hijack()
+      await app.sessions.logout(request)
+      finish(reply)
+    }]
+  ]))
+  const app = await serve(t, handlers, setup())
+  for (const name of Object.keys(end)) {
+    const browser = new Browser(app)
+    for (const [path, me] of [['save', { fields: { n: 1 } }], ['in', { userId: 'u' }], ['out', { fields: {} }]] as const) {
+      const response = await browser.get(`/${path}-${name}`)
+      t.equal(response.body, 'x')
+      if (name !== 'end') t.ok([response.headers['set-cookie']].flat().includes('theme=dark'), 'the application\'s cookie stays')
+      t.match(String(response.headers['cache-control']), /^private/)
+      t.match((await browser.get('/me')).json(), me, `${path}-${name}`)
+    }
+    t.notOk(browser.cookies.has('sessionId'))
+  }
+  t.equal(await app.sessions.count(), 0)
 })

@@ -1,3 +1,4 @@
+import type { SerializeOptions } from '@fastify/cookie'
 import type { FastifyReply } from 'fastify'
 
 /**
@@ -44,22 +45,44 @@ export function privateControl (text: string | undefined): string {
  *
  * @param onWithheld the cookie did not leave; undefined where it must
  */
-export function guardCookie ({ raw }: FastifyReply, cookieName: string, onWithheld: (() => void) | undefined): void {
+export function guardCookie ({ raw }: Pick<FastifyReply, 'raw'>, cookieName: string, onWithheld: (() => void) | undefined): void {
+  beforeHead(raw, () => {
+    if (onWithheld === undefined || !mayBeShared(headersOf(raw))) return makePrivate(raw)
+    withhold(raw, cookieName)
+    onWithheld()
+  })
+}
+
+/** Calls `act` once, when the headers of a reply are about to leave, whoever sends them; they are in `raw` by then. */
+export function beforeHead (raw: FastifyReply['raw'], act: () => void): void {
   const { writeHead } = raw
-  raw.writeHead = function (this: typeof raw, status: number, ...rest: unknown[]) {
+  raw.writeHead = ((status: number, ...rest: unknown[]) => {
     raw.writeHead = writeHead
     const given = rest.at(-1)
     const isGiven = typeof given === 'object' && given !== null
     if (isGiven) takeOver(raw, given)
-    const isWithheld = onWithheld !== undefined && mayBeShared(headersOf(raw))
-    if (isWithheld) {
-      withhold(raw, cookieName)
-      onWithheld()
-    } else {
-      makePrivate(raw)
-    }
-    return (writeHead as (...args: unknown[]) => unknown).call(this, status, ...(isGiven ? rest.slice(0, -1) : rest))
-  } as typeof writeHead
+    act()
+    // Not the one of before: `act` may have asked to be called in its turn.
+    return (raw.writeHead as (...args: unknown[]) => unknown)(status, ...(isGiven ? rest.slice(0, -1) : rest))
+  }) as typeof writeHead
+}
+
+/** A reply whose headers are sent by the application: `reply.raw` is all that leaves of it. */
+export function rawReply ({ raw, server }: FastifyReply): CookieReply {
+  const add = (cookie: string) => setCookies(raw, [...cookiesOf(raw), cookie])
+  const target: CookieReply = {
+    raw,
+    setCookie (name, value, options) { add(server.serializeCookie(name, value, options)) },
+    clearCookie (name, options) { add(server.serializeCookie(name, '', { ...options, expires: new Date(0), maxAge: 0 })) }
+  }
+  return target
+}
+
+/** What carries cookies to the browser. */
+export interface CookieReply {
+  readonly raw: FastifyReply['raw']
+  setCookie (name: string, value: string, options: SerializeOptions): unknown
+  clearCookie (name: string, options: SerializeOptions): unknown
 }
 
 type Raw = Pick<FastifyReply['raw'], 'getHeader' | 'setHeader' | 'removeHeader' | 'getHeaderNames'>

@@ -1,6 +1,6 @@
-import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { ResolvedOptions } from '../options.ts'
-import { guardCookie } from './caching.ts'
+import { guardCookie, type CookieReply } from './caching.ts'
 import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
 
 /** Longer ones are not ours: id 54, dot, signature 43. Not even their signature is looked at. */
@@ -79,7 +79,7 @@ export class Cookies {
    *
    * @param onWithheld a renewal was taken back, because others may keep the reply; undefined where the cookie must leave
    */
-  set (request: FastifyRequest, reply: FastifyReply, token: string, cookie: CookieAttributes, onWithheld?: () => void): void {
+  set (request: FastifyRequest, reply: CookieReply, token: string, cookie: CookieAttributes, onWithheld?: () => void): void {
     if (this.#header !== undefined) return
     const name = this.#nameFor(request)
     const isHost = name !== this.#name
@@ -107,7 +107,7 @@ export class Cookies {
     if (onWithheld === undefined) this.#clearOther(request, reply, name)
   }
 
-  clear (request: FastifyRequest, reply: FastifyReply): void {
+  clear (request: FastifyRequest, reply: CookieReply): void {
     if (this.#header !== undefined) return
     const name = this.#nameFor(request)
     this.#clear(request, reply, name)
@@ -115,7 +115,7 @@ export class Cookies {
     guardCookie(reply, name, undefined)
   }
 
-  #clear (request: FastifyRequest, reply: FastifyReply, name: string): void {
+  #clear (request: FastifyRequest, reply: CookieReply, name: string): void {
     const isHost = name.startsWith('__Host-')
     const { path, domain, sameSite, secure, partitioned } = { ...this.attributes(request), ...(isHost ? { path: '/', domain: undefined, secure: true } : {}) }
     reply.clearCookie(name, {
@@ -124,7 +124,7 @@ export class Cookies {
   }
 
   /** A browser may have several names while a site changes from one to another: those that were not written are dead. */
-  #clearOther (request: FastifyRequest, reply: FastifyReply, name: string): void {
+  #clearOther (request: FastifyRequest, reply: CookieReply, name: string): void {
     if (this.#options.hostPrefix === 'only' && this.#former.length === 0) return
     for (const other of this.#names(request)) {
       if (other !== name && request.cookies[other] !== undefined) this.#clear(request, reply, other)

@@ -38,7 +38,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: In
       return done()
     }
     const token = shared.cookies.take(request, isOurs)
-    const state = new RequestSession(request, shared, { token, others: () => shared.cookies.others(request, token!, isOurs), isActivity: config?.activity ?? true, response: reply.raw })
+    const state = new RequestSession(request, shared, { token, others: () => shared.cookies.others(request, token!, isOurs), isActivity: config?.activity ?? true, reply })
     ;(request as Marked)[kState] = state
     if (state.token === undefined) {
       state.begin()

@@ -3,8 +3,7 @@ export interface InFlightRequest {
   readonly request: { readonly raw: { readonly destroyed: boolean, readonly socket: { readonly destroyed: boolean } } }
   /** Its index among the requests in flight; -1 where it is none of them. */
   position: number
-  /** Its reply on the wire; null where there is none. */
-  readonly response: { readonly headersSent: boolean } | null
+  readonly reply: { readonly raw: { readonly headersSent: boolean } } | null
   /** Notes its session as seen where a quarter of its idle timeout is over. */
   keepAlive (): Promise<void>
 }
@@ -64,7 +63,7 @@ export class InFlight {
       // An aborted request may never come to its end.
       if (state.request.raw.destroyed && state.request.raw.socket.destroyed) this.delete(state)
       // What streams for days, such as server-sent events, is no activity.
-      else if (state.response?.headersSent === true) this.delete(state)
+      else if (state.reply?.raw.headersSent === true) this.delete(state)
       else state.keepAlive()
     }
   }

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { eventOf } from '../events.ts'
 import type { Loaded } from '../record/session-records.ts'
-import { headersOf, mayBeShared } from './caching.ts'
+import { headersOf, mayBeShared, type CookieReply } from './caching.ts'
 import type { KnownSession } from './known-session.ts'
 import type { CookieAttributes, SessionCookie } from './session-cookie.ts'
 import type { Shared } from './shared.ts'
@@ -12,8 +12,8 @@ export interface SessionStart {
   readonly token?: string | undefined
   /** Further tokens that came, tried where that one is none. */
   readonly others?: () => readonly string[]
-  /** The reply on the wire. */
-  readonly response?: { readonly headersSent: boolean }
+  /** Undefined for a session without a request that is answered. */
+  readonly reply?: FastifyReply
   /** Attributes of the cookie beside those of the options. */
   readonly cookie?: CookieAttributes
   /** Whether the request counts as activity. @default true */
@@ -21,7 +21,7 @@ export interface SessionStart {
 }
 
 /** What is used of a session object. */
-interface WithCookie { readonly cookie: SessionCookie }
+export interface WithCookie { readonly cookie: SessionCookie }
 
 /**
  * Notes a session as seen and renews its cookie, which expires when the session does. Where the reply may not carry the
@@ -115,10 +115,17 @@ export class Renewal {
       if (mayBeShared(replyHeaders(reply))) return this.#postpone(known)
       if ((isDue || !this.#isCookieDue) && !await this.touch(known)) return
     }
-    const { cookie } = given.session
+    this.setCookie(reply, known, loaded, given.session, isRenewal ? () => { this.#postpone(known) } : undefined)
+  }
+
+  /**
+   * Puts the cookie of a session into a reply.
+   *
+   * @param onWithheld it only renews the one that the browser has, and did not leave, because others may keep the reply
+   */
+  setCookie (reply: CookieReply, known: KnownSession, loaded: Loaded, { cookie }: WithCookie, onWithheld?: () => void): void {
     const isUnchanged = cookie.expires === this.#ownExpires && loaded.meta.own?.remember !== false
     const expires = isUnchanged ? this.#expiresAt(known.loaded ?? loaded, true) : cookie.expires
-    const onWithheld = isRenewal ? () => { this.#postpone(known) } : undefined
     this.#shared.cookies.set(this.#request, reply, known.token, { ...(cookie.toJSON() as CookieAttributes), expires }, onWithheld)
   }
 

@@ -3,20 +3,23 @@ import { callSafely } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_SESSIONS_REPLY_SENT } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
 import { refOf } from '../stores/ids.ts'
-import { hasNoFields, isSame, jsonOf, toJson, type Fields } from '../record/fields.ts'
+import { hasNoFields, isSame, toJson, type Fields } from '../record/fields.ts'
 import { newMeta, type Requester, type OwnLifetimes } from '../record/record.ts'
 import type { Loaded } from '../record/session-records.ts'
 import { KnownSession } from './known-session.ts'
 import { Queue } from './operation.ts'
-import { lookUpToken, NO_TOKEN, emitRefused } from './token-lookup.ts'
 import { Renewal, type SessionStart } from './renewal.ts'
+import { ReplacedSessions } from './replaced-sessions.ts'
+import { ReplyCookie } from './reply-cookie.ts'
 import { isUpgrade, refuse, setSession } from './request-property.ts'
 import { Session, type Owner } from './session.ts'
 import type { Shared } from './shared.ts'
+import { lookUpTokens, NO_TOKEN } from './token-lookup.ts'
 import { Writes, type Ended } from './writes.ts'
 
 /**
- * The session of one request: which object the request is given, and what is done to it from the request's begin to its end. The operations form a queue, for which the end of the request waits.
+ * The session of one request: which object the request is given, and what is done to it from the request's begin to its end.
+ * The operations form a queue, for which the end of the request waits.
  */
 export class RequestSession implements Owner {
   readonly request: FastifyRequest
@@ -25,7 +28,7 @@ export class RequestSession implements Owner {
   isOver = false
   /** See InFlight. */
   position = -1
-  readonly response: SessionStart['response'] & object | null
+  readonly reply: FastifyReply | null
   readonly #shared: Shared
   readonly #renewal: Renewal
   readonly #writes: Writes
@@ -33,18 +36,17 @@ export class RequestSession implements Owner {
   readonly #queue = new Queue()
   #lookup = NO_TOKEN
   #session!: Session
-  /** The session objects that were replaced, as they were then. */
-  readonly #replaced: Array<[session: Session, json: string | null]> = []
-  /** The browser may have been sent the cookie of a session that this request ended. */
-  #mayHaveCookie = false
+  readonly #replaced = new ReplacedSessions()
+  readonly #cookie: ReplyCookie
 
   constructor (request: FastifyRequest, shared: Shared, start: SessionStart = {}) {
     this.request = request
     this.token = start.token
-    this.response = start.response ?? null
+    this.reply = start.reply ?? null
     this.#shared = shared
     this.#renewal = new Renewal(request, shared, start)
     this.#writes = new Writes(request, shared)
+    this.#cookie = new ReplyCookie(this, this.#renewal, shared.cookies)
     this.#others = start.others ?? (() => [])
   }
 
@@ -53,7 +55,6 @@ export class RequestSession implements Owner {
     return this.#lookup.failure
   }
 
-  /** The session object last given to the request. */
   get session (): Session {
     return this.#session
   }
@@ -69,10 +70,9 @@ export class RequestSession implements Owner {
 
   /** Gives the request the session of its token. Never rejects. */
   async load (): Promise<void> {
-    let token = this.token!
-    this.#lookup = await lookUpToken(token, this.#shared)
-    if (this.#lookup.refused !== null) token = await this.#findAmongOthers(token)
-    const { id, isOld, found, failure } = this.#lookup
+    const [token, lookup] = await lookUpTokens(this.token!, this.#others, this.#shared, this.request as Requester)
+    this.#lookup = lookup
+    const { id, isOld, found, failure } = lookup
     if (found === null) {
       this.begin()
       if (failure !== null) refuse(this.request, failure)
@@ -84,19 +84,6 @@ export class RequestSession implements Owner {
     // With less than half of the idle timeout left it might end while the request runs.
     const { records } = this.#shared
     if (records.now() - found.stored.touchedAt > records.lifetimesOf(found.meta).idleTimeoutMs / 2) this.touch()
-  }
-
-  /** A dead cookie may stand before a living one: of another path or domain, or of a name of before. Returns the token that counts. */
-  async #findAmongOthers (token: string): Promise<string> {
-    for (const other of this.#others()) {
-      const lookup = await lookUpToken(other, this.#shared)
-      if (lookup.refused !== null) continue
-      this.#lookup = lookup
-      return other
-    }
-    const { refused } = this.#lookup
-    if (refused !== null) emitRefused(this.#shared.events, this.request as Requester, refused)
-    return token
   }
 
   /** A session of a user, in place of the request's, which ends. What was in it is gone. */
@@ -149,7 +136,10 @@ export class RequestSession implements Owner {
 
   /** Stores what the request changed. */
   save (session: Session): Promise<void> {
-    return this.#queue.add(() => this.#save(session))
+    return this.#queue.add(async () => {
+      await this.#save(session)
+      if (Session.knownOf(session)!.isNew) this.#cookie.setInHijacked()
+    })
   }
 
   /** Notes the session as seen now, which moves its idle timeout. */
@@ -190,21 +180,29 @@ export class RequestSession implements Owner {
     return this.#renewal.isCookieCurrent(known, this.#renewal.isDue(known.loaded), this.#session) && isSame(known.base, this.#session)
   }
 
-  /** Waits for the operations, saves, and says by the cookie what became of the session. */
+  /** Waits for the operations, saves, and says by the cookie what became of the session, also where something failed. */
   async finish (reply: FastifyReply): Promise<void> {
+    try {
+      await this.#finish(reply)
+    } catch (err) {
+      this.#cookie.set(reply)
+      throw err
+    } finally {
+      if (this.#cookie.isLost) await this.#abandon()
+    }
+  }
+
+  async #finish (reply: FastifyReply): Promise<void> {
     const unseen = await this.#queue.settled()
     // What the application told the visitor as an error is none to tell again.
     if (unseen !== undefined && reply.statusCode < 400) throw unseen.error
     if (this.failure !== null) return
-    this.#warnOfLost()
+    this.#replaced.warnOfLost(this.request, this.#shared.log)
     const session: unknown = this.request.session
-    const { known } = this
     // Who sets it to null means its end, not only that of the cookie.
-    if (session === null && known.loaded !== null) await this.destroy(this.#session)
-    if (session === null || session === undefined || known.isEnded) {
-      if (this.token !== undefined || this.#mayHaveCookie) this.#shared.cookies.clear(this.request, reply)
-      return
-    }
+    if (session === null && this.known.loaded !== null) await this.destroy(this.#session)
+    const { known } = this
+    if (session === null || session === undefined || known.isEnded) return this.#cookie.set(reply, true)
     if (session !== this.#session || isUpgrade(this.request)) return
     await this.#save(this.#session)
     if (known.loaded !== null) await this.#renewal.sendCookie(reply, known, known.loaded, this)
@@ -212,16 +210,32 @@ export class RequestSession implements Owner {
 
   /** What the request changed after its reply began, or without one: streams, and replies that the application took over. */
   async finishLate (): Promise<void> {
-    const unseen = await this.#queue.settled()
-    if (unseen !== undefined) throw unseen.error
-    if (this.failure !== null || isUpgrade(this.request) || (this.request.session as unknown) !== this.#session) return
+    try {
+      const unseen = await this.#queue.settled()
+      if (unseen !== undefined) throw unseen.error
+      if (this.failure === null && !isUpgrade(this.request) && (this.request.session as unknown) === this.#session) await this.#saveLate()
+    } finally {
+      if (!this.isOver && !this.#cookie.isSet && !isUpgrade(this.request)) await this.#abandon()
+    }
+  }
+
+  async #saveLate (): Promise<void> {
     const { known } = this
     if (known.loaded === null) {
-      if (!known.isEnded && !known.isGone && !hasNoFields(this.#session)) this.#shared.log.warn({ reqId: this.request.id }, 'a request wrote to a new session after its reply began: without a cookie it cannot be kept')
+      if (!known.isEnded && !known.isGone && !hasNoFields(this.#session)) this.#shared.log.warn({ reqId: this.request.id }, 'a request wrote to a new session after its reply began: without a cookie it cannot be kept. Await session.save() before')
       return
     }
     await this.#save(this.#session)
     if (!this.isOver && known.loaded !== null && this.#renewal.isDue(known.loaded)) await this.#renewal.touch(known)
+  }
+
+  /** Ends a session that this request made and whose cookie does not reach the browser: nobody could use it, or end it. */
+  async #abandon (): Promise<void> {
+    const { known } = this
+    if (known.loaded === null || known.id === this.#lookup.id || !this.#shared.cookies.isUsed) return
+    await this.#writes.end(known.ref, 'aborted')
+    this.#markEnded(known)
+    this.#shared.log.info({ reqId: this.request.id }, 'a session was made for a request whose client left, or whose reply began, before its cookie could be sent: it was ended')
   }
 
   /** Keeps the session of a request that takes long from timing out. */
@@ -230,17 +244,6 @@ export class RequestSession implements Owner {
     const { records } = this.#shared
     if (loaded === null || this.isOver || records.now() - loaded.stored.touchedAt < Math.floor(records.lifetimesOf(loaded.meta).idleTimeoutMs / 4)) return
     await this.#renewal.touch(this.known)
-  }
-
-  /** What goes to an object that is not, or not any more, the session of the request goes nowhere. */
-  #warnOfLost (): void {
-    const { session, id: reqId, routeOptions } = this.request
-    if (session as unknown !== null && session !== undefined && Session.knownOf(session) === undefined) {
-      this.#shared.log.warn({ reqId, url: routeOptions?.url }, 'request.session was replaced by an object that is no session, of which nothing is stored: set the fields of request.session, or use login or regenerate')
-    }
-    if (this.#replaced.some(([left, json]) => left !== session && json !== null && !isSame(json, left))) {
-      this.#shared.log.warn({ reqId, url: routeOptions?.url }, 'a request wrote to the session object of before login or regenerate, which is not stored: take request.session anew after them')
-    }
   }
 
   #save (session: Session): Promise<void> {
@@ -264,16 +267,17 @@ export class RequestSession implements Owner {
    */
   #replace (previous: Session, known: KnownSession, fields: Fields, reason: EndReason | null, make: (ended: Ended) => Promise<void>): Promise<void> {
     // A reply that was hijacked may have begun: the cookie of the new session would not leave any more.
-    const isSent = this.isOver || (this.response?.headersSent === true && this.#shared.cookies.isUsed)
+    const isSent = this.isOver || (this.reply?.raw.headersSent === true && this.#shared.cookies.isUsed)
     if (isSent) return this.#queue.add(() => Promise.reject(new FST_ERR_REDIS_SESSIONS_REPLY_SENT()))
     const next = this.#make(known, fields)
-    this.#replaced.push([previous, jsonOf(previous)])
+    this.#replaced.add(previous)
     this.#give(next)
     return this.#queue.add(async () => {
       const left = Session.knownOf(previous)!
       try {
         await make(await this.#writes.endFor(left, reason))
         known.isNew = known.loaded !== null
+        this.#cookie.setInHijacked()
         if (known.loaded !== null) this.#renewal.setExpiry(next, known.loaded)
       } catch (err) {
         known.isEnded = true
@@ -287,9 +291,10 @@ export class RequestSession implements Owner {
 
   /** The session was ended: whatever the request still does to it is not stored. */
   #markEnded (known: KnownSession): void {
-    this.#mayHaveCookie ||= known.isNew
+    this.#cookie.mayBeThere ||= known.isNew
     known.isEnded = true
     known.loaded = null
     if (known === this.known) setSession(this.request, null)
+    this.#cookie.setInHijacked()
   }
 }

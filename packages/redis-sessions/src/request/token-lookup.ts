@@ -23,8 +23,7 @@ export interface TokenLookup {
 
 export const NO_TOKEN: TokenLookup = { id: null, isOld: false, found: null, failure: null, unreadable: null, refused: null }
 
-/** Looks for the session of a token. Never rejects. */
-export async function lookUpToken (token: string, { records, signer }: Pick<Shared, 'records' | 'signer'>): Promise<TokenLookup> {
+async function lookUpToken (token: string, { records, signer }: Pick<Shared, 'records' | 'signer'>): Promise<TokenLookup> {
   const { id, isOld } = signer.unsign(token)
   const ref = id === null ? null : refOf(id)
   if (ref === null) return { ...NO_TOKEN, refused: 'signature' }
@@ -37,7 +36,25 @@ export async function lookUpToken (token: string, { records, signer }: Pick<Shar
   }
 }
 
-export function emitRefused (events: Events, request: Requester, reason: RefusedSession['reason']): void {
+/**
+ * Looks for the session of a request. A dead cookie may stand before a living one: of another path or domain, or of a name of
+ * before. Never rejects.
+ *
+ * @param others further tokens, tried where the first is none
+ * @returns the token that counts, and what became of it
+ */
+export async function lookUpTokens (first: string, others: () => readonly string[], shared: Shared, request: Requester): Promise<[token: string, lookup: TokenLookup]> {
+  const lookup = await lookUpToken(first, shared)
+  if (lookup.refused === null) return [first, lookup]
+  for (const token of others()) {
+    const other = await lookUpToken(token, shared)
+    if (other.refused === null) return [token, other]
+  }
+  emitRefused(shared.events, request, lookup.refused)
+  return [first, lookup]
+}
+
+function emitRefused (events: Events, request: Requester, reason: RefusedSession['reason']): void {
   if (!events.hasListener('refused')) return
   const { ip, userAgent } = newMeta(request, null)
   events.emit('refused', { reason, ip, userAgent })
