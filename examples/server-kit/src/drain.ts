@@ -59,7 +59,9 @@ class Drain {
 export default fp(async (app: FastifyInstance) => {
   const drain = new Drain(app)
   app.decorate('drain', drain)
-  app.addHook('onSend', async (_request, reply) => {
+  // Not async: where a handler does not return its reply, Fastify would send another, empty one meanwhile.
+  app.addHook('onSend', (_request, reply, payload, done) => {
     if (drain.active) reply.header('connection', 'close')
+    done(null, payload)
   })
 }, { name: 'site-drain', fastify: '5.x' })
