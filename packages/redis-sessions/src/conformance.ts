@@ -224,6 +224,24 @@ promise('a session ends after the absolute timeout, however often it is seen', a
   equal(await store.touch(ref), false)
 }, { idleTimeoutMs: 700, absoluteTimeoutMs: 800 })
 
+promise('of a session that timed out it is told once, with its notice, and of one that ended never, where the store tells', async (store) => {
+  const { tag, ref } = group()
+  const [idle, ended, all] = [ref(), ref(), group()]
+  const heard: string[] = []
+  store.onExpired = (expired) => { for (const { hash, notice } of expired) heard.push(`${hash} ${notice}`) }
+  for (const each of [idle, ended, all.ref()]) await store.create(each, 'a', undefined, undefined, 'notice')
+  await store.remove(ended)
+  await store.removeAll(all.tag)
+  await sleep(500)
+  for (const each of [idle, ended, idle]) {
+    equal(await store.read(each), null)
+    await store.missed?.(each)
+  }
+  equal((await store.list(tag)).length, 0)
+  ok(await store.create(all.ref(), 'a', undefined, undefined, 'another'))
+  ok(heard.length === 0 || heard.join() === `${idle.hash} notice`)
+}, { idleTimeoutMs: 400, absoluteTimeoutMs: 60_000 })
+
 promise('count knows the live sessions', async (store) => {
   const before = await store.count()
   const refs = [anonymous(), group().ref()]

@@ -104,7 +104,7 @@ export default redisSessions
 
 export * from './errors.ts'
 export type { BackupEnd, BackupEntry, SessionBackup } from './backup/backup.ts'
-export type { EndedSessions, EndReason, RefusedSession, SessionEvent, SessionsEvents } from './events.ts'
+export type { EndedSessions, EndReason, ExpiredSessionEvent, RefusedSession, SessionEvent, SessionsEvents } from './events.ts'
 export type { Fields } from './record/fields.ts'
 export type { StoredSession } from './stores/header.ts'
 export type { SessionRef } from './stores/ids.ts'
@@ -112,4 +112,4 @@ export { mongoBackup, type MongoBackupCollection, type MongoBackupOptions } from
 export type { FastifyRedisSessionsOptions, LoginOptions, SessionCookieOptions, SessionEncryption } from './options.ts'
 export type { AnyRequest, SessionData, SessionInfo, Sessions, SessionsStats } from './sessions.ts'
 export type { WatchedSession } from './watched-session.ts'
-export type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, Seen, SessionStore } from './stores/store.ts'
+export type { EndAllOptions, EndedAll, ExpiredSession, Lifetimes, ListedSession, Origin, ReplaceResult, Seen, SessionStore } from './stores/store.ts'

@@ -4,7 +4,7 @@ import {
   FST_ERR_REDIS_SESSIONS_INVALID_USER, FST_ERR_REDIS_SESSIONS_NO_SESSION, FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN,
   FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE
 } from './errors.ts'
-import type { EndReason, Events, SessionsEvents } from './events.ts'
+import { eventOf, type EndReason, type Events, type SessionsEvents } from './events.ts'
 import { resolveLogin, type LoginOptions, type ResolvedOptions } from './options.ts'
 import { stateOf } from './request/hooks.ts'
 import { Operation } from './request/operation.ts'
@@ -61,6 +61,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     this.#options = options
     this.#events = events
     events.emitter = this
+    records.onExpired(() => events.hasListener('expired'), (meta, expiredAt) => events.emit('expired', { ...eventOf({ meta }), userId: meta.userId!, expiredAt }))
   }
 
   /** `name` of the registration; '' where it has none. */

@@ -5,6 +5,9 @@ import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts
 import type { LoginOptions, SessionsEvents } from '../src/index.ts'
 import { Browser, makeApp, type Setup } from './support/app.ts'
 
+// Most of them wait for a timeout. Those that set a clock or the environment run alone.
+t.jobs = 8
+
 function both (name: string, run: (t: Test, setup: (more?: Setup) => Setup) => Promise<void>): void {
   t.test(`${name} (memory)`, (t) => run(t, (more = {}) => more))
   t.test(`${name} (Redis)`, (t) => {
@@ -170,6 +173,38 @@ both('what happens to sessions is told: created, login, renewed, refused, ended'
   t.same(seen, [['created', null], ['login', 'u'], ['renewed', 'u'], ['ended', 'logout'], ['refused', 'unknown'], ['refused', 'signature']])
 })
 
+both('a session of a user that times out is told of once, at the next request with its cookie or at the next login of the user, and one that was ended is not', async (t, setup) => {
+  const idleTimeoutMs = 400
+  const apps = await Promise.all([0, 1].map(() => makeApp(t, setup({ sessions: { idleTimeoutMs } }))))
+  const app = apps[0]!
+  // Without Redis each process has sessions of its own.
+  const another = setup().redis === undefined ? app : apps[1]!
+  const expired: Array<SessionsEvents['expired'][0]> = []
+  for (const each of new Set([app, another])) each.sessions.on('expired', (event) => { expired.push(event) })
+  const began = Date.now()
+  const [asks, loggedOut, all, silent] = await Promise.all(['asks', 'out', 'all', 'asks'].map(async (user) => {
+    const browser = new Browser(app, { 'user-agent': 'Phone/1' })
+    const { handle } = (await browser.post('/login', { user })).json()
+    return { browser, handle, headers: { cookie: browser.header() } }
+  })) as [{ browser: Browser, handle: string, headers: { cookie: string } }, ...Array<{ browser: Browser, handle: string, headers: { cookie: string } }>]
+  await loggedOut!.browser.post('/logout')
+  await app.sessions.logoutAll('all')
+  await waitFor(async () => (await app.sessions.list('asks')).length === 0, { what: 'the idle timeout' })
+  for (const { headers } of [asks, loggedOut!, all!]) {
+    const answers = await Promise.all([app, another, app].map((each) => each.inject({ url: '/me', headers })))
+    t.notOk(answers.some((answer) => answer.json().userId))
+  }
+  await waitFor(() => expired.length > 0)
+  await waitFor(async () => {
+    // Redis' score of the other one may lie a moment behind.
+    await new Browser(another).post('/login', { user: 'asks' })
+    return expired.length >= 2
+  }, { everyMs: 200 })
+  t.same(expired.map(({ userId, ip, userAgent }) => [userId, ip, userAgent]), Array(2).fill(['asks', '127.0.0.1', 'Phone/1']))
+  t.same(new Set(expired.map(({ handle }) => handle)), new Set([asks.handle, silent!.handle]))
+  for (const { expiredAt } of expired) t.ok(expiredAt >= began + idleTimeoutMs - 100 && expiredAt <= Date.now() + 100, `${expiredAt - began} ms`)
+})
+
 both('who is active on a socket stays logged in', async (t, setup) => {
   const app = await makeApp(t, setup({
     sessions: { idleTimeoutMs: 1500, touchIntervalMs: 50 },
@@ -208,7 +243,7 @@ both('who is active on a socket stays logged in', async (t, setup) => {
   for (const { socket } of browsers) socket?.terminate()
 })
 
-t.test('an instance whose clock is wrong logs nobody out, and its cookie says how long it lasts whatever the visitor\'s clock says', async (t) => {
+t.test('an instance whose clock is wrong logs nobody out, and its cookie says how long it lasts whatever the visitor\'s clock says', { buffered: false }, async (t) => {
   const { now } = Date
   t.teardown(() => { Date.now = now })
   for (const wrongByMs of [-3600_000, 3600_000]) {
@@ -226,7 +261,7 @@ t.test('an instance whose clock is wrong logs nobody out, and its cookie says ho
   }
 })
 
-t.test('each misconfiguration is one warning that names the cure', async (t) => {
+t.test('each misconfiguration is one warning that names the cure', { buffered: false }, async (t) => {
   const serve = async (setup: Setup) => {
     const lines: string[] = []
     const app = await makeApp(t, { ...setup, fastify: { ...setup.fastify, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } } })

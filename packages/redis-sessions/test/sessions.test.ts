@@ -480,6 +480,9 @@ t.test('encryption: Redis holds no text of the session, keys rotate, and tamperi
   const other = await logIn(first, 'other', { n: 1 })
   const sealed = (await client.get(keyOf(browser)))!
   t.notMatch(sealed, /secret/)
+  const notices = JSON.stringify(await client.hgetall(`${redis.siteId}:e:user:notices:{${refOf(idOf(browser))!.tag}}`))
+  t.match(notices, /"E/)
+  t.notMatch(notices, /secret|127\.0\.0\.1/)
   const rotated = await makeApp(t, { redis, sessions: { encryption: { keys: [two.toString('hex'), one.toString('base64')] } } })
   t.equal((await browser.get('/me', rotated)).json().fields.secret, 'secretvalue')
   await browser.post('/set', { n: 2 }, rotated)
@@ -509,7 +512,7 @@ t.test('Redis contains no session id: the whole dump is searched', async (t) => 
   const keys = await client.keys('*')
   t.ok(keys.length >= 5)
   const dump = Buffer.concat(await Promise.all(keys.map(async (key) => Buffer.concat([Buffer.from(key), (await client.dumpBuffer(key))!]))))
-  const readable = (await Promise.all(keys.map(async (key) => await client.type(key) === 'string' ? client.get(key) : JSON.stringify(await client.zrange(key, '0', '-1'))))).join()
+  const readable = (await Promise.all(keys.map(async (key) => await client.type(key) === 'string' ? client.get(key) : JSON.stringify(await client.type(key) === 'hash' ? await client.hgetall(key) : await client.zrange(key, '0', '-1'))))).join()
   for (const browser of [...browsers, anonymous]) {
     const id = idOf(browser)
     for (const part of [id, id.slice(0, 32), id.slice(0, 12), browser.cookie!]) t.notOk(dump.includes(part) || readable.includes(part) || keys.join().includes(part))

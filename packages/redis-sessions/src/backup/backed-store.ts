@@ -47,6 +47,18 @@ export class BackedStore implements SessionStore {
     this.#onClose = onClose
   }
 
+  get onExpired (): SessionStore['onExpired'] {
+    return this.#primary.onExpired
+  }
+
+  set onExpired (listener: SessionStore['onExpired']) {
+    this.#primary.onExpired = listener
+  }
+
+  async missed (ref: SessionRef): Promise<void> {
+    await this.#primary.missed?.(ref)
+  }
+
   async read (ref: SessionRef): Promise<StoredSession | null> {
     const stored = await this.#primary.read(ref)
     if (stored === null) return this.#restore(ref)
@@ -56,8 +68,8 @@ export class BackedStore implements SessionStore {
     return null
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes): Promise<StoredSession | null> {
-    const stored = await this.#primary.create(ref, payload, origin, lifetimes)
+  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes, notice?: string): Promise<StoredSession | null> {
+    const stored = await this.#primary.create(ref, payload, origin, lifetimes, notice)
     if (stored !== null) await this.#writeOrNote(this.#entryOf(ref, stored, lifetimes))
     return stored
   }

@@ -63,3 +63,13 @@ export function decodeRecord (text: string): (SessionRecord & { fields: Fields }
     return null
   }
 }
+
+/** What is told of a session that timed out, as one line of JSON. Anonymous ones are not told of. */
+export function encodeNotice ({ userId, handle, ip, userAgent }: SessionMeta): string | undefined {
+  return userId === null ? undefined : JSON.stringify([userId, handle, ip, userAgent])
+}
+
+/** Null where the text is not what `encodeNotice` made. */
+export function decodeNotice (text: string): SessionMeta | null {
+  return decodeRecord(`${text}\n{}`)?.meta ?? null
+}

@@ -6,7 +6,7 @@ import type { SessionRef } from '../stores/ids.ts'
 import { expiryOf, type Lifetimes, type ListedSession, type Origin, type SessionStore } from '../stores/store.ts'
 import type { Codec } from './cipher.ts'
 import { applyChanges, type Changes, type Fields } from './fields.ts'
-import { decodeRecord, encodeRecord, type SessionMeta, type SessionRecord } from './record.ts'
+import { decodeNotice, decodeRecord, encodeNotice, encodeRecord, type SessionMeta, type SessionRecord } from './record.ts'
 
 /** A session as a request knows it. */
 export interface Loaded extends SessionRecord {
@@ -29,6 +29,7 @@ export class SessionRecords {
   readonly #codec: Codec
   readonly #options: RecordOptions
   readonly #log: FastifyBaseLogger
+  #isExpiryHeard = () => false
 
   constructor (store: SessionStore, codec: Codec, options: RecordOptions, log: FastifyBaseLogger) {
     this.store = store
@@ -44,12 +45,14 @@ export class SessionRecords {
    */
   async open (ref: SessionRef): Promise<(Loaded & { fields: Fields }) | null> {
     const stored = await this.store.read(ref)
-    return stored === null ? null : this.#decode(ref, stored)
+    return stored === null ? this.#missed(ref) : this.#decode(ref, stored)
   }
 
   /** @throws FST_ERR_REDIS_SESSIONS_TOO_LARGE */
   async create (ref: SessionRef, record: SessionRecord, origin?: Origin): Promise<Loaded | null> {
-    const stored = await this.store.create(ref, this.#encode(ref, record), origin, this.lifetimesOf(record.meta))
+    const line = encodeNotice(record.meta)
+    const notice = line === undefined ? undefined : this.#codec.encode(line, ref.hash)
+    const stored = await this.store.create(ref, this.#encode(ref, record), origin, this.lifetimesOf(record.meta), notice)
     return stored === null ? null : { ...record, ref, stored }
   }
 
@@ -64,7 +67,7 @@ export class SessionRecords {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const next = { meta: base.meta, json: applyChanges(base.json, changes) }
       const result = await this.store.replace(ref, base.stored.version, this.#encode(ref, next), this.lifetimesOf(base.meta))
-      if (result.outcome === 'gone') return null
+      if (result.outcome === 'gone') return this.#missed(ref)
       if (result.outcome === 'saved') return { ...next, ref, stored: result.stored }
       const current = this.#decode(ref, result.stored)
       if (current === null) return null
@@ -76,7 +79,9 @@ export class SessionRecords {
 
   /** Notes the session as seen now. False where it is not alive. */
   async touch ({ ref, meta }: Pick<Loaded, 'ref' | 'meta'>, agoMs = 0): Promise<boolean> {
-    return this.store.touch(ref, { lifetimes: this.lifetimesOf(meta), agoMs })
+    if (await this.store.touch(ref, { lifetimes: this.lifetimesOf(meta), agoMs })) return true
+    this.#missed(ref)
+    return false
   }
 
   /** Ends a session; what it was, or null, also where that cannot be read. */
@@ -116,6 +121,25 @@ export class SessionRecords {
   check (json: string): void {
     const bytes = Buffer.byteLength(json)
     if (bytes > this.#options.maxBytes) throw new FST_ERR_REDIS_SESSIONS_TOO_LARGE(bytes, this.#options.maxBytes)
+  }
+
+  /** Calls back with the sessions of users that timed out, when the store comes to know of it. Nothing is looked up where nobody hears. */
+  onExpired (hasListener: () => boolean, tell: (meta: SessionMeta, expiredAt: number) => void): void {
+    this.#isExpiryHeard = hasListener
+    this.store.onExpired = (expired) => {
+      if (!hasListener()) return
+      for (const { hash, notice, expiredAt } of expired) {
+        const decoded = this.#codec.decode(notice, hash)
+        const meta = typeof decoded === 'string' ? null : decodeNotice(decoded.text)
+        if (meta !== null) tell(meta, expiredAt)
+      }
+    }
+  }
+
+  /** A session that is not there: whether it timed out is looked up while nobody waits for it. */
+  #missed (ref: SessionRef): null {
+    if (ref.owned && this.#isExpiryHeard()) this.store.missed?.(ref).catch((err) => this.#log.debug({ err }, 'whether a session timed out could not be looked up'))
+    return null
   }
 
   #decode (ref: SessionRef, stored: StoredSession): (Loaded & { fields: Fields }) | null {

@@ -47,6 +47,20 @@ export class FallbackStore implements SessionStore {
     link.on('up', this.#onUp)
   }
 
+  get onExpired (): SessionStore['onExpired'] {
+    return this.#memory.onExpired
+  }
+
+  set onExpired (listener: SessionStore['onExpired']) {
+    this.#memory.onExpired = listener
+    this.#primary.onExpired = listener
+  }
+
+  /** Nobody knows it but Redis: of its own sessions the process tells by itself. */
+  async missed (ref: SessionRef): Promise<void> {
+    if (!this.#outage.isAway) await this.#primary.missed?.(ref)
+  }
+
   get mode (): SessionStore['mode'] {
     return this.#outage.isAway ? 'memory' : this.#primary.mode
   }
@@ -55,8 +69,8 @@ export class FallbackStore implements SessionStore {
     return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.read(ref))
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes): Promise<StoredSession | null> {
-    return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.create(ref, payload, origin, lifetimes))
+  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes, notice?: string): Promise<StoredSession | null> {
+    return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.create(ref, payload, origin, lifetimes, notice))
   }
 
   async replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult> {
@@ -221,8 +235,9 @@ export class FallbackStore implements SessionStore {
     if (!this.#link.isUp) throw unavailable(new Error('the link is down'))
     const { payload, version } = stored
     const lifetimes = this.#memory.lifetimesOf(ref)
+    const notice = this.#memory.noticeOf(ref)
     const move = this.#outage.send(ref, performance.now())
-    const isNew = move.creates && await this.#primary.create(ref, payload, this.#originOf(ref, stored, move), lifetimes) !== null
+    const isNew = move.creates && await this.#primary.create(ref, payload, this.#originOf(ref, stored, move), lifetimes, notice) !== null
     if (!isNew) {
       // There from an attempt whose answer was lost, and changed here since; or refused by a logout.
       const there = await this.#primary.read(ref)

@@ -4,7 +4,7 @@ import { expiryOf, LONGEST_MS, type EndAllOptions, type EndedAll, type Lifetimes
 
 const SWEEP_MS = 60_000
 
-interface Entry extends ListedSession { stored: StoredSession, lifetimes: Lifetimes, expiresAt: number }
+interface Entry extends ListedSession { stored: StoredSession, lifetimes: Lifetimes, expiresAt: number, notice: string | undefined }
 
 /** Sessions in the process, by the same rules: for an application of one process, and for outages. */
 export class MemoryStore implements SessionStore {
@@ -14,6 +14,7 @@ export class MemoryStore implements SessionStore {
   readonly #groups = new Map<string, Set<string>>()
   readonly #watermarks = new Map<string, number>()
   #lastMicros = 0
+  onExpired: SessionStore['onExpired']
   #sweptAt = Date.now()
 
   constructor (lifetimes: Lifetimes) {
@@ -24,7 +25,7 @@ export class MemoryStore implements SessionStore {
     return this.get(ref)
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes): Promise<StoredSession | null> {
+  async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes, notice?: string): Promise<StoredSession | null> {
     this.#sweep()
     const now = Date.now()
     const shift = origin?.clock === undefined ? 0 : now - origin.clock
@@ -37,7 +38,7 @@ export class MemoryStore implements SessionStore {
     }
     const expiresAt = expiryOf(stored, stored.touchedAt, lifetimes)
     if (this.#live(ref) !== undefined || expiresAt <= now || stored.stamp <= this.#watermark(ref.tag)) return null
-    this.#entries.set(ref.hash, { ref, stored, lifetimes, expiresAt })
+    this.#entries.set(ref.hash, { ref, stored, lifetimes, expiresAt, notice })
     this.#join(ref)
     return stored
   }
@@ -91,6 +92,11 @@ export class MemoryStore implements SessionStore {
     return this.#entries.get(hash)?.lifetimes
   }
 
+  /** What is told of a session that times out. */
+  noticeOf ({ hash }: SessionRef): string | undefined {
+    return this.#entries.get(hash)?.notice
+  }
+
   /** `read` without a wait. */
   get (ref: SessionRef): StoredSession | null {
     return this.#live(ref)?.stored ?? null
@@ -127,7 +133,7 @@ export class MemoryStore implements SessionStore {
     const entry = this.#entries.get(ref.hash)
     if (entry === undefined) return undefined
     if (entry.expiresAt > Date.now() && entry.stored.stamp > this.#watermark(entry.ref.tag)) return entry
-    this.#drop(entry)
+    this.#expire(entry)
     return undefined
   }
 
@@ -150,12 +156,19 @@ export class MemoryStore implements SessionStore {
     if (group?.size === 0) this.#groups.delete(ref.tag)
   }
 
+  /** Drops what is not alive any more, and tells of what timed out. */
+  #expire (entry: Entry): void {
+    this.#drop(entry)
+    const { ref: { hash, tag }, stored, notice, expiresAt: expiredAt } = entry
+    if (notice !== undefined && stored.stamp > this.#watermark(tag)) this.onExpired?.([{ hash, notice, expiredAt }])
+  }
+
   /** Drops what expired, with the writes rather than by a timer. */
   #sweep (everyMs = SWEEP_MS): void {
     const now = Date.now()
     if (now - this.#sweptAt < everyMs) return
     this.#sweptAt = now
-    for (const entry of this.#entries.values()) if (entry.expiresAt <= now) this.#drop(entry)
+    for (const entry of this.#entries.values()) if (entry.expiresAt <= now) this.#expire(entry)
     const oldest = (now - Math.max(this.#lifetimes.absoluteTimeoutMs, LONGEST_MS)) * 1000
     for (const [tag, mark] of this.#watermarks) if (mark < oldest) this.#watermarks.delete(tag)
   }

@@ -57,6 +57,16 @@ export interface EndedAll {
   readonly known: readonly ListedSession[]
 }
 
+/** A session that timed out. */
+export interface ExpiredSession {
+  /** `hash` of its `SessionRef`. */
+  readonly hash: string
+  /** What `create` was given to tell of it. */
+  readonly notice: string
+  /** In milliseconds of the store's clock. */
+  readonly expiredAt: number
+}
+
 export interface ListedSession {
   readonly ref: SessionRef
   readonly stored: StoredSession
@@ -73,8 +83,12 @@ export interface SessionStore {
   readonly mode: 'redis' | 'memory' | 'hybrid'
   /** The live session, or null. Changes nothing. */
   read (ref: SessionRef): Promise<StoredSession | null>
-  /** Makes a session. Null, and nothing made, where there is one, it ended, or its `origin` is void or expired. */
-  create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes): Promise<StoredSession | null>
+  /**
+   * Makes a session. Null, and nothing made, where there is one, it ended, or its `origin` is void or expired.
+   *
+   * @param notice handed to `onExpired` where the session times out; a store that does not tell ignores it
+   */
+  create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes, notice?: string): Promise<StoredSession | null>
   /** Writes a payload where the stored session still has this version; never brings one back. Counts as seen. */
   replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult>
   /** Notes that the session was seen now. False where it is not alive. */
@@ -87,6 +101,10 @@ export interface SessionStore {
   list (tag: string): Promise<ListedSession[]>
   /** What the clock says that `createdAt` and `touchedAt` are of, in milliseconds. @default `Date.now()` */
   now? (): number
+  /** Set by the plugin: hears of sessions that timed out, of each once in all processes, when the store comes to know of it. */
+  onExpired?: ((expired: readonly ExpiredSession[]) => void) | undefined
+  /** Looks whether a session that is not there timed out, and tells `onExpired`. */
+  missed? (ref: SessionRef): Promise<void>
   /** How many sessions are alive. May take time in proportion to what is stored: not for a request path. */
   count (): Promise<number>
   /** Ends timers and listeners. What is stored stays. */

@@ -27,6 +27,11 @@ export class Keys {
     return this.#key('user', `sessions${this.#realm}`, `{${tag}}`)
   }
 
+  /** `user:notices:{<tag>}`, hash of session hash to what is told of the session when it times out. */
+  notices (tag: string): string {
+    return this.#key('user', `notices${this.#realm}`, `{${tag}}`)
+  }
+
   /** `user:watermark:{<tag>}`, string: sessions with a stamp up to this one are void. */
   watermark (tag: string): string {
     return this.#key('user', `watermark${this.#realm}`, `{${tag}}`)

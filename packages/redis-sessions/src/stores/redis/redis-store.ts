@@ -10,6 +10,8 @@ import * as scripts from './scripts.ts'
 
 const SLICE = 500
 
+type SessionKeys = [session: string, watermark: string, index: string, notices: string]
+
 /** Sessions in Redis. One session is one string with the idle timeout as its time to live; see scripts.ts. */
 export class RedisStore implements SessionStore {
   readonly mode = 'redis'
@@ -20,6 +22,7 @@ export class RedisStore implements SessionStore {
   readonly #clock: RedisClock
   readonly #reads: { read (session: string, watermark: string): Promise<Read> }
   #counting: Promise<number> | undefined
+  onExpired: SessionStore['onExpired']
 
   /** @param tombstoneMs how long an ended session refuses to be restored; 0 where nothing restores */
   constructor (link: RedisLink, keys: Keys, lifetimes: Lifetimes, tombstoneMs = 0) {
@@ -48,13 +51,14 @@ export class RedisStore implements SessionStore {
     return stored.stamp > Number(mark ?? 0) ? stored : null
   }
 
-  async create (ref: SessionRef, payload: string, origin?: Origin, { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes): Promise<StoredSession | null> {
+  async create (ref: SessionRef, payload: string, origin?: Origin, { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes, notice = ''): Promise<StoredSession | null> {
     const { stamp = '', createdAt = '', touchedAt = '', clock = '' } = origin ?? {}
-    const text = await this.#run(scripts.create, {
+    const [text, ...expired] = await this.#run(scripts.create, {
       keys: this.#keysOf(ref),
-      args: [newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref), stamp, createdAt, touchedAt, clock]
-    })
-    return text === null ? null : parseStored(text)
+      args: [newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref), stamp, createdAt, touchedAt, clock, notice]
+    }) ?? []
+    this.#tell(expired)
+    return text === undefined ? null : parseStored(text)
   }
 
   async replace (ref: SessionRef, version: string, payload: string, { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes): Promise<ReplaceResult> {
@@ -75,6 +79,10 @@ export class RedisStore implements SessionStore {
   async remove (ref: SessionRef): Promise<StoredSession | null> {
     const text = await this.#run(scripts.remove, { keys: this.#keysOf(ref), args: [memberOf(ref), this.#tombstoneMs, this.#standsMs] })
     return text === null ? null : parseStored(text)
+  }
+
+  async missed (ref: SessionRef): Promise<void> {
+    if (ref.owned) this.#tell(await this.#run(scripts.missed, { keys: this.#keysOf(ref), args: [ref.hash] }) ?? [])
   }
 
   async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
@@ -173,14 +181,23 @@ export class RedisStore implements SessionStore {
     ]))
   }
 
-  #keysOf (ref: SessionRef): [session: string, watermark: string, index: string] {
-    return [this.#keys.session(ref), this.#keys.watermark(ref.tag), this.#keys.index(ref.tag)]
+  /** @param found hash, time and notice of each session */
+  #tell (found: string[]): void {
+    if (found.length === 0) return
+    this.onExpired?.(Array.from({ length: found.length / 3 }, (_, index) => {
+      const [hash, expiredAt, notice] = found.slice(3 * index) as [string, string, string]
+      return { hash, notice, expiredAt: Number(expiredAt) }
+    }))
+  }
+
+  #keysOf ({ tag, ...ref }: SessionRef): SessionKeys {
+    return [this.#keys.session({ tag, ...ref }), this.#keys.watermark(tag), this.#keys.index(tag), this.#keys.notices(tag)]
   }
 
   /** With the watermark again where there is no session to keep. */
-  #groupKeys (tag: string, kept: SessionRef | undefined): [session: string, watermark: string, index: string] {
+  #groupKeys (tag: string, kept: SessionRef | undefined): SessionKeys {
     const watermark = this.#keys.watermark(tag)
-    return [kept === undefined ? watermark : this.#keys.session(kept), watermark, this.#keys.index(tag)]
+    return [kept === undefined ? watermark : this.#keys.session(kept), watermark, this.#keys.index(tag), this.#keys.notices(tag)]
   }
 
   #run<Reply, const Keys extends readonly string[], const Args extends readonly string[]> (script: Script<Reply, Keys, Args>, parameters: ScriptParameters<Keys, Args>): Promise<Reply> {

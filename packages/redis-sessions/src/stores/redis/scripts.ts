@@ -1,10 +1,13 @@
 import { defineScript, reply } from '@jpulse/redis-link'
 
 /**
- * Shared by the scripts below. KEYS[1] session, KEYS[2] watermark, KEYS[3] index of the same group, in all of them.
+ * Shared by the scripts below. KEYS[1] session, KEYS[2] watermark, KEYS[3] index, KEYS[4] notices of the same group, in all of them.
  *
  * `live` reads the session and the watermark and returns the text only where it is alive. The clock is Redis' own, so the
  * clocks of the instances do not matter. MGET reads a foreign type as nothing, so garbage never fails a script.
+ *
+ * `index` notes when the session expires. The index and the notices stay a week longer, so that it can be told that it did:
+ * `take` takes a session that timed out from both, and adds its hash, the time and its notice to what was found.
  */
 const common = `
 local time = redis.call('TIME')
@@ -16,8 +19,10 @@ local function live(absolute)
   local text, mark = values[1], tonumber(values[2] or '0') or 0
   if not text or string.sub(text, 1, 2) ~= 'S1' or #text < 56 then return nil end
   if number(text, 15, 30) <= mark or number(text, 31, 43) + absolute <= now then
+    local member = string.match(KEYS[1], '[^:]+$')
     redis.call('UNLINK', KEYS[1])
-    redis.pcall('ZREM', KEYS[3], string.match(KEYS[1], '[^:]+$'))
+    redis.pcall('ZREM', KEYS[3], member)
+    redis.pcall('HDEL', KEYS[4], member)
     return nil
   end
   return text
@@ -25,31 +30,50 @@ end
 local function index(member, ttl)
   if member == '' then return end
   redis.pcall('ZADD', KEYS[3], now + ttl, member)
-  redis.pcall('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
-  if redis.call('PTTL', KEYS[3]) < ttl then redis.call('PEXPIRE', KEYS[3], ttl) end
+  local stay = ttl + 604800000
+  for _, key in ipairs({ KEYS[3], KEYS[4] }) do
+    if redis.call('PTTL', key) < stay then redis.call('PEXPIRE', key, stay) end
+  end
+end
+local function take(found, member, score)
+  redis.pcall('ZREM', KEYS[3], member)
+  local notice = redis.pcall('HGET', KEYS[4], member)
+  if type(notice) ~= 'string' then return end
+  redis.call('HDEL', KEYS[4], member)
+  table.insert(found, member)
+  table.insert(found, tostring(score))
+  table.insert(found, notice)
+end
+local function forget(kept)
+  local notice = kept ~= '' and redis.pcall('HGET', KEYS[4], kept)
+  redis.call('UNLINK', KEYS[4])
+  if type(notice) ~= 'string' then return end
+  redis.call('HSET', KEYS[4], kept, notice)
+  redis.call('PEXPIRE', KEYS[4], math.max(1, redis.call('PTTL', KEYS[3])))
 end
 local function header(version, stamp, created, touched)
   return 'S1' .. version .. string.format('%016.0f%013.0f%013.0f', stamp, created, touched)
 end
 `
 
-const KEYS = ['session', 'watermark', 'index'] as const
+const KEYS = ['session', 'watermark', 'index', 'notices'] as const
 
 /**
  * Creates a session.
  *
  * ARGV: 1 version, 2 payload, 3 idle ms, 4 absolute ms, 5 member of the index or '', 6 stamp or '' for now, 7 created ms,
- * 8 last seen ms or '' for now, 9 what the clock of 6 to 8 says now or '' where it is Redis'. Returns the stored text, or nil.
+ * 8 last seen ms or '' for now, 9 what the clock of 6 to 8 says now or '' where it is Redis', 10 notice or '' for none. Returns
+ * the stored text, and hash, time and notice of each of the user's sessions that timed out; nil where nothing was created.
  *
  * Closes: a session that is regenerated or restored while its user is logged out everywhere keeps its old stamp, so it is
  * refused; one made by a login after that is above the watermark even where the clock went back. NX: an ended session
  * whose tombstone stands is not restored.
  */
 export const create = defineScript({
-  name: 'redisSessionsCreateV1',
+  name: 'redisSessionsCreateV2',
   keys: KEYS,
-  args: ['version', 'payload', 'idleMs', 'absoluteMs', 'member', 'stamp', 'createdMs', 'seenMs', 'clockMs'],
-  reply: reply<string | null>(),
+  args: ['version', 'payload', 'idleMs', 'absoluteMs', 'member', 'stamp', 'createdMs', 'seenMs', 'clockMs', 'notice'],
+  reply: reply<string[] | null>(),
   lua: `${common}
 local mark = tonumber(redis.call('MGET', KEYS[2])[1] or '0') or 0
 local stamp, created, touched = math.max(micros, mark + 1), now, now
@@ -63,8 +87,13 @@ local ttl = math.min(touched + ARGV[3], created + ARGV[4]) - now
 if ttl <= 0 then return nil end
 local text = header(ARGV[1], stamp, created, touched) .. ARGV[2]
 if not redis.call('SET', KEYS[1], text, 'PX', ttl, 'NX') then return nil end
+local found = { text }
+if ARGV[5] == '' then return found end
+if ARGV[10] ~= '' then redis.pcall('HSET', KEYS[4], ARGV[5], ARGV[10]) end
 index(ARGV[5], ttl)
-return text
+local gone = redis.pcall('ZRANGE', KEYS[3], '-inf', now - 1000, 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
+for i = 1, gone.err and 0 or #gone, 2 do take(found, gone[i], gone[i + 1]) end
+return found
 `
 })
 
@@ -78,7 +107,7 @@ return text
  * writes after it (zombie).
  */
 export const replace = defineScript({
-  name: 'redisSessionsReplaceV1',
+  name: 'redisSessionsReplaceV2',
   keys: KEYS,
   args: ['expected', 'version', 'payload', 'idleMs', 'absoluteMs', 'member'],
   reply: reply<[code: number, text?: string]>(),
@@ -102,7 +131,7 @@ return { 1, head }
  * Closes: an index that was evicted is rebuilt as its sessions are seen. Leaves the version, so no writer is disturbed.
  */
 export const touch = defineScript({
-  name: 'redisSessionsTouchV2',
+  name: 'redisSessionsTouchV3',
   keys: KEYS,
   args: ['idleMs', 'absoluteMs', 'member', 'agoMs'],
   reply: reply<number>(),
@@ -124,7 +153,7 @@ return 1
  * Closes: a restoration from the backup that read it before this logout would bring the session back after it.
  */
 export const remove = defineScript({
-  name: 'redisSessionsRemoveV1',
+  name: 'redisSessionsRemoveV2',
   keys: KEYS,
   args: ['member', 'tombstoneMs', 'absoluteMs'],
   reply: reply<string | null>(),
@@ -135,7 +164,10 @@ if ARGV[2] ~= '0' then
   redis.call('HSET', KEYS[1], 'ended', 1)
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-if ARGV[1] ~= '' then redis.pcall('ZREM', KEYS[3], ARGV[1]) end
+if ARGV[1] ~= '' then
+  redis.pcall('ZREM', KEYS[3], ARGV[1])
+  redis.pcall('HDEL', KEYS[4], ARGV[1])
+end
 return text
 `
 })
@@ -149,7 +181,7 @@ return text
  * so all are refused from here on, whatever happens to this process next.
  */
 export const removeAll = defineScript({
-  name: 'redisSessionsRemoveAllV1',
+  name: 'redisSessionsRemoveAllV2',
   keys: KEYS,
   args: ['ageMs', 'standsMs', 'keeps', 'absoluteMs'],
   reply: reply<[mark: string, members: string[]]>(),
@@ -159,6 +191,7 @@ local old = tonumber(redis.call('MGET', KEYS[2])[1] or '0') or 0
 local mark = math.max(old, micros - ARGV[1] * 1000)
 redis.call('SET', KEYS[2], string.format('%.0f', mark), 'PX', ARGV[2])
 if keep and number(keep, 15, 30) <= mark then redis.call('SETRANGE', KEYS[1], 14, string.format('%016.0f', mark + 1)) end
+forget(keep and string.match(KEYS[1], '[^:]+$') or '')
 local members = redis.pcall('ZRANGE', KEYS[3], 0, -1)
 return { string.format('%.0f', mark), members.err and {} or members }
 `
@@ -172,7 +205,7 @@ return { string.format('%.0f', mark), members.err and {} or members }
  * Closes: by its age instead, a login right after it would depend on the time that the command took.
  */
 export const endUpTo = defineScript({
-  name: 'redisSessionsEndUpToV1',
+  name: 'redisSessionsEndUpToV2',
   keys: KEYS,
   args: ['mark', 'standsMs', 'keeps', 'absoluteMs'],
   reply: reply<number>(),
@@ -181,6 +214,27 @@ local keep = ARGV[3] == '1' and live(tonumber(ARGV[4]))
 local mark = math.max(tonumber(redis.call('MGET', KEYS[2])[1] or '0') or 0, tonumber(ARGV[1]))
 redis.call('SET', KEYS[2], string.format('%.0f', mark), 'PX', ARGV[2])
 if keep and number(keep, 15, 30) <= mark then redis.call('SETRANGE', KEYS[1], 14, string.format('%016.0f', mark + 1)) end
+forget(keep and string.match(KEYS[1], '[^:]+$') or '')
 return 1
+`
+})
+
+/**
+ * Looks whether a session that is not there timed out. ARGV: 1 member. Returns its hash, the time and its notice, or nil.
+ *
+ * Closes: of two requests with one dead cookie both tell of it. Asked right at the end, so the index may be a moment behind the
+ * server's own clock, by which the key went.
+ */
+export const missed = defineScript({
+  name: 'redisSessionsMissedV1',
+  keys: KEYS,
+  args: ['member'],
+  reply: reply<string[] | null>(),
+  lua: `${common}
+local score = redis.pcall('ZSCORE', KEYS[3], ARGV[1])
+if type(score) ~= 'string' or tonumber(score) > now + 1000 or redis.call('EXISTS', KEYS[1]) == 1 then return nil end
+local found = {}
+take(found, ARGV[1], score)
+return found
 `
 })
