@@ -261,6 +261,18 @@ t.test('an instance whose clock is wrong logs nobody out, and its cookie says ho
   }
 })
 
+t.test('a clock that is set while the process keeps the sessions ends none of them, and none lives longer', { buffered: false }, async (t) => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const app = await makeApp(t, { sessions: { idleTimeoutMs: 600 } })
+  const headers = { cookie: String((await app.inject({ method: 'POST', url: '/login', payload: { user: 'u' } })).headers['set-cookie']).split(';')[0]! }
+  Date.now = () => now() + 3600_000
+  t.equal((await app.inject({ url: '/me', headers })).json().userId, 'u')
+  Date.now = () => now() - 3600_000
+  t.equal((await app.inject({ url: '/me', headers })).json().userId, 'u')
+  await waitFor(async () => (await app.sessions.list('u')).length === 0, { what: 'the idle timeout' })
+})
+
 t.test('each misconfiguration is one warning that names the cure', { buffered: false }, async (t) => {
   const serve = async (setup: Setup) => {
     const lines: string[] = []

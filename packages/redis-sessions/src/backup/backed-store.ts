@@ -92,7 +92,7 @@ export class BackedStore implements SessionStore {
   }
 
   async remove (ref: SessionRef): Promise<StoredSession | null> {
-    const until = Date.now() + this.#longestMs
+    const until = this.now() + this.#longestMs
     const [removed, noted] = await Promise.allSettled([this.#primary.remove(ref), this.#backup.end(ref, until)])
     if (removed.status === 'rejected') throw removed.reason
     if (noted.status === 'rejected') throw backupUnavailable(noted.reason)
@@ -100,7 +100,7 @@ export class BackedStore implements SessionStore {
   }
 
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
-    const note = (mark: number) => this.#backup.endAll(tag, mark, Date.now() + this.#longestMs, options.except)
+    const note = (mark: number) => this.#backup.endAll(tag, mark, this.now() + this.#longestMs, options.except)
     try {
       const ended = await this.#primary.removeAll(tag, options)
       await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
@@ -109,7 +109,7 @@ export class BackedStore implements SessionStore {
       return ended
     } catch (err) {
       // Where the caller carries the logout out later, the backup must not bring anybody back before.
-      await note((Date.now() - (options.ageMs ?? 0)) * 1000).catch(() => {})
+      await note(Math.round(this.now() - (options.ageMs ?? 0)) * 1000).catch(() => {})
       throw err
     }
   }
@@ -152,7 +152,7 @@ export class BackedStore implements SessionStore {
 
   async #note (entry: BackupEntry): Promise<void> {
     const writtenAt = this.#writtenAt.get(entry.ref.hash)
-    if (writtenAt !== undefined && Date.now() - writtenAt < MOST_BEHIND_MS) return this.#reconciler.markDirty(entry.ref)
+    if (writtenAt !== undefined && performance.now() - writtenAt < MOST_BEHIND_MS) return this.#reconciler.markDirty(entry.ref)
     await this.#writeOrNote(entry)
   }
 
@@ -166,7 +166,7 @@ export class BackedStore implements SessionStore {
     if (this.#writtenAt.size >= REMEMBERED) this.#writtenAt.clear()
     try {
       await this.#backup.put([entry])
-      this.#writtenAt.set(entry.ref.hash, Date.now())
+      this.#writtenAt.set(entry.ref.hash, performance.now())
     } catch (err) {
       this.#log.warn({ err }, 'a session could not be written to the backup; the next batch tries again')
       await this.#reconciler.markDirty(entry.ref)

@@ -86,7 +86,7 @@ export class BackupJob implements Reconciler {
     const lock = await this.#link.tryLock(this.#keys.lock('backup'), Math.max(50, Math.floor(this.#backup.intervalMs * 0.9)))
     if (lock === null) return
     const written = await this.#writeBatch()
-    await this.#backup.sweep()
+    await this.#backup.sweep(this.#primary.now())
     batchChannel.publish({ written })
   }
 

@@ -30,14 +30,14 @@ export interface SessionBackup {
   end (ref: SessionRef, until: number): Promise<void>
   /** Remembers until `until` (ms) that the sessions of a group ended whose stamp is at most `stamp`, but for `except`. */
   endAll (tag: string, stamp: number, until: number, except?: SessionRef): Promise<void>
-  /** A session that neither ended nor expired, or null. */
+  /** A session that did not end, or null. Whether it expired says Redis' clock. */
   get (ref: SessionRef): Promise<BackupEntry | null>
   /** Whether it remembers that this session ended. False for one that it does not know. */
   isEnded (ref: SessionRef, stored: StoredSession): Promise<boolean>
   /** All that it remembers as ended. */
   ends (): AsyncIterable<BackupEnd>
-  /** All sessions that neither ended nor expired. */
+  /** All sessions that did not end. */
   all (): AsyncIterable<BackupEntry>
-  /** Drops what is no longer needed, where the place does not do that by itself. */
-  sweep (): Promise<void>
+  /** Drops what is no longer needed at this time (ms), where the place does not do that by itself. */
+  sweep (now: number): Promise<void>
 }

@@ -144,7 +144,7 @@ class MongoBackup implements SessionBackup {
   async * all (): AsyncIterable<BackupEntry> {
     const watermarks = new Map<string, WatermarkDocument>()
     for (const mark of await this.#collection.find({ except: { $exists: true } }, READ).toArray() as WatermarkDocument[]) watermarks.set(mark._id, mark)
-    for await (const session of this.#collection.find({ payload: { $exists: true }, expiresAt: { $gt: new Date() } }, READ) as AsyncIterable<SessionDocument>) {
+    for await (const session of this.#collection.find({ payload: { $exists: true } }, READ) as AsyncIterable<SessionDocument>) {
       const entry = toEntry(session, watermarks.get(watermarkId(session.tag)))
       if (entry !== null) yield entry
     }
@@ -157,8 +157,8 @@ class MongoBackup implements SessionBackup {
     return { ...(session === undefined ? {} : { session }), ...(watermark === undefined ? {} : { watermark }) }
   }
 
-  async sweep (): Promise<void> {
-    if (!this.#hasTtlIndex) await this.#collection.deleteMany({ expiresAt: { $lt: new Date() } })
+  async sweep (now: number): Promise<void> {
+    if (!this.#hasTtlIndex) await this.#collection.deleteMany({ expiresAt: { $lt: new Date(now) } })
   }
 }
 
@@ -172,7 +172,7 @@ function isVoid (hash: string, stamp: number, watermark: WatermarkDocument | und
 
 function toEntry (session: SessionDocument, watermark: WatermarkDocument | undefined): BackupEntry | null {
   const { _id: hash, tag, owned, version, stamp, createdAt, touchedAt, payload, ended, expiresAt } = session
-  if (ended === true || typeof payload !== 'string' || expiresAt.getTime() <= Date.now()) return null
+  if (ended === true || typeof payload !== 'string') return null
   if (isVoid(hash, stamp, watermark)) return null
   // The session that a logout-all spared became valid anew with it.
   const valid = watermark?.except === hash ? Math.max(stamp, watermark.stamp + 1) : stamp

@@ -133,7 +133,7 @@ export class FallbackStore implements SessionStore {
 
   /** Of Redis, which the process' own clock should not be far from: sessions of both are compared with it. */
   now (): number {
-    return this.#outage.isAway ? Date.now() : this.#thereNow()
+    return this.#outage.isAway ? this.#memory.now() : this.#thereNow()
   }
 
   async count (): Promise<number> {
@@ -254,7 +254,7 @@ export class FallbackStore implements SessionStore {
   }
 
   #originOf (ref: SessionRef, { stamp, createdAt, touchedAt }: StoredSession, { mark }: Move): Origin {
-    const clock = Date.now()
+    const clock = this.#memory.now()
     if (mark > 0) {
       // The watermark is of Redis' clock, so all of them are: the stamp to the microsecond, the others as well as it is known.
       const ahead = Math.round(this.#thereNow() - clock)

@@ -4,6 +4,9 @@ import { expiryOf, LONGEST_MS, type EndAllOptions, type EndedAll, type Lifetimes
 
 const SWEEP_MS = 60_000
 
+/** What is of a clock that somebody may set ends sessions, or lets them live, when it is set: this one began when the process did. */
+const steadyNow = (): number => Math.floor(performance.timeOrigin + performance.now())
+
 interface Entry extends ListedSession { stored: StoredSession, lifetimes: Lifetimes, expiresAt: number, notice: string | undefined }
 
 /** Sessions in the process, by the same rules: for an application of one process, and for outages. */
@@ -15,7 +18,7 @@ export class MemoryStore implements SessionStore {
   readonly #watermarks = new Map<string, number>()
   #lastMicros = 0
   onExpired: SessionStore['onExpired']
-  #sweptAt = Date.now()
+  #sweptAt = steadyNow()
 
   constructor (lifetimes: Lifetimes) {
     this.#lifetimes = lifetimes
@@ -27,7 +30,7 @@ export class MemoryStore implements SessionStore {
 
   async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes, notice?: string): Promise<StoredSession | null> {
     this.#sweep()
-    const now = Date.now()
+    const now = steadyNow()
     const shift = origin?.clock === undefined ? 0 : now - origin.clock
     const stored = {
       version: newVersion(),
@@ -85,6 +88,10 @@ export class MemoryStore implements SessionStore {
     return this.#entries.size
   }
 
+  now (): number {
+    return steadyNow()
+  }
+
   async close (): Promise<void> {}
 
   /** The lifetimes that a session was last given; undefined for one that it does not have. */
@@ -120,19 +127,19 @@ export class MemoryStore implements SessionStore {
 
   /** Never the same twice, so that a logout and the login after it are told apart. */
   #micros (): number {
-    this.#lastMicros = Math.max(this.#lastMicros + 1, Date.now() * 1000)
+    this.#lastMicros = Math.max(this.#lastMicros + 1, steadyNow() * 1000)
     return this.#lastMicros
   }
 
   #seen (entry: Entry, stored: StoredSession, lifetimes: Lifetimes, agoMs = 0): void {
-    const now = Date.now()
+    const now = steadyNow()
     Object.assign(entry, { lifetimes, stored: { ...stored, touchedAt: now - agoMs }, expiresAt: expiryOf(stored, now, lifetimes) })
   }
 
   #live (ref: SessionRef): Entry | undefined {
     const entry = this.#entries.get(ref.hash)
     if (entry === undefined) return undefined
-    if (entry.expiresAt > Date.now() && entry.stored.stamp > this.#watermark(entry.ref.tag)) return entry
+    if (entry.expiresAt > steadyNow() && entry.stored.stamp > this.#watermark(entry.ref.tag)) return entry
     this.#expire(entry)
     return undefined
   }
@@ -165,7 +172,7 @@ export class MemoryStore implements SessionStore {
 
   /** Drops what expired, with the writes rather than by a timer. */
   #sweep (everyMs = SWEEP_MS): void {
-    const now = Date.now()
+    const now = steadyNow()
     if (now - this.#sweptAt < everyMs) return
     this.#sweptAt = now
     for (const entry of this.#entries.values()) if (entry.expiresAt <= now) this.#expire(entry)
