@@ -91,7 +91,7 @@ t.test('until that is done, each session is looked up in the backup', async (t) 
   const { app, redis, another } = all
   await waitFor(async () => await all.complete() !== null)
   // Somebody else holds it, also in the state that Redis comes back with.
-  t.ok(await app.redisLink.tryLock('sessions:restore', 600_000))
+  await waitFor(async () => await app.redisLink.tryLock('sessions:restore', 600_000) !== null, { what: 'the lock of the first restoration' })
   const { stay, gone } = await snapshotThenLogouts(t, all)
   await fallBack(all)
   t.not(await all.complete(), app.redisLink.epoch)
