@@ -508,3 +508,18 @@ both('a reply that was taken over carries the cookie of what became of the sessi
   }
   t.equal(await app.sessions.count(), 0)
 })
+
+t.test('a login whose hijacked reply began before it was made ends, with a warning that names the cure', async (t) => {
+  const lines: string[] = []
+  const app = await serve(t, {
+    late: (request, reply, app) => {
+      reply.hijack()
+      app.sessions.login(request, 'u')
+      reply.raw.end('x')
+    }
+  }, { fastify: { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } } })
+  t.equal((await app.inject('/late')).body, 'x')
+  await waitFor(() => lines.length > 0)
+  t.match(lines, [/hijacked.*await login/])
+  t.equal(await app.sessions.count(), 0)
+})

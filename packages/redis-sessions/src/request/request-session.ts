@@ -235,13 +235,13 @@ export class RequestSession implements Owner {
     if (known.loaded === null || known.id === this.#lookup.id || !this.#shared.cookies.isUsed) return
     await this.#writes.end(known.ref, 'aborted')
     this.#markEnded(known)
-    this.#shared.log.info({ reqId: this.request.id }, 'a session was made for a request whose client left, or whose reply began, before its cookie could be sent: it was ended')
+    if (this.#cookie.isLost) this.#shared.log.info({ reqId: this.request.id }, 'the client left before it had the cookie of a new session, which was ended')
+    else this.#shared.log.warn({ reqId: this.request.id }, 'a hijacked reply began without the cookie of a new session, which was ended: await login or session.save() before its headers leave')
   }
 
   /** Keeps the session of a request that takes long from timing out. */
   async keepAlive (): Promise<void> {
-    const { loaded } = this.known
-    const { records } = this.#shared
+    const [{ loaded }, { records }] = [this.known, this.#shared]
     if (loaded === null || this.isOver || records.now() - loaded.stored.touchedAt < Math.floor(records.lifetimesOf(loaded.meta).idleTimeoutMs / 4)) return
     await this.#renewal.touch(this.known)
   }
