@@ -48,7 +48,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     leaseMs: resolved.presenceLeaseMs,
     onReplaced: (...client) => { cluster.replace(...client).catch((err: unknown) => log.debug({ err }, 'an old connection was not cut')) }
   }
-  const hubs = new Hubs(resolved.routePrefix, {
+  const hubs = new Hubs(fastify.prefix + resolved.routePrefix, {
     maxOutgoingBytes: resolved.maxOutgoingBytes,
     log,
     carrier: (name, { history }, sink) => carriers.make(name, history, sink),

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { clusterBroadcast } from '@jpulse/cluster-broadcast'
+import { redisLink } from '@jpulse/redis-link'
+import Fastify from 'fastify'
 import t from 'tap'
 import { Type } from 'typebox'
 import { connect as connectRedis, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import type { Connection } from '../src/index.ts'
+import { wsNamespaces, type Connection } from '../src/index.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, resume, type Client } from './support/client.ts'
 
@@ -601,6 +604,22 @@ t.test('options and names: a bad one is an error that names it', async (t) => {
     channels: { 'typed/:id': { address: '/api/1/ws/typed/{id}', parameters: { id: {} } } },
     components: { messages: { say: { payload: { properties: { data: { type: 'string' } } } }, ask: { payload: { type: 'object' } }, user: {} } }
   })
+})
+
+t.test('below a prefix of the application, paths that are told are those that clients connect to', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  let path = ''
+  app.register(async (scope) => {
+    await scope.register(redisLink)
+    await scope.register(clusterBroadcast)
+    await scope.register(wsNamespaces)
+    const chat = scope.wsNamespaces.create('chat', { public: true })
+    t.match(chat.asyncApi(), { channels: { chat: { address: '/shop/api/1/ws/chat' } } })
+    path = chat.local().path
+  }, { prefix: '/shop' })
+  await app.ready()
+  t.equal((await app.inject(path)).statusCode, 426, path)
 })
 
 t.test('without Redis: rooms, presence, history and drain within the process', async (t) => {
