@@ -347,6 +347,48 @@ t.test('what a response says of itself is obeyed', async (t) => {
   await waitFor(async () => (await get('/short')).body !== short.body, { what: 'max-age to be over' })
 })
 
+t.test('a route that tells requests apart by a header says so in the Vary of each response, beside what that has', async (t) => {
+  const app = await build(t, {}, (app) => {
+    app.addHook('onSend', async (request, reply) => { if (request.url.startsWith('/hook')) reply.header('vary', 'Origin') })
+    const config = { cache: { vary: ['X-Tenant', 'accept'] } }
+    app.get('/plain', { config }, async (request) => ({ tenant: request.headers['x-tenant'] }))
+    app.get('/handler', { config }, async (_request, reply) => reply.header('vary', 'Accept-Language').send('text'))
+    app.get('/has', { config }, async (_request, reply) => reply.header('vary', ['x-tenant', 'Accept']).send('text'))
+    app.get('/all', { config }, async (_request, reply) => reply.header('vary', '*').send('text'))
+    app.get('/hook', { config }, async () => 'text')
+    app.get('/missing', { config }, async (_request, reply) => reply.code(404).send('none'))
+    app.get('/throws', { config }, async () => { throw new Error('no') })
+    app.get('/stream', { config }, async () => Readable.from(['text']))
+    app.get('/encoded', { config: { cache: {} } }, async (_request, reply) => reply.header('content-encoding', 'br').send(Buffer.from('x')))
+  })
+  const expected: Record<string, string> = {
+    plain: 'X-Tenant, accept',
+    handler: 'Accept-Language, X-Tenant, accept',
+    has: 'x-tenant, Accept',
+    all: '*',
+    hook: 'Origin, X-Tenant, accept',
+    missing: 'X-Tenant, accept',
+    throws: 'X-Tenant, accept',
+    stream: 'X-Tenant, accept',
+    encoded: 'Accept-Encoding'
+  }
+  for (const [name, vary] of Object.entries(expected)) {
+    const headers = { 'x-tenant': 'a' }
+    const answers = [await cached(app, 'GET', `/${name}`, undefined, headers), await cached(app, 'GET', `/${name}`, undefined, headers)]
+    answers.push(await app.inject({ method: 'HEAD', url: `/${name}`, headers }), await cached(app, 'GET', `/${name}`, undefined, { ...headers, range: 'bytes=0-0' }))
+    const { etag } = answers[1]!.headers
+    if (etag !== undefined) {
+      const known = await cached(app, 'GET', `/${name}`, undefined, { ...headers, 'if-none-match': etag })
+      t.equal(known.statusCode, 304, name)
+      answers.push(known)
+    }
+    t.strictSame(answers.map((one) => String(one.headers.vary)), answers.map(() => vary), `${name} ${answers.map((one) => one.headers['x-cache']).join()}`)
+  }
+  for (const vary of ['*', 'X Tenant', ['a', 'b:']]) {
+    await t.rejects(build(t, {}, (app) => { app.get('/bad', { config: { cache: { vary } } }, async () => 1) }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+  }
+})
+
 t.test('a when that fails, or answers later, costs the response its place and nobody an answer', async (t) => {
   let runs = 0
   const app = await build(t, {}, (app) => {

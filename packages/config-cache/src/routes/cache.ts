@@ -13,7 +13,7 @@ import { isForOrigin, isUnchanged } from './conditions.ts'
 import type { Paths } from './paths.ts'
 import { told } from './told.ts'
 import { ageOf, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
-import { bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
+import { addVary, bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
 
 /** A response under way that may be kept. */
 interface Pending {
@@ -51,6 +51,7 @@ class CachedRoute {
   /** Methods whose responses are kept; HEAD is answered by what GET got. */
   readonly #methods: ReadonlySet<string>
   readonly #only: readonly string[] | null
+  readonly #vary: readonly string[]
   /** Names of request headers that responses turned out to vary by. */
   readonly #varies: Set<string>
   /** Keys whose last response was not kept: nobody waits for the next one. */
@@ -68,7 +69,8 @@ class CachedRoute {
     this.#options = options
     this.#isCaching = isCaching
     this.#only = cache.headers === undefined ? null : listOf('A header', cache.headers).map((name) => name.toLowerCase())
-    this.#varies = new Set(listOf('A header', cache.vary).map((name) => name.toLowerCase()))
+    this.#vary = listOf('A header', cache.vary)
+    this.#varies = new Set(this.#vary.map((name) => name.toLowerCase()))
   }
 
   wrap (handler: RouteHandlerMethod): RouteHandlerMethod {
@@ -100,6 +102,7 @@ class CachedRoute {
     const pending = pendingOf.get(request)
     const hit = hitOf.get(request)
     if (pending !== undefined) this.#keep(pending, request, reply, payload)
+    addVary(reply, this.#vary)
     if (reply.statusCode < 200 || reply.statusCode > 299 || reply.statusCode === 206) return payload
     const made = pending?.made.answer?.body ?? (hit === undefined ? null : bodyOf(hit))
     if (!reply.hasHeader('etag')) {

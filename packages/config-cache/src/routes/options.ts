@@ -18,7 +18,7 @@ export interface RouteCacheOptions {
   scope?: (request: FastifyRequest) => string | number | bigint
   /** What drops the response. A text is one tag. @default none */
   tags?: Names | ((request: FastifyRequest) => Names) | undefined
-  /** Names of request headers that tell requests apart; a `Vary` of the response is obeyed without it. @default none */
+  /** Names of request headers that tell requests apart; each response names them in its `Vary`. One that the handler sets is obeyed without this. @default none */
   vary?: Names | undefined
   /**
    * Names of the headers that are kept, of those that the handler sets; those without which it would be another response (type, encoding, location,
@@ -54,18 +54,23 @@ declare module 'fastify' {
   }
 }
 
-const Listed = Type.Optional(opaque<Names>('a text or an array of texts', isNames))
+const Headers = Type.Optional(opaque<Names>('a name of a header or an array of them', (value) => isNames(value) && listOf('A header', value as Names).every(isToken)))
 
 const check = checkerOf(Type.Object({
   key: Type.Optional(callback<RouteCacheOptions['key']>()),
   scope: Type.Optional(callback<RouteCacheOptions['scope']>()),
   tags: Type.Optional(opaque<RouteCacheOptions['tags']>('a text, an array of texts, or a function that returns one', (value) => typeof value === 'function' || isNames(value))),
-  vary: Listed,
-  headers: Listed,
+  vary: Headers,
+  headers: Headers,
   when: Type.Optional(callback<RouteCacheOptions['when']>()),
   ttlMs: Ms(1),
   l2: Type.Optional(Type.Boolean())
 }, { additionalProperties: false }))
+
+/** A name as HTTP has it (RFC 9110, section 5.6.2); `*` would be one, and is no header. */
+function isToken (name: string): boolean {
+  return name !== '*' && /^[\w!#$%&'*+.^`|~-]+$/.test(name)
+}
 
 function isNames (value: unknown): boolean {
   return typeof value === 'string' || (Array.isArray(value) && value.every((name) => typeof name === 'string'))

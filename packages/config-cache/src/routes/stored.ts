@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { namesOf } from './rules.ts'
+import { namesOf, textOf } from './rules.ts'
 
 type Headers = Record<string, string | number | string[] | undefined>
 
@@ -41,6 +41,19 @@ export const varied = (request: FastifyRequest, names: Iterable<string>): Record
 
 /** Without the white space that says nothing: that around commas, unless something is quoted. */
 const normalized = (value: string): string => value.includes('"') ? value.trim() : value.trim().replaceAll(/\s*,\s*/g, ',')
+
+/**
+ * Adds names to the `Vary` of a response: whatever stands between this cache and the client has to tell requests apart by the same headers
+ * (RFC 9110, section 12.5.5). An encoding that the handler chose without a word is taken to be chosen for the client.
+ */
+export function addVary (reply: FastifyReply, names: readonly string[]): void {
+  const present = reply.getHeader('vary')
+  const known = namesOf(present)
+  if (known.includes('*')) return
+  const all = reply.hasHeader('content-encoding') ? [...names, 'Accept-Encoding'] : names
+  const missing = all.filter((name) => !known.includes(name.toLowerCase()))
+  if (missing.length > 0) reply.header('Vary', [...known.length > 0 ? [textOf(present)] : [], ...new Set(missing)].join(', '))
+}
 
 /** Whether the kept response of a route without scope may be shown to who comes with credentials. */
 export const isOpenTo = (stored: Stored, request: FastifyRequest): boolean => request.headers.authorization === undefined || stored.isForAll
