@@ -79,7 +79,7 @@ export interface Write<T> extends Touched {
 export interface FeatureOptions extends Availability {
   /** What the rules of the flag look at: `targetingKey` says who asks. @default nobody known */
   context?: FeatureContext | undefined
-  /** The answer where the source fails, or is slower than `loaderSoftTimeoutMs`; a last known value goes before it. @default none: the failure is thrown */
+  /** The answer where the source fails, is slower than `loaderSoftTimeoutMs`, or has a definition that is none; a last known value goes before it. @default none: the failure is thrown */
   default?: boolean | undefined
 }
 

@@ -1,10 +1,11 @@
 import { checkFeature, checkLoad, checkWrite, type Availability, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type SetOptions, type Write } from './calls.ts'
 import type { Coherence } from './coherence/index.ts'
-import { Documents, featureKey, FEATURES } from './documents.ts'
+import { Documents } from './documents.ts'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
-import { definitionOf, isOn, type Feature } from './features/index.ts'
+import { stale } from './events.ts'
+import { checkFlag, isOn, type Feature } from './features/index.ts'
 import type { LastKnown, Reads, Wanted } from './levels/index.ts'
-import { checkOwnKey, checkValues, isReserved, listOf, tagsOf, touchedBy, type Names } from './names.ts'
+import { checkOwnKey, checkValues, documentKey, featureKey, FEATURES, isReserved, listOf, tagsOf, touchedBy, type Names } from './names.ts'
 import type { Notices } from './notices.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ConfigSource } from './sources/index.ts'
@@ -61,7 +62,8 @@ export class ConfigCache {
    * Writes a document. Once resolved, every read that starts later on any instance returns this value or a newer one.
    *
    * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_INVALID_OPTION,
-   * FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE, FST_ERR_CONFIG_CACHE_UNSUPPORTED before anything is written;
+   * FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_INVALID_FEATURE (of a flag in the collection `features`), FST_ERR_CONFIG_CACHE_TOO_LARGE,
+   * FST_ERR_CONFIG_CACHE_UNSUPPORTED before anything is written;
    * FST_ERR_CONFIG_CACHE_VERSION_CONFLICT where the document is not of `ifVersion`; those of `write`
    */
   async set (key: string, value: unknown, options?: SetOptions): Promise<void> {
@@ -136,13 +138,21 @@ export class ConfigCache {
   /**
    * Whether a flag exists and is on for the context. One with variants that are no booleans is on where it is enabled.
    *
-   * @throws as `get`, unless the options have an answer for a source that fails; FST_ERR_CONFIG_CACHE_INVALID_FEATURE
+   * @throws as `get`, and FST_ERR_CONFIG_CACHE_INVALID_FEATURE of a definition that was written behind the cache; neither where there is a `default`
    */
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
     if (options === undefined) return isOn(name, (await this.get(featureKey(name), IN_FEATURES)) as Feature | null)
     const { default: enabled, context, ...how } = checkFeature(options)
     const fallback = enabled === undefined ? undefined : { defaultValue: { value: { enabled } } }
-    return isOn(name, await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, fallback) as Feature | null, context)
+    const feature = await this.#documents.get(featureKey(name), { ...how, collection: FEATURES }, fallback) as Feature | null
+    try {
+      return isOn(name, feature, context)
+    } catch (err) {
+      if (enabled === undefined) throw err
+      this.#counters.stale++
+      stale.publish({ key: documentKey(FEATURES, featureKey(name)), err })
+      return enabled
+    }
   }
 
   /** A flag, null where there is none. @throws as `get` */
@@ -157,7 +167,7 @@ export class ConfigCache {
 
   /** Sets a flag for the whole cluster. @throws as `set`; FST_ERR_CONFIG_CACHE_INVALID_FEATURE where its rules, variants or shares are impossible */
   async setFeature (name: string, feature: Feature, options?: Pick<SetOptions, 'ifVersion'>): Promise<void> {
-    definitionOf(feature)
+    checkFlag(feature)
     await this.set(featureKey(name), feature, { ...options, collection: FEATURES })
   }
 

@@ -1,14 +1,13 @@
 import { checkGet, checkSet, type GetOptions, type SetOptions } from './calls.ts'
-import { FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
+import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
 import type { Fallback, LastKnown, Reads, Wanted } from './levels/index.ts'
-import { checkName, documentKey } from './names.ts'
+import { checkFlag } from './features/index.ts'
+import { checkName, documentKey, featureKey, FEATURES, isFlagKey } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ConfigSource } from './sources/index.ts'
 import { toText, type WrittenValue } from './values.ts'
 import { isOf, type Versions } from './versions.ts'
 
-export const FEATURES = 'features'
-export const featureKey = (name: string): string => `feature:${name}`
 const CONFIG = 'config'
 /** Of `maxBytes`, for names of documents that were composed. */
 const SHARE_OF_NAMES = 1 / 16
@@ -48,6 +47,7 @@ export class Documents {
     const { collection = CONFIG, ifVersion } = checkSet(options)
     const composed = this.#checked(collection, key)
     const text = toText(value, this.#options.maxValueBytes)
+    if (collection === FEATURES) checkDocumentOfFlags(composed, JSON.parse(text))
     const work = this.#workOf(collection, key, ifVersion, JSON.parse(text)) ?? (() => this.#source.save(collection, key, JSON.parse(text)))
     await this.#writeText<unknown>(collection, composed, text, work)
   }
@@ -139,4 +139,10 @@ export class Documents {
     if (colon < 0 || !this.#collections.has(collection)) return [CONFIG, glob]
     return [collection, collection === FEATURES ? featureKey(glob.slice(colon + 1)) : glob.slice(colon + 1)]
   }
+}
+
+/** No other document is written where flags are looked for: under another key nobody would ever read it as one. Null is no flag. */
+function checkDocumentOfFlags (composed: string, value: unknown): void {
+  if (!isFlagKey(composed)) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY(`A key of the collection ${FEATURES}`, 'must begin with "feature:"')
+  if (value !== null) checkFlag(value)
 }

@@ -1,3 +1,4 @@
+import { checkFlag } from './features/index.ts'
 import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_RESERVED } from './errors.ts'
 
 const MAX_BYTES = 512
@@ -9,6 +10,13 @@ export const isReserved = (key: string): boolean => key.startsWith('config:') ||
 
 /** Key of a document. */
 export const documentKey = (collection: string, key: string): string => `config:${collection}:${key}`
+
+/** Collection of the flags. */
+export const FEATURES = 'features'
+/** Key of a flag in its collection. */
+export const featureKey = (name: string): string => `feature:${name}`
+/** Whether an entry is a flag. */
+export const isFlagKey = (key: string): boolean => key.startsWith(documentKey(FEATURES, featureKey('')))
 
 /** @throws FST_ERR_CONFIG_CACHE_INVALID_KEY */
 export function checkName (what: string, name: unknown): asserts name is string {
@@ -48,11 +56,12 @@ export function tagsOf (key: string, tags: Names | undefined): readonly string[]
   return list.length === 0 ? [key] : [...new Set([key, ...list])]
 }
 
-/** @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE where a value is for a key that the write does not name */
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_WRITE where a value is for a key that the write does not name; FST_ERR_CONFIG_CACHE_INVALID_FEATURE */
 export function checkValues (keys: Names, values: Readonly<Record<string, unknown>>): void {
   const list = listOf('A key of a write', keys)
   const unnamed = Object.keys(values).find((key) => !list.includes(key))
   if (unnamed !== undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_WRITE(`has a value for "${unnamed}", which is not among its keys`)
+  for (const [key, value] of Object.entries(values)) if (isFlagKey(key) && value !== null) checkFlag(value)
 }
 
 /**

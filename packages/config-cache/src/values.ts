@@ -1,5 +1,7 @@
 import { lossOf } from '@jpulse/plugin-kit'
-import { FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE } from './errors.ts'
+import { FST_ERR_CONFIG_CACHE_INVALID_FEATURE, FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE } from './errors.ts'
+import { checkFlag } from './features/index.ts'
+import { isFlagKey } from './names.ts'
 
 /**
  * The JSON of a value; `undefined` counts as null.
@@ -66,18 +68,22 @@ export function writtenValues (values: Values, keys: readonly string[], ttlMs: n
   const written: WrittenValue[] = []
   for (const key of keys) {
     if (!Object.hasOwn(values, key)) continue
-    const text = textOf(values[key], maxBytes)
+    const text = textOf(key, values[key], maxBytes)
     if (text !== undefined) written.push({ key, tags: [key], text, ttlMs })
   }
   return written
 }
 
-/** The database is written by now: what cannot be cached is an error of whoever reads it, not of the write. */
-function textOf (value: unknown, maxBytes: number): string | undefined {
+const REFUSED = [FST_ERR_CONFIG_CACHE_INVALID_FEATURE, FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE]
+
+/** The database is written by now: what cannot be cached, or is no flag though its key is that of one, is an error of whoever reads it, not of the write. */
+function textOf (key: string, value: unknown, maxBytes: number): string | undefined {
   try {
-    return toText(value, maxBytes)
+    const text = toText(value, maxBytes)
+    if (isFlagKey(key) && text !== 'null') checkFlag(value)
+    return text
   } catch (err) {
-    if (err instanceof FST_ERR_CONFIG_CACHE_INVALID_VALUE || err instanceof FST_ERR_CONFIG_CACHE_TOO_LARGE) return undefined
+    if (REFUSED.some((one) => err instanceof one)) return undefined
     throw err
   }
 }

@@ -111,9 +111,10 @@ const ROWS: Row[] = [
 ]
 
 t.test('the behaviours of OpenFeature\'s evaluation suites', async (t) => {
-  const app = await build(t)
+  const source = memorySource()
+  const app = await build(t, { source })
   for (const [name, feature] of Object.entries(FLAGS)) await app.configCache.setFeature(name, feature)
-  await app.configCache.set('feature:damaged', { enabled: true, split: 'half' }, { collection: 'features' })
+  await source.save('features', 'feature:damaged', { enabled: true, split: 'half' })
   const client = await connect(app)
   t.equal(client.providerStatus, ProviderStatus.READY)
   t.equal(client.metadata.providerMetadata.name, 'config-cache')
@@ -213,20 +214,43 @@ t.test('what conditions look at', async (t) => {
   t.match(evaluate('x', ordered, context), { value: 2, variant: 'b', reason: 'TARGETING_MATCH' })
 })
 
-t.test('a definition that cannot be is refused where it is set, over HTTP too, and flags without rules are what they were', async (t) => {
-  const app = await build(t, { authorize: () => true })
+t.test('a definition that cannot be is refused at every door, and flags without rules are what they were', async (t) => {
+  const source = memorySource()
+  const app = await build(t, { authorize: () => true, source })
+  const condition = (operator: string, value: unknown) => ({ enabled: true, targeting: [{ if: [{ attribute: 'a', operator, value }], variant: 'on' }] })
   const bad: Array<[feature: object, message: RegExp]> = [
     [{}, /enabled is missing/], [{ enabled: 'yes' }, /enabled must be/], [{ enabled: true, variants: {} }, /variants/], [{ enabled: true, variants: { a: 1, b: 'x' } }, /one type, not of number and string/],
     [{ enabled: true, defaultVariant: 'maybe' }, /defaultVariant names "maybe"/], [{ enabled: true, variants: { a: 1 }, defaultVariant: 'constructor' }, /names "constructor"/],
     [{ enabled: true, split: [] }, /split/], [{ enabled: true, split: [{ variant: 'on', weight: 0 }] }, /weight above 0/], [{ enabled: true, split: [{ variant: 'on', weight: 1.5 }] }, /split.0.weight/], [{ enabled: true, split: [{ variant: 'half', weight: 1 }] }, /split.0.variant names/],
     [{ enabled: true, targeting: [{ if: [], variant: 'on' }] }, /targeting.0.if/], [{ enabled: true, targeting: [{ if: [{ attribute: 'a', value: 1 }] }] }, /targeting.0 must have a variant, or a split/],
-    [{ enabled: true, targeting: [{ if: [{ attribute: 'a' }], variant: 'on' }] }, /targeting.0.if.0.value is missing/], [{ enabled: true, targeting: [{ if: [{ attribute: 'a', operator: 'matches', value: 'x' }], variant: 'on' }] }, /operator/]
+    [{ enabled: true, targeting: [{ if: [{ attribute: 'a' }], variant: 'on' }] }, /targeting.0.if.0.value is missing/], [{ enabled: true, targeting: [{ if: [{ attribute: 'a', operator: 'matches', value: 'x' }], variant: 'on' }] }, /operator/],
+    [condition('startsWith', 5), /targeting.0.if.0.value must be text/], [condition('contains', ['a', true]), /must be text/], [condition('lessThan', 'soon'), /must be a number or a date/], [condition('atLeast', '2026-13-45'), /must be a number or a date/],
+    [condition('exists', 1), /of no use/], [Object.assign(['on'], { enabled: true }), /must be an object/]
   ]
+  const code = 'FST_ERR_CONFIG_CACHE_INVALID_FEATURE'
+  const key = 'config:features:feature:x'
+  const never = async () => t.fail('must not run')
   for (const [feature, message] of bad) {
-    await t.rejects(app.configCache.setFeature('x', feature as Feature), { code: 'FST_ERR_CONFIG_CACHE_INVALID_FEATURE', statusCode: 400, message }, JSON.stringify(feature))
-    t.equal((await app.inject({ method: 'PUT', url: '/api/1/features/x', payload: feature })).statusCode, 400)
+    const refused = { code, statusCode: 400, message }
+    await t.rejects(app.configCache.setFeature('x', feature as Feature), refused, JSON.stringify(feature))
+    await t.rejects(app.configCache.set('feature:x', feature, { collection: 'features' }), refused)
+    await t.rejects(app.configCache.write({ keys: key, values: { [key]: feature } }, never), refused)
+    await app.configCache.write({ keys: key, values: () => ({ [key]: feature }) }, async () => {})
+    for (const [url, payload] of [['/api/1/features/x', feature], ['/api/1/config/features/feature:x', { value: feature }]] as const) {
+      const answer = await app.inject({ method: 'PUT', url, payload })
+      // Without a boolean `enabled` the schema of the route says so.
+      t.match(answer.json(), { success: false, statusCode: 400, code: /^FST_ERR_(CONFIG_CACHE_INVALID_FEATURE|VALIDATION)$/ }, `${url} ${JSON.stringify(feature)}`)
+    }
   }
+  for (const nothing of [null, undefined, 'on', 7]) await t.rejects(app.configCache.setFeature('x', nothing as never), { code })
   t.equal(await app.configCache.getFeature('x'), null)
+  t.strictSame(await source.list('features', '*'), [], 'nothing was written')
+  t.match((await app.inject({ method: 'PUT', url: '/api/1/config/features/x', payload: { value: { enabled: true } } })).json(), { statusCode: 400, code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY', error: /feature:/ }, 'nobody would read it as a flag')
+  await app.configCache.set('feature:x', null, { collection: 'features' })
+  await source.save('features', 'feature:damaged', { enabled: true, split: 'half' })
+  await t.rejects(app.configCache.isFeatureEnabled('damaged'), { code })
+  t.equal(await app.configCache.isFeatureEnabled('damaged', { default: true }), true, 'written behind the cache: the default')
+  t.match(app.configCache.stats(), { stale: 1 })
   await app.configCache.setFeature('plain', { enabled: true, note: 'ours', rules: 7 })
   t.strictSame([await app.configCache.getFeature('plain'), await app.configCache.isFeatureEnabled('plain')], [{ enabled: true, note: 'ours', rules: 7 }, true])
   t.doesNotThrow(() => definitionOf({ enabled: true, split: undefined }))

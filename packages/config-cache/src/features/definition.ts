@@ -1,6 +1,7 @@
 import { problemOf } from '@jpulse/plugin-kit'
 import { Type, type Static } from 'typebox'
 import { FST_ERR_CONFIG_CACHE_INVALID_FEATURE } from '../errors.ts'
+import { problemOf as problemOfCondition, type FeatureCondition } from './conditions.ts'
 
 /** A feature flag: `enabled`, what decides for whom, and whatever the application keeps beside it. */
 export interface Feature {
@@ -29,19 +30,6 @@ export interface FeatureRule {
   if: readonly FeatureCondition[]
   variant?: string | undefined
   split?: readonly FeatureShare[] | undefined
-}
-
-/**
- * A condition on an attribute of the context: `plan`, or `user.plan` of an object in it. It does not hold where the attribute is missing, whatever it says,
- * but for `exists`. Values are compared with their types: `'1'` is not 1. Of an attribute that is an array one member has to fit, and one of several `value`s.
- */
-export interface FeatureCondition {
-  attribute: string
-  /** `in`: equal to a value. `lessThan`, `atMost`, `greaterThan`, `atLeast`: numbers, or dates as ISO 8601 texts. @default 'in' */
-  operator?: 'in' | 'startsWith' | 'endsWith' | 'contains' | 'lessThan' | 'atMost' | 'greaterThan' | 'atLeast' | 'exists' | undefined
-  value?: string | number | boolean | ReadonlyArray<string | number | boolean> | undefined
-  /** Whether the opposite is meant. @default false */
-  not?: boolean | undefined
 }
 
 /** A variant, and its weight among those of the other shares: of 20 and 80 it is 20%. */
@@ -118,6 +106,21 @@ export function definitionOf (feature: unknown): Definition {
   return definition
 }
 
+/**
+ * Checks a flag that is about to be written. Stricter than what is read: an operator with a value that it never fits is evaluated, and does
+ * not hold, but whoever writes it means something else.
+ *
+ * @throws FST_ERR_CONFIG_CACHE_INVALID_FEATURE
+ */
+export function checkFlag (feature: unknown): void {
+  for (const [rule, { if: conditions }] of definitionOf(feature).targeting.entries()) {
+    for (const [index, condition] of conditions.entries()) {
+      const problem = problemOfCondition(condition)
+      if (problem !== null) throw invalid(`targeting.${rule}.if.${index}.value`, problem)
+    }
+  }
+}
+
 function checkNames ({ variants, defaultVariant, offVariant, targeting, split }: Definition): void {
   const types = new Set(Object.values(variants).map(typeOf))
   if (types.size > 1) throw invalid('variants', `must be of one type, not of ${[...types].join(' and ')}`)
@@ -137,7 +140,7 @@ function checkNames ({ variants, defaultVariant, offVariant, targeting, split }:
     check(`${path}.variant`, rule.variant)
     checkShares(`${path}.split`, rule.split)
     const bare = rule.if.findIndex(({ operator, value }) => (value === undefined) !== (operator === 'exists'))
-    if (bare >= 0) throw invalid(`${path}.if.${bare}.value`, rule.if[bare]!.operator === 'exists' ? 'is of no use beside exists' : 'is missing')
+    if (bare >= 0) throw invalid(`${path}.if.${bare}.value`, problemOfCondition(rule.if[bare]!)!)
   })
 }
 

@@ -1,11 +1,6 @@
 import { createHash } from 'node:crypto'
-import { definitionOf, type Feature, type FeatureCondition, type FeatureShare } from './definition.ts'
-
-/** Who asks, and about what: `targetingKey` says who, the rest is the application's. */
-export interface FeatureContext {
-  readonly targetingKey?: string | undefined
-  readonly [attribute: string]: unknown
-}
+import { attributeOf, holds, type FeatureContext } from './conditions.ts'
+import { definitionOf, type Feature, type FeatureShare } from './definition.ts'
 
 /** What a flag is for somebody. */
 export interface Evaluation {
@@ -59,49 +54,4 @@ function chosen (shares: readonly FeatureShare[], bucket: number): string {
   let left = bucket * shares.reduce((total, { weight }) => total + weight, 0)
   const found = shares.find(({ weight }) => (left -= weight) < 0)
   return found!.variant
-}
-
-function holds ({ attribute, operator = 'in', value, not = false }: FeatureCondition, context: FeatureContext): boolean {
-  const found = attributeOf(context, attribute)
-  const isThere = found !== undefined && found !== null
-  if (operator === 'exists') return isThere !== not
-  if (!isThere) return false
-  const wanted: readonly unknown[] = Array.isArray(value) ? value : [value]
-  const members: readonly unknown[] = Array.isArray(found) ? found : [found]
-  return members.some((member) => wanted.some((one) => OPERATORS[operator](member, one))) !== not
-}
-
-const texts = (compare: (a: string, b: string) => boolean) => (a: unknown, b: unknown): boolean => typeof a === 'string' && typeof b === 'string' && compare(a, b)
-
-const ordered = (compare: (a: number, b: number) => boolean) => (a: unknown, b: unknown): boolean => {
-  if (typeof a === 'number' && typeof b === 'number') return compare(a, b)
-  const [mine, theirs] = [dateOf(a), dateOf(b)]
-  return mine !== undefined && theirs !== undefined && compare(mine, theirs)
-}
-
-const OPERATORS: Record<Exclude<NonNullable<FeatureCondition['operator']>, 'exists'>, (a: unknown, b: unknown) => boolean> = {
-  in: (a, b) => a === b,
-  startsWith: texts((a, b) => a.startsWith(b)),
-  endsWith: texts((a, b) => a.endsWith(b)),
-  contains: texts((a, b) => a.includes(b)),
-  lessThan: ordered((a, b) => a < b),
-  atMost: ordered((a, b) => a <= b),
-  greaterThan: ordered((a, b) => a > b),
-  atLeast: ordered((a, b) => a >= b)
-}
-
-function dateOf (value: unknown): number | undefined {
-  if (value instanceof Date) return value.getTime()
-  return typeof value === 'string' && /^\d{4}-\d\d-\d\d(T|$)/.test(value) ? Date.parse(value) : undefined
-}
-
-/** An attribute of that name, or the way to it through objects. What a context inherits is none of its attributes. */
-function attributeOf (context: FeatureContext, path: string): unknown {
-  if (Object.hasOwn(context, path)) return context[path]
-  let found: unknown = context
-  for (const name of path.split('.')) {
-    if (typeof found !== 'object' || found === null || !Object.hasOwn(found, name)) return undefined
-    found = (found as Record<string, unknown>)[name]
-  }
-  return found
 }

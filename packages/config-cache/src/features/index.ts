@@ -1,3 +1,4 @@
 // The door of what flags mean.
-export { definitionOf, FeatureSchema, type Feature, type FeatureCondition, type FeatureRule, type FeatureShare } from './definition.ts'
-export { bucketOf, evaluate, isOn, type Evaluation, type FeatureContext } from './evaluate.ts'
+export type { FeatureCondition, FeatureContext } from './conditions.ts'
+export { checkFlag, definitionOf, FeatureSchema, type Feature, type FeatureRule, type FeatureShare } from './definition.ts'
+export { bucketOf, evaluate, isOn, type Evaluation } from './evaluate.ts'
