@@ -199,7 +199,12 @@ export class ConfigCache {
     return { ...this.#counters, ...this.#held(), mode: this.mode, reason: this.#coherence.reason, slowest: this.#coherence.slowest, hitRate: reads === 0 ? 0 : (reads - loads) / reads }
   }
 
-  /** Empties this process and, where it answers, Redis and with it every instance. Coherence never needs it. */
+  /**
+   * Forgets everything that was loaded: this process, Redis, every other instance, and the last known values of `staleOnError`. An
+   * instance that is cut off forgets when it is back, but for last known values where Redis lost its state meanwhile. Coherence never needs it.
+   *
+   * @throws FST_ERR_CONFIG_CACHE_NOT_CLEARED where Redis is away: then only this process has forgotten
+   */
   async clear (): Promise<void> {
     await this.#coherence.clear()
   }

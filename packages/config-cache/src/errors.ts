@@ -60,6 +60,10 @@ export const FST_ERR_CONFIG_CACHE_UNDECIDED = createError<[limit: number]>(
 export const FST_ERR_CONFIG_CACHE_UNCONFIRMED = createError<[reason: string]>(
   'FST_ERR_CONFIG_CACHE_UNCONFIRMED', 'The write reached the database but is not confirmed in the cluster: %s', 503)
 
+/** `clear` has emptied this process, and neither Redis nor the other instances. It may be tried again. */
+export const FST_ERR_CONFIG_CACHE_NOT_CLEARED = createError<[reason: string]>(
+  'FST_ERR_CONFIG_CACHE_NOT_CLEARED', 'Only this process was cleared: %s', 503)
+
 /** There is no document of that key. */
 export const FST_ERR_CONFIG_CACHE_NOT_FOUND = createError<[what: string]>(
   'FST_ERR_CONFIG_CACHE_NOT_FOUND', '%s is not known', 404)

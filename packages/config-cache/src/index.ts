@@ -44,8 +44,10 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   const listeners = new Set<[ChangeListener]>()
   // Who was given twice hears once, until both are taken away.
   view.onChange = (tags) => { for (const listener of new Set([...listeners].map(([one]) => one))) callSafely((err) => log.error({ err }, 'a listener of onChange failed'), listener, tags) }
+  const lastKnown = new LastKnown(options.maxEntries, options.maxBytes, counted)
+  view.onClear = () => lastKnown.clear()
   const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })
-  const cache = new ConfigCache({ options, source, reads, lastKnown: new LastKnown(options.maxEntries, options.maxBytes, counted), coherence, counters: counted, notices, held, listeners })
+  const cache = new ConfigCache({ options, source, reads, lastKnown, coherence, counters: counted, notices, held, listeners })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
   addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }, options)

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { Long, MongoClient, type MongoClientOptions } from 'mongodb'
-import { mongo, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { mongo, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, mongoSource, versionOf, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
 
 interface Site { siteId: string, url?: string | undefined }
@@ -544,6 +544,40 @@ t.test('clear empties every instance', async (t) => {
   await waitFor(() => other.stats().entries === 0)
   const before = loads
   t.equal(await read(other), before + 1, 'Redis is empty as well')
+})
+
+t.test('clear has every instance forget last known values, also one that missed the message, and says where Redis is away', async (t) => {
+  const redis = await redisServer(t)
+  const proxy = await tcpProxy(t, redis.port)
+  const siteId = uniqueName()
+  const here = await build(t, {}, { siteId, url: redis.url })
+  const there = await build(t, {}, { siteId, url: `redis://127.0.0.1:${proxy.port}` })
+  const [one, other] = [here.configCache, there.configCache]
+  const coherent = () => waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 20_000 })
+  const noted = (cache: typeof one) => cache.getOrLoad('a', { staleOnError: true }, async () => 'old')
+  const known = async (cache: typeof one) => {
+    await cache.invalidate('a').catch(() => {})
+    return cache.getOrLoad('a', { staleOnError: true }, async () => { throw new Error('away') }).catch(() => 'forgotten')
+  }
+  for (const missed of [false, true]) {
+    await coherent()
+    t.strictSame([await noted(one), await noted(other), await known(one), await known(other)], ['old', 'old', 'old', 'old'])
+    if (missed) {
+      proxy.cut()
+      await waitFor(() => other.mode === 'bypass')
+    }
+    await one.clear()
+    t.equal(await known(one), 'forgotten')
+    if (missed) t.equal(await known(other), 'old', 'it cannot know yet')
+    proxy.mend()
+    await waitFor(async () => await known(other) === 'forgotten', { timeoutMs: 20_000 })
+  }
+  await coherent()
+  t.strictSame([await noted(one), await noted(other)], ['old', 'old'])
+  await redis.kill()
+  await waitFor(() => one.mode === 'bypass')
+  await t.rejects(one.clear(), { code: 'FST_ERR_CONFIG_CACHE_NOT_CLEARED', statusCode: 503 })
+  t.strictSame([await known(one), await known(other)], ['forgotten', 'old'])
 })
 
 t.test('CACHE_ENABLED=false: nothing is cached here, and writes still reach the caches of others', ALONE, async (t) => {

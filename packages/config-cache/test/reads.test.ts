@@ -163,15 +163,21 @@ t.test('what came from Redis ends with it', async (t) => {
   t.ok(performance.now() - began < 2000, 'not a life of its own')
 })
 
-t.test('clear voids the loads in flight', async (t) => {
+t.test('clear voids the loads in flight, for those who take a last known value too', async (t) => {
   const cache = await build(t)
   const slow = held()
   const early = cache.getOrLoad('a', {}, slow.loader)
   await waitFor(() => slow.runs() === 1)
   await cache.clear()
   const late = cache.getOrLoad('a', {}, async () => 'after')
+  const other = held()
+  const noting = cache.getOrLoad('b', { staleOnError: true }, other.loader)
+  await waitFor(() => other.runs() === 1)
+  await cache.clear()
   slow.letGo('before')
-  t.equal(await early, 'before')
+  other.letGo('before')
+  t.strictSame([await early, await noting], ['before', 'before'])
+  await t.rejects(cache.getOrLoad('b', { staleOnError: true }, async () => { throw new Error('away') }), { message: 'away' })
   t.equal(await late, 'after', 'it does not join what began before')
   t.equal(await cache.getOrLoad('a', {}, async () => 'again'), 'after', 'what was before is not kept')
 })

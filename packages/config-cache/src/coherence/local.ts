@@ -45,11 +45,11 @@ export class LocalCoherence implements Coherence {
   }
 
   async clear (): Promise<void> {
-    this.#view.forget()
+    this.#view.clear()
   }
 
   async close (): Promise<void> {
     this.#view.endLease()
-    this.#view.forget()
+    this.#view.clear()
   }
 }

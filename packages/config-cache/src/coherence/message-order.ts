@@ -70,6 +70,8 @@ export class MessageOrder {
   /** Goes on from what a renewal told: everything kept until now is forgotten. */
   resync ({ nonce, seq, space, blocks }: Renewal): void {
     if (nonce !== this.#nonce) this.#view.endLease()
+    // Somebody cleared the cache, and the message was missed.
+    else if (space !== this.#space) this.#view.clear()
     this.#nonce = nonce
     this.#space = space
     this.#lastSeq = seq
@@ -90,7 +92,7 @@ export class MessageOrder {
       this.#view.release(message.opId)
     } else if (message.kind === 'clear') {
       this.#space = message.space
-      this.#view.forget()
+      this.#view.clear()
     }
   }
 }

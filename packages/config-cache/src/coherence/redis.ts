@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
 import { uniqueId } from '../id.ts'
+import { FST_ERR_CONFIG_CACHE_NOT_CLEARED } from '../errors.ts'
 import type { Notices } from '../notices.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { ConfigSource } from '../sources/index.ts'
@@ -9,13 +10,13 @@ import { pause } from '../time.ts'
 import type { WrittenValue } from '../values.ts'
 import { Acknowledgements, PendingOps } from './acknowledgements.ts'
 import type { Coherence, WritePath } from './coherence.ts'
-import { Blocks } from './blocks.ts'
+import { Blocks, reasonOf } from './blocks.ts'
 import { Connection } from './connection.ts'
 import { Maintenance, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
 import { Member } from './member.ts'
 import { clearText } from './messages.ts'
-import { LAPSED, Mode } from './mode.ts'
+import { AWAY, LAPSED, Mode } from './mode.ts'
 import { clearScript } from './scripts.ts'
 import type { View } from './view.ts'
 import { ServerRun } from './server-run.ts'
@@ -88,11 +89,17 @@ export class RedisCoherence implements Coherence {
   }
 
   async clear (): Promise<void> {
-    this.#view.forget()
-    if (!this.#connection.isUp) return
-    const { keys } = this.#connection
+    this.#view.clear()
+    const { isUp, keys } = this.#connection
     const space = uniqueId()
-    await this.#connection.script(clearScript, keys.core, uniqueId(), keys.bus, clearText(space), space)
+    try {
+      if (!isUp) throw new Error(AWAY)
+      await this.#connection.script(clearScript, keys.core, uniqueId(), keys.bus, clearText(space), space)
+    } catch (err) {
+      const failed = new FST_ERR_CONFIG_CACHE_NOT_CLEARED(reasonOf(err))
+      failed.cause = err
+      throw failed
+    }
   }
 
   /** Bounded: a frozen Redis answers nothing. */

@@ -34,6 +34,8 @@ export class View {
   leaseUntil = -Infinity
   /** Hears which tags a write that ended has touched; null where that is not known, and any may have been. */
   onChange: (tags: readonly string[] | null) => void = () => {}
+  /** Hears that the cache was cleared, here or by another instance. */
+  onClear: () => void = () => {}
   readonly #level: LocalLevel
   readonly #clock: () => number
   readonly #ops = new Map<string, Block>()
@@ -116,9 +118,10 @@ export class View {
   }
 
   /** Empties this process, and voids the loads in flight, which may have read what was before. Coherence never needs it. */
-  forget (): void {
+  clear (): void {
     this.#floor = ++this.#touches
     this.#level.clear()
+    this.onClear()
   }
 
   /** Say so before the first byte of the value is asked for, and `end` when the value is kept or given up. */

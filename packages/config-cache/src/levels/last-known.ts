@@ -21,6 +21,8 @@ export class LastKnown {
   readonly #values: LRUCache<string, { value: unknown }>
   readonly #counters: Counters
   readonly #maxBytes: number
+  /** Counts how often it was cleared. */
+  #clears = 0
 
   constructor (maxEntries: number, maxBytes: number, counters: Counters) {
     this.#values = new LRUCache({ max: maxEntries, maxSize: maxBytes })
@@ -34,7 +36,8 @@ export class LastKnown {
    */
   async or<T> (key: string, read: Promise<T>, fallback: Fallback): Promise<T> {
     const { lastKnown, defaultValue, softTimeoutMs, onStale } = fallback
-    const noted = lastKnown ? read.then((value) => this.#note(key, value)) : read
+    const clears = this.#clears
+    const noted = lastKnown ? read.then((value) => clears === this.#clears ? this.#note(key, value) : value) : read
     const answer = () => (lastKnown ? this.#values.get(key) : undefined) ?? defaultValue
     try {
       if (softTimeoutMs === undefined || answer() === undefined) return await noted
@@ -47,6 +50,12 @@ export class LastKnown {
       onStale?.()
       return found.value as T
     }
+  }
+
+  /** Forgets all values, those of reads in flight too. */
+  clear (): void {
+    this.#clears++
+    this.#values.clear()
   }
 
   #note<T> (key: string, value: T): T {
