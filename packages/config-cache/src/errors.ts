@@ -52,9 +52,9 @@ export const FST_ERR_CONFIG_CACHE_INVALID_WRITE = createError<[problem: string]>
 export const FST_ERR_CONFIG_CACHE_UNREACHABLE = createError<[reason: string]>(
   'FST_ERR_CONFIG_CACHE_UNREACHABLE', 'The write was refused before the database was touched: %s', 503)
 
-/** Too many writes failed without telling what became of them. This one was not begun; it may be tried again. */
-export const FST_ERR_CONFIG_CACHE_UNDECIDED = createError<[limit: number]>(
-  'FST_ERR_CONFIG_CACHE_UNDECIDED', 'The write was refused before the database was touched: the outcome of %s others is not known yet', 503)
+/** Too many writes, or writes of too many keys and tags, failed without telling what became of them or are under way. This one was not begun; it may be tried again. */
+export const FST_ERR_CONFIG_CACHE_UNDECIDED = createError<[reason: string]>(
+  'FST_ERR_CONFIG_CACHE_UNDECIDED', 'The write was refused before the database was touched: %s', 503)
 
 /** The database was written, but the cluster could not be told in time. It is told in the background; until then a read may return the older value. */
 export const FST_ERR_CONFIG_CACHE_UNCONFIRMED = createError<[reason: string]>(

@@ -301,6 +301,44 @@ t.test('1100 writes that fail without telling their outcome keep their blocks, a
   t.match(cache.stats(), { refused: 1 })
 })
 
+for (const where of ['with Redis', 'without']) {
+  t.test(`undecided writes are bounded by the bytes of their keys and tags: further ones are refused, none of them is released, ${where}`, async (t) => {
+    const options = { blockTtlMs: 60_000, writeTimeoutMs: 60_000 }
+    let cache: ConfigCache
+    if (where === 'with Redis') {
+      const redis = await redisServer(t)
+      const siteId = uniqueName()
+      const first = await build(t, redis.url, siteId)
+      cache = (await build(t, redis.url, siteId, options)).configCache
+      await first.close()
+    } else {
+      const app = Fastify()
+      t.teardown(() => app.close())
+      await app.register(redisLink, { siteId: uniqueName() })
+      await app.register(configCache, options)
+      await app.ready()
+      cache = app.configCache
+    }
+    const tags = (i: number) => Array.from({ length: 1000 }, (_, j) => `${i}:${j}:`.padEnd(512, 'x'))
+    const timedOut = new Error('the socket timed out')
+    const refused = { code: 'FST_ERR_CONFIG_CACHE_UNDECIDED', statusCode: 503, message: /4194304 bytes/ }
+    const never = async () => t.fail('must not run')
+    let letGo = () => {}
+    const gate = new Promise<void>((resolve) => { letGo = resolve })
+    let running = 0
+    const failing = Array.from({ length: 8 }, (_, i) => cache.write({ tags: tags(i) }, async () => { running++; await gate; throw timedOut }).catch((err: unknown) => err))
+    await waitFor(() => running === 8, { timeoutMs: 60_000 })
+    await t.rejects(cache.write({ tags: tags(8) }, never), refused, 'those under way may each fail so')
+    letGo()
+    t.strictSame(await Promise.all(failing), failing.map(() => timedOut))
+    await t.rejects(cache.write({ tags: tags(8) }, never), refused)
+    t.match(cache.stats(), { blocks: 8, refused: 2 })
+    t.equal(await cache.write({ tags: 'small' }, async () => 'written'), 'written', 'there is room for it')
+    await cache.getOrLoad('a', { tags: tags(7).at(-1)! }, async () => 1)
+    t.equal(cache.stats().entries, 0, 'what they block is not kept')
+  })
+}
+
 t.test('a silent member is waited for by its own lease, whatever the writer\'s is', async (t) => {
   const redis = await redisServer(t)
   const siteId = uniqueName()

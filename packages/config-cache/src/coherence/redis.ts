@@ -53,7 +53,7 @@ export class RedisCoherence implements Coherence {
     this.#mode = new Mode(log, counters)
     this.#connection = connection
     this.#isMember = options.enabled
-    this.#redisWrites = new RedisWritePath(connection, pending, this.#blocks, options, notices, log)
+    this.#redisWrites = new RedisWritePath(connection, pending, this.#blocks, options, notices)
     this.#fence = options.whenUnreachable === 'source-fence'
       ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
       : null

@@ -1,5 +1,4 @@
-import type { FastifyBaseLogger } from 'fastify'
-import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED } from '../errors.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED } from '../errors.ts'
 import { uniqueId } from '../id.ts'
 import type { Notices } from '../notices.ts'
 import { idle, now, pause } from '../time.ts'
@@ -9,10 +8,9 @@ import { reasonOf, RETRY_MS, step, type Blocks, type Held } from './blocks.ts'
 import { isDecided, type WritePath } from './coherence.ts'
 import type { Connection } from './connection.ts'
 import { stored } from './messages.ts'
+import { WriteBudget, type Admission } from './write-budget.ts'
 
 const REPAIR_MS = 200
-/** Blocks of failed work at which a process begins no more: each is told to every member at each renewal. */
-const MAX_UNDECIDED = 1000
 
 interface WriteOptions {
   readonly blockTtlMs: number
@@ -28,18 +26,16 @@ export class RedisWritePath implements WritePath {
   readonly #blocks: Blocks
   readonly #options: WriteOptions
   readonly #notices: Notices
-  readonly #log: FastifyBaseLogger
   readonly #repairs = new Set<Promise<void>>()
-  #isFull = false
+  readonly #budget = new WriteBudget()
   #closed = false
 
-  constructor (connection: Connection, pending: PendingOps, blocks: Blocks, options: WriteOptions, notices: Notices, log: FastifyBaseLogger) {
+  constructor (connection: Connection, pending: PendingOps, blocks: Blocks, options: WriteOptions, notices: Notices) {
     this.#connection = connection
     this.#pending = pending
     this.#blocks = blocks
     this.#options = options
     this.#notices = notices
-    this.#log = log
   }
 
   /** Where Redis refuses the channel, each write says so. */
@@ -50,7 +46,15 @@ export class RedisWritePath implements WritePath {
 
   async write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
     if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
-    this.#refuseWhereTooMany()
+    const admission = this.#budget.admit(tags)
+    try {
+      return await this.#write(tags, work, valuesOf, admission)
+    } finally {
+      if (!admission.isUndecided) admission.end()
+    }
+  }
+
+  async #write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf: ((value: T) => readonly WrittenValue[]) | undefined, admission: Admission): Promise<T> {
     const held = await this.#blocks.acquire(tags)
     const began = now()
     const beat = setInterval(() => { this.#blocks.beat(held).catch(() => {}) }, this.#options.blockTtlMs / 4).unref()
@@ -65,7 +69,7 @@ export class RedisWritePath implements WritePath {
     step('written', held.opId, tags)
     if ('error' in done && !isDecided(done.error)) {
       // A driver that gave up waiting has not called its operation back: while it may arrive, nobody keeps what he reads.
-      this.#repair(held, tags, began + this.#options.blockTtlMs)
+      this.#repair(held, tags, admission, began + this.#options.blockTtlMs)
       throw done.error
     }
     let written: readonly WrittenValue[] = []
@@ -74,20 +78,12 @@ export class RedisWritePath implements WritePath {
     } catch (error) {
       done = { error }
     }
-    const confirmed = await this.#confirm(held, tags, this.#storeAhead(held, written)).then(() => undefined, (err: unknown) => err)
+    const confirmed = await this.#confirm(held, tags, admission, this.#storeAhead(held, written)).then(() => undefined, (err: unknown) => err)
     // The application has to know of its own failure first; the repair goes on either way.
     if ('error' in done) throw done.error
     if (confirmed !== undefined) throw confirmed
     step('released', held.opId, tags)
     return done.value
-  }
-
-  /** Never the block of work that is under way: what may yet reach the database stays blocked, however many there are. */
-  #refuseWhereTooMany (): void {
-    const isFull = this.#repairs.size >= MAX_UNDECIDED
-    if (isFull && !this.#isFull) this.#log.warn({ undecided: this.#repairs.size }, 'writes are refused: too many of them failed without telling their outcome')
-    this.#isFull = isFull
-    if (isFull) throw new FST_ERR_CONFIG_CACHE_UNDECIDED(MAX_UNDECIDED)
   }
 
   /** Ends the repairs that are under way; the blocks they leave are removed by the other members. */
@@ -113,7 +109,7 @@ export class RedisWritePath implements WritePath {
   }
 
   /** Releases, where the block was lost after one more block. @throws FST_ERR_CONFIG_CACHE_UNCONFIRMED */
-  async #confirm (held: Held, tags: readonly string[], name: string): Promise<void> {
+  async #confirm (held: Held, tags: readonly string[], admission: Admission, name: string): Promise<void> {
     const deadline = now() + this.#options.confirmTimeoutMs
     let mine: Held | undefined = held
     let cause: unknown
@@ -129,15 +125,19 @@ export class RedisWritePath implements WritePath {
         await pause(RETRY_MS * 2)
       }
     } while (now() < deadline && !this.#closed)
-    this.#repair(mine, tags)
+    this.#repair(mine, tags, admission)
     throw unconfirmed(cause)
   }
 
   /** @param notBefore when the block may end, on the monotonic clock */
-  #repair (held: Held | undefined, tags: readonly string[], notBefore = 0): void {
+  #repair (held: Held | undefined, tags: readonly string[], admission: Admission, notBefore = 0): void {
+    admission.outlast()
     const repair = this.#holdUntil(held, notBefore).then(() => this.#untilReleased(held, tags))
     this.#repairs.add(repair)
-    repair.finally(() => this.#repairs.delete(repair))
+    repair.finally(() => {
+      this.#repairs.delete(repair)
+      admission.end()
+    })
   }
 
   async #holdUntil (held: Held | undefined, until: number): Promise<void> {
