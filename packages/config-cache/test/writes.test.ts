@@ -468,6 +468,105 @@ t.test('a user of Redis without channels, from the start and later: said once, w
   }
 })
 
+/** A server with the users `one` and `other`, who may do everything until a test takes something away, and an instance of each. */
+async function pairOfUsers (t: Test, options: object = {}) {
+  const users = ['one', 'other'].flatMap((name) => ['--user', name, 'on', '>secret', '~*', '&*', '+@all'])
+  const redis = await redisServer(t, { args: users })
+  const siteId = uniqueName()
+  const [one, other] = [await build(t, redis.url.replace('redis://', 'redis://one:secret@'), siteId, options), await build(t, redis.url.replace('redis://', 'redis://other:secret@'), siteId, options)]
+  const acl = (name: string, ...rules: string[]) => redis.connect().call('ACL', 'SETUSER', name, ...rules)
+  const keys = new CacheKeys((...parts) => one.redisLink.key(...parts))
+  return { redis, keys, acl, one: one.configCache, other: other.configCache }
+}
+
+t.test('PUBLISH refused within a script: a block leaves nothing behind, a release is a lost message, and the tag is shared again', ALONE, async (t) => {
+  const { redis, keys, acl, one, other } = await pairOfUsers(t)
+  const client = redis.connect()
+  const state = async () => [await client.hget(keys.core[0], 'seq'), await client.hkeys(keys.core[2]), await client.hkeys(keys.core[3])]
+  const read = () => Promise.all([one, other].map((cache) => cache.getOrLoad('a', {}, async () => value)))
+  let value = 'old'
+  t.strictSame(await read(), ['old', 'old'])
+  // It hears the bus, and may acknowledge; only what it says on the bus is refused.
+  const withoutBus = ['-publish', `(+publish &${keys.bus.replace(/bus$/, 'ack:*')})`]
+  const allowed = ['+publish', 'clearselectors']
+  const before = await state()
+  await acl('one', ...withoutBus)
+  await t.rejects(one.write({ keys: 'a' }, async () => t.fail('must not run')), { code: 'FST_ERR_CONFIG_CACHE_UNREACHABLE', message: /NOPERM|permission|channel/i })
+  t.strictSame(await state(), before, 'not even a number is used')
+  await acl('one', ...allowed)
+  await waitFor(() => one.mode === 'coherent', { timeoutMs: 20_000 })
+  // Taken away under the block.
+  await one.write({ keys: 'a' }, async () => {
+    value = 'new'
+    await acl('one', ...withoutBus)
+  })
+  t.strictSame(await read(), ['new', 'new'])
+  t.strictSame((await state()).slice(1), [['_'], ['_']], 'neither the block nor its count stays')
+  await acl('one', ...allowed)
+  await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 20_000 })
+  await waitFor(async () => {
+    await read()
+    const { l1Hits } = other.stats()
+    await read()
+    return other.stats().l1Hits > l1Hits && other.stats().blocks === 0
+  }, { what: 'the other to have noticed that the block is over', timeoutMs: 20_000 })
+  await one.write({ keys: 'a' }, async () => { value = 'newer' })
+  t.strictSame(await read(), ['newer', 'newer'])
+})
+
+t.test('whatever Redis refuses in the middle of a write, for a while, leaves no block, count or mark behind', async (t) => {
+  const { redis, keys, acl, one, other } = await pairOfUsers(t, { confirmTimeoutMs: 100, writeTimeoutMs: 1500 })
+  const client = redis.connect()
+  const full = { refuse: () => client.config('SET', 'maxmemory', '1'), allow: () => client.config('SET', 'maxmemory', '0') }
+  const ways: Record<string, { refuse: () => Promise<unknown>, allow: () => Promise<unknown> }> = { full }
+  for (const command of ['publish', 'hincrby', 'hset', 'hdel', 'set', 'get', 'hget', 'hgetall', 'evalsha']) {
+    ways[command] = { refuse: () => acl('one', `-${command}`, ...command === 'evalsha' ? ['-eval'] : []), allow: () => acl('one', '+@all') }
+  }
+  let value = 0
+  const read = () => Promise.all([one, other].map((cache) => cache.getOrLoad('a', { tags: 'b' }, async () => value)))
+  for (const [name, { refuse, allow }] of Object.entries(ways)) {
+    for (const when of ['before it', 'under it']) {
+      await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 20_000 })
+      t.strictSame(await read(), [value, value])
+      if (when === 'before it') await refuse()
+      await one.write({ tags: ['a', 'b'] }, async () => {
+        value++
+        if (when === 'under it') await refuse()
+      }).catch((err: { code: string }) => { t.match(err.code, /_UNREACHABLE$|_UNCONFIRMED$/) })
+      await allow()
+      const isClean = async () => (await client.hlen(keys.core[2])) === 1 && (await client.hlen(keys.core[3])) === 1
+      await waitFor(isClean, { what: `${name} ${when}: blocks and counts to be gone`, timeoutMs: 20_000 })
+      await waitFor(async () => {
+        await read()
+        const marks = await client.mget(keys.generation('a'), keys.generation('b'))
+        return other.stats().blocks === 0 && one.stats().blocks === 0 && marks.every((mark) => mark !== null && !mark.startsWith('!'))
+      }, { what: `${name} ${when}: both to share the key again`, timeoutMs: 20_000 })
+      t.strictSame(await read(), [value, value], `${name} ${when}`)
+    }
+  }
+})
+
+t.test('an instance that may not acknowledge is no member: writers do not wait for it, it says why, and it caches when it may', async (t) => {
+  const { redis, keys, acl, one, other } = await pairOfUsers(t)
+  const client = redis.connect()
+  const members = async () => (await client.hkeys(keys.core[1])).filter((id) => id !== '_').length
+  t.equal(await members(), 2)
+  await acl('other', '-publish')
+  let value = 0
+  const read = () => Promise.all([one, other].map((cache) => cache.getOrLoad('a', {}, async () => value)))
+  // The first write finds it out, and waits for a lease.
+  await one.write({ keys: 'a' }, async () => { value = 1 })
+  t.strictSame(await read(), [1, 1])
+  await waitFor(() => /publish/i.test(other.stats().reason ?? ''), { what: 'the reason to be told', timeoutMs: 20_000 })
+  t.equal(other.mode, 'bypass')
+  t.equal(await members(), 1)
+  await t.rejects(other.set('a', 1), { code: 'FST_ERR_CONFIG_CACHE_UNREACHABLE', message: /publish/i })
+  await acl('other', '+publish')
+  await waitFor(() => other.mode === 'coherent', { timeoutMs: 20_000 })
+  await other.write({ keys: 'a' }, async () => { value = 2 })
+  t.strictSame(await read(), [2, 2])
+})
+
 t.test('the permissions that the README names are enough', async (t) => {
   const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
   const rules = /^ACL SETUSER (app on >password .*)$/m.exec(readme)![1]!.split(' ')

@@ -5,17 +5,23 @@ import type { Block } from './view.ts'
 
 /**
  * Tells writers that this member has dropped what they are about to change. All blocks that one read of the socket brought
- * are acknowledged in one command per writer. A lost acknowledgement costs the writer a lease of waiting, nothing else.
+ * are acknowledged in one command per writer. A lost acknowledgement costs the writer a lease of waiting, nothing else; a member to whom
+ * Redis refuses them would cost it that each time.
  */
 export class Acknowledgements {
   readonly #connection: Connection
   readonly #onOwn: (opId: string) => void
+  readonly #onRefused: () => void
   readonly #waiting = new Map<string, string[]>()
 
-  /** @param onOwn gets the blocks of this process' own writer, which need no message */
-  constructor (connection: Connection, onOwn: (opId: string) => void) {
+  /**
+   * @param onOwn gets the blocks of this process' own writer, which need no message
+   * @param onRefused hears that Redis answered with an error
+   */
+  constructor (connection: Connection, onOwn: (opId: string) => void, onRefused: () => void) {
     this.#connection = connection
     this.#onOwn = onOwn
+    this.#onRefused = onRefused
   }
 
   send ({ opId, writer }: Block): void {
@@ -35,9 +41,14 @@ export class Acknowledgements {
     // One write to the socket for all writers; in a pipeline of a Redis Cluster all keys would have to share a node.
     const isPiped = messages.length > 1 && !this.#connection.isCluster
     this.#connection.run<unknown>((client) => isPiped
-      ? client.pipeline(messages.map((message) => [...message])).exec()
-      : Promise.all(messages.map(([, channel, text]) => client.publish(channel, text)))).catch(() => {})
+      ? client.pipeline(messages.map((message) => [...message])).exec().then(throwFirst)
+      : Promise.all(messages.map(([, channel, text]) => client.publish(channel, text)))).catch(() => { if (this.#connection.isUp) this.#onRefused() })
   }
+}
+
+/** A pipeline fulfils with the errors of its commands. */
+function throwFirst (answers: ReadonlyArray<[err: Error | null, value: unknown]> | null): void {
+  for (const [err] of answers ?? []) if (err !== null) throw err
 }
 
 /** How often the processes of members that have not acknowledged yet are probed (kill 0). */

@@ -20,6 +20,8 @@ export class Connection {
   readonly #channels: Channel[] = []
   readonly #stop: Stop
   #listening: Promise<void> | undefined
+  /** Version of the connection on which Redis let us publish. */
+  #publishing = -1
 
   /** @param onBreak called at each close and error of the command or subscriber connection */
   constructor (link: RedisLink, onBreak: () => void) {
@@ -45,10 +47,26 @@ export class Connection {
     this.#channels.push({ name, listener, unsubscribe: undefined })
   }
 
-  /** Subscribes what is not subscribed, or was refused when the connection was made anew. @throws where Redis refuses a channel */
+  /**
+   * Subscribes what is not subscribed, or was refused when the connection was made anew, and makes sure once that what is heard can be
+   * acknowledged. @throws where Redis refuses a channel
+   */
   listen (): Promise<void> {
-    this.#listening ??= this.#subscribe().finally(() => { this.#listening = undefined })
+    this.#listening ??= this.#subscribe().then(() => this.#tryToPublish()).finally(() => { this.#listening = undefined })
     return this.#listening
+  }
+
+  /** Redis refused a message: `listen` tries again whether it takes one. */
+  doubt (): void {
+    this.#publishing = -1
+  }
+
+  /** To the own channel, where nothing without operations means anything. */
+  async #tryToPublish (): Promise<void> {
+    const { version } = this
+    if (this.#publishing === version) return
+    await this.run((client) => client.publish(this.keys.acks(this.id), ''))
+    this.#publishing = version
   }
 
   async #subscribe (): Promise<void> {

@@ -48,7 +48,8 @@ export class Member {
   readonly #counters: Counters
   readonly #mode: Mode
   readonly #stalls: Stalls
-  readonly #renewNow = (): void => { this.renew().catch((err: unknown) => this.#failed(err)) }
+  /** As `renew`; a failure becomes the reason why nothing is cached. */
+  readonly renewNow = (): void => { this.renew().catch((err: unknown) => this.#failed(err)) }
   readonly #caughtUp = new Set<() => void>()
   #timer: NodeJS.Timeout | undefined
   #token = ''
@@ -85,10 +86,10 @@ export class Member {
   async start (): Promise<void> {
     const { keys, link, subscriber } = this.connection
     this.connection.hear(keys.bus, (bytes) => this.#hear(bytes))
-    subscriber.on('up', this.#renewNow)
-    link.on('up', this.#renewNow)
+    subscriber.on('up', this.renewNow)
+    link.on('up', this.renewNow)
     this.#stalls.start()
-    this.#timer = setInterval(this.#renewNow, this.#options.leaseMs / 4).unref()
+    this.#timer = setInterval(this.renewNow, this.#options.leaseMs / 4).unref()
     await this.renew().catch((err: unknown) => this.#failed(err))
   }
 
@@ -98,8 +99,8 @@ export class Member {
     this.#closed = true
     clearInterval(this.#timer)
     this.#stalls.stop()
-    subscriber.off('up', this.#renewNow)
-    link.off('up', this.#renewNow)
+    subscriber.off('up', this.renewNow)
+    link.off('up', this.renewNow)
     this.#view.endLease()
     if (!isUp) return
     await this.connection.script(leaveScript, this.connection.keys.core, uniqueId(), id).catch(() => {})
@@ -223,7 +224,7 @@ export class Member {
     if (message === undefined || message.kind === 'unknown') this.#counters.unknown++
     if (message === undefined) return
     const heard = this.#order.hear(message)
-    if (heard === 'missed') this.#renewNow()
+    if (heard === 'missed') this.renewNow()
     if (heard !== 'applied') return
     if (message.kind === 'block') {
       if (message.block.writer !== this.connection.id) this.#stalls.noteForeignWrite()

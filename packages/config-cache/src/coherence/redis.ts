@@ -48,7 +48,10 @@ export class RedisCoherence implements Coherence {
     const epochs = new Epochs(options)
     const serverRun = new ServerRun(connection)
     this.#blocks = new Blocks(connection, epochs, pending, serverRun, options, (opId) => view.release(opId), log)
-    const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]))
+    const acks = new Acknowledgements(connection, (opId) => pending.acknowledge(connection.id, [opId]), () => {
+      connection.doubt()
+      this.#member.renewNow()
+    })
     this.#view = view
     this.#mode = new Mode(log, counters)
     this.#connection = connection

@@ -1,48 +1,5 @@
 import { defineScript, reply } from '@jpulse/redis-link'
-
-/**
- * Every script begins with this. KEYS[1] state (id, nonce, seq, open, space, lease, life), KEYS[2] members (id -> "renewed token host lease"),
- * KEYS[3] ops (opId -> "beat tags"), KEYS[4] tags (tag -> number of blocks); ARGV[1] nonce for a new epoch.
- *
- * Closes: state that is gone or comes from another run of the server (restart, failover, FLUSHALL, eviction of one of the four
- * keys, each of which carries the nonce in `_`) must never be taken for the present one. It starts anew, and closed.
- *
- * A server that names its history anew without ever having followed another's (no `master_replid2`) lost nothing: that is what
- * happens when the first replica is attached, and when the last one has been gone for long. Where INFO is forbidden the
- * script does not know which run of the server it is in: see server-run.ts. The tag `_` is written as '', which is no tag.
- */
-const begin = `
-local function info (section)
-  local text = redis.pcall('INFO', section)
-  return type(text) == 'string' and text or ''
-end
-local replication = info('replication')
-local run, replid = string.match(info('server'), 'run_id:(%w+)'), string.match(replication, 'master_replid:(%w+)')
-local id = run and replid and run .. ':' .. replid or nil
-local state = redis.call('HMGET', KEYS[1], 'id', 'nonce', 'seq', 'open', 'space')
-local nonce, seq, open, space = state[2], tonumber(state[3] or 0), state[4], state[5]
-if id and state[1] and state[1] ~= id and string.match(state[1], '^%w+') == run and string.find(replication, 'master_replid2:0+[\\r\\n]') then
-  redis.call('HSET', KEYS[1], 'id', id)
-  state[1] = id
-end
-if (id and state[1] ~= id) or not nonce or redis.call('HGET', KEYS[2], '_') ~= nonce or redis.call('HGET', KEYS[3], '_') ~= nonce or redis.call('HGET', KEYS[4], '_') ~= nonce then
-  nonce, seq, open, space = ARGV[1], 0, '0', ARGV[1]
-  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-  redis.call('HSET', KEYS[1], 'id', id or '', 'nonce', nonce, 'seq', '0', 'open', '0', 'space', space)
-  for i = 2, 4 do redis.call('HSET', KEYS[i], '_', nonce) end
-end
-local function advance (channel, text)
-  seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
-  redis.call('PUBLISH', channel, nonce .. ' ' .. seq .. ' ' .. text)
-end
-local function without_mark (list)
-  local kept = {}
-  for i = 1, #list, 2 do
-    if list[i] ~= '_' then kept[#kept + 1] = list[i]; kept[#kept + 1] = list[i + 1] end
-  end
-  return kept
-end
-`
+import { begin } from './preamble.ts'
 
 /**
  * Joins, or renews a membership.
@@ -85,11 +42,20 @@ return { nonce, seq, open, space, counted, without_mark(redis.call('HGETALL', KE
  * 1 where INFO is forbidden }.
  *
  * Closes: who fills or reads the shared level between block and release sees the mark '!' in place of a generation. A
- * command that a client sent twice counts its tags once, or they would stay blocked for ever.
+ * command that a client sent twice counts its tags once, or they would stay blocked for ever. A block that nobody could be told of
+ * leaves nothing behind, not even its number, or each attempt would empty every member.
  */
 const blockLua = `${begin}
 local added = redis.call('HSET', KEYS[3], ARGV[2], '0 ' .. ARGV[5])
-advance(ARGV[3], ARGV[4])
+local refused = advance()
+if not refused then
+  refused = publish(ARGV[3], ARGV[4])
+  if refused then redis.call('HINCRBY', KEYS[1], 'seq', -1) end
+end
+if refused then
+  if added == 1 then redis.call('HDEL', KEYS[3], ARGV[2]) end
+  return refused
+end
 for i = 7, #ARGV do
   redis.call('HINCRBY', KEYS[4], ARGV[i], added)
   redis.call('SET', KEYS[i - 2], '!' .. nonce .. '.' .. seq, 'PX', ARGV[6])
@@ -106,14 +72,19 @@ return { nonce, seq, open, space, without_mark(redis.call('HGETALL', KEYS[2])), 
  * was held until now, else 0.
  *
  * Closes: a load that began under the block may have read the old value: the generations change once more. A block that
- * expired or went with its epoch must not count as held. Of writers whose blocks overlapped nobody knows whose value
+ * expired or went with its epoch must not count as held. Removed without a number that members miss, it would stay theirs; HDEL comes first because
+ * a full server takes it, and what follows it. Of writers whose blocks overlapped nobody knows whose value
  * the database kept: the name becomes a generation only where the tag's mark is still the one that this block set.
  */
 const releaseLua = `${begin}
 local held = nonce == ARGV[2] and redis.call('HGET', KEYS[3], ARGV[3])
 if not held or (ARGV[4] ~= '' and string.match(held, '^%d+') ~= ARGV[4]) then return 0 end
 redis.call('HDEL', KEYS[3], ARGV[3])
-advance(ARGV[5], ARGV[6])
+local refused = advance()
+if refused then
+  redis.call('HSET', KEYS[3], ARGV[3], held)
+  return refused
+end
 for i = 10, #ARGV do
   local key, mark, name = KEYS[i - 5], '!', seq
   if redis.call('HINCRBY', KEYS[4], ARGV[i], -1) <= 0 then
@@ -123,6 +94,7 @@ for i = 10, #ARGV do
   end
   redis.call('SET', key, mark .. nonce .. '.' .. name, 'PX', ARGV[7])
 end
+publish(ARGV[5], ARGV[6])
 return 1
 `
 
@@ -197,8 +169,10 @@ return redis.call('HDEL', KEYS[2], ARGV[2])
  * ARGV[2] channel; ARGV[3] message; ARGV[4] new name. Coherence does not depend on it.
  */
 const clearLua = `${begin}
+local refused = advance()
+if refused then return refused end
 redis.call('HSET', KEYS[1], 'space', ARGV[4])
-advance(ARGV[2], ARGV[3])
+publish(ARGV[2], ARGV[3])
 return 1
 `
 
