@@ -322,7 +322,7 @@ t.test('the abort of one reader is not that of those who joined', async (t) => {
   t.equal(await joined, 'loaded')
 })
 
-for (const when of ['Redis is up', 'Redis is down', 'a tag is blocked', 'a write has failed', 'nothing is cached']) {
+for (const when of ['Redis is up', 'Redis is down', 'Redis answers nothing', 'a tag is blocked', 'a write has failed', 'nothing is cached']) {
   t.test(`300 reads of one key are two loads at most while ${when}, and each sees what was written before it`, async (t) => {
     const redis = await redisServer(t)
     const { configCache: cache } = await build(t, { enabled: when !== 'nothing is cached', blockTtlMs: 1000 }, { siteId: uniqueName(), url: redis.url })
@@ -331,6 +331,9 @@ for (const when of ['Redis is up', 'Redis is down', 'a tag is blocked', 'a write
     if (when === 'Redis is down') {
       await redis.kill()
       await waitFor(() => cache.mode === 'bypass')
+    } else if (when === 'Redis answers nothing') {
+      redis.freeze()
+      letGo = () => redis.thaw()
     } else if (when === 'a tag is blocked') {
       const held = new Promise<void>((resolve) => { letGo = resolve })
       await new Promise<void>((resolve) => { cache.write({ keys: 'a' }, () => { resolve(); return held }).catch(() => {}) })
@@ -346,6 +349,7 @@ for (const when of ['Redis is up', 'Redis is down', 'a tag is blocked', 'a write
     t.ok(loads <= 2, `${loads} loads`)
     t.ok((await Promise.all(early)).length === 150)
     if (when !== 'Redis is up') t.ok(late.every((one) => one === 'new'))
+    t.comment(`${loads} loads`)
     letGo()
   })
 }
@@ -437,6 +441,24 @@ t.test('a tag drops every value that bears it, on every instance, and no other',
   await load('a', ['x'])
   await load('b', ['x', 'y'])
   t.ok(loads > before)
+})
+
+t.test('a transaction belongs into the write with its commit: the other way round readers keep what was before', async (t) => {
+  const { configCache: cache } = await build(t)
+  let committed = 'old'
+  /** As `session.withTransaction`: what it writes is seen by others once it has committed. */
+  const withTransaction = async (work: (set: (value: string) => void) => Promise<unknown>) => {
+    let value = committed
+    await work((next) => { value = next })
+    await Promise.all([1, 2].map(() => read()))
+    committed = value
+  }
+  const read = () => cache.getOrLoad('a', {}, async () => committed)
+  t.equal(await read(), 'old')
+  await cache.write({ keys: 'a' }, () => withTransaction(async (set) => set('new')))
+  t.equal(await read(), 'new')
+  await withTransaction(async (set) => cache.write({ keys: 'a' }, async () => set('newest')))
+  t.equal(await read(), 'new', 'what the README warns of')
 })
 
 t.test('a load that began before a write, and ended after it, is not kept (the fill race)', async (t) => {

@@ -117,6 +117,7 @@ for (const mode of ['local', 'bypass'] as const) {
     t.equal(reads.length, 300)
     t.equal(most, 1)
     t.ok(loads <= 2, `${loads} loads`)
+    t.comment(`${reads.length} reads, ${loads} loads, ${most} at a time`)
   })
 }
 

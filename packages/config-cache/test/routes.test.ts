@@ -515,8 +515,10 @@ t.test('requests that are answered with what cannot be kept do not wait for each
     app.get('/fails', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.code(503).send('away') })
     app.get('/stream', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.send(Readable.from(['a', 'b'])) })
     app.get('/private', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.header('cache-control', 'private').send('mine') })
+    app.get('/long', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.send('x'.repeat(2 ** 20)) })
+    app.get('/bytes', { config: { cache: {} } }, async (_request, reply) => { await slow(); return reply.send(Buffer.alloc(2 ** 20)) })
   })
-  for (const url of ['/fails', '/stream', '/private']) {
+  for (const url of ['/fails', '/stream', '/private', '/long', '/bytes']) {
     for (let round = 0; round < 2; round++) {
       most = 0
       await Promise.all(Array.from({ length: 10 }, () => cached(app, 'GET', url)))
