@@ -1,6 +1,7 @@
 import { uniqueId } from '../id.ts'
 import type { Notices } from '../notices.ts'
 import { Deadlines } from './deadlines.ts'
+import { RemainingTtls } from './remaining.ts'
 import { fieldsOf, generationsScript, stored, type SharedState } from '../coherence/index.ts'
 
 /** What the shared level answered: the value's text, or what a fill needs. */
@@ -30,12 +31,14 @@ export class RedisL2 implements L2 {
   /** Bounds how long a read waits for a slow Redis. */
   readonly #deadlines: Deadlines
   readonly #generationTtlMs: number
+  readonly #remaining: RemainingTtls
 
   constructor (state: SharedState, notices: Notices, timeoutMs: number, generationTtlMs: number) {
     this.#state = state
     this.#notices = notices
     this.#deadlines = new Deadlines(timeoutMs)
     this.#generationTtlMs = generationTtlMs
+    this.#remaining = new RemainingTtls(state)
   }
 
   async read (key: string, tags: readonly string[]): Promise<Found | null> {
@@ -59,9 +62,9 @@ export class RedisL2 implements L2 {
     })
   }
 
-  async remainingMs (key: string): Promise<number> {
+  remainingMs (key: string): Promise<number> {
     const { connection, space } = this.#state
-    return Math.max(0, await connection.run((client) => client.pttl(connection.keys.value(space, key))).catch(() => 0))
+    return this.#remaining.of(connection.keys.value(space, key))
   }
 
   async #lookUp (nonce: string, key: string, tags: readonly string[]): Promise<Found | null> {
