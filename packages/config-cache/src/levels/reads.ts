@@ -117,11 +117,13 @@ export class Reads {
     return this.#fill(wanted)
   }
 
-  /** Completes a fill: keeps the value where nothing touched its tags since the fill began. */
-  done (wanted: Wanted, { load, generations, settle }: Fill, value: unknown): void {
+  /** Completes a fill: keeps the value where nothing touched its tags since the fill began. False for one that is too long to be kept. */
+  done (wanted: Wanted, { load, generations, settle }: Fill, value: unknown): boolean {
     let kept: unknown
     try {
-      kept = this.#keep(wanted, load, generations, toText(value))
+      const text = toText(value)
+      kept = this.#keep(wanted, load, generations, text)
+      return Buffer.byteLength(text) <= this.#options.maxValueBytes
     } finally {
       settle(kept)
     }

@@ -160,14 +160,15 @@ class CachedRoute {
       this.#reads.drop(pending.fill)
       return
     }
-    this.#hasKept = true
-    this.#unkept.delete(pending.wanted.key)
     const { response, lifeMs } = stored
     // Where it varies by more than was known, the next request asks for another key. Redis was asked for the generations of the one before.
     const isKnown = pending.varies === this.#varies.size
     const wanted = isKnown ? pending.wanted : this.#renamed(pending, request)
     const fill = isKnown ? pending.fill : { ...pending.fill, generations: null }
-    this.#reads.done({ ...wanted, ttlMs: Math.min(wanted.ttlMs, lifeMs), l2TtlMs: Math.min(wanted.l2TtlMs, lifeMs) }, fill, response)
+    const isShort = this.#reads.done({ ...wanted, ttlMs: Math.min(wanted.ttlMs, lifeMs), l2TtlMs: Math.min(wanted.l2TtlMs, lifeMs) }, fill, response)
+    this.#hasKept ||= isShort
+    if (isShort) this.#unkept.delete(pending.wanted.key)
+    else this.#unkept.set(pending.wanted.key, true)
   }
 
   #storedOf ({ before, made: { answer: made } }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
