@@ -6,6 +6,7 @@ import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
 import { Keys } from './keys.ts'
 import { checkElection, Leader, type LeaderOptions } from './leader/leader.ts'
 import { MemoryTerms, RedisTerms, type Terms } from './leader/terms.ts'
+import { DuplicateWatch } from './membership/duplicate-watch.ts'
 import { identify, type Identity } from './membership/identity.ts'
 import type { Member, MemberRecord } from './membership/members.ts'
 import { Broadcast, InternalBroadcast } from './messages/broadcast.ts'
@@ -53,7 +54,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   readonly #cluster: MemoryCluster | undefined
   readonly #leaders = new Map<string, Leader>()
   readonly #schedules = new Set<Schedule>()
-  readonly #reported = new Set<string>()
+  readonly #watch: DuplicateWatch
   #closing: Promise<void> | undefined
 
   constructor (link: RedisLink, options: ResolvedOptions, log: FastifyBaseLogger) {
@@ -75,7 +76,10 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     this.#messenger = new Messenger(this, identity, transport, options, log)
     this.#claims = this.#cluster?.claims() ?? (subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, new Keys(link), log))
     this.broadcast = new Broadcast(this.#messenger, this.#claims, null)
-    this.on('join', () => this.#reportDuplicates())
+    this.#watch = new DuplicateWatch(() => this.members(), options.leaseMs, (instanceId) => {
+      log.warn({ duplicate: instanceId }, 'two live processes bear one instanceId; set serverId (SERVER_ID) or pmId')
+    })
+    this.on('join', (member) => this.#watch.joined(member))
     // Its place may be free.
     this.on('leave', () => { for (const leader of this.#leaders.values()) leader.stand() })
   }
@@ -90,7 +94,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     return this.#messenger.transport.members()
   }
 
-  /** Instance ids that more than one member bears. Both keep working. */
+  /** Instance ids that more than one member bears now, be it for the seconds in which one replaces the other. Both keep working. */
   duplicates (): string[] {
     const ids = this.members().map(({ instanceId }) => instanceId)
     return [...new Set(ids.filter((id, index) => ids.indexOf(id) !== index))]
@@ -152,7 +156,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   /** Joins the cluster, where Redis is up. */
   async open (): Promise<void> {
     await this.#messenger.open()
-    this.#reportDuplicates()
+    for (const member of this.members()) this.#watch.joined(member)
   }
 
   /** Leaves the cluster, within half a second. Further calls return the same promise. */
@@ -172,13 +176,6 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     await within(RESIGN_MS, resigned, () => new Error('Redis takes too long')).catch(() => {})
     await this.#messenger.close()
     this.removeAllListeners()
-  }
-
-  #reportDuplicates (): void {
-    for (const instanceId of this.duplicates()) {
-      if (this.#reported.has(instanceId)) continue
-      this.#reported.add(instanceId)
-      this.#log.warn({ duplicate: instanceId }, 'two live processes bear one instanceId; set serverId (SERVER_ID) or pmId')
-    }
+    this.#watch.close()
   }
 }

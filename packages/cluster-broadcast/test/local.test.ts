@@ -319,3 +319,18 @@ t.test('applications that share a memory cluster are members of one', async (t) 
   await t.rejects(build(t, { url: 'redis://127.0.0.1:1', connectTimeoutMs: 1 }, { cluster }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message: /cluster/ })
   await t.rejects(build(t, {}, { cluster: {} as never }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message: /memoryCluster/ })
 })
+
+t.test('two processes that bear one instanceId are told of where both stay, and not where one replaces the other', async (t) => {
+  const cluster = memoryCluster()
+  const start = (pmId: string) => build(t, {}, { serverId: 'web', pmId, cluster, heartbeatMs: 100, leaseMs: 300 })
+  const [old] = [await start('1'), await start('2')]
+  const replacement = await start('1')
+  t.same(replacement.app.appCluster.duplicates(), ['web:1'], 'known at once')
+  await old.app.close()
+  // Their pair is younger than the one that is over.
+  const twin = await start('2')
+  const told = ({ complaints }: { complaints: string[] }) => complaints.filter((line) => /one instanceId/.test(line)).length
+  await waitFor(() => told(twin) === 1 && told(replacement) === 1, { what: 'the twins to be told of', timeoutMs: 20_000 })
+  t.same([told(old), told(twin), told(replacement)], [0, 1, 1])
+  t.same(replacement.app.appCluster.duplicates(), ['web:2'])
+})
