@@ -196,7 +196,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
     // What only grows is as reported, of this instance too: with the own present counts, the next answer, which another
     // instance gives through the load balancer, would be lower, and Prometheus takes that for a restart.
     // While Redis is away the sums are unknown: those of one instance would be a fall, and a rise when it is back.
-    const [found, totals] = value ?? [null, { living: this.#link.mode === 'none' ? [this.#local.totals()] : [], ended: null }]
+    const [found, totals] = value ?? [null, { living: this.#link.mode === 'none' ? [{ ...this.#local.totals(), bootId: this.#local.bootId }] : [], ended: null }]
     return clusterText(this.#withOwn(found).map(({ report }) => report), totals, options)
   }
 

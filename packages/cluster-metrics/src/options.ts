@@ -20,7 +20,7 @@ export interface FastifyClusterMetricsOptions {
   reportIntervalMs?: number | undefined
   /** How long after its last report an instance is counted as alive, in milliseconds; at least two reports. @default 30000, at least three times `reportIntervalMs` */
   ttlMs?: number | undefined
-  /** How long the counters of an instance are kept after its end, in milliseconds, 1000 to 86400000; also the length of the history. @default 3600000 (an hour) */
+  /** Length of the history in detail, and how long what an instance wrote outlives it, in milliseconds, 1000 to 86400000. What it counted stays in the cluster's counters. @default 3600000 (an hour), at least `ttlMs` */
   keepMs?: number | undefined
   /** Version of the application. @default that of the `package.json` nearest to the script that was started, else null */
   version?: string | undefined

@@ -81,6 +81,8 @@ t.test('what ended instances counted stays in the counters of the cluster for ev
     return await client.zcard(index) === 1
   }, { what: 'the index to forget both', ...slow })
   t.equal(await counted(), '30,15,30', 'beyond keepMs')
+  const lost = async () => parsePrometheus((await watcher.call<{ body: string }>('get', '/metrics?scope=cluster')).body).get('cluster_instances_lost_total')?.lines[0]?.value
+  t.equal(await lost(), 2)
   const asked = documentOf(frozen)
   frozen.kill('SIGCONT')
   t.equal((await asked).statistics.counters.orders, 30, 'nor by itself, before it has reported again')
@@ -93,6 +95,7 @@ t.test('what ended instances counted stays in the counters of the cluster for ev
   await frozen.call('close')
   await waitFor(async () => await client.zcard(index) === 1, { what: 'the index to forget it again', ...slow })
   t.equal(await counted(), '31,15,31')
+  t.equal(await lost(), 2, 'what was lost for a while stays counted, and who left is not')
 })
 
 t.test('without Redis each instance answers for itself at once, and the cluster is back by itself', async (t) => {

@@ -109,16 +109,19 @@ t.test('the registries of all instances are one: counters and histograms summed 
   const text = await scrape(one.app, '/metrics?scope=cluster')
   t.equal(value(text, 'jobs_total', { kind: 'a' }), 4)
   t.same(text.get('job_seconds')?.lines.filter(({ name }) => name.endsWith('_bucket')).map(({ labels, value }) => [labels.le, value]), [['1', 2], ['5', 4], ['+Inf', 6]], 'by the bounds that both have')
+  t.match(text.get('job_seconds')?.help, /^Jobs \(without the buckets 2, /, 'and says which are missing')
+  t.equal(value(text, 'cluster_metrics_left_out', { reason: 'buckets' }), 1)
   const pool = (rule: string) => value(text, `pool_${rule}`, { db: 'main' })
   t.same([pool('sum'), pool('min'), pool('max'), pool('average'), pool('omit')], [4, 1, 3, 2, undefined])
   t.equal(value(text, 'own', { instance: 'web1:1' }), 3)
   t.ok([1, 3].includes(value(text, 'newest')!))
   t.ok(value(text, 'cluster_metrics_left_out', { reason: 'bound' })! > 40, 'what is cut is said')
-  t.ok(two.lines.some((line) => line.includes('raise maxSeries')))
+  t.ok(two.lines.some((line) => /many_total \(\d+\).*raise maxSeries/.test(line)), 'by name')
   await two.app.close()
   const after = await scrape(one.app, '/metrics?scope=cluster')
   t.equal(value(after, 'jobs_total', { kind: 'a' }), 4, 'what it counted stays')
   t.equal(value(after, 'pool_sum', { db: 'main' }), 1, 'what it had does not')
+  t.same(after.get('job_seconds')?.lines.filter(({ name }) => name.endsWith('_bucket')).map(({ labels, value }) => [labels.le, value]), [['1', 2], ['2', 3], ['5', 4], ['+Inf', 6]], 'the bucket that only one had is back')
 })
 
 t.test('own metrics have labels and buckets, and two names that Prometheus would see as one are an error', async (t) => {
@@ -167,7 +170,8 @@ t.test('a realistic secret is gone from any text, and what is none stays', async
 t.test('60 planted secrets are in no answer, key, log line or page', async (t) => {
   const shared = link()
   const registry = new Registry()
-  const counter = new Counter({ name: 'calls_total', help: 'Calls', labelNames: ['url'], registers: [registry] })
+  registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)
+  const counter = new Counter({ name: 'calls_total', help: 'Calls', labelNames: ['url'], registers: [registry], enableExemplars: true })
   const { app, lines, parts } = await build(t, {
     link: shared,
     // The application's own log of requests holds their addresses.
@@ -182,7 +186,7 @@ t.test('60 planted secrets are in no answer, key, log line or page', async (t) =
   SECRETS.forEach(([text], index) => {
     app.clusterMetrics.gauge(`gauge${index}`, () => text, { reduce: 'first' })
     app.clusterMetrics.increment('called', 1, { url: text! })
-    counter.inc({ url: text! })
+    counter.inc({ labels: { url: text! }, exemplarLabels: { note: text! } as object })
   })
   app.clusterMetrics.provider('texts', () => ({ all: SECRETS.map(([text]) => text) }), { reduce: { all: 'concat' } })
   SECRETS.slice(0, 20).forEach(([text], index) => { app.clusterMetrics.check(`check${index}`, async () => { throw new Error(text) }) })
@@ -195,6 +199,11 @@ t.test('60 planted secrets are in no answer, key, log line or page', async (t) =
   const { errors } = await data<{ errors: ErrorEntry[] }>(app, '/api/1/metrics/errors/recent?count=100')
   t.equal(errors.length, SECRETS.length, 'all were told')
   const bodies = await Promise.all(['/api/1/metrics', '/api/1/metrics/servers', '/metrics', '/metrics?scope=cluster', '/health', '/api/1/metrics/errors/recent?count=100', '/api/1/metrics/requests', '/api/1/metrics/history', '/admin/cluster'].map(async (url) => (await ask(app, url)).body))
+  for (const url of ['/metrics', '/metrics?scope=cluster']) {
+    const { body } = await ask(app, url, { headers: { who: 'admin', accept: 'application/openmetrics-text' } })
+    t.match(body, / # \{note="/, 'with exemplars')
+    bodies.push(body)
+  }
   const keys = await client.keys(`${shared.siteId}:*`)
   const read: Record<string, (key: string) => Promise<unknown>> = { string: (key) => client.get(key), list: (key) => client.lrange(key, 0, -1), hash: (key) => client.hgetall(key), zset: (key) => client.zrange(key, '0', '-1'), stream: (key) => client.xrange(key, '-', '+') }
   const stored = await Promise.all(keys.map(async (key) => `${key} ${JSON.stringify(await read[await client.type(key)]!(key))}`))
@@ -334,12 +343,18 @@ t.test('a container has the limits of its control group, and the application the
     t.equal(found.totalMemory / mib, total)
     t.ok(found.freeMemory / mib <= total - used)
   }
+  for (const files of [
+    { 'sys/fs/cgroup/memory.max': `${64 * mib}`, 'sys/fs/cgroup/memory.current': `${60 * mib}`, 'sys/fs/cgroup/memory.stat': `anon 1\ninactive_file ${50 * mib}\n`, 'proc/self/cgroup': '0::/\n' },
+    { 'sys/fs/cgroup/memory/memory.limit_in_bytes': `${64 * mib}`, 'sys/fs/cgroup/memory/memory.usage_in_bytes': `${60 * mib}`, 'sys/fs/cgroup/memory/memory.stat': `inactive_file 7\ntotal_inactive_file ${50 * mib}`, 'proc/self/cgroup': '4:memory:/\n' }
+  ] as Array<Record<string, string>>) t.equal(machine(root(files)).freeMemory / mib, 54, 'copies of files are no use of memory')
   const unlimited = machine(root({ 'sys/fs/cgroup/memory.max': 'max\n', 'sys/fs/cgroup/cpu.max': 'max 100000', 'proc/self/cgroup': '0::/\n' }))
   t.same([unlimited.cpus, unlimited.totalMemory], [host.cpus, host.totalMemory])
   const app = root({ 'package.json': '{"version":"4.5.6"}', 'dist/package.json': '{"type":"module"}', 'dist/server.js': '' })
   t.equal(versionOf({}, join(app, 'dist/server.js')), '4.5.6')
   t.equal(versionOf({ pm_exec_path: join(app, 'dist/server.js') }), '4.5.6', 'under PM2, whose own script is started')
-  t.equal(versionOf({ npm_package_version: '1.0.0' }, join(app, 'dist/server.js')), '1.0.0')
+  t.equal(versionOf({ npm_package_version: '1.0.0' }, join(app, 'dist/server.js')), '4.5.6', 'not what npm said when PM2 was started')
+  t.equal(versionOf({}, join(root({ 'package.json': '{"version":"7.8.9"}', 'node_modules/runner/package.json': '{"version":"1.0.0"}' }), 'node_modules/runner/cli.js')), '7.8.9', 'nor that of a runner')
+  t.equal(versionOf({ npm_package_version: '1.0.0', pm_cwd: root({}) }, join(root({}), 'server.js')), '1.0.0')
 })
 
 t.test('a worker in a crash loop is one instance, not one for each start', async (t) => {
@@ -475,7 +490,7 @@ t.test('counters of the cluster never fall, whatever the application resets, rem
   registry.clear()
   new Histogram({ name: 'job_seconds', help: 'Other buckets', buckets: [2, 5], registers }).observe(9)
   await seen()
-  t.equal(value(await scrape(app, '/metrics?scope=cluster'), 'job_seconds', {}, 'job_seconds_count'), 10, 'with other buckets')
+  t.same((await scrape(app, '/metrics?scope=cluster')).get('job_seconds')?.lines.map(({ labels, value }) => [labels.le, value]).slice(0, 3), [['2', 6], ['5', 6], ['+Inf', 10]], 'with other buckets')
 })
 
 t.test('names that would be one to a scraper, and exemplars that it would refuse, break no scrape', async (t) => {
@@ -508,7 +523,7 @@ t.test('names that would be one to a scraper, and exemplars that it would refuse
       t.same(series, [...new Set(series)], 'no series twice')
     }
     for (const line of ['visits 1', 'visits_total 2', 'load 3', 'load_total 4']) t.match(bodies[0], new RegExp(`^${line}$`, 'm'), url)
-    if (url === '/metrics') t.same(bodies[1]!.match(/ # .*/g)?.map((exemplar) => exemplar.split(' ').slice(0, 4).join(' ')), [' # {trace="abc"} 2.5'], 'the exemplar that is none is left out')
+    t.same(bodies[1]!.match(/ # .*/g)?.map((exemplar) => exemplar.split(' ').slice(0, 4).join(' ')), [' # {trace="abc"} 2.5'], 'the exemplar that is none is left out')
   }
   const { body } = await ask(app, '/metrics?scope=cluster')
   for (const [pod, count] of [['x', 1], ['y', 2]]) t.ok(body.includes(`\npods{exported_instance="${pod}",instance="web1:0"} ${count}\n`), 'a label of that name stays, as Prometheus calls it')
@@ -537,4 +552,25 @@ t.test('a name of which another release makes something else is what the living 
   t.equal(value(text, 'wait_seconds', { le: '5' }, 'wait_seconds_bucket'), 1)
   t.equal(value(text, 'queue_total'), 4)
   t.same(await orders(), [8], 'what was counted before stays')
+})
+
+t.test('who ends without a word, and is not replaced, is counted as lost; a server error has its counter from the start', async (t) => {
+  const shared = link()
+  const start = async (pmId: string) => build(t, { link: shared, pmId, options: { ttlMs: 1000 }, routes: (scope) => { scope.get('/fails', async () => { throw new Error('fails') }) } })
+  const { app } = await start('0')
+  const [silent, replaced, leaves] = [await start('1'), await start('2'), await start('3')]
+  await start('2')
+  const seen = async () => {
+    const text = await scrape(app, '/metrics?scope=cluster')
+    return ['cluster_instances', 'cluster_instances_lost_total', 'http_server_errors_total'].map((name) => value(text, name)).join()
+  }
+  await waitFor(async () => await seen() === '5,0,0', { what: 'all of them', everyMs: 100, ...settled })
+  await leaves.app.close()
+  for (const { app: { redisLink } } of [silent, replaced]) redisLink.runAll = async () => { throw new Error('cut off') }
+  await app.inject('/fails')
+  await waitFor(async () => (await seen()).startsWith('2,1'), { what: 'two to be gone, and one to be missed', everyMs: 100, ...settled })
+  await waitFor(async () => await seen() === '2,1,1', { what: 'the error', everyMs: 100, ...settled })
+  const text = await scrape(app, '/metrics?scope=cluster')
+  t.same(['cluster_instance_requests_total', 'cluster_instance_server_errors_total'].map((name) => value(text, name, { instance: 'web1:0' })), [1, 1], 'whose it was')
+  t.notOk((await scrape(app)).has('cluster_instances_lost_total'), 'of the cluster only')
 })

@@ -14,10 +14,10 @@ const SUFFIXES = { histogram: ['_bucket', '_sum', '_count'], summary: ['', '_sum
  * Also what promtool complains about: samples before their TYPE, families in two pieces, series that come twice,
  * counters without `_total`, histograms whose buckets do not ascend or do not end in +Inf.
  */
-export function parsePrometheus (text: string): Map<string, { type: string, lines: Line[] }> {
+export function parsePrometheus (text: string): Map<string, { type: string, help: string, lines: Line[] }> {
   if (!text.endsWith('\n')) throw new Error('the last line does not end')
-  const families = new Map<string, { type: string, lines: Line[] }>()
-  const helped = new Set<string>()
+  const families = new Map<string, { type: string, help: string, lines: Line[] }>()
+  const helped = new Map<string, string>()
   const seen = new Set<string>()
   let present = ''
   for (const line of text.slice(0, -1).split('\n')) {
@@ -25,10 +25,10 @@ export function parsePrometheus (text: string): Map<string, { type: string, line
     const [, what, about = '', rest = ''] = /^# (HELP|TYPE) (\S+) ?(.*)$/.exec(line) ?? []
     if (what === 'HELP') {
       if (helped.has(about)) throw new Error(`second HELP: ${line}`)
-      helped.add(about)
+      helped.set(about, rest)
     } else if (what === 'TYPE') {
       if (families.has(about) || NAME.exec(about)?.[0] !== about || !Object.hasOwn(SUFFIXES, rest)) throw new Error(`bad TYPE: ${line}`)
-      families.set(present = about, { type: rest, lines: [] })
+      families.set(present = about, { type: rest, help: helped.get(about) ?? '', lines: [] })
     } else if (line.startsWith('#')) {
       throw new Error(`neither HELP nor TYPE: ${line}`)
     } else {

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { get } from 'node:http'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as successor from '@prometheus-io/client'
@@ -121,6 +121,7 @@ t.test('a real Prometheus sees what was sent, and no counter that falls, through
   t.same(await query('resets({__name__=~".+_(total|count|sum|bucket)",__name__!~"scrape.*"}[1d]) > 0'), [], 'nothing that only grows has fallen')
   t.equal((await query('min_over_time(up[1d])'))[0]?.value[1], '1', 'every scrape was answered')
   t.ok(Number((await query('cluster_instance_starts_total'))[0]?.value[1]) >= 4 + ROUNDS * 8)
+  t.notMatch(readFileSync(join(dir, 'log'), 'utf8'), /one instanceId/, 'a process that is replaced has no twin')
 })
 
 /** Gives a text to a program; what it says where it does not like it. */
@@ -131,13 +132,15 @@ function judge (command: string, args: string[], text: string, env: NodeJS.Proce
   })
 }
 
+const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
+
 /** An application's own metrics, of every type. */
 function everyType ({ Registry, Counter, Gauge, Histogram, Summary }: typeof promClient, prefix: string): MetricsRegistry {
   const registry = new Registry()
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)
   const registers = [registry as never]
   registry.setDefaultLabels({ app: 'shop "one"\n' })
-  const exemplarLabels = { trace_id: 'abc123' }
+  const exemplarLabels = { trace_id: TRACE }
   new Counter({ name: `${prefix}_sales_total`, help: 'Sales \\ of\n"today"', labelNames: ['kind'], registers, enableExemplars: true }).inc({ labels: { kind: 'a"b\\c\nd' }, value: 2, exemplarLabels: exemplarLabels as object })
   new Counter({ name: `${prefix}_visits_total`, help: 'Visits', registers }).inc(0.5)
   const never = new Counter({ name: `${prefix}_never_total`, help: 'Never', labelNames: ['kind'], registers })
@@ -167,7 +170,7 @@ t.test('promtool and the parser of OpenMetrics accept both scopes, with metrics 
     const families = parsePrometheus(plain)
     for (const prefix of ['first', 'second']) {
       for (const name of ['sales_total', 'visits_total', 'pool_size', 'job_seconds', 'plain_seconds', 'size_bytes']) t.ok([...families.keys()].includes(`${prefix}_${name}`), `${prefix}_${name} ${url}`)
-      if (url === '/metrics') t.match(open, new RegExp(`\n${prefix}_job_seconds_bucket\\{job="x",app="[^\n]*",le="1\\.0"\\} 2 # \\{trace_id="abc123"\\} 0\\.7 \\d`))
+      t.match(open, new RegExp(`\n${prefix}_job_seconds_bucket\\{job="x",app="[^\n]*",le="1\\.0"\\} 2 # \\{trace_id="${TRACE}"\\} 0\\.7 \\d`), url)
     }
     if (tools === undefined) continue
     t.equal(await judge(tools.promtool, ['check', 'metrics'], plain), '', `promtool, ${url}`)

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { inTurns, readEnded, readError, readReport, readTotals, withEnded, withoutEnded, type Ended, type Family, type Gauges, type Totals } from '../src/formats/index.ts'
+import { inTurns, readEnded, readError, readReport, readTotals, withEnded, withoutEnded, TotalsSum, type Ended, type Family, type Gauges, type Totals } from '../src/formats/index.ts'
 import { BoundedRegistry } from '../src/application/index.ts'
+import { growing } from '../src/prometheus/application.ts'
+import { bucketsInUse } from '../src/prometheus/buckets.ts'
 import { build, data } from './build.ts'
 
 interface Stats {
@@ -109,6 +111,48 @@ t.test('the sum of those that ended is the sum of what they counted, in whatever
   }))
 })
 
+t.test('no bucket of a histogram falls, whichever releases change the bounds and whichever instances end, and those of the living come back', async () => {
+  const BOUNDS = [[1, 2, 5], [1, 5], [2, 3], [], ...Array.from({ length: 9 }, (_, i) => [1, 5, 10 + i])]
+  const turn = fc.record({ what: fc.constantFrom('start', 'observe', 'observe', 'end'), which: fc.nat(20), value: fc.integer({ min: 0, max: 12 }) })
+  fc.assert(fc.property(fc.array(turn, { maxLength: 60 }), (turns) => {
+    const living = new Map<string, Family & { bounds: number[] }>()
+    const totalsOf = (families: Family[]): Totals => ({ instanceId: '', counters: {}, series: [], families })
+    const highest = new Map<string, number>()
+    let ended = readEnded(null)!
+    let observed = 0
+    for (const [index, { what, which, value }] of turns.entries()) {
+      const bootId = [...living.keys()][which % Math.max(1, living.size)]
+      if (what === 'start' || bootId === undefined) {
+        const bounds = BOUNDS[which % BOUNDS.length]!
+        living.set(`boot${index}`, { name: 'h', help: 'H', type: 'histogram', bounds, samples: [[{}, new Array<number>(bounds.length + 2).fill(0)]] })
+      } else if (what === 'observe') {
+        const { bounds, samples: [[, values]] } = living.get(bootId) as unknown as { bounds: number[], samples: [[object, number[]]] }
+        const bucket = bounds.findIndex((bound) => value <= bound)
+        values[bucket === -1 ? bounds.length + 1 : bucket + 1]!++
+        observed++
+      } else {
+        ended = readEnded(withEnded(ended, [[bootId, totalsOf([living.get(bootId)!])]], new Set()))!
+        living.delete(bootId)
+      }
+      const parts = [...living.values()].map((family) => totalsOf([family]))
+      const totals = new TotalsSum([...parts, ended.totals]).read()
+      const [shown, ...others] = growing(totals, bucketsInUse(totals.families!, parts))
+      if (shown === undefined) continue
+      assert.equal(others.length, 0)
+      const common = [...living.values()].map(({ bounds }) => bounds).reduce<number[] | null>((all, bounds) => all?.filter((bound) => bounds.includes(bound)) ?? bounds, null)
+      if (common !== null) assert.deepEqual(shown.bounds, common)
+      let count = 0
+      for (const [place, inBucket] of shown.samples[0]![1].slice(1).entries()) {
+        const le = String(shown.bounds![place] ?? '+Inf')
+        count += inBucket
+        assert.ok(inBucket >= 0 && count >= (highest.get(le) ?? 0), `le=${le} fell from ${highest.get(le)} to ${count}`)
+        highest.set(le, count)
+      }
+      assert.equal(count, observed)
+    }
+  }), { numRuns: 300 })
+})
+
 t.test('a sum that a newer release wrote is neither read nor replaced, and beyond the bound of routes the sum is kept', async (t) => {
   for (const text of ['', 'x', '1 {', '1 {"format":2,"boots":[],"totals":{}}', '{"format":1}', '1 {"format":1,"boots":{},"totals":{"instanceId":"","counters":{},"series":[]}}']) t.equal(readEnded(text), null, text)
   let ended = readEnded(null)!
@@ -128,10 +172,10 @@ t.test('of a registry with more metrics than readers take as many are told, and 
   const gauges = Array.from({ length: 6000 }, (_, i): Gauges => ({ name: `gauge${i}`, help: '', rule: 'sum', samples: [[{}, 1]] }))
   const totalsOf = (families: Family[]): Totals => ({ instanceId: 'web1:0', counters: {}, series: [], families })
   for (const maxSeries of [2000, 50_000]) {
-    const { families, labelled, cut } = new BoundedRegistry(maxSeries).take({ grows: grows('a', 6000), gauges, unknown: new Set() })
+    const { families, labelled, cut } = new BoundedRegistry(maxSeries).take({ grows: grows('a', 6000), gauges, unknown: new Set(), exemplars: new Map() })
     t.ok(readTotals(JSON.stringify(totalsOf(families))), `${maxSeries}`)
     t.ok(labelled.length <= 5000)
-    t.equal(families.length + labelled.length + cut, 12_000, 'what is cut is said')
+    t.equal(families.length + labelled.length + cut.size, 12_000, 'what is cut is said')
   }
   let ended = readEnded(null)!
   for (const prefix of ['a', 'b', 'c']) ended = readEnded(withEnded(ended, [[prefix, totalsOf(grows(prefix, 2000))]], new Set()))!

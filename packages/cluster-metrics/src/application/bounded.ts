@@ -1,4 +1,4 @@
-import { fit, MOST_FAMILIES, type Family, type Gauges } from '../formats/index.ts'
+import { fit, LONGEST_TEXT, MOST_EXEMPLARS, MOST_FAMILIES, type Family, type Gauges, type Report } from '../formats/index.ts'
 import { MonotonicFamilies, type Budget } from './monotonic.ts'
 import type { Collected } from './registry.ts'
 
@@ -8,8 +8,9 @@ const MOST_BYTES = 1_048_576
 export interface Reported {
   families: Family[]
   labelled: Gauges[]
-  /** Series that are beyond the bound. */
-  cut: number
+  exemplars: NonNullable<Report['exemplars']>
+  /** Series that are beyond the bound, by metric. */
+  cut: ReadonlyMap<string, number>
 }
 
 /** What the cluster is told of the registries: within a bound of series and bytes. */
@@ -20,29 +21,36 @@ export class BoundedRegistry {
     this.#monotonic = new MonotonicFamilies({ series: maxSeries, bytes: MOST_BYTES })
   }
 
-  take ({ grows, gauges, unknown }: Pick<Collected, 'grows' | 'gauges' | 'unknown'>): Reported {
+  take ({ grows, gauges, unknown, exemplars }: Pick<Collected, 'grows' | 'gauges' | 'unknown' | 'exemplars'>): Reported {
     const cut = this.#monotonic.take(grows, unknown)
     const bounded = boundedGauges(gauges.filter(({ rule }) => String(rule) !== 'omit'), this.#monotonic.left)
-    return { families: this.#monotonic.read(), labelled: bounded.labelled, cut: cut + bounded.cut }
+    return { families: this.#monotonic.read(), labelled: bounded.labelled, exemplars: latest(exemplars), cut: new Map([...cut, ...bounded.cut]) }
   }
 }
 
 /** As many gauges as there is room for, those with the fewest labels first; numbers that JSON does not have are left out. */
 function boundedGauges (gauges: readonly Gauges[], { series, bytes }: Budget): Pick<Reported, 'labelled' | 'cut'> {
-  let cut = 0
-  const fits = (sample: unknown) => {
-    const size = JSON.stringify(sample).length
-    if (series < 1 || bytes < size) {
-      cut++
-      return false
-    }
-    series--
-    bytes -= size
-    return true
+  const cut = new Map<string, number>()
+  const labelled: Gauges[] = []
+  for (const one of gauges.toSorted((a, b) => a.samples.length - b.samples.length)) {
+    const finite = one.samples.filter(([, value]) => Number.isFinite(value))
+    const hasRoom = labelled.length < MOST_FAMILIES
+    const samples = finite.filter((sample) => {
+      const size = JSON.stringify(sample).length
+      if (!hasRoom || series < 1 || bytes < size) return false
+      series--
+      bytes -= size
+      return true
+    })
+    if (samples.length > 0) labelled.push({ ...one, help: fit(one.help), samples })
+    if (samples.length < finite.length) cut.set(one.name, finite.length - samples.length)
   }
-  const labelled = gauges.toSorted((a, b) => a.samples.length - b.samples.length)
-    .map((one) => ({ ...one, help: fit(one.help), samples: one.samples.filter((sample) => Number.isFinite(sample[1]) && fits(sample)) }))
-    .filter(({ samples }) => samples.length > 0)
-  const beyond = labelled.splice(MOST_FAMILIES).reduce((sum, { samples }) => sum + samples.length, 0)
-  return { labelled, cut: cut + beyond }
+  return { labelled, cut }
+}
+
+/** As many exemplars as there is room for, the latest first. */
+function latest (exemplars: Collected['exemplars']): Reported['exemplars'] {
+  return [...exemplars].filter(([series]) => series.length <= LONGEST_TEXT)
+    .sort(([, a], [, b]) => (b.timestamp ?? 0) - (a.timestamp ?? 0)).slice(0, MOST_EXEMPLARS)
+    .map(([series, { labels, value, timestamp }]) => [series, labels, value, timestamp ?? null])
 }

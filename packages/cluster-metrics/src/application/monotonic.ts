@@ -16,6 +16,8 @@ interface Known {
   family: Omit<Family, 'samples'>
   series: Map<string, Series>
   weight: number
+  /** Whether the registries have it no more. */
+  former: boolean
 }
 
 /** Bounds of what the cluster is told of. */
@@ -46,33 +48,37 @@ export class MonotonicFamilies {
   }
 
   /**
-   * Takes what the registries say now. Returns how many series there was no room for.
+   * Takes what the registries say now. Returns how many series there was no room for, by metric.
    *
    * @param unknown names of metrics that have not answered: what they count goes on where it was, while a series that is
    *   missing from one that has answered was reset or removed
    */
-  take (families: readonly Family[], unknown: ReadonlySet<string> = new Set()): number {
+  take (families: readonly Family[], unknown: ReadonlySet<string> = new Set()): Map<string, number> {
     this.#endMissing(families, unknown)
-    let cut = 0
+    const cut = new Map<string, number>()
     for (const family of families.toSorted((a, b) => a.samples.length - b.samples.length)) {
-      if ((family.bounds?.length ?? 0) > MOST_BOUNDS) continue
-      for (const sample of family.samples) if (sample[1].every(Number.isFinite) && !this.#add(family, sample)) cut += sample[1].length
+      const hasTooMany = (family.bounds?.length ?? 0) > MOST_BOUNDS
+      const left = family.samples.filter((sample) => sample[1].every(Number.isFinite) && (hasTooMany || !this.#add(family, sample)))
+      if (left.length > 0) cut.set(family.name, left.reduce((sum, [, values]) => sum + values.length, 0))
     }
     return cut
   }
 
   read (): Family[] {
-    return [...this.#known.values()].map(({ family, series }) => ({
+    return [...this.#known.values()].map(({ family, series, former }) => ({
       ...family,
+      ...(former ? { former } : {}),
       samples: [...series.values()].map(({ labels, before, now }) => [labels, now.map((value, index) => value + before[index]!)])
     }))
   }
 
   #endMissing (families: readonly Family[], unknown: ReadonlySet<string>): void {
     const present = new Map(families.map((family) => [familyKey(family), new Set(family.samples.map(([labels]) => keyOf(labels)))]))
-    for (const [name, { family, series }] of this.#known) {
-      if (unknown.has(family.name)) continue
-      for (const [key, one] of series) if (present.get(name)?.has(key) !== true) end(one)
+    for (const [key, known] of this.#known) {
+      if (unknown.has(known.family.name)) continue
+      const labels = present.get(key)
+      known.former = labels === undefined
+      for (const [series, one] of known.series) if (labels?.has(series) !== true) end(one)
     }
   }
 
@@ -89,7 +95,7 @@ export class MonotonicFamilies {
     const { left } = this
     if (values.length > left.series || bytes > left.bytes || known.weight + values.length > this.#budget.series / 2) return false
     if (known.weight === 0 && this.#known.size >= MOST_OF_REGISTRY) return false
-    // Other buckets are another family of the name: readers merge them by the bounds that both have.
+    // Other buckets are another family of the name, of which readers show what both have.
     this.#known.set(familyKey(family), known)
     known.series.set(key, { labels, before: values.map(() => 0), now: values })
     known.weight += values.length
@@ -98,7 +104,7 @@ export class MonotonicFamilies {
   }
 }
 
-const begun = ({ samples: _, ...family }: Family): Known => ({ family: { ...family, help: fit(family.help) }, series: new Map(), weight: 0 })
+const begun = ({ samples: _, ...family }: Family): Known => ({ family: { ...family, help: fit(family.help) }, series: new Map(), weight: 0, former: false })
 
 const familyKey = ({ name, type, bounds }: Omit<Family, 'samples'>): string => JSON.stringify([name, type, bounds])
 

@@ -1,5 +1,5 @@
 import type { Faults } from '../failures/index.ts'
-import { isOurs, keyOf, LONGEST_TEXT, type Family, type Gauges, type Labels } from '../formats/index.ts'
+import { isOurs, keyOf, LONGEST_TEXT, type Exemplar, type Family, type Gauges, type Labels } from '../formats/index.ts'
 import { safeLabel } from './names.ts'
 import { Source } from './source.ts'
 
@@ -10,12 +10,6 @@ export interface MetricsRegistry {
 
 /** How the gauges of the instances become one. `omit`: not at `scope=cluster`. */
 export type GaugeRule = 'sum' | 'avg' | 'min' | 'max' | 'first' | 'last' | 'instance' | 'omit'
-
-interface Exemplar {
-  labels: Labels
-  value: number
-  timestamp: number | undefined
-}
 
 /** What a registry says now. */
 export interface Collected {
@@ -43,6 +37,9 @@ const RULES: Record<string, GaugeRule> = { sum: 'sum', average: 'avg', min: 'min
 const NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
 /** By OpenMetrics, in characters of names and values. */
 const LONGEST_EXEMPLAR = 128
+/** Ids of W3C's and of Zipkin's traces, which look as random as a secret does. */
+const TRACE_NAME = /^(?:trace|span)[_-]?(?:id)?$/i
+const TRACE_ID = /^(?:[0-9a-f]{16}|[0-9a-f]{32})$/i
 const LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/
 
 /** Reads the application's own registries. A metric that throws or hangs is left out, and the others are read. */
@@ -179,7 +176,9 @@ function summaryOf ({ name, help, values }: Metric): Family {
 
 /** Null where it is none: a scraper refuses all of a document with an exemplar that has no labels, or more than 128 characters of them. */
 function exemplarOf ({ labelSet, value, timestamp }: Record<string, unknown>): Exemplar | null {
-  const labels = labelsOf((labelSet ?? {}) as Labels)
+  const given = (labelSet ?? {}) as Labels
+  const traced = Object.entries(given).filter(([name, id]) => TRACE_NAME.test(name) && TRACE_ID.test(String(id)))
+  const labels = { ...labelsOf(given), ...Object.fromEntries(traced) }
   const length = Object.entries(labels).flat().reduce((sum, text) => sum + [...text].length, 0)
   if (length === 0 || length > LONGEST_EXEMPLAR || !Number.isFinite(Number(value))) return null
   return { labels, value: Number(value), timestamp: Number.isFinite(timestamp) ? timestamp as number : undefined }

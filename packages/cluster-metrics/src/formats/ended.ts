@@ -15,6 +15,9 @@ export interface Ended {
   totals: Totals
 }
 
+/** Whether an instance has ended without a word. Those of the release before say none. */
+export const isLost = (totals: Totals | null): boolean => totals?.process?.cluster_instances_lost_total !== undefined && totals.left !== true
+
 const NOTHING: Ended = { version: '', boots: new Map(), totals: new TotalsSum().read() }
 
 /** Reads `<version> <JSON>`. Null where it cannot be read: a newer release wrote it, or somebody else did, so nobody may overwrite it. */
@@ -30,9 +33,14 @@ function write (version: string, boots: ReadonlyMap<string, number>, totals: Tot
   return `${Number(version) + 1} ${JSON.stringify({ format: FORMAT, boots: [...boots], totals })}`
 }
 
-/** The state with the counts of more instances in it. Their totals are null where they wrote none. Whoever is in the index is remembered. */
-export function withEnded ({ version, boots, totals }: Ended, ended: ReadonlyArray<[bootId: string, totals: Totals | null]>, inIndex: ReadonlySet<string>): string {
-  const sum = new TotalsSum([totals], MOST_SERIES)
+/**
+ * The state with the counts of more instances in it. Their totals are null where they wrote none.
+ *
+ * @param inIndex who is remembered
+ * @param lost how many of them are missed. It is not taken back where one is there again: a counter does not fall
+ */
+export function withEnded ({ version, boots, totals }: Ended, ended: ReadonlyArray<[bootId: string, totals: Totals | null]>, inIndex: ReadonlySet<string>, lost = 0): string {
+  const sum = new TotalsSum([totals, { instanceId: '', counters: {}, series: [], process: { cluster_instances_lost_total: lost } }], MOST_SERIES)
   const dropped = [...boots.keys()].filter((bootId) => !inIndex.has(bootId))
   const all = new Map(boots)
   for (const bootId of dropped.slice(0, -MOST_DROPPED)) all.delete(bootId)

@@ -13,6 +13,8 @@ export const FamilySchema = Type.Object({
   help: Str,
   type: Type.Enum(['counter', 'histogram', 'summary']),
   bounds: Type.Optional(Type.Array(Num, { maxItems: 500 })),
+  /** The instance has it no more: it was registered anew, as another kind or with other buckets. */
+  former: Type.Optional(Type.Boolean()),
   samples: Type.Array(Type.Tuple([Type.Record(Type.String(), Str), Type.Array(Num, { maxItems: 502 })]))
 })
 
@@ -24,6 +26,13 @@ export const GaugesSchema = Type.Object({
   samples: Type.Array(Type.Tuple([Type.Record(Type.String(), Str), Num]))
 })
 
+/** An example of what was counted, of a trace for instance, and when it was, in seconds since 1970. */
+export interface Exemplar {
+  labels: Labels
+  value: number
+  timestamp: number | undefined
+}
+
 export type Family = Static<typeof FamilySchema>
 export type Gauges = Static<typeof GaugesSchema>
 export type Labels = Record<string, string>
@@ -31,17 +40,21 @@ export type Labels = Record<string, string>
 /** The same for equal labels, in whatever order. */
 export const keyOf = (labels: Labels): string => JSON.stringify(Object.entries(labels).sort(([a], [b]) => a < b ? -1 : 1))
 
-interface Sum extends Omit<Family, 'samples'> {
+interface Sum extends Omit<Family, 'samples' | 'former'> {
   samples: Map<string, [labels: Labels, values: number[]]>
 }
 
+/** Sets of buckets of one name that are kept apart. */
+const MOST_VARIANTS = 8
+
 /**
- * Adds up families by name, type and labels: where a release made another kind of a name, the counts of both are kept. Beyond the
- * bound of samples all label values are `__other__`, so that the sum is kept.
+ * Adds up families by name, type, buckets and labels: where a release made another kind of a name, or gave it other buckets, the
+ * counts of both are kept. Beyond the bound of samples all label values are `__other__`, so that the sum is kept.
  */
 export class FamilySum {
-  readonly #sums = new Map<string, Sum>()
+  readonly #sums = new Map<string, Sum[]>()
   readonly #most: number
+  #families = 0
   #size = 0
 
   constructor (most = Infinity) {
@@ -49,24 +62,29 @@ export class FamilySum {
   }
 
   add (family: Family, factor: number): void {
-    const { name, type } = family
-    const key = `${type} ${name}`
-    let sum = this.#sums.get(key)
-    if (sum === undefined) {
-      // One more would be more than readers take.
-      if (this.#sums.size >= MOST_FAMILIES) return
-      this.#sums.set(key, sum = { ...family, samples: new Map() })
-    }
-    const bounds = commonBounds(sum, family)
-    for (const [labels, values] of family.samples) {
-      const its = this.#sampleOf(sum, labels, type === 'counter' ? 1 : type === 'summary' ? 2 : (bounds?.length ?? 0) + 2)
-      const fitting = type === 'histogram' ? rebucket(values, family.bounds ?? [], bounds ?? []) : values
-      for (let index = 0; index < its.length; index++) its[index]! += factor * (fitting[index] ?? 0)
+    const sum = this.#sumOf(family)
+    if (sum === undefined) return
+    for (const [labels, given] of family.samples) {
+      const values = family.type === 'histogram' ? rebucket(given, family.bounds, sum.bounds) : given
+      const its = this.#sampleOf(sum, labels, family.type === 'counter' ? 1 : family.type === 'summary' ? 2 : values.length)
+      for (let index = 0; index < its.length; index++) its[index]! += factor * (values[index] ?? 0)
     }
   }
 
   read (): Family[] {
-    return [...this.#sums.values()].map(({ samples, ...family }) => ({ ...family, samples: [...samples.values()] }))
+    return [...this.#sums.values()].flat().map(({ samples, ...family }) => ({ ...family, samples: [...samples.values()] }))
+  }
+
+  /** One too many is added to another one of its name; where there is none, it is left out. */
+  #sumOf ({ name, help, type, bounds }: Family): Sum | undefined {
+    const ofName = this.#sums.get(`${type} ${name}`) ?? []
+    const known = ofName.find((one) => sameBounds(one.bounds, bounds))
+    if (known !== undefined) return known
+    if (this.#families >= MOST_FAMILIES || ofName.length >= MOST_VARIANTS) return ofName[0]
+    const made: Sum = { name, help, type, ...(bounds === undefined ? {} : { bounds }), samples: new Map() }
+    this.#sums.set(`${type} ${name}`, [...ofName, made])
+    this.#families++
+    return made
   }
 
   #sampleOf (sum: Sum, given: Labels, length: number): number[] {
@@ -83,17 +101,12 @@ export class FamilySum {
   }
 }
 
-/** Where releases have other buckets, those that both have: their counts are exact. */
-function commonBounds (sum: Sum, { bounds = [] }: Family): number[] | undefined {
-  const known = sum.bounds
-  if (known === undefined || String(known) === String(bounds)) return known
-  const common = known.filter((bound) => bounds.includes(bound))
-  for (const sample of sum.samples.values()) sample[1] = rebucket(sample[1], known, common)
-  sum.bounds = common
-  return common
-}
+export const sameBounds = (a: readonly number[] = [], b: readonly number[] = []): boolean => a.length === b.length && a.every((bound, index) => bound === b[index])
 
-function rebucket ([sum = 0, ...counts]: number[], from: readonly number[], to: readonly number[]): number[] {
+/** Sum and counts by other bounds. What is counted up to a bound is what surely lies below it: exact where `from` has the bound too. */
+export function rebucket (values: readonly number[], from: readonly number[] = [], to: readonly number[] = []): readonly number[] {
+  if (sameBounds(from, to)) return values
+  const [sum = 0, ...counts] = values
   const result = new Array<number>(to.length + 2).fill(0)
   result[0] = sum
   counts.forEach((count, index) => {

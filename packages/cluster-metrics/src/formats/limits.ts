@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 export const LONGEST_TEXT = 1000
 export const MOST_NAMESPACES = 1000
 export const MOST_FAMILIES = 5000
+export const MOST_EXEMPLARS = 200
 
 /** The route of requests that no route matched. */
 export const UNMATCHED = '__unmatched__'

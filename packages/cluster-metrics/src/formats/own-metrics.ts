@@ -1,6 +1,7 @@
 /** Every metric of the plugin itself: its type, what it says, and how instances add up at `scope=cluster`. */
 export const OWN = {
   http_server_request_duration_seconds: ['histogram', 'Duration of HTTP requests; status 499: the client went away before the answer'],
+  http_server_errors_total: ['counter', 'Requests that were answered with a server error'],
   http_server_active_requests: ['gauge', 'Requests that are being answered'],
   http_server_event_streams_total: ['counter', 'Event streams that ended: they last, so they are no durations'],
   websocket_server_connections: ['gauge', 'Open WebSockets'],
@@ -20,14 +21,17 @@ export const OWN = {
   cluster_instances: ['gauge', 'Instances alive'],
   cluster_processes: ['gauge', 'Processes by state: online, stopping, and as PM2 tells stopped and errored'],
   cluster_instance_starts_total: ['counter', 'Instances that started'],
+  cluster_instances_lost_total: ['counter', 'Instances that reported no longer and had not said that they leave, be it for a while'],
   cluster_instance_info: ['gauge', '1 for each living instance, with its server, version and release'],
   cluster_instance_start_time_seconds: ['gauge', 'Start of each instance in seconds since 1970'],
   cluster_instance_cpu_utilization_ratio: ['gauge', 'Share of one core, by instance'],
   cluster_instance_memory_usage_bytes: ['gauge', 'Resident memory, by instance'],
+  cluster_instance_requests_total: ['counter', 'Requests, by instance'],
+  cluster_instance_server_errors_total: ['counter', 'Requests that were answered with a server error, by instance'],
   cluster_instance_active_requests: ['gauge', 'Requests that are being answered, by instance'],
   cluster_instance_eventloop_delay_max_seconds: ['gauge', 'Longest event loop delay of the last minute, by instance'],
   cluster_metrics_errors_total: ['counter', 'Gauges, components, checks and metrics of the registry that could not be read'],
-  cluster_metrics_left_out: ['gauge', 'Series of the application that are beyond a bound or bear a name that is taken, by reason']
+  cluster_metrics_left_out: ['gauge', 'Series of the application that are not shown, by reason: bound (beyond maxSeries), name (another metric has it, as the plugin has some of collectDefaultMetrics), buckets (not all instances have them)']
 } as const satisfies Record<string, readonly ['counter' | 'gauge' | 'histogram', string]>
 
 export type OwnName = keyof typeof OWN

@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import Compile from 'typebox/compile'
 import { GaugesSchema } from './families.ts'
-import { LONGEST_TEXT, MOST_FAMILIES, MOST_NAMESPACES, parse } from './limits.ts'
+import { LONGEST_TEXT, MOST_EXEMPLARS, MOST_FAMILIES, MOST_NAMESPACES, parse } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -103,6 +103,8 @@ const ReportSchema = Type.Object({
   counters: Type.Record(Type.String(), Num),
   /** Gauges of the application's registry, with labels. */
   labelled: Type.Optional(Type.Array(GaugesSchema, { maxItems: MOST_FAMILIES })),
+  /** The latest exemplars of the registry: series with its labels, as `keyOf` writes them, labels, value, seconds since 1970. */
+  exemplars: Type.Optional(Type.Array(Type.Tuple([Str, Type.Record(Type.String(), Str), Num, MaybeNum]), { maxItems: MOST_EXEMPLARS })),
   /** Series of the registry that are not in here, by reason. */
   leftOut: Type.Optional(Type.Record(Type.String(), Num))
 })

@@ -24,9 +24,12 @@ const TotalsSchema = Type.Object({
 
 export type Totals = Static<typeof TotalsSchema>
 
+/** What one process counted. */
+export type TotalsOfOne = Totals & { bootId: string }
+
 /** What everybody counted whose counts are kept apart, and the sum of those that ended; null where it cannot be read. */
 export interface EverybodysTotals {
-  living: Totals[]
+  living: TotalsOfOne[]
   ended: Totals | null
 }
 

@@ -21,7 +21,6 @@ export async function prometheusRoutes (fastify: FastifyInstance, metrics: Clust
   })
 }
 
-/** OpenMetrics where the scraper prefers it: Prometheus sends q=0.75 for it and q=0.5 for the text. */
 /** What the answer varies by beside what the application's own hooks said, such as `Origin`. */
 function withAccept (said: number | string | string[] | undefined): string {
   const names = [said ?? []].flat().join(', ')
@@ -29,6 +28,7 @@ function withAccept (said: number | string | string[] | undefined): string {
   return names === '' ? 'accept' : `${names}, accept`
 }
 
+/** OpenMetrics where the scraper prefers it: Prometheus sends q=0.75 for it and q=0.5 for the text. */
 function formatOf (accept = ''): Format {
   const quality = (type: string) => Math.max(-1, ...accept.split(',').map((one) => one.trim().toLowerCase()).filter((one) => one.startsWith(type)).map((one) => Number(/;\s*q=([\d.]+)/.exec(one)?.[1] ?? 1)))
   const open = quality('application/openmetrics-text')

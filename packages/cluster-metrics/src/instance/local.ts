@@ -9,6 +9,8 @@ import { Recorder } from '../requests/index.ts'
 /** PM2 measures all its processes for an answer, so it is asked at every third report only. */
 const PM2_REPORTS = 3
 const ROTATE_MS = 300_000
+/** Metrics that are named where the registry has too many series. */
+const MOST_TOLD = 10
 
 /** What this process knows of itself, without Redis. */
 export class Local {
@@ -26,7 +28,7 @@ export class Local {
   readonly #runtime = new RuntimeSampler()
   readonly #pm2: Pm2Siblings
   readonly #startedAt = Date.now() - Math.round(process.uptime() * 1000)
-  #registry: Reported & { taken: number } = { families: [], labelled: [], cut: 0, taken: 0 }
+  #registry: Reported & { taken: number } = { families: [], labelled: [], exemplars: [], cut: new Map(), taken: 0 }
   #rotatedAt = performance.now()
   #closing = false
   #toldCut = false
@@ -91,16 +93,17 @@ export class Local {
   async readRegistry (timeoutMs?: number): Promise<void> {
     const { collected, leftOut } = await this.collectRegistry(timeoutMs)
     this.#registry = { ...this.#bounded.take(collected), taken: leftOut }
-    if (this.#registry.cut === 0 || this.#toldCut) return
+    if (this.#registry.cut.size === 0 || this.#toldCut) return
     this.#toldCut = true
-    this.#log.warn({ cut: this.#registry.cut, maxSeries: this.#options.maxSeries }, 'the registry has more series than the cluster is told of: raise maxSeries, or use fewer labels')
+    const metrics = [...this.#registry.cut].sort(([, a], [, b]) => b - a).slice(0, MOST_TOLD).map(([name, count]) => `${name} (${count})`)
+    this.#log.warn({ metrics, maxSeries: this.#options.maxSeries }, 'the registry has more series than the cluster is told of: raise maxSeries, or use fewer labels')
   }
 
   /** As of now. */
   report (): Report {
     const { recorder } = this
     const { bootId, instanceId, serverId } = this.#fastify.appCluster
-    const { cut, taken, labelled } = this.#registry
+    const { cut, taken, labelled, exemplars } = this.#registry
     return {
       bootId,
       instanceId,
@@ -117,7 +120,8 @@ export class Local {
       gauges: this.custom.readGauges(),
       counters: Object.fromEntries(this.custom.counters),
       labelled,
-      leftOut: { bound: cut, name: taken }
+      exemplars,
+      leftOut: { bound: [...cut.values()].reduce((sum, count) => sum + count, 0), name: taken }
     }
   }
 
@@ -130,8 +134,11 @@ export class Local {
       process: {
         process_cpu_seconds_total: (user + system) / 1e6,
         nodejs_eventloop_blocked_seconds_total: Math.round(this.#runtime.stalls.blockedMs) / 1000,
+        http_server_errors_total: this.recorder.errors,
         http_server_event_streams_total: this.recorder.streams,
-        cluster_instance_starts_total: 1
+        cluster_instance_starts_total: 1,
+        // Counted where it is noticed: by who adds those that ended.
+        cluster_instances_lost_total: 0
       },
       families: [...this.customFamilies(), ...this.#registry.families]
     }

@@ -108,10 +108,14 @@ export class Reporter {
     if (this.#link.isUp && !this.#stopped) await this.#maintain()
   }
 
-  /** One instance at a time adds those that ended. The lock is not given back: it is the pause until the next one does. */
+  /**
+   * One instance at a time adds those that ended. The lock is not given back: it is the pause until the next one does. One that has just
+   * come back itself leaves it: where Redis was away, the others are about to report too.
+   */
   async #maintain (): Promise<void> {
-    if (performance.now() < this.#recheckUntil) await this.#store.takeBack((seq) => this.#written.get(seq))
-    if (await this.#link.tryLock('metrics:ended', this.#everyMs) !== null) await this.#store.addEnded()
+    const isBack = performance.now() < this.#recheckUntil
+    if (isBack) await this.#store.takeBack((seq) => this.#written.get(seq))
+    else if (await this.#link.tryLock('metrics:ended', this.#everyMs) !== null) await this.#store.addEnded()
     await this.days.share()
   }
 

@@ -47,9 +47,9 @@ export interface Statistics {
   routes: RouteTotals[]
   components: Record<string, Record<string, unknown>>
   gauges: Record<string, unknown>
-  /** Sums since the start of the instances, those that ended within `keepMs` included. */
+  /** Sums over all instances, those that ended included. */
   counters: Record<string, number>
-  /** Instance ids that more than one living instance bears. */
+  /** Instance ids that more than one living instance bears, those not counted that are being taken out of service. */
   duplicateInstanceIds: string[]
   /** Reports in Redis that could not be read. */
   skippedReports: number
@@ -170,7 +170,8 @@ function statisticsOf (aged: readonly Aged[], servers: ServerMetrics[]): Omit<St
     routes: mergeRoutes(reports),
     components: mergeComponents(reports),
     gauges: mergeGauges(reports),
-    duplicateInstanceIds: duplicatesOf(reports.map(({ instanceId }) => instanceId))
+    // While one replaces another, the old one may still answer its last requests.
+    duplicateInstanceIds: duplicatesOf(reports.filter(({ instance }) => instance.status === 'online').map(({ instanceId }) => instanceId))
   }
 }
 

@@ -39,7 +39,6 @@ function limits (root: string): Limits {
       return null
     }
   }
-  const number = (text: string | null) => text !== null && /^\d+$/.test(text) ? Number(text) : null
   const lines = read('proc/self/cgroup')?.split('\n') ?? []
   const own = (controller: string) => lines.map((line) => line.split(':')).find(([, names]) => names?.split(',').includes(controller) === true)?.[2] ?? ''
   const smallest = (...values: Array<number | null>) => values.reduce((least, one) => one === null || (least !== null && least <= one) ? least : one, null)
@@ -53,9 +52,23 @@ function limits (root: string): Limits {
   return {
     cpus: smallest(...groups.map((group) => quota(read('sys/fs/cgroup', group, 'cpu.max'))), v1Cpus),
     memory: smallest(...groups.map((group) => number(read('sys/fs/cgroup', group, 'memory.max'))), v1('memory', 'memory.limit_in_bytes')),
-    used: groups.map((group) => number(read('sys/fs/cgroup', group, 'memory.current'))).find((bytes) => bytes !== null) ?? v1('memory', 'memory.usage_in_bytes')
+    used: inUse(read, groups.map((group) => join('sys/fs/cgroup', group)), 'memory.current') ?? inUse(read, parents(own('memory')).map((group) => join('sys/fs/cgroup/memory', group)), 'memory.usage_in_bytes')
   }
 }
+
+/** Without what is only a copy of files and is given back when somebody needs the room, as Docker and Kubernetes count it. */
+function inUse (read: (...path: string[]) => string | null, groups: string[], file: string): number | null {
+  for (const group of groups) {
+    const bytes = number(read(group, file))
+    if (bytes === null) continue
+    const stat = read(group, 'memory.stat') ?? ''
+    const [, copies = '0'] = /^total_inactive_file (\d+)$/m.exec(stat) ?? /^inactive_file (\d+)$/m.exec(stat) ?? []
+    return Math.max(0, bytes - Number(copies))
+  }
+  return null
+}
+
+const number = (text: string | null): number | null => text !== null && /^\d+$/.test(text) ? Number(text) : null
 
 /** A group and those that it lies in, the root last. */
 function parents (group: string): string[] {

@@ -1,16 +1,24 @@
-import { counterName, keyOf, reduce, TotalsSum, type Family, type Gauges, type Labels, type Reduce, type Report, type Totals } from '../formats/index.ts'
+import { counterName, keyOf, reduce, TotalsSum, type Exemplar, type Family, type Gauges, type Labels, type Reduce, type Report, type Totals } from '../formats/index.ts'
+import { bucketsInUse, byBuckets, type Buckets } from './buckets.ts'
 import type { Sample, TextFamily } from './text.ts'
 
-/** Counters and histograms, of the application's own and of its registry: what one release counts here and another there is one series. */
-export function growing ({ counters, families = [] }: Totals): TextFamily[] {
+/**
+ * Counters and histograms, of the application's own and of its registry: what one release counts here and another there is one
+ * series, and a histogram has one set of buckets.
+ */
+export function growing ({ counters, families = [] }: Totals, buckets: ReadonlyMap<string, Buckets> = bucketsInUse(families, [])): Family[] {
   const plain = Object.entries(counters).map(([name, value]): Family => ({ name: counterName(name), help: `Counter ${name} of the application`, type: 'counter', samples: [[{}, [value]]] }))
-  return (new TotalsSum([{ instanceId: '', counters: {}, series: [], families: [...plain, ...families] }]).read().families ?? []).map(familyOf)
+  const shown = families.map((family) => family.type === 'histogram' ? byBuckets(family, buckets.get(family.name)!) : family)
+  return new TotalsSum([{ instanceId: '', counters: {}, series: [], families: [...plain, ...shown] }]).read().families ?? []
 }
 
 /** What of these grows still, and what only those counted that ended. A release may have made another kind of such a name. */
-export function apart (families: readonly TextFamily[], living: readonly Totals[]): { current: TextFamily[], former: TextFamily[] } {
-  const names = new Set(living.flatMap(({ counters, families = [] }) => [...Object.keys(counters).map((name) => `counter ${counterName(name)}`), ...families.map(({ name, type }) => `${type} ${name}`)]))
-  const isCurrent = ({ name, type }: TextFamily): boolean => names.has(`${type} ${name}`)
+export function apart (families: readonly Family[], living: readonly Totals[]): { current: Family[], former: Family[] } {
+  const names = new Set(living.flatMap(({ counters, families = [] }) => [
+    ...Object.keys(counters).map((name) => `counter ${counterName(name)}`),
+    ...families.filter(({ former }) => former !== true).map(({ name, type }) => `${type} ${name}`)
+  ]))
+  const isCurrent = ({ name, type }: Family): boolean => names.has(`${type} ${name}`)
   return { current: families.filter(isCurrent), former: families.filter((family) => !isCurrent(family)) }
 }
 
@@ -72,4 +80,13 @@ export function registryGauges (reports: readonly Report[]): TextFamily[] {
     type: 'gauge',
     samples: [...values.values()].map(([labels, all]): Sample => ['', labels, rule === 'last' || rule === 'instance' ? all.at(-1)! : Number(reduce(rule, all))])
   }))
+}
+
+/** The latest exemplar of each series. */
+export function latestExemplars (reports: readonly Report[]): ReadonlyMap<string, Exemplar> {
+  const latest = new Map<string, Exemplar>()
+  for (const [series, labels, value, timestamp] of reports.flatMap(({ exemplars = [] }) => exemplars)) {
+    if ((latest.get(series)?.timestamp ?? -1) < (timestamp ?? 0)) latest.set(series, { labels, value, timestamp: timestamp ?? undefined })
+  }
+  return latest
 }

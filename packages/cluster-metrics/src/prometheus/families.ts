@@ -1,11 +1,15 @@
-import { BOUNDS, OWN, reduce, type AttributeNames, type OwnName, type Reduce, type Report, type Totals } from '../formats/index.ts'
+import { BOUNDS, OWN, reduce, type AttributeNames, type OwnName, type Reduce, type Report, type Totals, type TotalsOfOne } from '../formats/index.ts'
 import { histogramSamples } from './application.ts'
 import type { Sample, TextFamily } from './text.ts'
 
 type Samples = Array<[labels: Record<string, string>, value: number]>
 
-/** The plugin's own metrics of one instance, or of all: `totals` are their sum. */
-export function ownFamilies (reports: readonly Report[], totals: Totals, names: AttributeNames): TextFamily[] {
+/**
+ * The plugin's own metrics of one instance, or of all: `totals` are their sum.
+ *
+ * @param hidden series of buckets that are not shown
+ */
+export function ownFamilies (reports: readonly Report[], totals: Totals, names: AttributeNames, hidden = 0): TextFamily[] {
   const facts = reports.map(({ instance }) => instance)
   const all = (of: (one: Report['instance']) => number, how: Reduce): Samples => [[{}, Number(reduce(how, facts.map(of)) ?? 0)]]
   const maxDelay = ({ eventLoop }: Report['instance']) => (eventLoop.maxOfMinute ?? eventLoop.delay.max) / 1000
@@ -23,7 +27,7 @@ export function ownFamilies (reports: readonly Report[], totals: Totals, names: 
     own('nodejs_eventloop_delay_p99_seconds', all((one) => one.eventLoop.delay.p99 / 1000, 'max')),
     own('nodejs_eventloop_delay_max_seconds', all(maxDelay, 'max')),
     ...Object.entries(totals.process ?? {}).filter(([name]) => Object.hasOwn(OWN, name)).map(([name, value]) => own(name as OwnName, [[{}, value]])),
-    own('cluster_metrics_left_out', leftOut(reports))
+    own('cluster_metrics_left_out', leftOut(reports, hidden))
   ]
 }
 
@@ -48,6 +52,15 @@ export function instanceFamilies (reports: readonly Report[]): TextFamily[] {
     own('cluster_instance_eventloop_delay_max_seconds', each(({ instance: { eventLoop } }) => (eventLoop.maxOfMinute ?? eventLoop.delay.max) / 1000)),
     ...healthFamilies(reports, true)
   ]
+}
+
+/** Counts of each instance by itself, as it reported them last, whoever answers. */
+export function instanceCounters (living: readonly TotalsOfOne[]): TextFamily[] {
+  const each = (isCounted: (status: number) => boolean): Samples => living.map(({ instanceId, bootId, series }) => [
+    { instance: instanceId, boot: bootId },
+    series.reduce((sum, [, , status, , buckets]) => isCounted(status) ? sum + buckets.reduce((a, b) => a + b) : sum, 0)
+  ])
+  return [own('cluster_instance_requests_total', each(() => true)), own('cluster_instance_server_errors_total', each((status) => status >= 500))]
 }
 
 /** What `/health` says, of one instance or of each. */
@@ -75,8 +88,8 @@ function durations ({ series }: Totals, names: AttributeNames): TextFamily {
   return { ...own('http_server_request_duration_seconds', []), samples: series.flatMap(([method, route, status, sumMs, buckets]) => histogramSamples(labels(method, route, status), sumMs / 1000, buckets, BOUNDS)) }
 }
 
-function leftOut (reports: readonly Report[]): Samples {
-  const reasons = new Map<string, number>()
+function leftOut (reports: readonly Report[], hidden: number): Samples {
+  const reasons = new Map<string, number>([['buckets', hidden]])
   for (const { leftOut = {} } of reports) for (const [reason, count] of Object.entries(leftOut)) reasons.set(reason, (reasons.get(reason) ?? 0) + count)
   return [...reasons].filter(([, count]) => count > 0).map(([reason, count]) => [{ reason }, count])
 }

@@ -1,7 +1,8 @@
 import { inTurns, TotalsSum, type AttributeNames, type EverybodysTotals, type Report } from '../formats/index.ts'
 import type { Local } from '../instance/index.ts'
-import { apart, customGauges, familyOf, growing, registryGauges } from './application.ts'
-import { healthFamilies, instanceFamilies, ownFamilies } from './families.ts'
+import { apart, customGauges, familyOf, growing, latestExemplars, registryGauges } from './application.ts'
+import { bucketsInUse, hiddenSeries } from './buckets.ts'
+import { healthFamilies, instanceCounters, instanceFamilies, ownFamilies } from './families.ts'
 import { exposition, type Format, type Sample, type TextFamily } from './text.ts'
 
 export interface ScrapeOptions {
@@ -13,12 +14,13 @@ export interface ScrapeOptions {
 export async function instanceText (local: Local, { format, attributeNames }: ScrapeOptions): Promise<string> {
   const { collected, leftOut } = await local.collectRegistry()
   const report = { ...local.report(), leftOut: { name: leftOut } }
-  const totals = { ...local.totals(), families: local.customFamilies() }
+  const { process = {}, ...rest } = local.totals()
+  const totals = { ...rest, process: ofItself(process), families: local.customFamilies() }
   const quantiles = (name: string): Sample[] => (collected.quantiles.get(name) ?? []).map(([labels, value]) => ['', labels, value])
   return exposition([
     ...ownFamilies([report], totals, attributeNames),
     ...healthFamilies([report], false),
-    ...growing(totals),
+    ...growing(totals).map(familyOf),
     ...customGauges([report]),
     ...collected.grows.map((family): TextFamily => {
       const text = familyOf(family)
@@ -28,11 +30,24 @@ export async function instanceText (local: Local, { format, attributeNames }: Sc
   ], format, collected.exemplars)
 }
 
+/** Without the counters that are about the cluster. */
+const ofItself = (process: Record<string, number>): Record<string, number> => Object.fromEntries(Object.entries(process).filter(([name]) => !name.startsWith('cluster_')))
+
 /** All instances: the living, and what only grows of all that ever reported. Of a name that has become another kind the living's is shown. */
 export async function clusterText (reports: readonly Report[], { living, ended }: EverybodysTotals, { format, attributeNames }: ScrapeOptions): Promise<string> {
   const sum = new TotalsSum()
   await inTurns(ended === null ? living : [...living, ended], (part) => { sum.add(part) })
   const totals = sum.read()
-  const { current, former } = apart(growing(totals), living)
-  return exposition([...instanceFamilies(reports), ...ownFamilies(reports, totals, attributeNames), ...current, ...customGauges(reports), ...registryGauges(reports), ...former], format)
+  const buckets = bucketsInUse(totals.families ?? [], living)
+  const families = growing(totals, buckets)
+  const { current, former } = apart(families, living)
+  return exposition([
+    ...instanceFamilies(reports),
+    ...instanceCounters(living),
+    ...ownFamilies(reports, totals, attributeNames, hiddenSeries(families, buckets)),
+    ...current.map(familyOf),
+    ...customGauges(reports),
+    ...registryGauges(reports),
+    ...former.map(familyOf)
+  ], format, format === 'openmetrics' ? latestExemplars(reports) : undefined)
 }

@@ -1,4 +1,4 @@
-import { keyOf, type Labels } from '../formats/index.ts'
+import { keyOf, type Exemplar, type Labels } from '../formats/index.ts'
 
 /** One line of a family: suffix of its name, labels, value. */
 export type Sample = [suffix: string, labels: Labels, value: number]
@@ -19,12 +19,8 @@ export const CONTENT_TYPES: Record<Format, string> = {
   openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 }
 
-export interface Exemplars {
-  get (key: string): { labels: Labels, value: number, timestamp: number | undefined } | undefined
-}
-
 /** Writes families; those without a sample are left out. */
-export function exposition (families: readonly TextFamily[], format: Format, exemplars: Exemplars = new Map()): string {
+export function exposition (families: readonly TextFamily[], format: Format, exemplars: ReadonlyMap<string, Exemplar> = new Map()): string {
   const text = distinct(families.filter(({ samples }) => samples.length > 0), format).map((family) => familyText(family, format, exemplars)).join('')
   return format === 'openmetrics' ? `${text}# EOF\n` : text
 }
@@ -43,7 +39,7 @@ function distinct (families: readonly TextFamily[], format: Format): TextFamily[
   })
 }
 
-function familyText ({ name, help, type, samples }: TextFamily, format: Format, exemplars: Exemplars): string {
+function familyText ({ name, help, type, samples }: TextFamily, format: Format, exemplars: ReadonlyMap<string, Exemplar>): string {
   const open = format === 'openmetrics'
   // In OpenMetrics a counter's name has no `_total`, and its series always has.
   const base = open && type === 'counter' ? name.replace(/_total$/, '') : name

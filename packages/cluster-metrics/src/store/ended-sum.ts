@@ -1,8 +1,8 @@
-import { readEnded, readTotals, withEnded, withoutEnded, type Ended, type Totals } from '../formats/index.ts'
+import { isLost, parse, readEnded, readTotals, withEnded, withoutEnded, type Ended, type Totals } from '../formats/index.ts'
 import type { RedisLink } from '@jpulse/redis-link'
 import { getMany, runMany } from './batch.ts'
 import type { Keys } from './keys.ts'
-import { UNADDED_MS, type Members } from './members.ts'
+import { UNADDED_MS, type Member, type Members } from './members.ts'
 import { replaceVersioned } from './scripts.ts'
 
 /** Instances whose counts are added in one go. */
@@ -46,19 +46,30 @@ export class EndedSum {
     const { now, members } = await this.#members.list()
     const silent = members.filter(([, at]) => now - at >= 2 * this.#ttlMs)
     const fresh = silent.filter(([bootId]) => !ended.boots.has(bootId)).slice(0, MOST_AT_ONCE).map(([bootId]) => bootId)
-    if (fresh.length > 0) await this.#add(ended, fresh, new Set(members.map(([bootId]) => bootId)))
+    if (fresh.length > 0) await this.#add(ended, fresh, members, now)
     else await this.#link.run((client) => client.pexpire(this.#keys.ended, UNADDED_MS))
     // Whose counts were in the sum before this turn: a reader may have read the sum then, and the index only now.
     await this.#members.drop(silent.filter(([bootId, at]) => ended.boots.has(bootId) && now - at >= this.#keepMs).map(([bootId]) => bootId), this.#keepMs)
   }
 
-  async #add (ended: Ended, bootIds: string[], inIndex: ReadonlySet<string>): Promise<void> {
+  async #add (ended: Ended, bootIds: string[], members: readonly Member[], now: number): Promise<void> {
     const texts = await getMany(this.#link, bootIds.map((bootId) => this.#keys.totals(bootId)))
     const parts = bootIds.map((bootId, index) => ({ bootId, text: texts[index]!, totals: texts[index] === null ? null : readTotals(texts[index]!) }))
     // What a newer release wrote is for that one to add.
     const readable = parts.filter(({ text, totals }) => text === null || totals !== null)
-    if (readable.length === 0 || !await this.#replace(ended.version, withEnded(ended, readable.map(({ bootId, totals }) => [bootId, totals]), inIndex))) return
+    if (readable.length === 0) return
+    const silent = readable.flatMap(({ totals }) => totals !== null && isLost(totals) ? [totals.instanceId] : [])
+    const lost = silent.length === 0 ? 0 : await this.#countMissed(silent, members.filter(([, at]) => now - at < this.#ttlMs))
+    const text = withEnded(ended, readable.map(({ bootId, totals }) => [bootId, totals]), new Set(members.map(([bootId]) => bootId)), lost)
+    if (!await this.#replace(ended.version, text)) return
     await runMany(this.#link, readable.map(({ bootId }) => (client) => client.pexpire(this.#keys.totals(bootId), this.#keepMs)))
+  }
+
+  /** Those in whose place there is no other one of their id. */
+  async #countMissed (instanceIds: string[], living: readonly Member[]): Promise<number> {
+    const reports = await getMany(this.#link, living.map(([bootId]) => this.#keys.instance(bootId)))
+    const present = new Set(reports.map((text) => (parse(text ?? '') as { instanceId?: unknown } | null)?.instanceId))
+    return instanceIds.filter((instanceId) => !present.has(instanceId)).length
   }
 
   /**

@@ -1,6 +1,6 @@
 import { DAY_MS } from '@jpulse/plugin-kit'
 import type { RedisLink } from '@jpulse/redis-link'
-import { decodePoint, inTurns, readError, readReport, readTotals, type Ended, type ErrorEntry, type EverybodysTotals, type Point, type Report, type Totals } from '../formats/index.ts'
+import { decodePoint, inTurns, readError, readReport, readTotals, type Ended, type ErrorEntry, type EverybodysTotals, type Point, type Report, type Totals, type TotalsOfOne } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
 import { getMany, runMany, type Command } from './batch.ts'
 import { EndedSum } from './ended-sum.ts'
@@ -126,10 +126,10 @@ export class Store {
     // In an order that stays the same: of a name that two releases make something else of, the first one's is shown.
     const bootIds = members.map(([bootId]) => bootId).filter((bootId) => !ended?.boots.has(bootId)).sort()
     const texts = await getMany(this.#link, bootIds.map((bootId) => this.keys.totals(bootId)))
-    const living: Totals[] = []
-    await inTurns(texts, (text) => {
+    const living: TotalsOfOne[] = []
+    await inTurns(texts, (text, index) => {
       const totals = text === null ? null : readTotals(text)
-      if (totals !== null) living.push(totals)
+      if (totals !== null) living.push({ ...totals, bootId: bootIds[index]! })
     })
     return { living, ended: ended?.totals ?? null }
   }
