@@ -9,7 +9,7 @@ export function drawCluster ({ statistics, servers }, perSecond) {
   drawTiles(tilesOf(statistics, perSecond))
   const down = downChecks(servers.flatMap(({ instances }) => instances))
   drawSection('checks', down.length, () => [el('div', 'box', ...down)])
-  fill(byId('servers'), ...servers.map(serverBox))
+  drawServers(servers, byId('instance-filter').value.trim().toLowerCase())
   drawSection('websockets', statistics.webSocketNamespaces.length, () => [namespacesTable(statistics.webSocketNamespaces)])
   const own = { ...statistics.counters, ...statistics.gauges }
   const components = Object.entries({ ...statistics.components, ...(Object.keys(own).length > 0 ? { 'own metrics': own } : {}) })
@@ -40,6 +40,12 @@ function tilesOf (statistics, perSecond) {
     ...(components.sessions ? [['Sessions', format(components.sessions.active)]] : []),
     ...(components.cache ? [['Cache hits', `${format(100 * components.cache.hitRate)} %`]] : [])
   ]
+}
+
+function drawServers (servers, wanted) {
+  const isWanted = (serverId) => (instance) => [serverId, instance.instanceId, readiness(instance), checksOf(instance), instance.version ?? ''].some((text) => text.toLowerCase().includes(wanted))
+  const shown = servers.map((server) => ({ ...server, instances: server.instances.filter(isWanted(server.serverId)) })).filter(({ instances }) => instances.length > 0)
+  fill(byId('servers'), ...shown.length > 0 ? shown.map(serverBox) : [el('div', 'box', el('div', 'empty', 'No such instance.'))])
 }
 
 function serverBox (server) {

@@ -152,6 +152,7 @@ function go () {
 window.addEventListener('hashchange', () => { if (location.hash !== '#main') go() })
 byId('range').addEventListener('change', ({ target }) => { location.hash = linkTo(view.instance, location.hash, Number(target.value)) })
 byId('route-filter').addEventListener('input', () => { if (state !== null) drawRoutes() })
+byId('instance-filter').addEventListener('input', () => { if (state !== null && view.instance === '') draw(state) })
 document.addEventListener('click', (event) => {
   if (event.target.closest('a.skip') !== null) {
     event.preventDefault()

@@ -71,10 +71,10 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   t.same(complaints, [])
 
   const nodeOf = "document.querySelector('#servers tbody tr td')"
-  await page.evaluate(`window.kept = ${nodeOf}; getSelection().selectAllChildren(document.querySelector('#routes tbody td')); document.querySelector('#routes').scrollLeft = 5`)
+  await page.evaluate(`window.kept = ${nodeOf}; getSelection().selectAllChildren(document.querySelector('#routes tbody td')); scrollTo(0, 300)`)
   for (const app of [one!, two!]) await app.inject('/item/1')
   await waitFor(async () => await requests() === '52', { what: 'another update', ...slow })
-  t.ok(await page.evaluate(`window.kept === ${nodeOf} && String(getSelection()).includes('/')`), 'what is selected stays, and what is there is not made anew')
+  t.ok(await page.evaluate(`window.kept === ${nodeOf} && String(getSelection()).includes('/') && scrollY === 300`), 'what is selected stays, what is there is not made anew, and the page is where it was')
   await page.locator('#routes th button', { hasText: 'p95' }).click()
   t.match(await page.locator('#routes tbody tr').first().textContent(), /slow/, 'the slowest first')
   await page.locator('#route-filter').fill('item')
@@ -83,6 +83,11 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   await waitFor(async () => (await page.locator('#checks').textContent())?.includes('disk is down on 025:0') === true, { what: 'a check that is down', ...slow })
   t.equal(await page.locator('#status').textContent(), '▲degraded')
   t.match(await page.locator('#servers tbody tr').first().innerText(), /025:0[^]*■ not ready[^]*■ disk down/, 'the worst first, with its check')
+  for (const [wanted, count] of [['not ready', 1], ['026', 0], ['025', 2]] as const) {
+    await page.locator('#instance-filter').fill(wanted)
+    t.equal(await page.locator('#servers tbody tr').count(), count, wanted)
+  }
+  await page.locator('#instance-filter').fill('')
   await page.locator('#route-filter').fill('')
   await page.getByRole('button', { name: 'Failing' }).press('Enter')
   t.match(await page.locator('#routes tbody tr').first().textContent(), /page/, 'the failing first')
@@ -118,6 +123,10 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   t.not(await shades(phone.page), await shades(page), 'dark where the visitor wants it')
   t.same(await violations(phone.page), [], 'nothing that axe finds, dark and small')
   t.same(phone.complaints, [])
+
+  await build(t, { link, serverId: '027', options: { version: '2.0', reportIntervalMs: 500 } })
+  await waitFor(async () => (await page.locator('#deploys').textContent())?.includes('2.0') === true, { what: 'the deploy to be said', ...slow })
+  t.match(await page.locator('#chart-requests line.deploy title').first().textContent(), /◆ 2\.0/, 'and marked')
 
   two!.redisLink.on('down', () => {})
   await one!.redisLink.close()
