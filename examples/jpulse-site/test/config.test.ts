@@ -133,4 +133,6 @@ t.test('the instance is named after SERVER_ID, else after the host', async (t) =
   t.equal(identify({ SERVER_ID: '025', NODE_APP_INSTANCE: '3' }).instanceId, '025:3')
   t.equal(identify({ pm_id: '1' }, 'app-7').instanceId, '007:1', 'trailing digits, padded')
   t.equal(identify({}, 'a-rather-long-hostname').instanceId, 'a-rather-lon:0', 'the first 12 characters')
+  t.equal(identify({}, '3f1c0a9b2217').instanceId, '3f1c0a9b2217:0', 'a container')
+  t.equal(identify({ KUBERNETES_SERVICE_HOST: '10.0.0.1' }, 'site-6d9fdb7f8c-x2x11').instanceId, 'site-6d9fdb7f8c-x2x11:0', 'a pod')
 })
