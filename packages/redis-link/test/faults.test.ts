@@ -16,11 +16,19 @@ t.test('a listener of the link that throws or rejects is logged, and Redis stays
     link.on(event, async () => { throw new Error('as asked') })
     link.on(event, ({ state }) => { heard.push(`${event} ${state}`) })
   }
+  const subscriber = link.subscriber()!
+  const told: string[] = []
+  await subscriber.subscribe(link.channel('a'), () => {})
+  for (const event of ['down', 'gap', 'up'] as const) {
+    subscriber.on(event, () => { throw new Error('as asked') })
+    subscriber.on(event, () => { told.push(event) })
+  }
   await redis.kill()
   await waitFor(() => link.state === 'down')
   t.match(complaints.find((line) => line.startsWith('Redis is down')), /127\.0\.0\.1:\d+: [^;]+$/, 'without advice about TLS: it has answered')
   await redis.restart()
-  await waitFor(() => link.isUp)
+  await waitFor(() => link.isUp && told.includes('up'))
+  t.same(told, ['down', 'gap', 'up'], 'nor does a fault keep the subscriber from coming back')
   // The probes that follow must not tell the next outage.
   const probes = t.capture(link.client as Redis, 'ping', (link.client as Redis).ping as () => Promise<string>)
   let seen = 0

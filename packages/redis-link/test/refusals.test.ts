@@ -221,15 +221,16 @@ t.test('two applications without a siteId on one Redis are told, once', async (t
   t.equal(await redis.client.get(key), 'blog')
 })
 
-t.test('a listener that throws is logged, and the others hear', async (t) => {
+t.test('a listener that throws or rejects is logged, and the others hear', async (t) => {
   const { app, complaints } = await build(t, { url: sharedRedis() })
   const link = app.redisLink
   const heard: string[] = []
   await link.subscriber()!.subscribe(link.channel('a'), () => { throw new Error('as asked') })
+  await link.subscriber()!.subscribe(link.channel('a'), async () => { throw new Error('as asked') })
   await link.subscriber()!.subscribe(link.channel('a'), (message) => { heard.push(String(message)) })
   await link.run((client) => client.publish(link.channel('a'), 'x'))
-  await waitFor(() => heard.length > 0)
-  t.same(complaints, ['a listener of a Redis channel failed'])
+  await waitFor(() => heard.length > 0 && complaints.length > 1)
+  t.same(complaints, ['a listener of a Redis channel failed', 'a listener of a Redis channel failed'])
 })
 
 t.test('after close() nothing keeps the process alive, whatever Redis does', async (t) => {

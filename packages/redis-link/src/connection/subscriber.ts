@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { callSafely, emitSafely } from '@jpulse/plugin-kit'
 import type { Cluster, Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
@@ -25,7 +26,7 @@ export interface SubscriberEvents {
 
 /** What a subscriber tells its link, for the log. */
 export interface SubscriberFaults {
-  /** A listener threw. */
+  /** A listener threw or rejected. */
   onFault (err: unknown, channel: string): void
   /** Redis refuses a channel; once, until it accepts it. */
   onRefusal (channel: string, reason: string): void
@@ -224,8 +225,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#attempt = this.#failures = 0
     this.#up = this.#wasUp = true
     this.#endAttempt()
-    if (gap) this.emit('gap')
-    this.emit('up', { gap })
+    if (gap) this.#tell('gap')
+    this.#tell('up', { gap })
   }
 
   #lost (connection: Redis): void {
@@ -234,7 +235,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#endAttempt()
     if (this.#up) {
       this.#up = false
-      this.emit('down')
+      this.#tell('down')
     }
     this.#reconnectLater()
   }
@@ -286,13 +287,12 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   #hear (kind: Kind, name: string, message: Buffer, channel: string): void {
     if (name !== this.#delivery.channel) this.#heard = true
-    for (const listener of this.#listeners[kind].get(name)?.keys() ?? []) {
-      // One listener's fault must not keep the message from the others, nor end the process.
-      try {
-        listener(message, channel)
-      } catch (err) {
-        this.#faults.onFault(err, channel)
-      }
-    }
+    // One listener's fault must not keep the message from the others, nor end the process.
+    const onFault = (err: unknown): void => this.#faults.onFault(err, channel)
+    for (const listener of this.#listeners[kind].get(name)?.keys() ?? []) callSafely(onFault, listener, message, channel)
+  }
+
+  #tell (event: keyof SubscriberEvents, ...args: unknown[]): void {
+    emitSafely(this, (err) => this.#faults.onFault(err, event), event, ...args)
   }
 }
