@@ -201,7 +201,7 @@ export class ConfigCache {
 
   /**
    * Forgets everything that was loaded: this process, Redis, every other instance, and the last known values of `staleOnError`. An
-   * instance that is cut off forgets when it is back, but for last known values where Redis lost its state meanwhile. Coherence never needs it.
+   * instance that is cut off forgets when it is back, but for last known values where Redis lost its state meanwhile; one with `enabled: false` hears of no clear but its own. Coherence never needs it.
    *
    * @throws FST_ERR_CONFIG_CACHE_NOT_CLEARED where Redis is away: then only this process has forgotten
    */
