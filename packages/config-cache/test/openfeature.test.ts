@@ -224,6 +224,7 @@ t.test('a definition that cannot be is refused at every door, and flags without 
     [{ enabled: true, split: [] }, /split/], [{ enabled: true, split: [{ variant: 'on', weight: 0 }] }, /weight above 0/], [{ enabled: true, split: [{ variant: 'on', weight: 1.5 }] }, /split.0.weight/], [{ enabled: true, split: [{ variant: 'half', weight: 1 }] }, /split.0.variant names/],
     [{ enabled: true, targeting: [{ if: [], variant: 'on' }] }, /targeting.0.if/], [{ enabled: true, targeting: [{ if: [{ attribute: 'a', value: 1 }] }] }, /targeting.0 must have a variant, or a split/],
     [{ enabled: true, targeting: [{ if: [{ attribute: 'a' }], variant: 'on' }] }, /targeting.0.if.0.value is missing/], [{ enabled: true, targeting: [{ if: [{ attribute: 'a', operator: 'matches', value: 'x' }], variant: 'on' }] }, /operator/],
+    [{ enabled: true, split: [{ variant: 'on', weight: 20 }] }, /split is one share alone, .* other 80 too/], [{ enabled: true, targeting: [{ if: [{ attribute: 'a', value: 1 }], split: [{ variant: 'on', weight: 99 }] }] }, /targeting.0.split is one share alone/],
     [condition('startsWith', 5), /targeting.0.if.0.value must be text/], [condition('contains', ['a', true]), /must be text/], [condition('lessThan', 'soon'), /must be a number or a date/], [condition('atLeast', '2026-13-45'), /must be a number or a date/],
     [condition('exists', 1), /of no use/], [Object.assign(['on'], { enabled: true }), /must be an object/]
   ]

@@ -107,18 +107,27 @@ export function definitionOf (feature: unknown): Definition {
 }
 
 /**
- * Checks a flag that is about to be written. Stricter than what is read: an operator with a value that it never fits is evaluated, and does
- * not hold, but whoever writes it means something else.
+ * Checks a flag that is about to be written. Stricter than what is read: an operator with a value that it never fits does not hold, and a share
+ * of 20 alone is everybody's, but whoever writes that means something else.
  *
  * @throws FST_ERR_CONFIG_CACHE_INVALID_FEATURE
  */
 export function checkFlag (feature: unknown): void {
-  for (const [rule, { if: conditions }] of definitionOf(feature).targeting.entries()) {
+  const { targeting, split } = definitionOf(feature)
+  checkAlone('split', split)
+  for (const [rule, { if: conditions, split }] of targeting.entries()) {
+    checkAlone(`targeting.${rule}.split`, split)
     for (const [index, condition] of conditions.entries()) {
       const problem = problemOfCondition(condition)
       if (problem !== null) throw invalid(`targeting.${rule}.if.${index}.value`, problem)
     }
   }
+}
+
+/** A share alone is everybody's, whatever its weight: who says 20 means a fifth. */
+function checkAlone (path: string, shares: readonly FeatureShare[] | undefined): void {
+  const [alone, ...others] = shares ?? []
+  if (alone !== undefined && others.length === 0 && alone.weight > 1 && alone.weight < 100) throw invalid(path, `is one share alone, which everybody gets: name who gets the other ${100 - alone.weight} too`)
 }
 
 function checkNames ({ variants, defaultVariant, offVariant, targeting, split }: Definition): void {
