@@ -189,7 +189,8 @@ t.test('the age of the history ends the recovery', async (t) => {
 
 t.test('Redis comes back empty: nobody is disconnected, messages go on, who resumes is told that it lost', async (t) => {
   const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
-  const [a, b] = await servers(t, redis.url, 2, { namespaces: { chat: { history: {} } }, options: { publishWaitMs: 60_000 } })
+  const [a, b] = await servers(t, redis.url, 2, { namespaces: { chat: { history: {} }, limited: { limits: { maxConnectionsPerUser: 1 } } }, options: { publishWaitMs: 60_000, presenceLeaseMs: 1500 } })
+  await connect(t, a!.port, '/api/1/ws/limited', { user: 'ann' })
   const [here, there, leaver] = await Promise.all([connect(t, a!.port, PATH, { user: 'ann' }), connect(t, b!.port, PATH, { user: 'bob' }), connect(t, b!.port, PATH, { user: 'cem' })])
   await a!.call('stream', 'chat', 1, 20, 0)
   await Promise.all([has([here!], 20), has([there!], 20), has([leaver!], 20)])
@@ -201,6 +202,11 @@ t.test('Redis comes back empty: nobody is disconnected, messages go on, who resu
   t.equal(back.connected.recovered, false)
   await a!.call('publish', 'chat', 'broadcast', '', 31)
   t.same(await has([back], 1), [31])
+  await waitFor(async () => {
+    const second = await connect(t, b!.port, '/api/1/ws/limited', { user: 'ann' })
+    second.ws.terminate()
+    return second.refused?.status === 429
+  }, { what: 'the connections of a user to be counted again', timeoutMs: 30_000, everyMs: 100 })
 })
 
 t.test('Redis comes back empty: a client that nothing is meant for learns where the new log is', async (t) => {

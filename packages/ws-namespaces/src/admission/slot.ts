@@ -44,14 +44,9 @@ export class Slot {
 
   /** Counts the connection among those of its user on all processes, where that is limited. @throws FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS */
   async claim (): Promise<void> {
-    const { hub: { userSlots, definition, log }, ctx: { userId }, clientId } = this
+    const { hub: { userSlots, definition }, ctx: { userId }, clientId } = this
     if (userSlots === null || userId === null) return
-    try {
-      this.#release = await userSlots.claim(userId, clientId, definition.limits.maxConnectionsPerUser)
-    } catch (err) {
-      // Redis is away: what this process has is limited.
-      return log.debug({ err }, 'the connections of a user on other processes were not counted')
-    }
+    this.#release = await userSlots.claim(userId, clientId, definition.limits.maxConnectionsPerUser)
     if (this.#release !== null) return
     this.free()
     throw new FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS()

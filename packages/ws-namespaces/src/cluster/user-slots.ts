@@ -80,7 +80,7 @@ export interface UserSlotsContext {
 /** One for all namespaces of the process. */
 let numbers = 0
 
-/** Counts the connections of each user to one namespace over all processes. Needs Redis: every method rejects while it is away. */
+/** Counts the connections of each user to one namespace over all processes. While Redis is away nobody is refused, and all count later. */
 export class UserSlots {
   readonly #context: UserSlotsContext
   readonly #namespace: string
@@ -88,6 +88,8 @@ export class UserSlots {
   readonly #own = new Map<number, { readonly userId: string, readonly clientId: string }>()
   /** Slots that were given back and are not free in Redis yet, with their users. */
   readonly #unfreed = new Map<string, string>()
+  /** Whether one of ours may not be in Redis. */
+  #isUncertain = false
 
   constructor (namespace: string, context: UserSlotsContext) {
     this.#context = context
@@ -103,7 +105,11 @@ export class UserSlots {
   /** Resolves with what frees the slot; null where the user has as many connections as it may. */
   async claim (userId: string, clientId: string, most: number): Promise<(() => void) | null> {
     const number = ++numbers
-    if (!await this.#claim(userId, clientId, number, most)) return null
+    try {
+      if (!await this.#claim(userId, clientId, number, most)) return null
+    } catch {
+      this.#isUncertain = true
+    }
     this.#own.set(number, { userId, clientId })
     return () => {
       this.#own.delete(number)
@@ -112,13 +118,20 @@ export class UserSlots {
     }
   }
 
-  /** Called with each heartbeat. */
+  /** Called with each heartbeat. Rejects while Redis is away. */
   async renew (): Promise<void> {
     if (this.isIdle) return
     const { link, bootId, leaseMs } = this.#context
     await this.#flush()
-    if (await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, bootId] }) === 0) return
-    for (const [number, { userId, clientId }] of this.#own) await this.#claim(userId, clientId, number, Infinity)
+    const wasLost = await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, bootId] }) === 1
+    if (!wasLost && !this.#isUncertain) return
+    this.#isUncertain = false
+    try {
+      for (const [number, { userId, clientId }] of this.#own) await this.#claim(userId, clientId, number, Infinity)
+    } catch (err) {
+      this.#isUncertain = true
+      throw err
+    }
   }
 
   /** What fails because Redis is away is tried again with the next heartbeat. */
