@@ -7,7 +7,7 @@ export const EXPIRING = 'connection:expiring'
 /** A client renews it, with its credentials as data. */
 export const RENEW = 'connection:renew'
 
-/** As JSON.stringify. @throws TypeError where JSON would make `{}` or nothing of a part of it, or has no form for it */
+/** As JSON.stringify. @throws TypeError where JSON would make `{}`, null or nothing of a part of it, or has no form for it */
 export function stringify (frame: object): string {
   const json = JSON.stringify(frame)
   // After it, because it found out that there is no cycle.
@@ -17,9 +17,16 @@ export function stringify (frame: object): string {
 
 function check (value: any, at: string): void {
   const kind = typeof value
-  const isObject = kind === 'object' && value !== null
-  if (isObject ? value instanceof Map || value instanceof Set || value instanceof ArrayBuffer || ArrayBuffer.isView(value) : kind === 'function' || kind === 'symbol') {
-    throw new TypeError(`${at.slice(1)} is a ${isObject ? value.constructor.name : kind}`)
+  const isObject = kind === 'object' && value
+  if (isObject ? isFormless(value) : kind === 'function' || kind === 'symbol' || (kind === 'number' && !Number.isFinite(value))) {
+    throw new TypeError(`${at.slice(1)} has no JSON form`)
   }
   if (isObject && typeof value.toJSON !== 'function') for (const key of Object.keys(value)) check(value[key], `${at}.${key}`)
+}
+
+/** Bytes; Map, Set, Promise, RegExp, Blob and whatever else JSON takes for an empty object though it is none; an error, of which JSON loses the message. */
+function isFormless (value: any): boolean {
+  if (ArrayBuffer.isView(value)) return true
+  if (typeof value.toJSON === 'function') return false
+  return value instanceof Error || (Object.prototype.toString.call(value) !== '[object Object]' && !Object.keys(value).length && JSON.stringify(value) === '{}')
 }

@@ -80,10 +80,12 @@ t.test('every request settles', async (t) => {
   t.same(await Promise.all(early), [1, 2])
   const cycle: { self?: object } = {}
   cycle.self = cycle
-  for (const data of [1n, cycle, { m: new Map() }, new Set(), () => {}, { b: Buffer.from('x') }, [Symbol('s')]]) {
+  for (const data of [1n, cycle, { m: new Map() }, new Set(), Promise.resolve(1), /x/, new Error('m'), { deep: [Object.assign(new Error('m'), { code: 1 })] }, new Blob(['x']), NaN, [-Infinity], () => {}, { b: Buffer.from('x') }, [Symbol('s')]]) {
     t.equal(await codeOf(client.request('echo', data)), 'INVALID_DATA')
     t.throws(() => client.send('echo', data), { code: 'INVALID_DATA' })
   }
+  class Empty {}
+  t.same(await client.request('echo', [{}, [], new Empty(), Object.create(null), new Date(0), null]), [{}, [], {}, {}, '1970-01-01T00:00:00.000Z', null])
   t.equal(await codeOf(client.request('echo', 'x'.repeat(1000))), 'MESSAGE_TOO_LARGE')
   t.equal(await codeOf(client.request('quiet')), 'NO_REPLY')
   t.equal(await codeOf(client.request('never', null, { timeoutMs: 50 })), 'REQUEST_TIMEOUT')

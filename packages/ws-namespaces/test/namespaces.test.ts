@@ -324,7 +324,7 @@ t.test('a user over two workers: listed, put into a room and out of it for good,
   t.equal((await back.request({ type: 'both' })).data, 'first')
   t.equal((await back.request({ type: 'nothing' })).error?.code, 'NO_REPLY')
   t.equal((await back.request({ type: 'formless' })).error?.code, 'HANDLER_FAILED')
-  for (const data of [new ArrayBuffer(2), new Uint16Array(2), { deep: Buffer.from('x') }, { deep: [new Map()] }, new Set(), () => {}, Symbol('s'), 1n]) {
+  for (const data of [new ArrayBuffer(2), new Uint16Array(2), { deep: Buffer.from('x') }, { deep: [new Map()] }, new Set(), Promise.resolve(1), [/x/], new Error('m'), { at: NaN }, () => {}, Symbol('s'), 1n]) {
     await t.rejects(chat.broadcast('n', data), { code: 'FST_ERR_WS_NAMESPACES_INVALID_DATA' })
   }
   await chat.broadcast('date', { at: new Date(0), no: undefined })
