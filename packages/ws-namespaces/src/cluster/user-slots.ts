@@ -90,6 +90,9 @@ export class UserSlots {
   readonly #unfreed = new Map<string, string>()
   /** Whether one of ours may not be in Redis. */
   #isUncertain = false
+  /** Grows when our lease may have lapsed: what is in Redis under the token before counts no more. */
+  #generation = 0
+  #renewedAt = -Infinity
 
   constructor (namespace: string, context: UserSlotsContext) {
     this.#context = context
@@ -105,6 +108,7 @@ export class UserSlots {
   /** Resolves with what frees the slot; null where the user has as many connections as it may. */
   async claim (userId: string, clientId: string, most: number): Promise<(() => void) | null> {
     const number = ++numbers
+    this.#fence()
     try {
       if (!await this.#claim(userId, clientId, number, most)) return null
     } catch {
@@ -113,7 +117,7 @@ export class UserSlots {
     this.#own.set(number, { userId, clientId })
     return () => {
       this.#own.delete(number)
-      this.#unfreed.set(`${clientId}@${this.#context.bootId}#${number}`, userId)
+      this.#unfreed.set(`${clientId}@${this.#token}#${number}`, userId)
       this.#flush().catch(() => {})
     }
   }
@@ -121,9 +125,11 @@ export class UserSlots {
   /** Called with each heartbeat. Rejects while Redis is away. */
   async renew (): Promise<void> {
     if (this.isIdle) return
-    const { link, bootId, leaseMs } = this.#context
+    this.#fence()
+    const { link, leaseMs } = this.#context
     await this.#flush()
-    const wasLost = await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, bootId] }) === 1
+    const wasLost = await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, this.#token] }) === 1
+    this.#renewedAt = performance.now()
     if (!wasLost && !this.#isUncertain) return
     this.#isUncertain = false
     try {
@@ -142,14 +148,29 @@ export class UserSlots {
     }))
   }
 
+  get #token (): string {
+    return `${this.#context.bootId}.${this.#generation}`
+  }
+
+  /** After an outage of a lease, slots that could not be freed meanwhile end with it: ours are claimed under a new token, theirs are not. */
+  #fence (): void {
+    const now = performance.now()
+    if (now - this.#renewedAt <= this.#context.leaseMs) return
+    this.#renewedAt = now
+    this.#generation++
+    this.#unfreed.clear()
+    this.#isUncertain = this.#own.size > 0
+  }
+
   get #all (): [slots: string, leases: string, beats: string] {
     return [this.#keys.slots, this.#keys.slotLeases, this.#keys.slotBeats]
   }
 
   async #claim (userId: string, clientId: string, number: number, most: number): Promise<boolean> {
     const { link, bootId, leaseMs, onReplaced } = this.#context
-    const [claimed, replaced] = await link.runScript(claimSlot, { keys: this.#all, args: [leaseMs, bootId, userId, clientId, number, most === Infinity ? Number.MAX_SAFE_INTEGER : most] })
-    if (replaced !== '') onReplaced(this.#namespace, userId, clientId)
+    const [claimed, replaced] = await link.runScript(claimSlot, { keys: this.#all, args: [leaseMs, this.#token, userId, clientId, number, most === Infinity ? Number.MAX_SAFE_INTEGER : most] })
+    this.#renewedAt = performance.now()
+    if (replaced !== '' && !replaced.startsWith(`${bootId}.`)) onReplaced(this.#namespace, userId, clientId)
     return claimed === 1
   }
 }
