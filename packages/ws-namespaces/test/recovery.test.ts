@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { UserSlots } from '../src/cluster/user-slots.ts'
 import { MemoryReceipts, RedisReceipts, type Receipts } from '../src/recovery/receipts.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, resume, type Client } from './support/client.ts'
@@ -263,4 +264,43 @@ t.test('what was handled of a client is remembered, across processes with Redis'
     t.same(await receipts.claim(ann, 2 ** 53 - 1), { state: 'new' })
     t.same(await other.claim(ann, 257), { state: 'forgotten' })
   }
+})
+
+t.test('the connections of a user are counted over processes, and over an outage, neither for ever nor never', async (t) => {
+  const redis = await redisServer(t)
+  const siteId = uniqueName('slots')
+  const make = async (bootId: string) => {
+    const { app: { redisLink: link } } = await build(t, { link: { url: redis.url, siteId, env: 'test', commandTimeoutMs: 300 } })
+    const replaced: string[] = []
+    return { link, replaced, slots: new UserSlots('chat', { link, bootId, leaseMs: 1000, onReplaced: (...client) => { replaced.push(client.join(' ')) } }) }
+  }
+  const [a, b] = await Promise.all([make('aaaa'), make('bbbb')])
+  const client = (n: number) => `client-number-${n}`
+  const until = (condition: () => unknown, what: string) => waitFor(condition as () => boolean, { what, timeoutMs: 30_000 })
+  const first = await a.slots.claim('ann', client(1), 1)
+  t.equal(await b.slots.claim('ann', client(2), 1), null, 'one in all processes')
+  const moved = await b.slots.claim('ann', client(1), 1)
+  t.same(b.replaced, [`chat ann ${client(1)}`], 'the same client is one, and its old connection is cut')
+  first!()
+  await until(() => a.slots.isIdle, 'the slot to be given back')
+  t.equal(await a.slots.claim('ann', client(3), 1), null, 'what was replaced frees nothing of its successor')
+  moved!()
+  await until(() => b.slots.isIdle, 'the slot to be free')
+  const third = await a.slots.claim('ann', client(3), 1)
+  t.type(third, 'function')
+
+  redis.freeze()
+  const fourth = await b.slots.claim('ann', client(4), 1)
+  t.type(fourth, 'function', 'nobody is refused while Redis is away')
+  third!()
+  const renew = async () => (await Promise.allSettled([a.slots.renew(), b.slots.renew()])).every(({ status }) => status === 'fulfilled')
+  // Longer than a lease: the clock itself is what is tested.
+  for (const end = performance.now() + 1500; performance.now() < end; await sleep(100)) await renew()
+  redis.thaw()
+  await waitFor(renew, { what: 'Redis to be back', timeoutMs: 30_000, everyMs: 50 })
+  t.ok(a.slots.isIdle, 'what could not be freed ended with its lease')
+  t.equal(await a.slots.claim('ann', client(5), 1), null, 'who came meanwhile counts')
+  fourth!()
+  await until(() => b.slots.isIdle, 'the slot to be free')
+  t.type(await a.slots.claim('ann', client(5), 1), 'function')
 })
