@@ -36,7 +36,7 @@ export interface FastifyWsNamespacesOptions {
   drainMs?: number | undefined
   /** How long a message of a namespace with history waits for Redis to return before it reaches this process only, in milliseconds, 0 to 600000. @default 10000 */
   publishWaitMs?: number | undefined
-  /** How long an instance that does not renew its presence counts as living, in milliseconds, 1000 to 60000. @default 15000 */
+  /** How long an instance that does not renew its presence, and what `maxConnectionsPerUser` counts, is taken for living, in milliseconds, 1000 to 60000. @default 15000 */
   presenceLeaseMs?: number | undefined
   /**
    * What keeps the session of a connection from timing out: `'messages'` of the client, heartbeats not among them; the open
