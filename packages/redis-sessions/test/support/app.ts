@@ -90,8 +90,9 @@ export class Browser {
 
   /** Keeps what a response sets. */
   keep (response: Response): void {
-    for (const { name, value, expires } of response.cookies as Array<{ name: string, value: string, expires?: Date }>) {
-      const cookie = { value: encodeURIComponent(value), expires: expires === undefined ? Infinity : Number(expires) }
+    for (const { name, value, expires, maxAge } of response.cookies as Array<{ name: string, value: string, expires?: Date, maxAge?: number }>) {
+      // Max-Age counts before Expires (RFC 6265, section 5.3), which knows whole seconds only.
+      const cookie = { value: encodeURIComponent(value), expires: maxAge === undefined ? Number(expires ?? Infinity) : Date.now() + maxAge * 1000 }
       if (cookie.expires <= Date.now()) this.cookies.delete(name)
       else this.cookies.set(name, cookie)
     }
