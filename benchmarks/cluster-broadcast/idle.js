@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import Fastify from 'fastify'
 
-// Members that do nothing. argv: kind, url, how many here, how many in all. Says how many commands they sent, and whether all know all, when asked.
+// Members that do nothing, or (kinds `shared` and `own`) publish to channels on which nobody listens. argv: kind, url, how many here, how many in all. Says how many commands they sent, and whether all know all, when asked.
 const [kind = '', url = '', here = '', all = ''] = process.argv.slice(2)
 const folder = process.env.PACKAGES ?? new URL('../../packages', import.meta.url).pathname
 /** @param {string} name @returns {Promise<any>} */
@@ -26,7 +26,7 @@ for (let index = 0; index < Number(here); index++) {
   // Many boot at a time on few cores.
   const app = Fastify({ pluginTimeout: 300_000 })
   app.register(redisLink, { url, siteId: 'bench', connectTimeoutMs: 10_000, commandTimeoutMs: 10_000 })
-  if (kind !== 'link') app.register(clusterBroadcast, { serverId: `s${process.pid}`, pmId: String(index) })
+  if (kind !== 'link') app.register(clusterBroadcast, { serverId: `s${process.pid}`, pmId: String(index), ...(kind === 'own' && { channels: { orders: { replay: 'own' } } }) })
   if (kind === 'all') {
     const { configCache, memorySource } = await load('config-cache')
     app.register(configCache, { source: memorySource() })
@@ -39,6 +39,10 @@ for (let index = 0; index < Number(here); index++) {
 const isComplete = () => kind === 'link' || apps.every((app) => app.appCluster.members().length === Number(all))
 const until = performance.now() + Number(process.env.BOOT_SECONDS ?? 120) * 1000
 while (!isComplete() && performance.now() < until) await sleep(500)
+if (kind === 'shared' || kind === 'own') {
+  // Not all at one moment.
+  for (const app of apps) setTimeout(() => setInterval(() => app.appCluster.broadcast.publish('orders:new', { text: 'x'.repeat(100) }), 1000), Math.random() * 1000)
+}
 process.on('message', () => { process.send?.({ sent, isComplete: isComplete() }) })
 process.on('disconnect', () => process.exit())
 process.send?.({ sent, isComplete: isComplete() })

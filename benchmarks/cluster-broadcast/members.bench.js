@@ -14,7 +14,7 @@ import { startRedis } from '../../scripts/servers/redis.js'
 
 const COUNTS = (process.env.MEMBERS ?? '4,16,64,160,400').split(',').map(Number)
 const SECONDS = Number(process.env.SECONDS ?? 10)
-/** `link`, `broadcast` (and the link), or `all` with config-cache and cluster-metrics. */
+/** `link`, `broadcast` (and the link), `all` with config-cache and cluster-metrics; `shared` and `own`: each publishes once a second where nobody listens, to the log that all share or to one of its own. */
 const KINDS = (process.env.KINDS ?? 'broadcast').split(',')
 const PROCESSES = 4
 const SETTLE_MS = 5000
@@ -22,7 +22,7 @@ const SETTLE_MS = 5000
 const dir = mkdtempSync(join(tmpdir(), 'jpulse-bench-'))
 try {
   for (const kind of KINDS) {
-    console.log(`${kind}, idle for ${SECONDS} s\nmembers  sent/s each  with scripts/s each  KiB/s  KiB/s each  % of a core  µs/s each`)
+    console.log(`${kind}, ${SECONDS} s\nmembers  sent/s each  with scripts/s each  KiB/s  KiB/s each  % of a core  µs/s each`)
     for (const count of COUNTS) console.log(row(count, await measure(kind, count)))
   }
 } finally {

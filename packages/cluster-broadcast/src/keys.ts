@@ -35,6 +35,17 @@ export class Keys {
     this.done = link.channel('cluster', 'done')
   }
 
+  /** State and stream of the log that a channel prefix has of its own, and number of the last batch of a process in it. */
+  ownLog (prefix: string, bootId: string): { readonly state: string, readonly log: string, readonly publisher: string } {
+    const key = (...parts: string[]): string => this.#link.key('cluster', 'log', `{${this.#link.key(prefix)}}`, ...parts)
+    return { state: key('state'), log: key('stream'), publisher: key('publisher', bootId) }
+  }
+
+  /** Channel of such a log. */
+  ownBus (prefix: string): string {
+    return this.#link.channel('cluster', 'log', prefix)
+  }
+
   /** Number of the last batch that a process appended to the log. */
   publisher (bootId: string): string {
     return this.#link.key('cluster', this.#tag, 'publisher', bootId)

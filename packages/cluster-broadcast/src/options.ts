@@ -16,8 +16,12 @@ export interface FastifyClusterBroadcastOptions {
     /** Messages that the log holds, 1 to 1000000. @default 1000 */
     maxLength?: number
   }
-  /** Exceptions by channel prefix, of whole segments: `{ 'cursor:moves': { replay: false } }` logs nothing of `cursor:moves` and `cursor:moves:…`. @default {} */
-  channels?: Record<string, { replay: boolean }>
+  /**
+   * Exceptions by channel prefix, of whole segments: `{ 'cursor:moves': { replay: false } }` logs nothing of `cursor:moves` and
+   * `cursor:moves:…`. With `replay: 'own'` the prefix has a log of its own, which only processes follow that listen below it: the
+   * others get nothing of it. All processes have to be configured alike; the release before does not hear such channels. @default {}
+   */
+  channels?: Record<string, { replay: boolean | 'own' }>
   /** Pause between two renewals of the membership, in milliseconds, 100 to 60000. @default 1600 */
   heartbeatMs?: number | undefined
   /** How long a process that does not renew stays a member, in milliseconds; at least three times `heartbeatMs`. @default 5000 */
@@ -40,6 +44,8 @@ export interface ResolvedOptions {
   /** Prefixes that are logged against the rule, and that are not. */
   readonly logged: readonly string[]
   readonly unlogged: readonly string[]
+  /** Prefixes with a log of their own. */
+  readonly own: readonly string[]
   readonly heartbeatMs: number
   readonly leaseMs: number
   readonly cluster?: MemoryCluster
@@ -60,7 +66,7 @@ const Options = Type.Object({
   ])),
   channels: Type.Optional(Type.Record(
     Type.String({ pattern: '^[A-Za-z0-9._@%-]{1,100}(?::[A-Za-z0-9._@%-]{1,100}){0,15}$' }),
-    Type.Object({ replay: Type.Boolean() }, closed), closed)),
+    Type.Object({ replay: Type.Union([Type.Boolean(), Type.Literal('own')]) }, closed), closed)),
   heartbeatMs: Type.Optional(Type.Integer({ minimum: 100, maximum: 60_000 })),
   leaseMs: Type.Optional(Type.Integer({ minimum: 300, maximum: 600_000 })),
   cluster: Type.Optional(opaque<MemoryCluster>('a memoryCluster() of @jpulse/cluster-broadcast/testing', (value) => value instanceof MemoryCluster)),
@@ -81,15 +87,16 @@ export function resolveOptions (options: FastifyClusterBroadcastOptions = {}): R
   const { replay, channels = {}, heartbeatMs = 1600, ...given } = check(options)
   const leaseMs = given.leaseMs ?? Math.max(5000, 3 * heartbeatMs)
   if (leaseMs < 3 * heartbeatMs) throw invalid('leaseMs', 'must be at least three times heartbeatMs')
-  const prefixes = (kept: boolean) => Object.freeze(Object.keys(channels).filter((name) => channels[name]!.replay === kept))
+  const prefixes = (...kept: Array<boolean | 'own'>) => Object.freeze(Object.keys(channels).filter((name) => kept.includes(channels[name]!.replay)))
   return Object.freeze({
     maxMessageBytes: 256 * 1024,
     routePrefix: '/api/1/app-cluster',
     ...given,
     replay: replay !== false,
     maxLength: (replay || {}).maxLength ?? 1000,
-    logged: prefixes(true),
+    logged: prefixes(true, 'own'),
     unlogged: prefixes(false),
+    own: prefixes('own'),
     heartbeatMs,
     leaseMs
   })

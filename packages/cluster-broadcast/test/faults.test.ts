@@ -10,7 +10,7 @@ interface Pair {
   redis: TestRedis
   client: Redis
   /** Of the log and its state. */
-  keys: { state: string, stream: string, members: string, leases: string, bus: string, channel: (...parts: string[]) => string }
+  keys: { state: string, stream: string, members: string, leases: string, bus: string, channel: (...parts: string[]) => string, ownLog: (prefix: string) => { state: string, stream: string } }
   first: Built
   second: Built
   /** What the second got of `n`. */
@@ -34,7 +34,7 @@ async function pair (t: Test, options: FastifyClusterBroadcastOptions = {}): Pro
   return {
     redis,
     client: redis.connect(),
-    keys: { state: key('state'), stream: key('stream'), members: key('members'), leases: key('leases'), bus: `${siteId}:test:cluster:bus`, channel: (...parts) => [siteId, 'test', 'cluster', ...parts].join(':') },
+    keys: { state: key('state'), stream: key('stream'), members: key('members'), leases: key('leases'), bus: `${siteId}:test:cluster:bus`, channel: (...parts) => [siteId, 'test', 'cluster', ...parts].join(':'), ownLog: (prefix) => ({ state: `${siteId}:test:cluster:log:{${siteId}:test:${prefix}}:state`, stream: `${siteId}:test:cluster:log:{${siteId}:test:${prefix}}:stream` }) },
     first,
     second,
     got,
@@ -71,6 +71,54 @@ t.test('a lost push that none follows is found by the next heartbeat', async (t)
   t.same(two.got, [1, 'last'])
 })
 
+t.test('a log of its own: only who listens gets it, once and in order, also what was lost on the way', async (t) => {
+  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000, channels: { orders: { replay: 'own' } } })
+  const { client, first, second, publish, keys } = two
+  const third = await two.add('third')
+  const bus = keys.channel('log', 'orders')
+  const log = keys.ownLog('orders')
+  const listening = async () => Number((await client.call('PUBSUB', 'NUMSUB', bus) as unknown[])[1])
+  const { broadcast } = first.app.appCluster
+  await broadcast.publish('orders:new', 'before anybody listened')
+  t.equal(await listening(), 0)
+
+  const got: unknown[] = []
+  const all: unknown[] = []
+  const stop = await second.app.appCluster.broadcast.subscribe('orders:new', ({ data }) => { got.push(data) })
+  const stopAll = await second.app.appCluster.broadcast.subscribe('*', ({ data }) => { all.push(data) })
+  t.equal(await listening(), 1, 'neither who publishes nor who does not listen')
+  const many = Array.from({ length: 200 }, (_, number) => number)
+  for (const number of many) {
+    if (number === 100) await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await broadcast.publish('orders:new', number)
+  }
+  await waitFor(() => got.length === many.length)
+  await publish(1000)
+  await waitFor(() => all.includes(1000))
+  t.same(got, many)
+  t.same(all, [...many, 1000], 'a pattern above it too, and what all share beside it')
+  t.same([first.gaps, second.gaps, third.gaps], [[], [], []])
+  t.equal(await client.xlen(keys.stream), 1, 'it is not in the log that all share')
+
+  // With no message after it by which that would be seen.
+  const [epoch, seq] = [await client.hget(log.state, 'epoch'), await client.hincrby(log.state, 'seq', 1)]
+  await client.xadd(log.stream, `${seq}-0`, 'f', `${epoch} ${seq} ${seq}\naaaaaaaaaaaa lost:0 1\n1 t orders:new "lost"`)
+  await waitFor(() => got.at(-1) === 'lost')
+
+  await third.app.appCluster.broadcast.subscribe('orders:new', () => 'third')
+  t.equal(await listening(), 2)
+  t.same((await broadcast.ask('orders:new', null, { timeoutMs: 20_000 })).replies.length, 3, 'an ask reaches everybody')
+  await stop()
+  t.equal(await listening(), 2, 'the pattern still covers it')
+  await stopAll()
+  t.equal(await listening(), 1)
+  await broadcast.publish('orders:new', 'unheard')
+  await second.app.appCluster.broadcast.subscribe('orders:new', ({ data }) => { got.push(data) })
+  await broadcast.publish('orders:new', 'again')
+  await waitFor(() => got.at(-1) === 'again')
+  t.same(got.slice(many.length), ['lost', null, 'again'])
+})
+
 t.test('bytes arrive as they were, in order among JSON, live and from the log', async (t) => {
   const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000, channels: { direct: { replay: false } } })
   const { client, keys, got, first, second } = two
@@ -104,7 +152,7 @@ t.test('bytes arrive as they were, in order among JSON, live and from the log', 
 
   await second.app.appCluster.broadcast.subscribe('asked', ({ data }) => data instanceof Uint8Array ? data.length : data)
   await first.app.appCluster.broadcast.subscribe('asked', () => new Uint8Array(1))
-  const { replies } = await broadcast.ask('asked', all)
+  const { replies } = await broadcast.ask('asked', all, { timeoutMs: 20_000 })
   t.same(replies.map((reply) => 'value' in reply ? reply.value : reply.error).toSorted(), [600, 'the answer is binary, and an answer must have a JSON form'])
   await t.rejects(broadcast.publish('n', new Uint8Array(256 * 1024 + 1)), { code: 'FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE' })
 })
@@ -238,6 +286,24 @@ t.test('a Redis user who may not subscribe: the process boots alone, says so onc
   await app.appCluster.broadcast.subscribe('n', ({ data }) => { got.push(data) })
   t.equal((await app.appCluster.broadcast.publish('n', 1)).delivered, 'cluster')
   t.same(got, [1])
+})
+
+t.test('a Redis user who may not publish: it is a member, runs a once and leaves, though nobody is told', async (t) => {
+  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000 })
+  const { client, redis, first, second, publish, got } = two
+  await client.call('ACL', 'SETUSER', 'silent', 'on', '>pw', '~*', '&*', '+@all', '-publish')
+  const [siteId] = two.keys.bus.split(':')
+  const { app } = await build(t, { url: redis.url, siteId: siteId!, env: 'test', username: 'silent', password: 'pw' }, { heartbeatMs: 200, leaseMs: 3000, serverId: 'silent' })
+  t.equal(app.appCluster.members().length, 3, 'with the first renewal')
+  await waitFor(() => first.app.appCluster.members().length === 3)
+  t.equal((await app.appCluster.broadcast.publish('n', 'unheard')).delivered, 'local')
+  let ran = 0
+  const one = await app.appCluster.broadcast.once('job', 60_000, () => ++ran)
+  t.same([one, await first.app.appCluster.broadcast.once('job', 60_000, () => ++ran)], [{ ran: true, value: 1 }, { ran: false, reason: 'claimed' }])
+  await app.close()
+  await waitFor(() => second.app.appCluster.members().length === 2)
+  await publish(1)
+  await waitFor(() => got.at(-1) === 1)
 })
 
 t.test('a leader that cannot reach Redis is deposed by its own clock before another is elected, whose token is greater', async (t) => {

@@ -7,6 +7,7 @@ import { KEEP_MS, Membership } from '../membership/membership.ts'
 import type { Member, MemberRecord } from '../membership/members.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { frameFormat, readReply, writeLine, writeReply, type Frame, type WireMessage, type WireReply } from './frame.ts'
+import { OwnLogs } from './own-logs.ts'
 import type { ClusterMode, Outgoing, StopListening, Transport, TransportListener } from './transport.ts'
 
 /** Destination of what is logged: the channel that every member hears. */
@@ -29,6 +30,7 @@ export class RedisTransport implements Transport {
   readonly #retryMs: number
   readonly #keys: Keys
   readonly #bus: EpochLog<Frame, WireMessage>
+  readonly #ownLogs: OwnLogs
   readonly #membership: Membership
   readonly #listening = new Map<string, { count: number, ready: Promise<Unsubscribe> }>()
   #listener!: TransportListener
@@ -49,6 +51,7 @@ export class RedisTransport implements Transport {
     this.#retryMs = options.heartbeatMs
     this.#keys = new Keys(link)
     this.#bus = new EpochLog(link, subscriber, record.bootId, this.#busOptions(record.instanceId, options.maxLength))
+    this.#ownLogs = new OwnLogs(options.own, (prefix) => new EpochLog(link, subscriber, record.bootId, this.#ownLogOptions(prefix, record.instanceId, options.maxLength)))
     this.#membership = new Membership(link, this.#keys, record, options.heartbeatMs, {
       onJoin: (member) => this.#listener.onJoin(member),
       onLeave: (member) => this.#listener.onLeave(member),
@@ -57,6 +60,7 @@ export class RedisTransport implements Transport {
       onBeat: (place, before) => {
         if (this.#bus.place === null) this.#bus.follow(place)
         else this.#bus.note(place, before)
+        this.#ownLogs.check()
         this.#renewed = true
         this.#turnMode()
         this.#listener.onHeartbeat()
@@ -94,6 +98,9 @@ export class RedisTransport implements Transport {
   send (message: Outgoing): Promise<Ack> {
     if (!this.#link.isUp || this.#closing !== undefined) return Promise.resolve(NOT_SENT)
     const asks = message.kind === 'ask'
+    // Who does not listen has to answer an ask too.
+    const own = message.logged && !asks ? this.#ownLogs.of(message.channel) : undefined
+    if (own !== undefined) return own.publish(BUS, message.counter, writeLine(message), message)
     const destination = message.logged ? BUS : asks ? EVERYBODY : message.channel
     return this.#bus.publish(destination, message.counter, writeLine(message), message, asks)
   }
@@ -198,6 +205,17 @@ export class RedisTransport implements Transport {
     }
   }
 
+  #ownLogOptions (prefix: string, instanceId: string, maxLength: number): EpochLogOptions<Frame, WireMessage> {
+    const route = { channel: this.#keys.ownBus(prefix), topic: '', isLogged: true }
+    return {
+      ...this.#busOptions(instanceId, maxLength),
+      keys: this.#keys.ownLog(prefix, this.#bootId),
+      rules: { hearsAll: true, knowsBase: true, skipsOwn: true },
+      route: () => route,
+      logMs: KEEP_MS
+    }
+  }
+
   #route (destination: string): Route {
     return destination === BUS
       ? { channel: this.#keys.bus, topic: '', isLogged: true }
@@ -205,10 +223,17 @@ export class RedisTransport implements Transport {
   }
 
   /** A listener of its own for each, so that an ending subscription never takes the one that follows it along. */
-  #subscribe (pattern: string): Promise<Unsubscribe> {
-    return pattern.endsWith('*')
+  async #subscribe (pattern: string): Promise<Unsubscribe> {
+    const direct = await (pattern.endsWith('*')
       ? this.#subscriber.psubscribe(this.#keys.direct(pattern), (bytes) => this.#bus.hear(bytes))
-      : this.#bus.listen(pattern)
+      : this.#bus.listen(pattern))
+    try {
+      const own = await this.#ownLogs.listen(pattern)
+      return async () => { await Promise.all([direct(), own()]) }
+    } catch (err) {
+      await direct()
+      throw err
+    }
   }
 
   async #close (): Promise<void> {
@@ -219,10 +244,11 @@ export class RedisTransport implements Transport {
     this.#subscriber.off('up', this.#onSubscriber)
     this.#subscriber.off('down', this.#turnMode)
     this.#bus.close()
+    this.#ownLogs.close()
   }
 
   async #leave (): Promise<void> {
-    await this.#bus.idle()
+    await Promise.all([this.#bus.idle(), this.#ownLogs.idle()])
     await this.#membership.leave()
   }
 
