@@ -51,6 +51,14 @@ t.test('every script of every package is read by every server at hand, and takes
   }
 })
 
+t.test('no script ends half way where the user may not publish', async (t) => {
+  const all = (await Promise.all(readdirSync(PACKAGES).map(scriptsOf))).flat()
+  for (const { name, lua } of all) {
+    const [, ...after] = lua.split("redis.call('PUBLISH'")
+    t.same(after.flatMap((text) => text.match(/redis\.p?call\('\w+'/g) ?? []), [], `${name} has done everything before its PUBLISH, or catches what it answers`)
+  }
+})
+
 t.test('every command of a package\'s scripts is among its declared needs', async (t) => {
   for (const name of readdirSync(PACKAGES)) {
     const src = join(PACKAGES, name, 'src')

@@ -98,7 +98,7 @@ if every > 0 then
   local markSeq, markAt = unpack(redis.call('HMGET', KEYS[1], 'markSeq', 'markAt'))
   if seq > tonumber(markSeq or 0) and (math.floor(seq / every) > math.floor(before / every) or now - tonumber(markAt or 0) > logMs / 4) then
     redis.call('HSET', KEYS[1], 'markSeq', int(seq), 'markAt', int(now))
-    redis.call('PUBLISH', ARGV[10], epoch .. ' ' .. int(seq + 1) .. ' ' .. int(seq) .. ARGV[11])
+    redis.pcall('PUBLISH', ARGV[10], epoch .. ' ' .. int(seq + 1) .. ' ' .. int(seq) .. ARGV[11])
   end
 end
 return { epoch, int(seq), int(last), KEYS[4] and leaseLiving(KEYS[4], now) or {} }

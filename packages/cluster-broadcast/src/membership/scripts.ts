@@ -14,7 +14,8 @@ const TOLD_LEASES = 16
  * caller knows. Returns { epoch, number of the last message, mv, now, [boot id, end of lease, …], [boot id, JSON, …] }: the
  * leases that end first, and all members, or none where the caller knows them.
  *
- * Closes: the position in the log is read with the join, so a member hears exactly what is published after it. Where more
+ * Closes: the position in the log is read with the join, so a member hears exactly what is published after it. An announcement that
+ * the user may not publish is like a lost one: ended there, the script would leave who joins half a member. Where more
  * let their leases lapse than are looked at, the next renewals remove the others.
  */
 export const beat = defineScript({
@@ -27,7 +28,7 @@ local now = clock()
 ${LOG_LUA}
 local function announce(epoch, sign, what)
   local mv = redis.call('HINCRBY', KEYS[1], 'mv', 1)
-  redis.call('PUBLISH', ARGV[7], epoch .. ' ' .. int(mv) .. ' ' .. sign .. ' ' .. what)
+  redis.pcall('PUBLISH', ARGV[7], epoch .. ' ' .. int(mv) .. ' ' .. sign .. ' ' .. what)
 end
 local epoch, seq = openLog(KEYS[1], KEYS[2], ARGV[1], '.', '', 0, ${KEEP_MS})
 local lease = tonumber(ARGV[4])
@@ -66,7 +67,7 @@ redis.call('HDEL', KEYS[2], ARGV[1])
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if gone == 1 and epoch then
   local mv = redis.call('HINCRBY', KEYS[1], 'mv', 1)
-  redis.call('PUBLISH', ARGV[2], epoch .. ' ' .. string.format('%.0f', mv) .. ' - ' .. ARGV[1])
+  redis.pcall('PUBLISH', ARGV[2], epoch .. ' ' .. string.format('%.0f', mv) .. ' - ' .. ARGV[1])
 end
 return gone
 `

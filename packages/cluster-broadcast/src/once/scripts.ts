@@ -30,7 +30,7 @@ const DONE_MS = 10_000
 
 /**
  * Marks a claim as done. `channel` of those who wait. Returns 1, or 0 where it had lapsed. Closes: a holder that was late must
- * not end the claim of its successor.
+ * not end the claim of its successor. Where the user may not publish, those who wait poll.
  */
 export const done = defineScript({
   name: 'clusterBroadcastDoneV1',
@@ -41,7 +41,7 @@ export const done = defineScript({
 local state, holder, lapse = string.match(redis.call('GET', KEYS[1]) or '', '^(%l+) (%w+) (%d+)$')
 if state ~= 'running' or holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], 'done ' .. holder .. ' ' .. lapse, 'PX', redis.call('PTTL', KEYS[1]) + ${DONE_MS})
-redis.call('PUBLISH', ARGV[3], ARGV[2])
+redis.pcall('PUBLISH', ARGV[3], ARGV[2])
 return 1
 `
 })
@@ -59,7 +59,7 @@ export const giveBack = defineScript({
 local state, holder = string.match(redis.call('GET', KEYS[1]) or '', '^(%l+) (%w+) %d+$')
 if state ~= 'running' or holder ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('PUBLISH', ARGV[3], ARGV[2])
+redis.pcall('PUBLISH', ARGV[3], ARGV[2])
 return 1
 `
 })
