@@ -1,8 +1,9 @@
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { uniqueName, waitFor, type Topology } from '../../../test/helpers/index.ts'
+import { temporaryFolder, uniqueName, waitFor, type Topology } from '../../../test/helpers/index.ts'
 import type { AskResult, Gap, Member, OnceResult } from '../src/index.ts'
-import { heard, instances, proxies, range, type Instance } from './instances.ts'
+import { heard, instances, proxies, range, termsIn, type Instance, type Term } from './instances.ts'
 
 type Four = [first: Instance, second: Instance, third: Instance, behindProxy: Instance]
 
@@ -168,6 +169,38 @@ export async function broadcastSuite (t: Test, start: (t: Test) => Promise<Topol
     await waitFor(async () => (await first.call<Member[]>('events', 'leave')).some(({ bootId }) => bootId === holder.bootId), { timeoutMs: 2 * LEASE_MS })
   })
 
+  // How terms are kept does not depend on the topology.
+  if (topology.name === 'single') {
+    t.test('leader: killed, then stopped and continued: no two lead at a time, and tokens grow', async (t) => {
+      const file = join(temporaryFolder(t), 'terms')
+      const [killed] = await instances(t, topology, 1, { siteId, pmId: 'leader', expected: 5 }) as [Instance]
+      const term = async (number: number): Promise<Term> => {
+        await waitFor(() => (termsIn(file)[number - 1]?.notes ?? 0) > 10, { what: `term ${number}`, timeoutMs: 20_000 })
+        return termsIn(file)[number - 1]!
+      }
+      await killed.call('lead', 'jobs', { leaseMs: 1500 }, file)
+      t.equal((await term(1)).holder, killed.bootId)
+      for (const one of [first, second, third]) await one.call('lead', 'jobs', { leaseMs: 1500 }, file)
+      killed.kill('SIGKILL')
+      const stopped = await term(2)
+      const holder = four.find(({ bootId }) => bootId === stopped.holder)!
+      holder.kill('SIGSTOP')
+      await term(3)
+      holder.kill('SIGCONT')
+      // It answers when it has had its turn.
+      await holder.call('mode')
+      await sleep(100)
+      for (const one of [first, second, third]) await one.call('resign', 'jobs')
+      const terms = termsIn(file)
+      t.equal(new Set(terms.map(({ holder }) => holder)).size, 3)
+      for (const [index, { token, from }] of terms.slice(1).entries()) {
+        t.ok(token > terms[index]!.token, 'a greater token')
+        t.ok(from > terms[index]!.to, `${from - terms[index]!.to} ms after the one before`)
+      }
+      await waitFor(async () => (await first.call<Member[]>('events', 'leave')).some(({ bootId }) => bootId === killed.bootId), { timeoutMs: 2 * LEASE_MS })
+    })
+  }
+
   t.test('ask: all members answer; a stopped one is missing after the time, a dead one as soon as it has left', async (t) => {
     await second.call('answer', 'q:a', { deep: [1] })
     await behind.call('answerError', 'q:a')
@@ -212,5 +245,20 @@ export async function broadcastSuite (t: Test, start: (t: Test) => Promise<Topol
     t.ok(await behind.call<number>('close') < 2000)
     topology.thaw()
     await waitFor(async () => await first.call('mode') === 'cluster', { timeoutMs: 10_000, what: 'mode cluster' })
+  })
+
+  if (topology.name !== 'sentinel') return
+  t.test('leader: Redis fails over: tokens grow, and somebody leads again', async (t) => {
+    const file = join(temporaryFolder(t), 'terms')
+    const [other] = await instances(t, topology, 1, { siteId, pmId: 'leader', expected: 2 }) as [Instance]
+    for (const one of [first, other]) await one.call('lead', 'failover', { leaseMs: 1500 }, file)
+    await waitFor(() => termsIn(file).length > 0)
+    await topology.failover('')
+    const notes = () => termsIn(file).reduce((sum, { notes }) => sum + notes, 0)
+    const before = notes()
+    await waitFor(() => notes() > before + 100, { what: 'somebody to lead after the failover', timeoutMs: 30_000 })
+    for (const one of [first, other]) await one.call('resign', 'failover')
+    const tokens = termsIn(file).map(({ token }) => token)
+    t.same(tokens, tokens.toSorted((a, b) => a - b))
   })
 }

@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import { tcpProxy, uniqueName, waitFor, workers, type TcpProxy, type Topology, type Worker } from '../../../test/helpers/index.ts'
 import type { FastifyClusterBroadcastOptions, Member } from '../src/index.ts'
@@ -55,4 +56,28 @@ export async function heard (listener: Instance, name: string, publisher: Instan
     return numbers.length >= length
   }, { what: `${length} messages`, timeoutMs: 30_000, everyMs: 50 }).catch((err) => { throw new Error(`${err.message}, got ${numbers.length}`) })
   return numbers
+}
+
+/** A term of a leader, as it noted it itself. */
+export interface Term {
+  readonly token: number
+  readonly holder: string
+  readonly from: number
+  /** When it last noted that it led. */
+  to: number
+  /** How often it noted it. */
+  notes: number
+}
+
+/** The terms in the order in which they began. */
+export function termsIn (file: string): Term[] {
+  const terms = new Map<number, Term>()
+  // The last line may be half written.
+  const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : []
+  for (const line of lines) {
+    const [token, holder, at] = line.split(' ') as [string, string, string]
+    const term = terms.get(Number(token)) ?? { token: Number(token), holder, from: Number(at), to: 0, notes: 0 }
+    terms.set(term.token, Object.assign(term, { to: Number(at), notes: term.notes + 1 }))
+  }
+  return [...terms.values()]
 }
