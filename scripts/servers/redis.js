@@ -2,8 +2,11 @@ import { mkdirSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { freePort } from './free-port.js'
 import { spawnGuarded } from './guarded.js'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 /**
  * @typedef {object} RedisProcess
@@ -13,7 +16,8 @@ import { spawnGuarded } from './guarded.js'
  */
 
 /**
- * Starts redis-server on a loopback port and waits until it answers.
+ * Starts redis-server on a loopback port and waits until it answers. With REDIS_ACL=printed its default user may do what
+ * `redis-link acl` prints for any site, and nothing else; the user of `ADMIN` may do everything.
  *
  * @param {object} options
  * @param {string} options.binary
@@ -27,22 +31,40 @@ export async function startRedis ({ binary, dir, port, args = [], config }) {
   mkdirSync(dir, { recursive: true })
   for (let attempt = 1; ; attempt++) {
     const chosen = port ?? await freePort()
-    const process = await spawnGuarded(binary, [
+    const server = await spawnGuarded(binary, [
       ...(config === undefined ? [] : [config]),
       '--port', String(chosen), '--bind', '127.0.0.1', '--dir', dir, '--daemonize', 'no',
-      '--save', '', '--loglevel', 'notice', ...args
+      '--save', '', '--loglevel', 'notice', ...(config === undefined ? await aclArgs() : []), ...args
     ], { log: join(dir, `redis-${chosen}.log`) })
-    if (await answers(chosen, process)) return { port: chosen, url: `redis://127.0.0.1:${chosen}`, process }
-    await process.stop('SIGKILL')
+    if (await answers(chosen, server)) return { port: chosen, url: `redis://127.0.0.1:${chosen}`, process: server }
+    await server.stop('SIGKILL')
     if (attempt === 3) throw new Error(`redis-server did not start; see ${dir}`)
   }
 }
 
-/** @param {number} port @param {import('./guarded.js').Guarded} process */
-async function answers (port, process) {
+/** @returns {boolean} whether the servers of the tests give their default user the printed ACL */
+export function hasPrintedAcl () {
+  return process.env.REDIS_ACL === 'printed'
+}
+
+/** Who may do everything where the default user may not. */
+export const ADMIN = { username: 'admin', password: 'admin' }
+
+/** @returns {Promise<string[]>} */
+async function aclArgs () {
+  if (!hasPrintedAcl()) return []
+  const { aclCommand, installedNeeds } = await import('../../packages/redis-link/dist/acl.js')
+  const [, , user = '', ...rules] = aclCommand(installedNeeds(ROOT).values(), { siteId: '*', env: '*', user: 'default', db: 0 }).split(' ')
+  const { username, password } = ADMIN
+  return ['--user', username, 'on', `>${password}`, '~*', '&*', '+@all', '--masteruser', username, '--masterauth', password,
+    '--user', user, 'reset', 'nopass', ...rules.filter((rule) => rule !== 'reset' && rule !== '>PASSWORD')]
+}
+
+/** @param {number} port @param {import('./guarded.js').Guarded} server */
+async function answers (port, server) {
   const deadline = Date.now() + 10_000
-  while (process.alive() && Date.now() < deadline) {
-    if (await ping(port)) return process.alive()
+  while (server.alive() && Date.now() < deadline) {
+    if (await ping(port)) return server.alive()
     await sleep(10)
   }
   return false
@@ -60,6 +82,6 @@ function ping (port) {
     const done = (/** @type {boolean} */ up) => { socket.destroy(); resolve(up) }
     socket.setTimeout(500, () => done(false))
     socket.once('error', () => done(false))
-    socket.once('data', (data) => done(/^\+PONG|^-NOAUTH|^-DENIED/.test(String(data))))
+    socket.once('data', (data) => done(/^\+PONG|^-NOAUTH|^-NOPERM|^-DENIED/.test(String(data))))
   })
 }

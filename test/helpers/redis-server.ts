@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { onPath, redisBinary } from '../../scripts/servers/binaries.js'
-import { startRedis } from '../../scripts/servers/redis.js'
+import { ADMIN, hasPrintedAcl, startRedis } from '../../scripts/servers/redis.js'
 import { temporaryFolder, type Scope } from './scope.ts'
 
 export interface TestRedis {
@@ -79,9 +79,9 @@ function tlsBinary (): string {
   return found
 }
 
-/** A plain connection to a server on loopback, closed at the end of the test. */
-export function connect (t: Scope, port: number): Redis {
-  const client = new Redis({ port, host: '127.0.0.1', commandTimeout: 5000, autoResendUnfulfilledCommands: false })
+/** A plain connection to a server on loopback that may do everything, closed at the end of the test. */
+export function connect (t: Scope, port: number, user = hasPrintedAcl() ? ADMIN : {}): Redis {
+  const client = new Redis({ port, host: '127.0.0.1', commandTimeout: 5000, autoResendUnfulfilledCommands: false, ...user })
   client.on('error', () => {})
   t.teardown(() => client.disconnect())
   return client

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Redis } from 'ioredis'
-import { startRedis } from '../../scripts/servers/redis.js'
+import { ADMIN, hasPrintedAcl, startRedis } from '../../scripts/servers/redis.js'
 import { connect, PERSISTENT, redisServer, serverBinary, type TestRedis } from './redis-server.ts'
 import { temporaryFolder, type Scope } from './scope.ts'
 import { waitFor } from './wait-for.ts'
@@ -30,7 +30,7 @@ export async function sentinel (t: Scope): Promise<TestSentinel> {
   const second = await redisServer(t, { args: replicaOf(first) })
   const nodes = [first, second]
   const watchers = await Promise.all([0, 1, 2].map(() => startWatcher(t, first.port)))
-  const clients = watchers.map((port) => connect(t, port))
+  const clients = watchers.map((port) => connect(t, port, {}))
   const settled = async () => {
     await waitFor(async () => {
       const ports = await Promise.all(clients.map(async (client) => await knowsAll(client) && await primaryPort(client)))
@@ -70,6 +70,7 @@ async function startWatcher (t: Scope, primaryPort: number): Promise<number> {
     `sentinel down-after-milliseconds ${NAME} 1000`,
     `sentinel failover-timeout ${NAME} 5000`,
     `sentinel parallel-syncs ${NAME} 1`,
+    ...(hasPrintedAcl() ? [`sentinel auth-user ${NAME} ${ADMIN.username}`, `sentinel auth-pass ${NAME} ${ADMIN.password}`] : []),
     ''
   ].join('\n'))
   const watcher = await startRedis({ binary: serverBinary(), dir, config, args: ['--sentinel'] })

@@ -209,7 +209,8 @@ t.test('two applications without a siteId on one Redis are told, once', async (t
   }
   const one = await boot()
   const key = one.app.redisLink.key('link', 'application')
-  await waitFor(() => redis.client.get(key))
+  const hasPexpired = async () => /cmdstat_pexpire:/.test(await redis.client.info('commandstats'))
+  await waitFor(hasPexpired, { what: 'the first process to have looked' })
   await redis.client.pexpire(key, 60_000)
   const same = await boot()
   await waitFor(async () => await redis.client.pttl(key) > 60_000, { what: 'the second process to have looked' })
