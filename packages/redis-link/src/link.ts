@@ -31,9 +31,9 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   readonly #options: ResolvedOptions
   readonly #log: FastifyBaseLogger
   readonly #connection: Connection
-  readonly #memoryLocks = new MemoryLocks()
+  readonly #memoryLocks: Locks
   readonly #redisLocks: Locks
-  readonly #memoryRateLimit = new MemoryRateLimit()
+  readonly #memoryRateLimit: MemoryRateLimit
 
   constructor (options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
@@ -43,6 +43,8 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.mode = options.mode
     this.#connection = new Connection(options, log, this.channel('link', randomUUID()), (event, change) => this.#tell(event, change))
     this.client = this.#connection.client
+    this.#memoryLocks = options.store?.locks ?? new MemoryLocks()
+    this.#memoryRateLimit = options.store?.limits ?? new MemoryRateLimit()
     const run: Run = (command) => this.#connection.run(command)
     const { outages } = this.#connection
     this.#redisLocks = new RedisLocks({ run, outages, retryMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed, keyOf: (...parts) => this.key(...parts), isCluster: options.mode === 'cluster' })
@@ -230,9 +232,10 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     return new Kv({
       get mode () { return KV_MODES[link.state] },
       get isClosed () { return link.#connection.isClosed },
+      isShared: this.#options.store !== undefined,
       usedMemory: () => link.#usedMemory(),
       onUp: (listener) => link.on('up', listener)
-    }, new RedisKvStore(run), new MemoryKvStore(this.#options.memory), this.key('kv', ''))
+    }, new RedisKvStore(run), this.#options.store?.kv ?? new MemoryKvStore(this.#options.memory), this.key('kv', ''))
   }
 
   async #usedMemory (): Promise<string | undefined> {

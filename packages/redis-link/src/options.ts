@@ -4,6 +4,7 @@ import type { Cluster, ClusterOptions, NatMap, Redis, RedisOptions } from 'iored
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from './errors.ts'
+import { MemoryStore } from './testing/memory-store.ts'
 import { parseUrl } from './url.ts'
 
 /** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
@@ -82,6 +83,8 @@ export interface FastifyRedisLinkOptions {
     /** Keys and values, in bytes. @default 33554432 (32 MiB) */
     maxBytes?: number
   }
+  /** For tests, where Redis is not configured: links of one `memoryStore()`, from `@jpulse/redis-link/testing`, share `kv`, locks and limits. @default none */
+  store?: MemoryStore | undefined
 }
 
 /** What the rest of the plugin works with. */
@@ -109,6 +112,7 @@ export interface ResolvedOptions {
   readonly closeTimeoutMs: number
   readonly probeIntervalMs: number
   readonly memory: { readonly maxEntries: number, readonly maxBytes: number }
+  readonly store?: MemoryStore
 }
 
 const closed = { additionalProperties: false }
@@ -151,7 +155,8 @@ const Schema = Type.Object({
   memory: Type.Optional(Type.Object({
     maxEntries: Type.Optional(Type.Integer({ minimum: 1 })),
     maxBytes: Type.Optional(Type.Integer({ minimum: 1 }))
-  }, closed))
+  }, closed)),
+  store: Type.Optional(opaque<MemoryStore>('a memoryStore() of @jpulse/redis-link/testing', (value) => value instanceof MemoryStore))
 }, closed)
 
 /** The error of an option of the plugin or of a call. */
@@ -200,7 +205,8 @@ export function resolveOptions (options: FastifyRedisLinkOptions = {}): Resolved
     memory: Object.freeze({
       maxEntries: given.memory?.maxEntries ?? 10_000,
       maxBytes: given.memory?.maxBytes ?? 32 * 1024 * 1024
-    })
+    }),
+    ...(given.store === undefined ? {} : { store: given.store })
   })
 }
 
@@ -225,6 +231,7 @@ function modeOf (client: RedisClient): RedisMode {
 /** What is given must have an effect: an option that nobody reads is a misunderstanding. */
 function checkWay (given: FastifyRedisLinkOptions, mode: RedisMode): void {
   if (mode === 'none') return
+  if (given.store !== undefined) throw invalid('store', 'stands in place of Redis, which is configured')
   if (given.client !== undefined) {
     const other = (['username', 'password', 'tls', 'db', 'family', 'keepAliveMs', 'connectionName', 'natMap', 'dnsLookup'] as const).find((name) => given[name] !== undefined)
     if (other !== undefined) throw invalid(other, 'does not go with client: give it to the client itself')

@@ -3,6 +3,7 @@ import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { FastifyRedisLinkOptions } from '../src/index.ts'
+import { memoryStore } from '../src/testing/index.ts'
 import { build, rejection } from './build.ts'
 
 const ways: Array<[name: string, options: () => FastifyRedisLinkOptions]> = [
@@ -316,4 +317,24 @@ t.test('a lock that is lost aborts the signal by the own clock, before somebody 
   proxy.mute()
   await waitFor(() => !link.isUp)
   await t.rejects(link.using('c', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE' })
+})
+
+t.test('applications that share a store have kv, locks and limits in common, and keep them when one closes', async (t) => {
+  const store = memoryStore()
+  const options = { store, siteId: 'shop' }
+  const [one, other] = [await build(t, options), await build(t, options)]
+  const { redisLink: link } = other.app
+  await one.app.redisLink.kv.set('a', { n: 1 })
+  t.equal(await link.kv.increment('count'), 1)
+  t.equal(await one.app.redisLink.kv.increment('count'), 2)
+  const lock = await one.app.redisLink.tryLock('job', 60_000)
+  t.equal(await link.tryLock('job', 60_000), null)
+  await lock!.release()
+  t.ok((await link.tryLock('job', 60_000))!.token > lock!.token)
+  t.equal((await one.app.redisLink.rateLimit('limit', 1, 60_000)).allowed, true)
+  t.equal((await link.rateLimit('limit', 1, 60_000)).allowed, false)
+  await one.app.close()
+  t.same(await link.kv.get('a'), { n: 1 })
+  await t.rejects(build(t, { store, url: sharedRedis() }), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION', message: /store/ })
+  await t.rejects(build(t, { store: {} as never }), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION', message: /memoryStore/ })
 })

@@ -25,6 +25,8 @@ export interface KvStats {
 export interface KvLink {
   readonly mode: KvMode
   readonly isClosed: boolean
+  /** Whether other links keep theirs in the same memory. */
+  readonly isShared: boolean
   usedMemory (): Promise<string | undefined>
   onUp (listener: () => void): void
 }
@@ -119,7 +121,7 @@ export class Kv {
 
   /** Drops what is kept in the process. Redis keeps its values; its connection belongs to the link. */
   async close (): Promise<void> {
-    this.#memory.clear()
+    if (!this.#link.isShared) this.#memory.clear()
   }
 
   async #either<T> (key: string, use: (store: KvStore, key: string) => Promise<T>): Promise<T> {
