@@ -13,7 +13,9 @@ export async function linkSuite (t: Test, start: (t: Test) => Promise<Topology>)
     const topology = await start(t)
     await topology.kill()
     const begin = performance.now()
-    const { app, complaints } = await build(t, { ...topology.options, connectTimeoutMs: 1000 },
+    // A Sentinel knows nothing of databases.
+    const db = topology.name === 'sentinel' ? 2 : 0
+    const { app, complaints } = await build(t, { ...topology.options, connectTimeoutMs: 1000, db },
       async (app) => { app.get('/', async () => ({ count: await app.redisLink.kv.increment('visits') })) })
     t.ok(performance.now() - begin < 1000 + SLACK, 'within connectTimeoutMs')
     t.equal(app.redisLink.state, 'down')
@@ -24,6 +26,8 @@ export async function linkSuite (t: Test, start: (t: Test) => Promise<Topology>)
     await topology.restart()
     await waitFor(() => app.redisLink.isUp, { timeoutMs: 20_000 })
     t.equal(await app.redisLink.kv.increment('visits'), 1, 'counts in Redis now')
+    const primary = await topology.primaryOf(app.redisLink.key('kv', 'visits'))
+    t.match(await primary.client.info('keyspace'), new RegExp(`^db${db}:`, 'm'), 'in its database')
     t.equal(complaints.length, 1, 'the retries were silent')
   })
 

@@ -102,7 +102,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
       onGiveUp: (counter, message) => { if (this.#follower.giveUp(counter)) onGiveUp?.(message) },
       onFault: (err) => sink.fault(err),
       givenUp: GIVEN_UP
-    }, { isConsecutive })
+    }, { isConsecutive, keepsMessages: onGiveUp !== undefined })
     subscriber.on('up', this.#onSubscriber)
     link.on('change', this.#onLink)
   }

@@ -7,7 +7,7 @@ export interface Outgoing<Message> {
   /** The publisher's own number. */
   readonly counter: number
   readonly line: Line
-  /** What `onGiveUp` is told. */
+  /** What `onGiveUp` is told, where `keepsMessages` is set. */
   readonly message: Message
   /** Whether the answer has to say who lives: see `Commit`. */
   readonly wantsLiving?: boolean
@@ -31,7 +31,8 @@ export interface Batch {
 
 interface Open<Message, Outcome> extends Batch {
   readonly runs: OutgoingRun[]
-  readonly messages: Array<{ counter: number, message: Message }>
+  readonly counters: number[]
+  readonly messages: Message[]
   characters: number
   wantsLiving: boolean
   readonly ack: Promise<Outcome>
@@ -56,6 +57,8 @@ export interface OutboxTarget<Message, Outcome> {
 export interface OutboxRules {
   /** Whether the messages of a frame must have consecutive numbers of their publisher. */
   readonly isConsecutive: boolean
+  /** Whether `onGiveUp` wants the messages. Objects that live for a round trip are what costs the garbage collector most. @default true */
+  readonly keepsMessages?: boolean
   /** Characters that may wait. @default 32 Mi */
   readonly mostCharacters?: number
 }
@@ -108,7 +111,8 @@ export class Outbox<Message, Outcome> {
     }
     const batch = this.#batchFor(line)
     this.#add(batch, outgoing)
-    batch.messages.push({ counter, message })
+    batch.counters.push(counter)
+    if (this.#rules.keepsMessages !== false) batch.messages.push(message)
     batch.characters += line.length
     batch.wantsLiving ||= outgoing.wantsLiving === true
     this.#characters += line.length
@@ -125,10 +129,10 @@ export class Outbox<Message, Outcome> {
   /** The batch that has room. */
   #batchFor (line: Line): Open<Message, Outcome> {
     const last = this.#queue.at(-1)
-    if (last !== undefined && last.messages.length < BATCH_MESSAGES && last.characters + line.length <= BATCH_CHARACTERS) return last
+    if (last !== undefined && last.counters.length < BATCH_MESSAGES && last.characters + line.length <= BATCH_CHARACTERS) return last
     let settle!: (outcome: Outcome) => void
     const ack = new Promise<Outcome>((resolve) => { settle = resolve })
-    const batch = { runs: [], number: ++batches, messages: [], characters: 0, wantsLiving: false, ack, isOver: false, settle }
+    const batch = { runs: [], number: ++batches, counters: [], messages: [], characters: 0, wantsLiving: false, ack, isOver: false, settle }
     this.#queue.push(batch)
     return batch
   }
@@ -173,7 +177,7 @@ export class Outbox<Message, Outcome> {
     if (batch.isOver) return
     batch.isOver = true
     this.#characters -= batch.characters
-    if (outcome === null) for (const { counter, message } of batch.messages) this.#giveUp(counter, message)
+    if (outcome === null) for (const [index, counter] of batch.counters.entries()) this.#giveUp(counter, batch.messages[index]!)
     batch.settle(outcome ?? this.#target.givenUp)
   }
 

@@ -58,7 +58,8 @@ export class Broadcast {
    */
   async publish (channel: string, data?: unknown): Promise<PublishResult> {
     this.check(channel)
-    const [json, bytes] = this.split(data)
+    const bytes = this.copyOf(data)
+    const json = bytes === undefined ? this.encode(data) : ''
     const { message, ack } = this.messenger.publish(channel, json, this.messenger.isLogged(channel), bytes)
     return outcome(message, await ack)
   }
@@ -106,7 +107,8 @@ export class Broadcast {
     if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > 3_600_000) {
       throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('timeoutMs', 'a whole number from 1 to 3600000')
     }
-    const [json, own] = this.split(data, bytes?.length)
+    const own = this.copyOf(data)
+    const json = own === undefined ? this.encode(data, bytes?.length) : ''
     return this.messenger.ask(channel, json, replay ?? this.messenger.isLogged(channel), timeoutMs, own ?? bytes)
   }
 
@@ -135,12 +137,11 @@ export class Broadcast {
     }
   }
 
-  /** JSON and bytes: data are either. */
-  protected split (data: unknown, beside?: number): [json: string, bytes?: Uint8Array] {
-    if (!(data instanceof Uint8Array)) return [this.encode(data, beside)]
+  /** Data that are bytes: a copy, because the caller may change them while they wait. */
+  protected copyOf (data: unknown): Uint8Array | undefined {
+    if (!(data instanceof Uint8Array)) return undefined
     this.measure('', data.byteLength)
-    // The caller may change them while they wait.
-    return ['', new Uint8Array(data)]
+    return new Uint8Array(data)
   }
 
   /** The JSON of the data. */

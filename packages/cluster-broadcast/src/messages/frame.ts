@@ -97,16 +97,23 @@ export function writeLine ({ timestamp, kind, channel, json, bytes }: WireMessag
   return `${timestamp} ${kind === 'tell' ? 't' : 'a'} ${channel} ${json}`
 }
 
-/** The JSON is not looked at. */
 function readLine (frame: Frame, index: number): WireMessage | null {
-  const { text: line, bytes } = readText(frame.lines[FIRST_LINE + index]!)
+  const line = frame.lines[FIRST_LINE + index]!
+  if (typeof line === 'string') return readMessage(frame, index, line)
+  const { text, bytes } = readText(line)
+  const message = readMessage(frame, index, text)
+  return message === null || bytes === null ? message : { ...message, bytes }
+}
+
+/** The JSON is not looked at. Called for each message, so without a spread: 1.6 µs of CPU became 1.3 (benchmarks/cluster-broadcast). */
+function readMessage (frame: Frame, index: number, line: string): WireMessage | null {
   const a = line.indexOf(' ')
   const c = line.indexOf(' ', a + 3)
   const kind = KINDS[line.slice(a + 1, a + 2)]
   const timestamp = Number(line.slice(0, a))
   if (a < 1 || c === -1 || line[a + 2] !== ' ' || kind === undefined || !Number.isSafeInteger(timestamp)) return null
   const { publisher, instanceId, last, counter } = frame
-  return { id: messageId(publisher, last > 0, counter + index), bootId: publisher, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1), ...(bytes !== null && { bytes }) }
+  return { id: messageId(publisher, last > 0, counter + index), bootId: publisher, instanceId, timestamp, kind, channel: line.slice(a + 3, c), json: line.slice(c + 1) }
 }
 
 /** The unique name of a message. */

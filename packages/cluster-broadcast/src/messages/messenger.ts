@@ -99,7 +99,8 @@ export class Messenger {
     const counter = logged ? ++this.#counters.logged : ++this.#counters.direct
     const id = messageId(bootId, logged, counter)
     if (publishChannel.hasSubscribers) publishChannel.publish({ id, channel, kind })
-    return { id, bootId, instanceId, timestamp: Date.now(), kind, channel, json, logged, counter, ...(bytes !== undefined && { bytes }) }
+    const message: Outgoing = { id, bootId, instanceId, timestamp: Date.now(), kind, channel, json, logged, counter }
+    return bytes === undefined ? message : { ...message, bytes }
   }
 
   /** Not within the caller's own stack, so that a handler that publishes cannot overflow it, and in order. */
@@ -143,7 +144,8 @@ export class Messenger {
       // Where there is no JSON the data are bytes, of which each handler gets a copy, as of everything else.
       const areBytes = json === '' && bytes !== undefined
       const data: unknown = areBytes ? new Uint8Array(bytes) : raw ? json : JSON.parse(json)
-      const returned = handler({ id, channel, data, instanceId, bootId, timestamp, self, ...(bytes !== undefined && !areBytes && { bytes }) } satisfies BroadcastMessage)
+      const given: BroadcastMessage = { id, channel, data, instanceId, bootId, timestamp, self }
+      const returned = handler(bytes === undefined || areBytes ? given : { ...given, bytes })
       return isPromise(returned) ? Promise.resolve(returned).then((value) => ({ value }), failed) : { value: returned }
     } catch (err) {
       return failed(err)
