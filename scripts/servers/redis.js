@@ -34,7 +34,7 @@ export async function startRedis ({ binary, dir, port, args = [], config }) {
     const server = await spawnGuarded(binary, [
       ...(config === undefined ? [] : [config]),
       '--port', String(chosen), '--bind', '127.0.0.1', '--dir', dir, '--daemonize', 'no',
-      '--save', '', '--loglevel', 'notice', ...(config === undefined ? await aclArgs() : []), ...args
+      '--save', '', '--loglevel', 'notice', ...(config === undefined ? await aclArgs(args) : []), ...args
     ], { log: join(dir, `redis-${chosen}.log`) })
     if (await answers(chosen, server)) return { port: chosen, url: `redis://127.0.0.1:${chosen}`, process: server }
     await server.stop('SIGKILL')
@@ -50,14 +50,18 @@ export function hasPrintedAcl () {
 /** Who may do everything where the default user may not. */
 export const ADMIN = { username: 'admin', password: 'admin' }
 
-/** @returns {Promise<string[]>} */
-async function aclArgs () {
-  if (!hasPrintedAcl()) return []
+/** Keys and channels of the tests' own, as an application has them: there everything is allowed, by a selector of Redis 7. */
+const OWN = [...['a', 'b', 'c', 'd', 'key', 'counter', 'still', 'list', '{counter}*', 't????????????', 't????????????:over', '*:*:a', '*:*:list', '*:*:other'].map((key) => `~${key}`),
+  ...['a', 'news', 'news:*', 'exact', 'glob:*', 'late', 'open', 'one', 'two'].flatMap((channel) => [`&*:a:${channel}`, `&*:*:${channel}`])]
+
+/** @param {string[]} given arguments of the test @returns {Promise<string[]>} */
+async function aclArgs (given) {
+  if (!hasPrintedAcl() || given.includes('--requirepass')) return []
   const { aclCommand, installedNeeds } = await import('../../packages/redis-link/dist/acl.js')
   const [, , user = '', ...rules] = aclCommand(installedNeeds(ROOT).values(), { siteId: '*', env: '*', user: 'default', db: 0 }).split(' ')
   const { username, password } = ADMIN
   return ['--user', username, 'on', `>${password}`, '~*', '&*', '+@all', '--masteruser', username, '--masterauth', password,
-    '--user', user, 'reset', 'nopass', ...rules.filter((rule) => rule !== 'reset' && rule !== '>PASSWORD')]
+    '--user', user, 'reset', 'nopass', ...rules.filter((rule) => rule !== 'reset' && rule !== '>PASSWORD'), `(+@all ${OWN.join(' ')})`]
 }
 
 /** @param {number} port @param {import('./guarded.js').Guarded} server */

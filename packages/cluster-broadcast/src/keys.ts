@@ -66,6 +66,11 @@ export class Keys {
     return this.#link.channel('cluster', 'reply', bootId)
   }
 
+  /** The pattern of all such channels of one kind, which is the only one that an ACL can name: applications choose the others. */
+  directAll (name: string): string {
+    return this.#link.channel('cluster', isReserved(name) ? 'internal' : 'app', '*')
+  }
+
   /** Channel of what is not logged, by its own name. A pattern's `*` is Redis' own; names hold no other glob character. */
   direct (name: string): string {
     return this.#link.channel('cluster', isReserved(name) ? 'internal' : 'app', name)

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
@@ -152,6 +153,8 @@ t.test('bytes arrive as they were, in order among JSON, live and from the log', 
 
   await second.app.appCluster.broadcast.subscribe('asked', ({ data }) => data instanceof Uint8Array ? data.length : data)
   await first.app.appCluster.broadcast.subscribe('asked', () => new Uint8Array(1))
+  // Answers come over the channel of who asks.
+  await waitFor(() => first.app.appCluster.mode === 'cluster')
   const { replies } = await broadcast.ask('asked', all, { timeoutMs: 20_000 })
   t.same(replies.map((reply) => 'value' in reply ? reply.value : reply.error).toSorted(), [600, 'the answer is binary, and an answer must have a JSON form'])
   await t.rejects(broadcast.publish('n', new Uint8Array(256 * 1024 + 1)), { code: 'FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE' })
@@ -286,6 +289,25 @@ t.test('a Redis user who may not subscribe: the process boots alone, says so onc
   await app.appCluster.broadcast.subscribe('n', ({ data }) => { got.push(data) })
   t.equal((await app.appCluster.broadcast.publish('n', 1)).delivered, 'cluster')
   t.same(got, [1])
+})
+
+t.test('a Redis user of the printed ACL listens by patterns, which an ACL allows only by name', async (t) => {
+  const channels = { moves: { replay: false } }
+  const { client, redis, first, keys } = await pair(t, { channels })
+  const site = keys.bus.slice(0, -':cluster:bus'.length)
+  const { redisNeeds } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { redisNeeds: { channels: string[] } }
+  await client.call('ACL', 'SETUSER', 'printed', 'on', '>pw', '~*', '+@all', 'resetchannels', `&${site}:link:*`, ...redisNeeds.channels.map((pattern) => `&${pattern.replace('<site>', site)}`))
+  const { app, complaints } = await build(t, { url: redis.url, siteId: site.split(':')[0]!, env: 'test', username: 'printed', password: 'pw' }, { channels, serverId: 'printed' })
+  const got: unknown[] = []
+  const listen = (pattern: string) => app.appCluster.broadcast.subscribe(pattern, ({ data }) => { got.push(data) })
+  const [stop] = [await listen('moves:*'), await listen('moves:a')]
+  await first.app.appCluster.broadcast.publish('moves:a', 1)
+  await waitFor(() => got.length >= 2)
+  await stop()
+  await first.app.appCluster.broadcast.publish('moves:b', 3)
+  await first.app.appCluster.broadcast.publish('moves:a', 4)
+  await waitFor(() => got.at(-1) === 4)
+  t.same([got, complaints], [[1, 1, 4], []])
 })
 
 t.test('a Redis user who may not publish: it is a member, runs a once and leaves, though nobody is told', async (t) => {

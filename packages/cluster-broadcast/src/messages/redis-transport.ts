@@ -225,7 +225,7 @@ export class RedisTransport implements Transport {
   /** A listener of its own for each, so that an ending subscription never takes the one that follows it along. */
   async #subscribe (pattern: string): Promise<Unsubscribe> {
     const direct = await (pattern.endsWith('*')
-      ? this.#subscriber.psubscribe(this.#keys.direct(pattern), (bytes) => this.#bus.hear(bytes))
+      ? this.#subscriber.psubscribe(this.#keys.direct(pattern), (bytes) => this.#bus.hear(bytes), this.#keys.directAll(pattern))
       : this.#bus.listen(pattern))
     try {
       const own = await this.#ownLogs.listen(pattern)

@@ -59,7 +59,6 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #faults: SubscriberFaults
   /** By name: who listens, and how many of its subscriptions stand. Each of them hears until it is ended itself. */
   readonly #listeners: Record<Kind, Map<string, Map<Listener, number>>> = { subscribe: new Map(), psubscribe: new Map() }
-  /** Why Redis refuses a channel or pattern. */
   readonly #refused: Record<Kind, Map<string, string>> = { subscribe: new Map(), psubscribe: new Map() }
   /** Channels whose refusal was logged: another attempt to subscribe is not logged again. */
   readonly #reported = new Set<string>()
@@ -69,11 +68,9 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   /** The server of the last connection on which nothing arrived. */
   #avoid = ''
   #checking = false
-  /** Whether anything was heard since the last look. */
   #heard = false
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
-  /** Failed attempts while the link has its connection. */
   #failures = 0
   #error: Error | undefined
   /** Settled when the attempt to connect under way has succeeded, with every subscription, or failed. */
@@ -113,19 +110,26 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   }
 
   /**
-   * Hears a channel. Resolves when Redis confirmed it, or, while Redis is away, when the attempt to connect has failed.
-   * Who subscribes twice with one listener hears each message once, until both subscriptions are ended.
+   * Hears a channel, as `redisLink.channel()` builds it. Resolves when Redis confirmed it, or, while Redis is away, when the attempt
+   * to connect has failed. Who subscribes twice with one listener hears each message once, until both subscriptions are ended.
    *
-   * @param channel the whole name, as `redisLink.channel()` builds it
    * @throws FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED where Redis answers with an error; the other subscriptions stay
    */
   async subscribe (channel: string, listener: Listener): Promise<Unsubscribe> {
     return this.#add('subscribe', channel, listener)
   }
 
-  /** Hears all channels that match a glob of Redis (`*`, `?`, `[…]`, `\` to escape); otherwise as `subscribe`. */
-  async psubscribe (pattern: string, listener: Listener): Promise<Unsubscribe> {
-    return this.#add('psubscribe', pattern, listener)
+  /**
+   * Hears all channels that match a glob of Redis (`*`, `?`, `[…]`, `\` to escape); otherwise as `subscribe`.
+   *
+   * @param instead heard where Redis refuses the pattern, without a line in the log: an ACL allows only patterns that it names
+   */
+  async psubscribe (pattern: string, listener: Listener, instead?: string): Promise<Unsubscribe> {
+    if (instead !== undefined) this.#reported.add(pattern)
+    return this.#add('psubscribe', pattern, listener).catch((err: unknown) => {
+      if (instead === undefined || !(err instanceof FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED)) throw err
+      return this.#add('psubscribe', instead, listener)
+    })
   }
 
   /** Cuts the connection. Listeners are dropped. */
@@ -135,8 +139,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     clearTimeout(this.#retry)
     this.#connection?.disconnect()
     this.#endAttempt()
-    this.#listeners.subscribe.clear()
-    this.#listeners.psubscribe.clear()
+    for (const names of Object.values(this.#listeners)) names.clear()
     this.removeAllListeners()
   }
 
@@ -160,7 +163,6 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     }
   }
 
-  /** @returns whether it was the last subscription of the name */
   #forget (kind: Kind, name: string, listener: Listener): boolean {
     const listeners = this.#listeners[kind].get(name)
     const count = listeners?.get(listener)
