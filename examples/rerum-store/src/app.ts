@@ -1,16 +1,22 @@
 import type {} from '@fastify/mongodb'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import swagger from '@fastify/swagger'
 import configCache, { memorySource, type FastifyConfigCacheOptions } from '@jpulse/config-cache'
+import cursorPagination from '@jpulse/cursor-pagination'
 import redisLink from '@jpulse/redis-link'
-import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync } from 'fastify'
+import { createHmac } from 'node:crypto'
+import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync, type RawRequestDefaultExpression as RawRequest } from 'fastify'
 import { drain, mongo, worker } from 'server-kit'
 import type { StoreConfig } from './config.ts'
 import agents from './http/agents.ts'
 import cors from './http/cors.ts'
 import errors, { sendError } from './http/errors.ts'
+import mediaTypes from './http/media-types.ts'
 import methods from './http/methods.ts'
+import bulk from './routes/bulk.ts'
 import operations from './routes/operations.ts'
 import reads from './routes/reads.ts'
+import { MAX_LIMIT, MAX_SKIP } from './routes/schemas.ts'
 import writes from './routes/writes.ts'
 import { Store } from './store/store.ts'
 
@@ -29,15 +35,13 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
     logger: { level: logLevel },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     bodyLimit: BODY_LIMIT,
-    rewriteUrl: (request) => {
-      // For clients and proxies that know no PATCH.
-      if (request.method === 'POST' && /^PATCH$/i.test(String(request.headers['x-http-method-override']))) request.method = 'PATCH'
-      return request.url!
-    },
+    rewriteUrl: asWritten,
     // A worker that drains still answers: its clients leave with `connection: close`.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))
   })
+  // A query asked for by HEAD has its filter in a body.
+  app.addHttpMethod('HEAD', { hasBody: true, overrideExisting: true })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   app.removeContentTypeParser('text/plain')
   const parseJson = app.getDefaultJsonParser('error', 'error')
@@ -50,10 +54,13 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
   await app.register(drain)
   await app.register(errors)
   await app.register(cors)
+  await app.register(mediaTypes)
   await app.register(methods)
+  await app.register(swagger, { openapi: { openapi: '3.1.0', info: { title: 'rerum-store', version: '1', description: 'Versioned JSON objects. Errors are { success: false, error, code, statusCode }.' }, servers: [{ url: config.publicUrl }] } })
   await app.register(mongo, { url: config.mongoUri, database: siteId })
   await app.register(redisLink, { siteId, env: environment, ...redis })
   await app.register(cache, { source: memorySource(), ttlMs: config.cacheTtlMs, blockTtlMs: config.blockTtlMs, maxValueBytes: MAX_VALUE_BYTES, routePrefix: '/v1/api' })
+  await app.register(cursorPagination, { secret: createHmac('sha256', config.jwtSecret).update('cursors').digest('hex'), maxLimit: MAX_LIMIT, maxOffset: MAX_SKIP })
   await app.register(agents, { secret: config.jwtSecret, readonly: config.readonly })
 
   const store = new Store(app, config.publicUrl)
@@ -62,6 +69,16 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
   await app.register(operations, { store })
   await app.register(reads, { prefix: '/v1', store })
   await app.register(writes, { prefix: '/v1/api', store })
+  await app.register(bulk, { prefix: '/v1/api', store })
   app.refuseOtherMethods()
   return app
+}
+
+/** Names that clients of earlier servers use, for endpoints that have other names now. */
+const FORMER: ReadonlyMap<string, string> = new Map([['getByProperties', 'query'], ['batch_create', 'bulkCreate'], ['bulk_update', 'bulkUpdate']])
+
+/** The request as its client means it: `X-HTTP-Method-Override` is for those that know no PATCH, `create.action` was what `create` is. */
+function asWritten (request: RawRequest): string {
+  if (request.method === 'POST' && /^PATCH$/i.test(String(request.headers['x-http-method-override']))) request.method = 'PATCH'
+  return request.url!.replace(/^\/v1\/api\/(\w+?)(\.action)?(?=[/?]|$)/, (_all, name: string) => `/v1/api/${FORMER.get(name) ?? name}`)
 }

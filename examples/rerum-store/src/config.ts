@@ -21,7 +21,7 @@ export interface StoreConfig {
   jwtSecret: string
   /** `READONLY`: whether writes are refused. @default false */
   readonly: boolean
-  /** `CACHE_TTL` in seconds. @default 300 */
+  /** `CACHE_TTL` in milliseconds. @default 300000 */
   cacheTtlMs: number
   /** `CACHE_BLOCK_TTL_MS`: `blockTtlMs` of config-cache; longer than the longest database operation. @default 10000 */
   blockTtlMs: number
@@ -54,7 +54,7 @@ export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
     mongoUri,
     jwtSecret: jwtSecret(env, environment, host),
     readonly: oneOf(env, 'READONLY', ['true', 'false'], 'false') === 'true',
-    cacheTtlMs: integer(env, 'CACHE_TTL', { min: 1, max: 86_400, fallback: 300 }) * 1000,
+    cacheTtlMs: integer(env, 'CACHE_TTL', { min: 1000, max: 86_400_000, fallback: 300_000 }),
     blockTtlMs: integer(env, 'CACHE_BLOCK_TTL_MS', { min: 500, max: 600_000, fallback: 10_000 }),
     identity: identify(env)
   })

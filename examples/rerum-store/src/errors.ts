@@ -3,11 +3,17 @@ import createError from '@fastify/error'
 /** The body, or a part of it, is no object that can be stored. */
 export const FST_ERR_RERUM_INVALID_BODY = createError<[problem: string]>('FST_ERR_RERUM_INVALID_BODY', 'The body %s', 400)
 
+/** The object has more bytes in the database's form than it takes: each number of a long list has its place in front of it. */
+export const FST_ERR_RERUM_TOO_LARGE = createError('FST_ERR_RERUM_TOO_LARGE', 'The object is too large: as BSON it has more than 15 MB', 413)
+
 /** A filter holds an operator that is not allowed, or makes no sense. */
 export const FST_ERR_RERUM_INVALID_FILTER = createError<[problem: string]>('FST_ERR_RERUM_INVALID_FILTER', 'The filter %s', 400)
 
 /** A search holds no word, or an unknown option. */
 export const FST_ERR_RERUM_INVALID_SEARCH = createError<[problem: string]>('FST_ERR_RERUM_INVALID_SEARCH', 'The search %s', 400)
+
+/** The limit of a page, or what it skips, is no whole number, or is given twice. */
+export const FST_ERR_RERUM_INVALID_PAGE = createError<[name: string]>('FST_ERR_RERUM_INVALID_PAGE', '%s must be a whole number, and given once', 400)
 
 /** An id is neither one of this store nor a URI. */
 export const FST_ERR_RERUM_INVALID_ID = createError<[id: string]>('FST_ERR_RERUM_INVALID_ID', '"%s" is no id', 400)
@@ -50,6 +56,9 @@ export const FST_ERR_RERUM_VERSION = createError('FST_ERR_RERUM_VERSION', 'The o
 
 /** The object is another one than `If-Match` names. */
 export const FST_ERR_RERUM_PRECONDITION = createError('FST_ERR_RERUM_PRECONDITION', 'The object has changed meanwhile', 412)
+
+/** An object has so many versions, or so large ones, that one answer cannot hold them. */
+export const FST_ERR_RERUM_ANSWER_TOO_LARGE = createError('FST_ERR_RERUM_ANSWER_TOO_LARGE', 'These versions are more than one answer holds (64 MB). Please ask for those of a later or an earlier one', 422)
 
 /** The store takes no writes. */
 export const FST_ERR_RERUM_READONLY = createError('FST_ERR_RERUM_READONLY', 'The store is read only at the moment', 503)

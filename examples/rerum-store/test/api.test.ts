@@ -1,4 +1,6 @@
+import { Collection } from 'mongodb'
 import t from 'tap'
+import { openDatabase } from '../src/store/database.ts'
 import { ALICE, BOB, caller, idOf, store, tokenFor } from './helper.ts'
 
 t.setTimeout(180_000)
@@ -25,6 +27,10 @@ t.test('create, read, update, and the versions that come of it', async (t) => {
   t.equal(head.status, 200)
   t.equal(head.text, '')
   t.equal(head.headers['content-length'], String(Buffer.byteLength(read.text)))
+  const { json: large } = await call('POST', '/api/create', { text: 'é\u{1f98a}'.repeat(120_000) })
+  const [whole, lengthOf] = [await call('GET', `/id/${idOf(large)}`), await call('HEAD', `/id/${idOf(large)}`)]
+  t.ok(whole.text === JSON.stringify(large), 'a long one too')
+  t.same([whole, lengthOf].map(({ headers }) => Number(headers['content-length'])), [Buffer.byteLength(whole.text), Buffer.byteLength(whole.text)])
 
   const y = (await call('PUT', '/api/update', { '@id': x['@id'], type: 'Note', text: 'two' })).json
   const z = (await call('PATCH', '/api/patch', { '@id': y['@id'], text: 'three', unknown: 1 })).json
@@ -103,10 +109,10 @@ t.test('the address of an object is written in several ways, and names one objec
   const call = caller(await store(t))
   const { json: x } = await call('POST', '/api/create', { count: 0 })
   const id = idOf(x)
-  for (const address of [`http://store.test/v1/id/${id}/`, `http://store.test/v1/id/${id}#part`, `http://STORE.test/v1/id/${id}`, `https://store.test/v1/id/${id}`, `http://store.test:80/v1/id/${id}`]) {
+  for (const address of [`http://store.test/v1/id/${id}/`, `http://store.test/v1/id/${id}#part`, `http://STORE.test/v1/id/${id}`, `https://store.test/v1/id/${id}`, `http://store.test:80/v1/id/${id}`, `http://store.test//v1//id/${id}`, `http://store.test./v1/id/${id}`, ` http://store.test/v1/x/../id/${id}`]) {
     t.match((await call('PUT', '/api/update', { '@id': address, count: 1 })).json, { __rerum: { history: { previous: x['@id'] } } }, address)
   }
-  for (const address of ['http://store.test/v1/id/', 'http://store.test/v1/id/a b', `http://store.test/v1/id/${id}/x`, `http://store.test/v1/id/${id}?x`, `http://store.test/v1/id/${id.toUpperCase()}`]) {
+  for (const address of ['http://store.test/v1/id/', 'http://store.test/v1/id/a b', `http://store.test/v1/id/${id}/x`, `http://store.test/v1/id/${id}?x`, `http://store.test/v1/id/${id.toUpperCase()}`, `http://store.test/v1/history/${id}`, 'http://store.test/v1', `http://store.test/v1/id/%61${id.slice(1)}x`]) {
     t.match(await call('PUT', '/api/update', { '@id': address, count: 1 }), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_ID' } }, address)
   }
   t.match((await call('PUT', '/api/update', { '@id': `http://elsewhere.test/v1/id/${id}`, count: 1 })).json, { __rerum: { history: { prime: 'root' } } })
@@ -124,7 +130,7 @@ t.test('where the context says id, id is the identity', async (t) => {
     t.match((await call('PATCH', '/api/patch', { id: y.id, label: 'three' })).json, { label: 'three', __rerum: { history: { previous: y.id } } }, 'nor must it repeat the context')
     t.match((await call('PUT', '/api/overwrite', { ...y, label: 'four', __rerum: undefined })).json, { id: y.id, label: 'four' })
     t.match((await call('POST', '/api/query', { '@id': y.id })).json, [{ id: y.id, label: 'four' }])
-    t.equal((await call('PUT', '/api/bulkUpdate', [{ ...y, label: 'five' }])).json.updated[0].label, 'five')
+    t.equal((await call('PUT', '/api/bulkUpdate', [{ ...y, label: 'five' }])).json[0].label, 'five')
   }
   const { json: plain } = await call('POST', '/api/create', { id: 7, text: 'its own' })
   t.match(plain, { '@id': String, id: 7 }, 'elsewhere it is a property like others')
@@ -255,11 +261,75 @@ t.test('bulk: all are created, each is updated, and what is missing or deleted i
   t.same(made.map(({ n }: { n: number }) => n), [1, 2, 3])
   await call('DELETE', `/api/delete/${idOf(made[2])}`)
   const missing = 'http://store.test/v1/id/507f1f77bcf86cd799439011'
-  const updated = await call('PUT', '/api/bulkUpdate', [{ '@id': made[0]['@id'], n: 10 }, { '@id': missing }, { '@id': made[2]['@id'] }, { '@id': made[1]['@id'], n: 20 }])
-  t.equal(updated.status, 200)
-  t.match(updated.json, { updated: [{ n: 10 }, { n: 20 }], missing: [missing], deleted: [made[2]['@id']] })
+  const changes = [{ '@id': made[0]['@id'], n: 10 }, { '@id': missing }, { '@id': made[2]['@id'] }, { '@id': made[1]['@id'], n: 20 }]
+  const updated = await call('PUT', '/api/bulkUpdate', changes)
+  t.match(updated, { status: 200, json: [{ n: 10 }, { n: 20 }] })
+  t.equal(updated.json.length, 2)
+  t.equal(updated.headers.link, updated.json.map((one: { '@id': string }) => `<${one['@id']}>; rel="item"`).join(', '))
+  t.match((await call('PUT', '/api/bulkUpdate?report=true', changes)).json, { updated: [{ n: 10 }, { n: 20 }], missing: [missing], deleted: [made[2]['@id']] })
   for (const body of [{}, [], [1], [{ '@id': missing, a: 1 }], [{}]]) t.equal((await call('POST', '/api/bulkCreate', body)).status, 400, JSON.stringify(body))
   for (const body of [{}, [], [1], [{ n: 1 }]]) t.equal((await call('PUT', '/api/bulkUpdate', body)).status, 400, JSON.stringify(body))
+})
+
+t.test('who follows the links of a query meets each object once, while others delete, overwrite and create', async (t) => {
+  const call = caller(await store(t))
+  const { json: made } = await call('POST', '/api/bulkCreate', Array.from({ length: 40 }, (_, n) => ({ type: 'Harvested', n })))
+  const seen: number[] = []
+  const gone = new Set<number>()
+  let path: string | undefined = '/api/query?limit=6'
+  for (let page = 0; path !== undefined && page < 20; page++) {
+    const { json, headers } = await call('POST', path, { type: 'Harvested' })
+    seen.push(...json.map(({ n }: { n: number }) => n).filter((n: number) => n < 40))
+    // One that was seen, and one that was not, leave; skip would pass over as many of the others.
+    for (const n of [page, 39 - page]) {
+      await (page % 2 ? call('DELETE', `/api/delete/${idOf(made[n])}`) : call('PUT', '/api/overwrite', { '@id': made[n]['@id'], type: 'Left', n }))
+      gone.add(n)
+    }
+    await call('POST', '/api/create', { type: 'Harvested', n: 100 + page })
+    path = /<http:\/\/store\.test\/v1([^>]+)>; rel="next"/.exec(String(headers.link))?.[1]
+  }
+  t.equal(path, undefined, 'the walk ends')
+  t.equal(new Set(seen).size, seen.length, 'none twice')
+  t.same(Array.from({ length: 40 }, (_, n) => n).filter((n) => !gone.has(n) && !seen.includes(n)), [], 'none missed')
+  t.match(await call('POST', '/api/query?cursor=nonsense', { type: 'Harvested' }), { status: 400, json: { code: 'FST_ERR_CURSOR_PAGINATION_INVALID_CURSOR' } })
+})
+
+t.test('the versions of an object are read with a few questions to the database, however many they are', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  let { json: x } = await call('POST', '/api/create', { n: 0 })
+  const first = x
+  for (let n = 1; n <= 30; n++) x = (await call('PUT', '/api/update', { '@id': x['@id'], n })).json
+  let questions = 0
+  const { find, findOne } = Collection.prototype
+  t.teardown(() => { Object.assign(Collection.prototype, { find, findOne }) })
+  // findOne asks by find.
+  Collection.prototype.find = function (this: Collection, ...args: Parameters<typeof find>) { questions++; return find.apply(this, args) } as typeof find
+  for (const [kind, of, expected] of [['history', x, Array.from({ length: 30 }, (_, n) => 29 - n)], ['since', first, Array.from({ length: 30 }, (_, n) => n + 1)]] as const) {
+    questions = 0
+    const { json } = await call('GET', `/${kind}/${idOf(of)}`)
+    t.same(json.map(({ n }: { n: number }) => n), expected, kind)
+    t.ok(questions <= 4, `${kind}: ${questions} questions`)
+  }
+})
+
+t.test('objects that an earlier release wrote, or overwrote, are shown as they are', async (t) => {
+  const app = await store(t)
+  const call = caller(app)
+  const { objects } = openDatabase(app)
+  const { json: [x, y, z] } = await call('POST', '/api/bulkCreate', [{ text: 'early x' }, { text: 'early y', '@context': 'http://www.w3.org/ns/anno.jsonld' }, { text: 'early z' }])
+  await call('DELETE', `/api/delete/${idOf(z)}`)
+  for (const name of ['json', 'modified', 'lines', 'wordCount']) await objects.updateMany({}, { $unset: { [name]: '' } })
+  const overwritten = '2026-01-01T00:00:00.000Z'
+  const { json: w } = await call('POST', '/api/create', { text: 'late' })
+  await objects.updateOne({ _id: idOf(w) }, { $set: { 'object.text': 'overwritten', 'object.__rerum.isOverwritten': overwritten } })
+  t.match(await call('GET', `/id/${idOf(x)}`), { status: 200, json: x, headers: { 'last-modified': /GMT$/ } })
+  t.same((await call('GET', `/id/${y.id.split('/').at(-1)}`)).json, y)
+  t.ok('__deleted' in (await call('GET', `/id/${idOf(z)}`)).json)
+  t.match((await call('GET', `/id/${idOf(w)}`)).json, { text: 'overwritten', __rerum: { isOverwritten: overwritten } })
+  t.match((await call('POST', '/api/search', { searchText: 'early x' })).json, [{ text: 'early x' }])
+  t.match((await call('PUT', '/api/overwrite', { '@id': x['@id'], text: 'now x' })).json, { text: 'now x' })
+  t.match((await call('POST', '/api/search/phrase', { searchText: 'now x' })).json, [{ text: 'now x' }])
 })
 
 t.test('query: filters, pages in a stable order', async (t) => {
@@ -288,7 +358,7 @@ t.test('search: words of any text, best first', async (t) => {
   t.same((await search({ searchText: 'hen the' })).length, 0)
   t.same((await search({ searchText: 'ELAN' })).length, 1)
   t.equal((await call('POST', '/api/search', undefined, { 'content-type': 'text/plain' })).status, 400)
-  for (const body of ['', '!', { text: 'x' }, { searchText: 'x', options: { fuzzy: 1 } }, 7]) t.match(await call('POST', '/api/search', body), { status: 400, json: { success: false } })
+  for (const body of ['', '!', { text: 'x' }, { searchText: 'x', options: 'y' }, { searchText: 'x', options: { slop: -1 } }, 7]) t.match(await call('POST', '/api/search', body), { status: 400, json: { success: false } })
 })
 
 t.test('who may not: 401 without a valid token, 403 without an agent, 503 when read only', async (t) => {
@@ -325,6 +395,7 @@ t.test('bad requests', async (t) => {
   t.equal((await call('DELETE', '/api/delete/unknown')).status, 404)
   t.equal((await call('GET', '/nothing')).status, 404)
   t.equal((await call('POST', '/api/create', { a: 'x'.repeat(5 * 1024 * 1024) })).status, 413)
+  t.match(await call('POST', '/api/create', { a: Array.from({ length: 1_500_000 }, () => 1) }), { status: 413, json: { code: 'FST_ERR_RERUM_TOO_LARGE' } }, 'in five megabytes of JSON, and in no document of the database')
   for (const type of ['text/plain', 'application/xml', 'application/x-www-form-urlencoded']) t.equal((await call('POST', '/api/create', { a: 1 }, { 'content-type': type })).status, 415, type)
   t.equal((await call('POST', '/api/create', { a: 1 }, { 'content-type': 'application/ld+json' })).status, 201)
 })
@@ -381,7 +452,7 @@ t.test('patch takes a name that every JavaScript object has for one that is not 
 t.test('a wrong method is answered with those that are right', async (t) => {
   const call = caller(await store(t))
   const expected: Array<[path: string, allow: string]> = [
-    ['/id/x', 'GET, HEAD'], ['/history/x', 'GET, HEAD'], ['/since/x', 'GET, HEAD'], ['/api/query', 'POST'], ['/api/search', 'POST'], ['/api/create', 'POST'], ['/api/bulkCreate', 'POST'],
+    ['/id/x', 'GET, HEAD'], ['/history/x', 'GET, HEAD'], ['/since/x', 'GET, HEAD'], ['/api/query', 'HEAD, POST'], ['/api/search', 'POST'], ['/api/search/phrase', 'POST'], ['/api/create', 'POST'], ['/api/bulkCreate', 'POST'],
     ['/api/update', 'PUT'], ['/api/bulkUpdate', 'PUT'], ['/api/patch', 'PATCH'], ['/api/set', 'PATCH'], ['/api/unset', 'PATCH'], ['/api/overwrite', 'PUT'], ['/api/delete/x', 'DELETE'],
     ['/api/release/x', 'PATCH'], ['/api/cache/stats', 'GET, HEAD'], ['/api/cache/health', 'GET, HEAD'], ['/api/cache/clear', 'POST']
   ]
@@ -390,7 +461,7 @@ t.test('a wrong method is answered with those that are right', async (t) => {
       if (allow.includes(method)) continue
       const response = await call(method, path, method === 'GET' ? undefined : {})
       t.equal(response.status, 405, `${method} ${path}`)
-      t.equal(response.headers.allow, allow)
+      t.equal(response.headers.allow, [...allow.split(', '), 'OPTIONS'].sort().join(', '))
       t.equal(response.json.code, 'FST_ERR_RERUM_METHOD')
     }
   }

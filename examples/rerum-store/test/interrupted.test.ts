@@ -33,7 +33,7 @@ function dying (db: Database, after: number): Database {
 }
 
 function writesOn (app: FastifyInstance, db: Database): Writes {
-  return new Writes({ db, commits: new Commits(db, app.configCache), locks: new TreeLocks(app.redisLink), make: new Maker(BASE) })
+  return new Writes({ db, commits: new Commits(db, app.configCache), locks: new TreeLocks(app.redisLink), make: new Maker(BASE, 'http://store.test/v1/context.json') })
 }
 
 /** What is stored about the versions is what follows from which was made from which. */

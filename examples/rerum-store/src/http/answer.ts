@@ -1,60 +1,87 @@
-import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Living, Tombstone } from '../store/document.ts'
-import { shown } from '../store/identity.ts'
+import type { Living } from '../store/document.ts'
+import { etagOf, jsonOf, type Entry } from '../store/entry.ts'
+import { formOf } from '../store/identity.ts'
 import type { Outcome } from '../store/reads.ts'
+import { typeOf } from './accept.ts'
 
-interface Text { body: string, etag: string }
+/** A text of this length is sent at once; a longer one is written in parts, and others get their turn between two of them. */
+const PART = 256 * 1024
 
-/** What the cache returns is the same frozen value at each hit, so its text is made once. */
-const texts = new WeakMap<object, Text>()
+/** Answers with one object. A client may keep it, and must ask each time whether it is still the answer: a `max-age` would be staleness out of the cache's reach. */
+export function answerObject (request: FastifyRequest, reply: FastifyReply, entry: Entry, outcome: Outcome, contextUrl: string): FastifyReply {
+  describe(reply, entry.uri, entry.form === 'json' ? contextUrl : undefined)
+  if (entry.version !== null) reply.header('Current-Overwritten-Version', entry.version)
+  return sendRead(request, reply, { parts: [entry.json], etag: entry.etag, modified: entry.modified, outcome, type: typeOf(entry.form, request.headers.accept) })
+}
 
-/** Answers a read. A client may keep it, and must ask each time whether it is still the answer: a `max-age` would be staleness out of the cache's reach. */
-export function answer (request: FastifyRequest, reply: FastifyReply, value: object, outcome: Outcome): FastifyReply {
-  const { body, etag } = textOf(value)
-  reply.header('X-Cache', outcome).header('ETag', etag).header('Cache-Control', 'no-cache')
+export interface Answer {
+  parts: readonly string[]
+  etag: string
+  /** In seconds. */
+  modified: number | undefined
+  outcome: Outcome
+  type: string
+}
+
+/** The entity tag of several texts together. */
+export const joinedEtag = (what: string, etags: readonly string[]): string => etagOf(`${what}\n${etags.join('\n')}`)
+
+export function sendRead (request: FastifyRequest, reply: FastifyReply, { parts, etag, modified, outcome, type }: Answer): FastifyReply {
+  reply.headers({ 'X-Cache': outcome, ETag: etag, 'Cache-Control': 'no-cache', Vary: 'Accept' })
+  // Of many changes in one second the last has a time that is still to come (nextModified in store/make.ts), and none may be said (RFC 9110, section 8.8.2.1).
+  if (modified !== undefined) reply.header('Last-Modified', new Date(Math.min(modified * 1000, Date.now())).toUTCString())
   if (isKnown(request, etag)) return reply.code(304).send()
-  if (!reply.hasHeader('content-type')) reply.type(JSON_TYPE)
-  return reply.send(body)
+  reply.type(type)
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
+  if (length <= PART) return reply.send(parts.join(''))
+  const bytes = parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
+  return reply.header('Content-Length', bytes).send(Readable.from(request.method === 'HEAD' ? [] : slices(parts)))
 }
 
-const JSON_TYPE = 'application/json; charset=utf-8'
-const LD_TYPE = 'application/ld+json; charset=utf-8'
-
-/** Headers of a single object. One without a context of its own is given one, as JSON-LD has it (JSON-LD 1.1, section 6.1). */
-export function describe (reply: FastifyReply, object: Living | Tombstone, contextUrl: string): FastifyReply {
-  reply.header('Location', object['@id'])
-  if ('@context' in object) reply.type(LD_TYPE)
-  else reply.header('Link', `<${contextUrl}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"`)
-  if (isLiving(object)) reply.header('Current-Overwritten-Version', object.__rerum.isOverwritten)
-  return reply
+/** Texts in pieces of about the same length. */
+function * slices (parts: readonly string[]): Generator<Buffer> {
+  let open = ''
+  for (const part of parts) {
+    for (let at = 0; at < part.length;) {
+      // Never between the two halves of a surrogate pair.
+      const end = at + PART < part.length && /[\ud800-\udbff]/.test(part[at + PART - 1]!) ? at + PART - 1 : at + PART
+      open += part.slice(at, end)
+      at = end
+      if (open.length >= PART) {
+        yield Buffer.from(open)
+        open = ''
+      }
+    }
+  }
+  if (open !== '') yield Buffer.from(open)
 }
 
-/** Answers a write with an object as it is now. */
+/** Answers a write with an object as it is now: itself, and once more as `new_obj_state`, where some clients look for it. */
 export function answerWrite (reply: FastifyReply, object: Living, contextUrl: string): FastifyReply {
-  const { body, etag } = textOf(object)
-  describe(reply, object, contextUrl).header('ETag', etag).header('Cache-Control', 'no-cache')
-  if (!reply.hasHeader('content-type')) reply.type(JSON_TYPE)
-  return reply.send(body)
+  const { json, etag } = jsonOf(object)
+  const form = formOf(object)
+  describe(reply, object['@id'], form === 'json' ? contextUrl : undefined)
+  reply.headers({ ETag: etag, 'Cache-Control': 'no-cache', 'Current-Overwritten-Version': object.__rerum.isOverwritten })
+  return reply.type(typeOf(form, undefined)).send(`${json.slice(0, -1)},"new_obj_state":${json}}`)
 }
 
-function textOf (value: object): Text {
-  const known = texts.get(value)
-  if (known !== undefined) return known
-  const body = JSON.stringify(Array.isArray(value) ? value.map(shown) : shown(value as Living))
-  const text = { body, etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"` }
-  if (Object.isFrozen(value)) texts.set(value, text)
-  return text
+/** Links of a single object: it is a resource of the Linked Data Platform, and without a context of its own it is given one (JSON-LD 1.1, section 6.1). */
+function describe (reply: FastifyReply, uri: string, contextUrl: string | undefined): void {
+  const links = ['<http://www.w3.org/ns/ldp#Resource>; rel="type"']
+  if (contextUrl !== undefined) links.push(contextLink(contextUrl))
+  reply.headers({ Location: uri, Link: links.join(', ') })
 }
+
+export const contextLink = (contextUrl: string): string => `<${contextUrl}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"`
 
 const isKnown = ({ method, headers }: FastifyRequest, etag: string): boolean =>
   (method === 'GET' || method === 'HEAD') && names(headers['if-none-match'] ?? '', etag)
 
 /** Whether an object is one that `If-Match` names; a weak tag of the same content is that of a proxy which compressed it. */
-export function isMatched (header: string | undefined, object: object): boolean {
-  return header === undefined || names(header, textOf(object).etag)
+export function isMatched (header: string | undefined, object: Living): boolean {
+  return header === undefined || names(header, jsonOf(object).etag)
 }
 
 const names = (header: string, etag: string): boolean => header.split(',').some((one) => [etag, `W/${etag}`, '*'].includes(one.trim()))
-
-const isLiving = (object: Living | Tombstone): object is Living => '__rerum' in object

@@ -5,7 +5,7 @@ import fp from 'fastify-plugin'
 const MAX_AGE_SECONDS = '600'
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
 const HEADERS = 'Authorization, Content-Type, Accept, If-Match, If-None-Match, If-Overwritten-Version, Slug, X-HTTP-Method-Override'
-const EXPOSED = 'Location, Link, ETag, Allow, Last-Modified, Current-Overwritten-Version, Retry-After, WWW-Authenticate, X-Cache, X-Worker'
+const EXPOSED = 'Location, Link, ETag, Allow, Last-Modified, Current-Overwritten-Version, Pagination-Limit, Pagination-Skip, Pagination-Limit-Max, Pagination-Skip-Max, Retry-After, WWW-Authenticate, X-Cache, X-Worker'
 
 /**
  * Opens the store to pages of every origin. Nothing here is known by a cookie: a page needs a token to write, and reads what

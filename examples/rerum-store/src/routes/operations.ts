@@ -1,4 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type {} from '@fastify/swagger'
+import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
 import type { Store } from '../store/store.ts'
 import { failures, JsonObject } from './schemas.ts'
@@ -8,6 +10,21 @@ const Health = Type.Object({
   status: Type.Enum(['ok', 'degraded', 'error']),
   checks: Type.Object({ instance: Check('up', 'draining'), redis: Check('up', 'down', 'connecting', 'disabled'), mongodb: Check('up', 'down') })
 })
+
+const Endpoints = Type.Object({ message: Type.String(), endpoints: Type.Record(Type.String(), Type.String()) })
+
+const WELCOME = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>rerum-store</title>
+<h1>A store of versioned JSON objects</h1>
+<p>Programs find its endpoints at <a href="/v1/api">/v1/api</a> and their description at <a href="/v1/openapi.json">/v1/openapi.json</a>.</p></html>
+`
+
+/** The summaries of the endpoints, by their names. */
+function endpointsOf (document: ReturnType<FastifyInstance['swagger']>): Record<string, string> {
+  const { paths = {} } = document as { paths?: Record<string, Record<string, { summary?: string }>> }
+  return Object.fromEntries(Object.entries(paths).filter(([path]) => path.startsWith('/v1/api/')).map(([path, methods]) =>
+    [path.slice('/v1/api'.length), Object.entries(methods).map(([method, { summary }]) => `${method.toUpperCase()}: ${summary ?? ''}`).join('; ')]))
+}
 
 /** The terms by which the store describes its objects. */
 const CONTEXT = { '@context': { __rerum: { '@id': 'http://store.rerum.io/v1/context.json#__rerum', '@type': '@json' } } }
@@ -26,6 +43,15 @@ const operations: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { st
       checks: { instance: { status: instance }, redis: { status: redis }, mongodb: { status: mongodb } }
     })
   })
+
+  app.get('/', { schema: { summary: 'Where to begin' } }, async (_request, reply) => reply.type('text/html; charset=utf-8').send(WELCOME))
+
+  app.get('/client/verify', { onRequest: app.asAgent, schema: { summary: 'Whether a token is valid, and whose it is', response: { 200: Type.String(), ...failures } } }, async (request, reply) =>
+    reply.type('text/plain; charset=utf-8').send(`The token is valid. Its agent is ${request.agent}`))
+
+  app.get('/v1/openapi.json', { schema: { summary: 'This description', response: { 200: JsonObject } } }, async () => app.swagger())
+
+  app.get('/v1/api', { schema: { summary: 'The endpoints', response: { 200: Endpoints } } }, async () => ({ message: 'Endpoints below /v1/api; /v1/openapi.json describes them', endpoints: endpointsOf(app.swagger()) }))
 
   app.get('/v1/context.json', { schema: { response: { 200: JsonObject } } }, async (_request, reply) =>
     reply.type('application/ld+json; charset=utf-8').send(CONTEXT))

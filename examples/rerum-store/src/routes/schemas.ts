@@ -1,10 +1,15 @@
 import { Failure as Common } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 
+export const DEFAULT_LIMIT = 100
+export const MAX_LIMIT = 500
+export const MAX_SKIP = 100_000
+
 export const Named = Type.Object({ id: Type.String({ minLength: 1, maxLength: 200 }) })
 export const Paged = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 1, description: '100 where it is not given, 500 at most' })),
-  skip: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000 }))
+  limit: Type.Optional(Type.Integer({ minimum: 1, description: `${DEFAULT_LIMIT} where it is not given, ${MAX_LIMIT} at most` })),
+  skip: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_SKIP })),
+  cursor: Type.Optional(Type.String({ minLength: 1, maxLength: 2000, description: 'of the link to the next page: goes on exactly where the page before ended, whatever was written since; skip does not count then' }))
 })
 export const JsonObject = Type.Object({}, { additionalProperties: true, description: 'a JSON object' })
 export const Objects = Type.Array(JsonObject)

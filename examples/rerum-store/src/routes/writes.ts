@@ -1,34 +1,23 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
-import { FST_ERR_RERUM_DELETED, FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_INVALID_ID, FST_ERR_RERUM_INVALID_SLUG, FST_ERR_RERUM_NOT_FOUND, FST_ERR_RERUM_PRECONDITION, FST_ERR_RERUM_VERSION } from '../errors.ts'
+import { FST_ERR_RERUM_INVALID_SLUG, FST_ERR_RERUM_PRECONDITION, FST_ERR_RERUM_VERSION } from '../errors.ts'
 import { answerWrite, isMatched } from '../http/answer.ts'
 import { contentOf, isRecord, newContentOf, type Body } from '../store/body.ts'
 import { isSlug, type Living } from '../store/document.ts'
 import { EDITS } from '../store/edits.ts'
-import { identified, shown, unidentified } from '../store/identity.ts'
+import { identified, unidentified } from '../store/identity.ts'
 import type { Store } from '../store/store.ts'
-import { isWellFormed } from '../store/text.ts'
-import { failures, JsonObject, Named, Objects } from './schemas.ts'
+import { failures, JsonObject, Named } from './schemas.ts'
+import { ownTarget, target } from './targets.ts'
 
-const MAX_BULK = 200
-const Bulk = Type.Array(Type.Unknown(), { minItems: 1, maxItems: MAX_BULK })
-const Updated = Type.Object({ updated: Objects, missing: Type.Array(Type.String()), deleted: Type.Array(Type.String()) })
+const TAGS = ['write']
+const EDITED = { patch: 'changed, null removes one', set: 'added', unset: 'removed' }
 
 const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }) => {
+  const { contextUrl } = store
   app.addHook('onRequest', app.asAgent)
-  const object = { schema: { body: JsonObject, response: { 200: JsonObject, 201: JsonObject, ...failures } } }
-
-  app.post('/create', object, async (request, reply) => {
-    const made = await store.writes.create(newContentOf(unidentified(request.body)), request.agent, { slug: slugIn(request.headers.slug) })
-    return answerWrite(reply.code(201), made, store.contextUrl)
-  })
-
-  app.post('/bulkCreate', { schema: { body: Bulk, response: { 201: Objects, ...failures } } }, async (request, reply) => {
-    const made = await store.writes.createAll(request.body.map((body) => newContentOf(unidentified(body))), request.agent)
-    return reply.code(201).send(made.map(shown))
-  })
-
+  const object = (summary: string) => ({ schema: { tags: TAGS, summary, body: JsonObject, response: { 200: JsonObject, 201: JsonObject, ...failures } } })
   const known = (body: unknown): unknown => identified(body, (uri) => store.isOwn(uri))
   const update = async (body: unknown, agent: string): Promise<Living> => {
     const content = contentOf(body)
@@ -37,48 +26,45 @@ const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store 
     return store.writes.edit(own, agent, () => content)
   }
 
-  app.put('/update', object, async (request, reply) => answerWrite(reply, await update(known(request.body), request.agent), store.contextUrl))
-
-  app.put('/bulkUpdate', { schema: { body: Bulk, response: { 200: Updated, ...failures } } }, async (request) => {
-    const outcome = { updated: [] as object[], missing: [] as string[], deleted: [] as string[] }
-    const bodies = request.body.map(known).map((body) => ({ body, uri: target({ ...contentOf(body), '@id': (body as Body)['@id'] }, store).uri }))
-    for (const { body, uri } of bodies) {
-      try {
-        outcome.updated.push(shown(await update(body, request.agent)))
-      } catch (err) {
-        if (err instanceof FST_ERR_RERUM_NOT_FOUND) outcome.missing.push(uri)
-        else if (err instanceof FST_ERR_RERUM_DELETED) outcome.deleted.push(uri)
-        else throw err
-      }
-    }
-    return outcome
+  app.post('/create', object('A new object; the header Slug names it'), async (request, reply) => {
+    const content = newContentOf(unidentified(request.body), (uri) => store.isOwn(uri))
+    const made = await store.writes.create(content, request.agent, { slug: slugIn(request.headers.slug) })
+    return answerWrite(reply.code(201), made, contextUrl)
   })
 
+  app.put('/update', object('A new version of the object @id'), async (request, reply) => answerWrite(reply, await update(known(request.body), request.agent), contextUrl))
+
   for (const [name, edit] of Object.entries(EDITS)) {
-    app.patch(`/${name}`, object, async (request, reply) => {
+    app.patch(`/${name}`, object(`A new version with some properties ${EDITED[name as keyof typeof EDITS]}`), async (request, reply) => {
       const body = known(request.body)
       const changes = contentOf(body)
       const made = await store.writes.edit(ownTarget(body, store), request.agent, (content) => edit(content, changes))
-      return answerWrite(reply, made, store.contextUrl)
+      return answerWrite(reply, made, contextUrl)
     })
   }
 
-  app.put('/overwrite', object, async (request, reply) => {
+  app.put('/overwrite', object('The object @id with other content, in place'), async (request, reply) => {
     const body = known(request.body)
     const content = contentOf(body)
     const made = await store.writes.overwrite(ownTarget(body, store), request.agent, content, allowed(request))
-    return answerWrite(reply, made, store.contextUrl)
+    return answerWrite(reply, made, contextUrl)
   })
 
-  app.delete('/delete/:id', { schema: { params: Named, response: { 204: Type.Null(), ...failures } } }, async (request, reply) => {
-    await store.writes.remove(request.params.id, request.agent)
-    return reply.code(204).send(null)
-  })
-
-  app.patch('/release/:id', { schema: { params: Named, response: { 200: JsonObject, ...failures } } }, async (request, reply) => {
-    const released = await store.writes.release(request.params.id, request.agent, slugIn(request.headers.slug))
-    return answerWrite(reply, released, store.contextUrl)
-  })
+  // By the address, or as earlier servers took it: by a body that holds the @id, or is it.
+  const named = (request: FastifyRequest<{ Params?: unknown, Body?: unknown }>): string => {
+    const { id } = (request.params ?? {}) as { id?: string }
+    return id ?? ownTarget(typeof request.body === 'string' ? { '@id': request.body } : known(request.body), store)
+  }
+  for (const [path, where] of [['/:id', { params: Named }], ['', { body: Type.Unknown() }]] as const) {
+    app.delete(`/delete${path}`, { schema: { tags: TAGS, summary: 'Leaves a tombstone in the place of an object', ...where, response: { 204: Type.Null(), ...failures } } }, async (request, reply) => {
+      await store.writes.remove(named(request), request.agent)
+      return reply.code(204).send(null)
+    })
+    app.patch(`/release${path}`, { schema: { tags: TAGS, summary: 'Locks an object for good; the header Slug names it', ...where, response: { 200: JsonObject, ...failures } } }, async (request, reply) => {
+      const released = await store.writes.release(named(request), request.agent, slugIn(request.headers.slug))
+      return answerWrite(reply, released, contextUrl)
+    })
+  }
 }
 
 /** Lets an overwrite through over the version that the client has read, as far as it says which: in a header, or in the body. */
@@ -96,21 +82,6 @@ function slugIn (header: string | string[] | undefined): string | undefined {
   if (slug === undefined || slug === '') return undefined
   if (!isSlug(slug)) throw new FST_ERR_RERUM_INVALID_SLUG(slug.slice(0, 100))
   return slug
-}
-
-/** Which object a body means: one of ours by the end of its @id, or a foreign one. */
-function target (body: Body, store: Store): { own: string | undefined, uri: string } {
-  const uri = body['@id']
-  if (uri === undefined) throw new FST_ERR_RERUM_INVALID_BODY('has no @id')
-  if (typeof uri !== 'string' || uri.length > 2000 || !isWellFormed(uri) || !URL.canParse(uri)) throw new FST_ERR_RERUM_INVALID_ID(String(uri).slice(0, 200))
-  return { own: store.nameIn(uri), uri }
-}
-
-function ownTarget (body: unknown, store: Store): string {
-  if (!isRecord(body)) throw new FST_ERR_RERUM_INVALID_BODY('must be a JSON object')
-  const { own, uri } = target(body, store)
-  if (own === undefined) throw new FST_ERR_RERUM_NOT_FOUND(uri)
-  return own
 }
 
 export default writes

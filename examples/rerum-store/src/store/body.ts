@@ -3,8 +3,8 @@ import { HALF_PAIR, isWellFormed } from './text.ts'
 
 export type Body = Record<string, unknown>
 
-/** What the store alone says about an object; in a request it is ignored. */
-const OWN = new Set(['@id', '__rerum', '__deleted', '_id'])
+/** What the store alone says about an object, or in the answer to a write; in a request it is ignored. */
+const OWN = new Set(['@id', '__rerum', '__deleted', '_id', 'new_obj_state'])
 const MAX_DEPTH = 50
 
 /**
@@ -19,10 +19,16 @@ export function contentOf (body: unknown): Body {
   return content
 }
 
-/** @throws FST_ERR_RERUM_INVALID_BODY */
-export function newContentOf (body: unknown): Body {
+/**
+ * What a client wants to be stored as a new object.
+ *
+ * @param isTaken which `@id` it must not have; any other is not kept
+ * @throws FST_ERR_RERUM_INVALID_BODY
+ */
+export function newContentOf (body: unknown, isTaken: (uri: string) => boolean = () => true): Body {
   const content = contentOf(body)
-  if ((body as Body)['@id'] !== undefined) throw new FST_ERR_RERUM_INVALID_BODY('has an @id: update makes a new version of an object, or imports one')
+  const { '@id': uri } = body as Body
+  if (uri !== undefined && (typeof uri !== 'string' || isTaken(uri))) throw new FST_ERR_RERUM_INVALID_BODY('has an @id: update makes a new version of an object, or imports one')
   if (Object.keys(content).length === 0) throw new FST_ERR_RERUM_INVALID_BODY('is empty')
   return content
 }

@@ -118,7 +118,7 @@ export class Commits {
   async #link (link: Link, { _id, op }: Intent): Promise<void> {
     for (let { rev } = link; ;) {
       const { matchedCount } = await this.#db.objects.updateOne({ _id: link.id, rev },
-        { $set: { op, rev: rev + 1, tree: link.tree, parent: link.parent, 'object.__rerum': link.__rerum } }, TIMED)
+        { $set: { op, rev: rev + 1, tree: link.tree, parent: link.parent, 'object.__rerum': link.__rerum, ...(link.modified !== undefined && { modified: link.modified }) } }, TIMED)
       if (matchedCount > 0) return
       const now = await this.#db.objects.findOne({ _id: link.id }, { projection: { rev: 1, op: 1 }, ...TIMED })
       const stands = await this.#db.intents.findOne({ _id, op }, TIMED)
@@ -149,7 +149,8 @@ export class Commits {
 }
 
 const isInsert = ({ before }: Change): boolean => before === null
-const linkOf = ({ before, after }: Change): Link => ({ id: after._id, rev: before!.rev, tree: after.tree, parent: after.parent, __rerum: (after.object as Living).__rerum })
+const linkOf = ({ before, after: { _id, tree, parent, modified, object } }: Change): Link =>
+  ({ id: _id, rev: before!.rev, tree, parent, __rerum: (object as Living).__rerum, ...(modified !== undefined && { modified }) })
 
 function linked (stored: Stored, link: Link | undefined): Stored {
   if (link === undefined || !isLiving(stored)) return stored

@@ -17,7 +17,7 @@ export interface Intent {
 }
 
 /** What changes about a document when others do. */
-export interface Link { id: string, rev: number, tree: string, parent: string | null, __rerum: Rerum }
+export interface Link { id: string, rev: number, tree: string, parent: string | null, __rerum: Rerum, modified?: string }
 
 export interface Database {
   objects: Collection<Stored>

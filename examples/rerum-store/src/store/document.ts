@@ -1,7 +1,12 @@
 import { ObjectId } from 'mongodb'
+import type { StoredJson } from './entry.ts'
 
 /** What the store says about an object. */
 export interface Rerum {
+  /** The three are for those who ask for them: where the terms are explained, and what the original calls its API. Absent in documents of before. */
+  '@context'?: string
+  alpha?: boolean
+  APIversion?: string
   createdAt: string
   generatedBy: string
   /** Time of the last overwrite, '' without any. Never the same twice, so that it tells versions apart. */
@@ -31,12 +36,22 @@ export interface Stored {
   slug?: string
   /** What a search finds it by. */
   words: string[]
+  /** Its words in their order (words.ts). Absent in documents of before, which no phrase finds. */
+  lines?: string
+  /** Number of its words, for their weight. */
+  wordCount?: number
+  /** When anything about it changed last, its links included: whole seconds, each later than the one before. */
+  modified?: string
+  /** What reads show of it (entry.ts), and the text of that where it is long. */
+  json?: StoredJson
+  large?: string
   object: Living | Tombstone
 }
 
 export interface LivingStored extends Stored { object: Living }
 
-export const isLiving = (stored: Stored): stored is LivingStored => !('__deleted' in stored.object)
+export const isTombstone = (object: Living | Tombstone): object is Tombstone => '__deleted' in object
+export const isLiving = (stored: Stored): stored is LivingStored => !isTombstone(stored.object)
 
 /** Ids grow with time, so their order is the order of creation. */
 export const newId = (): string => new ObjectId().toHexString()

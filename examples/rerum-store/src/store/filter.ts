@@ -15,6 +15,9 @@ export interface Filter {
 const MAX_DEPTH = 10
 const MAX_CONDITIONS = 100
 const MAX_LIST = 200
+const TOO_MANY = `holds more than ${MAX_CONDITIONS} conditions`
+/** Of one query: where more would be needed, every write drops it. */
+const MAX_TAGS = 60
 const COMPARISONS = new Set(['$eq', '$ne', '$gt', '$gte', '$lt', '$lte'])
 const LISTS = new Set(['$in', '$nin', '$all'])
 const LOGIC = new Set(['$and', '$or', '$nor'])
@@ -27,6 +30,7 @@ const LOGIC = new Set(['$and', '$or', '$nor'])
 export function readFilter (body: unknown): Filter {
   const reader = new Reader()
   const filter = reader.filter(body, 'object.', 0)
+  if (Object.keys(filter).length === 0) throw invalid('holds no property: whoever wants everything says so, as with { "@id": { "$exists": true } }')
   return { filter, text: JSON.stringify(filter), tags: tagsFor(body) ?? [ANY] }
 }
 
@@ -36,6 +40,7 @@ class Reader {
   filter (given: unknown, base: string, depth: number): Record<string, unknown> {
     if (!isRecord(given)) throw invalid('must be a JSON object')
     this.#go(depth)
+    if (Object.keys(given).length > MAX_CONDITIONS) throw invalid(TOO_MANY)
     // The order of conditions says nothing; that of the properties of a value does, and stays.
     const entries = Object.entries(given).sort(([a], [b]) => a < b ? -1 : 1)
     return Object.fromEntries(entries.map(([name, part]) => {
@@ -88,7 +93,7 @@ class Reader {
 
   #go (depth: number): void {
     if (depth > MAX_DEPTH) throw invalid(`is nested deeper than ${MAX_DEPTH} levels`)
-    if (++this.#conditions > MAX_CONDITIONS) throw invalid(`holds more than ${MAX_CONDITIONS} conditions`)
+    if (++this.#conditions > MAX_CONDITIONS) throw invalid(TOO_MANY)
   }
 }
 
@@ -113,9 +118,18 @@ function path (name: string): string {
  * half of a store, `target: 'https://…'` by few.
  */
 function tagsFor (filter: unknown): readonly string[] | undefined {
-  const candidates = needed(filter as Record<string, unknown>)
-  candidates.sort((a, b) => b.weight - a.weight)
-  return candidates[0]?.tags
+  return best(filter as Record<string, unknown>)?.tags
+}
+
+function best (filter: Record<string, unknown>): Candidate | undefined {
+  return needed(filter).sort((a, b) => b.weight - a.weight)[0]
+}
+
+/** What matches one of several filters has a tag of that one: so the tags of all. None where one of them has none. */
+function anyOf (filters: Array<Record<string, unknown>>): Candidate[] {
+  const each = filters.map(best).filter((one) => one !== undefined)
+  const tags = [...new Set(each.flatMap((one) => one.tags))]
+  return each.length < filters.length || tags.length > MAX_TAGS ? [] : [{ weight: Math.min(...each.map(({ weight }) => weight)) / each.length, tags }]
 }
 
 interface Candidate { weight: number, tags: string[] }
@@ -123,6 +137,7 @@ interface Candidate { weight: number, tags: string[] }
 function needed (filter: Record<string, unknown>): Candidate[] {
   return Object.entries(filter).flatMap(([name, part]): Candidate[] => {
     if (name === '$and') return (part as Array<Record<string, unknown>>).flatMap(needed)
+    if (name === '$or') return anyOf(part as Array<Record<string, unknown>>)
     // Names in a path may be places in an array, which tags do not tell apart.
     if (name.startsWith('$') || name.split('.').some((one) => /^\d+$/.test(one))) return []
     return valuesOf(part).map((values) => ({

@@ -1,13 +1,18 @@
+import { BSON } from 'mongodb'
+import { FST_ERR_RERUM_TOO_LARGE } from '../errors.ts'
 import type { Body } from './body.ts'
 import { later, newId, type Living, type LivingStored, type Stored } from './document.ts'
-import { wordsOf } from './words.ts'
+import { lastTimeIn, storedJson } from './entry.ts'
+import { searchTextOf } from './words.ts'
 
 /** Makes documents. Nothing here touches the database. */
 export class Maker {
   readonly #idBase: string
+  readonly #contextUrl: string
 
-  constructor (idBase: string) {
+  constructor (idBase: string, contextUrl: string) {
     this.#idBase = idBase
+    this.#contextUrl = contextUrl
   }
 
   uri (id: string): string {
@@ -39,24 +44,57 @@ export class Maker {
   overwritten (stored: LivingStored, content: Body, op: string): LivingStored {
     const { __rerum } = stored.object
     const object: Living = { ...content, '@id': stored.object['@id'], __rerum: { ...__rerum, isOverwritten: later(__rerum.isOverwritten) } }
-    return { ...stored, rev: stored.rev + 1, op, words: wordsOf(object), object }
+    const { large: _large, ...rest } = stored
+    return fitting({ ...rest, rev: stored.rev + 1, op, modified: nextModified(stored), ...derived(object), object })
   }
 
   tombstone (stored: LivingStored, agent: string, op: string): Stored {
     const { '@id': id } = stored.object
     const object = { '@id': id, __deleted: { object: stored.object, deletor: agent, time: new Date().toISOString() } }
     // It leaves the tree, and keeps its slug: nobody else may have a name that once led to it.
-    return { ...stored, rev: stored.rev + 1, op, tree: stored._id, parent: null, words: [], object }
+    const { large: _large, ...rest } = stored
+    return fitting({ ...rest, rev: stored.rev + 1, op, modified: nextModified(stored), tree: stored._id, parent: null, words: [], lines: '', wordCount: 0, ...storedJson(object), object })
   }
 
   #stored (place: Pick<Stored, '_id' | 'tree' | 'parent' | 'op' | 'slug'>, content: Body, __rerum: Living['__rerum']): LivingStored {
     const object: Living = { ...content, '@id': this.uri(place._id), __rerum }
-    return { ...place, rev: 1, words: wordsOf(object), object }
+    return fitting({ ...place, rev: 1, modified: nextModified(), ...derived(object), object })
   }
 
   #fresh (agent: string, slug = '') {
-    return { createdAt: new Date().toISOString(), generatedBy: agent, isOverwritten: '', isReleased: '', slug }
+    return { '@context': this.#contextUrl, alpha: true, APIversion: '1.0.0', createdAt: new Date().toISOString(), generatedBy: agent, isOverwritten: '', isReleased: '', slug }
   }
+}
+
+/** MongoDB takes 16 MiB, and an intent that holds the document somewhat more. */
+const MAX_BYTES = 15 * 1024 * 1024
+
+/**
+ * A document that the database takes: one that is too large with its JSON goes without, and is read by encoding it again.
+ *
+ * @throws FST_ERR_RERUM_TOO_LARGE
+ */
+function fitting<T extends Stored> (stored: T): T {
+  if (BSON.calculateObjectSize(stored) <= MAX_BYTES) return stored
+  const { json: _json, large: _large, ...rest } = stored
+  if (BSON.calculateObjectSize(rest) > MAX_BYTES) throw new FST_ERR_RERUM_TOO_LARGE()
+  return rest as T
+}
+
+/** What is stored beside an object because reads ask for it. */
+function derived (object: Living): Pick<Stored, 'words' | 'lines' | 'wordCount' | 'json' | 'large'> {
+  const { words, lines } = searchTextOf(object)
+  return { words, lines, wordCount: words.length, ...storedJson(object) }
+}
+
+/**
+ * The time of a change in whole seconds, as `Last-Modified` has it, and always another one than before: two changes of one
+ * second would have one `Last-Modified` otherwise, and who has seen the first would never hear of the second. So the last
+ * of many changes may bear a time that is still to come.
+ */
+export function nextModified (before?: Stored): string {
+  const least = before === undefined ? 0 : Date.parse(before.modified ?? lastTimeIn(before.object)) + 1000
+  return new Date(Math.floor(Math.max(Date.now(), least) / 1000) * 1000).toISOString()
 }
 
 /** Content without what the store says about it. */

@@ -1,30 +1,45 @@
 import { createHash } from 'node:crypto'
-import { FST_ERR_CONFIG_CACHE_TOO_LARGE, type ConfigCache } from '@jpulse/config-cache'
-import { FST_ERR_RERUM_NOT_FOUND } from '../errors.ts'
+import type { ConfigCache } from '@jpulse/config-cache'
+import type { Paginate } from '@jpulse/cursor-pagination'
+import { FST_ERR_RERUM_ANSWER_TOO_LARGE, FST_ERR_RERUM_NOT_FOUND } from '../errors.ts'
 import { MAX_TIME_MS, type Database } from './database.ts'
-import { isId, type Living, type Tombstone } from './document.ts'
+import { isId } from './document.ts'
+import { EntryLoader } from './entries.ts'
+import type { Entry } from './entry.ts'
 import type { Filter } from './filter.ts'
+import { queryPage, searchPage, type EntryPage, type PageRequest } from './pages.ts'
 import type { Search } from './search.ts'
 import { ALL, objectTag, slugTag } from './tags.ts'
 
 export type Outcome = 'HIT' | 'MISS' | 'BYPASS'
-export interface Page { limit: number, skip: number }
-type Known = Living | Tombstone
+
+/** Versions of an object, and the object that was asked for, which is not among them. */
+export interface Versions { of: Entry, entries: Entry[] }
 
 const TIMED = { maxTimeMS: MAX_TIME_MS }
-/** A search looks at this many matches, in the order of their creation, to find the best ones. */
-const MAX_MATCHES = 10_000
-const BATCH = 200
+/** Of one answer. What would be larger can be read in parts: the versions of a later or an earlier one. */
+const MAX_CHARACTERS = 64 * 1024 * 1024
+/** As many versions are foreseen; beyond them, one after the other is read. */
+const MAX_FORESEEN = 20_000
+const AT_ONCE = 500
 
 /** The reads of one request. Every one goes through the cache. */
 export class Reads {
   #outcome: Outcome = 'HIT'
   readonly #db: Database
   readonly #cache: ConfigCache
+  readonly #paginate: Paginate
+  readonly #loader: EntryLoader
+  /** What this request has read. */
+  readonly #known = new Map<string, Entry | null>()
+  #characters = 0
+  #foreseen = false
 
-  constructor (db: Database, cache: ConfigCache) {
+  constructor (db: Database, cache: ConfigCache, paginate: Paginate) {
     this.#db = db
     this.#cache = cache
+    this.#paginate = paginate
+    this.#loader = new EntryLoader(db)
   }
 
   /** HIT where nothing had to be asked of the database. */
@@ -33,90 +48,101 @@ export class Reads {
   }
 
   /** @throws FST_ERR_RERUM_NOT_FOUND */
-  async object (name: string): Promise<Known> {
+  async object (name: string): Promise<Entry> {
     const id = isId(name) ? name : await this.#cached(slugTag(name), [], async () => (await this.#db.objects.findOne({ slug: name }, { projection: { _id: 1 }, ...TIMED }))?._id ?? null)
-    const object = id === null ? null : await this.#object(id)
-    if (object === null) throw new FST_ERR_RERUM_NOT_FOUND(name)
-    return object
+    const entry = id === null ? null : await this.#entry(id)
+    if (entry === null) throw new FST_ERR_RERUM_NOT_FOUND(name)
+    return entry
   }
 
   /**
    * What a version was made from, nearest first. As `since`, it is composed of the cached answers for single objects, each at
    * least as new as any write that had resolved before this read began: so it depends on the very objects it shows, and on no others.
    */
-  async history (name: string): Promise<Living[]> {
-    const ancestors: Living[] = []
-    let one = await this.object(name)
-    while (isLivingObject(one) && one.__rerum.history.prime !== 'root') {
-      const parent = await this.#object(idIn(one.__rerum.history.previous))
-      if (parent === null || !isLivingObject(parent)) break
-      ancestors.push(parent)
-      one = parent
+  async history (name: string): Promise<Versions> {
+    const of = await this.object(name)
+    const entries: Entry[] = []
+    for (let { parent } = of; parent !== null;) {
+      const ancestor = await this.#version(parent, of, 'parent')
+      if (ancestor === null) break
+      entries.push(ancestor)
+      parent = ancestor.parent
     }
-    return ancestors
+    return { of, entries }
   }
 
   /** What was made from a version, each before what was made from it. */
-  async since (name: string): Promise<Living[]> {
-    const descendants: Living[] = []
-    const start = await this.object(name)
-    const open = childrenOf(start)
+  async since (name: string): Promise<Versions> {
+    const of = await this.object(name)
+    const entries: Entry[] = []
+    const open = [...of.next].reverse()
     for (let id = open.pop(); id !== undefined; id = open.pop()) {
-      const child = await this.#object(id)
-      if (child === null || !isLivingObject(child)) continue
-      descendants.push(child)
-      open.push(...childrenOf(child))
+      const descendant = await this.#version(id, of, 'next')
+      if (descendant === null) continue
+      entries.push(descendant)
+      open.push(...[...descendant.next].reverse())
     }
-    return descendants
+    return { of, entries }
   }
 
-  query ({ filter, text, tags }: Filter, { limit, skip }: Page): Promise<Known[]> {
-    return this.#cached(`query:${digest(text)}:${limit}:${skip}`, [...tags, ALL], async () => {
-      const found = await this.#db.objects.find(filter, { projection: { object: 1 }, sort: { _id: 1 }, limit, skip, ...TIMED }).toArray()
-      return found.map(({ object }) => object)
-    })
+  query ({ filter, text, tags }: Filter, page: PageRequest): Promise<EntryPage> {
+    return this.#cached(keyOf('query', text, page), [...tags, ALL], () => queryPage(this.#db, this.#paginate, filter, page))
   }
 
-  search ({ words, match, tags }: Search, { limit, skip }: Page): Promise<Living[]> {
-    const text = JSON.stringify([words, match])
-    return this.#cached(`search:${digest(text)}:${limit}:${skip}`, [...tags, ALL], () => this.#search(words, match, { limit, skip }))
+  search (search: Search, page: PageRequest): Promise<EntryPage> {
+    return this.#cached(keyOf('search', search.text, page), [...search.tags, ALL], () => searchPage(this.#db, search, page))
   }
 
-  async #search (words: readonly string[], match: Search['match'], { limit, skip }: Page): Promise<Living[]> {
-    const condition = match === 'all' ? { $all: [...words] } : { $in: [...words] }
-    const matches = this.#db.objects.find({ words: condition }, { projection: { words: 1 }, sort: { _id: 1 }, limit: MAX_MATCHES, batchSize: BATCH, ...TIMED })
-    const scored: Array<{ _id: string, score: number }> = []
-    // The cursor waits for the server between two batches, and so this process answers others meanwhile.
-    for await (const { _id, words: has } of matches) scored.push({ _id, score: words.filter((word) => has.includes(word)).length / Math.sqrt(has.length) })
-    const page = scored.sort((a, b) => b.score - a.score || (a._id < b._id ? -1 : 1)).slice(skip, skip + limit)
-    const objects = await this.#db.objects.find({ _id: { $in: page.map(({ _id }) => _id) } }, { projection: { object: 1 }, ...TIMED }).toArray()
-    const byId = new Map(objects.map(({ _id, object }) => [_id, object]))
-    return page.flatMap(({ _id, score }) => {
-      const object = byId.get(_id)
-      return object === undefined || !isLivingObject(object) ? [] : [{ ...object, __rerum: { ...object.__rerum, score: Math.round(score * 10_000) / 10_000 } }]
-    })
+  /** One more version of an object. Where something has to be loaded, everything in that direction is: two questions to the database, however many they are. */
+  async #version (id: string, of: Entry, direction: 'parent' | 'next'): Promise<Entry | null> {
+    if (this.#outcome === 'MISS' && !this.#foreseen && !this.#known.has(id)) await this.#foresee(of, direction)
+    const entry = this.#known.get(id) ?? await this.#entry(id)
+    if (entry === null || entry.version === null) return null
+    this.#characters += entry.json.length
+    if (this.#characters > MAX_CHARACTERS) throw new FST_ERR_RERUM_ANSWER_TOO_LARGE()
+    return entry
   }
 
-  #object (id: string): Promise<Known | null> {
-    return this.#cached(objectTag(id), [], async () => (await this.#db.objects.findOne({ _id: id }, { projection: { object: 1 }, ...TIMED }))?.object ?? null)
+  /** Reads what will be asked for. Which versions there are is no more than a guess here: what is shown follows from the entries alone. */
+  async #foresee ({ id, tree }: Entry, direction: 'parent' | 'next'): Promise<void> {
+    this.#foreseen = true
+    const links = await this.#db.use(() => this.#db.objects.find({ tree }, { projection: { parent: 1 }, sort: { _id: 1 }, limit: MAX_FORESEEN, ...TIMED }).toArray())
+    const parents = new Map(links.map(({ _id, parent }) => [_id, parent]))
+    const ids = direction === 'parent' ? ancestorsOf(id, parents) : descendantsOf(id, parents)
+    let characters = 0
+    for (let first = 0; first < ids.length && characters < MAX_CHARACTERS; first += AT_ONCE) {
+      const entries = await Promise.all(ids.slice(first, first + AT_ONCE).map((one) => this.#entry(one)))
+      characters += entries.reduce((sum, entry) => sum + (entry?.json.length ?? 0), 0)
+    }
   }
 
-  async #cached<T> (key: string, tags: readonly string[], load: () => Promise<T>): Promise<T> {
-    const loader = () => {
+  async #entry (id: string): Promise<Entry | null> {
+    const entry = await this.#cached(`entry:${id}`, [objectTag(id)], () => this.#loader.load(id))
+    this.#known.set(id, entry)
+    return entry
+  }
+
+  #cached<T> (key: string, tags: readonly string[], load: () => Promise<T>): Promise<T> {
+    return this.#cache.getOrLoad(key, { tags: [...tags] }, () => {
       this.#outcome = 'MISS'
       return this.#db.use(load)
-    }
-    try {
-      return await this.#cache.getOrLoad(key, { tags: [...tags] }, loader)
-    } catch (err) {
-      if (!(err instanceof FST_ERR_CONFIG_CACHE_TOO_LARGE)) throw err
-      // Too large to be kept is not too large to be answered.
-      return loader()
-    }
+    })
   }
 }
 
-const digest = (text: string): string => createHash('sha256').update(text).digest('base64url')
-const isLivingObject = (object: Known): object is Living => !('__deleted' in object)
-const idIn = (uri: string): string => uri.slice(uri.lastIndexOf('/') + 1)
-const childrenOf = (object: Known): string[] => isLivingObject(object) ? object.__rerum.history.next.map(idIn).reverse() : []
+function ancestorsOf (id: string, parents: ReadonlyMap<string, string | null>): string[] {
+  const ids = new Set<string>()
+  for (let parent = parents.get(id) ?? null; parent !== null && !ids.has(parent); parent = parents.get(parent) ?? null) ids.add(parent)
+  return [...ids]
+}
+
+/** Ids grow with time, so a parent comes before what was made from it. */
+function descendantsOf (id: string, parents: ReadonlyMap<string, string | null>): string[] {
+  const ids = new Set([id])
+  for (const [one, parent] of parents) if (parent !== null && ids.has(parent)) ids.add(one)
+  ids.delete(id)
+  return [...ids]
+}
+
+const keyOf = (kind: string, text: string, { limit, skip, cursor = '' }: PageRequest): string =>
+  `page:${kind}:${createHash('sha256').update(JSON.stringify([text, limit, skip, cursor])).digest('base64url')}`

@@ -1,5 +1,7 @@
+import type {} from '@jpulse/cursor-pagination'
 import type { FastifyInstance } from 'fastify'
 import { FST_ERR_RERUM_INVALID_ID } from '../errors.ts'
+import { isRecord } from './body.ts'
 import { Commits } from './commit.ts'
 import { makeIndexes, openDatabase, type Database } from './database.ts'
 import { isName } from './document.ts'
@@ -12,6 +14,7 @@ const SWEEP_MS = 5000
 
 /** The object store. */
 export class Store {
+  readonly publicUrl: string
   readonly contextUrl: string
   readonly writes: Writes
   readonly #app: FastifyInstance
@@ -21,29 +24,31 @@ export class Store {
   #sweep: NodeJS.Timeout | undefined
 
   constructor (app: FastifyInstance, publicUrl: string) {
+    this.publicUrl = publicUrl
     this.contextUrl = `${publicUrl}/v1/context.json`
     this.#idBase = `${publicUrl}/v1/id/`
     this.#app = app
     this.#db = withIndexes(openDatabase(app))
     this.#commits = new Commits(this.#db, app.configCache)
-    this.writes = new Writes({ db: this.#db, commits: this.#commits, locks: new TreeLocks(app.redisLink), make: new Maker(this.#idBase) })
+    this.writes = new Writes({ db: this.#db, commits: this.#commits, locks: new TreeLocks(app.redisLink), make: new Maker(this.#idBase, this.contextUrl) })
   }
 
   /** Reads for one request. */
   reads (): Reads {
-    return new Reads(this.#db, this.#app.configCache)
+    return new Reads(this.#db, this.#app.configCache, this.#app.paginate)
   }
 
   /**
    * The id or slug in the `@id` of an object of this store; undefined for a foreign one. The same address is written in several
-   * ways: with http or https, another case of the host, a slash at its end, a fragment.
+   * ways: with http or https, another case of the host or a dot after it, more slashes than one, a fragment.
    *
    * @throws FST_ERR_RERUM_INVALID_ID for an address of this store that names nothing it could hold
    */
   nameIn (uri: string): string | undefined {
     const [given, base] = [new URL(uri), new URL(this.#idBase)]
-    if (!/^https?:$/.test(given.protocol) || given.host !== base.host || !given.pathname.startsWith(base.pathname)) return undefined
-    const name = given.pathname.slice(base.pathname.length).replace(/\/+$/, '')
+    const [path, root] = [given.pathname.replace(/\/{2,}/g, '/'), base.pathname.slice(0, -'id/'.length)]
+    if (!/^https?:$/.test(given.protocol) || given.host.replace(/\.(?=:|$)/, '') !== base.host || !`${path}/`.startsWith(root)) return undefined
+    const name = path.startsWith(base.pathname) ? path.slice(base.pathname.length).replace(/\/$/, '') : ''
     if (!isName(name) || given.search !== '') throw new FST_ERR_RERUM_INVALID_ID(uri.slice(0, 200))
     return name
   }
@@ -51,6 +56,32 @@ export class Store {
   /** Whether an address is that of an object here. */
   isOwn (uri: string): boolean {
     return URL.canParse(uri) && this.nameIn(uri) !== undefined
+  }
+
+  /** A filter for what is stored: `_id` and, where it holds an address of this store, `id` stand for `@id` as they do in objects. */
+  located (filter: unknown): unknown {
+    if (!isRecord(filter)) return filter
+    const { _id, id, ...rest } = filter
+    const own = typeof id === 'string' && rest['@id'] === undefined ? this.#nameOrNone(id) : undefined
+    const more: unknown[] = []
+    if (_id !== undefined) more.push({ '@id': typeof _id === 'string' ? this.uri(_id) : _id })
+    if (own !== undefined) more.push({ $or: [{ '@id': this.uri(own) }, { id }] })
+    else if (id !== undefined) Object.assign(rest, { id })
+    return more.length === 0 ? filter : { ...rest, $and: [...Array.isArray(rest.$and) ? rest.$and as unknown[] : [], ...more] }
+  }
+
+  #nameOrNone (uri: string): string | undefined {
+    try {
+      return this.nameIn(uri)
+    } catch {
+      // No address at all, or none of an object: a value like others.
+      return undefined
+    }
+  }
+
+  /** The `@id` of the object of an id. */
+  uri (id: string): string {
+    return this.#idBase + id
   }
 
   /** Every five seconds completes writes whose intent has stood since the last sweep. */

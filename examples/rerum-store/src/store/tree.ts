@@ -1,4 +1,5 @@
 import { isLiving, type LivingStored, type Rerum, type Stored } from './document.ts'
+import { nextModified } from './make.ts'
 import type { Change } from './tags.ts'
 
 /**
@@ -47,7 +48,7 @@ export class Tree {
         },
         releases: { ...base.object.__rerum.releases, ...this.#releases(id, children, released) }
       }
-      const after = { ...base, op, rev: before.rev + 1, tree: root, parent, object: { ...base.object, __rerum } }
+      const after = { ...base, op, rev: before.rev + 1, modified: nextModified(before), tree: root, parent, object: { ...base.object, __rerum } }
       if (differs(before, after)) changes.push({ before, after })
     }
     return changes

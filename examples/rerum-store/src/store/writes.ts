@@ -6,7 +6,7 @@ import type { Body } from './body.ts'
 import { Conflict, type Commits, type Plan } from './commit.ts'
 import { MAX_TIME_MS, type Database } from './database.ts'
 import { isId, isLiving, type Living, type LivingStored, type Stored } from './document.ts'
-import { contentIn, type Maker } from './make.ts'
+import { contentIn, nextModified, type Maker } from './make.ts'
 import type { TreeLocks } from './locks.ts'
 import { Tree } from './tree.ts'
 
@@ -56,7 +56,7 @@ export class Writes {
       const version = this.#make.version(living, content, agent, op)
       const { __rerum } = living.object
       const linked = { ...__rerum, history: { ...__rerum.history, next: [...__rerum.history.next, version.object['@id']] } }
-      const after: Stored = { ...living, op, rev: living.rev + 1, object: { ...living.object, __rerum: linked } }
+      const after: Stored = { ...living, op, rev: living.rev + 1, modified: nextModified(living), object: { ...living.object, __rerum: linked } }
       return { plan: { op, tree: stored.tree, changes: [{ before: living, after }, { before: null, after: version }] }, result: version.object }
     })
   }
