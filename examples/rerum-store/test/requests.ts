@@ -1,5 +1,5 @@
 /** A request without a token, by a name for people. */
-export interface Asked {
+interface Asked {
   name: string
   method: string
   path: string

@@ -16,7 +16,7 @@ export function answerObject (request: FastifyRequest, reply: FastifyReply, entr
   return sendRead(request, reply, { parts: [entry.json], etag: entry.etag, modified: entry.modified, outcome, type: typeOf(entry.form, request.headers.accept) })
 }
 
-export interface Answer {
+interface Answer {
   parts: readonly string[]
   etag: string
   /** In seconds. */

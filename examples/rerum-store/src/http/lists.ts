@@ -4,7 +4,7 @@ import type { Outcome } from '../store/reads.ts'
 import { listTypeOf, pageProfileIn, PROFILES, type Profile } from './accept.ts'
 import { contextLink, joinedEtag, sendRead } from './answer.ts'
 
-export interface List {
+interface List {
   entries: readonly Entry[]
   outcome: Outcome
   /** Address of the list itself. */

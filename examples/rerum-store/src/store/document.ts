@@ -1,5 +1,5 @@
 import { ObjectId } from 'mongodb'
-import type { StoredJson } from './entry.ts'
+import type { Form } from './identity.ts'
 
 /** What the store says about an object. */
 export interface Rerum {
@@ -20,6 +20,20 @@ export interface Rerum {
 export interface Living { '@id': string, __rerum: Rerum, [name: string]: unknown }
 
 export interface Tombstone { '@id': string, __deleted: { object: Living, deletor: string, time: string } }
+
+/**
+ * The JSON of an object, made when it is written and stored beside it. A read then neither decodes the object nor encodes
+ * it: for one of some megabytes each would hold the process for longer than others may wait.
+ */
+export interface StoredJson {
+  /** The state that it is of: a writer that does not know this field changes an object and leaves it as it was. */
+  of: string
+  /** Without `__rerum`, which changes with other versions. Absent where it is long: then it stands in `large` of the document. */
+  text?: string
+  form: Form
+  /** Of a Web Annotation: characters of its own `@context` in the text, which has no place in a page of several. */
+  annotation?: { context: number }
+}
 
 /** An object as it lies in the database: what clients see is `object` alone, and filters reach nothing else. */
 export interface Stored {

@@ -1,21 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Body } from './body.ts'
-import { isTombstone, type Living, type Rerum, type Stored, type Tombstone } from './document.ts'
+import { isTombstone, type Living, type Rerum, type Stored, type StoredJson, type Tombstone } from './document.ts'
 import { formOf, isAnnotation, shown, type Form } from './identity.ts'
-
-/**
- * The JSON of an object, made when it is written and stored beside it. A read then neither decodes the object nor encodes
- * it: for one of some megabytes each would hold the process for longer than others may wait.
- */
-export interface StoredJson {
-  /** The state that it is of: a writer that does not know this field changes an object and leaves it as it was. */
-  of: string
-  /** Without `__rerum`, which changes with other versions. Absent where it is long: then it stands in `large` of the document. */
-  text?: string
-  form: Form
-  /** Of a Web Annotation: characters of its own `@context` in the text, which has no place in a page of several. */
-  annotation?: { context: number }
-}
 
 /** What reads know of an object. */
 export interface Entry {

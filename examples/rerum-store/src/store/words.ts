@@ -10,7 +10,7 @@ const segmenter = new Intl.Segmenter('ja', { granularity: 'word' })
 for (const text of ['漢字', 'ไทย', 'ລາວ', 'ខ្មែរ', 'မြန်မာ']) Array.from(segmenter.segment(text))
 
 /** What a search knows of an object. */
-export interface SearchText {
+interface SearchText {
   /** The different words. */
   words: string[]
   /** The words in their order, a line for each text of the object: phrases are looked for here. */
