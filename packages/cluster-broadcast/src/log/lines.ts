@@ -5,24 +5,29 @@ export type Line = string | Buffer
 const BYTES = 0xff
 const ESCAPE = 0xfe
 const LINE_FEED = 0x0a
-const ESCAPED_LINE_FEED = Buffer.of(ESCAPE, 0)
-const ESCAPED_ESCAPE = Buffer.of(ESCAPE, 1)
 
 /**
  * A line of text with bytes behind it: the text, 0xFF, then the bytes, in which a line feed is 0xFE 0x00 and 0xFE is 0xFE 0x01.
  * So bytes cost what they are, the lines stay lines, and who reads the frame as text finds the text in its place.
  */
 export function bytesLine (text: string, bytes: Uint8Array): Buffer {
-  const parts: Uint8Array[] = [Buffer.from(text), Buffer.of(BYTES)]
-  let from = 0
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at]
-    if (byte !== LINE_FEED && byte !== ESCAPE) continue
-    parts.push(bytes.subarray(from, at), byte === LINE_FEED ? ESCAPED_LINE_FEED : ESCAPED_ESCAPE)
-    from = at + 1
+  const begin = Buffer.byteLength(text) + 1
+  let escapes = 0
+  for (const byte of bytes) if (byte === LINE_FEED || byte === ESCAPE) escapes++
+  const line = Buffer.allocUnsafe(begin + bytes.length + escapes)
+  line.write(text)
+  line[begin - 1] = BYTES
+  if (escapes === 0) line.set(bytes, begin)
+  else {
+    let at = begin
+    for (const byte of bytes) {
+      if (byte === LINE_FEED || byte === ESCAPE) {
+        line[at++] = ESCAPE
+        line[at++] = byte === LINE_FEED ? 0 : 1
+      } else line[at++] = byte
+    }
   }
-  parts.push(bytes.subarray(from))
-  return Buffer.concat(parts)
+  return line
 }
 
 /** What a line says, and its bytes where it has any. */
