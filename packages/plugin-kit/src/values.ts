@@ -34,8 +34,8 @@ function isEmptied (value: object, withBuffers: boolean): boolean {
     types.isNativeError(value) || value instanceof Error
 }
 
-/** An object literal, of any realm. */
+/** An object literal, of any realm; not what inherits of an object without a prototype, as those of `parseArgs` are. */
 export function isPlain (value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null || Object.getPrototypeOf(prototype) === null
+  const prototype = Object.getPrototypeOf(value) as object | null
+  return prototype === Object.prototype || prototype === null || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'))
 }

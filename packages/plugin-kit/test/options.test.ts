@@ -114,6 +114,7 @@ t.test('what an instance of a class inherits counts, and what has no names is re
   t.equal(authorize(), true, 'a method knows what it is a method of')
   t.strictSame(check(Object.create({ name: 'abc', replay: Object.create({ maxLength: 5 }) })), { name: 'abc', replay: { maxLength: 5 } })
   t.strictSame(check(Object.assign(Object.create(null), { name: 'abc' })), { name: 'abc' })
+  t.strictSame(check(Object.create(Object.assign(Object.create(null), { name: 'abc' }))), { name: 'abc' }, 'also of one without a prototype')
   t.strictSame(check(runInNewContext('({ name: "abc" })')), { name: 'abc' }, 'of another realm')
   t.match(refusal(Object.create({ colour: 1 })), { option: 'colour', problem: 'is unknown' })
   for (const given of [new Map([['name', 'abc']]), new Set(), Promise.resolve({ name: 'abc' }), new Date(), runInNewContext('new Map()')]) {
