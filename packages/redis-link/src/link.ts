@@ -142,7 +142,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * Takes a lock, or null: somebody holds it, or Redis is down. Without Redis configured it holds within the process.
    *
    * @param ttlMs after which it is free again whatever happens
-   * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER
+   * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER; a Redis error reply as it is
    */
   async tryLock (name: string, ttlMs: number): Promise<Lock | null> {
     return this.#locks.tryLock(name, ttlMs)

@@ -18,7 +18,7 @@ export interface RedisNode {
   port?: number
 }
 
-/** Gives the password of the moment. `expiresInMs` says for how long it is good: it is renewed before. */
+/** Gives the password of the moment. `expiresInMs`, above 0, says for how long it is good: it is renewed before. */
 export type PasswordSource = () => string | { password: string, expiresInMs?: number } | Promise<string | { password: string, expiresInMs?: number }>
 
 /** How this process reaches Redis. */

@@ -145,6 +145,17 @@ t.test('a lock whose answer is lost is taken over, or given back', async (t) => 
   t.equal(await kept!.release(), false)
   proxy.mend()
   await waitFor(async () => await stored('released') === null, { what: 'the lock to be released' })
+
+  await waitFor(() => link.isUp)
+  const held = await link.tryLock('released while Redis is away', 60_000)
+  proxy.cut()
+  await waitFor(() => !link.isUp)
+  t.equal(await held!.release(), false)
+  proxy.mend()
+  await waitFor(async () => await stored('released while Redis is away') === null, { what: 'the lock to be released when Redis is back' })
+
+  await direct.lpush(link.key('lock', 'of another type'), 'x')
+  await t.rejects(link.tryLock('of another type', 60_000), /WRONGTYPE/, 'and not held by somebody')
 })
 
 t.test('a lock whose answer is read after its time is nobody\'s', async (t) => {

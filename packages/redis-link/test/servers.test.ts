@@ -271,6 +271,17 @@ t.test('a function that gives no password is told, and asked again', async (t) =
   t.equal(app.redisLink.reason, null)
 })
 
+t.test('a password whose time is no number is used, told, and asked for again with a pause', async (t) => {
+  const redis = await redisServer(t, { args: ['--requirepass', 'correct-horse'] })
+  let asked = 0
+  const { app, complaints } = await build(t, { url: redis.url, required: true, password: () => { asked++; return { password: 'correct-horse', expiresInMs: NaN } } })
+  const start = performance.now()
+  await waitFor(() => asked === 5)
+  t.ok(performance.now() - start > 100, 'at most every 25 ms at first, and more rarely then')
+  t.ok(app.redisLink.isUp)
+  t.match(complaints.join(), /password of Redis could not be renewed/)
+})
+
 t.test('a function for the password that never answers is told, and asked again', async (t) => {
   const redis = await redisServer(t, { args: ['--requirepass', 'correct-horse'] })
   let asked = 0

@@ -64,8 +64,11 @@ export class Credentials {
       const answer = await this.#ask()
       const { password, expiresInMs } = typeof answer === 'string' ? { password: answer, expiresInMs: undefined } : answer
       if (typeof password !== 'string') throw new TypeError('the option password returned no password')
-      this.#failures = 0
-      if (expiresInMs !== undefined) this.#later(expiresInMs * RENEW_AT)
+      // Such as NaN: renewed at once, the source would be asked without a pause.
+      const isKnown = expiresInMs === undefined || expiresInMs > 0
+      if (isKnown) this.#failures = 0
+      else this.#user.onFault(new TypeError('the option password gave an expiresInMs that is not above 0'))
+      if (expiresInMs !== undefined) this.#later(isKnown ? expiresInMs * RENEW_AT : backoff(++this.#failures))
       await this.#use(password)
     } catch (err) {
       this.#user.onFault(err)

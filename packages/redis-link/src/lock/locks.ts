@@ -5,7 +5,7 @@ export interface Lock {
    * give it to what you write to, and let that refuse a smaller one than it has seen.
    */
   readonly token: number
-  /** Gives the lock back. False, and nothing changed, where it was lost before or that cannot be told. Never rejects for an outage. */
+  /** Gives the lock back; where Redis is away, when it answers again. False where it was lost before, or that cannot be told now. Never rejects. */
   release (): Promise<boolean>
   /** Holds it for `ttlMs` from now. False where it was lost, Redis cannot be asked, or it answered after that time. @default the lock's own ttlMs */
   extend (ttlMs?: number): Promise<boolean>

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { checkKey, checkMs } from '../check.ts'
 import type { Outages } from '../connection/outages.ts'
-import { isReply } from '../connection/refusals.ts'
+import { isOutage, isReply } from '../connection/refusals.ts'
 import type { CallScript, Run } from '../script/script.ts'
 import { extend, release, take } from '../script/scripts.ts'
 import type { HeldLock, Locks } from './locks.ts'
@@ -58,13 +58,15 @@ export class RedisLocks implements Locks {
 
   #held (key: string, holder: string, token: number, ttlMs: number, until: number): HeldLock {
     const isTrue = (answer: number): boolean => answer === 1
+    // A refusal, of a permission that was taken away say, is as good as not known here.
+    const settle = (goodForMs: number, command: Command<number>): Promise<Settled<number>> => this.#settle(goodForMs, command, isTrue).catch(() => 'unknown' as const)
     const prolong = async (ms: number): Promise<boolean | 'unknown'> => {
       checkMs('ttlMs', ms)
       let askedAt = 0
-      const settled = await this.#settle(ms, (call) => {
+      const settled = await settle(ms, (call) => {
         askedAt = performance.now()
         return call(extend, { keys: [key], args: [holder, ms] })
-      }, isTrue)
+      })
       if (typeof settled === 'string') return 'unknown'
       if (settled.answer !== 1) return false
       until = askedAt + ms
@@ -76,9 +78,10 @@ export class RedisLocks implements Locks {
       prolong: () => prolong(ttlMs),
       extend: async (ms = ttlMs) => await prolong(ms) === true,
       release: async () => {
-        const given = await this.#settle(Infinity, (call) => call(release, { keys: [key], args: [holder] }), isTrue)
-        if (given === 'unknown') this.#giveBack(key, holder, ttlMs).catch(() => {})
-        return typeof given !== 'string' && given.answer === 1
+        const given = await settle(Infinity, (call) => call(release, { keys: [key], args: [holder] }))
+        if (typeof given !== 'string') return given.answer === 1
+        this.#giveBack(key, holder, until - performance.now()).catch(() => {})
+        return false
       }
     }
   }
@@ -88,6 +91,7 @@ export class RedisLocks implements Locks {
    *
    * @param goodForMs how long a yes holds, from before it was asked for. One that is read later, because the process stood
    *   still or Redis was slow, is unknown: somebody else may hold the lock by now
+   * @throws what Redis refuses the command with, where that is no outage
    */
   async #settle<T> (goodForMs: number, command: Command<T>, isYes: (answer: T) => boolean): Promise<Settled<T>> {
     let sent = false
@@ -102,6 +106,7 @@ export class RedisLocks implements Locks {
     }
     const first = await ask()
     if (!(first instanceof Error)) return first
+    if (!isOutage(first)) throw first
     if (!sent || isReply(first.cause)) return 'undone'
     const end = performance.now() + this.#link.retryMs
     for (let left = this.#link.retryMs; left > 0 && !this.#link.isClosed(); left = end - performance.now()) {
