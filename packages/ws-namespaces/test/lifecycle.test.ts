@@ -1,4 +1,4 @@
-import { connect as connectTcp } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import fastifyWebsocket from '@fastify/websocket'
@@ -180,4 +180,66 @@ t.test('close() with Redis frozen and connections open is bounded; silent client
   t.comment(`${Math.round(ms)} ms`)
   t.ok(ms < 10_000)
   t.equal((await client.end()).code, 1001)
+})
+
+t.test('what a client sent before the server ended its connection is not handled, kept for a reconnection or not', async (t) => {
+  const handled: string[] = []
+  const { port } = await build(t, {
+    setup: ({ wsNamespaces }) => {
+      wsNamespaces.create('chat', {
+        authorize: byHeader,
+        onMessage (conn, { type }) {
+          handled.push(type)
+          if (type === 'last') conn.close(4403, 'out')
+        }
+      })
+    }
+  })
+  for (const once of [false, true]) {
+    const client = await connect(t, port, PATH, { user: 'ann' })
+    const { _socket: socket } = client.ws as unknown as { _socket: Socket }
+    // One write, so that the server reads them in one turn.
+    socket.cork()
+    for (const [index, type] of ['last', 'more', 'more'].entries()) client.send({ type, id: index + 1, once })
+    socket.uncork()
+    t.equal((await client.end()).code, 4403)
+  }
+  t.same(handled, ['last', 'last'])
+})
+
+t.test('an answer to a message whose claim Redis lost leaves no key without an end', async (t) => {
+  let answer = (): void => {}
+  const { app, port } = await build(t, {
+    link: { url: sharedRedis(), siteId: uniqueName('once') },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, onMessage: () => new Promise<string>((resolve) => { answer = () => resolve('late') }) }) }
+  })
+  const client = await connect(t, port, PATH, { user: 'ann' })
+  const key = app.redisLink.key('ws', 'once', '{chat}', 'ann', client.connected.clientId)
+  const ttl = () => app.redisLink.run((redis) => redis.pttl(key))
+  client.send({ type: 'ask', id: 1, once: true })
+  await waitFor(async () => await ttl() > 0)
+  await app.redisLink.run((redis) => redis.del(key))
+  answer()
+  await client.wait('ask')
+  t.equal(await ttl(), -2)
+})
+
+t.test('an id on a socket of several that is used again while its namespace was being opened is that of the second', async (t) => {
+  const decide: Record<string, () => void> = {}
+  const asked = (name: string) => new Promise<{ userId: string }>((resolve) => { decide[name] = () => resolve({ userId: 'ann' }) })
+  const { port } = await build(t, {
+    setup: ({ wsNamespaces }) => { for (const name of ['first', 'second']) wsNamespaces.create(name, { authorize: () => asked(name) }) }
+  })
+  const ws = new WebSocket(`ws://127.0.0.1:${port}/api/1/ws`)
+  t.teardown(() => ws.terminate())
+  const heard: string[] = []
+  ws.on('message', (data) => { heard.push(String(data)) })
+  await once(ws, 'open')
+  for (const control of [{ type: 'open', path: 'first' }, { type: 'close' }, { type: 'open', path: 'second' }]) ws.send(JSON.stringify({ ...control, id: 1 }))
+  await waitFor(() => decide.second)
+  decide.first!()
+  await new Promise(setImmediate)
+  decide.second!()
+  const connected = await waitFor(() => heard.find((text) => /^\d+.*"connected"/.test(text)))
+  t.match(connected, '"namespace":"second"')
 })

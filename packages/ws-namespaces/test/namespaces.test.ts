@@ -392,6 +392,37 @@ t.test('a question to a room or a user: each answer as it comes, over all worker
   t.same([late, await clients[3]!.wait('vote')], [[], [2]], 'who does not answer is not among them')
   t.throws(() => chat.requestEach({ room: '' }, 'vote'), { code: 'FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT' })
   t.throws(() => chat.requestEach({ room: 'r' }, 'vote', 1n), { code: 'FST_ERR_WS_NAMESPACES_INVALID_DATA' })
+  const { replies } = await two[0]!.app.appCluster.internal('ws').ask('ws:ask', { op: 'later', namespace: 'chat', userId: 'ann' })
+  t.same(replies.map((reply) => 'error' in reply), [true, true], 'what a later release asks is not done by guess')
+  const tooLarge = { code: 'FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE' }
+  t.throws(() => chat.requestEach({ room: 'r' }, 'vote', 'x'.repeat(300_000)), tooLarge)
+  await t.rejects(chat.request('ann', 'vote', 'x'.repeat(300_000)), tooLarge)
+})
+
+t.test('a client that answers a question twice counts once', async (t) => {
+  const { app, port } = await build(t, { setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, onConnect: (conn) => conn.join('r') }) } })
+  const chat = app.wsNamespaces.get('chat')!
+  const [loud, other, more] = await Promise.all(['ann', 'bob', 'bob'].map((user) => connect(t, port, `${P}/chat`, { user })))
+  const answer = async (client: Client, times: number, rest: object): Promise<void> => {
+    await client.wait('ask')
+    const { id } = client.messages.findLast(({ type }) => type === 'ask')!
+    for (let time = 0; time < times; time++) client.send({ type: 'reply', replyTo: id, ...rest })
+    client.messages.length = 0
+  }
+  const answers = chat.requestEach({ room: 'r' }, 'ask')[Symbol.asyncIterator]()
+  const first = answers.next()
+  await answer(loud!, 3, { data: 'loud' })
+  t.match((await first).value, { userId: 'ann', data: 'loud' })
+  await answer(other!, 1, { data: 'other' })
+  t.match((await answers.next()).value, { data: 'other' })
+  await answer(more!, 1, { data: 'more' })
+  t.match((await answers.next()).value, { data: 'more' })
+  t.equal((await answers.next()).done, true)
+
+  const good = chat.request('bob', 'ask')
+  await answer(other!, 2, { error: { code: 'NO', message: 'no' } })
+  await answer(more!, 1, { data: 'good' })
+  t.equal(await good, 'good')
 })
 
 t.test('HTTP routes: names may be longer than a parameter of a route', async (t) => {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { redisServer, sharedRedis, connect as connectRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Present } from '../src/index.ts'
+import { build, byHeader } from './support/build.ts'
 import { connect, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
 
@@ -147,4 +148,28 @@ t.test('a pause in which nobody could renew counts as one renewal, a long one no
   t.notOk(await stays(leaseMs / 4), 'no pause')
   t.ok(await stays(leaseMs * 2 / 3), 'some renewals were not possible')
   t.ok(await stays(leaseMs * 4), 'none for long')
+})
+
+t.test('instances that die at once leave at once, also where there are guests alone; what a later release announces is not guessed', async (t) => {
+  const { app, port } = await build(t, {
+    link: { url: sharedRedis(), siteId: uniqueName('pre') },
+    options: { presenceLeaseMs: 60_000 },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { presence: true, public: true, authorize: async (request) => await byHeader(request) ?? { userId: null } }) }
+  })
+  const link = app.redisLink
+  const [online, leases, beats] = ['online', 'leases', 'beats'].map((name) => link.key('ws', name, '{chat}')) as [string, string, string]
+  const here = ['one', 'two', 'three']
+  await link.run(async (redis) => {
+    await redis.hset(beats, 'gen', 'g')
+    for (const user of here) {
+      await redis.hset(online, user, `${user}/test:${user}`)
+      await redis.zadd(leases, Date.now() + 60_000, `${user}/test:${user}`)
+    }
+  })
+  const guest = await connect(t, port, PATH)
+  t.same(guest.connected.presence.map(({ userId }: Present) => userId).sort(), here.toSorted())
+  await link.run((redis) => redis.publish(link.channel('ws', 'chat', 'presence'), '~["one"]'))
+  for (const bootId of ['one', 'two']) app.appCluster.emit('leave', { bootId, instanceId: `test:${bootId}`, serverId: 'test', pid: 1, startedAt: 0, lastSeenMs: 0 })
+  await guest.wait('presence:leave', 2)
+  t.same(guest.of('presence:leave').map(({ userId }) => userId), ['one', 'two'])
 })

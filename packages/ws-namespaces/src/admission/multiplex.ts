@@ -27,6 +27,11 @@ export interface MultiplexParts extends LifecycleParts {
   readonly stalls: Stalls
 }
 
+/** What a client asked for, and is not admitted to yet. */
+interface Opening {
+  readonly channel: null
+}
+
 interface Opened {
   readonly channel: Channel
   readonly lifecycle: Lifecycle
@@ -56,8 +61,8 @@ export class Multiplex implements SocketOwner, ChannelOwner {
   readonly #openedAt = performance.now()
   readonly #request: FastifyRequest
   readonly #parts: MultiplexParts
-  /** By the client's id; null while `authorize` is awaited. */
-  readonly #byId = new Map<number, Opened | null>()
+  /** By the client's id, which it may use again at once when it has closed a namespace. */
+  readonly #byId = new Map<number, Opened | Opening>()
   readonly #byNumber = new Map<number, Opened>()
   #session: WatchedSession | null = null
   #ended: { code: number, reason: string } | null = null
@@ -161,17 +166,18 @@ export class Multiplex implements SocketOwner, ChannelOwner {
   async #open (wanted: Open): Promise<void> {
     const { id } = wanted
     if (this.#byId.has(id)) return this.#tell({ type: 'error', error: { code: 'INVALID_MESSAGE', message: 'The id is in use' } })
-    this.#byId.set(id, null)
+    const opening: Opening = { channel: null }
+    this.#byId.set(id, opening)
     clearTimeout(this.#idle)
     try {
       const admitted = await within(ADMIT_MS, this.#admit(wanted), () => new FST_ERR_WS_NAMESPACES_ADMISSION_TIMEOUT())
-      if (!this.#isWanted(id)) return
+      if (!this.#isWanted(id, opening)) return
       const resumeRequest = resumeRequestOf(wanted)
       const slot = await this.#parts.gate.take(admitted, resumeRequest.clientId)
-      if (this.#isWanted(id)) this.#begin(slot, admitted.session, id, resumeRequest)
+      if (this.#isWanted(id, opening)) this.#begin(slot, admitted.session, id, resumeRequest)
       else slot.free()
     } catch (err) {
-      if (!this.#isWanted(id)) return
+      if (!this.#isWanted(id, opening)) return
       this.#byId.delete(id)
       this.#refuse(id, err)
       this.#watchIdle()
@@ -185,8 +191,8 @@ export class Multiplex implements SocketOwner, ChannelOwner {
   }
 
   /** Whether the client still waits for the namespace. */
-  #isWanted (id: number): boolean {
-    return this.#ended === null && this.#socket.isOpen && this.#byId.get(id) === null
+  #isWanted (id: number, opening: Opening): boolean {
+    return this.#ended === null && this.#socket.isOpen && this.#byId.get(id) === opening
   }
 
   /** @throws what the client is told */
@@ -222,7 +228,7 @@ export class Multiplex implements SocketOwner, ChannelOwner {
   #close (id: number): void {
     const opened = this.#byId.get(id)
     if (opened === undefined) return
-    if (opened === null) this.#byId.delete(id)
+    if (opened.channel === null) this.#byId.delete(id)
     else {
       opened.channel.end()
       this.#release(opened.channel, 1000, '')
@@ -237,7 +243,7 @@ export class Multiplex implements SocketOwner, ChannelOwner {
     this.#byId.delete(id)
     this.#byNumber.delete(number)
     this.#watchIdle()
-    if (opened != null) setImmediate(() => opened.lifecycle.end(code, reason))
+    if (opened !== undefined && opened.channel !== null) setImmediate(() => opened.lifecycle.end(code, reason))
   }
 
   #watchIdle (): void {

@@ -5,7 +5,7 @@ import type { Cluster, ConnectionInfo, NamespaceStats } from '../cluster/cluster
 import type { Answer, Requests } from '../cluster/requests.ts'
 import { Close } from '../codes.ts'
 import type { Delivered } from '../delivery/carrier.ts'
-import { envelope, Frame } from '../delivery/frame.ts'
+import { envelope, Frame, type Envelope } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_NAME, FST_ERR_WS_NAMESPACES_NOT_CONNECTED } from '../errors.ts'
 import { isName } from '../ids.ts'
@@ -63,14 +63,14 @@ export interface Namespace<Schema extends TSchema = TSchema, Ctx extends Identit
    * Asks a client and resolves with the data of its answer; of a user's connections all are asked, and the first
    * good answer counts; where there is none, the error of one that tried.
    *
-   * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED
+   * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, _INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE
    */
   request (whom: string | Connection<any>, type: string, data?: unknown, options?: RequestOptions): Promise<unknown>
   /**
    * Asks every connection of a user, or in a room, on all instances, when the iteration begins. Yields each answer as it comes, with
-   * `clientId` and `userId` of who gave it, until all have answered or `timeoutMs` is over; who does not answer is not among them.
+   * `clientId` and `userId` of who gave it, until all have answered or `timeoutMs` is over; who does not answer is not among them. Of one that answers more than once the first answer counts.
    *
-   * @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA
+   * @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE
    */
   requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, options?: RequestOptions): AsyncIterable<Answer>
   /** Whether a user is connected, and to which instances. */
@@ -148,11 +148,11 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     const { requests, cluster } = this.#parts
     if (!(whom instanceof Peer)) {
       const [{ name }, userId] = [this.#one, checkName('userId', whom)]
-      return requests.ask((id) => cluster.send(name, { userId }, envelope(type, data, { id })), timeoutMs)
+      return requests.ask((id) => cluster.send(name, { userId }, this.#question(type, data, id)), timeoutMs)
     }
     if (!whom.isOpen) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
     return requests.ask((id) => {
-      const { json, bytes } = envelope(type, data, { id })
+      const { json, bytes } = this.#question(type, data, id)
       whom.deliver(new Frame(json, bytes), null, false)
       return 1
     }, timeoutMs)
@@ -164,9 +164,9 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     const { requests, cluster } = this.#parts
     const { name } = this.#one
     const target = 'room' in whom ? { room: checkName('room', whom.room) } : { userId: checkName('userId', whom.userId) }
-    // Throws at the call where the data have no JSON form, and not at the first `next()`.
-    envelope(type, data)
-    return requests.each(async (id) => cluster.send(name, target, envelope(type, data, { id })), timeoutMs)
+    // Throws at the call where the data cannot be sent, and not at the first `next()`.
+    this.#question(type, data)
+    return requests.each(async (id) => cluster.send(name, target, this.#question(type, data, id)), timeoutMs)
   }
 
   async online (userId: string): Promise<{ online: boolean, instances: string[] }> {
@@ -224,6 +224,13 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
   get #path (): string {
     const { hubs } = this.#parts
     return this.#found === null ? `${hubs.prefix}/${this.name}` : hubs.pathOf(this.#found.segments)
+  }
+
+  /** @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE */
+  #question (type: string, data: unknown, id?: string): Envelope {
+    const message = envelope(type, data, { id })
+    this.#parts.hubs.measure(message)
+    return message
   }
 
   async #present (userId?: string): Promise<Present[]> {

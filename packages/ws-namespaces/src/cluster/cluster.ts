@@ -44,6 +44,7 @@ type Ask =
   | { readonly op: 'disconnect', readonly namespace: string, readonly userId: string, readonly code: number, readonly reason: string }
 
 const CHANNEL = 'ws:ask'
+const OPS: ReadonlySet<string> = new Set<Ask['op']>(['connections', 'join', 'leave', 'stats', 'users', 'rooms', 'send', 'sendRoom', 'replace', 'disconnect'])
 const ASK_MS = 2000
 /** Logged, so that an instance that reconnects just then gets them. */
 const LOGGED: ReadonlySet<Ask['op']> = new Set(['disconnect', 'join', 'leave'])
@@ -136,6 +137,8 @@ export class Cluster {
   }
 
   async #answer (ask: Ask, bytes: Uint8Array | null): Promise<unknown> {
+    // Of a later release: a number of connections would say that it was done.
+    if (!OPS.has(ask.op)) throw new Error(`${String(ask.op)} is not known here`)
     if (ask.op === 'stats') return this.#hubs.local(ask.namespace)
     const hub = this.#hubs.get(ask.namespace)
     if (hub === undefined) return ask.op === 'users' || ask.op === 'rooms' || ask.op === 'connections' ? [] : 0

@@ -57,7 +57,7 @@ export class Requests {
    */
   async ask (send: (id: string) => number | Promise<number>, timeoutMs: number): Promise<unknown> {
     const asked = new FirstAnswer(timeoutMs)
-    const id = this.#begin((answer) => asked.hear(answer))
+    const id = this.#begin((answer, from) => asked.hear(answer, from))
     try {
       const count = await Promise.race([send(id), asked.answer.then(() => 1)])
       if (count === 0) throw new FST_ERR_WS_NAMESPACES_NOT_CONNECTED()
@@ -110,8 +110,23 @@ export class Requests {
   }
 }
 
+/** Who has answered a request: a client that answers twice must not count for another. */
+class Answerers {
+  readonly #heard = new Set<string>()
+
+  /** Whether this is its first answer. One of the release before does not say whose it is. */
+  add (from: Answerer | null): boolean {
+    if (from === null) return true
+    const who = JSON.stringify([from.userId, from.clientId])
+    if (this.#heard.has(who)) return false
+    this.#heard.add(who)
+    return true
+  }
+}
+
 /** The answers to a request to many connections, in the order in which they arrive. */
 class AnswerStream {
+  readonly #answerers = new Answerers()
   readonly #answers: Answer[] = []
   #heard = 0
   #count = Infinity
@@ -125,6 +140,7 @@ class AnswerStream {
   }
 
   hear ({ data, error }: ClientAnswer, from: Answerer | null): void {
+    if (!this.#answerers.add(from)) return
     this.#heard++
     const who = { clientId: from?.clientId ?? null, userId: from?.userId ?? null }
     this.#answers.push(error === undefined ? { ...who, data } : { ...who, error: reasonOf(error) })
@@ -157,6 +173,7 @@ class AnswerStream {
 class FirstAnswer {
   readonly answer: Promise<unknown>
   readonly #stop: () => void
+  readonly #answerers = new Answerers()
   readonly #errors: unknown[] = []
   #count = Infinity
   #resolve!: (data: unknown) => void
@@ -177,7 +194,8 @@ class FirstAnswer {
     this.#rejectWhenAllFailed()
   }
 
-  hear ({ data, error }: ClientAnswer): void {
+  hear ({ data, error }: ClientAnswer, from: Answerer | null): void {
+    if (!this.#answerers.add(from)) return
     if (error === undefined) return this.#resolve(data)
     this.#errors.push(error)
     this.#rejectWhenAllFailed()

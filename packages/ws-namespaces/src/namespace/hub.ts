@@ -108,13 +108,8 @@ export class Hub implements PeerHub, Sink, PresenceSink {
     return this.carrier.publish(message)
   }
 
-  measure ({ json, bytes }: Envelope): void {
-    const most = this.#maxOutgoingBytes
-    const beside = bytes?.length ?? 0
-    // One character of UTF-16 makes 3 bytes of UTF-8 at most.
-    if (json.length * 3 + beside <= most) return
-    const size = Buffer.byteLength(json) + beside
-    if (size > most) throw new FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE(size, most)
+  measure (envelope: Envelope): void {
+    measure(envelope, this.#maxOutgoingBytes)
   }
 
   count (): void {
@@ -246,6 +241,15 @@ export class Hub implements PeerHub, Sink, PresenceSink {
     if (topic.startsWith('user:')) this.#users += one
     else if (topic.startsWith('room:')) this.#rooms += one
   }
+}
+
+/** @throws FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE */
+export function measure ({ json, bytes }: Envelope, most: number): void {
+  const beside = bytes?.length ?? 0
+  // One character of UTF-16 makes 3 bytes of UTF-8 at most.
+  if (json.length * 3 + beside <= most) return
+  const size = Buffer.byteLength(json) + beside
+  if (size > most) throw new FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE(size, most)
 }
 
 export function noDrops (): Drops {

@@ -1,7 +1,8 @@
 import { FST_ERR_WS_NAMESPACES_NOT_FOUND } from '../errors.ts'
 import type { Definition } from './definition.ts'
 import { Directory, type Found } from './directory.ts'
-import { Hub, noDrops, type HubParts, type LocalStats } from './hub.ts'
+import type { Envelope } from '../delivery/frame.ts'
+import { Hub, measure, noDrops, type HubParts, type LocalStats } from './hub.ts'
 
 /** The namespaces of this process that are in use. */
 export class Hubs {
@@ -71,6 +72,11 @@ export class Hubs {
   * [Symbol.iterator] (): Iterator<Hub> {
     yield * this.#hubs.values()
     yield * this.#evicted
+  }
+
+  /** @throws FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE */
+  measure (envelope: Envelope): void {
+    measure(envelope, this.#parts.maxOutgoingBytes)
   }
 
   /** Where clients find a namespace. */

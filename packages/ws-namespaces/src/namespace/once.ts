@@ -47,11 +47,12 @@ export class Once {
 
   async #next (conn: Peer, id: string | number, number: number, handle: (record: (answer: Answered) => void) => void): Promise<void> {
     const sender = { namespace: conn.namespace, userId: conn.userId, clientId: conn.clientId }
-    for (const began = performance.now(); !conn.isGone;) {
+    for (const began = performance.now(); !conn.isGone && conn.ended === null;) {
       const receipt = await this.#receipts.claim(sender, number).catch(() => null)
       // Redis is away: it is not known whether the message was handled, so it waits; the client has a timeout of its own.
       if (receipt === null) await sleep(LOOK_MS, undefined, { ref: false })
-      else if (receipt.state === 'new') return handle((answer) => { this.#record(sender, number, answer) })
+      // The server may have ended the connection meanwhile. Where the client may come back it sends the message again.
+      else if (receipt.state === 'new') return conn.ended === null ? handle((answer) => { this.#record(sender, number, answer) }) : this.#receipts.free(sender, number)
       else if (receipt.state === 'done') return repeat(conn, id, receipt.answer)
       else if (receipt.state === 'forgotten' || !this.#isAlive(receipt.bootId) || performance.now() - began > ANSWER_MS) return conn.fail('OUTCOME_UNKNOWN', id)
       else await sleep(LOOK_MS, undefined, { ref: false })

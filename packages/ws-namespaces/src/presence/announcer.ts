@@ -42,6 +42,11 @@ export class Announcer {
     return [...this.#known ?? []]
   }
 
+  /** Whether there are clients here. */
+  get isAttached (): boolean {
+    return this.#attached !== null
+  }
+
   attach (): Promise<void> {
     this.#attached ??= this.#begin()
     return this.#attached
@@ -104,14 +109,17 @@ export class Announcer {
       this.#held.push(text)
       return
     }
+    const sign = text[0]
+    // Of a later release: what it means is not guessed.
+    if (sign !== '+' && sign !== '-') return this.#context.log.debug({ sign }, 'an announcement of a kind that is not known here')
     try {
-      this.#apply(text[0]!, JSON.parse(text.slice(1)) as string[])
+      this.#apply(sign, JSON.parse(text.slice(1)) as string[])
     } catch (err) {
       this.#context.log.warn({ err }, 'a malformed announcement was dropped')
     }
   }
 
-  #apply (sign: string, userIds: readonly string[]): void {
+  #apply (sign: '+' | '-', userIds: readonly string[]): void {
     const known = this.#known
     if (known === null) return
     const came = sign === '+'

@@ -33,7 +33,8 @@ export class RedisPresence implements Presence {
   readonly #unpublished = new Set<string>()
   #generation: string | null = null
   #flushing: Promise<void> | null = null
-  #dead = ''
+  /** Tokens of instances that are known to have ended, and may have users here still. */
+  readonly #dead = new Set<string>()
   #closed = false
 
   constructor (namespace: string, context: PresenceContext, sink: PresenceSink) {
@@ -74,9 +75,10 @@ export class RedisPresence implements Presence {
     }
   }
 
-  async beat (dead = ''): Promise<void> {
-    if (this.#here.size === 0 && this.#unpublished.size === 0) return
-    this.#dead = dead
+  async beat (dead?: string): Promise<void> {
+    // Where there are guests alone somebody has to notice too that an instance has died.
+    if (this.#here.size === 0 && this.#unpublished.size === 0 && !this.#announcer.isAttached) return
+    if (dead !== undefined) this.#dead.add(dead)
     await this.#flush(true)
   }
 
@@ -94,7 +96,7 @@ export class RedisPresence implements Presence {
   async #publish (always: boolean): Promise<void> {
     // Changes of one turn of the event loop are one script.
     await new Promise((resolve) => setImmediate(resolve))
-    for (let more = always || this.#unpublished.size > 0; more && !this.#closed; more = this.#unpublished.size > 0) await this.#publishBatch()
+    for (let more = always || this.#unpublished.size > 0; more && !this.#closed; more = this.#unpublished.size > 0 || this.#dead.size > 0) await this.#publishBatch()
   }
 
   async #publishBatch (): Promise<void> {
@@ -102,12 +104,12 @@ export class RedisPresence implements Presence {
     const states = users.map((userId) => [userId, this.#here.has(userId)] as const)
     const { token, leaseMs } = this.#context
     const { online, leases, beats, presence } = this.#keys
-    const dead = this.#dead
+    const [dead = ''] = this.#dead
     const [generation, known] = await this.#context.link.runScript(publishPresence, {
       keys: [online, leases, beats],
       args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
     })
-    if (this.#dead === dead) this.#dead = ''
+    this.#dead.delete(dead)
     // A user who changed meanwhile is published again.
     for (const [userId, wasHere] of states) if (this.#here.has(userId) === wasHere) this.#unpublished.delete(userId)
     this.#checkGeneration(generation, known === 1, new Set(users))

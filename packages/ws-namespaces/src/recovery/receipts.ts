@@ -18,8 +18,10 @@ export interface Sender { readonly namespace: string, readonly userId: string | 
 export interface Receipts {
   /** Marks a message as being handled, unless it was before. Rejects while Redis is away. */
   claim (sender: Sender, id: number): Promise<Receipt>
-  /** Never rejects. */
+  /** Records the answer to a message that this process claimed. Never rejects. */
   done (sender: Sender, id: number, answer: string): Promise<void>
+  /** Nothing was done under a claim of this process: as if it had never been. Never rejects. */
+  free (sender: Sender, id: number): Promise<void>
 }
 
 /** Time to live of a client's receipts after its last message. */
@@ -54,6 +56,23 @@ return ''
 `
 })
 
+/**
+ * Ends a claim: with the answer, or with '' as if it had never been. Returns 1, or 0 where there is none of the caller's.
+ *
+ * Closes: an answer to a message whose claim Redis lost would make a hash that never expires.
+ */
+const settleMessage = defineScript({
+  name: 'wsNamespacesSettleV1',
+  keys: ['once'],
+  args: ['id', 'mark', 'answer'],
+  reply: reply<number>(),
+  lua: `
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+return 1
+`
+})
+
 const RUNNING = 'running '
 
 function receiptOf (found: string): Receipt {
@@ -77,7 +96,11 @@ export class RedisReceipts implements Receipts {
   }
 
   async done (sender: Sender, id: number, answer: string): Promise<void> {
-    await this.#link.run((client) => client.hset(this.#key(sender), id, answer)).catch(() => {})
+    await this.#link.runScript(settleMessage, { keys: [this.#key(sender)], args: [id, this.#mark, answer] }).catch(() => {})
+  }
+
+  async free (sender: Sender, id: number): Promise<void> {
+    await this.done(sender, id, '')
   }
 
   #key ({ namespace, userId, clientId }: Sender): string {
@@ -110,6 +133,10 @@ export class MemoryReceipts implements Receipts {
   async done (sender: Sender, id: number, answer: string): Promise<void> {
     const { found } = this.#of(sender)
     if (found.has(id)) found.set(id, answer)
+  }
+
+  async free (sender: Sender, id: number): Promise<void> {
+    this.#of(sender).found.delete(id)
   }
 
   #of ({ namespace, userId, clientId }: Sender): Kept {

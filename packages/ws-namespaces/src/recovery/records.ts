@@ -1,4 +1,4 @@
-import type { RedisLink } from '@jpulse/redis-link'
+import { defineScript, reply, type RedisLink } from '@jpulse/redis-link'
 import { formatOffset, parseOffset, type Place } from '../delivery/carrier.ts'
 import { Keys } from '../delivery/keys.ts'
 
@@ -55,6 +55,22 @@ export class MemoryRecords implements Records {
   }
 }
 
+/**
+ * Notes where the log was when a user was put out of a room. Returns 1.
+ *
+ * Closes: HSET and PEXPIRE as two commands leave a hash that never expires where the process dies between them.
+ */
+const leaveRoom = defineScript({
+  name: 'wsNamespacesLeaveRoomV1',
+  keys: ['left'],
+  args: ['room', 'offset', 'ttlMs'],
+  reply: reply<number>(),
+  lua: `
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+`
+})
+
 /** In Redis: a string for each client, JSON with its version. */
 export class RedisRecords implements Records {
   readonly #link: RedisLink
@@ -77,11 +93,7 @@ export class RedisRecords implements Records {
   }
 
   async leave (userId: string, room: string, place: Place): Promise<void> {
-    const key = this.#keys.left(userId)
-    await this.#link.run(async (client) => {
-      await client.hset(key, room, formatOffset(place))
-      await client.pexpire(key, this.#ttlMs)
-    })
+    await this.#link.runScript(leaveRoom, { keys: [this.#keys.left(userId)], args: [room, formatOffset(place), this.#ttlMs] })
   }
 
   async write (clientId: string, { userId, rooms }: ClientRecord): Promise<void> {
