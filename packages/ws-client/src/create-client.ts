@@ -150,6 +150,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     namespace (name: string, own?: NamespaceOptions): Client<any, any> {
       let namespace = namespaces.get(name)
       if (!namespace || isOver(namespace)) {
+        namespaces.forEach((one, name) => { if (isOver(one)) namespaces.delete(name) })
         // No deadline of its own: the socket has one.
         namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, env))
         if (isOver(connection)) namespace.end(connection.status, {})

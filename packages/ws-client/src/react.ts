@@ -67,7 +67,6 @@ function open (address: Address | Client, { keep = 100, onMessage: _, ...options
   const unhear = client.on('*', (data, message) => {
     if (NO_MESSAGES.has(message.type)) return
     tell({ messages: [...entry.snapshot.messages, { ...message, data }].slice(-keep, keep > 0 ? undefined : 0) })
-    for (const component of [...components]) component.onMessage(data, message)
   })
   const entry: Entry = {
     client,
@@ -91,7 +90,10 @@ function join (key: unknown, component: Component, make: () => Entry): [Entry, l
   entries.set(key, entry)
   clearTimeout(entry.closing)
   entry.components.add(component)
+  // One for each: what `onMessage` throws goes to `onError`, and concerns no other component.
+  const unhear = entry.client.on('*', (data, message) => { if (!NO_MESSAGES.has(message.type)) component.onMessage(data, message) })
   return [entry, () => {
+    unhear()
     entry.components.delete(component)
     if (entry.components.size > 0) return
     entry.closing = setTimeout(() => {

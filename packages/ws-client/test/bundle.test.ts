@@ -82,6 +82,8 @@ for (const [bundler, make] of [['esbuild', byEsbuild], ['Vite', byVite]] as cons
     t.equal(await page.evaluate("ask('echo', 7)"), 7)
     for (const n of [1, 2, 3]) await panel.broadcast('n', n)
     await shows('connected: n 2, n 3')
+    t.same(await page.evaluate('heard'), ['a 1', 'b 1', 'a 2', 'b 2', 'a 3', 'b 3'], 'what the one throws concerns no other')
+    t.same(await page.evaluate('faults'), Array(3).fill('as asked'))
     t.equal(await page.evaluate('effects'), 4)
     t.equal(counts.hellos, 4, 'two components, and effects run twice in StrictMode')
     t.same([counts.opened, connections()], [1, 1], 'mounted, unmounted, mounted: one connection')

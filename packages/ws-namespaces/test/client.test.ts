@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
@@ -239,6 +241,24 @@ t.test('what handlers throw reaches the application, and no other handler', asyn
   await app.wsNamespaces.get('chat')!.broadcast('n', 1)
   await waitFor(() => heard.length === 1 && errors.length === 1)
   t.same([heard, errors], [[1], ['mine']])
+})
+
+t.test('of namespaces that were closed nothing is kept', async (t) => {
+  const { port } = await build(t, { setup: ({ wsNamespaces }) => { wsNamespaces.create('rooms/:id', { public: true }) } })
+  const { client: socket } = watched(t, `ws://127.0.0.1:${port}/api/1/ws`)
+  const closed = await Promise.all(Array.from({ length: 20 }, async (_, id) => {
+    const namespace = socket.namespace(`rooms/${id}`)
+    await namespace.ready
+    namespace.close()
+    return new WeakRef(namespace)
+  }))
+  await socket.namespace('rooms/next').ready
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  await waitFor(() => {
+    collect()
+    return closed.every((one) => one.deref() === undefined)
+  }, { everyMs: 100 })
 })
 
 t.test('what is sent in an outage waits, and is done once: over lost answers, another worker, and a killed one', async (t) => {
