@@ -113,6 +113,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     checkElection(name, leaseMs)
     const known = this.#leaders.get(name)
     if (known?.isOver === false) return known
+    for (const [other, { isOver }] of this.#leaders) if (isOver) this.#leaders.delete(other)
     const leader = new Leader({ terms: this.#termsOf(name), holder: this.bootId, leaseMs, log: this.#log })
     this.#leaders.set(name, leader)
     return leader
@@ -128,6 +129,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
    */
   schedule (name: string, cron: string, fn: (at: Date) => unknown, options: ScheduleOptions = {}): Schedule {
     checkCall(options, ['timeZone', 'graceMs'], invalid)
+    for (const other of this.#schedules) if (other.isStopped) this.#schedules.delete(other)
     const schedule = new Schedule(name, cron, fn, options, this.#claims, this.#log)
     this.#schedules.add(schedule)
     return schedule

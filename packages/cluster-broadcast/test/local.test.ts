@@ -1,4 +1,6 @@
 import { hostname } from 'node:os'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import t from 'tap'
 import { redisLink } from '@jpulse/redis-link'
@@ -318,6 +320,34 @@ t.test('applications that share a memory cluster are members of one', async (t) 
   t.same(all[1]!.members().map(({ instanceId }) => instanceId), ['test:2', 'test:3'])
   await t.rejects(build(t, { url: 'redis://127.0.0.1:1', connectTimeoutMs: 1 }, { cluster }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message: /cluster/ })
   await t.rejects(build(t, {}, { cluster: {} as never }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message: /memoryCluster/ })
+
+  let end: (() => void) | undefined
+  const long = all[1]!.broadcast.once('long', 3_600_000, () => new Promise<void>((resolve) => { end = resolve }))
+  await waitFor(() => end)
+  const waiting = all[2]!.broadcast.once('long', 3_600_000, () => {})
+  await new Promise(setImmediate)
+  await third.close()
+  t.same(await waiting, { ran: false, reason: 'unavailable' })
+  end!()
+  t.equal((await long).ran, true)
+})
+
+t.test('of leaders that resigned and timetables that were stopped nothing is kept', async (t) => {
+  const { app: { appCluster } } = await build(t)
+  const ended = await Promise.all(Array.from({ length: 20 }, async (_, n) => {
+    const [schedule, leader] = [appCluster.schedule(`s${n}`, '0 0 1 1 *', () => {}), appCluster.leader(`l${n}`)]
+    schedule.stop()
+    await leader.resign()
+    return [new WeakRef(schedule), new WeakRef(leader)]
+  }))
+  appCluster.schedule('next', '0 0 1 1 *', () => {})
+  appCluster.leader('next')
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  await waitFor(() => {
+    collect()
+    return ended.flat().every((one) => one.deref() === undefined)
+  }, { everyMs: 100 })
 })
 
 t.test('two processes that bear one instanceId are told of where both stay, and not where one replaces the other', async (t) => {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import { sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
@@ -83,6 +84,8 @@ t.test('POST broadcast refuses what is wrong, and says what', async (t) => {
     t.match(answer.json(), { success: false, code: `FST_ERR_CLUSTER_BROADCAST_${code}`, statusCode, error: String }, `${name} ${payload.slice(0, 20)}`)
     t.equal(answer.statusCode, statusCode)
   }
+  const inChunks = await app.inject({ method: 'POST', url: `${BASE}/broadcast/a`, headers: { who: 'admin', ...JSON_TYPE }, payload: Readable.from([JSON.stringify({ data: 'x'.repeat(100_000) })]) })
+  t.match(inChunks.json(), { statusCode: 413, error: /^The data are \d+ bytes/ })
   const badEncoding = await app.inject({ method: 'POST', url: `${BASE}/broadcast/%E0%A4%A`, headers: { who: 'admin' }, payload: { data: 1 } })
   t.equal(badEncoding.statusCode, 400)
   t.same(got, [])

@@ -89,6 +89,7 @@ export function textOf (value: unknown): string {
   }
 }
 
-function isThenable (value: unknown): value is PromiseLike<unknown> {
+/** Whether something can be waited for. */
+export function isThenable (value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 }

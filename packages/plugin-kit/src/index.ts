@@ -1,4 +1,4 @@
-export { callSafely, callWithin, deadline, emitSafely, textOf, within, type OnFault } from './calls.ts'
+export { callSafely, callWithin, deadline, emitSafely, isThenable, textOf, within, type OnFault } from './calls.ts'
 export { checkCall, checker, type Checker } from './options/checker.ts'
 export { callback, opaque } from './options/opaque.ts'
 export { problemOf, type Problem } from './options/problem.ts'

@@ -1,5 +1,5 @@
 import { answerFailure, answers, guard, ok, prepareScope, type Authorize } from '@jpulse/plugin-kit'
-import type { FastifyError, FastifyInstance } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { AppCluster } from '../app-cluster.ts'
 import { FST_ERR_CLUSTER_BROADCAST_FORBIDDEN, FST_ERR_CLUSTER_BROADCAST_INVALID_DATA, FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE, FST_ERR_CLUSTER_BROADCAST_UNAUTHORIZED } from '../errors.ts'
@@ -47,7 +47,7 @@ export async function routes (scope: FastifyInstance, cluster: AppCluster, autho
     // Room for what JSON may write longer than it is: white space and escapes.
     bodyLimit: 2 * maxMessageBytes + 1024,
     schema: { params: BroadcastParams, body: BroadcastBody, response: answers(Published) },
-    errorHandler: (err, request, reply) => answerFailure(named(err, request.headers['content-length'], maxMessageBytes), request, reply, PLUGIN)
+    errorHandler: (err, request, reply) => answerFailure(named(err, request, maxMessageBytes), request, reply, PLUGIN)
   }, async ({ params, body }) => {
     const channel = params['*']
     if (!('data' in body)) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA('there are none')
@@ -58,9 +58,9 @@ export async function routes (scope: FastifyInstance, cluster: AppCluster, autho
   scope.get('/status', { schema: { response: answers(Status) } }, async () => ok(cluster.status()))
 }
 
-/** What Fastify finds wrong with a body is said in the words of `publish`. */
-function named (err: FastifyError, length: string | undefined, limit: number): Error {
-  if (err.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE(Number(length), limit)
+/** What Fastify finds wrong with a body is said in the words of `publish`. One that is sent in chunks has no length, and is read up to its limit. */
+function named (err: FastifyError, { headers, routeOptions }: FastifyRequest, limit: number): Error {
+  if (err.code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE(Number(headers['content-length'] ?? routeOptions.bodyLimit + 1), limit)
   return BODY.has(err.code) ? new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(err.message) : err
 }
 

@@ -1,6 +1,6 @@
 import { channel as diagnostics } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
-import { emitSafely, lossOf, textOf } from '@jpulse/plugin-kit'
+import { emitSafely, isThenable, lossOf, textOf } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Ack } from '../log/epoch-log.ts'
 import type { Identity } from '../membership/identity.ts'
@@ -146,7 +146,7 @@ export class Messenger {
       const data: unknown = areBytes ? new Uint8Array(bytes) : raw ? json : JSON.parse(json)
       const given: BroadcastMessage = { id, channel, data, instanceId, bootId, timestamp, self }
       const returned = handler(bytes === undefined || areBytes ? given : { ...given, bytes })
-      return isPromise(returned) ? Promise.resolve(returned).then((value) => ({ value }), failed) : { value: returned }
+      return isThenable(returned) ? Promise.resolve(returned).then((value) => ({ value }), failed) : { value: returned }
     } catch (err) {
       return failed(err)
     }
@@ -191,10 +191,6 @@ export class Messenger {
   #nameOf (bootId: string): string {
     return this.transport.members().find((member) => member.bootId === bootId)?.instanceId ?? this.#left.get(bootId) ?? bootId
   }
-}
-
-function isPromise (value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | undefined)?.then === 'function'
 }
 
 function firstAnswer (outcomes: readonly Outcome[]): Outcome {

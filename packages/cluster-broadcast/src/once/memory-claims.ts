@@ -39,6 +39,11 @@ export class MemoryClaims implements Claims {
 
   close (): void {
     this.#closed = true
+    this.wakeAll()
+  }
+
+  /** All who wait look again. */
+  wakeAll (): void {
     this.#waiters.wakeAll()
   }
 

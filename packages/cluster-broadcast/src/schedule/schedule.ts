@@ -68,6 +68,11 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     return this.#next
   }
 
+  /** Whether `stop` was called. */
+  get isStopped (): boolean {
+    return this.#stopped
+  }
+
   /** No tick begins here any more; what runs goes on. */
   stop (): void {
     this.#stopped = true

@@ -36,7 +36,10 @@ export class MemoryCluster {
       giveBack: async () => {},
       done: (name, token) => shared.done(name, token),
       wait: (name, ms) => closed ? Promise.resolve() : shared.wait(name, ms),
-      close: () => { closed = true }
+      close: () => {
+        closed = true
+        shared.wakeAll()
+      }
     }
   }
 

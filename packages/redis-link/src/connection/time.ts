@@ -1,20 +1,12 @@
-import { deadline } from '@jpulse/plugin-kit'
+import { within } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_LINK_TIMEOUT } from '../errors.ts'
 
 const FIRST_MS = 50
 const CAP_MS = 3000
 
 /** Rejects with FST_ERR_REDIS_LINK_TIMEOUT where a promise is not settled within `ms`, by `deadline`. */
-export async function bounded<T> (promise: Promise<T>, ms: number): Promise<T> {
-  let stop = () => {}
-  const timeout = new Promise<never>((_resolve, reject) => {
-    stop = deadline(ms, () => reject(new FST_ERR_REDIS_LINK_TIMEOUT(ms)))
-  })
-  try {
-    return await Promise.race([promise, timeout])
-  } finally {
-    stop()
-  }
+export function bounded<T> (promise: Promise<T>, ms: number): Promise<T> {
+  return within(ms, promise, () => new FST_ERR_REDIS_LINK_TIMEOUT(ms))
 }
 
 /**

@@ -1,3 +1,4 @@
+import { isThenable } from '@jpulse/plugin-kit'
 import { HEARTBEAT, RENEW } from '@jpulse/ws-client/wire'
 import { Close, RESERVED, type ErrorCode } from '../codes.ts'
 import type { Reply } from './definition.ts'
@@ -114,7 +115,7 @@ export class Dispatcher {
     } catch (err) {
       return pending.failed(err)
     }
-    if (isPromise(outcome)) {
+    if (isThenable(outcome)) {
       pending.wait()
       outcome.then((result) => pending.over(result as Outcome), (err: unknown) => pending.failed(err))
     } else pending.over(outcome as Outcome)
@@ -140,7 +141,7 @@ export class Dispatcher {
     }
     if (onMessage === undefined) return 'unknown'
     const returned = onMessage(conn, { type, ...(data === undefined ? {} : { data }), ...(id === undefined ? {} : { id }) }, pending.reply)
-    return isPromise(returned) ? Promise.resolve(returned).then((value) => pending.returned(value)) : pending.returned(returned)
+    return isThenable(returned) ? Promise.resolve(returned).then((value) => pending.returned(value)) : pending.returned(returned)
   }
 }
 
@@ -284,8 +285,4 @@ function idOf (message: unknown): string | number | undefined {
   if (typeof message !== 'object' || message === null || !Object.hasOwn(message, 'id')) return undefined
   const { id } = message as { id: unknown }
   return (typeof id === 'string' && id.length <= LONGEST_ID) || (typeof id === 'number' && Number.isFinite(id)) ? id : undefined
-}
-
-function isPromise (value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as PromiseLike<unknown> | undefined)?.then === 'function'
 }
