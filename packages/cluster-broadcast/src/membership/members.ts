@@ -10,6 +10,9 @@ export interface Member {
   readonly lastSeenMs: number
 }
 
+/** Changes that may wait for the one before them. */
+const MOST_EARLY = 5000
+
 /** What of a member does not change. `leaseMs` is its own: members may be configured differently. */
 export type MemberRecord = Omit<Member, 'lastSeenMs'> & { readonly leaseMs: number }
 
@@ -31,6 +34,8 @@ export class Members {
   readonly #onJoin: (member: Member) => void
   readonly #onLeave: (member: Member) => void
   readonly #others = new Map<string, Entry>()
+  /** Announcements that overtook the answer, or the announcement, that comes before them, by their number. */
+  readonly #early = new Map<number, { epoch: string, sign: string, what: string }>()
   #epoch = ''
   #mv = 0
 
@@ -51,6 +56,11 @@ export class Members {
       .sort((a, b) => a.startedAt - b.startedAt || (a.bootId < b.bootId ? -1 : 1))
   }
 
+  /** Whether a change is missing before one that is known. */
+  get isBehind (): boolean {
+    return this.#early.size > 0
+  }
+
   /** Number of the last change that is known. */
   get mv (): number {
     return this.#mv
@@ -63,7 +73,7 @@ export class Members {
    */
   applyList (epoch: string, mv: number, list: readonly string[], asked: number): void {
     const wentBack = epoch === this.#epoch && mv < asked
-    if (epoch === this.#epoch && mv <= this.#mv && !wentBack) return
+    if (epoch === this.#epoch && mv <= this.#mv && !wentBack) return this.#forgetEarly()
     const anew = wentBack || (epoch !== this.#epoch && this.#epoch !== '')
     this.#epoch = epoch
     this.#mv = mv
@@ -76,6 +86,8 @@ export class Members {
       if (anew) entry.goneAt ??= performance.now() + entry.record.leaseMs
       else if (entry.goneAt === undefined) this.#remove(bootId)
     }
+    this.#forgetEarly()
+    this.#follow()
   }
 
   /**
@@ -93,17 +105,30 @@ export class Members {
     }
   }
 
-  /** Takes an announcement: `<epoch> <mv> +|- <JSON or boot id>`. False where it does not follow on what is known. */
+  /** Takes an announcement: `<epoch> <mv> +|- <JSON or boot id>`. False where it waits for one that is missing before it. */
   applyChange (text: string): boolean {
     const [, epoch, mv, sign, what] = /^(\S{1,40}) (\d{1,15}) ([+-]) (.+)$/s.exec(text) ?? []
     if (epoch === undefined || (epoch === this.#epoch && Number(mv) <= this.#mv)) return true
-    if (epoch !== this.#epoch || Number(mv) !== this.#mv + 1) return false
-    const record = sign === '+' ? readRecord(what!) : null
-    if (sign === '+' && record === null) return false
-    this.#mv++
-    if (record === null) this.#remove(what!)
-    else this.#add(record)
-    return true
+    if (this.#early.size >= MOST_EARLY) this.#early.clear()
+    this.#early.set(Number(mv), { epoch, sign: sign!, what: what! })
+    this.#follow()
+    return !this.isBehind
+  }
+
+  /** Drops the announcements that an answer of Redis holds already, or that are of another log. */
+  #forgetEarly (): void {
+    for (const [mv, { epoch }] of this.#early) if (epoch !== this.#epoch || mv <= this.#mv) this.#early.delete(mv)
+  }
+
+  /** Takes the announcements that follow on what is known. */
+  #follow (): void {
+    for (let next = this.#early.get(this.#mv + 1); next?.epoch === this.#epoch; next = this.#early.get(this.#mv + 1)) {
+      const record = next.sign === '+' ? readRecord(next.what) : null
+      if (next.sign === '+' && record === null) return
+      this.#early.delete(++this.#mv)
+      if (record === null) this.#remove(next.what)
+      else this.#add(record)
+    }
   }
 
   #add (record: MemberRecord): void {

@@ -7,6 +7,9 @@ import { beat, leave } from './scripts.ts'
 
 export { KEEP_MS } from './scripts.ts'
 
+/** How long a missing change is waited for. */
+const CATCH_UP_MS = 100
+
 export interface MembershipListener {
   onJoin (member: Member): void
   onLeave (member: Member): void
@@ -37,7 +40,9 @@ export class Membership {
   readonly #members: Members
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | null = null
-  #again = false
+  /** A renewal that was wanted while another one was in flight. */
+  #again: Promise<void> | null = null
+  #catchingUp: NodeJS.Timeout | undefined
   #joined = false
   #stopped = false
 
@@ -72,9 +77,13 @@ export class Membership {
   /** Renews now; where a renewal is under way, after it. Resolves when it is over, whatever its outcome. */
   renew (): Promise<void> {
     if (this.#stopped || !this.#listener.isReady()) return Promise.resolve()
+    // Not a loop until nobody wants one more: while many join that would last as long as they do, and a boot waits for this.
     if (this.#running !== null) {
-      this.#again = true
-      return this.#running
+      this.#again ??= this.#running.then(() => {
+        this.#again = null
+        return this.renew()
+      })
+      return this.#again
     }
     this.#running = this.#renew().finally(() => { this.#running = null })
     return this.#running
@@ -82,13 +91,14 @@ export class Membership {
 
   /** Takes what came over the channel of joins and leaves. */
   hear (announcement: string): void {
-    if (!this.#members.applyChange(announcement)) this.renew()
+    if (!this.#members.applyChange(announcement)) this.#catchUp()
   }
 
   /** Gives the lease back, when no renewal is under way any more that could take it again. Rejects in an outage. */
   async leave (): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#catchingUp)
     await this.#running
     if (!this.#joined) return
     const { state, members, leases, membership } = this.#keys
@@ -96,14 +106,24 @@ export class Membership {
   }
 
   async #renew (): Promise<void> {
-    do {
-      this.#again = false
-      try {
-        await this.#beat()
-      } catch (err) {
-        this.#listener.onFailure(err)
-      }
-    } while (this.#again && !this.#stopped && this.#listener.isReady())
+    try {
+      await this.#beat()
+      if (this.#members.isBehind) this.#catchUp()
+    } catch (err) {
+      this.#listener.onFailure(err)
+    }
+  }
+
+  /**
+   * A change is missing: it is on its way, or with the answer of a renewal, or lost. Asked for after a pause, because while many
+   * join each answer is overtaken by the next change, and each costs the list of all members.
+   */
+  #catchUp (): void {
+    if (this.#stopped) return
+    this.#catchingUp ??= setTimeout(() => {
+      this.#catchingUp = undefined
+      if (this.#members.isBehind) this.renew()
+    }, CATCH_UP_MS * (1 + Math.random())).unref()
   }
 
   async #beat (): Promise<void> {
