@@ -43,7 +43,7 @@ export interface Effects {
   end (status: Status, detail: StatusDetail): void
 }
 
-export type Effect = { [T in keyof Effects]: readonly [type: T, ...rest: Parameters<Effects[T]>] }[keyof Effects]
+type Effect = { [T in keyof Effects]: readonly [type: T, ...rest: Parameters<Effects[T]>] }[keyof Effects]
 
 export interface MachineOptions extends Pick<ClientOptions, 'minDelayMs' | 'maxDelayMs'> {
   readonly connectTimeoutMs: number
