@@ -6,20 +6,11 @@ import {
 import { identityOf } from '../namespace/authorization.ts'
 import type { Identity } from '../namespace/connection.ts'
 import type { Definition } from '../namespace/definition.ts'
-import type { Found } from '../namespace/directory.ts'
 import type { Hubs } from '../namespace/hubs.ts'
 import { decodePath, type Params } from '../namespace/names.ts'
 import type { Drain } from './drain.ts'
 import { sessionsOf } from './sessions.ts'
-import { Slot } from './slot.ts'
-import type { WatchedSession } from './watched-session.ts'
-
-/** A client that was let in. */
-export interface Admitted {
-  readonly found: Found
-  readonly ctx: Identity
-  readonly session: WatchedSession | null
-}
+import { Slot, type Admitted } from './slot.ts'
 
 /** Decides who may connect, before the upgrade. A client that is refused allocates nothing. */
 export class Gate {

@@ -11,8 +11,8 @@ import type { ResumeRequest } from '../namespace/peer.ts'
 import type { Stalls } from '../namespace/stalls.ts'
 import { Lifecycle, type LifecycleParts } from './lifecycle.ts'
 import { readControl, readNumber, type Open } from './control.ts'
-import type { Admitted, Gate } from './gate.ts'
-import type { Slot } from './slot.ts'
+import type { Gate } from './gate.ts'
+import type { Admitted, Slot } from './slot.ts'
 import type { WatchedSession } from './watched-session.ts'
 
 /** Bounds of a socket of several namespaces. */

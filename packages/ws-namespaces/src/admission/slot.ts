@@ -1,12 +1,19 @@
 import { randomBytes } from 'node:crypto'
 import { FST_ERR_WS_NAMESPACES_TOO_MANY_CONNECTIONS } from '../errors.ts'
 import type { Identity } from '../namespace/connection.ts'
+import type { Found } from '../namespace/directory.ts'
 import type { Hub } from '../namespace/hub.ts'
 import type { Hubs } from '../namespace/hubs.ts'
-import type { Admitted } from './gate.ts'
 import type { WatchedSession } from './watched-session.ts'
 
 const CLIENT_ID = /^[A-Za-z0-9_-]{16,64}$/
+
+/** A client that was let in. */
+export interface Admitted {
+  readonly found: Found
+  readonly ctx: Identity
+  readonly session: WatchedSession | null
+}
 
 /** A connection as it counts for the limits of its namespace: from before the upgrade, so that simultaneous upgrades cannot exceed them. */
 export class Slot {
