@@ -399,6 +399,25 @@ t.test('a question to a room or a user: each answer as it comes, over all worker
   await t.rejects(chat.request('ann', 'vote', 'x'.repeat(300_000)), tooLarge)
 })
 
+t.test('what is too long for the others nobody gets, and a client is told so of what it relays', async (t) => {
+  const { app, port, complaints } = await build(t, {
+    options: { maxOutgoingBytes: 600_000 },
+    setup: ({ wsNamespaces }) => {
+      for (const [name, history] of [['live', false], ['logged', {}]] as const) wsNamespaces.create(name, { authorize: byHeader, history, relay: ['broadcast'], limits: { maxMessageBytes: 1_000_000 } })
+    }
+  })
+  const tooLarge = { code: 'FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE' }
+  for (const [name, options, longest] of [['live', {}, 300_000], ['logged', { volatile: true }, 300_000], ['logged', {}, 700_000]] as const) {
+    const client = await connect(t, port, `${P}/${name}`, { user: 'ann' })
+    await t.rejects(app.wsNamespaces.get(name)!.broadcast('n', 'x'.repeat(longest), options), tooLarge)
+    if (!('volatile' in options)) t.match(await client.request({ type: 'broadcast', data: 'x'.repeat(longest) }), { error: { code: 'MESSAGE_TOO_LARGE' } })
+    await app.wsNamespaces.get(name)!.broadcast('end')
+    await client.wait('end')
+    t.same(client.messages.map(({ type }) => type).filter((type) => type !== 'error'), ['end'])
+  }
+  t.same(complaints, [])
+})
+
 t.test('a client that answers a question twice counts once', async (t) => {
   const { app, port } = await build(t, { setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, onConnect: (conn) => conn.join('r') }) } })
   const chat = app.wsNamespaces.get('chat')!

@@ -170,6 +170,11 @@ export class Broadcast {
 
 /** The handle of a plugin of the suite for the channels below its reserved prefix. */
 export class InternalBroadcast extends Broadcast {
+  /** Longest data of one message, bytes beside them included. */
+  get maxMessageBytes (): number {
+    return this.messenger.options.maxMessageBytes
+  }
+
   /**
    * As `publish`, with data that are JSON already, in one line; they are handed to the others as they are.
    *

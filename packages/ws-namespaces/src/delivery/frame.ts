@@ -1,6 +1,6 @@
 import { stringify } from '@jpulse/ws-client/wire'
 import { RESERVED } from '../codes.ts'
-import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_DATA } from '../errors.ts'
+import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_DATA, FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
 
 const TEXT = 0x81
 const BINARY = 0x82
@@ -91,6 +91,15 @@ export function envelope (type: string, data: unknown, rest?: object): Envelope 
   } catch (err) {
     throw new FST_ERR_WS_NAMESPACES_INVALID_DATA((err as Error).message.split('\n', 1)[0]!)
   }
+}
+
+/** @throws FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE */
+export function measure ({ json, bytes }: Envelope, most: number): void {
+  const beside = bytes?.length ?? 0
+  // One character of UTF-16 makes 3 bytes of UTF-8 at most.
+  if (json.length * 3 + beside <= most) return
+  const size = Buffer.byteLength(json) + beside
+  if (size > most) throw new FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE(size, most)
 }
 
 /** Adds an offset to the JSON of an object that is not empty. */

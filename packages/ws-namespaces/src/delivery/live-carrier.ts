@@ -1,6 +1,7 @@
 import type { BroadcastMessage, InternalBroadcast } from '@jpulse/cluster-broadcast'
 import type { Outages } from '@jpulse/redis-link'
 import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
+import { measure } from './frame.ts'
 import { channelOf, type Topic } from './keys.ts'
 import type { Listener } from './listener.ts'
 
@@ -32,13 +33,17 @@ export class LiveCarrier implements Carrier {
   }
 
   async publish (message: Delivery): Promise<Delivered> {
+    const json = pack(message)
+    const bytes = message.bytes ?? undefined
+    // Before anybody gets it: the clients here must not have what all others cannot get.
+    measure({ json, bytes: message.bytes }, this.#bus.maxMessageBytes)
     this.#sink.deliver(message, null)
     this.#sending++
     try {
       // While our subscriber reconnects, others' do as well, and a message that is not logged would be lost to them.
       const wait = this.#outages.untilHeard()
       if (wait !== null) await wait
-      return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), pack(message), { replay: false, bytes: message.bytes ?? undefined })).delivered
+      return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), json, { replay: false, bytes })).delivered
     } finally {
       this.#sending--
     }

@@ -1,6 +1,7 @@
 import type { InternalBroadcast } from '@jpulse/cluster-broadcast'
 import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
 import { encodePart } from '../ids.ts'
+import { measure } from './frame.ts'
 import type { Topic } from './keys.ts'
 import type { Listener } from './listener.ts'
 
@@ -38,11 +39,13 @@ export class VolatileCarrier implements Carrier {
 
   async publish (message: Delivery): Promise<Delivered> {
     if (!message.volatile) return this.#log.publish(message)
+    const { topic, except, json, bytes } = message
+    const packed = JSON.stringify([topic, except, json] satisfies Packed)
+    measure({ json: packed, bytes }, this.#bus.maxMessageBytes)
     this.#sink.deliver(message, null)
     this.#sending++
     try {
-      const { topic, except, json, bytes } = message
-      return (await this.#bus.publishJson(this.#channel, JSON.stringify([topic, except, json] satisfies Packed), { replay: false, bytes: bytes ?? undefined })).delivered
+      return (await this.#bus.publishJson(this.#channel, packed, { replay: false, bytes: bytes ?? undefined })).delivered
     } finally {
       this.#sending--
     }

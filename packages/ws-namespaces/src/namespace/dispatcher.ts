@@ -3,6 +3,7 @@ import { HEARTBEAT, RENEW } from '@jpulse/ws-client/wire'
 import { Close, RESERVED, type ErrorCode } from '../codes.ts'
 import type { Reply } from './definition.ts'
 import { endOfJson, envelope, Frame } from '../delivery/frame.ts'
+import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
 import { isName } from '../ids.ts'
 import { renew, type Expiries } from './authorization.ts'
 import type { Answered as Recorded, Once } from './once.ts'
@@ -198,6 +199,7 @@ class Answer {
   failed (err: unknown): void {
     if (err instanceof Refusal) {
       if (err.code === 'INVALID_MESSAGE') this.#conn.hub.drops.invalid++
+      if (err.code === 'MESSAGE_TOO_LARGE') this.#conn.hub.drops.oversize++
       return this.#fail(err.code)
     }
     this.#conn.hub.log.error({ err, namespace: this.#conn.namespace, type: this.#type }, 'a message could not be handled')
@@ -233,8 +235,14 @@ class Refusal extends Error {
 async function relay (conn: Peer, { type, data, userId, roomId }: Parsed, reply: Reply): Promise<Outcome> {
   const { hub } = conn
   const ctx = publicCtx(conn)
-  const send = (topic: 'broadcast' | `user:${string}` | `room:${string}`, rest: object = {}) =>
-    hub.publish({ topic, ...envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
+  const send = async (topic: 'broadcast' | `user:${string}` | `room:${string}`, rest: object = {}) => {
+    try {
+      return await hub.publish({ topic, ...envelope(type, data, { ctx, ...rest }), except: '', volatile: false })
+    } catch (err) {
+      // The client's fault, and not one of a handler.
+      throw err instanceof FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE ? new Refusal('MESSAGE_TOO_LARGE') : err
+    }
+  }
   const target = type === 'user' ? userId : roomId
   if (type !== 'broadcast' && !isName(target)) throw new Refusal('INVALID_MESSAGE')
   const delivered = await (type === 'broadcast' ? send('broadcast') : type === 'user' ? send(`user:${target as string}`) : send(`room:${target as string}`, { roomId: target }))

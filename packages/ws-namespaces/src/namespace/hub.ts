@@ -1,9 +1,8 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Close } from '../codes.ts'
 import { formatOffset, type Carrier, type Delivered, type Delivery, type Listening, type Place, type Sink } from '../delivery/carrier.ts'
-import { Frame, withOffset, type Envelope } from '../delivery/frame.ts'
+import { Frame, measure, withOffset, type Envelope } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
-import { FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE } from '../errors.ts'
 import type { History } from '../options.ts'
 import type { Presence, PresenceSink } from '../presence/presence.ts'
 import type { Records } from '../recovery/records.ts'
@@ -241,15 +240,6 @@ export class Hub implements PeerHub, Sink, PresenceSink {
     if (topic.startsWith('user:')) this.#users += one
     else if (topic.startsWith('room:')) this.#rooms += one
   }
-}
-
-/** @throws FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE */
-export function measure ({ json, bytes }: Envelope, most: number): void {
-  const beside = bytes?.length ?? 0
-  // One character of UTF-16 makes 3 bytes of UTF-8 at most.
-  if (json.length * 3 + beside <= most) return
-  const size = Buffer.byteLength(json) + beside
-  if (size > most) throw new FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE(size, most)
 }
 
 export function noDrops (): Drops {

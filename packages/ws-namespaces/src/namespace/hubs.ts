@@ -1,8 +1,8 @@
 import { FST_ERR_WS_NAMESPACES_NOT_FOUND } from '../errors.ts'
 import type { Definition } from './definition.ts'
 import { Directory, type Found } from './directory.ts'
-import type { Envelope } from '../delivery/frame.ts'
-import { Hub, measure, noDrops, type HubParts, type LocalStats } from './hub.ts'
+import { measure, type Envelope } from '../delivery/frame.ts'
+import { Hub, noDrops, type HubParts, type LocalStats } from './hub.ts'
 
 /** The namespaces of this process that are in use. */
 export class Hubs {
