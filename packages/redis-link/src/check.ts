@@ -1,9 +1,12 @@
 import { lossOf } from '@jpulse/plugin-kit'
 import {
-  FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_INVALID_VALUE
+  FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_INVALID_OPTION, FST_ERR_REDIS_LINK_INVALID_VALUE
 } from './errors.ts'
 
 const YEAR_MS = 366 * 24 * 3600 * 1000
+
+/** The error of an option of the plugin or of a call. */
+export const invalid = (option: string, problem: string): Error => new FST_ERR_REDIS_LINK_INVALID_OPTION(option, problem)
 
 /** @throws FST_ERR_REDIS_LINK_INVALID_KEY */
 export function checkKey (what: string, key: unknown): asserts key is string {

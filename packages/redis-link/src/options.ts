@@ -3,12 +3,12 @@ import { callback, checker, opaque, wantedOf } from '@jpulse/plugin-kit'
 import type { Cluster, ClusterOptions, NatMap, Redis, RedisOptions } from 'ioredis'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
-import { FST_ERR_REDIS_LINK_INVALID_OPTION } from './errors.ts'
+import { invalid } from './check.ts'
+import type { RedisClient } from './script/script.ts'
 import { MemoryStore } from './testing/memory-store.ts'
 import { parseUrl } from './url.ts'
 
-/** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
-export type RedisClient = Redis | Cluster
+export type { RedisClient } from './script/script.ts'
 
 /** A Redis address. */
 export interface RedisNode {
@@ -159,8 +159,6 @@ const Schema = Type.Object({
   store: Type.Optional(opaque<MemoryStore>('a memoryStore() of @jpulse/redis-link/testing', (value) => value instanceof MemoryStore))
 }, closed)
 
-/** The error of an option of the plugin or of a call. */
-export const invalid = (option: string, problem: string) => new FST_ERR_REDIS_LINK_INVALID_OPTION(option, problem)
 const check = checker(Schema, invalid)
 
 /**

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { checkCall } from '@jpulse/plugin-kit'
 import { LRUCache } from 'lru-cache'
-import { checkCount, checkKey, checkMs } from './check.ts'
-import { invalid } from './options.ts'
+import { checkCount, checkKey, checkMs, invalid } from './check.ts'
 import type { Run } from './script/script.ts'
 import { rateLimit } from './script/scripts.ts'
 

@@ -93,7 +93,7 @@ export class OwnLogs {
 }
 
 /** Whether a name or pattern covers channels of a prefix: those of its name and below. */
-export function covers (pattern: string, prefix: string): boolean {
+function covers (pattern: string, prefix: string): boolean {
   if (!pattern.endsWith('*')) return isUnder(pattern, [prefix])
   const above = pattern.slice(0, -1)
   return prefix.startsWith(above) || isUnder(above.slice(0, -1), [prefix])

@@ -1,7 +1,6 @@
 import { checkCall } from '@jpulse/plugin-kit'
-import { checkCount, checkMs } from '../check.ts'
+import { checkCount, checkMs, invalid } from '../check.ts'
 import { FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_LOCK_LOST } from '../errors.ts'
-import { invalid } from '../options.ts'
 import type { HeldLock, Locks } from './locks.ts'
 
 export interface UsingOptions {

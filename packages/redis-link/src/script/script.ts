@@ -1,4 +1,7 @@
-import type { RedisClient } from '../options.ts'
+import type { Cluster, Redis } from 'ioredis'
+
+/** What ioredis offers: one server (also one found through Sentinel) or a Redis Cluster. */
+export type RedisClient = Redis | Cluster
 
 /** What an argument of a script may be. ioredis writes numbers as text. */
 export type ScriptValue = string | number | Buffer
