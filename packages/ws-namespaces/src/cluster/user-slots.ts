@@ -31,7 +31,10 @@ for id, holder, number in string.gmatch(redis.call('HGET', KEYS[1], user) or '',
   if living[holder] and id ~= client then kept[#kept + 1] = id .. '@' .. holder .. '#' .. number
   elseif living[holder] and holder ~= process then replaced = holder end
 end
-if #kept >= tonumber(ARGV[6]) then return { 0, '' } end
+if #kept >= tonumber(ARGV[6]) then
+  keep()
+  return { 0, '' }
+end
 kept[#kept + 1] = client .. '@' .. process .. '#' .. ARGV[5]
 redis.call('HSET', KEYS[1], user, table.concat(kept, ' '))
 keep()
