@@ -297,7 +297,15 @@ t.test('a Redis user of the printed ACL listens by patterns, which an ACL allows
   const site = keys.bus.slice(0, -':cluster:bus'.length)
   const { redisNeeds } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { redisNeeds: { channels: string[] } }
   await client.call('ACL', 'SETUSER', 'printed', 'on', '>pw', '~*', '+@all', 'resetchannels', `&${site}:link:*`, ...redisNeeds.channels.map((pattern) => `&${pattern.replace('<site>', site)}`))
-  const { app, complaints } = await build(t, { url: redis.url, siteId: site.split(':')[0]!, env: 'test', username: 'printed', password: 'pw' }, { channels, serverId: 'printed' })
+  const proxy = await tcpProxy(t, redis.port)
+  const options = { siteId: site.split(':')[0]!, env: 'test', username: 'printed', password: 'pw' }
+  const { app, complaints } = await build(t, { url: redis.url, ...options }, { channels, serverId: 'printed' })
+  proxy.cut()
+  const { app: late } = await build(t, { url: redis.url.replace(String(redis.port), String(proxy.port)), ...options, connectTimeoutMs: 1 }, { channels, serverId: 'late' })
+  const heardLate: unknown[] = []
+  await late.appCluster.broadcast.subscribe('moves:*', ({ data }) => { heardLate.push(data) })
+  proxy.mend()
+  await waitFor(() => late.appCluster.mode === 'cluster')
   const got: unknown[] = []
   const listen = (pattern: string) => app.appCluster.broadcast.subscribe(pattern, ({ data }) => { got.push(data) })
   const [stop] = [await listen('moves:*'), await listen('moves:a')]
@@ -308,6 +316,7 @@ t.test('a Redis user of the printed ACL listens by patterns, which an ACL allows
   await first.app.appCluster.broadcast.publish('moves:a', 4)
   await waitFor(() => got.at(-1) === 4)
   t.same([got, complaints], [[1, 1, 4], []])
+  t.same(heardLate, [1, 3, 4], 'also who subscribed while Redis was away')
 })
 
 t.test('a Redis user who may not publish: it is a member, runs a once and leaves, though nobody is told', async (t) => {

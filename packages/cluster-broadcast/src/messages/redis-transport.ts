@@ -33,6 +33,7 @@ export class RedisTransport implements Transport {
   readonly #ownLogs: OwnLogs
   readonly #membership: Membership
   readonly #listening = new Map<string, { count: number, ready: Promise<Unsubscribe> }>()
+  readonly #heardInstead = new Set<string>()
   #listener!: TransportListener
   /** Whether our channels were subscribed to: who joins before could miss what follows. */
   #listens = false
@@ -167,8 +168,19 @@ export class RedisTransport implements Transport {
   }
 
   readonly #onSubscriber = (): void => {
+    this.#hearInstead()
     this.#turnMode()
     this.#membership.renew()
+  }
+
+  /** A pattern that was subscribed to while Redis was away may be refused only now: see `Keys.directAll`. */
+  #hearInstead (): void {
+    for (const pattern of this.#listening.keys()) {
+      const all = this.#keys.directAll(pattern)
+      if (this.#heardInstead.has(all) || !this.#subscriber.refused.has(this.#keys.direct(pattern))) continue
+      this.#heardInstead.add(all)
+      this.#subscriber.psubscribe(all, (bytes) => this.#bus.hear(bytes)).catch(() => { this.#heardInstead.delete(all) })
+    }
   }
 
   readonly #turnMode = (): void => {
