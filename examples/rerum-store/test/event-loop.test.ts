@@ -8,7 +8,7 @@ import { serversEnv, uniqueName, type Scope } from '../../../test/helpers/index.
 import { ALICE, tokenFor } from './helper.ts'
 import { Requests, type Sent } from './requests.ts'
 
-// How long a request that shows no token holds the worker that reads it. `npm run event-loop` measures it for many more of
+// How long a request that shows no token holds the worker that reads it. `npm run hold:store` measures it for many more of
 // them, of which none may hold it for 50 ms; here, where other tests take the processor, for 150.
 const ROUNDS = Number(process.env.EVENT_LOOP_ROUNDS ?? 1)
 const MOST_MS = Number(process.env.EVENT_LOOP_MOST_MS ?? 150)

@@ -3,8 +3,11 @@ import { MAX_TIME_MS, type Database } from './database.ts'
 import { ENTRY_FIELDS, entryOf, entryOfAll, type Entry, type EntryFields } from './entry.ts'
 
 const TIMED = { maxTimeMS: MAX_TIME_MS }
-/** After so many characters of JSON other requests get their turn. */
-const SLICE = 512 * 1024
+/** So long this goes on before others get their turn. */
+const TURN_MS = 5
+/** What was decoded before, and what is encoded after, takes a turn of its own where there are more documents or characters. */
+const FEW = 20
+const SHORT = 64 * 1024
 const MAX_IDS = 500
 
 /** The fields of which entries are made, by the id of their documents. */
@@ -20,19 +23,21 @@ export async function fieldsOf (db: Database, ids: readonly string[]): Promise<M
  */
 export async function entriesOf (db: Database, all: readonly EntryFields[], { scores, maxCharacters = Infinity }: { scores?: ReadonlyMap<string, number>, maxCharacters?: number } = {}): Promise<Entry[]> {
   const entries: Entry[] = []
-  let [characters, since] = [0, 0]
+  let characters = 0
+  if (all.length > FEW) await setImmediate()
+  let began = performance.now()
   for (const fields of all) {
     const score = scores?.get(fields._id)
     const entry = entryOf(fields, score) ?? await wholeEntry(db, fields._id, score)
     if (entry === undefined) continue
     characters += entry.json.length
-    if (characters > maxCharacters && entries.length > 0) return entries
+    if (characters > maxCharacters && entries.length > 0) break
     entries.push(entry)
-    if ((since += entry.json.length) > SLICE) {
-      since = 0
-      await setImmediate()
-    }
+    if (performance.now() - began < TURN_MS) continue
+    await setImmediate()
+    began = performance.now()
   }
+  if (characters > SHORT) await setImmediate()
   return entries
 }
 
