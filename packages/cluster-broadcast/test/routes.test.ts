@@ -91,6 +91,19 @@ t.test('POST broadcast refuses what is wrong, and says what', async (t) => {
   t.same(got, [])
 })
 
+t.test('once: a claim that a later release wrote in another form is waited for, not written over', async (t) => {
+  const { app } = await build(t, { url: sharedRedis(), siteId: uniqueName() })
+  const { redisLink: link, appCluster: { broadcast } } = app
+  const key = link.key('cluster', 'once', 'app:job')
+  await broadcast.once('another, so that the channel is heard', 1000, () => {})
+  await link.run((client) => client.set(key, 'running/2 later', 'PX', 60_000))
+  const running = broadcast.once('job', 60_000, () => 'mine')
+  await new Promise(setImmediate)
+  t.equal(await link.run((client) => client.get(key)), 'running/2 later')
+  await link.run((client) => client.del(key))
+  t.same(await running, { ran: true, value: 'mine' }, 'when it is gone')
+})
+
 t.test('GET status shows this instance, the cluster and what is listened to', async (t) => {
   const { app } = await build(t, {}, { authorize, routePrefix: '/admin/cluster', serverId: 's', pmId: '1' })
   await app.appCluster.broadcast.subscribe('a:*', () => {})

@@ -7,7 +7,8 @@ import { CLOCK_LUA, defineScript, reply } from '@jpulse/redis-link'
  * 'done', ms left, token of the holder }.
  *
  * Closes: who asks again after a lost answer recognises its own claim; and who waited, and wakes after the claim's end,
- * learns that the holder was done and does not do it once more.
+ * learns that the holder was done and does not do it once more. What it cannot
+ * read is a claim of a later release: it is left as it is, and waited for.
  */
 export const claim = defineScript({
   name: 'clusterBroadcastClaimV1',
@@ -16,7 +17,9 @@ export const claim = defineScript({
   reply: reply<[state: 'won' | 'running' | 'done', leftMs: number, holder: string]>(),
   lua: `${CLOCK_LUA}
 local now = clock()
-local state, holder, lapse = string.match(redis.call('GET', KEYS[1]) or '', '^(%l+) (%w+) (%d+)$')
+local found = redis.call('GET', KEYS[1]) or ''
+local state, holder, lapse = string.match(found, '^(%l+) (%w+) (%d+)$')
+if found ~= '' and not state then return { 'running', math.max(redis.call('PTTL', KEYS[1]), 1000), '' } end
 if state == 'done' and holder == ARGV[3] then return { 'done', 0, holder } end
 if state == 'running' and holder == ARGV[1] then return { 'won', redis.call('PTTL', KEYS[1]), holder } end
 if state and tonumber(lapse) > now then return { state, tonumber(lapse) - now, holder } end
