@@ -122,13 +122,13 @@ export class Documents {
   }
 
   #remember (collection: string, key: string, composed: string): void {
-    const keys = this.#keys.get(collection) ?? new Map<string, string>()
-    if (keys.has(key)) return
+    if (this.#keys.get(collection)?.has(key) === true) return
     this.#nameBytes += 2 * (key.length + composed.length) + 100
     if (this.#nameBytes > this.#options.maxBytes * SHARE_OF_NAMES) {
       this.#keys.clear()
       this.#nameBytes = 0
     }
+    const keys = this.#keys.get(collection) ?? new Map<string, string>()
     this.#keys.set(collection, keys)
     keys.set(key, composed)
   }

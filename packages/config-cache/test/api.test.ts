@@ -660,6 +660,35 @@ t.test('whenUnreachable source-fence: writes go on without Redis, and nobody is 
   t.equal(await other.get('a'), 20)
 })
 
+t.test('whenUnreachable source-fence: a fence that could not be lowered, or stands though raising it failed, is lowered later', async (t) => {
+  const redis = await redisServer(t)
+  const memory = memorySource()
+  const away = { remove: 0, save: 0 }
+  const source: ConfigSource = {
+    ...Object.fromEntries((['load', 'save', 'list', 'remove'] as const).map((name) => [name, memory[name].bind(memory)])) as unknown as ConfigSource,
+    async save (collection, key, value) {
+      await memory.save(collection, key, value)
+      if (collection === 'cache_fences' && away.save-- > 0) throw new Error('the answer was lost')
+    },
+    async remove (collection, key) {
+      if (collection === 'cache_fences' && away.remove-- > 0) throw new Error('the source is away')
+      return memory.remove(collection, key)
+    }
+  }
+  const { configCache: cache } = await build(t, { source, whenUnreachable: 'source-fence', blockTtlMs: 500, leaseMs: 200 }, { siteId: uniqueName(), url: redis.url })
+  for (const fault of ['remove', 'save'] as const) {
+    await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000, what: `caching before ${fault}` })
+    await redis.kill()
+    await waitFor(() => cache.mode === 'bypass')
+    away[fault] = 1
+    await cache.set('a', fault).catch(() => {})
+    t.equal((await memory.list('cache_fences', '*')).length, 1, 'the fence stands')
+    await redis.restart()
+    await waitFor(() => cache.mode === 'coherent', { timeoutMs: 10_000, what: `caching after ${fault}` })
+    t.strictSame(await memory.list('cache_fences', '*'), [])
+  }
+})
+
 t.test('whenUnreachable source-fence: an instance cut off from Redis writes, and the instances that are not see it', async (t) => {
   const { tcpProxy } = await import('../../../test/helpers/index.ts')
   const redis = await redisServer(t)

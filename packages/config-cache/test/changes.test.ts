@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import Fastify from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
@@ -54,6 +55,21 @@ t.test('a stream that breaks goes on where it was, and one whose place is lost d
   await waitFor(() => dropped.flat().includes('users'))
   t.ok(states.includes('behind'))
   await waitFor(() => states.at(-1) === 'watching')
+})
+
+t.test('close does not wait for the next attempt to open a stream', async (t) => {
+  const oplog = new Oplog()
+  const { states, watcher } = await watching(t, oplog)
+  const { watch } = oplog
+  oplog.watch = () => { throw new Error('no primary') }
+  oplog.fail(new Error('connection closed'))
+  await waitFor(() => states.filter((state) => state === 'behind').length === 4)
+  const attempts = states.length
+  // The next attempt is a second away.
+  const closed = watcher.close().then(() => 'closed')
+  t.equal(await Promise.race([closed, sleep(500, 'waits')]), 'closed')
+  oplog.watch = watch
+  t.equal(states.length, attempts)
 })
 
 t.test('a dropped or renamed collection drops everything, and the stream goes on behind it', async (t) => {

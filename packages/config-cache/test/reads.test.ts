@@ -1,5 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -201,6 +203,24 @@ t.test('a value whose JSON would lose what is in it is handed out as it is, coun
   t.strictSame(await cache.getOrLoad('dates', {}, () => ({ at: new Date(0), id: { toJSON: () => 'x' } })), { at: '1970-01-01T00:00:00.000Z', id: 'x' }, 'what has a JSON form is that on every level')
   const many = Array.from({ length: 1001 }, (_, i) => `t${i}`)
   await t.rejects(cache.getOrLoad('many', { tags: many }, () => 1), { code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY', message: /more than 1000/ })
+})
+
+t.test('names of documents that are read once do not pile up', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const heap = () => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const cache = await build(t, { maxBytes: 100_000 })
+  const read = async (from: number) => {
+    for (let i = from; i < from + 20_000; i++) await cache.get(`${'x'.repeat(200)}${i}`)
+  }
+  await read(0)
+  const before = heap()
+  await read(20_000)
+  const grown = heap() - before
+  t.ok(grown < 4_000_000, `${grown} bytes more, of 11 MB of names`)
 })
 
 t.test('the bound of the process counts keys and tags', async (t) => {

@@ -49,7 +49,8 @@ export class SourceFence implements WritePath {
   /** Whether no fence stands, so that a lease may be taken. Asked between the begin of a renewal and its lease. */
   async isDown (): Promise<boolean> {
     const fences = await this.#source.list(this.#options.fenceCollection, '*', 1000)
-    for (const { key, value } of fences) if (key !== this.#connection.id) this.#watch(key, JSON.stringify(value))
+    // An own one that is not held any more could not be lowered, or stands though raising it failed: nobody else need be there to lower it.
+    for (const { key, value } of fences) if (key !== this.#connection.id || this.#raising === undefined) this.#watch(key, JSON.stringify(value))
     return fences.length === 0
   }
 

@@ -1,9 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from 'typebox'
 import { callback, callSafely, opaque } from '@jpulse/plugin-kit'
 import { checkerOf } from '../checks.ts'
 import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
 import { listOf, MAX_TAGS, type Names } from '../names.ts'
-import { pause } from '../time.ts'
 
 /** What is read of an event of a change stream: see MongoDB's manual, "Change Events". */
 export interface Change {
@@ -88,7 +88,7 @@ class Watch implements Watcher {
   /** Where the stream resumes; undefined where `all` has to be dropped first. */
   #resumePoint: { resumeAfter: unknown } | { startAfter: unknown } | undefined
   #state: WatchState = 'behind'
-  #isClosed = false
+  readonly #closing = new AbortController()
   #running: Promise<void> = Promise.resolve()
 
   constructor (cache: { invalidate (tags: Names): Promise<void> }, watched: Watched, options: WatchOptions) {
@@ -116,23 +116,24 @@ class Watch implements Watcher {
   }
 
   async close (): Promise<void> {
-    this.#isClosed = true
+    this.#closing.abort()
     await this.#end()
     await this.#running
   }
 
   async #run (): Promise<void> {
-    for (let failures = 0; !this.#isClosed;) {
+    const { signal } = this.#closing
+    for (let failures = 0; !signal.aborted;) {
       try {
         if (this.#stream === undefined) await this.#open()
         else await this.#follow(this.#stream)
         failures = 0
       } catch (err) {
-        if (this.#isClosed) return
+        if (signal.aborted) return
         if (LOST.has(Number((err as { code?: unknown }).code))) this.#resumePoint = undefined
         this.#setState('behind', err)
         await this.#end()
-        await pause(PAUSES_MS[Math.min(failures++, PAUSES_MS.length - 1)]!)
+        await sleep(PAUSES_MS[Math.min(failures++, PAUSES_MS.length - 1)]!, undefined, { signal }).catch(() => {})
       }
     }
   }
