@@ -166,6 +166,17 @@ both('the operations of a session run in the order in which they were called', a
   t.equal(await app.sessions.count(), 0)
 })
 
+t.test('set gives a session no fields that it does not have', async (t) => {
+  const app = await serve(t, {
+    grant: async ({ session }) => {
+      session.set('__proto__' as never, { isAdmin: true } as never)
+      return { isAdmin: (session as unknown as { isAdmin?: boolean }).isAdmin ?? false }
+    }
+  })
+  const response = await app.inject('/grant')
+  t.match([response.statusCode, response.json()], [400, { code: 'FST_ERR_REDIS_SESSIONS_RESERVED_FIELD' }])
+})
+
 t.test('an operation that fails and that nobody awaits fails the request, and ends no process', async (t) => {
   const app = await serve(t, {
     save: async ({ session }) => { session.big = 'x'.repeat(200); session.save(); delete session.big; return 'x' },

@@ -54,7 +54,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: In
   fastify.addHook('onSend', (request, reply, payload, done) => {
     const state = stateOf(request)
     if (state === undefined || state.isOver) return done(null, payload)
-    const pending = ppendingReplies.get(state)
+    const pending = pendingReplies.get(state)
     if (pending !== undefined) return pending.discard(payload)
     // Hot path: most requests change nothing, and are spared the promises (benchmarks/redis-sessions/read.bench.js).
     if (!state.canEndAtOnce()) return end(state, reply, payload, done)
@@ -71,11 +71,11 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: In
   })
 
   /** Requests whose session is being saved for the end of their reply. */
-  const ppendingReplies = new WeakMap<RequestSession, PpendingReply>()
+  const pendingReplies = new WeakMap<RequestSession, PendingReply>()
 
   function end (state: RequestSession, reply: FastifyReply, payload: unknown, done: (err: Error | null, payload?: unknown) => void): void {
-    const pending = new PpendingReply(reply)
-    ppendingReplies.set(state, pending)
+    const pending = new PendingReply(reply)
+    pendingReplies.set(state, pending)
     const over = () => {
       state.isOver = true
       inFlight.delete(state)
@@ -96,7 +96,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: In
  * handler sends its reply and does not return it, since it cannot see yet that the first is on its way. As without this
  * plugin, the first is the reply.
  */
-class PpendingReply {
+class PendingReply {
   readonly #reply: FastifyReply
   readonly #statusCode: number
   readonly #headers: ReturnType<FastifyReply['getHeaders']>

@@ -1,3 +1,4 @@
+import { FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from '../errors.ts'
 import type { KnownSession } from './known-session.ts'
 import { checkAttributes, SessionCookie, type CookieAttributes } from './session-cookie.ts'
 
@@ -50,8 +51,11 @@ export class Session {
     return (this as Record<string, unknown>)[name]
   }
 
+  /** @throws FST_ERR_REDIS_SESSIONS_RESERVED_FIELD of `__proto__`: its fields would be read as the session's */
   set (name: string, value: unknown): void {
-    (this as Record<string, unknown>)[name] = value
+    if (name === '__proto__') throw new FST_ERR_REDIS_SESSIONS_RESERVED_FIELD(name)
+    const fields = this as Record<string, unknown>
+    fields[name] = value
   }
 
   /** @throws FST_ERR_REDIS_SESSIONS_INVALID_COOKIE */
