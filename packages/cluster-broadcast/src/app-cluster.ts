@@ -53,6 +53,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   readonly #claims: Claims
   readonly #cluster: MemoryCluster | undefined
   readonly #leaders = new Map<string, Leader>()
+  #candidacies = 0
   readonly #schedules = new Set<Schedule>()
   readonly #watch: DuplicateWatch
   #closing: Promise<void> | undefined
@@ -114,7 +115,8 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     const known = this.#leaders.get(name)
     if (known?.isOver === false) return known
     for (const [other, { isOver }] of this.#leaders) if (isOver) this.#leaders.delete(other)
-    const leader = new Leader({ terms: this.#termsOf(name), holder: this.bootId, leaseMs, log: this.#log })
+    // A name of its own: the resignation of the one before may still be on its way, and must not end the term of this one.
+    const leader = new Leader({ terms: this.#termsOf(name), holder: `${this.bootId}.${++this.#candidacies}`, leaseMs, log: this.#log })
     this.#leaders.set(name, leader)
     return leader
   }

@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { redisLink } from '@jpulse/redis-link'
 import { waitFor } from '../../../test/helpers/index.ts'
-import { clusterBroadcast, type BroadcastMessage, type FastifyClusterBroadcastOptions } from '../src/index.ts'
+import { clusterBroadcast, type AppCluster, type BroadcastMessage, type FastifyClusterBroadcastOptions } from '../src/index.ts'
 import { placeOf, serverOf } from '../src/membership/identity.ts'
 import { memoryCluster } from '../src/testing/index.ts'
 import { build } from './build.ts'
@@ -70,6 +70,34 @@ t.test('without Redis a process leads at once; whoever resigned stands anew when
   for (const [name, leaseMs] of [['', 1000], ['x'.repeat(1025), 1000], ['a', 499], ['a', 1.5], ['a', Infinity]] as const) {
     t.throws(() => app.appCluster.leader(name, { leaseMs }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT' })
   }
+})
+
+t.test('who resigned while it renewed and stands anew is elected anew: no two lead, and nobody warns of many listeners', async (t) => {
+  const cluster = memoryCluster()
+  const warnings: Error[] = []
+  const onWarning = (warning: Error) => { warnings.push(warning) }
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const [one, other] = await Promise.all(['1', '2'].map(async (pmId) => (await build(t, {}, { cluster, serverId: 'test', pmId })).app.appCluster)) as [AppCluster, AppCluster]
+  const before = one.leader('jobs')
+  await waitFor(() => before.isLeader)
+  const rival = other.leader('jobs')
+  await rival.stand()
+  const token = before.token!
+  const renewal = before.stand()
+  const resigned = before.resign()
+  const after = one.leader('jobs')
+  await Promise.all([renewal, resigned])
+  await rival.stand()
+  t.same([before.isLeader, after.isLeader, rival.isLeader], [false, false, true])
+  t.ok(rival.token! > token)
+  const timetable = one.schedule('many', '0 0 1 1 *', () => {})
+  for (let plugin = 0; plugin < 12; plugin++) {
+    one.leader('jobs').on('elected', () => {})
+    timetable.on('missed', () => {})
+  }
+  await new Promise(setImmediate)
+  t.same(warnings, [])
 })
 
 t.test('a timetable: patterns and time zones are checked, what it runs may fail, and it ends', async (t) => {

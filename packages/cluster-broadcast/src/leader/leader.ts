@@ -20,7 +20,7 @@ export interface LeaderOptions {
 /** Where terms are kept, and who stands. */
 export interface Election {
   readonly terms: Terms
-  /** Name of this process among those who stand. */
+  /** Name of this candidate among those who stand. */
   readonly holder: string
   readonly leaseMs: number
   readonly log: FastifyBaseLogger
@@ -43,6 +43,8 @@ export class Leader extends EventEmitter<LeaderEvents> {
 
   constructor (election: Election) {
     super()
+    // All who ask a process for one name share it.
+    this.setMaxListeners(0)
     this.#election = election
     // The caller listens first.
     queueMicrotask(() => { this.stand() })
