@@ -1,17 +1,17 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { redisServer, uniqueName } from './helpers/index.ts'
+import { redisServer, temporaryFolder, uniqueName } from './helpers/index.ts'
 import { Fleet } from './mixed-release/fleet.ts'
 import { clean, Traffic } from './mixed-release/traffic.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const CLI = fileURLToPath(new URL('../packages/redis-link/dist/cli.js', import.meta.url))
 
 t.test('every package works as the user that the printed ACL makes, and asks for nothing that it lacks', async (t) => {
   const redis = await redisServer(t)
   const siteId = uniqueName()
-  const cli = fileURLToPath(new URL('../packages/redis-link/dist/cli.js', import.meta.url))
-  const printed = execFileSync(process.execPath, [cli, 'acl', '--site', siteId, '--env', 'mixed', '--user', 'app'], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  const printed = execFileSync(process.execPath, [CLI, 'acl', '--site', siteId, '--env', 'mixed', '--user', 'app'], { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
   const [acl = '', ...args] = printed.trim().split(' ')
   t.notMatch(args, ['+@all'])
   await redis.client.call(acl, ...args)
@@ -25,4 +25,10 @@ t.test('every package works as the user that the printed ACL makes, and asks for
   await traffic.round()
   t.same(traffic.end(), clean())
   t.same(await redis.client.call('ACL', 'LOG'), [], 'nothing was refused')
+})
+
+t.test('where no package is installed nobody is printed who may do nothing', async (t) => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [CLI, 'acl', '--site', 'shop'], { cwd: temporaryFolder(t), encoding: 'utf8' })
+  t.same([status, stdout], [1, ''])
+  t.match(stderr, /folder of the application/)
 })

@@ -14,9 +14,9 @@ export function checkKey (what: string, key: unknown): asserts key is string {
 }
 
 /** @throws FST_ERR_REDIS_LINK_INVALID_NUMBER */
-export function checkMs (what: string, ms: unknown): asserts ms is number {
-  if (!Number.isSafeInteger(ms) || Number(ms) < 1 || Number(ms) > 100 * YEAR_MS) {
-    throw new FST_ERR_REDIS_LINK_INVALID_NUMBER(what, 'a whole number of milliseconds from 1 to a hundred years')
+export function checkMs (what: string, ms: unknown, least: 0 | 1 = 1): asserts ms is number {
+  if (!Number.isSafeInteger(ms) || Number(ms) < least || Number(ms) > 100 * YEAR_MS) {
+    throw new FST_ERR_REDIS_LINK_INVALID_NUMBER(what, `a whole number of milliseconds from ${least} to a hundred years`)
   }
 }
 
@@ -33,9 +33,9 @@ export function ttlToMs (ttlSeconds: number | undefined): number {
 }
 
 /** @throws FST_ERR_REDIS_LINK_INVALID_NUMBER */
-export function checkCount (what: string, count: unknown, most: number): asserts count is number {
-  if (!Number.isSafeInteger(count) || Number(count) < 1 || Number(count) > most) {
-    throw new FST_ERR_REDIS_LINK_INVALID_NUMBER(what, `a whole number from 1 to ${most}`)
+export function checkCount (what: string, count: unknown, most: number, least: 0 | 1 = 1): asserts count is number {
+  if (!Number.isSafeInteger(count) || Number(count) < least || Number(count) > most) {
+    throw new FST_ERR_REDIS_LINK_INVALID_NUMBER(what, `a whole number from ${least} to ${most}`)
   }
 }
 

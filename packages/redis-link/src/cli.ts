@@ -21,6 +21,10 @@ function main (): number {
   const { site = '', env = process.env.NODE_ENV || 'development', user = site, db = '0' } = values
   if (positionals.join() !== 'acl' || ![site, env, user].every((name) => NAME.test(name)) || !/^\d{1,5}$/.test(db)) throw new Error('wrong arguments')
   const needs = installedNeeds(process.cwd())
+  if (needs.size === 0) {
+    process.stderr.write('redis-link: no package that needs Redis is installed here; run it in the folder of the application\n')
+    return 1
+  }
   process.stderr.write(`# for ${[...needs.keys()].sort().join(', ')}\n`)
   process.stdout.write(`${aclCommand(needs.values(), { siteId: site, env, user, db: Number(db) })}\n`)
   return 0

@@ -32,8 +32,8 @@ export function checkRateLimit (name: string, max: number, windowMs: number, opt
   checkKey('The name of a limit', name)
   checkCount('max', max, MOST)
   checkMs('windowMs', windowMs)
-  if (cost !== 0) checkCount('cost', cost, max)
-  if (blockMs !== 0) checkMs('blockMs', blockMs)
+  checkCount('cost', cost, max, 0)
+  checkMs('blockMs', blockMs, 0)
 }
 
 /** Counts in Redis, for all processes together. */

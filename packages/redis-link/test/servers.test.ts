@@ -217,6 +217,7 @@ t.test('what the work is refused with is an outage, in the words of every server
   const { app } = await build(t, { url: redis.url })
   await redis.client.call('CONFIG', 'SET', 'min-replicas-to-write', '1')
   t.match(await rejection(app.redisLink.run((client) => client.set('a', '1'))), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ })
+  await t.rejects(app.redisLink.using('a', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ }, 'nobody holds the lock')
   t.equal(await app.redisLink.run((client) => client.get('a')), null, 'what can be done is done')
   t.ok(app.redisLink.isUp)
 })

@@ -14,6 +14,9 @@ import { isOutage } from './refusals.ts'
 import { Subscriber } from './subscriber.ts'
 import { bounded } from './time.ts'
 
+/** Most listeners that a link has for one event of its client. */
+const LISTENERS = 4
+
 /** `disabled`: not configured. `connecting`: first connection of the boot. `up`, `down`: whether Redis answers now. */
 export type RedisState = 'disabled' | 'connecting' | 'up' | 'down'
 
@@ -64,6 +67,7 @@ export class Connection {
     this.#ownChannel = ownChannel
     this.#tell = tell
     this.client = makeClient(options)
+    this.#expectListeners(LISTENERS)
     this.outages = new LinkOutages(this.client, options.commandTimeoutMs)
     this.#scripts = this.client === null ? null : new Scripts(this.client)
     this.#call = this.#scripts?.on() ?? null
@@ -157,6 +161,7 @@ export class Connection {
     this.#credentials?.stop()
     this.#subscriber?.close()
     this.outages.close()
+    this.#expectListeners(-LISTENERS)
     const wasUp = this.#state === 'up'
     if (this.#state !== 'disabled') this.#state = 'down'
     const { client } = this
@@ -168,6 +173,14 @@ export class Connection {
       await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
     }
     cutClient(client)
+  }
+
+  /** An injected client may serve any number of links, of which Node would warn as of a leak. */
+  #expectListeners (count: number): void {
+    const { client } = this.#options
+    const most = client?.getMaxListeners() ?? 0
+    // 0 stands for any number.
+    if (most > 0) client!.setMaxListeners(Math.max(1, most + count))
   }
 
   #renewPassword (client: RedisClient): Credentials | null {

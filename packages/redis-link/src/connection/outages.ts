@@ -102,7 +102,8 @@ export class LinkOutages implements Outages {
         this.#waiting.delete(wake)
         resolve()
       }
-      const timer = setTimeout(wake, ms)
+      // A longer timer of Node fires at once.
+      const timer = setTimeout(wake, Math.min(ms, 2 ** 31 - 1))
       // Nothing changes any more, but who tries again and again must not do so without a pause.
       if (this.#closed) timer.unref()
       else this.#waiting.add(wake)

@@ -21,6 +21,10 @@ export interface HeldLock extends Lock {
 
 /** Takes locks by name. */
 export interface Locks {
-  /** Null where somebody else holds it, or it cannot be told: also where the answer came after `ttlMs`. */
-  tryLock (name: string, ttlMs: number): Promise<HeldLock | null>
+  /**
+   * Null where somebody else holds it, or it cannot be told: also where the answer came after `ttlMs`.
+   *
+   * @param onRefused hears why it was certainly not taken, where nobody may hold it: Redis is away, or refuses to write
+   */
+  tryLock (name: string, ttlMs: number, onRefused?: (err: Error) => void): Promise<HeldLock | null>
 }

@@ -40,7 +40,7 @@ export class RedisLocks implements Locks {
     this.#link = link
   }
 
-  async tryLock (name: string, ttlMs: number): Promise<HeldLock | null> {
+  async tryLock (name: string, ttlMs: number, onRefused?: (err: Error) => void): Promise<HeldLock | null> {
     checkKey('The name of a lock', name)
     checkMs('ttlMs', ttlMs)
     const key = this.#link.keyOf('lock', name)
@@ -50,7 +50,7 @@ export class RedisLocks implements Locks {
     const taken = await this.#settle(ttlMs, (call) => {
       askedAt = performance.now()
       return call(take, { keys: fence === null ? [key] : [key, fence], args: [holder, ttlMs] })
-    }, ([isOurs]) => isOurs === 1)
+    }, ([isOurs]) => isOurs === 1, onRefused)
     if (taken === 'unknown') this.#giveBack(key, holder, ttlMs).catch(() => {})
     if (typeof taken === 'string' || taken.answer[0] !== 1) return null
     return this.#held(key, holder, Number(taken.answer[1]), ttlMs, askedAt + ttlMs)
@@ -93,7 +93,7 @@ export class RedisLocks implements Locks {
    *   still or Redis was slow, is unknown: somebody else may hold the lock by now
    * @throws what Redis refuses the command with, where that is no outage
    */
-  async #settle<T> (goodForMs: number, command: Command<T>, isYes: (answer: T) => boolean): Promise<Settled<T>> {
+  async #settle<T> (goodForMs: number, command: Command<T>, isYes: (answer: T) => boolean, onUndone?: (err: Error) => void): Promise<Settled<T>> {
     let sent = false
     const ask = async (): Promise<Settled<T> | Error> => {
       const askedAt = performance.now()
@@ -107,7 +107,10 @@ export class RedisLocks implements Locks {
     const first = await ask()
     if (!(first instanceof Error)) return first
     if (!isOutage(first)) throw first
-    if (!sent || isReply(first.cause)) return 'undone'
+    if (!sent || isReply(first.cause)) {
+      onUndone?.(first)
+      return 'undone'
+    }
     const end = performance.now() + this.#link.retryMs
     for (let left = this.#link.retryMs; left > 0 && !this.#link.isClosed(); left = end - performance.now()) {
       const answer = await ask()

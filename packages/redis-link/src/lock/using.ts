@@ -22,6 +22,8 @@ export type UsingWork<T> = (signal: AbortSignal, token: number) => T | Promise<T
 
 /** Pause between two tries, the upper half of it random. */
 const RETRY_MS = 100
+/** A timer of Node that is longer fires at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 /**
  * Runs a function under a lock that is extended until it is over. Where it is lost, because Redis lost it, cannot be reached,
@@ -35,9 +37,10 @@ export async function using<T> (locks: Locks, name: string, options: UsingOption
   const { ttlMs = 10_000, waitMs = ttlMs, signal } = options
   checkMs('ttlMs', ttlMs)
   if (ttlMs < 3) throw new FST_ERR_REDIS_LINK_INVALID_NUMBER('ttlMs', 'at least 3 milliseconds')
-  if (waitMs !== 0) checkCount('waitMs', waitMs, Number.MAX_SAFE_INTEGER)
+  checkCount('waitMs', waitMs, Number.MAX_SAFE_INTEGER, 0)
   const end = performance.now() + waitMs
   const lock = await waitFor(locks, name, ttlMs, () => link.isClosed() ? 0 : end - performance.now(), signal)
+  if (lock instanceof Error) throw lock
   if (lock === null) throw link.unavailable() ?? new FST_ERR_REDIS_LINK_LOCK_HELD(name)
   const held = new Holding(name, lock, ttlMs)
   try {
@@ -49,15 +52,16 @@ export async function using<T> (locks: Locks, name: string, options: UsingOption
   }
 }
 
-/** @throws the reason of the signal */
-async function waitFor (locks: Locks, name: string, ttlMs: number, leftMs: () => number, signal: AbortSignal | undefined): Promise<HeldLock | null> {
+/** The lock; why the last try could not be made, or null where somebody else held it or that cannot be told. @throws the reason of the signal */
+async function waitFor (locks: Locks, name: string, ttlMs: number, leftMs: () => number, signal: AbortSignal | undefined): Promise<HeldLock | Error | null> {
   for (;;) {
     signal?.throwIfAborted()
-    const lock = await locks.tryLock(name, ttlMs)
+    let refusal: Error | null = null
+    const lock = await locks.tryLock(name, ttlMs, (err) => { refusal = err })
     if (lock !== null && signal?.aborted === true) await lock.release()
     else if (lock !== null) return lock
     const left = leftMs()
-    if (left <= 0) return null
+    if (left <= 0) return refusal
     await pause(Math.min(left, RETRY_MS * (1 + Math.random()) / 2), signal)
   }
 }
@@ -110,7 +114,7 @@ class Holding {
   }
 
   #later (ms: number): void {
-    this.#next = setTimeout(() => { this.#extend() }, ms)
+    this.#next = setTimeout(() => { this.#extend() }, Math.min(ms, LONGEST_TIMER_MS))
   }
 
   async #extend (): Promise<void> {
@@ -124,7 +128,7 @@ class Holding {
 
   #watch (): void {
     clearTimeout(this.#end)
-    this.#end = setTimeout(() => { if (!this.isLost()) this.#watch() }, Math.max(1, Math.min(this.#lock.until - performance.now(), 2 ** 31 - 1)))
+    this.#end = setTimeout(() => { if (!this.isLost()) this.#watch() }, Math.max(1, Math.min(this.#lock.until - performance.now(), LONGEST_TIMER_MS)))
   }
 
   #lose (): void {
