@@ -47,6 +47,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
 
   constructor (link: RedisLink, { local, store, errors, reporter }: Parts, options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
+    this.setMaxListeners(0)
     this.#link = link
     this.#log = log
     this.#options = options

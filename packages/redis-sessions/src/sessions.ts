@@ -57,6 +57,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
 
   constructor (records: SessionRecords, options: ResolvedOptions, events: Events) {
     super()
+    this.setMaxListeners(0)
     this.#records = records
     this.#options = options
     this.#events = events
