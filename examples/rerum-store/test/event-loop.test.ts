@@ -38,8 +38,8 @@ t.test('no request without a token holds a worker', async (t) => {
     child.send('held?')
     return ((await answer)[0] as { heldMs: number }).heldMs
   }
-  const requests = new Requests(address, `Bearer ${tokenFor(ALICE)}`)
-  const made = await requests.seed(ROUNDS > 1)
+  const requests = new Requests(address, `Bearer ${tokenFor(ALICE)}`, ROUNDS > 1)
+  const made = await requests.seed()
   await held()
   const seen: Array<Sent & { heldMs: number }> = []
   for (let round = 0; round < ROUNDS; round++) {
@@ -52,6 +52,7 @@ t.test('no request without a token holds a worker', async (t) => {
   for (const { name, status, bytes, heldMs } of longest.slice(0, 8)) t.comment(`${heldMs.toFixed(1)} ms: ${name}, ${status}, ${bytes} bytes`)
   t.comment(`${seen.length} requests over ${made} objects, the longest hold ${longest[0]!.heldMs.toFixed(1)} ms`)
   t.ok(longest[0]!.heldMs < MOST_MS, `${longest[0]!.name}: ${longest[0]!.heldMs.toFixed(1)} ms`)
-  t.same([...new Set(seen.map(({ status }) => status))].filter((status) => status >= 500), [], 'none fails')
+  // A search that the database cannot end in its time is refused by a code: that bound holds too where it is slow.
+  t.same(seen.filter(({ status, code }) => status >= 500 && code !== 'FST_ERR_RERUM_TOO_SLOW'), [], 'none fails')
   t.ok(seen.some(({ status }) => status === 200) && seen.some(({ status }) => status >= 400))
 })

@@ -7,7 +7,7 @@ interface Asked {
   headers?: Record<string, string>
 }
 
-export interface Sent { name: string, status: number, bytes: number }
+export interface Sent { name: string, status: number, bytes: number, /** Of the error, where it is the server's. */ code?: string }
 
 const SEED = 20_261_130
 const LETTERS = ['a', 'é', 'ß', 'ﷺ', '漢', '猫', 'ก', 'ั', 'ក', 'မ', '1', ' ', '́', '.', '𝔘', '"']
@@ -18,22 +18,21 @@ export class Requests {
   readonly #address: string
   readonly #authorization: string
   readonly #ids: string[] = []
+  readonly #isFull: boolean
   #state = SEED
 
-  constructor (address: string, authorization: string) {
+  /** @param isFull whether objects and requests are as many, and objects as large, as the test's database can look through in its time */
+  constructor (address: string, authorization: string, isFull: boolean) {
     this.#address = address
     this.#authorization = authorization
+    this.#isFull = isFull
   }
 
-  /**
-   * Fills the store: many small objects, some of ten kilobytes, one with many versions, some large ones.
-   *
-   * @param full whether they are as many and as large as the test's database can look through in its time
-   */
-  async seed (full: boolean): Promise<number> {
+  /** Fills the store: many small objects, some of ten kilobytes, one with many versions, some large ones. Returns how many. */
+  async seed (): Promise<number> {
     const canvas = 'https://example.org/canvas/loop'
-    const [hundreds, versions, times] = full ? [3, 120, 4] : [1, 30, 1]
-    for (let n = 0; n < 3; n++) await this.#make(Array.from({ length: 200 }, (_, i) => ({ type: 'Annotation', target: canvas, n: n * 200 + i, body: { value: `lorem ipsum ${i} ${this.#text(60)}` } })))
+    const [small, hundreds, versions, times] = this.#isFull ? [3, 3, 120, 4] : [1, 1, 30, 1]
+    for (let n = 0; n < small; n++) await this.#make(Array.from({ length: 200 }, (_, i) => ({ type: 'Annotation', target: canvas, n: n * 200 + i, body: { value: `lorem ipsum ${i} ${this.#text(60)}` } })))
     for (let n = 0; n < hundreds; n++) await this.#make(Array.from({ length: 100 }, (_, i) => ({ kind: 'ten kilobytes', n: i, text: this.#text(3000), words: this.#words(300) })))
     let { '@id': uri } = (await this.#make([{ kind: 'versions', n: 0 }]))[0]!
     const first = uri
@@ -45,15 +44,15 @@ export class Requests {
     ]
     for (const one of large) await this.#make([{ kind: 'large', ...one }])
     this.#ids.push(...[first, uri].map((one) => one.slice(one.lastIndexOf('/') + 1)))
-    return 600 + hundreds * 100 + 1 + versions + large.length
+    return small * 200 + hundreds * 100 + 1 + versions + large.length
   }
 
   * all (round: number): Generator<Asked> {
     this.#state = SEED + round
     const query = (name: string, body: unknown, path = '/api/query?limit=500', headers = {}): Asked => ({ name: `query: ${name}`, method: 'POST', path, body: typeof body === 'string' ? body : JSON.stringify(body), headers: { ...json, ...headers } })
     const long = (length: number) => this.#text(length)
-    yield query('500 small objects', { type: 'Annotation' })
-    yield query('500 as an AnnotationPage', { target: 'https://example.org/canvas/loop' }, '/api/query?limit=500', { accept: 'application/ld+json;profile="http://www.w3.org/ns/anno.jsonld"' })
+    yield query('small objects', { type: 'Annotation' })
+    yield query('small objects as an AnnotationPage', { target: 'https://example.org/canvas/loop' }, '/api/query?limit=500', { accept: 'application/ld+json;profile="http://www.w3.org/ns/anno.jsonld"' })
     yield query('objects of ten kilobytes', { kind: 'ten kilobytes' })
     yield query('objects as large as can be', { kind: 'large' })
     yield query('of versions', { kind: 'versions' })
@@ -73,11 +72,11 @@ export class Requests {
     yield query('__proto__', '{"__proto__":{"a":1}}')
     yield query('a cursor of nobody', { type: 'Annotation' }, `/api/query?cursor=${'A'.repeat(1900)}`)
     yield query('a strange Accept', { type: 'Annotation' }, '/api/query?limit=5', { accept: `${'"'.repeat(3000)}profile${',;q="'.repeat(1000)}` })
-    for (let n = 0; n < 20; n++) yield query(`filter ${n}`, this.#filter())
+    for (let n = 0; n < (this.#isFull ? 20 : 8); n++) yield query(`filter ${n}`, this.#filter())
     for (const path of ['/api/search', '/api/search/phrase']) {
       const search = (name: string, text: string): Asked => ({ name: `${path}: ${name}`, method: 'POST', path: `${path}?limit=500`, body: JSON.stringify({ searchText: text, options: { match: n++ % 2 ? 'any' : 'all', slop: 100 } }), headers: json })
       let n = 0
-      for (let again = 0; again < 2; again++) {
+      for (let again = 0; again < (this.#isFull ? 2 : 1); again++) {
         yield search('words of all', 'lorem ipsum')
         yield search('twenty words', this.#words(20))
         yield search('one word again and again', 'lorem '.repeat(20))
@@ -89,7 +88,7 @@ export class Requests {
         yield search('many words', this.#words(600))
         yield search('no word', '.'.repeat(3900))
       }
-      for (let i = 0; i < 10; i++) yield search(`text ${i}`, this.#text(1 + Math.floor(this.#random() * 1200)))
+      for (let i = 0; i < (this.#isFull ? 10 : 2); i++) yield search(`text ${i}`, this.#text(1 + Math.floor(this.#random() * 1200)))
       yield { name: `${path}: too large`, method: 'POST', path, body: 'x'.repeat(5_000_000), headers: { 'content-type': 'text/plain' } }
     }
     for (const id of this.#ids) for (const kind of ['id', 'history', 'since']) yield { name: `${kind} of ${id === this.#ids.at(-1) ? 'the last version' : id === this.#ids.at(-2) ? 'the first version' : 'something large'}`, method: 'GET', path: `/${kind}/${id}` }
@@ -100,7 +99,9 @@ export class Requests {
   async send ({ name, method, path, body, headers = {} }: Asked): Promise<Sent> {
     try {
       const response = await fetch(`${this.#address}/v1${path}`, { method, headers, ...(body !== undefined && { body }) })
-      return { name, status: response.status, bytes: (await response.arrayBuffer()).byteLength }
+      const answer = Buffer.from(await response.arrayBuffer())
+      const { status } = response
+      return { name, status, bytes: answer.length, ...(status >= 500 && { code: String((JSON.parse(answer.toString()) as { code?: unknown }).code) }) }
     } catch {
       // Refused before it was sent whole.
       return { name, status: 413, bytes: 0 }
