@@ -266,6 +266,31 @@ t.test('what was handled of a client is remembered, across processes with Redis'
   }
 })
 
+t.test('a claim or an answer whose reply was lost is still this process\' own', async (t) => {
+  const { app: { redisLink } } = await build(t, { link: { url: sharedRedis(), siteId: uniqueName('once') } })
+  let loses = false
+  const link = {
+    key: (...parts: string[]) => redisLink.key(...parts),
+    runScript: async (...args: Parameters<typeof redisLink.runScript>) => {
+      const reply = await redisLink.runScript(...args)
+      if (loses) throw new Error('the reply was lost')
+      return reply
+    }
+  } as unknown as typeof redisLink
+  const [receipts, other] = [new RedisReceipts(link, 'a'), new RedisReceipts(redisLink, 'b')]
+  const ann = { namespace: 'chat', userId: 'ann', clientId: 'c' }
+  loses = true
+  await t.rejects(receipts.claim(ann, 1))
+  loses = false
+  t.same(await other.claim(ann, 1), { state: 'running', bootId: 'a' }, 'Redis did it')
+  t.same(await receipts.claim(ann, 1), { state: 'new' })
+  t.same(await receipts.claim(ann, 1), { state: 'running', bootId: 'a' }, 'once')
+  loses = true
+  await receipts.done(ann, 1, '{"type":"x"}')
+  loses = false
+  t.same(await receipts.claim(ann, 1), { state: 'done', answer: '{"type":"x"}' })
+})
+
 t.test('the connections of a user are counted over processes, and over an outage, neither for ever nor never', async (t) => {
   const redis = await redisServer(t)
   const siteId = uniqueName('slots')

@@ -85,6 +85,11 @@ function receiptOf (found: string): Receipt {
 export class RedisReceipts implements Receipts {
   readonly #link: RedisLink
   readonly #mark: string
+  /**
+   * Claims that this process holds or asks for, and what it could not record: the mark or the answer. A mark of this process in Redis
+   * that is not among them is of a claim whose answer was lost.
+   */
+  readonly #held = new Map<string, string>()
 
   constructor (link: RedisLink, bootId: string) {
     this.#link = link
@@ -92,11 +97,33 @@ export class RedisReceipts implements Receipts {
   }
 
   async claim (sender: Sender, id: number): Promise<Receipt> {
-    return receiptOf(await this.#link.runScript(claimMessage, { keys: [this.#key(sender)], args: [id, this.#mark, ONCE_MS, KEPT] }))
+    const key = this.#key(sender)
+    const name = `${id} ${key}`
+    const held = this.#held.get(name)
+    if (held !== undefined) return receiptOf(held)
+    this.#held.set(name, this.#mark)
+    let isOurs = false
+    try {
+      const found = await this.#link.runScript(claimMessage, { keys: [key], args: [id, this.#mark, ONCE_MS, KEPT] })
+      isOurs = found === '' || found === this.#mark
+      return isOurs ? { state: 'new' } : receiptOf(found)
+    } finally {
+      if (!isOurs) this.#held.delete(name)
+    }
   }
 
   async done (sender: Sender, id: number, answer: string): Promise<void> {
-    await this.#link.runScript(settleMessage, { keys: [this.#key(sender)], args: [id, this.#mark, answer] }).catch(() => {})
+    const key = this.#key(sender)
+    const name = `${id} ${key}`
+    try {
+      await this.#link.runScript(settleMessage, { keys: [key], args: [id, this.#mark, answer] })
+      this.#held.delete(name)
+    } catch {
+      // Of what was not done the mark may stay: whoever claims it here next finds a claim that nobody holds.
+      if (answer === '') this.#held.delete(name)
+      else this.#held.set(name, answer)
+      setTimeout(() => this.#held.delete(name), ONCE_MS).unref()
+    }
   }
 
   async free (sender: Sender, id: number): Promise<void> {
