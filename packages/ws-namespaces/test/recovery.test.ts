@@ -145,10 +145,12 @@ for (const [where, link] of [['over two workers', { url: sharedRedis() }], ['wit
       t.equal(member.connected.recovered, false)
       await lose(member)
     }
+    // Before what follows, which moves it on.
+    const { offset: before } = outside
     await chat.toRoom('elsewhere', 'n', 23)
     await chat.broadcast('n', 24)
     await chat.toUser('member-to-be', 'n', 25)
-    const unrecorded = await connect(t, b!.port, PATH, { user: 'member-to-be', offset: outside.offset, clientId: 'another-invented-id' })
+    const unrecorded = await connect(t, b!.port, PATH, { user: 'member-to-be', offset: before, clientId: 'another-invented-id' })
     t.equal(unrecorded.connected.recovered, false, 'nobody knows in which rooms it was')
     t.same(await has([unrecorded], 2), [24, 25], 'but what everybody and its user got')
     await lose(unrecorded)
