@@ -81,7 +81,7 @@ function asFastifySession (shared: Shared, inFlight: InFlight) {
 /** @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION where a session of one registration would be one of another */
 function takeRealm (fastify: FastifyInstance, name: string): void {
   const taken = realms.get(fastify.server) ?? new Set()
-  if (fastify.hasDecorator('sessions')) throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('name', 'cannot tell registrations of one scope apart: register each in a scope of its own')
+  if (fastify.hasDecorator('sessions')) throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('name', 'cannot tell registrations of one scope apart, nor one from what is registered above it: register each in a scope of its own, the first one too')
   if (taken.has(name)) {
     throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('name', name === ''
       ? 'is missing: with several registrations, each but one needs a name, so that a session of one is none of another'

@@ -67,7 +67,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: In
     if (state === undefined) return done()
     inFlight.delete(state)
     if (state.isOver && state.canEndAtOnce()) return done()
-    state.finishLate().catch((err) => shared.log.error({ err, reqId: request.id }, 'what a request wrote to its session after its reply began could not be stored')).then(() => done())
+    state.finishLate().catch((err) => shared.log.error({ err, reqId: request.id }, 'what a request wrote to its session was not stored')).then(() => done())
   })
 
   /** Requests whose session is being saved for the end of their reply. */
