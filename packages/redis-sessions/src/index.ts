@@ -49,32 +49,30 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisSessionsOpt
   const sessions = new Sessions(records, resolved, events)
   fastify.decorate('sessions', sessions)
   if (!fastify.hasPlugin('@fastify/cookie')) await fastify.register(fastifyCookie)
-  await fastify.register(asFastifySession(sharedBy(resolved, records, events, log), inFlight))
+  await fastify.register(asFastifySession(sharedBy(resolved, { records, events, inFlight, log })))
 }
 
-function sharedBy (options: ResolvedOptions, records: SessionRecords, events: Events, log: FastifyInstance['log']): Shared {
+function sharedBy (options: ResolvedOptions, own: Pick<Shared, 'records' | 'events' | 'inFlight' | 'log'>): Shared {
   const { name, secrets, touchIntervalMs } = options
   const signer = new Signer(secrets, name)
   return {
+    ...own,
     realm: name,
-    records,
-    events,
     signer,
     sign: (id) => signer.sign(id),
-    cookies: new Cookies(options, log),
+    cookies: new Cookies(options, own.log),
     touchIntervalMs,
-    postponed: new Recent(touchIntervalMs),
-    log
+    postponed: new Recent(touchIntervalMs)
   }
 }
 
 /** Under the name of the plugin whose interface it has, so that plugins which ask for that one find it. */
-function asFastifySession (shared: Shared, inFlight: InFlight) {
+function asFastifySession (shared: Shared) {
   return fp(async (fastify: FastifyInstance) => {
     const idStore = new IdStore(shared.records, shared.events, shared.log)
     fastify.decorate('decryptSession', decryptSession(shared) as FastifyInstance['decryptSession'])
     fastify.decorateRequest('sessionStore', { getter: () => idStore as never })
-    addHooks(fastify, shared, inFlight)
+    addHooks(fastify, shared)
   }, { name: '@fastify/session', dependencies: ['@fastify/cookie'] })
 }
 

@@ -17,7 +17,8 @@ export interface WatchedSession {
   isAlive (): Promise<boolean>
   /**
    * Notes that the session was seen now, so that who is active on the connection is not logged out. As often as one likes: the
-   * store is told once per `touchIntervalMs`. Resolves with whether the session is alive, as last known.
+   * store is told once per `touchIntervalMs`, and asked again where it could not be told. Resolves with whether the session is
+   * alive, as last known.
    *
    * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE
    */
@@ -26,23 +27,34 @@ export interface WatchedSession {
 
 interface Watching { readonly realm: string, readonly records: SessionRecords, readonly events: Events, readonly touchIntervalMs: number }
 
+/** Who has no session in an outage of Redis, with policy `memory`, has it again after that. */
+const ASK_AGAIN_MS = 1000
+
 export function watchSession (loaded: Loaded, { realm, records, events, touchIntervalMs }: Watching): WatchedSession {
   const { ref, meta } = loaded
   // A login may have asked for an idle timeout that is shorter than the interval.
   const everyMs = Math.min(touchIntervalMs, Math.ceil(records.lifetimesOf(meta).idleTimeoutMs / 2) - 1)
   // Of the request's own activity: it was told before.
-  let [touchedAt, alive] = [performance.now(), true]
+  let [askedAt, alive] = [performance.now(), true]
+  let asking: Promise<boolean> | null = null
+  async function ask (): Promise<boolean> {
+    const at = performance.now()
+    alive = await records.touch({ ref, meta })
+    // Not where that failed: the next touch may be the last before the session times out.
+    askedAt = at
+    if (alive) events.emit('renewed', eventOf({ meta }))
+    return alive
+  }
   return {
     userId: meta.userId,
     handle: meta.handle,
     realm,
     isAlive: async () => await records.open(ref) !== null,
     async touch () {
-      if (performance.now() - touchedAt < everyMs) return alive
-      touchedAt = performance.now()
-      alive = await records.touch({ ref, meta })
-      if (alive) events.emit('renewed', eventOf({ meta }))
-      return alive
+      if (asking !== null) return asking
+      if (performance.now() - askedAt < (alive ? everyMs : Math.min(everyMs, ASK_AGAIN_MS))) return alive
+      asking = ask().finally(() => { asking = null })
+      return asking
     }
   }
 }

@@ -127,6 +127,27 @@ t.test('a visitor whose every other page is public is told of the renewal by one
   t.notOk(sessionCookie((await browser.get('/read/none')).headers))
 })
 
+t.test('a visit of public pages only counts as activity, also after the store failed once', async (t) => {
+  const app = await serve(t, { touchIntervalMs: 60_000 })
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u' })
+  const { store } = app.sessions
+  const { touch } = store
+  let [asked, isAway] = [0, true]
+  store.touch = (...args) => {
+    asked++
+    return isAway ? Promise.reject(new Error('away')) : touch.apply(store, args)
+  }
+  // Due at each of them.
+  const now = store.now!.bind(store)
+  store.now = () => now() + 61_000
+  for (const away of [true, true, false, false]) {
+    isAway = away
+    t.equal((await browser.get('/read/header')).statusCode, 200)
+  }
+  t.equal(asked, 3)
+})
+
 t.test('HTTP/2: a login, a read, a reply that is for all and one that is not', async (t) => {
   const app = Fastify({ http2: true })
   t.teardown(() => app.close())

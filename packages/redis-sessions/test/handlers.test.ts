@@ -325,6 +325,36 @@ t.test('a request that comes before the idle timeout and ends after it keeps its
   }))
 })
 
+t.test('a session that a request makes does not time out before its reply', async (t) => {
+  const idleTimeoutMs = 600
+  const made = {
+    login: async (request: FastifyRequest) => { await request.server.sessions.login(request, 'u') },
+    own: async (request: FastifyRequest) => { await request.server.sessions.login(request, 'u', {}, { idleTimeoutMs }) },
+    saved: async ({ session }: FastifyRequest) => {
+      session.user = 'u'
+      await session.save()
+    },
+    again: async (request: FastifyRequest) => {
+      await request.server.sessions.login(request, 'u')
+      await request.session.regenerate()
+    }
+  }
+  await Promise.all(Object.entries(made).map(async ([name, make], index) => {
+    const app = await serve(t, {
+      slow: async (request) => {
+        await make(request)
+        await sleep(2 * idleTimeoutMs)
+        return 'x'
+      }
+    }, { redis: index % 2 === 0 ? {} : { url: sharedRedis() }, sessions: { idleTimeoutMs: name === 'own' ? 3600_000 : idleTimeoutMs } })
+    const browser = new Browser(app)
+    const { headers } = await browser.get('/slow')
+    const cookie = String(headers['set-cookie']).split(';')[0]!
+    const { userId, fields } = (await app.inject({ url: '/me', headers: { cookie } })).json()
+    t.equal(userId ?? fields.user, 'u', name)
+  }))
+})
+
 both('who sets request.session to null ends the session', async (t, setup) => {
   const app = await serve(t, { out: async (request) => { request.session = null as never; return 'out' } }, setup())
   const ended: string[] = []

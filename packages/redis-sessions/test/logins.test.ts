@@ -2,8 +2,9 @@ import fastifyWebsocket from '@fastify/websocket'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import type { LoginOptions, SessionsEvents } from '../src/index.ts'
-import { Browser, makeApp, type Setup } from './support/app.ts'
+import type { LoginOptions, SessionsEvents, WatchedSession } from '../src/index.ts'
+import { InFlight, type InFlightRequest } from '../src/request/in-flight.ts'
+import { Browser, Gates, makeApp, type Setup } from './support/app.ts'
 
 // Most of them wait for a timeout. Those that set a clock or the environment run alone.
 t.jobs = 8
@@ -117,6 +118,62 @@ t.test('a login with a short idle timeout of its own is kept by a request that t
   }))
 })
 
+t.test('a touch that failed, or found nobody in an outage, is told again, and one that is asked already is not', { buffered: false }, async (t) => {
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  const app = await makeApp(t, { sessions: { touchIntervalMs: 60_000 }, routes: (app) => { app.get('/watch', async (request) => { watched = app.sessions.watch(request)! }) } })
+  let watched!: WatchedSession
+  const browser = new Browser(app)
+  await browser.post('/login', { user: 'u' })
+  await browser.get('/watch')
+  const { store } = app.sessions
+  const gates = new Gates()
+  let asked = 0
+  const answers = (answer: () => Promise<boolean>) => { store.touch = () => { asked++; return answer() } }
+  const after = (ms: number) => { performance.now = () => now.call(performance) + ms }
+  answers(async () => { throw new Error('away') })
+  t.equal(await watched.touch(), true, 'the request was noted')
+  after(61_000)
+  await t.rejects(watched.touch())
+  await t.rejects(watched.touch())
+  t.equal(asked, 2, 'what failed is asked again')
+  answers(async () => { await gates.pass('store'); return false })
+  const [first, second] = [watched.touch(), watched.touch()]
+  gates.open('store')
+  t.same(await Promise.all([first, second]), [false, false])
+  t.equal(asked, 3, 'one question at a time')
+  t.equal(await watched.touch(), false)
+  t.equal(asked, 3)
+  answers(async () => true)
+  after(63_000)
+  t.equal(await watched.touch(), true, 'Redis is back, and has it')
+  after(122_000)
+  t.equal(await watched.touch(), true)
+  t.equal(asked, 4, 'told once per interval')
+})
+
+t.test('a request with a short-lived session is looked at more often, and the others are not once it is over', { buffered: false }, async (t) => {
+  const { setInterval } = globalThis
+  t.teardown(() => { globalThis.setInterval = setInterval })
+  const asked: unknown[] = []
+  globalThis.setInterval = ((run: () => void, ms: number) => {
+    asked.push(ms)
+    return setInterval(run, ms)
+  }) as typeof setInterval
+  const inFlight = new InFlight(3600_000)
+  t.teardown(() => inFlight.stop())
+  let kept = 0
+  const state = (): InFlightRequest => ({ position: -1, everyMs: Infinity, reply: null, request: { raw: { destroyed: false, socket: { destroyed: false } } }, keepAlive: async () => { kept++ } })
+  const [short, long] = [state(), state()]
+  inFlight.add(long)
+  inFlight.add(short, 100)
+  await waitFor(() => kept >= 4, { what: 'two sweeps' })
+  t.same(asked, [60_000, 25])
+  inFlight.delete(short)
+  await waitFor(() => asked.length === 3, { what: 'the pace of before' })
+  t.equal(asked[2], 60_000)
+})
+
 both('a session by a header: no cookie comes or leaves', async (t, setup) => {
   for (const header of ['authorization', 'X-Session']) {
     const app = await makeApp(t, setup({ sessions: { header, name: header.toLowerCase() }, routes: (app) => { app.post('/token', async (request) => app.sessions.login(request, 'u').then(() => app.sessions.token(request))) } }))
@@ -174,7 +231,7 @@ both('what happens to sessions is told: created, login, renewed, refused, ended'
 })
 
 both('a session of a user that times out is told of once, at the next request with its cookie or at the next login of the user, and one that was ended is not', async (t, setup) => {
-  const idleTimeoutMs = 400
+  const idleTimeoutMs = 1000
   const apps = await Promise.all([0, 1].map(() => makeApp(t, setup({ sessions: { idleTimeoutMs } }))))
   const app = apps[0]!
   // Without Redis each process has sessions of its own.

@@ -9,13 +9,18 @@ import { Browser, makeApp } from './support/app.ts'
 
 interface Setup { redis: TestRedis, app: FastifyInstance, another: () => Promise<FastifyInstance>, complete: () => Promise<string | null> }
 
+/** A user of Redis who may not call INFO. */
+const NO_INFO = ['--user', 'app', 'on', '>password', '~*', '&*', '+@all', '-info']
+
 /** A Redis that comes back with what the last SAVE wrote, and no batch of the backup in the time of a test. */
-async function setup (t: Test): Promise<Setup> {
-  const redis = await redisServer(t, { args: ['--save', ''] })
+async function setup (t: Test, { args = [], username, sweep }: { args?: string[], username?: string, sweep?: () => Promise<void> } = {}): Promise<Setup> {
+  const redis = await redisServer(t, { args: ['--save', '', ...args] })
   const { db } = await mongo(t)
   const collection = db.collection(uniqueName('sessions')) as unknown as MongoBackupCollection
   const siteId = uniqueName()
-  const another = () => makeApp(t, { redis: { url: redis.url, siteId, probeIntervalMs: 200 }, sessions: { backup: mongoBackup(collection, { intervalMs: 600_000 }) } })
+  const user = username === undefined ? {} : { username, password: 'password' }
+  const backup = () => Object.assign(mongoBackup(collection, { intervalMs: 600_000 }), sweep === undefined ? {} : { sweep })
+  const another = () => makeApp(t, { redis: { url: redis.url, siteId, probeIntervalMs: 200, ...user }, sessions: { backup: backup() } })
   const app = await another()
   const key = app.redisLink.key('session-backup', '{job}', 'complete')
   return { redis, app, another, complete: () => redis.client.get(key) }
@@ -102,5 +107,32 @@ t.test('until that is done, each session is looked up in the backup', async (t) 
   await redis.client.del(app.redisLink.key('lock', 'sessions:restore'))
   const fresh = await another()
   await waitFor(async () => await all.complete() === fresh.redisLink.epoch)
+  await check(t, stay, gone)
+})
+
+t.test('where the epoch of Redis is not told, what was known of the one before a break does not count', async (t) => {
+  let isHeld = false
+  const release = new Promise<void>((resolve) => { t.teardown(resolve) })
+  const all = await setup(t, {
+    args: NO_INFO,
+    username: 'app',
+    // A batch under way, which keeps the next look at Redis waiting.
+    async sweep () {
+      isHeld = true
+      await release
+    }
+  })
+  const { app, redis } = all
+  await waitFor(() => isHeld)
+  t.equal(app.redisLink.epoch, null)
+  t.equal(await all.complete(), 'unknown')
+  // The state that Redis comes back with is from before the mark.
+  const key = app.redisLink.key('session-backup', '{job}', 'complete')
+  await redis.client.del(key)
+  const { stay, gone } = await snapshotThenLogouts(t, all)
+  await redis.client.set(key, 'unknown')
+  await check(t, stay, gone)
+  await fallBack(all)
+  t.equal(await all.complete(), null)
   await check(t, stay, gone)
 })

@@ -28,8 +28,8 @@ export class BackupJob implements Reconciler {
   readonly #timer: NodeJS.Timeout
   // Once more after a batch under way, which may have looked at the Redis before this one.
   readonly #onChange = () => { this.tick().then(() => this.tick()) }
-  /** Of the Redis that was last seen to know all ends; undefined for none. */
-  #completeEpoch: string | null | undefined
+  /** Which Redis was last seen to know all ends, as `#redis` tells it; undefined for none. */
+  #complete: string | undefined
   #isOpen = false
   #running: Promise<void> | undefined
   #closed = false
@@ -52,7 +52,7 @@ export class BackupJob implements Reconciler {
 
   /** Costs a command only until it is true for this Redis. */
   async isComplete (): Promise<boolean> {
-    if (this.#completeEpoch !== undefined && this.#completeEpoch === this.#link.epoch) return true
+    if (this.#complete === this.#redis) return true
     return this.#ask().catch((err) => { throw unavailable(err) })
   }
 
@@ -156,10 +156,16 @@ export class BackupJob implements Reconciler {
   /** Asks Redis for the epoch that its mark is of. A server that does not tell its epoch is taken at its word. */
   async #ask (): Promise<boolean> {
     const { epoch } = this.#link
+    const redis = this.#redis
     const mark = await this.#run((client) => client.get(this.#keys.backup('complete')))
     const isComplete = mark !== null && (epoch === null || mark === epoch)
-    this.#completeEpoch = isComplete ? epoch : undefined
+    this.#complete = isComplete ? redis : undefined
     return isComplete
+  }
+
+  /** Behind a connection that broke may be another Redis, also where no epoch tells. */
+  get #redis (): string {
+    return `${this.#link.outages.version} ${this.#link.epoch}`
   }
 
   #run<T> (command: (client: RedisClient) => Promise<T>): Promise<T> {

@@ -1,7 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { FST_ERR_REDIS_SESSIONS_NO_SESSION } from '../errors.ts'
-import type { InFlight } from './in-flight.ts'
-import { isUpgrade } from './request-property.ts'
 import { RequestSession } from './request-session.ts'
 import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
 import type { Shared } from './shared.ts'
@@ -28,7 +26,8 @@ const READS = { get: () => undefined, isModified: () => false, isSaved: () => fa
 const NO_SESSION = new Proxy(Object.create({ ...READS, set: refused, options: refused, save: refused, regenerate: refused, reload: refused, destroy: refused }) as object, { set: refused, defineProperty: refused })
 
 /** Gives each request its session, and saves it before the reply leaves. */
-export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: InFlight): void {
+export function addHooks (fastify: FastifyInstance, shared: Shared): void {
+  const { inFlight } = shared
   const isOurs = (token: string) => shared.signer.unsign(token).id !== null
   fastify.decorateRequest('session', null as never)
   fastify.addHook('onRequest', (request, reply, done) => {
@@ -44,12 +43,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared, inFlight: In
       state.begin()
       return done()
     }
-    state.load().then(() => {
-      // A socket may stay open for days: what counts as its activity says the application, by `watch`.
-      const { loaded } = state.known
-      if (loaded !== null && !isUpgrade(request)) inFlight.add(state, loaded.meta.own?.idleTimeoutMs)
-      done()
-    }, done)
+    state.load().then(() => done(), done)
   })
   fastify.addHook('onSend', (request, reply, payload, done) => {
     const state = stateOf(request)

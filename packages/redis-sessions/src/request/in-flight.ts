@@ -3,6 +3,8 @@ export interface InFlightRequest {
   readonly request: { readonly raw: { readonly destroyed: boolean, readonly socket: { readonly destroyed: boolean } } }
   /** Its index among the requests in flight; -1 where it is none of them. */
   position: number
+  /** How often it is looked at while it is one of them. */
+  everyMs: number
   readonly reply: { readonly raw: { readonly headersSent: boolean } } | null
   /** Notes its session as seen where a quarter of its idle timeout is over. */
   keepAlive (): Promise<void>
@@ -20,17 +22,20 @@ const LEAST_MS = 20
  */
 export class InFlight {
   readonly #states: InFlightRequest[] = []
+  readonly #usualMs: number
   #timer: NodeJS.Timeout | undefined
-  #everyMs = Infinity
+  #everyMs: number
   #isStopped = false
 
   constructor (idleTimeoutMs: number) {
-    this.#sweepFor(idleTimeoutMs)
+    this.#everyMs = this.#usualMs = paceOf(idleTimeoutMs)
+    this.#sweepEvery(this.#usualMs)
   }
 
   /** @param ownIdleTimeoutMs the idle timeout that the login of its session asked for */
   add (state: InFlightRequest, ownIdleTimeoutMs?: number): void {
-    if (ownIdleTimeoutMs !== undefined) this.#sweepFor(ownIdleTimeoutMs)
+    state.everyMs = ownIdleTimeoutMs === undefined ? this.#usualMs : paceOf(ownIdleTimeoutMs)
+    if (state.everyMs < this.#everyMs) this.#sweepEvery(state.everyMs)
     if (state.position === -1) state.position = this.#states.push(state) - 1
   }
 
@@ -49,22 +54,31 @@ export class InFlight {
     clearInterval(this.#timer)
   }
 
-  /** At most half of the timeout is over when a request has its session, so a quarter each leaves time. */
-  #sweepFor (idleTimeoutMs: number): void {
-    const everyMs = Math.min(MOST_MS, Math.max(LEAST_MS, Math.floor(idleTimeoutMs / 4)))
-    if (everyMs >= this.#everyMs || this.#isStopped) return
-    this.#everyMs = everyMs
+  #sweepEvery (ms: number): void {
+    if (this.#isStopped) return
+    this.#everyMs = ms
     clearInterval(this.#timer)
-    this.#timer = setInterval(() => this.#sweep(), everyMs).unref()
+    this.#timer = setInterval(() => this.#sweep(), ms).unref()
   }
 
   #sweep (): void {
+    let everyMs = this.#usualMs
     for (const state of [...this.#states]) {
       // An aborted request may never come to its end.
       if (state.request.raw.destroyed && state.request.raw.socket.destroyed) this.delete(state)
       // What streams for days, such as server-sent events, is no activity.
       else if (state.reply?.raw.headersSent === true) this.delete(state)
-      else state.keepAlive()
+      else {
+        everyMs = Math.min(everyMs, state.everyMs)
+        state.keepAlive()
+      }
     }
+    // Those whose sessions are short-lived are over.
+    if (everyMs > this.#everyMs) this.#sweepEvery(everyMs)
   }
+}
+
+/** At most half of the timeout is over when a request has its session, so a quarter each leaves time. */
+function paceOf (idleTimeoutMs: number): number {
+  return Math.min(MOST_MS, Math.max(LEAST_MS, Math.floor(idleTimeoutMs / 4)))
 }

@@ -20,6 +20,11 @@ export class Recent {
     this.#newer.add(name)
   }
 
+  delete (name: string): void {
+    this.#newer.delete(name)
+    this.#older.delete(name)
+  }
+
   /** Half of the time per set. */
   #turn (): void {
     const now = performance.now()

@@ -38,6 +38,8 @@ export class Renewal {
   #ownExpires: Date | null = null
   /** It was noted as seen by this request, and the browser does not know. */
   #isCookieDue = false
+  /** `keepAlive` waits for the store, which may be slower than the pace at which it is asked. */
+  #isTouching = false
 
   constructor (request: FastifyRequest, shared: Shared, { token, cookie = {}, isActivity = true }: SessionStart) {
     this.#request = request
@@ -75,6 +77,12 @@ export class Renewal {
     return this.#isActivity && (touchIntervalMs === 0 || records.now() - stored.touchedAt >= touchIntervalMs)
   }
 
+  /** Whether this part of a session's idle timeout is over. */
+  isPast ({ stored, meta }: Loaded, part: number): boolean {
+    const { records } = this.#shared
+    return records.now() - stored.touchedAt >= Math.floor(records.lifetimesOf(meta).idleTimeoutMs * part)
+  }
+
   /** Whether the browser knows all of a stored session that is neither new nor changed, and of its cookie. */
   isCookieCurrent (known: KnownSession, isDue: boolean, { cookie }: WithCookie): boolean {
     return known.token === this.#token && !isDue && !this.#isCookieDue && cookie === this.#ownCookie && cookie.expires === this.#ownExpires && !cookie.isChanged
@@ -100,6 +108,14 @@ export class Renewal {
       log.debug({ err }, 'a session could not be noted as seen')
       return false
     }
+  }
+
+  /** Notes a session as seen where a quarter of its idle timeout is over. */
+  async keepAlive (known: KnownSession): Promise<void> {
+    if (known.loaded === null || this.#isTouching || !this.isPast(known.loaded, 1 / 4)) return
+    this.#isTouching = true
+    await this.touch(known)
+    this.#isTouching = false
   }
 
   /**
@@ -134,7 +150,7 @@ export class Renewal {
     const { postponed, touchIntervalMs } = this.#shared
     if (postponed.has(known.ref.hash)) return
     postponed.add(known.ref.hash)
-    await this.touch(known, touchIntervalMs)
+    if (!await this.touch(known, touchIntervalMs)) postponed.delete(known.ref.hash)
   }
 
   /** In this process' clock, as headers have it. */

@@ -28,6 +28,7 @@ export class RequestSession implements Owner {
   isOver = false
   /** See InFlight. */
   position = -1
+  everyMs = Infinity
   readonly reply: FastifyReply | null
   readonly #shared: Shared
   readonly #renewal: Renewal
@@ -81,25 +82,23 @@ export class RequestSession implements Owner {
     const known = new KnownSession(this.#shared, { id: id!, ...(isOld ? {} : { token }) })
     known.keep(found)
     this.#give(this.#make(known, found.fields))
+    this.#stay()
     // With less than half of the idle timeout left it might end while the request runs.
-    const { records } = this.#shared
-    if (records.now() - found.stored.touchedAt > records.lifetimesOf(found.meta).idleTimeoutMs / 2) this.touch()
+    if (this.#renewal.isPast(found, 1 / 2)) this.touch()
   }
 
   /** A session of a user, in place of the request's, which ends. What was in it is gone. */
   login (userId: string, fields: Fields, own: OwnLifetimes | undefined, made: (loaded: Loaded) => Promise<void>): Promise<void> {
-    const meta = newMeta(this.request as Requester, userId, own)
     const known = new KnownSession(this.#shared, { userId })
     return this.#replace(this.#session, known, fields, 'login', async () => {
-      const created = await this.#writes.create(known, meta, toJson(fields))
+      const created = await this.#writes.create(known, newMeta(this.request as Requester, userId, own), toJson(fields))
       this.#shared.events.emit('login', eventOf(created))
       await made(created).catch((err) => this.#shared.log.warn({ err }, 'a user may have more sessions than maxSessionsPerUser until the next login'))
     })
   }
 
   regenerate (session: Session, fields: Fields): Promise<void> {
-    const left = Session.knownOf(session)!
-    const known = new KnownSession(this.#shared, { userId: left.userId })
+    const known = new KnownSession(this.#shared, { userId: Session.knownOf(session)!.userId })
     return this.#replace(session, known, fields, null, (ended) => this.#writes.move(ended, known, fields))
   }
 
@@ -138,6 +137,7 @@ export class RequestSession implements Owner {
   save (session: Session): Promise<void> {
     return this.#queue.add(async () => {
       await this.#save(session)
+      this.#stay()
       if (Session.knownOf(session)!.isNew) this.#cookie.setInHijacked()
     })
   }
@@ -159,10 +159,6 @@ export class RequestSession implements Owner {
   /** Waits for the operations under way. */
   settled (): Promise<void> {
     return this.#queue.idle()
-  }
-
-  isModified (session: Session): boolean {
-    return !isSame(Session.knownOf(session)!.base, session)
   }
 
   call (callback: (err?: unknown) => void, err?: unknown): void {
@@ -241,9 +237,13 @@ export class RequestSession implements Owner {
 
   /** Keeps the session of a request that takes long from timing out. */
   async keepAlive (): Promise<void> {
-    const [{ loaded }, { records }] = [this.known, this.#shared]
-    if (loaded === null || this.isOver || records.now() - loaded.stored.touchedAt < Math.floor(records.lifetimesOf(loaded.meta).idleTimeoutMs / 4)) return
-    await this.#renewal.touch(this.known)
+    if (!this.isOver) await this.#renewal.keepAlive(this.known)
+  }
+
+  /** From here on its session does not time out before the reply begins. A socket may be open for days: of that the application tells, by `watch`. */
+  #stay (): void {
+    const { loaded } = this.known
+    if (loaded !== null && this.reply !== null && !this.isOver && !isUpgrade(this.request)) this.#shared.inFlight.add(this, loaded.meta.own?.idleTimeoutMs)
   }
 
   #save (session: Session): Promise<void> {
@@ -267,8 +267,7 @@ export class RequestSession implements Owner {
    */
   #replace (previous: Session, known: KnownSession, fields: Fields, reason: EndReason | null, make: (ended: Ended) => Promise<void>): Promise<void> {
     // A reply that was hijacked may have begun: the cookie of the new session would not leave any more.
-    const isSent = this.isOver || (this.reply?.raw.headersSent === true && this.#shared.cookies.isUsed)
-    if (isSent) return this.#queue.add(() => Promise.reject(new FST_ERR_REDIS_SESSIONS_REPLY_SENT()))
+    if (this.isOver || (this.reply?.raw.headersSent === true && this.#shared.cookies.isUsed)) return this.fail(new FST_ERR_REDIS_SESSIONS_REPLY_SENT())
     const next = this.#make(known, fields)
     this.#replaced.add(previous)
     this.#give(next)
@@ -277,6 +276,7 @@ export class RequestSession implements Owner {
       try {
         await make(await this.#writes.endFor(left, reason))
         known.isNew = known.loaded !== null
+        this.#stay()
         this.#cookie.setInHijacked()
         if (known.loaded !== null) this.#renewal.setExpiry(next, known.loaded)
       } catch (err) {

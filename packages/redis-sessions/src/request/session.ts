@@ -1,4 +1,5 @@
 import { FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from '../errors.ts'
+import { isSame } from '../record/fields.ts'
 import type { KnownSession } from './known-session.ts'
 import { checkAttributes, SessionCookie, type CookieAttributes } from './session-cookie.ts'
 
@@ -11,7 +12,6 @@ export interface Owner {
   destroy (session: Session): Promise<void>
   reload (session: Session): Promise<void>
   touch (session: Session): void
-  isModified (session: Session): boolean
   /** Calls what the application passed. */
   call (callback: Callback, err?: unknown): void
 }
@@ -90,7 +90,7 @@ export class Session {
   }
 
   isModified (): boolean {
-    return this.#owner.isModified(this)
+    return !isSame(this.#known.base, this)
   }
 
   isSaved (): boolean {

@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Events } from '../events.ts'
 import type { SessionRecords } from '../record/session-records.ts'
 import type { Cookies } from './cookies.ts'
+import type { InFlight } from './in-flight.ts'
 import type { Recent } from './recent.ts'
 import type { Signer } from './signer.ts'
 
@@ -16,6 +17,7 @@ export interface Shared {
   readonly signer: Signer
   readonly events: Events
   readonly touchIntervalMs: number
+  readonly inFlight: InFlight
   /** Sessions whose renewal this process postponed within the last interval. */
   readonly postponed: Recent
   readonly log: FastifyBaseLogger
