@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { FST_ERR_REDIS_SESSIONS_INVALID_OPTION } from './errors.ts'
 import { Events } from './events.ts'
+import { warnOfIneffective, warnOfRoutes } from './ineffective.ts'
 import { makeStore } from './make-store.ts'
 import { resolveOptions, type FastifyRedisSessionsOptions, type ResolvedOptions } from './options.ts'
 import { Cookies } from './request/cookies.ts'
@@ -38,6 +39,8 @@ const plugin = async (fastify: FastifyInstance, options: FastifyRedisSessionsOpt
   const resolved = resolveOptions(options)
   takeRealm(fastify, resolved.name)
   const log = fastify.log.child({ plugin: '@jpulse/redis-sessions' })
+  warnOfIneffective(options, resolved, log)
+  fastify.addHook('onRoute', warnOfRoutes(log))
   const store = makeStore(fastify, resolved, log)
   const inFlight = new InFlight(resolved.idleTimeoutMs)
   fastify.addHook('onClose', () => {

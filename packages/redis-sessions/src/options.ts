@@ -180,6 +180,7 @@ function environmentTtlMs (): number | undefined {
 }
 
 function resolveEncryption ({ keys, acceptPlain, writePlain = false }: SessionEncryption) {
+  if (writePlain && acceptPlain === false) throw invalid('encryption.acceptPlain', 'cannot be false beside writePlain: what is written could not be read')
   return Object.freeze({ keys: Object.freeze(keys.map(toKey)), acceptPlain: acceptPlain ?? writePlain, writePlain })
 }
 

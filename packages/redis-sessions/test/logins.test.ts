@@ -347,6 +347,28 @@ t.test('each misconfiguration is one warning that names the cure', { buffered: f
   for (const headers of [{ 'x-forwarded-proto': 'https' }, { forwarded: 'for=192.0.2.1;proto=https' }]) await auto.app.inject({ ...login, headers })
   t.equal(auto.warned(/without Secure.*trustProxy/), 1)
 
+  const ineffective: Array<[sessions: object, text: RegExp]> = [
+    [{ idleTimeoutMs: 60_000, absoluteTimeoutMs: 50_000 }, /end after absoluteTimeoutMs \(50000\)/],
+    [{ idleTimeoutMs: 60_000, touchIntervalMs: 30_000 }, /touchIntervalMs is cut to 29999/],
+    [{ cookie: { sameSite: 'none', secure: false } }, /sent as \\"lax\\".*https/],
+    [{ cookie: { partitioned: true, secure: false } }, /partitioned has no effect.*https/],
+    [{ cookie: { hostPrefix: 'read', path: '/app' } }, /hostPrefix \\"read\\" has no effect.*formerCookieNames/],
+    [{ header: 'authorization', cookieName: 'sid', cookie: {} }, /cookieName, cookie have no effect beside header/]
+  ]
+  for (const [sessions, text] of ineffective) t.equal((await serve({ sessions })).warned(text), 1, String(text))
+  const sound: object[] = [{}, { touchIntervalMs: 0 }, { idleTimeoutMs: 60_000, touchIntervalMs: 29_999 }, { cookie: { sameSite: 'none', partitioned: true, hostPrefix: 'read' } }, { header: 'authorization' }]
+  for (const sessions of sound) t.equal((await serve({ sessions })).warned(/./), 0, JSON.stringify(sessions))
+  await t.rejects(makeApp(t, { sessions: { encryption: { keys: [Buffer.alloc(32)], writePlain: true, acceptPlain: false } } }), { message: /encryption.acceptPlain/ })
+
+  const routes = await serve({
+    routes (app) {
+      for (const [index, session] of [false, true, {}, { activity: false }, { activity: true }, { activ: false }, 'false', { activity: 'no' }].entries()) {
+        app.get(`/route/${index}`, { config: { session: session as false } }, async () => 'x')
+      }
+    }
+  })
+  t.equal(routes.warned(/config.session of a route/), 3)
+
   t.teardown(() => { delete process.env.NODE_APP_INSTANCE })
   process.env.NODE_APP_INSTANCE = '1'
   t.equal((await serve({})).warned(/one of several.*REDIS_URL/), 1)
