@@ -1,24 +1,29 @@
 import { decode } from './payload.ts'
 import type { Refusal } from './machine.ts'
+import { ClientError } from './types.ts'
 
 const page = (globalThis as { location?: { href: string } }).location
 /** Answered to a plain request where a WebSocket would be let in. */
 const UPGRADE_REQUIRED = 426
 
-/** The address to connect to: one of a page may be relative, and may begin with http. */
+/** The address to connect to: one of a page may be relative, and may begin with http. @throws ClientError with the code INVALID_ADDRESS */
 export function socketUrl (url: string): URL {
-  const full = new URL(url, page?.href)
+  let full
+  try {
+    full = new URL(url, page?.href)
+  } catch {
+    throw new ClientError('INVALID_ADDRESS', `begin with ws://: ${url}`)
+  }
   full.protocol = full.protocol.replace('http', 'ws')
   return full
 }
 
-/** Why a WebSocket did not open, asked by a plain request of the same address; null where nobody says so. */
+/** Why a WebSocket did not open, asked by a plain request of the same address, which is the caller's no more; null where nobody says so. */
 export async function probe (url: URL, timeoutMs: number, token: string | null | undefined): Promise<Refusal | null> {
-  const plain = new URL(url)
-  plain.protocol = plain.protocol.replace('ws', 'http')
+  url.protocol = url.protocol.replace('ws', 'http')
   try {
     // As a WebSocket does, which sends cookies to another origin too: without them who is logged in would be refused here.
-    const response = await fetch(plain, { credentials: 'include', signal: AbortSignal.timeout(timeoutMs), ...(token && { headers: { authorization: `Bearer ${token}` } }) })
+    const response = await fetch(url, { credentials: 'include', signal: AbortSignal.timeout(timeoutMs), ...(token && { headers: { authorization: `Bearer ${token}` } }) })
     return response.ok || response.status === UPGRADE_REQUIRED ? null : readRefusal(response.status, await response.text())
   } catch {
     return null

@@ -8,6 +8,8 @@ export interface Channels {
   readonly WebSocket: NonNullable<ClientOptions['WebSocket']>
   /** The socket stands, or broke. */
   turn (up: boolean): void
+  /** Calls back when it stands: who is away because it broke comes back with it, and not after a pause of its own. Returns what ends it. */
+  onUp (callback: () => void): () => void
   /** False where it is not a socket of several. */
   heard (frame: Frame): boolean
 }
@@ -26,6 +28,7 @@ interface Channel {
 /** No deadlines here: the server answers each `open` in time, and the liveness of the socket is that of its namespaces. */
 export function createChannels (push: (payload: Payload) => boolean): Channels {
   const byId = new Map<unknown, Channel>()
+  const risers = new Set<() => void>()
   let isUp = false
   let lastId = 0
 
@@ -51,6 +54,11 @@ export function createChannels (push: (payload: Payload) => boolean): Channels {
     turn (up) {
       byId.forEach((channel) => up ? channel.open() : isUp && channel.emit('close', { code: ABNORMAL }))
       isUp = up
+      if (up) risers.forEach((callback) => callback())
+    },
+    onUp (callback) {
+      risers.add(callback)
+      return () => risers.delete(callback)
     },
     heard (frame) {
       const { type, id, channel } = frame

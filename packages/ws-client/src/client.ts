@@ -11,6 +11,8 @@ export { ClientError, type Address, type Client, type ClientOptions, type Connec
  * @typeParam S what this client sends, where the first one is not a `Protocol`
  * @param address absolute, or in a page relative to it: `/api/1/ws/chat`. A function, which may be async, is asked at each attempt;
  * who is refused then tries once more before it is `auth-required`.
+ * @throws ClientError with the code INVALID_ADDRESS where the address is none: outside of a page it is absolute; TypeError where the
+ * environment has no WebSocket and none is passed
  */
 export function connect<M = Messages, S = Messages> (address: Address, options: ClientOptions = {}): Client<M, S> {
   return createClient(address, options, environment) as unknown as Client<M, S>

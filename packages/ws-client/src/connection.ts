@@ -36,7 +36,7 @@ export interface Connection {
   end (status?: Status, detail?: StatusDetail): void
 }
 
-/** Carries out what the machine decides. @throws TypeError where the address is none, or there is no WebSocket here */
+/** Carries out what the machine decides. @throws ClientError where the address is none, TypeError where there is no WebSocket here */
 export function createConnection (address: Address, options: ClientOptions, env: Environment, owner: ConnectionOwner): Connection {
   const { connectTimeoutMs = CONNECT_TIMEOUT_MS, protocols, token, WebSocket = env.WebSocket } = options
   if (!WebSocket) throw new TypeError('pass ws as WebSocket')
@@ -74,7 +74,7 @@ export function createConnection (address: Address, options: ClientOptions, env:
     timer = env.setTimer(() => {
       timer = null
       dispatch('time')
-    }, Math.max(0, Math.ceil(deadline - env.now())))
+    }, Math.max(0, deadline - env.now()))
   }
 
   const push = (payload: Payload): boolean => {
@@ -98,11 +98,11 @@ export function createConnection (address: Address, options: ClientOptions, env:
         owner.address(target.searchParams)
         // The server accepts the first subprotocol, so the secret must not be first: it would be in the response.
         const offered = secret ? [...own[0] ? own : ['jpulse'], `bearer.${encodeURIComponent(secret).replace(/[()]/g, escape)}`] : own
-        socket = openSocket(WebSocket, target.href, offered, () => dispatch('opened', attempt), (data) => {
+        socket = openSocket(WebSocket, target.href, offered, (data) => {
           if (attempt !== machine.attempt) return
           dispatch('heard', attempt)
           owner.heard(data)
-        }, (code, reason, refusal) => dispatch('lost', attempt, code, reason, refusal))
+        }, (type, ...rest) => dispatch(...[type, attempt, ...rest] as unknown as Event))
       } catch (err) {
         owner.report(err)
         dispatch('lost', attempt, ABNORMAL, String(err))
@@ -136,6 +136,7 @@ export function createConnection (address: Address, options: ClientOptions, env:
   }
 }
 
-async function given<T> (value: T | (() => T | Promise<T>)): Promise<T> {
+/** What an option says, or its function. */
+export async function given<T> (value: T | (() => T | Promise<T>)): Promise<T> {
   return typeof value === 'function' ? (value as () => T | Promise<T>)() : value
 }

@@ -1,4 +1,4 @@
-import { createConnection, type Connection } from './connection.ts'
+import { createConnection, given, type Connection } from './connection.ts'
 import type { Environment } from './environment.ts'
 import { createChannels, SHARED } from './channels.ts'
 import { createHandlers, type Handler } from './handlers.ts'
@@ -47,7 +47,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   const reportIfHandled = (err: unknown): unknown => onError && report(err)
 
   const callSafely = (callback: () => unknown, failed: (err: unknown) => unknown = report): void => {
-    (async () => callback())().catch(failed)
+    given(callback).catch(failed)
   }
 
   const handlers = createHandlers((frame) => push(encode(frame)), report)
@@ -66,11 +66,11 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     const { type = '', data, replyTo } = frame
     if (channels.heard(frame)) return
     if (type === 'connected') begin(data)
-    else if (frame.offset !== undefined) offset = frame.offset
-    if (type === HEARTBEAT || (type === 'offset' && frame.offset !== undefined)) return
+    else if (frame.offset) offset = frame.offset
+    if (type === HEARTBEAT || (type === 'offset' && frame.offset)) return
     // Not tried again here: the server sends EXPIRING again.
     if (type === EXPIRING && token) callSafely(async () => push(encode({ type: RENEW, data: await token() })), reportIfHandled)
-    if (replyTo !== undefined) outbox.settle(String(replyTo), frame)
+    if (replyTo) outbox.settle(String(replyTo), frame)
     else handlers.emit(type, frame)
   }
 
@@ -107,7 +107,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   })
 
   const ended = (status: Status, detail: StatusDetail): void => {
-    const message = `there will be no connection: ${detail.reason || status}`
+    const message = `no connection: ${detail.reason || status}`
     outbox.end(message)
     settle.reject(new ClientError('NOT_CONNECTED', message))
     namespaces.forEach((namespace) => namespace.end(status, detail))
@@ -116,8 +116,8 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   const connection = createConnection(address, options, env, {
     address (query) {
       query.set('heartbeat', '1')
-      if (clientId !== null) query.set('clientId', clientId)
-      if (offset !== null) query.set('offset', offset)
+      if (clientId) query.set('clientId', clientId)
+      if (offset) query.set('offset', offset)
     },
     heard,
     lost () {
@@ -152,7 +152,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
       if (!namespace || isOver(namespace)) {
         namespaces.forEach((one, name) => { if (isOver(one)) namespaces.delete(name) })
         // No deadline of its own: the socket has one.
-        namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, env))
+        namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, { ...env, onWake: channels.onUp }))
         if (isOver(connection)) namespace.end(connection.status, {})
       }
       return namespace

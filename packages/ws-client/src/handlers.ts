@@ -26,10 +26,11 @@ export function createHandlers (write: (frame: Frame) => unknown, report: (err: 
 
   const answer = async (replyTo: string | number, result: Promise<unknown> | undefined): Promise<void> => {
     const reply = (rest: Frame): unknown => write({ type: 'reply', replyTo, ...rest })
+    const fail = (code: string): unknown => reply({ error: { code, message: code } })
     try {
-      reply(result ? { data: await result } : { error: { code: 'UNKNOWN_TYPE', message: 'nobody answers' } })
+      result ? reply({ data: await result }) : fail('UNKNOWN_TYPE')
     } catch (err) {
-      reply({ error: { code: 'HANDLER_FAILED', message: 'failed' } })
+      fail('HANDLER_FAILED')
       report(err)
     }
   }
@@ -41,7 +42,7 @@ export function createHandlers (write: (frame: Frame) => unknown, report: (err: 
       return () => { handlers.delete(handler) }
     },
     emit (type, { data, ctx, id, error }) {
-      const message: Received = { type, ...(ctx && { ctx }), ...(error && { error }) }
+      const message = { type, ctx, error } as Received
       const of = (one: string): Array<Promise<unknown>> => [...byType.get(one) ?? []].map(async (handler) => handler(data, message))
       const own = of(type)
       const others = type === '*' ? [] : of('*')

@@ -21,7 +21,7 @@ interface Handlers {
   probed (now: number, refusal: Refusal | null): void
   /** The deadline passed. */
   time (now: number): void
-  /** The network came back, or the page is seen again. */
+  /** The network came back, or the page is seen again; for a namespace on a socket of several: that socket stands again. */
   wake (now: number): void
   close (now: number, status: Status, detail: StatusDetail): void
 }
@@ -120,6 +120,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
   }
 
   const heard = (now: number): void => {
+    if (phase !== 'online') return
     heardAt = now
     askedAt = null
     wasAskedAgain = false
@@ -209,7 +210,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
 
   const handlers: Handlers = {
     opened (now) { if (phase === 'opening') enter('greeting', now, 2 * connectTimeoutMs) },
-    heard (now) { if (phase === 'online') heard(now) },
+    heard,
     welcomed (now, liveness, windowMs = 0) {
       if (phase !== 'opening' && phase !== 'greeting') return
       phase = 'online'
@@ -241,7 +242,8 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
       if (phase === 'online' && everyMs < Infinity && askedAt === null) {
         ask(now)
         watch()
-      } else if (phase === 'waiting') deadline = Math.min(deadline, Math.max(now, startedAt + Math.min(LEAST_BETWEEN_MS, bound())))
+      // What the server said of this client, with a code above, holds however well the network is.
+      } else if (phase === 'waiting' && detail.code! <= ABNORMAL) deadline = Math.min(deadline, Math.max(now, startedAt + Math.min(LEAST_BETWEEN_MS, bound())))
     },
     close (_now, status, why) {
       effects.push(['abandon'])

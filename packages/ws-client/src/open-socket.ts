@@ -2,23 +2,23 @@ import { readRefusal } from './address.ts'
 import { ABNORMAL, type Refusal } from './machine.ts'
 import type { ClientOptions, WebSocketLike } from './types.ts'
 
-/** Tells of an end, perhaps twice. */
-type Lost = (code: number, reason: string, refusal?: Refusal) => void
+/** Tells that it stands, and of its end, perhaps twice. */
+type Tell = (...event: [type: 'opened'] | [type: 'lost', code: number, reason: string, refusal?: Refusal]) => void
 
 /** Opens a WebSocket. What its class throws is thrown. */
-export function openSocket (WebSocket: NonNullable<ClientOptions['WebSocket']>, url: string, protocols: string[], opened: () => void, heard: (data: any) => void, lost: Lost): WebSocketLike {
+export function openSocket (WebSocket: NonNullable<ClientOptions['WebSocket']>, url: string, protocols: string[], heard: (data: any) => void, tell: Tell): WebSocketLike {
   const socket = new WebSocket(url, protocols)
   socket.binaryType = 'arraybuffer'
-  socket.addEventListener('open', opened)
+  socket.addEventListener('open', () => tell('opened'))
   socket.addEventListener('message', ({ data }) => heard(data))
-  socket.addEventListener('close', ({ code, reason = '' }) => lost(code, reason))
+  socket.addEventListener('close', ({ code, reason = '' }) => tell('lost', code, reason))
   // In Node 22 no close follows.
-  socket.addEventListener('error', ({ message = '' }) => lost(ABNORMAL, message))
+  socket.addEventListener('error', ({ message = '' }) => tell('lost', ABNORMAL, message))
   // The class of `ws` shows the answer that came in place of a WebSocket.
   ;(socket as { on?: (event: string, listener: (request: unknown, response: any) => void) => void }).on?.('unexpected-response', (_request, response) => {
     // A refusal of a server of namespaces comes in one piece.
     const end = (body: unknown): void => {
-      lost(ABNORMAL, '', readRefusal(response.statusCode, String(body)))
+      tell('lost', ABNORMAL, '', readRefusal(response.statusCode, String(body)))
       response.destroy()
     }
     response.once('data', end)

@@ -122,7 +122,7 @@ export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOpti
       isOnline = true
       isOver = !keeps
       // Other messages share the limit.
-      limit = keeps && limits ? Math.ceil(limits.messages / 2) : Infinity
+      limit = keeps && limits ? limits.messages / 2 : Infinity
       windowMs = limits?.windowMs ?? 0
       sent = 0
       pump()

@@ -35,5 +35,9 @@ export function decode (payload: string | ArrayBuffer | Frame): Frame | null {
 
 /** Text before a payload. */
 export function join (text: string, payload: Payload): Payload {
-  return typeof payload === 'string' ? text + payload : new Uint8Array([...new TextEncoder().encode(text), ...payload])
+  if (typeof payload === 'string') return text + payload
+  // Spaces where the bytes go. Spread into an array they would take eight times their room, and beyond 128 MiB an error.
+  const all = new TextEncoder().encode(text + ' '.repeat(payload.length))
+  all.set(payload, all.length - payload.length)
+  return all
 }

@@ -180,11 +180,11 @@ interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: un
 
 /** A message that could not be sent, or a request that got no answer. Match on `code`: the server's codes, and those of `request`. */
 export class ClientError extends Error {
-  readonly code: string
+  override readonly name = 'ClientError'
+  declare readonly code: string
 
   constructor (code: string, message = code) {
     super(message)
-    this.name = 'ClientError'
     this.code = code
   }
 }

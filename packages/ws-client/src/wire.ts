@@ -18,15 +18,14 @@ export function stringify (frame: object): string {
 function check (value: any, at: string): void {
   const kind = typeof value
   const isObject = kind === 'object' && value
-  if (isObject ? isFormless(value) : kind === 'function' || kind === 'symbol' || (kind === 'number' && !Number.isFinite(value))) {
+  const isOwn = isObject && typeof value.toJSON !== 'function'
+  if (isObject ? ArrayBuffer.isView(value) || (isOwn && isFormless(value)) : kind === 'function' || kind === 'symbol' || (kind === 'number' && !Number.isFinite(value))) {
     throw new TypeError(`${at.slice(1)} has no JSON form`)
   }
-  if (isObject && typeof value.toJSON !== 'function') for (const key of Object.keys(value)) check(value[key], `${at}.${key}`)
+  if (isOwn) for (const key of Object.keys(value)) check(value[key], `${at}.${key}`)
 }
 
-/** Bytes; Map, Set, Promise, RegExp, Blob and whatever else JSON takes for an empty object though it is none; an error, of which JSON loses the message. */
+/** Map, Set, Promise, RegExp, Blob and whatever else JSON takes for an empty object though it is none; an error, of which JSON loses the message. */
 function isFormless (value: any): boolean {
-  if (ArrayBuffer.isView(value)) return true
-  if (typeof value.toJSON === 'function') return false
-  return value instanceof Error || (Object.prototype.toString.call(value) !== '[object Object]' && !Object.keys(value).length && JSON.stringify(value) === '{}')
+  return value instanceof Error || (({}).toString.call(value) !== '[object Object]' && !Object.keys(value).length && JSON.stringify(value) === '{}')
 }

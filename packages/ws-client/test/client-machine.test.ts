@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { readRefusal } from '../src/address.ts'
-import type { Address, Client, ClientOptions, Status, StatusDetail } from '../src/client.ts'
+import { connect, type Address, type Client, type ClientOptions, type Status, type StatusDetail } from '../src/client.ts'
 import { createClient } from '../src/create-client.ts'
 import { environment, type Environment } from '../src/environment.ts'
 import type { Refusal } from '../src/machine.ts'
+import { encode } from '../src/payload.ts'
 
 interface Told { status: Status, detail: StatusDetail, at: number }
 
@@ -25,7 +26,8 @@ class FakeSocket {
     this.#listeners.set(type, [...this.#listeners.get(type) ?? [], listener])
   }
 
-  send (data: string): void { this.sent.push(JSON.parse(data)) }
+  /** On a socket of several namespaces a frame may begin with its channel. */
+  send (data: string): void { this.sent.push(JSON.parse(data.slice(data.indexOf('{')))) }
   /** As in a browser: nothing more is heard of it for a while. */
   close (): void { this.readyState = 2 }
   emit (type: string, event: object = {}): void { for (const listener of this.#listeners.get(type) ?? []) listener(event) }
@@ -58,6 +60,8 @@ class World {
   refusal: Refusal | null = null
   probes = 0
   random = 0.5
+  /** What chance says first. */
+  readonly draws: number[] = []
   wake: () => void = () => {}
   #timers = new Map<number, { at: number, callback: () => void }>()
   #lastTimer = 0
@@ -80,7 +84,7 @@ class World {
         return this.refusal
       },
       now: () => this.now,
-      random: () => this.random,
+      random: () => this.draws.shift() ?? this.random,
       setTimer: (callback, ms) => {
         this.#timers.set(++this.#lastTimer, { at: this.now + ms, callback })
         return this.#lastTimer
@@ -340,7 +344,7 @@ t.test('namespaces on one socket end as it ended, and say why', async (t) => {
   const world = new World()
   world.refusal = readRefusal(401, '{"success":false,"error":"Please log in","code":"FST_ERR_WS_NAMESPACES_UNAUTHORIZED","statusCode":401}')
   const space = world.client.namespace('chat', { onStatus: (status, detail) => { told.push([status, detail]) } })
-  const refused = t.rejects(space.ready, { code: 'NOT_CONNECTED', message: 'there will be no connection: Please log in' })
+  const refused = t.rejects(space.ready, { code: 'NOT_CONNECTED', message: 'no connection: Please log in' })
   await world.rest()
   world.socket.end(1006)
   await world.rest()
@@ -357,6 +361,93 @@ t.test('namespaces on one socket end as it ended, and say why', async (t) => {
   t.same(told, [['disconnected', {}]], 'not reconnecting before')
   t.equal(other.status, 'disconnected')
   t.equal(open.client.namespace('later').status, 'disconnected')
+})
+
+/** A socket of several namespaces that stands. */
+const connectedSeveral = (options?: ConstructorParameters<typeof World>[0]): Promise<World> => connected(options, { namespace: undefined, reconnectWindowMs: 2000 })
+const opens = (socket: FakeSocket, path: string): any[] => socket.sent.filter((frame) => frame.type === 'open' && frame.path.startsWith(path))
+
+/** Lets a namespace in whose client asked last. */
+function letIn (socket: FakeSocket, path: string): void {
+  const { id } = opens(socket, path).at(-1)
+  socket.say({ type: 'opened', id, channel: id })
+  socket.emit('message', { data: `${id}{"type":"connected","data":{"clientId":"${path}","namespace":"${path}","recovered":false,"offset":null,"reconnectWindowMs":2000}}` })
+}
+
+t.test('when a socket is back so are its namespaces, at once; only one that the server closed keeps a pause of its own', async (t) => {
+  const world = await connectedSeveral()
+  const [chat, feed, greedy] = ['chat', 'feed', 'greedy'].map((name) => world.client.namespace(name)) as [Client, Client, Client]
+  await world.rest()
+  for (const name of ['chat', 'feed', 'greedy']) letIn(world.socket, name)
+  await world.pass(20_000)
+  t.same([chat.status, feed.status, greedy.status], ['connected', 'connected', 'connected'])
+  world.socket.say({ type: 'closed', id: opens(world.socket, 'greedy')[0].id, code: 4429, reason: 'too many messages' })
+  // The socket comes back first, the pause of one namespace ends before that, those of the others after it.
+  world.draws.push(0.5, 0, 1, 1)
+  world.socket.end(1006)
+  await world.rest()
+  t.same([chat.status, feed.status], ['reconnecting', 'reconnecting'])
+  t.ok(await world.until(() => world.sockets.length === 2, 3000))
+  const back = world.now
+  world.socket.welcome({ namespace: undefined, reconnectWindowMs: 2000 })
+  await world.pass(0)
+  t.same([opens(world.socket, 'chat').length, opens(world.socket, 'feed').length, opens(world.socket, 'greedy').length], [1, 1, 0])
+  t.equal(world.now, back)
+  for (const name of ['chat', 'feed']) letIn(world.socket, name)
+  t.same([chat.status, feed.status, greedy.status], ['connected', 'connected', 'reconnecting'])
+  t.ok(await world.until(() => opens(world.socket, 'greedy').length === 1, 3000))
+})
+
+t.test('namespaces of a socket never storm, in whatever order it breaks, comes back, and the server closes them', async (t) => {
+  const event = fc.tuple(fc.constantFrom('break', 'back', 'let in', 'closed', 'refused', 'wake'), fc.nat(400))
+  await fc.assert(fc.asyncProperty(fc.array(event, { minLength: 40, maxLength: 120 }), async (events) => {
+    const world = await connectedSeveral()
+    const chat = world.client.namespace('chat')
+    const at: number[] = []
+    let known = 0
+    for (const [what, ms] of events) {
+      await world.rest()
+      const { socket } = world
+      const last = opens(socket, 'chat').at(-1)
+      if (what === 'break') socket.end(1006)
+      else if (what === 'back' && socket.readyState === 0) socket.welcome({ namespace: undefined, reconnectWindowMs: 0 })
+      else if (what === 'wake') world.wake()
+      else if (last !== undefined && socket.readyState === 1) {
+        if (what === 'let in') letIn(socket, 'chat')
+        else if (what === 'closed') socket.say({ type: 'closed', id: last.id, code: 1001, reason: '' })
+        else if (what === 'refused') socket.say({ type: 'closed', id: last.id, code: 4503, reason: '' })
+      }
+      await world.pass(ms)
+      const asked = world.sockets.reduce((sum, { sent }) => sum + sent.filter(({ type }) => type === 'open').length, 0)
+      for (; known < asked; known++) at.push(world.now)
+    }
+    if (at.some((from) => at.filter((one) => one >= from && one < from + 10_000).length > 30)) return false
+    // From now on there is a server.
+    world.random = 1
+    for (const end = world.now + 60_000; world.now < end && chat.status !== 'connected'; await world.pass(100)) {
+      if (world.socket.readyState === 0) world.socket.welcome({ namespace: undefined, reconnectWindowMs: 0 })
+      else if (opens(world.socket, 'chat').length > 0) letIn(world.socket, 'chat')
+    }
+    return chat.status === 'connected'
+  }), { numRuns: 50 })
+  t.pass()
+})
+
+t.test('an address that is none is a typed error that names the cure, at once or as the reason of the status', async (t) => {
+  for (const address of ['/api/1/ws/chat', 'chat', '', 'http://[']) t.throws(() => connect(address, { WebSocket: FakeSocket as never }), { code: 'INVALID_ADDRESS', message: `begin with ws://: ${address}`, name: 'ClientError' }, address)
+  const world = new World({ address: async () => '/chat' })
+  await world.rest()
+  t.match(world.told, [{ status: 'reconnecting', detail: { code: 1006, reason: 'ClientError: begin with ws://: /chat' } }])
+  t.match(world.errors, [{ code: 'INVALID_ADDRESS' }])
+})
+
+t.test('bytes of any length go after the JSON of their message', (t) => {
+  for (const length of [0, 1, 70_000]) {
+    const payload = encode({ type: 'é', data: new Uint8Array(length).fill(200) }) as Uint8Array
+    t.equal(Buffer.from(payload.buffer, 0, 14).toString('utf8').split('\n')[0], '{"type":"é"}')
+    t.same([payload.length, payload.indexOf(10), payload.at(length > 0 ? -1 : 13)], [14 + length, 13, length > 0 ? 200 : 10])
+  }
+  t.end()
 })
 
 t.test('no token is none, and no number of attempts or milliseconds is too much', async (t) => {
