@@ -410,6 +410,16 @@ t.test('requests, errors and history of all', async (t) => {
   t.ok(points.every(({ memory, p99 }) => memory > 0 && p99 >= 0))
 })
 
+t.test('a clock of the host that is set shifts nothing', async (t) => {
+  const { app, parts } = await build(t, { link: link() })
+  await parts.reporter.now()
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  Date.now = () => now() + 3_600_000
+  const [seconds] = await app.redisLink.run((client) => client.time())
+  t.ok(Math.abs(parts.store.now() - Number(seconds) * 1000) < 60_000, 'minutes and history are in Redis\' time')
+})
+
 t.test('health checks: what is not critical degrades, what is critical takes the instance out of service', async (t) => {
   const { app } = await build(t, { link: link() })
   const health = async () => (await ask(app, '/health')).json()

@@ -82,6 +82,7 @@ export const redisLink = fp(plugin, {
 
 export default redisLink
 
+export type { RedisClock } from './connection/clock.ts'
 export type { RedisChange, RedisLinkEvents, RedisState } from './connection/connection.ts'
 export type { Outages, Stop } from './connection/outages.ts'
 export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './connection/subscriber.ts'

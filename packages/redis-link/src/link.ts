@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events'
 import { emitSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { primaries } from './connection/client.ts'
+import { RedisClock } from './connection/clock.ts'
 import { Connection, isTypedOutage, type RedisChange, type RedisLinkEvents, type RedisState } from './connection/connection.ts'
 import type { Outages } from './connection/outages.ts'
 import type { Subscriber } from './connection/subscriber.ts'
@@ -34,6 +35,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   readonly #memoryLocks: Locks
   readonly #redisLocks: Locks
   readonly #memoryRateLimit: MemoryRateLimit
+  #clock: RedisClock | undefined
 
   constructor (options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
@@ -84,6 +86,18 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   /** What is known of an outage. */
   get outages (): Outages {
     return this.#connection.outages
+  }
+
+  /**
+   * Redis' time, known without a question each time: measured from the first use on, at every `up` and each minute. No instance's
+   * own clock, which may be wrong or be set, enters into it.
+   */
+  get clock (): RedisClock {
+    if (this.#clock === undefined) {
+      this.#clock = new RedisClock(this)
+      if (this.#connection.isClosed) this.#clock.stop()
+    }
+    return this.#clock
   }
 
   /** A Redis key of this site: `<siteId>:<env>:<part>:…`. The parts are joined as they are: whoever takes one from a visitor encodes it. */
@@ -213,6 +227,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
 
   /** Ends every connection that the link made, within `closeTimeoutMs`; what is asked afterwards rejects. Further calls do nothing. */
   async close (): Promise<void> {
+    this.#clock?.stop()
     const closed = this.#connection.close()
     await this.kv.close()
     await closed

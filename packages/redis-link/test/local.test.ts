@@ -4,7 +4,8 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { DAY_MS } from '@jpulse/plugin-kit'
 import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import type { FastifyRedisLinkOptions } from '../src/index.ts'
+import { RedisClock } from '../src/connection/clock.ts'
+import type { FastifyRedisLinkOptions, RedisClient } from '../src/index.ts'
 import { memoryStore } from '../src/testing/index.ts'
 import { build, rejection } from './build.ts'
 
@@ -281,6 +282,34 @@ t.test('limits and tokens under a clock of Redis that went back', async (t) => {
   await first!.release()
   await link.run((client) => client.set(link.key('link', 'fence', `{${link.key('lock', 'a')}}`), later * 1000))
   t.equal((await link.tryLock('a', 60_000))!.token, later * 1000 + 1)
+})
+
+t.test('the clock tells Redis\' time, that of another server when the link is up again, and one\'s own clock has no say', async (t) => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const listeners: Array<() => void> = []
+  let aheadMs = 5000
+  const time = async () => {
+    const at = now() + aheadMs
+    return [Math.floor(at / 1000), at % 1000 * 1000]
+  }
+  const clock = new RedisClock({ client: {} as RedisClient, run: time as never, on: (_event, listener) => listeners.push(listener) })
+  t.teardown(() => clock.stop())
+  await clock.ready
+  t.equal(clock.ready, null)
+  const isAhead = (ms: number) => Math.abs(clock.now() - now() - ms) < 1000
+  t.ok(isAhead(5000))
+  Date.now = () => now() + 3_600_000
+  t.ok(isAhead(5000), 'a clock that was set')
+  aheadMs = 90_000
+  listeners.forEach((listener) => listener())
+  await waitFor(() => isAhead(90_000), { what: 'the clock of another server' })
+  t.ok(Number.isInteger(clock.now()))
+
+  const { app } = await build(t, {})
+  const before = Date.now()
+  t.ok(app.redisLink.clock.now() >= before, 'without Redis that of the process')
+  t.equal(app.redisLink.clock.ready, null)
 })
 
 t.test('a lock that is lost aborts the signal by the own clock, before somebody else has it', async (t) => {

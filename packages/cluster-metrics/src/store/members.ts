@@ -14,20 +14,10 @@ export type Member = [bootId: string, at: number]
 export class Members {
   readonly #link: RedisLink
   readonly #keys: Keys
-  #offsetMs = 0
 
   constructor (link: RedisLink, keys: Keys) {
     this.#link = link
     this.#keys = keys
-  }
-
-  /** Redis' time in milliseconds, as far as it is known. */
-  now (): number {
-    return Date.now() + this.#offsetMs
-  }
-
-  learn (redisNow: number): void {
-    this.#offsetMs = redisNow - Date.now()
   }
 
   /** Says that a process reported `agoMs` ago; answers with the time. */
@@ -39,7 +29,6 @@ export class Members {
     const [now, flat] = await this.#link.runScript(listMembers, { keys: [this.#keys.index], args: [withinMs] })
     const members: Member[] = []
     for (let i = 0; i + 1 < flat.length; i += 2) members.push([flat[i]!, Number(flat[i + 1])])
-    this.learn(Number(now))
     return { now: Number(now), members }
   }
 

@@ -1,5 +1,5 @@
 import { DAY_MS } from '@jpulse/plugin-kit'
-import type { RedisLink } from '@jpulse/redis-link'
+import type { RedisClock, RedisLink } from '@jpulse/redis-link'
 import { decodePoint, inTurns, readError, readReport, readTotals, type Ended, type ErrorEntry, type EverybodysTotals, type Point, type Report, type Totals, type TotalsOfOne } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
 import { getMany, runMany, type Command } from './batch.ts'
@@ -34,6 +34,7 @@ const ERRORS_KEPT = 100
 export class Store {
   readonly keys: Keys
   readonly #link: RedisLink
+  readonly #clock: RedisClock
   readonly #members: Members
   readonly #ended: EndedSum
   readonly #bootId: string
@@ -44,6 +45,7 @@ export class Store {
   constructor (link: RedisLink, bootId: string, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }) {
     this.keys = new Keys(link)
     this.#link = link
+    this.#clock = link.clock
     this.#members = new Members(link, this.keys)
     this.#ended = new EndedSum(link, this.keys, this.#members, { ttlMs, keepMs })
     this.#bootId = bootId
@@ -53,7 +55,7 @@ export class Store {
 
   /** Redis' time in milliseconds, as far as it is known. */
   now (): number {
-    return this.#members.now()
+    return this.#clock.now()
   }
 
   /** Writes a report: everything in one go, the index last, so that it never names a report that is not there yet. */
@@ -74,8 +76,7 @@ export class Store {
       commands.push((client) => client.lpush(keys.errors, ...errors.map((entry) => JSON.stringify(entry))), (client) => client.ltrim(keys.errors, 0, ERRORS_KEPT - 1))
     }
     commands.push(this.#members.reported(boot))
-    const answers = await runMany(this.#link, commands)
-    this.#members.learn(Number(answers.at(-1)))
+    await runMany(this.#link, commands)
   }
 
   /** Says that this process is gone: at once, while its counters are kept. */

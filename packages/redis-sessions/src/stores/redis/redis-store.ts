@@ -1,9 +1,8 @@
-import type { RedisClient, RedisLink, Script, ScriptParameters } from '@jpulse/redis-link'
+import type { RedisClient, RedisClock, RedisLink, Script, ScriptParameters } from '@jpulse/redis-link'
 import { unavailable } from '../../errors.ts'
 import { newVersion, parseStored, unknownOf, type StoredSession } from '../header.ts'
 import type { SessionRef } from '../ids.ts'
 import { LONGEST_MS, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from '../store.ts'
-import { RedisClock } from './clock.ts'
 import type { Keys } from './keys.ts'
 import { ReadBatch, type Read } from './read-batch.ts'
 import * as scripts from './scripts.ts'
@@ -30,7 +29,7 @@ export class RedisStore implements SessionStore {
     this.#keys = keys
     this.#lifetimes = lifetimes
     this.#tombstoneMs = tombstoneMs
-    this.#clock = new RedisClock(link)
+    this.#clock = link.clock
     const mget = (keys: string[]) => link.run((client) => client.mget(keys))
     // On a Redis Cluster the sessions of different users lie in different slots, where one command cannot read them.
     this.#reads = link.client?.isCluster === true
@@ -128,9 +127,7 @@ export class RedisStore implements SessionStore {
     return this.#counting
   }
 
-  async close (): Promise<void> {
-    this.#clock.stop()
-  }
+  async close (): Promise<void> {}
 
   /** A logout-all outlives every session that it ended. */
   get #standsMs (): number {

@@ -1,4 +1,4 @@
-import type { RedisLink } from '@jpulse/redis-link'
+import type { RedisClient } from '../options.ts'
 
 const EVERY_MS = 60_000
 /** An answer that took longer than twice this says too little: Redis is asked again soon. */
@@ -7,50 +7,63 @@ const AGAIN_MS = 1000
 /** How far two clocks may drift apart in a millisecond: 500 ppm, as NTP assumes (RFC 5905). */
 const DRIFT = 500e-6
 
+/** What a clock needs of a link. */
+export interface ClockLink {
+  readonly client: RedisClient | null
+  run<T> (command: (client: RedisClient) => Promise<T>): Promise<T>
+  on (event: 'up', listener: () => void): unknown
+}
+
 /**
  * What Redis' clock says, without a question each time: how far it is from this process' steady clock is measured when the link
- * comes up and every minute. The instance's own clock, which may be wrong or be set, decides nothing.
+ * comes up and every minute. The process' own clock, which may be wrong or be set, decides nothing.
  *
  * The moment at which Redis answered lies somewhere between question and answer, so a measurement is off by half of that time
- * at most, and one that took long does not replace one that took less: else a single slow answer would end sessions too early.
+ * at most, and one that took long does not replace one that took less.
  */
 export class RedisClock {
-  readonly #link: RedisLink
-  readonly #timer: NodeJS.Timeout
+  readonly #link: ClockLink
+  readonly #timer: NodeJS.Timeout | undefined
   #again: NodeJS.Timeout | undefined
+  #isStopped = false
   readonly #measure = (): Promise<void> => this.#ask()
-  /** It may be another server, with another clock. */
-  readonly #begin = (): Promise<void> => {
-    this.#errorMs = Infinity
-    return this.#ask()
-  }
 
   #offsetMs: number | undefined
   /** What the measurement may be off by, at the time of the measurement. */
   #errorMs = Infinity
   #measuredAt = 0
-  /** Resolves when it was measured, or could not be; null from then on. */
-  ready: Promise<void> | null
+  #ready: Promise<void> | null
 
-  constructor (link: RedisLink) {
+  constructor (link: ClockLink) {
     this.#link = link
+    this.#ready = link.client === null ? null : this.#ask().finally(() => { this.#ready = null })
+    if (link.client === null) return
     this.#timer = setInterval(this.#measure, EVERY_MS).unref()
-    link.on('up', this.#begin)
-    this.ready = this.#ask().finally(() => { this.ready = null })
+    link.on('up', () => {
+      // It may be another server, with another clock.
+      this.#errorMs = Infinity
+      this.#ask()
+    })
   }
 
-  /** Milliseconds since 1970. The clock of this process where Redis was never asked. */
+  /** Resolves when Redis was asked for the first time, whether it answered or not; null from then on. */
+  get ready (): Promise<void> | null {
+    return this.#ready
+  }
+
+  /** Whole milliseconds since 1970. The clock of this process as long as Redis has told nothing. */
   now (): number {
-    return this.#offsetMs === undefined ? Date.now() : this.#offsetMs + performance.now()
+    return this.#offsetMs === undefined ? Date.now() : Math.floor(this.#offsetMs + performance.now())
   }
 
   stop (): void {
+    this.#isStopped = true
     clearInterval(this.#timer)
     clearTimeout(this.#again)
-    this.#link.off('up', this.#begin)
   }
 
   async #ask (): Promise<void> {
+    if (this.#isStopped) return
     const before = performance.now()
     try {
       const [seconds, micros] = await this.#link.run((client) => client.time())
@@ -61,10 +74,9 @@ export class RedisClock {
         this.#errorMs = errorMs
         this.#measuredAt = after
       }
-      if (this.#errorMs > CLOSE_MS) {
-        clearTimeout(this.#again)
-        this.#again = setTimeout(this.#measure, AGAIN_MS).unref()
-      }
+      if (this.#errorMs <= CLOSE_MS || this.#isStopped) return
+      clearTimeout(this.#again)
+      this.#again = setTimeout(this.#measure, AGAIN_MS).unref()
     } catch {
       // What was measured before is better than nothing.
     }
