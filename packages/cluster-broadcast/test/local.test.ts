@@ -251,7 +251,7 @@ t.test('arguments that are not what a method takes are errors', async (t) => {
   const code = 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT'
   await t.rejects(broadcast.subscribe('a', 'handler' as never), { code })
   await broadcast.subscribe('map', () => new Map([[1, 2]]))
-  t.match((await broadcast.ask('map')).replies, [{ error: /the answer has no JSON form: a Map/ }])
+  t.match((await broadcast.ask('map')).replies, [{ error: /the answer cannot be sent: a Map has no JSON form/ }])
   for (const timeoutMs of [0, -1, 1.5, NaN, Infinity, '5']) await t.rejects(broadcast.ask('a', 1, { timeoutMs: timeoutMs as number }), { code })
   for (const ttlMs of [0, -1, NaN, Infinity, undefined]) await t.rejects(broadcast.once('a', ttlMs as number, () => {}), { code })
   for (const name of ['', 'x'.repeat(1025), 5]) await t.rejects(broadcast.once(name as string, 5, () => {}), { code })

@@ -1,16 +1,13 @@
+import { LogThrottle } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { unkept, writes } from './events.ts'
 import type { Counters } from './stats.ts'
-import { now } from './time.ts'
-
-const REPEAT_MS = 60_000
-const MAX_CAUSES = 100
 
 /** Reports what the cache did not do though it was asked to: a figure and an event each time, and a line in the log once a minute for each cause. */
 export class Notices {
   readonly #log: FastifyBaseLogger
   readonly #counters: Counters
-  readonly #logged = new Map<string, { at: number, times: number }>()
+  readonly #throttle = new LogThrottle()
 
   constructor (log: FastifyBaseLogger, counters: Counters) {
     this.#log = log
@@ -44,13 +41,7 @@ export class Notices {
   }
 
   #warn (cause: string, details: object, text: string): void {
-    const said = this.#logged.get(cause)
-    if (said !== undefined && now() - said.at < REPEAT_MS) {
-      said.times++
-      return
-    }
-    if (said === undefined && this.#logged.size >= MAX_CAUSES) this.#logged.delete(this.#logged.keys().next().value!)
-    this.#logged.set(cause, { at: now(), times: 0 })
-    this.#log.warn({ ...details, ...(said !== undefined && said.times > 0 && { suppressed: said.times }) }, text)
+    const suppressed = this.#throttle.pass(cause)
+    if (suppressed !== null) this.#log.warn({ ...details, ...(suppressed > 0 && { suppressed }) }, text)
   }
 }

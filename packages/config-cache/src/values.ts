@@ -1,4 +1,4 @@
-import { lossOf } from '@jpulse/plugin-kit'
+import { jsonOf } from '@jpulse/plugin-kit'
 import { FST_ERR_CONFIG_CACHE_INVALID_FEATURE, FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE } from './errors.ts'
 import { checkFlag } from './features/index.ts'
 import { isFlagKey } from './names.ts'
@@ -9,15 +9,7 @@ import { isFlagKey } from './names.ts'
  * @throws FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE
  */
 export function toText (value: unknown, maxBytes = Infinity): string {
-  let text: string | undefined
-  try {
-    text = JSON.stringify(value ?? null)
-  } catch (err) {
-    throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE((err as Error).message.split('\n', 1)[0]!)
-  }
-  if (text === undefined) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(`${typeof value} has no JSON form`)
-  const lost = lossOf(value, true)
-  if (lost !== null) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(`${lost} has no JSON form`)
+  const text = jsonOf(value ?? null, (reason) => new FST_ERR_CONFIG_CACHE_INVALID_VALUE(reason), true)
   const bytes = Buffer.byteLength(text)
   if (bytes > maxBytes) throw new FST_ERR_CONFIG_CACHE_TOO_LARGE(bytes, maxBytes)
   return text

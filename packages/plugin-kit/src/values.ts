@@ -1,4 +1,5 @@
 import { types } from 'node:util'
+import { textOf } from './calls.ts'
 
 /**
  * What is in a value that its JSON says nothing of, or something else: a Map, a Set, an Error, a promise, a regular expression,
@@ -24,6 +25,24 @@ export function lossOf (value: unknown, withBuffers = false): string | null {
     if (lost !== null) return lost
   }
   return null
+}
+
+/**
+ * The JSON of a value.
+ *
+ * @param refuse makes the error that is thrown where there is none, or one that loses something (see `lossOf`), from the reason
+ */
+export function jsonOf (value: unknown, refuse: (reason: string) => Error, withBuffers = false): string {
+  let json: string | undefined
+  try {
+    json = JSON.stringify(value)
+  } catch (err) {
+    throw refuse(textOf((err as Error | null)?.message).split('\n', 1)[0]!)
+  }
+  if (json === undefined) throw refuse(`${typeof value} has no JSON form`)
+  const lost = lossOf(value, withBuffers)
+  if (lost !== null) throw refuse(`a ${lost} has no JSON form`)
+  return json
 }
 
 /** Has its content elsewhere than in its properties, and no form of its own. */

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { MessageChannel } from 'node:worker_threads'
 import t from 'tap'
-import { callSafely, callWithin, deadline, emitSafely, isOneOfSeveral, mayHaveSiblings, within } from '../src/index.ts'
+import { callSafely, callWithin, deadline, emitSafely, isOneOfSeveral, jsonOf, LogThrottle, mayHaveSiblings, within } from '../src/index.ts'
 
 const late = (): Error => new Error('late')
 const never = new Promise<never>(() => {})
@@ -80,4 +80,30 @@ t.test('a time that is longer than that of a timer is long', async (t) => {
   const soon = new Promise((resolve) => { setTimeout(resolve, 20, 'soon') })
   t.equal(await within(365 * 86_400_000, soon, late), 'soon')
   t.equal(await within(Infinity, soon, late), 'soon')
+})
+
+t.test('each cause is logged once in its time, and the next line says how many were left out', async (t) => {
+  const throttle = new LogThrottle()
+  t.strictSame([throttle.pass('a'), throttle.pass('a'), throttle.pass('b'), throttle.pass('a')], [0, null, 0, null])
+  for (let i = 0; i < 1000; i++) throttle.pass(`other ${i}`)
+  t.equal(throttle.pass('a'), 0, 'forgotten: the causes are bounded')
+  const quick = new LogThrottle(0)
+  t.strictSame([quick.pass(), quick.pass()], [0, 0])
+  const short = new LogThrottle(20)
+  t.strictSame([short.pass(), short.pass(), short.pass()], [0, null, null])
+  await new Promise((resolve) => setTimeout(resolve, 25))
+  t.equal(short.pass(), 2)
+})
+
+t.test('what has no JSON form is refused with the reason', async (t) => {
+  const refuse = (reason: string): Error => new TypeError(reason)
+  t.equal(jsonOf({ a: [1, null] }, refuse), '{"a":[1,null]}')
+  const cycle: Record<string, unknown> = {}
+  cycle.own = cycle
+  for (const [value, reason] of [[undefined, 'undefined has no JSON form'], [{ a: new Map() }, 'a Map has no JSON form'], [1n, /BigInt/], [cycle, /circular/]] as const) {
+    t.throws(() => jsonOf(value, refuse), { name: 'TypeError', message: reason })
+  }
+  t.throws(() => jsonOf({ toJSON () { throw null } }, refuse), TypeError) // eslint-disable-line no-throw-literal
+  t.equal(jsonOf(Buffer.from('a'), refuse), '{"type":"Buffer","data":[97]}')
+  t.throws(() => jsonOf(Buffer.from('a'), refuse, true), TypeError)
 })

@@ -1,4 +1,4 @@
-import { lossOf } from '@jpulse/plugin-kit'
+import { jsonOf } from '@jpulse/plugin-kit'
 import {
   FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_INVALID_OPTION, FST_ERR_REDIS_LINK_INVALID_VALUE
 } from './errors.ts'
@@ -41,14 +41,5 @@ export function checkCount (what: string, count: unknown, most: number, least: 0
 
 /** @throws FST_ERR_REDIS_LINK_INVALID_VALUE */
 export function toJson (value: unknown): string {
-  let json: string | undefined
-  try {
-    json = JSON.stringify(value)
-  } catch (err) {
-    throw new FST_ERR_REDIS_LINK_INVALID_VALUE((err as Error).message.split('\n', 1)[0]!)
-  }
-  if (json === undefined) throw new FST_ERR_REDIS_LINK_INVALID_VALUE(`${typeof value} has no JSON form`)
-  const lost = lossOf(value)
-  if (lost !== null) throw new FST_ERR_REDIS_LINK_INVALID_VALUE(`a ${lost} has no JSON form`)
-  return json
+  return jsonOf(value, (reason) => new FST_ERR_REDIS_LINK_INVALID_VALUE(reason))
 }

@@ -89,6 +89,7 @@ export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './conn
 export * from './errors.ts'
 export type { Kv, KvMode, KvStats } from './kv/kv.ts'
 export type { RedisLink } from './link.ts'
+export { giveBack } from './lock/give-back.ts'
 export type { Lock } from './lock/locks.ts'
 export type { UsingOptions, UsingWork } from './lock/using.ts'
 export type { FastifyRedisLinkOptions, PasswordSource, RedisClient, RedisMode, RedisNode } from './options.ts'

@@ -1,4 +1,4 @@
-import { checkCall, lossOf } from '@jpulse/plugin-kit'
+import { checkCall, jsonOf } from '@jpulse/plugin-kit'
 import type { AskResult } from './asks.ts'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, FST_ERR_CLUSTER_BROADCAST_INVALID_DATA, FST_ERR_CLUSTER_BROADCAST_MESSAGE_TOO_LARGE } from '../errors.ts'
 import type { Ack, EpochLog, EpochLogOptions, LogFrame } from '../log/epoch-log.ts'
@@ -146,15 +146,7 @@ export class Broadcast {
 
   /** The JSON of the data. */
   protected encode (data: unknown, beside = 0): string {
-    let json: string | undefined
-    try {
-      json = JSON.stringify(data ?? null)
-    } catch (err) {
-      throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA((err as Error).message.split('\n', 1)[0]!)
-    }
-    if (json === undefined) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(`${typeof data} has no JSON form`)
-    const lost = lossOf(data)
-    if (lost !== null) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(`a ${lost} has no JSON form`)
+    const json = jsonOf(data ?? null, (reason) => new FST_ERR_CLUSTER_BROADCAST_INVALID_DATA(reason))
     this.measure(json, beside)
     return json
   }

@@ -1,6 +1,6 @@
 import { channel as diagnostics } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
-import { emitSafely, isThenable, lossOf, textOf } from '@jpulse/plugin-kit'
+import { emitSafely, isThenable, jsonOf, textOf } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Ack } from '../log/epoch-log.ts'
 import type { Identity } from '../membership/identity.ts'
@@ -201,11 +201,9 @@ function firstAnswer (outcomes: readonly Outcome[]): Outcome {
 function toJson (outcome: Outcome, limit: number): string {
   try {
     if ('value' in outcome && outcome.value instanceof Uint8Array) return JSON.stringify({ error: 'the answer is binary, and an answer must have a JSON form' })
-    const json = JSON.stringify(outcome)
-    const lost = lossOf(outcome)
-    if (lost !== null) throw new Error(`a ${lost} would be empty`)
+    const json = jsonOf(outcome, (reason) => new Error(reason))
     return Buffer.byteLength(json) <= limit + 64 ? json : JSON.stringify({ error: 'the answer is longer than maxMessageBytes' })
   } catch (err) {
-    return JSON.stringify({ error: `the answer has no JSON form: ${textOf((err as Error | null)?.message).split('\n', 1)[0]}` })
+    return JSON.stringify({ error: `the answer cannot be sent: ${(err as Error).message}` })
   }
 }

@@ -1,4 +1,4 @@
-import { within } from '@jpulse/plugin-kit'
+import { LogThrottle, within } from '@jpulse/plugin-kit'
 import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from '../keys.ts'
@@ -16,7 +16,6 @@ const BUS = ''
 const EVERYBODY = '::everybody'
 
 const CLOSE_MS = 400
-const COMPLAIN_MS = 60_000
 /** A connection that was only reset is back by then; in an outage that is already known a publish does not wait. */
 const WAIT_MS = 500
 const NOT_SENT: Ack = Object.freeze({ delivered: false, living: null })
@@ -41,7 +40,8 @@ export class RedisTransport implements Transport {
   #renewed = false
   #mode: ClusterMode = 'local'
   #ignored = 0
-  #complainedAt = -Infinity
+  /** Whoever floods a channel would flood the log. */
+  readonly #complaints = new LogThrottle()
   #closing: Promise<void> | undefined
 
   constructor (link: RedisLink, subscriber: Subscriber, record: MemberRecord, options: ResolvedOptions, log: FastifyBaseLogger) {
@@ -269,10 +269,7 @@ export class RedisTransport implements Transport {
     this.#complain('a message was ignored that is malformed or of a later release')
   }
 
-  /** Once a minute at most, because whoever floods a channel would flood the log. */
   #complain (message: string, err?: unknown): void {
-    if (performance.now() - this.#complainedAt < COMPLAIN_MS) return
-    this.#complainedAt = performance.now()
-    this.#log.warn({ err }, message)
+    if (this.#complaints.pass(message) !== null) this.#log.warn({ err }, message)
   }
 }

@@ -1,9 +1,10 @@
-import type { RedisLink, Subscriber } from '@jpulse/redis-link'
+import { LogThrottle } from '@jpulse/plugin-kit'
+import { giveBack, type RedisLink, type Subscriber } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Keys } from '../keys.ts'
 import { isOutage } from '../log/epoch-log.ts'
 import type { Claim, Claims } from './once.ts'
-import { claim, done, giveBack } from './scripts.ts'
+import { claim, done, giveBack as giveBackScript } from './scripts.ts'
 import { Waiters } from './waiters.ts'
 
 /** Polling interval of those who wait, in case the message that it is done was lost. */
@@ -13,8 +14,6 @@ const UNKNOWN_MS = 2000
 const RETRY_MS = 250
 /** How often a claim is asked for whose time was over when it was read that it is ours. */
 const MOST_LATE = 3
-const COMPLAIN_MS = 60_000
-const GIVE_BACK_AFTER_MS = [0, 1000, 5000]
 
 /** Claims in Redis. */
 export class RedisClaims implements Claims {
@@ -26,7 +25,8 @@ export class RedisClaims implements Claims {
   /** Tokens of claims of unknown outcome. */
   readonly #unknown = new Set<string>()
   #heard: Promise<unknown> | undefined
-  #complainedAt = -Infinity
+  /** A timetable asks again and again. */
+  readonly #complaints = new LogThrottle()
   #closed = false
 
   constructor (link: RedisLink, subscriber: Subscriber, keys: Keys, log: FastifyBaseLogger) {
@@ -62,7 +62,7 @@ export class RedisClaims implements Claims {
           await this.#link.outages.changed(RETRY_MS)
           continue
         }
-        this.#complain(err, name)
+        if (this.#complaints.pass() !== null) this.#log.warn({ err, name }, 'whether to run this once cannot be told')
         if (isUnknown) this.#unknown.add(token)
         return null
       }
@@ -87,22 +87,6 @@ export class RedisClaims implements Claims {
   /** When Redis answers again, and more than once, because what claimed it may still be on its way. */
   async giveBack (name: string, token: string, ttlMs: number): Promise<void> {
     if (!this.#unknown.delete(token)) return
-    const until = performance.now() + ttlMs
-    for (const pause of GIVE_BACK_AFTER_MS) {
-      await new Promise((resolve) => { setTimeout(resolve, pause).unref() })
-      for (let given: number | undefined; given === undefined;) {
-        if (this.#closed || performance.now() >= until) return
-        given = await this.#link.runScript(giveBack, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] }).catch(() => undefined)
-        if (given === 1) return
-        if (given === undefined) await this.#link.outages.changed(POLL_MS)
-      }
-    }
-  }
-
-  /** Once a minute at most: a timetable asks again and again. */
-  #complain (err: unknown, name: string): void {
-    if (performance.now() - this.#complainedAt < COMPLAIN_MS) return
-    this.#complainedAt = performance.now()
-    this.#log.warn({ err, name }, 'whether to run this once cannot be told')
+    await giveBack(this.#link.outages, ttlMs, () => this.#closed, () => this.#link.runScript(giveBackScript, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] }))
   }
 }

@@ -1,3 +1,4 @@
+import { LogThrottle } from '@jpulse/plugin-kit'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { ErrorLog } from '../failures/index.ts'
@@ -8,7 +9,6 @@ import type { Store } from '../store/index.ts'
 import { Days } from './days.ts'
 import type { Local } from './local.ts'
 
-const WARN_EVERY_MS = 60_000
 const LEAVE_MS = 1000
 const MOST_WRITTEN = 50
 
@@ -31,7 +31,7 @@ export class Reporter {
   #running: Promise<void> | null = null
   #writing: Promise<void> | null = null
   #stopped = false
-  #warnedAt = -Infinity
+  readonly #warnings = new LogThrottle()
   #seq = 0
   #wroteAt = performance.now()
   /** Until when it is to be looked whether this process was taken for dead. */
@@ -162,11 +162,8 @@ export class Reporter {
     if (now >= this.#recheckUntil) for (const earlier of this.#written.keys()) if (earlier < seq) this.#written.delete(earlier)
   }
 
-  /** Once a minute at most; redis-link says itself that Redis is down. */
+  /** redis-link says itself that Redis is down. */
   #warn (err: unknown): void {
-    if (this.#stopped) return
-    if (performance.now() - this.#warnedAt < WARN_EVERY_MS) return
-    this.#warnedAt = performance.now()
-    this.#log.warn({ err }, 'this instance could not be reported')
+    if (!this.#stopped && this.#warnings.pass() !== null) this.#log.warn({ err }, 'this instance could not be reported')
   }
 }

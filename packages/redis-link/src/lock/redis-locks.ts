@@ -4,6 +4,7 @@ import type { Outages } from '../connection/outages.ts'
 import { isOutage, isReply } from '../connection/refusals.ts'
 import type { CallScript, Run } from '../script/script.ts'
 import { extend, release, take } from '../script/scripts.ts'
+import { giveBack } from './give-back.ts'
 import type { HeldLock, Locks } from './locks.ts'
 
 /** What locks in Redis need of their link. */
@@ -22,9 +23,6 @@ type Command<T> = (call: CallScript) => Promise<T>
 
 /** What became of a command: its answer, or that it was certainly not carried out, or may have been. */
 type Settled<T> = { readonly answer: T } | 'undone' | 'unknown'
-
-/** Pauses before each attempt to give back a lock of unknown outcome: the command that took it may still be in flight. */
-const GIVE_BACK_AFTER_MS = [0, 1000, 5000]
 
 /**
  * A lock is a key with its holder, which expires by itself (Redis documentation, "Distributed locks", single instance), and
@@ -121,16 +119,8 @@ export class RedisLocks implements Locks {
   }
 
   async #giveBack (key: string, holder: string, ttlMs: number): Promise<void> {
-    const end = performance.now() + ttlMs
-    for (const pause of GIVE_BACK_AFTER_MS) {
-      await new Promise((resolve) => setTimeout(resolve, Math.min(pause, Math.max(0, end - performance.now()))).unref())
-      for (let given: unknown; given === undefined;) {
-        if (this.#link.isClosed() || performance.now() >= end) return
-        given = await this.#link.run((_client, call) => call(release, { keys: [key], args: [holder] })).catch(() => undefined)
-        if (given === 1) return
-        if (given === undefined) await this.#link.outages.changed(1000)
-      }
-    }
+    const { run, outages, isClosed } = this.#link
+    await giveBack(outages, ttlMs, isClosed, () => run((_client, call) => call(release, { keys: [key], args: [holder] })))
   }
 }
 

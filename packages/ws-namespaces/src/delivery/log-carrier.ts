@@ -1,4 +1,5 @@
 import type { EpochLog, InternalBroadcast, Reading } from '@jpulse/cluster-broadcast'
+import { LogThrottle } from '@jpulse/plugin-kit'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { History } from '../options.ts'
@@ -19,7 +20,6 @@ export interface LogContext {
 }
 
 const RETRY_MS = 250
-const COMPLAIN_MS = 60_000
 
 /** One for all namespaces of the process: a namespace whose hub is made anew must not use a number twice. */
 let counters = 0
@@ -36,7 +36,8 @@ export class LogCarrier implements Carrier {
   #listening = 0
   #keptAt = 0
   #gaps = 0
-  #complainedAt = -Infinity
+  /** A flood of malformed messages must not flood the log. */
+  readonly #complaints = new LogThrottle()
 
   constructor (namespace: string, context: LogContext, history: History, sink: Sink) {
     this.#context = context
@@ -151,10 +152,7 @@ export class LogCarrier implements Carrier {
     return at === seq ? { recovered: true, missed } : lost
   }
 
-  /** Once a minute at most: a flood of malformed messages must not flood the log. */
   #complain (details: object, message: string): void {
-    if (performance.now() - this.#complainedAt < COMPLAIN_MS) return
-    this.#complainedAt = performance.now()
-    this.#context.log.warn(details, message)
+    if (this.#complaints.pass(message) !== null) this.#context.log.warn(details, message)
   }
 }
