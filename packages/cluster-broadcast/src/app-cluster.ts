@@ -118,6 +118,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     // A name of its own: the resignation of the one before may still be on its way, and must not end the term of this one.
     const leader = new Leader({ terms: this.#termsOf(name), holder: `${this.bootId}.${++this.#candidacies}`, leaseMs, log: this.#log })
     this.#leaders.set(name, leader)
+    if (this.#closing !== undefined) leader.resign()
     return leader
   }
 
@@ -134,6 +135,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     for (const other of this.#schedules) if (other.isStopped) this.#schedules.delete(other)
     const schedule = new Schedule(name, cron, fn, options, this.#claims, this.#log)
     this.#schedules.add(schedule)
+    if (this.#closing !== undefined) schedule.stop()
     return schedule
   }
 

@@ -70,6 +70,11 @@ t.test('without Redis a process leads at once; whoever resigned stands anew when
   for (const [name, leaseMs] of [['', 1000], ['x'.repeat(1025), 1000], ['a', 499], ['a', 1.5], ['a', Infinity]] as const) {
     t.throws(() => app.appCluster.leader(name, { leaseMs }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT' })
   }
+  await app.close()
+  const late = app.appCluster.leader('late')
+  await late.stand()
+  t.equal(late.isLeader, false, 'a closed application leads nothing')
+  t.equal(app.appCluster.schedule('late', '* * * * *', () => {}).next, null)
 })
 
 t.test('who resigned while it renewed and stands anew is elected anew: no two lead, and nobody warns of many listeners', async (t) => {

@@ -140,7 +140,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * Runs many commands in one go, in this order: as one pipeline, or on a Redis Cluster, whose keys lie on several servers,
    * beside each other. Returns their answers in the same order.
    *
-   * @param commands each is given the pipeline or client, and a function that runs a script on it; what it returns is of no use
+   * @param commands each is given the pipeline or client, and a function that runs a script on it; what it returns is of no use, and what it does after an `await` comes too late
    * @throws the first error among the answers; otherwise as `run`
    */
   runAll (commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { redisCluster, tcpProxy, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
+import type { RedisClient } from '../src/index.ts'
 import { build, rejection } from './build.ts'
 
 /** A Redis Cluster whose primary of a key is reached through a proxy only, and an application on it. */
@@ -67,6 +68,12 @@ t.test('commands that were never sent still wait for a node that is connecting, 
   await waitFor(async () => await cluster.primaryOf('a') !== old, { timeoutMs: 20_000 })
   const answers = await Promise.all(Array.from({ length: 20 }, () => app.redisLink.run((client) => client.incr('a'))))
   t.same(answers.sort((a, b) => a - b), Array.from({ length: 20 }, (_, at) => at + 1))
+
+  const { redisLink } = app
+  t.same(await redisLink.runAll([(client) => { client.set('b', 2) }, (client) => { client.get('b') }, (client) => client.set('c', 3)]), ['OK', '2', 'OK'], 'what many commands are answered, whatever the functions return')
+  const failing = (client: RedisClient) => client.lpush('b', 1)
+  t.match((await rejection(redisLink.runAll([failing, async (client) => { await failing(client) }, failing, () => { throw new Error('as asked') }]))).message, 'as asked', 'and nobody is left with a rejection')
+  t.match((await rejection(redisLink.runAll([(client) => client.get('c'), failing, (client) => { client.lpush('c', 1) }]))).message, /WRONGTYPE/)
 })
 
 t.test('a password is renewed on every node of a Cluster', async (t) => {

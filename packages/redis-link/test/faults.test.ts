@@ -1,8 +1,9 @@
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { freePort, redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
-import { FST_ERR_REDIS_LINK_TIMEOUT } from '../src/index.ts'
+import { FST_ERR_REDIS_LINK_TIMEOUT, type RedisClient } from '../src/index.ts'
+import { Credentials } from '../src/connection/credentials.ts'
 import { isOutage } from '../src/connection/refusals.ts'
 import { build, rejection } from './build.ts'
 
@@ -37,6 +38,59 @@ t.test('a listener of the link that throws or rejects is logged, and Redis stays
   t.same(changes.map(({ state }) => state), ['down', 'up'])
   t.same(heard, ['down down', 'change down', 'up up', 'change up'], 'the other listeners hear')
   t.equal(complaints.filter((line) => line === 'a listener of the link to Redis failed').length, 8)
+})
+
+/** Delays of the timers that are set while a function runs, none of which fires. */
+function delaysIn (run: () => void): number[] {
+  const [{ setTimeout }, { random }] = [globalThis, Math]
+  const delays: number[] = []
+  const record = (_fire: () => void, ms: number) => {
+    delays.push(ms)
+    return { unref () { return this } }
+  }
+  Object.assign(globalThis, { setTimeout: record })
+  Math.random = () => 1
+  try { run() } finally {
+    Object.assign(globalThis, { setTimeout })
+    Math.random = random
+  }
+  return delays
+}
+
+t.test('a password that was taken makes the next refusal the first one', async (t) => {
+  const client = Object.assign(new EventEmitter(), { isCluster: true })
+  const credentials = new Credentials(() => 'one', client as unknown as RedisClient, undefined, 1000, { connections: () => [], onFault: () => {} })
+  t.teardown(() => credentials.stop())
+  const refuse = () => { client.emit('error', new Error('WRONGPASS invalid username-password pair')) }
+  t.same(delaysIn(() => { for (let i = 0; i < 4; i++) refuse() }), [50, 100, 200, 400])
+  const node = Object.assign(new EventEmitter(), { options: {} })
+  client.emit('+node', node)
+  node.emit('ready')
+  t.same(delaysIn(refuse), [50])
+})
+
+t.test('a subscriber whose connection is cut as soon as it is made comes back less and less often', async (t) => {
+  const { app } = await build(t, { url: sharedRedis() })
+  const subscriber = app.redisLink.subscriber()!
+  const delays: number[] = []
+  const { setTimeout } = globalThis
+  t.teardown(() => Object.assign(globalThis, { setTimeout }))
+  const { random } = Math
+  t.teardown(() => { Math.random = random })
+  Math.random = () => 0.999
+  subscriber.on('up', () => { subscriber.connection!.stream.destroy() })
+  subscriber.on('down', () => {
+    // The next timer, in this turn, is the pause.
+    Object.assign(globalThis, {
+      setTimeout: (fire: () => void, ms: number) => {
+        Object.assign(globalThis, { setTimeout })
+        delays.push(ms)
+        return setTimeout(fire, ms)
+      }
+    })
+  })
+  await waitFor(() => delays.length >= 4)
+  t.same(delays.slice(0, 4), [50, 100, 200, 400])
 })
 
 t.test('what the caller\'s own code throws in run passes as it is', async (t) => {

@@ -9,7 +9,7 @@ import { startRedis } from '../../../scripts/servers/redis.js'
 import { connect, redisServer, sharedRedis, temporaryFolder, uniqueName } from '../../../test/helpers/index.ts'
 import type { RedisNeeds } from '../src/acl.ts'
 import { unknownCommands } from '../src/permissions.ts'
-import { defineScript, LEASE_LUA, reply, type Script } from '../src/index.ts'
+import { defineScript, LEASE_LUA, reply, type RedisClient, type Script } from '../src/index.ts'
 import { build, rejection } from './build.ts'
 
 const PACKAGES = fileURLToPath(new URL('../../', import.meta.url))
@@ -100,6 +100,9 @@ async function scriptSuite (t: Test, link: Awaited<ReturnType<typeof build>>['ap
   await link.run((client) => client.script('FLUSH'))
   t.same(await link.runAll([(_client, call) => call(append, { keys: [link.key('other')], args: ['y'] })]), [[2, ['x', 'y']]], 'in a batch too')
   t.match((await rejection(link.runAll([(client) => client.get('a'), (client) => client.incr(key)]))).message, /WRONGTYPE/)
+  t.same(await link.runAll([(client) => { client.set(link.key('a'), 2) }, (client) => { client.get(link.key('a')) }]), ['OK', '2'], 'whatever the functions return')
+  const failing = (client: RedisClient) => client.incr(key)
+  t.match((await rejection(link.runAll([failing, async (client) => { await failing(client) }, () => { throw new Error('as asked') }, failing]))).message, 'as asked')
   // Declared after the link was made.
   const late = defineScript({ name: 'redisLinkTestLateV1', keys: [], args: [], reply: reply<number>(), lua: 'return 7' })
   t.same(await link.runAll([(_client, call) => call(late, { keys: [], args: [] })]), [7])

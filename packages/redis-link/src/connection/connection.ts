@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
-import { deadline } from '@jpulse/plugin-kit'
+import { deadline, isThenable } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Cluster, Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
@@ -109,7 +109,7 @@ export class Connection {
   /** See `RedisLink.runAll`. */
   runAll (commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
     return this.run(async (client, call) => {
-      if (client.isCluster) return Promise.all(commands.map((command) => command(client, call)))
+      if (client.isCluster) return allOf(client, call, commands)
       const pipeline = client.pipeline()
       const callThere = this.#scripts!.on(pipeline)
       // A pipeline has the same methods.
@@ -265,6 +265,42 @@ export class Connection {
 
 export function isTypedOutage (err: unknown): boolean {
   return err instanceof FST_ERR_REDIS_LINK_TIMEOUT || err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE
+}
+
+/**
+ * The answers of commands beside each other, as a pipeline gives them: of every command that was sent, whatever the functions return, and
+ * with the first error in their order. None that fails beside it is a rejection that nobody handles.
+ */
+async function allOf (client: RedisClient, call: CallScript, commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
+  const sent: unknown[] = []
+  const noting = <A extends unknown[], R>(send: (...args: A) => R) => (...args: A): R => {
+    const answer = send(...args)
+    if (isThenable(answer)) sent.push(answer)
+    return answer
+  }
+  const there = new Proxy(client, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? noting(value.bind(target) as (...args: unknown[]) => unknown) : value
+    }
+  })
+  const callThere = noting(call as (...args: unknown[]) => unknown) as CallScript
+  let fault: { err: unknown } | undefined
+  for (const command of commands) {
+    try {
+      const returned = command(there, callThere)
+      // What an asynchronous function makes of an answer is nobody's.
+      if (isThenable(returned)) returned.then(() => {}, () => {})
+    } catch (err) {
+      fault ??= { err }
+    }
+  }
+  const answers = await Promise.allSettled(sent)
+  if (fault !== undefined) throw fault.err
+  return answers.map((answer) => {
+    if (answer.status === 'rejected') throw answer.reason
+    return answer.value
+  })
 }
 
 /** A wrong password or certificate does not become right by waiting. */

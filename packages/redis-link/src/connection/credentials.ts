@@ -37,7 +37,11 @@ export class Credentials {
     this.#username = username
     this.#timeoutMs = timeoutMs
     this.#user = user
-    client.on('+node', (node: Redis) => { this.#give(node) })
+    client.on('+node', (node: Redis) => {
+      this.#give(node)
+      node.on('ready', this.#onAccepted)
+    })
+    client.on('ready', this.#onAccepted)
     client.on('error', this.#onError)
     client.on('node error', this.#onError)
   }
@@ -122,6 +126,11 @@ export class Credentials {
   #later (ms: number): void {
     clearTimeout(this.#timer)
     if (!this.#stopped) this.#timer = setTimeout(() => this.renew(), Math.min(LONGEST_MS, Math.max(10, ms))).unref()
+  }
+
+  /** The server took the password: the next refusal is the first of another one. */
+  readonly #onAccepted = (): void => {
+    this.#refusals = 0
   }
 
   readonly #onError = (err: unknown): void => {

@@ -44,6 +44,8 @@ const SLICE = 500
 const CHECK_EVERY = 1.5
 /** Attempts to connect that fail in a row before it is logged, while the link has its connection. */
 const REPORT_AFTER = 4
+/** A connection that lasted less long was no success: who is cut off again and again comes back less and less often. */
+const STEADY_MS = 5000
 /** Refusals that are remembered, so that the log has each once. */
 const MOST_REPORTED = 1000
 
@@ -77,6 +79,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #attempted: Promise<void> = Promise.resolve()
   #endAttempt = () => {}
   #up = false
+  #upAt = 0
   #wasUp = false
   #closed = false
 
@@ -224,7 +227,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     }
     if (this.#closed || connection !== this.#connection || connection.status !== 'ready') return
     const gap = this.#wasUp
-    this.#attempt = this.#failures = 0
+    this.#failures = 0
+    this.#upAt = performance.now()
     this.#up = this.#wasUp = true
     this.#endAttempt()
     if (gap) this.#tell('gap')
@@ -237,6 +241,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#endAttempt()
     if (this.#up) {
       this.#up = false
+      if (performance.now() - this.#upAt >= STEADY_MS) this.#attempt = 0
       this.#tell('down')
     }
     this.#reconnectLater()
