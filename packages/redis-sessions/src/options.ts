@@ -33,8 +33,11 @@ export interface SessionEncryption {
 
 /** Options of the plugin. */
 export interface FastifyRedisSessionsOptions {
-  /** Signs the cookies: at least 32 characters. Of several the first signs and all verify, which rotates them without logging anybody out. */
-  secret: string | string[]
+  /**
+   * Signs the cookies: at least 32 characters. Of several the first signs and all verify, which rotates them without logging anybody out.
+   * `undefined`, as of a variable of the environment that is not set, is FST_ERR_REDIS_SESSIONS_INVALID_OPTION at register.
+   */
+  secret: string | string[] | undefined
   /** Realm of this registration, where an application has several: part of signatures, keys and the index, so that a session of one is none of another. @default none, for one registration of an application */
   name?: string | undefined
   /** Name of the cookie. Where it is secure, has path `/` and no domain, `__Host-` is put before it, so that no subdomain can set it. @default 'sessionId' */

@@ -14,6 +14,7 @@ declare const mongo: MongoClient
 test('the plugin takes its options and no others', () => {
   expect(app.register).type.toBeCallableWith(redisSessions, { secret: ['a', 'b'], idleTimeoutMs: 1000 })
   expect(app.register).type.toBeCallableWith(redisSessionsDefault, { secret: 'a' })
+  expect(app.register).type.toBeCallableWith(redisSessions, { secret: process.env.SESSION_SECRET })
   expect<FastifyRedisSessionsOptions>().type.not.toBeAssignableFrom<{ idleTimeoutMs: number }>()
   expect<FastifyRedisSessionsOptions>().type.not.toBeAssignableFrom<{ secret: string, onUnavailable: 'panic' }>()
   expect<FastifyRedisSessionsOptions>().type.not.toBeAssignableFrom<{ secret: string, cookie: { secure: 'maybe' } }>()

@@ -52,9 +52,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
 
   const handlers = createHandlers((frame) => push(encode(frame)), report)
   const outbox = createOutbox({
-    maxMessages: maxWaiting,
-    maxBytes: Infinity,
-    ...(queue && { maxMessages: 100, maxBytes: 262_144, ...(queue as QueueOptions) }),
+    ...(queue ? queue as QueueOptions : { maxMessages: maxWaiting, maxBytes: Infinity }),
     keeps: !!queue,
     push
   }, env)

@@ -18,8 +18,10 @@ interface Entry {
 }
 
 export interface OutboxOptions {
-  readonly maxMessages: number
-  readonly maxBytes: number
+  /** @default 100 */
+  readonly maxMessages?: number | undefined
+  /** @default 262144 */
+  readonly maxBytes?: number | undefined
   /** Whether a message stays until the server says that it is done, over outages, and not only until the first connection. */
   readonly keeps: boolean
   push (payload: Payload): boolean
@@ -50,7 +52,7 @@ export interface Outbox {
   end (message: string): void
 }
 
-export function createOutbox ({ maxMessages, maxBytes, keeps, push }: OutboxOptions, { now, setTimer, clearTimer }: Environment): Outbox {
+export function createOutbox ({ maxMessages = 100, maxBytes = 262_144, keeps, push }: OutboxOptions, { now, setTimer, clearTimer }: Environment): Outbox {
   const entries = new Map<string, Entry>()
   let isOnline = false
   /** Whether nothing waits for the first connection any more. */

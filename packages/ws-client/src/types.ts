@@ -23,14 +23,18 @@ export interface Protocol {
   toServer: Messages
   /** What they hear. */
   toClient: Messages
-  /** What the server answers, by type of what was asked. @default unknown */
+  /** What the server answers, by type of what clients ask. Where it is declared, a handler returns nothing else. @default unknown */
   answers?: Messages
+  /** What clients answer, by type of what the server asks. @default unknown */
+  clientAnswers?: Messages
 }
 
 /** A `Protocol` of what was given to `connect`: one, or what is heard and what is sent. */
 export type ProtocolOf<M, S = Messages> = M extends { toServer: infer In extends Messages, toClient: infer Out extends Messages }
-  ? { toServer: In, toClient: Out, answers: M extends { answers: infer Answers extends Messages } ? Answers : Record<never, never> }
-  : { toServer: S, toClient: M, answers: Record<never, never> }
+  ? { toServer: In, toClient: Out, answers: DeclaredIn<M, 'answers'>, clientAnswers: DeclaredIn<M, 'clientAnswers'> }
+  : { toServer: S, toClient: M, answers: Record<never, never>, clientAnswers: Record<never, never> }
+
+type DeclaredIn<M, Field extends string> = M extends { [F in Field]: infer Answers extends Messages } ? Answers : Record<never, never>
 
 /** A message beside its data. */
 export interface Received {
@@ -75,52 +79,55 @@ export type Address = string | (() => Maybe<string>)
 /** How much may wait during an outage. */
 export interface QueueOptions {
   /** Messages that wait for the server's word that they are done, 1 to 200. @default 100 */
-  maxMessages?: number
+  maxMessages?: number | undefined
   /** Bytes of their JSON. @default 262144 */
-  maxBytes?: number
+  maxBytes?: number | undefined
 }
 
 export interface ClientOptions {
   /** Called when the status changes, or more is known of why. What it throws goes to `onError`. */
-  onStatus?: (status: Status, detail: StatusDetail) => void
+  onStatus?: ((status: Status, detail: StatusDetail) => void) | undefined
   /**
    * Called with what a handler, `onStatus`, the address or the token threw. @default thrown, where nothing catches it; of the address and
    * the token, which are asked again, nothing but the `reason` of the status
    */
-  onError?: (err: unknown) => void
+  onError?: ((err: unknown) => void) | undefined
   /** Subprotocols to offer. A function is asked at each attempt. @default none */
-  protocols?: string | string[] | (() => Maybe<string | string[]>)
+  protocols?: string | string[] | (() => Maybe<string | string[]>) | undefined
   /**
    * Gives a bearer token, at each attempt and when the server says that the authorisation ends soon. It travels in a header
    * and never in the address; the server reads it with `bearerOf` and `renew` of @jpulse/ws-namespaces. Nothing, or an empty text: there is none now. @default none
    */
-  token?: () => Maybe<string | null | undefined>
+  token?: (() => Maybe<string | null | undefined>) | undefined
   /** The class to connect with; below Node 22 that of `ws`. @default globalThis.WebSocket */
-  WebSocket?: new (url: string, protocols?: string | string[]) => WebSocketLike
+  WebSocket?: (new (url: string, protocols?: string | string[]) => WebSocketLike) | undefined
   /** Longest that an address, a handshake, or the look why one was refused may take, in milliseconds; the server's first message twice that. @default 10000 */
-  connectTimeoutMs?: number
+  connectTimeoutMs?: number | undefined
   /** Upper bound of the first pause before coming back, in milliseconds; it doubles with each attempt that fails. The server may name a longer one. @default 250 */
-  minDelayMs?: number
+  minDelayMs?: number | undefined
   /** Most that the bound grows to, in milliseconds. @default 10000 */
-  maxDelayMs?: number
+  maxDelayMs?: number | undefined
   /** Messages and requests that may wait for the first connection. 0: none. @default 32 */
-  maxWaiting?: number
+  maxWaiting?: number | undefined
   /**
    * Keeps what is sent until the server says that it is done, in order, also during outages; after one, what nobody knows the fate of
    * is sent again, and the server does it once. @default false
    */
-  queue?: boolean | QueueOptions
+  queue?: boolean | QueueOptions | undefined
 }
 
 /** What a namespace on a socket of several may have of its own. */
 export type NamespaceOptions = Pick<ClientOptions, 'onStatus' | 'onError' | 'maxWaiting' | 'queue'>
 
-interface Hearing<In> {
+/** What a handler of a type gives: where an answer is declared, that, or nothing, because only the first handler of a type answers. */
+type Given<Answers, T> = T extends keyof Answers ? Maybe<Answers[T] | void> : unknown
+
+interface Hearing<In, Answers> {
   (type: 'connected', handler: (data: Connected, message: Received) => unknown): () => void
   (type: 'presence:join' | 'presence:leave', handler: (data: { userId: string }, message: Received) => unknown): () => void
   (type: 'error', handler: (data: undefined, message: Received) => unknown): () => void
   (type: '*', handler: (data: any, message: Received) => unknown): () => void
-  <T extends keyof In & string> (type: T, handler: (data: In[T], message: Received) => unknown): () => void
+  <T extends keyof In & string> (type: T, handler: (data: In[T], message: Received) => Given<Answers, T>): () => void
 }
 
 /** Data of a message; left out where they may be undefined. */
@@ -130,7 +137,7 @@ type Answer<P extends { answers: unknown }, T> = T extends keyof P['answers'] ? 
 /** A connection to a namespace that comes back by itself and goes on where it was. */
 export interface Client<M = Messages, S = Messages> extends ClientOf<ProtocolOf<M, S>> {}
 
-interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: unknown }> {
+interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: unknown, clientAnswers: unknown }> {
   /**
    * Resolves with the first connection; rejects where there will be none, `NOT_CONNECTED`, and where the server knows no such namespace,
    * `NOT_FOUND`: the client goes on trying then, because a deploy may bring it.
@@ -145,7 +152,7 @@ interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: un
    * was missed is not known, and the application has to load its state. For a message that asks, what the first handler of its
    * type returns (or resolves with) is the answer. Returns what ends it.
    */
-  readonly on: Hearing<P['toClient']>
+  readonly on: Hearing<P['toClient'], P['clientAnswers']>
   /** Hears each change of the status, as the option of this name does. Returns what ends it. */
   onStatus (handler: (status: Status, detail: StatusDetail) => void): () => void
   /**
@@ -161,7 +168,7 @@ interface ClientOf<P extends { toServer: unknown, toClient: unknown, answers: un
    * @throws ClientError with the server's code; NOT_CONNECTED where there is no connection or it broke; REQUEST_TIMEOUT, INVALID_DATA;
    * with `queue` QUEUE_FULL, OUTCOME_UNKNOWN where it was sent before an outage so long that the server may have forgotten it, and USER_CHANGED
    */
-  request<R = void, T extends keyof P['toServer'] & string = keyof P['toServer'] & string> (type: T, data?: P['toServer'][T], options?: { timeoutMs?: number }): Promise<R extends void ? Answer<P, T> : R>
+  request<R = void, T extends keyof P['toServer'] & string = keyof P['toServer'] & string> (type: T, data?: P['toServer'][T], options?: { timeoutMs?: number | undefined }): Promise<R extends void ? Answer<P, T> : R>
   /** Joins a room, where the namespace lets clients choose. Resolves when the room is heard. After `connected` with `recovered: false`, join again. */
   join (room: string): Promise<void>
   /** Leaves a room. */

@@ -614,6 +614,8 @@ t.test('a queue: what is sent waits, and is sent again until it is answered; bou
   t.match(world.socket.sent.at(-1), { type: 'join', once: undefined })
   world.socket.say({ type: 'join', replyTo: world.socket.sent.at(-1).id })
   await room
+  const given = await connected({ queue: { maxMessages: undefined } })
+  t.same([Array.from({ length: 101 }, () => given.client.send('x')).indexOf(false), given.client.send('x')], [100, false], 'what is undefined is at its default')
   const last = t.rejects(world.client.request('h'), { code: 'NOT_CONNECTED' })
   world.client.close()
   await last

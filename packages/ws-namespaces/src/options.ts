@@ -7,7 +7,7 @@ export interface FastifyWsNamespacesOptions {
   /** Where the namespaces and the HTTP routes lie. @default '/api/1/ws' */
   routePrefix?: string | undefined
   /** Further paths below which the namespaces can be reached, without the HTTP routes. @default [] */
-  aliases?: string[]
+  aliases?: string[] | undefined
   /**
    * Path of the socket that carries several namespaces, each on a channel of its own; false for none. `aliases` have it too, where
    * it is the prefix. @default the routePrefix
@@ -18,7 +18,7 @@ export interface FastifyWsNamespacesOptions {
   /** Bytes that may wait for a slow client on a socket of several namespaces, of all of them together, 64 KiB to 1 GiB; each one's own limit holds as well. @default 4194304 (4 MiB) */
   maxBufferedBytesPerSocket?: number | undefined
   /** Who may use the HTTP routes; a thrown error with a 4xx statusCode is the answer. @default undefined: the routes do not exist */
-  authorize?: Authorize
+  authorize?: Authorize | undefined
   /** Longest message from a client, in bytes, beyond which its connection is closed with 1009; 1024 to 16 MiB. @default 1048576 (1 MiB) */
   maxPayloadBytes?: number | undefined
   /** Longest message to clients, in bytes of JSON, 1024 to 16 MiB. Without history `maxMessageBytes` of cluster-broadcast holds as well. @default 262144 (256 KiB) */
@@ -31,7 +31,7 @@ export interface FastifyWsNamespacesOptions {
    * Clients whose connection broke come back at any time within so many milliseconds, 0 to 600000, so that those of a worker
    * that died do not come all at once. @default 2000
    */
-  reconnectWindowMs?: number
+  reconnectWindowMs?: number | undefined
   /** How long closing the connections may take when the process ends, in milliseconds, 0 to 60000; 0 cuts them. @default 1500 */
   drainMs?: number | undefined
   /** How long a message of a namespace with history waits for Redis to return before it reaches this process only, in milliseconds, 0 to 600000. @default 10000 */

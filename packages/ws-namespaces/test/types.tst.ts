@@ -77,6 +77,12 @@ interface Chat {
   answers: { move: { left: number } }
 }
 
+/** One in which the server asks, too. */
+interface Game extends Chat {
+  toClient: { said: string, cleared: undefined, choose: string[], ping: undefined }
+  clientAnswers: { choose: number }
+}
+
 test('one declaration for server and client', async () => {
   const server = app.wsNamespaces.create<Chat>('chat', {
     schema: Type.Object({ type: Type.String(), data: Type.Unknown() }),
@@ -110,4 +116,70 @@ test('one declaration for server and client', async () => {
   expect(messages[0]!.type).type.toBe<'said' | 'cleared'>()
   for (const message of messages) if (message.type === 'said') expect(message.data).type.toBe<string>()
   expect(send).type.not.toBeCallableWith('shout')
+})
+
+test('answers are declared, too, in both directions', async () => {
+  const game = app.wsNamespaces.create<Game>()('game', {
+    onConnect: (conn) => {
+      conn.send('said', 'hello')
+      conn.send('cleared')
+      expect(conn.send).type.not.toBeCallableWith('said', 5)
+      expect(conn.send).type.not.toBeCallableWith('say', 'hello')
+    },
+    onMessage: async (conn, message, reply) => {
+      expect(reply).type.not.toBeCallableWith({ right: 1 })
+      reply({ left: 1 })
+      if ((await game.request(conn, 'choose', ['a', 'b'])) > 1) await game.broadcast('cleared')
+      if (message.type === 'move') return { left: message.data.x }
+    }
+  })
+  expect(app.wsNamespaces.create<Game>()).type.not.toBeCallableWith('game', { onMessage: () => ({ right: 1 }) })
+  expect(app.wsNamespaces.create<Game>()).type.not.toBeCallableWith('game', { onMessage: async () => 'left' })
+  expect(app.wsNamespaces.create<Omit<Game, 'answers'>>()).type.toBeCallableWith('game', { onMessage: async () => 'anything' })
+  expect(await game.request('u', 'choose', ['a'])).type.toBe<number>()
+  expect(await game.request('u', 'ping', undefined, { timeoutMs: 1 })).type.toBe<unknown>()
+  expect(await game.request<{ mine: true }>('u', 'ping')).type.toBe<{ mine: true }>()
+  expect(game.request).type.not.toBeCallableWith('u', 'choose', 'a')
+  expect(game.request).type.not.toBeCallableWith('u', 'move', { x: 1 })
+  for await (const { data } of game.requestEach({ room: 'r' }, 'choose', ['a'])) expect(data).type.toBe<number | undefined>()
+
+  const client = connect<Game>('/game')
+  client.on('choose', (choices) => choices.length)
+  client.on('choose', async (choices) => { if (choices.length > 1) return 1 })
+  client.on('said', () => 'anything')
+  expect(client.on).type.not.toBeCallableWith('choose', () => 'first')
+})
+
+test('beside a declaration, who clients are follows from authorize', () => {
+  const game = app.wsNamespaces.create<Game>()('game', {
+    authorize: async (request) => request.ip === '' ? null : { userId: 'ann', level: 3 },
+    onMessage: (conn, message) => {
+      expect(conn.ctx.level).type.toBe<number>()
+      if (message.type === 'move') return { left: conn.ctx.level + message.data.x }
+    }
+  })
+  expect(game).type.toBe<Namespace<Game, { userId: string, level: number }>>()
+  expect(game.broadcast).type.not.toBeCallableWith('say', 'hello')
+  expect(app.wsNamespaces.create<Game>()).type.not.toBeCallableWith('game', { unheardOf: true })
+})
+
+declare const unset: undefined
+
+test('what a variable of the environment may leave out is no error of types', async () => {
+  const plain = app.wsNamespaces.create('plain', { authorize: unset, limits: { messages: unset }, history: unset, presence: { graceMs: unset }, clientRooms: unset, onMessage: unset })
+  expect(await plain.request('u', 'question', 1, { timeoutMs: unset })).type.toBe<unknown>()
+  expect(connect).type.toBeCallableWith('/chat', { token: unset, queue: { maxBytes: unset }, onStatus: unset, WebSocket: unset, minDelayMs: unset })
+})
+
+test('a handler may refer to the namespace that is being created', () => {
+  const chat = app.wsNamespaces.create('chat', {
+    onConnect: (conn) => chat.toRoom('lobby', 'came', conn.userId),
+    onMessage: async (_conn, message) => message.type === 'count' ? (await chat.stats()).users : chat.broadcast('said', message.data),
+    onDisconnect: () => chat.presence()
+  })
+  expect(chat).type.toBe<Namespace>()
+  const bare = app.wsNamespaces.create('bare', { onMessage: () => bare.stats() })
+  expect(bare).type.toBe<Namespace>()
+  const declared = app.wsNamespaces.create<Omit<Chat, 'answers'>>('chat', { onMessage: async (_conn, { type }) => type === 'clear' && chat.stats() })
+  expect(declared.name).type.toBe<string>()
 })

@@ -1,4 +1,4 @@
-import type { Namespace } from '@jpulse/ws-namespaces'
+import type {} from '@jpulse/ws-namespaces'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Type, type TSchema } from 'typebox'
@@ -33,7 +33,7 @@ export default fp(async (app: FastifyInstance) => {
 
 function addTodo (app: FastifyInstance): void {
   const { todos } = app.documents
-  const todo: Namespace<typeof TodoMessages> = app.wsNamespaces.create('hello-todo', {
+  const todo = app.wsNamespaces.create('hello-todo', {
     schema: TodoMessages,
     history: { maxLength: 1000 },
     async onMessage (conn, message, reply) {
@@ -54,7 +54,7 @@ function addTodo (app: FastifyInstance): void {
 }
 
 function addEmoji (app: FastifyInstance): void {
-  const emoji: Namespace<typeof EmojiMessages> = app.wsNamespaces.create('hello-emoji', {
+  const emoji = app.wsNamespaces.create('hello-emoji', {
     schema: EmojiMessages,
     presence: true,
     limits: { messages: 60 },

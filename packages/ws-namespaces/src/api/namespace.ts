@@ -1,5 +1,5 @@
 import { checkCall } from '@jpulse/plugin-kit'
-import type { Protocol } from '@jpulse/ws-client'
+import type { Messages } from '@jpulse/ws-client'
 import type { TSchema } from 'typebox'
 import type { Cluster, ConnectionInfo, NamespaceStats } from '../cluster/cluster.ts'
 import type { Answer, Requests } from '../cluster/requests.ts'
@@ -9,7 +9,7 @@ import { envelope, Frame, type Envelope } from '../delivery/frame.ts'
 import type { Topic } from '../delivery/keys.ts'
 import { FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, FST_ERR_WS_NAMESPACES_INVALID_NAME, FST_ERR_WS_NAMESPACES_NOT_CONNECTED } from '../errors.ts'
 import { isName } from '../ids.ts'
-import type { Connection, Identity, SendOptions } from '../namespace/connection.ts'
+import type { Connection, Identity, SendOptions, Sent, TypeSent } from '../namespace/connection.ts'
 import type { Definition } from '../namespace/definition.ts'
 import type { Found } from '../namespace/directory.ts'
 import type { LocalStats } from '../namespace/hub.ts'
@@ -23,25 +23,20 @@ declare const kTypes: unique symbol
 
 export interface PublishOptions extends SendOptions {
   /** Who does not get it: connections, or their client ids. */
-  except?: Connection<any> | string | ReadonlyArray<Connection<any> | string>
+  except?: Connection<any, any> | string | ReadonlyArray<Connection<any, any> | string> | undefined
   /** Who sends it: receivers get `ctx` with what others may know of it. */
-  from?: Connection<any>
+  from?: Connection<any, any> | undefined
 }
 
 /** What became of a message. `local`: only clients of this process are known to get it. */
 export interface PublishResult { readonly delivered: Delivered }
 
-/** Types that a namespace sends: by its `Protocol`, else any. */
-type TypeSent<Schema> = Schema extends Protocol ? keyof Schema['toClient'] & string : string
-
-/** What follows on the type: its data, which may be left out where they may be undefined, and options. */
-type Sent<Schema, T> = Schema extends Protocol
-  ? T extends keyof Schema['toClient'] ? undefined extends Schema['toClient'][T] ? [data?: Schema['toClient'][T], options?: PublishOptions] : [data: Schema['toClient'][T], options?: PublishOptions] : never
-  : [data?: unknown, options?: PublishOptions]
+/** What a client answers to a question of a type: by the `clientAnswers` of the `Protocol`. */
+type AnswerTo<Schema, T> = Schema extends { clientAnswers: infer Answers extends Messages } ? T extends keyof Answers ? Answers[T] : unknown : unknown
 
 export interface RequestOptions {
   /** Longest wait for the answer, in milliseconds, 1 to 600000. @default 5000 */
-  timeoutMs?: number
+  timeoutMs?: number | undefined
 }
 
 /**
@@ -54,25 +49,25 @@ export interface Namespace<Schema extends TSchema = TSchema, Ctx extends Identit
   /** Types only: what clients send, and who they are. */
   readonly [kTypes]?: [Schema, Ctx]
   /** To every client of the namespace. @throws FST_ERR_WS_NAMESPACES_INVALID_DATA, _MESSAGE_TOO_LARGE */
-  broadcast<T extends TypeSent<Schema>> (type: T, ...rest: Sent<Schema, T>): Promise<PublishResult>
+  broadcast<T extends TypeSent<Schema>> (type: T, ...rest: Sent<Schema, T, PublishOptions>): Promise<PublishResult>
   /** To every connection of a user. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE */
-  toUser<T extends TypeSent<Schema>> (userId: string, type: T, ...rest: Sent<Schema, T>): Promise<PublishResult>
+  toUser<T extends TypeSent<Schema>> (userId: string, type: T, ...rest: Sent<Schema, T, PublishOptions>): Promise<PublishResult>
   /** To every connection in a room. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE */
-  toRoom<T extends TypeSent<Schema>> (room: string, type: T, ...rest: Sent<Schema, T>): Promise<PublishResult>
+  toRoom<T extends TypeSent<Schema>> (room: string, type: T, ...rest: Sent<Schema, T, PublishOptions>): Promise<PublishResult>
   /**
    * Asks a client and resolves with the data of its answer; of a user's connections all are asked, and the first
    * good answer counts; where there is none, the error of one that tried.
    *
    * @throws NOT_CONNECTED, REQUEST_TIMEOUT, FST_ERR_WS_NAMESPACES_REQUEST_FAILED, _INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE
    */
-  request (whom: string | Connection<any>, type: string, data?: unknown, options?: RequestOptions): Promise<unknown>
+  request<R = void, T extends TypeSent<Schema> = TypeSent<Schema>> (whom: string | Connection<any, any>, type: T, ...rest: Sent<Schema, T, RequestOptions>): Promise<R extends void ? AnswerTo<Schema, T> : R>
   /**
    * Asks every connection of a user, or in a room, on all instances, when the iteration begins. Yields each answer as it comes, with
    * `clientId` and `userId` of who gave it, until all have answered or `timeoutMs` is over; who does not answer is not among them. Of one that answers more than once the first answer counts.
    *
    * @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT, _INVALID_DATA, _MESSAGE_TOO_LARGE
    */
-  requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, options?: RequestOptions): AsyncIterable<Answer>
+  requestEach<T extends TypeSent<Schema>> (whom: { userId: string } | { room: string }, type: T, ...rest: Sent<Schema, T, RequestOptions>): AsyncIterable<Answer<AnswerTo<Schema, T>>>
   /** Whether a user is connected, and to which instances. */
   online (userId: string): Promise<{ online: boolean, instances: string[] }>
   /** Who is connected, or who is in a room, with the instances where. */
@@ -142,7 +137,7 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     return this.#publish(`room:${checkName('room', room)}`, type, data, options)
   }
 
-  async request (whom: string | Connection<any>, type: string, data?: unknown, options: RequestOptions = {}): Promise<unknown> {
+  async request (whom: string | Connection<any, any>, type: string, data?: unknown, options: RequestOptions = {}): Promise<any> {
     const { timeoutMs = 5000 } = checked(options, ['timeoutMs'])
     checkInteger('timeoutMs', timeoutMs, 1, 600_000)
     const { requests, cluster } = this.#parts
@@ -158,7 +153,7 @@ export class NamespaceHandle<Schema extends TSchema = TSchema, Ctx extends Ident
     }, timeoutMs)
   }
 
-  requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, options: RequestOptions = {}): AsyncIterable<Answer> {
+  requestEach (whom: { userId: string } | { room: string }, type: string, data?: unknown, options: RequestOptions = {}): AsyncIterable<Answer<any>> {
     const { timeoutMs = 5000 } = checked(options, ['timeoutMs'])
     checkInteger('timeoutMs', timeoutMs, 1, 600_000)
     const { requests, cluster } = this.#parts

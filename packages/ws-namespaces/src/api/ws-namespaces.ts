@@ -1,7 +1,8 @@
+import type { Protocol } from '@jpulse/ws-client'
 import type { TSchema } from 'typebox'
 import { FST_ERR_WS_NAMESPACES_INVALID_NAME, FST_ERR_WS_NAMESPACES_NOT_FOUND } from '../errors.ts'
 import type { Identity } from '../namespace/connection.ts'
-import { define, type NamespaceOptions } from '../namespace/definition.ts'
+import { define, type NamespaceOptions, type Returned } from '../namespace/definition.ts'
 import type { LocalStats } from '../namespace/hub.ts'
 import type { Hubs } from '../namespace/hubs.ts'
 import type { Params } from '../namespace/names.ts'
@@ -18,6 +19,11 @@ export interface WsNamespaces {
    * @throws FST_ERR_WS_NAMESPACES_INVALID_NAME, _INVALID_OPTION, _EXISTS, _AMBIGUOUS where another matches the same names and neither is narrower
    */
   create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> (name: string, options?: NamespaceOptions<Schema, Ctx>): Namespace<Schema, Ctx>
+  /**
+   * As above, `create<Chat>()('chat', { … })`: `conn.ctx` follows from `authorize` beside a `Protocol`, and `onMessage` returns what that
+   * declares. A handler that returns something of the namespace itself needs its type: `const chat: Namespace<Chat> = …`.
+   */
+  create<Schema extends TSchema & Protocol> (): <Ctx extends Identity = Identity>(name: string, options?: NamespaceOptions<Schema, Ctx, Returned<Schema>>) => Namespace<Schema, Ctx>
   /**
    * The namespace of a decoded name, also one instance of a pattern: `rooms/a:b`, whether it has clients or not; null where
    * there is none. Segments are told apart by `/`: give an id that may contain one as a parameter, `get('rooms/:id', { id })`.
@@ -47,10 +53,8 @@ export class Decorator implements WsNamespaces {
     this.drain = drain
   }
 
-  create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> (name: string, options: NamespaceOptions<Schema, Ctx> = {}): Namespace<Schema, Ctx> {
-    const definition = define(name, options as unknown as NamespaceOptions<never, never>, this.#maxPayloadBytes)
-    this.#hubs.define(definition)
-    return new NamespaceHandle<Schema, Ctx>(definition, this.#hubs.directory.find(name), this.#parts)
+  create (...given: [name?: string, options?: NamespaceOptions<any, any> | undefined]): any {
+    return given.length === 0 ? this.#create.bind(this) : this.#create(...given as [string])
   }
 
   get<Schema extends TSchema = TSchema> (name: string, params?: Params): Namespace<Schema> | null {
@@ -62,6 +66,12 @@ export class Decorator implements WsNamespaces {
     if (segments === null) throw new FST_ERR_WS_NAMESPACES_INVALID_NAME(`needs a text of 1 to 512 well-formed characters for each of ${definition.name.parameters.join(', ')}`)
     const found = directory.match(segments)!
     return new NamespaceHandle(found.definition, found, this.#parts)
+  }
+
+  #create (name: string, options: NamespaceOptions<any, any> = {}): Namespace {
+    const definition = define(name, options as unknown as NamespaceOptions<never, never>, this.#maxPayloadBytes)
+    this.#hubs.define(definition)
+    return new NamespaceHandle(definition, this.#hubs.directory.find(name), this.#parts)
   }
 
   /** As `get`, but a pattern itself is none. */

@@ -17,10 +17,10 @@ export interface Answerer {
 }
 
 /** One of the answers to a question to many. `error` in place of `data` where the client answered with one. */
-export interface Answer {
+export interface Answer<Data = unknown> {
   readonly clientId: string | null
   readonly userId: string | null
-  readonly data?: unknown
+  readonly data?: Data
   readonly error?: { readonly code: string | null, readonly message: string }
 }
 

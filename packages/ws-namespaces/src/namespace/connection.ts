@@ -1,3 +1,14 @@
+import type { Protocol } from '@jpulse/ws-client'
+import type { TSchema } from 'typebox'
+
+/** Types that a namespace sends: by its `Protocol`, else any. */
+export type TypeSent<Schema> = Schema extends Protocol ? keyof Schema['toClient'] & string : string
+
+/** What follows on the type: its data, which may be left out where they may be undefined, and options. */
+export type Sent<Schema, T, Options> = Schema extends Protocol
+  ? T extends keyof Schema['toClient'] ? undefined extends Schema['toClient'][T] ? [data?: Schema['toClient'][T], options?: Options] : [data: Schema['toClient'][T], options?: Options] : never
+  : [data?: unknown, options?: Options]
+
 /** Who a client is, as `authorize` says. Further fields are the application's own, on `conn.ctx`. */
 export interface Identity {
   /** Null for a guest of a public namespace. */
@@ -11,11 +22,11 @@ export interface Identity {
 
 export interface SendOptions {
   /** Dropped, rather than the client, where the client is slow. @default false */
-  volatile?: boolean
+  volatile?: boolean | undefined
 }
 
 /** One client's connection to a namespace. */
-export interface Connection<Ctx extends Identity = Identity> {
+export interface Connection<Ctx extends Identity = Identity, Schema extends TSchema = TSchema> {
   /** Names the client; it keeps it when it comes back within the history. */
   readonly clientId: string
   /** What `authorize` returned, or `renew` later. */
@@ -33,7 +44,7 @@ export interface Connection<Ctx extends Identity = Identity> {
    *
    * @throws FST_ERR_WS_NAMESPACES_INVALID_DATA, _MESSAGE_TOO_LARGE
    */
-  send (type: string, data?: unknown, options?: SendOptions): void
+  send<T extends TypeSent<Schema>> (type: T, ...rest: Sent<Schema, T, SendOptions>): void
   /** Resolves when what is sent to the room is heard. @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT */
   join (room: string): Promise<void>
   /** From now on it gets nothing that is sent to the room. */

@@ -1,5 +1,5 @@
 import { callback, checker, opaque } from '@jpulse/plugin-kit'
-import type { Protocol } from '@jpulse/ws-client'
+import type { Messages, Protocol } from '@jpulse/ws-client'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -18,48 +18,59 @@ export type MessageOf<Schema extends TSchema> = Schema extends Protocol
 /** A message as a handler gets it. `id` stands where the client waits for an answer. */
 export type Incoming<Schema extends TSchema = TSchema> = MessageOf<Schema> & { readonly id?: string | number }
 
-/** Answers the message; further calls do nothing. The type is the message's own where none is given. */
-export type Reply = (data?: unknown, type?: string) => void
+/** What is answered to clients: by the `answers` of the `Protocol`, else anything. */
+type AnswerOf<Schema> = Schema extends { answers: infer Answers extends Messages } ? Answers[keyof Answers] : unknown
 
-/** Options of a namespace. */
-export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> {
+/** What `onMessage` returns, where answers are declared. */
+export type Returned<Schema> = Schema extends { answers: Messages } ? Maybe<AnswerOf<Schema> | void> : any
+
+/** Answers the message; further calls do nothing. The type is the message's own where none is given. */
+export type Reply<Schema = TSchema> = (data?: AnswerOf<Schema>, type?: string) => void
+
+/**
+ * Options of a namespace.
+ *
+ * @typeParam Result what `onMessage` returns. `any` and not `unknown`: only with that TypeScript lets a handler refer to the namespace
+ * which is being created, `const chat = create('chat', { onMessage: () => chat.stats() })`.
+ */
+export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends Identity = Identity, Result = any> {
   /**
    * Who may connect, awaited before the upgrade. `false` is a 403, null a 401, an error with a 4xx `statusCode` that.
    *
    * @default whoever is logged in by @jpulse/redis-sessions; where that is not registered nobody but in a public namespace
    */
-  authorize?: (request: FastifyRequest, params: Params) => Maybe<Ctx | false | null | undefined>
+  authorize?: ((request: FastifyRequest, params: Params) => Maybe<Ctx | false | null | undefined>) | undefined
   /**
    * Who a client is by the credentials that it sends before its authorisation ends; those of `authorize` come with a request. Returns
    * what `authorize` returns, of the same user; anything else changes nothing. @default the authorisation cannot be renewed
    */
-  renew?: (conn: Connection<Ctx>, credentials: string) => Maybe<Ctx | false | null | undefined>
+  renew?: ((conn: Connection<Ctx, Schema>, credentials: string) => Maybe<Ctx | false | null | undefined>) | undefined
   /** Whether clients without a session may connect. @default false */
-  public?: boolean
+  public?: boolean | undefined
   /** Origins of the pages that may connect, exactly as browsers send them; `'*'` for all. @default the origin of the request's own host */
-  origins?: string[]
+  origins?: string[] | undefined
   /** TypeBox schema of what clients may send: one whole message or a union of them. @default any type and data */
-  schema?: Schema | (Schema extends Protocol ? TSchema : never)
+  schema?: Schema | (Schema extends Protocol ? TSchema : never) | undefined
   /** See `Limits`; what is not given has its default. */
-  limits?: Partial<Limits>
+  limits?: { readonly [Name in keyof Limits]?: Limits[Name] | undefined } | undefined
   /** Keeps messages for clients that come back: `maxLength` 1 to 10000 of them for `maxAgeMs`, 1000 to 3600000. @default false */
-  history?: false | { maxLength?: number, maxAgeMs?: number }
+  history?: false | { maxLength?: number | undefined, maxAgeMs?: number | undefined } | undefined
   /**
    * Whether clients hear who comes and goes. A user whose last connection ended is there for another `graceMs`, 0 to 60000 and 3000
    * by default, so that a page that is loaded anew is no news. @default false
    */
-  presence?: boolean | { graceMs?: number }
+  presence?: boolean | { graceMs?: number | undefined } | undefined
   /** What clients may send to each other without a handler. @default [] */
-  relay?: Array<'broadcast' | 'user' | 'room'>
+  relay?: Array<'broadcast' | 'user' | 'room'> | undefined
   /** Whether clients may join and leave rooms by themselves, or who which one. @default false */
-  clientRooms?: boolean | ((conn: Connection<Ctx>, room: string) => Maybe<boolean>)
+  clientRooms?: boolean | ((conn: Connection<Ctx, Schema>, room: string) => Maybe<boolean>) | undefined
   /** Fields of `ctx` that others see beside `userId` in what a client relays. @default [] */
-  publicFields?: string[]
+  publicFields?: string[] | undefined
   /** Called before the client hears of its connection: what it joins here is recovered with the rest. */
-  onConnect?: (conn: Connection<Ctx>) => unknown
+  onConnect?: ((conn: Connection<Ctx, Schema>) => any) | undefined
   /** What it returns, or resolves with, is the answer where the client waits for one; or it calls `reply`. */
-  onMessage?: (conn: Connection<Ctx>, message: Incoming<Schema>, reply: Reply) => unknown
-  onDisconnect?: (conn: Connection<Ctx>, closed: { code: number, reason: string }) => unknown
+  onMessage?: ((conn: Connection<Ctx, Schema>, message: Incoming<Schema>, reply: Reply<Schema>) => Result) | undefined
+  onDisconnect?: ((conn: Connection<Ctx, Schema>, closed: { code: number, reason: string }) => any) | undefined
 }
 
 /** A namespace as it was created, checked. */
@@ -69,7 +80,7 @@ export interface Definition {
   readonly renew?: (conn: Connection, credentials: string) => Maybe<Identity | false | null | undefined>
   readonly public: boolean
   readonly origins: ReadonlySet<string> | null
-  readonly messages: Messages | null
+  readonly messages: MessageCheck | null
   readonly schema: TSchema | null
   readonly limits: Limits
   readonly history: History | null
@@ -84,7 +95,7 @@ export interface Definition {
 }
 
 /** What may be sent: the types, and the check of a whole message. */
-interface Messages {
+interface MessageCheck {
   /** Null where the schema does not say. */
   readonly types: ReadonlySet<string> | null
   check (message: { readonly type: string, readonly data?: unknown }): boolean
@@ -164,8 +175,8 @@ function historyOf ({ maxLength = 200, maxAgeMs = 120_000 }: { maxLength?: numbe
   return Object.freeze({ maxLength, maxAgeMs, stateMs: Math.max(4 * maxAgeMs, 600_000), markEvery: Math.max(1, Math.floor(maxLength / 4)) })
 }
 
-function compile (schema: TSchema): Messages {
-  let check: Messages['check']
+function compile (schema: TSchema): MessageCheck {
+  let check: MessageCheck['check']
   try {
     const compiled = Compile(schema)
     check = bytesAware((message) => compiled.Check(message))
