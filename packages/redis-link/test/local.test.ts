@@ -306,6 +306,29 @@ t.test('the clock tells Redis\' time, that of another server when the link is up
   await waitFor(() => isAhead(90_000), { what: 'the clock of another server' })
   t.ok(Number.isInteger(clock.now()))
 
+  // A question to the server of before, which answers late.
+  let answerLate = (_time: Array<string | number>): void => {}
+  const late = new Promise<Array<string | number>>((resolve) => { answerLate = resolve })
+  let asked = 0
+  const other = new RedisClock({ client: {} as RedisClient, run: (() => ++asked === 1 ? Promise.reject(new Error('away')) : asked === 2 ? late : time()) as never, on: (_event, listener) => listeners.push(listener) })
+  t.teardown(() => other.stop())
+  const isKnown = () => Math.abs(other.now() - now() - aheadMs) < 1000
+  await new Promise((resolve) => setImmediate(resolve))
+  t.notOk(isKnown())
+  const ready = other.ready
+  t.ok(ready, 'asked again where the first question failed')
+  t.equal(asked, 2)
+  listeners.at(-1)!()
+  await waitFor(isKnown)
+  answerLate([0, 0])
+  await ready
+  t.ok(isKnown(), 'what another server said does not count')
+  t.equal(other.ready, null)
+  asked = 0
+  const alone = new RedisClock({ client: {} as RedisClient, run: (() => ++asked === 1 ? Promise.reject(new Error('away')) : time()) as never, on: () => {} })
+  t.teardown(() => alone.stop())
+  await waitFor(() => Math.abs(alone.now() - now() - aheadMs) < 1000, { what: 'another question, though nobody waits' })
+
   const { app } = await build(t, {})
   const before = Date.now()
   t.ok(app.redisLink.clock.now() >= before, 'without Redis that of the process')

@@ -214,12 +214,18 @@ t.test('what the work is refused with is an outage, in the words of every server
   t.notOk(isOutage(reply('NOPERM this user has no permissions to run the \'get\' command')))
 
   const redis = await redisServer(t)
-  const { app } = await build(t, { url: redis.url })
+  const { app, complaints } = await build(t, { url: redis.url })
   await redis.client.call('CONFIG', 'SET', 'min-replicas-to-write', '1')
   t.match(await rejection(app.redisLink.run((client) => client.set('a', '1'))), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ })
   await t.rejects(app.redisLink.using('a', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ }, 'nobody holds the lock')
   t.equal(await app.redisLink.run((client) => client.get('a')), null, 'what can be done is done')
+  await redis.client.call('CONFIG', 'SET', 'min-replicas-to-write', '0', 'maxmemory', '1')
+  // Resolves in the process: nobody would know.
+  for (let round = 0; round < 3; round++) await app.redisLink.kv.set('a', round)
+  await redis.client.call('CONFIG', 'SET', 'maxmemory', '0')
   t.ok(app.redisLink.isUp)
+  t.match(complaints, [/refuses.*NOREPLICAS.*min-replicas-to-write/, /refuses.*OOM.*raise maxmemory/])
+  t.equal(complaints.length, 2, 'each once')
 })
 
 t.test('a process that was busy does not take Redis for away', async (t) => {

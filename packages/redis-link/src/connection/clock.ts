@@ -26,29 +26,29 @@ export class RedisClock {
   readonly #timer: NodeJS.Timeout | undefined
   #again: NodeJS.Timeout | undefined
   #isStopped = false
-  readonly #measure = (): Promise<void> => this.#ask()
-
   #offsetMs: number | undefined
   /** What the measurement may be off by, at the time of the measurement. */
   #errorMs = Infinity
   #measuredAt = 0
-  #ready: Promise<void> | null
+  #asking: Promise<void> | null = null
+  /** Grows with every `up`: what was asked before it is of another server, with another clock. */
+  #life = 0
 
   constructor (link: ClockLink) {
     this.#link = link
-    this.#ready = link.client === null ? null : this.#ask().finally(() => { this.#ready = null })
     if (link.client === null) return
-    this.#timer = setInterval(this.#measure, EVERY_MS).unref()
+    this.#timer = setInterval(() => this.#measure(), EVERY_MS).unref()
     link.on('up', () => {
-      // It may be another server, with another clock.
+      this.#life++
       this.#errorMs = Infinity
-      this.#ask()
+      this.#measure()
     })
+    this.#ask()
   }
 
-  /** Resolves when Redis was asked for the first time, whether it answered or not; null from then on. */
+  /** Resolves when Redis has told its time, or cannot now; null where it is known, and where there is no Redis. */
   get ready (): Promise<void> | null {
-    return this.#ready
+    return this.#offsetMs !== undefined || this.#link.client === null || this.#isStopped ? null : this.#ask()
   }
 
   /** Whole milliseconds since 1970. The clock of this process as long as Redis has told nothing. */
@@ -62,23 +62,28 @@ export class RedisClock {
     clearTimeout(this.#again)
   }
 
-  async #ask (): Promise<void> {
+  #ask (): Promise<void> {
+    this.#asking ??= this.#measure().finally(() => { this.#asking = null })
+    return this.#asking
+  }
+
+  /** Never rejects: what was measured before is better than nothing. */
+  async #measure (): Promise<void> {
     if (this.#isStopped) return
-    const before = performance.now()
-    try {
-      const [seconds, micros] = await this.#link.run((client) => client.time())
-      const after = performance.now()
-      const errorMs = (after - before) / 2
-      if (errorMs <= this.#errorMs + (after - this.#measuredAt) * DRIFT) {
-        this.#offsetMs = Number(seconds) * 1000 + Number(micros) / 1000 - (before + after) / 2
-        this.#errorMs = errorMs
-        this.#measuredAt = after
-      }
-      if (this.#errorMs <= CLOSE_MS || this.#isStopped) return
-      clearTimeout(this.#again)
-      this.#again = setTimeout(this.#measure, AGAIN_MS).unref()
-    } catch {
-      // What was measured before is better than nothing.
-    }
+    const [life, before] = [this.#life, performance.now()]
+    const time = await this.#link.run((client) => client.time()).catch(() => null)
+    const after = performance.now()
+    if (time !== null && life === this.#life) this.#learn(Number(time[0]) * 1000 + Number(time[1]) / 1000, before, after)
+    if (this.#errorMs <= CLOSE_MS || this.#isStopped) return
+    clearTimeout(this.#again)
+    this.#again = setTimeout(() => this.#measure(), AGAIN_MS).unref()
+  }
+
+  #learn (redisMs: number, before: number, after: number): void {
+    const errorMs = (after - before) / 2
+    if (errorMs > this.#errorMs + (after - this.#measuredAt) * DRIFT) return
+    this.#offsetMs = redisMs - (before + after) / 2
+    this.#errorMs = errorMs
+    this.#measuredAt = after
   }
 }

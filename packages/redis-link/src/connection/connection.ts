@@ -10,7 +10,7 @@ import { Credentials } from './credentials.ts'
 import { diagnose } from './diagnose.ts'
 import { Monitor } from './monitor.ts'
 import { LinkOutages } from './outages.ts'
-import { isOutage } from './refusals.ts'
+import { isOutage, RefusalLog } from './refusals.ts'
 import { Subscriber } from './subscriber.ts'
 import { bounded } from './time.ts'
 
@@ -47,6 +47,7 @@ export class Connection {
   readonly #log: FastifyBaseLogger
   readonly #ownChannel: string
   readonly #tell: (event: keyof RedisLinkEvents, change: RedisChange) => void
+  readonly #refusals: RefusalLog
   readonly #scripts: Scripts | null
   readonly #call: CallScript | null
   readonly #monitor: Monitor | null
@@ -66,6 +67,7 @@ export class Connection {
     this.#log = log
     this.#ownChannel = ownChannel
     this.#tell = tell
+    this.#refusals = new RefusalLog(log)
     this.client = makeClient(options)
     this.#expectListeners(LISTENERS)
     this.outages = new LinkOutages(this.client, options.commandTimeoutMs)
@@ -101,6 +103,7 @@ export class Connection {
       return answered
     } catch (err) {
       if (!isOutage(err)) throw err
+      this.#refusals.note(err)
       this.#monitor?.probe()
       throw this.#outage(err as Error)
     }

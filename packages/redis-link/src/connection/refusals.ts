@@ -1,3 +1,6 @@
+import { LogThrottle } from '@jpulse/plugin-kit'
+import type { FastifyBaseLogger } from 'fastify'
+
 /** Replies of a server that cannot serve us now. */
 const REFUSALS = /^(LOADING|CLUSTERDOWN|MASTERDOWN|READONLY|NOREPLICAS|MISCONF|OOM|BUSY|TRYAGAIN|NOAUTH|WRONGPASS|UNKILLABLE)\b/
 
@@ -44,4 +47,38 @@ export function isReadOnlyReply (error: Error): boolean {
 
 function replyOf (message: string): string {
   return message.replace(IN_SCRIPT, '')
+}
+
+/** What lets a server that answers take commands again. */
+const CURES: Readonly<Record<string, string>> = {
+  OOM: 'raise maxmemory, or let it evict (maxmemory-policy volatile-ttl)',
+  MISCONF: 'it cannot write to its disk: see its log, and the space that is left',
+  NOREPLICAS: 'min-replicas-to-write asks for more replicas than there are: bring them back, or lower it',
+  READONLY: 'it is a replica: where that does not pass with a failover, give the address of the primary',
+  MASTERDOWN: 'it is a replica without its primary, and replica-serve-stale-data is off',
+  CLUSTERDOWN: 'some slots have no primary: see CLUSTER INFO',
+  BUSY: 'a script runs for too long: see SLOWLOG'
+}
+
+/**
+ * Tells what a server refuses that is up. Much of what is refused has another way, in the process, so that without this nobody
+ * would know.
+ */
+export class RefusalLog {
+  readonly #log: FastifyBaseLogger
+  readonly #throttle = new LogThrottle()
+
+  constructor (log: FastifyBaseLogger) {
+    this.#log = log
+  }
+
+  note (error: unknown): void {
+    if (!isReply(error)) return
+    const text = replyOf(error.message)
+    const word = text.split(' ', 1)[0]!
+    const cure = CURES[word]
+    if (cure === undefined) return
+    const left = this.#throttle.pass(word)
+    if (left !== null) this.#log.warn({ err: error, ...(left > 0 && { suppressed: left }) }, `Redis is up and refuses commands (${text}): ${cure}`)
+  }
 }
