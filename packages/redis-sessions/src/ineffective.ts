@@ -2,12 +2,15 @@ import type { FastifyBaseLogger, RouteOptions } from 'fastify'
 import { isRecord } from './record/fields.ts'
 import type { FastifyRedisSessionsOptions, ResolvedOptions } from './options.ts'
 
+/** Names that browsers take with certain attributes only (RFC 6265bis, section 4.1.3). */
+const PREFIXED = /^__(?:Host|Secure)-/i
+
 /** Warns once of each option that is accepted and not in force, and says what would put it in force. */
 export function warnOfIneffective (given: FastifyRedisSessionsOptions, resolved: ResolvedOptions, log: FastifyBaseLogger): void {
   for (const text of ineffective(given, resolved)) log.warn(text)
 }
 
-function ineffective (given: FastifyRedisSessionsOptions, { idleTimeoutMs, absoluteTimeoutMs, touchIntervalMs, cookie }: ResolvedOptions): string[] {
+function ineffective (given: FastifyRedisSessionsOptions, { idleTimeoutMs, absoluteTimeoutMs, touchIntervalMs, cookie, cookieName }: ResolvedOptions): string[] {
   const canHaveHost = cookie.path === '/' && cookie.domain === undefined && cookie.secure !== false
   const ofCookies = (['cookieName', 'formerCookieNames', 'cookie'] as const).filter((name) => given[name] !== undefined)
   const found: Array<[isSo: boolean, text: string]> = [
@@ -15,6 +18,8 @@ function ineffective (given: FastifyRedisSessionsOptions, { idleTimeoutMs, absol
     [(given.touchIntervalMs ?? 0) > touchIntervalMs, `touchIntervalMs is cut to ${touchIntervalMs}, because a session is noted as seen at least twice within its idle timeout: make it less than half of idleTimeoutMs (${idleTimeoutMs})`],
     [cookie.sameSite === 'none' && cookie.secure === false, 'cookie.sameSite "none" is sent as "lax", because browsers refuse it without Secure: serve by https, and set cookie.secure to "auto" or true'],
     [cookie.partitioned && cookie.secure === false, 'cookie.partitioned has no effect without Secure: serve by https, and set cookie.secure to "auto" or true'],
+    [PREFIXED.test(cookieName) && cookie.secure === false, `browsers refuse a cookie named ${cookieName} without Secure: serve by https, and set cookie.secure to "auto" or true`],
+    [cookieName.startsWith('__Host-') && (cookie.path !== '/' || cookie.domain !== undefined), `browsers refuse a cookie named ${cookieName} with a domain, or with another path than "/": leave these out, or take another name`],
     [cookie.hostPrefix !== 'only' && !canHaveHost, `cookie.hostPrefix "${cookie.hostPrefix}" has no effect: browsers take the prefix __Host- only with the path "/", no domain, and cookie.secure "auto" or true. For the change to another name there is formerCookieNames`],
     [given.header !== undefined && ofCookies.length > 0, `${ofCookies.join(', ')} ${ofCookies.length === 1 ? 'has' : 'have'} no effect beside header, which carries the session in place of a cookie: leave out the one or the other`]
   ]

@@ -100,6 +100,8 @@ const secretWords = 'a string of at least 32 characters, or an array of such'
 const Secret = Type.String({ minLength: 32 })
 const Ms = (minimum: number, maximum = 100 * 366 * DAY_MS) => Type.Integer({ minimum, maximum })
 
+/** Browsers compare it with what they ask for, which is percent-encoded. */
+export const CookiePath = { pattern: '^/[!-+\\--:<-~]*$', wanted: 'a path that begins with /, percent-encoded, without space, comma or semicolon' }
 const CookieName = Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$", wanted: 'a name of at most 64 letters, digits and !#$%&\'*+.^_`|~-' })
 
 const Schema = Type.Object({
@@ -108,7 +110,7 @@ const Schema = Type.Object({
   cookieName: Type.Optional(CookieName),
   formerCookieNames: Type.Optional(Type.Array(CookieName, { maxItems: 8, wanted: 'an array of at most 8 names of cookies' })),
   cookie: Type.Optional(Type.Object({
-    path: Type.Optional(Type.String({ pattern: '^/[^;,\\s]*$', wanted: 'a path that begins with / and holds no space, comma or semicolon' })),
+    path: Type.Optional(Type.String(CookiePath)),
     domain: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9.-]+$', wanted: 'a host name' })),
     sameSite: Type.Optional(Type.Enum(['lax', 'strict', 'none'])),
     secure: Type.Optional(Type.Union([Type.Boolean(), Type.Literal('auto')])),

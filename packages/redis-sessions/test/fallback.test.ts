@@ -46,7 +46,7 @@ class FakeRedis extends MemoryStore {
   }
 
   override read (ref: SessionRef) { return this.#ask(() => super.read(ref)) }
-  override replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes) { return this.#ask(() => super.replace(ref, version, payload, lifetimes)) }
+  override replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes, isSeen?: boolean) { return this.#ask(() => super.replace(ref, version, payload, lifetimes, isSeen)) }
   override removeAll (tag: string, options?: EndAllOptions) { return this.#ask(() => super.removeAll(tag, options)) }
   override list (tag: string) { return this.#ask(() => super.list(tag)) }
 
@@ -308,7 +308,7 @@ class Scripted extends MemoryStore {
   }
 
   override read (ref: SessionRef) { return this.#answer(() => super.read(ref)) }
-  override replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes) { return this.#answer(() => super.replace(ref, version, payload, lifetimes)) }
+  override replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes, isSeen?: boolean) { return this.#answer(() => super.replace(ref, version, payload, lifetimes, isSeen)) }
 
   override async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes) {
     this.creates.push(ref.hash)

@@ -311,7 +311,7 @@ t.test('an attribute that no cookie can have is a typed error that names it, and
   const wrong: Array<[name: string, values: unknown[]]> = [
     ['maxAge', [Infinity, -Infinity, NaN, '1000', new Date(), 1e300, {}, true, 10n]],
     ['expires', [new Date(NaN), 'tomorrow', Infinity, 1000, {}, true]],
-    ['path', ['', 'x', '/a;b', '/a b', '/a\r\nb', 7, {}]],
+    ['path', ['', 'x', '/a;b', '/a b', '/a\r\nb', '/日本', 7, {}]],
     ['domain', ['', 'a b', 'a;b', 7]],
     ['sameSite', ['', 'always', 7]],
     ['secure', ['true', 1]],

@@ -198,6 +198,10 @@ both('a route may have no session, or not count as activity', async (t, setup) =
       app.get('/none/write', { config: { session: false } }, async (request) => { request.session.n = 1 })
       app.get('/none/login', { config: { session: false } }, async (request) => app.sessions.login(request, 'u'))
       app.get('/poll', { config: { session: { activity: false } } }, async (request) => app.sessions.current(request) ?? {})
+      app.get('/poll-and-write', { config: { session: { activity: false } } }, async (request) => {
+        request.session.n = Number(request.session.n ?? 0) + 1
+        return app.sessions.current(request) ?? {}
+      })
     }
   }))
   const browser = new Browser(app)
@@ -210,7 +214,15 @@ both('a route may have no session, or not count as activity', async (t, setup) =
   const first = await app.inject({ url: '/poll', headers })
   t.equal(first.json().userId, 'u')
   t.notOk(first.headers['set-cookie'])
-  await waitFor(async () => (await app.inject({ url: '/poll', headers })).json().userId === undefined, { what: 'the idle timeout of who only polls', timeoutMs: 8000, everyMs: 100 })
+  const writes = await app.inject({ method: 'POST', url: '/login', payload: { user: 'w' } })
+  const told: string[] = []
+  const polls = [['/poll', headers.cookie], ['/poll-and-write', String(writes.headers['set-cookie']).split(';')[0]!]] as const
+  await Promise.all(polls.map(([url, cookie]) => waitFor(async () => {
+    const response = await app.inject({ url, headers: { cookie } })
+    told.push(String(response.headers['set-cookie']))
+    return response.json().userId === undefined
+  }, { what: `the idle timeout of who only asks for ${url}`, timeoutMs: 8000, everyMs: 100 })))
+  t.ok(told.some((cookie) => /Max-Age=1;/.test(cookie)), 'the cookie says what is left')
 })
 
 both('what happens to sessions is told: created, login, renewed, refused, ended', async (t, setup) => {
@@ -353,10 +365,12 @@ t.test('each misconfiguration is one warning that names the cure', { buffered: f
     [{ cookie: { sameSite: 'none', secure: false } }, /sent as \\"lax\\".*https/],
     [{ cookie: { partitioned: true, secure: false } }, /partitioned has no effect.*https/],
     [{ cookie: { hostPrefix: 'read', path: '/app' } }, /hostPrefix \\"read\\" has no effect.*formerCookieNames/],
+    [{ cookieName: '__Secure-sid', cookie: { secure: false } }, /refuse a cookie named __Secure-sid without Secure/],
+    [{ cookieName: '__Host-sid', cookie: { domain: 'example.org' } }, /refuse a cookie named __Host-sid with a domain/],
     [{ header: 'authorization', cookieName: 'sid', cookie: {} }, /cookieName, cookie have no effect beside header/]
   ]
   for (const [sessions, text] of ineffective) t.equal((await serve({ sessions })).warned(text), 1, String(text))
-  const sound: object[] = [{}, { touchIntervalMs: 0 }, { idleTimeoutMs: 60_000, touchIntervalMs: 29_999 }, { cookie: { sameSite: 'none', partitioned: true, hostPrefix: 'read' } }, { header: 'authorization' }]
+  const sound: object[] = [{}, { touchIntervalMs: 0 }, { idleTimeoutMs: 60_000, touchIntervalMs: 29_999 }, { cookie: { sameSite: 'none', partitioned: true, hostPrefix: 'read' } }, { header: 'authorization' }, { cookieName: '__Host-sid' }]
   for (const sessions of sound) t.equal((await serve({ sessions })).warned(/./), 0, JSON.stringify(sessions))
   await t.rejects(makeApp(t, { sessions: { encryption: { keys: [Buffer.alloc(32)], writePlain: true, acceptPlain: false } } }), { message: /encryption.acceptPlain/ })
 

@@ -692,7 +692,7 @@ t.test('options that are wrong are errors that name the option and never show th
     [{ secret: undefined }, /secret/], [{ secret: 'short' }, /secret/], [{ secret: [] }, /secret/], [{ secret: ['short'] }, /secret/],
     [{ unknown: 1 }, /unknown/], [{ idleTimeoutMs: 0 }, /idleTimeoutMs/], [{ idleTimeoutMs: '5' }, /idleTimeoutMs/], [{ absoluteTimeoutMs: -1 }, /absoluteTimeoutMs/],
     [{ onUnavailable: 'panic' }, /onUnavailable/], [{ touchIntervalMs: -1 }, /touchIntervalMs/], [{ maxBytes: 1 }, /maxBytes/], [{ cookieName: 'a b' }, /cookieName/],
-    [{ cookie: { secure: 'maybe' } }, /cookie\.secure/], [{ cookie: { httpOnly: false } }, /cookie\.httpOnly/], [{ cookie: { path: 'x' } }, /cookie\.path/],
+    [{ cookie: { secure: 'maybe' } }, /cookie\.secure/], [{ cookie: { httpOnly: false } }, /cookie\.httpOnly/], [{ cookie: { path: 'x' } }, /cookie\.path/], [{ cookie: { path: '/caf\u00e9' } }, /cookie\.path.*percent-encoded/],
     [{ encryption: { keys: [] } }, /encryption\.keys/], [{ encryption: { keys: ['short'] } }, /encryption\.keys/], [{ encryption: { keys: [Buffer.alloc(32)], x: 1 } }, /encryption\.x/], [{ backup: {} }, /backup/]
   ]
   for (const [sessions, named] of wrong) await t.rejects(makeApp(t, { sessions }), { code: 'FST_ERR_REDIS_SESSIONS_INVALID_OPTION', message: named })

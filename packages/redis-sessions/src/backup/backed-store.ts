@@ -74,8 +74,8 @@ export class BackedStore implements SessionStore {
     return stored
   }
 
-  async replace (ref: SessionRef, version: string, payload: string, lifetimes = this.#lifetimes): Promise<ReplaceResult> {
-    const result = await this.#primary.replace(ref, version, payload, lifetimes)
+  async replace (ref: SessionRef, version: string, payload: string, lifetimes = this.#lifetimes, isSeen?: boolean): Promise<ReplaceResult> {
+    const result = await this.#primary.replace(ref, version, payload, lifetimes, isSeen)
     if (result.outcome === 'gone') {
       // Redis may have lost it since the request loaded it; what the backup has may be older, so it is merged again.
       const restored = await this.#restore(ref)

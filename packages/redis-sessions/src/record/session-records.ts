@@ -59,14 +59,15 @@ export class SessionRecords {
   /**
    * Merges the changes into the stored session, whatever others changed meanwhile. Null where it ended.
    *
+   * @param isSeen false where that is no activity
    * @throws FST_ERR_REDIS_SESSIONS_TOO_LARGE, FST_ERR_REDIS_SESSIONS_CONFLICT, FST_ERR_REDIS_SESSIONS_UNREADABLE
    */
-  async save (loaded: Loaded, changes: Changes): Promise<Loaded | null> {
+  async save (loaded: Loaded, changes: Changes, isSeen = true): Promise<Loaded | null> {
     const { ref } = loaded
     let base: Loaded = loaded
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const next = { meta: base.meta, json: applyChanges(base.json, changes) }
-      const result = await this.store.replace(ref, base.stored.version, this.#encode(ref, next), this.lifetimesOf(base.meta))
+      const result = await this.store.replace(ref, base.stored.version, this.#encode(ref, next), this.lifetimesOf(base.meta), isSeen)
       if (result.outcome === 'gone') return this.#missed(ref)
       if (result.outcome === 'saved') return { ...next, ref, stored: result.stored }
       const current = this.#decode(ref, result.stored)

@@ -141,7 +141,7 @@ export class Renewal {
    */
   setCookie (reply: CookieReply, known: KnownSession, loaded: Loaded, { cookie }: WithCookie, onWithheld?: () => void): void {
     const isUnchanged = cookie.expires === this.#ownExpires && loaded.meta.own?.remember !== false
-    const expires = isUnchanged ? this.#expiresAt(known.loaded ?? loaded, true) : cookie.expires
+    const expires = isUnchanged ? this.#expiresAt(known.loaded ?? loaded, this.#isActivity) : cookie.expires
     this.#shared.cookies.set(this.#request, reply, known.token, { ...(cookie.toJSON() as CookieAttributes), expires }, onWithheld)
   }
 

@@ -46,7 +46,7 @@ export class RequestSession implements Owner {
     this.reply = start.reply ?? null
     this.#shared = shared
     this.#renewal = new Renewal(request, shared, start)
-    this.#writes = new Writes(request, shared)
+    this.#writes = new Writes(request, shared, start.isActivity)
     this.#cookie = new ReplyCookie(this, this.#renewal, shared.cookies)
     this.#others = start.others ?? (() => [])
   }

@@ -1,4 +1,5 @@
 import { FST_ERR_REDIS_SESSIONS_INVALID_COOKIE } from '../errors.ts'
+import { CookiePath } from '../options.ts'
 import { isRecord } from '../record/fields.ts'
 
 /** Attributes that an application may set on a session's cookie, as @fastify/session takes them. */
@@ -20,7 +21,7 @@ const isText = (pattern: RegExp) => (value: unknown): boolean => typeof value ==
 
 /** What each attribute may be, beside null and undefined. */
 const ATTRIBUTES: Record<keyof CookieAttributes, readonly [wanted: string, isValid: (value: unknown) => boolean]> = {
-  path: ['a path that begins with / and holds no space, comma or semicolon', isText(/^\/[^;,\s]*$/)],
+  path: [CookiePath.wanted, isText(new RegExp(CookiePath.pattern))],
   domain: ['a host name', isText(/^[A-Za-z0-9.-]+$/)],
   sameSite: ['true, false, lax, strict or none', (value) => isBoolean(value) || isText(/^(?:lax|strict|none)$/i)(value)],
   secure: ['true, false or auto', (value) => isBoolean(value) || value === 'auto'],

@@ -16,10 +16,13 @@ export type Ended = Loaded | 'ended' | 'gone' | null
 export class Writes {
   readonly #request: FastifyRequest
   readonly #shared: Pick<Shared, 'records' | 'events' | 'log'>
+  readonly #isActivity: boolean
 
-  constructor (request: FastifyRequest, shared: Shared) {
+  /** @param isActivity whether what is written counts as seen */
+  constructor (request: FastifyRequest, shared: Shared, isActivity = true) {
     this.#request = request
     this.#shared = shared
+    this.#isActivity = isActivity
   }
 
   /** Stores what the request changed in a session object. */
@@ -32,7 +35,7 @@ export class Writes {
     if (changes.size === 0) return
     checkNames(changes.keys())
     const base = toJson(fields)
-    const saved = await this.#shared.records.save(known.loaded, changes)
+    const saved = await this.#shared.records.save(known.loaded, changes, this.#isActivity)
     if (saved === null) return this.markGone(known)
     known.keep(saved, base)
     known.isNew = true

@@ -73,9 +73,9 @@ export class FallbackStore implements SessionStore {
     return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.create(ref, payload, origin, lifetimes, notice))
   }
 
-  async replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult> {
+  async replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes, isSeen?: boolean): Promise<ReplaceResult> {
     return this.#primaryOrMemory(this.#outage.isHere(ref), async (store) => {
-      const result = await store.replace(ref, version, payload, lifetimes)
+      const result = await store.replace(ref, version, payload, lifetimes, isSeen)
       if (store !== this.#memory || result.outcome !== 'gone' || this.#outage.isEnded(ref)) return result
       // Loaded before the outage: it is in Redis, where this change cannot go now.
       throw unavailable(new Error('the session is in Redis'))

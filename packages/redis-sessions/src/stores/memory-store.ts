@@ -46,11 +46,13 @@ export class MemoryStore implements SessionStore {
     return stored
   }
 
-  async replace (ref: SessionRef, version: string, payload: string, lifetimes = this.#lifetimes): Promise<ReplaceResult> {
+  async replace (ref: SessionRef, version: string, payload: string, lifetimes = this.#lifetimes, isSeen = true): Promise<ReplaceResult> {
     const entry = this.#live(ref)
     if (entry === undefined) return { outcome: 'gone' }
     if (entry.stored.version !== version) return { outcome: 'conflict', stored: entry.stored }
-    this.#seen(entry, { ...entry.stored, version: newVersion(), payload }, lifetimes)
+    const stored = { ...entry.stored, version: newVersion(), payload }
+    if (isSeen) this.#seen(entry, stored, lifetimes)
+    else entry.stored = stored
     return { outcome: 'saved', stored: entry.stored }
   }
 

@@ -89,8 +89,8 @@ export interface SessionStore {
    * @param notice handed to `onExpired` where the session times out; a store that does not tell ignores it
    */
   create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes, notice?: string): Promise<StoredSession | null>
-  /** Writes a payload where the stored session still has this version; never brings one back. Counts as seen. */
-  replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes): Promise<ReplaceResult>
+  /** Writes a payload where the stored session still has this version; never brings one back. Counts as seen, unless `isSeen` is false. */
+  replace (ref: SessionRef, version: string, payload: string, lifetimes?: Lifetimes, isSeen?: boolean): Promise<ReplaceResult>
   /** Notes that the session was seen now. False where it is not alive. */
   touch (ref: SessionRef, seen?: Seen): Promise<boolean>
   /** Ends a session for good and returns what it was; null where there was none. */

@@ -60,10 +60,10 @@ export class RedisStore implements SessionStore {
     return text === undefined ? null : parseStored(text)
   }
 
-  async replace (ref: SessionRef, version: string, payload: string, { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes): Promise<ReplaceResult> {
+  async replace (ref: SessionRef, version: string, payload: string, { idleTimeoutMs, absoluteTimeoutMs } = this.#lifetimes, isSeen = true): Promise<ReplaceResult> {
     const [code, text = ''] = await this.#run(scripts.replace, {
       keys: this.#keysOf(ref),
-      args: [version, newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref)]
+      args: [version, newVersion(), payload, idleTimeoutMs, absoluteTimeoutMs, memberOf(ref), isSeen ? 1 : 0]
     })
     const stored = parseStored(code === 1 ? text + payload : text)
     if (stored === null) return { outcome: 'gone' }

@@ -100,24 +100,25 @@ return found
 /**
  * Writes a payload over a known version (compare-and-set).
  *
- * ARGV: 1 version expected, 2 new version, 3 payload, 4 idle ms, 5 absolute ms, 6 member or ''.
+ * ARGV: 1 version expected, 2 new version, 3 payload, 4 idle ms, 5 absolute ms, 6 member or '', 7 '0' where it does not count as seen.
  * Returns { 1, new header }, { 0, the text stored now } on conflict, { -1 } where the session is gone.
  *
  * Closes: two requests that loaded the same version both write (lost update); a request that loaded before a logout
  * writes after it (zombie).
  */
 export const replace = defineScript({
-  name: 'redisSessionsReplaceV2',
+  name: 'redisSessionsReplaceV3',
   keys: KEYS,
-  args: ['expected', 'version', 'payload', 'idleMs', 'absoluteMs', 'member'],
+  args: ['expected', 'version', 'payload', 'idleMs', 'absoluteMs', 'member', 'isSeen'],
   reply: reply<[code: number, text?: string]>(),
   lua: `${common}
 local text = live(tonumber(ARGV[5]))
 if not text then return { -1 } end
 if string.sub(text, 3, 14) ~= ARGV[1] then return { 0, text } end
-local created = number(text, 31, 43)
+local created, touched = number(text, 31, 43), now
 local ttl = math.min(tonumber(ARGV[4]), created + ARGV[5] - now)
-local head = header(ARGV[2], number(text, 15, 30), created, now)
+if ARGV[7] == '0' then touched, ttl = number(text, 44, 56), math.max(1, redis.call('PTTL', KEYS[1])) end
+local head = header(ARGV[2], number(text, 15, 30), created, touched)
 redis.call('SET', KEYS[1], head .. ARGV[3], 'PX', ttl)
 index(ARGV[6], ttl)
 return { 1, head }
