@@ -1,6 +1,7 @@
 // So that `request.session` is typed for who imports this package.
 /// <reference types="@fastify/session" preserve="true" />
 import fastifyCookie from '@fastify/cookie'
+import { LogThrottle } from '@jpulse/plugin-kit'
 import type {} from '@jpulse/redis-link'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -65,7 +66,8 @@ function sharedBy (options: ResolvedOptions, own: Pick<Shared, 'records' | 'even
     sign: (id) => signer.sign(id),
     cookies: new Cookies(options, own.log),
     touchIntervalMs,
-    postponed: new Recent(touchIntervalMs)
+    postponed: new Recent(touchIntervalMs),
+    warnings: new LogThrottle()
   }
 }
 

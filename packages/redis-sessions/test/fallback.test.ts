@@ -332,10 +332,10 @@ class Scripted extends MemoryStore {
 }
 
 /** An outage with policy memory, told to the store by a read, and its end. */
-async function outage () {
+async function outage (about: object = {}) {
   const redis = new Scripted()
   const link = Object.assign(new EventEmitter(), { isUp: true, ping: async () => { if (redis.isAway) throw new Error('away') } })
-  const store = new FallbackStore(redis, link as unknown as RedisLink, LIFETIMES, log, 60_000)
+  const store = new FallbackStore(redis, link as unknown as RedisLink, LIFETIMES, { ...log as object, ...about } as never, 60_000)
   const tag = tagOf('u')
   const newRef = () => refOf(newId(tag))!
   await store.read(newRef())
@@ -411,6 +411,22 @@ t.test('a session that could not be sent, because the link was down again, is ma
   link.isUp = true
   await recover()
   t.ok(await redis.read(ref))
+  await store.close()
+})
+
+t.test('a Redis that is back and takes nothing is one warning, however often it is tried', async (t) => {
+  const warned: string[] = []
+  const { redis, link, store, logIn } = await outage({ warn: (_details: object, text: string) => { warned.push(text) } })
+  await logIn()
+  redis.isAway = false
+  redis.before.create = () => { throw unavailable(new Error('OOM command not allowed')) }
+  for (let round = 0; round < 3; round++) {
+    link.emit('up')
+    for (let turns = 0; turns < 20; turns++) await turn()
+  }
+  t.equal(store.mode, 'memory')
+  t.match(warned, [/kept in this process/, /Redis is back, but cannot be told/])
+  t.equal(warned.length, 2)
   await store.close()
 })
 

@@ -383,6 +383,13 @@ t.test('each misconfiguration is one warning that names the cure', { buffered: f
   })
   t.equal(routes.warned(/config.session of a route/), 3)
 
+  const away = await serve({ sessions: { touchIntervalMs: 0 } })
+  const browser = new Browser(away.app)
+  await browser.post('/login', { user: 'u' })
+  away.app.sessions.store.touch = async () => { throw new Error('refused') }
+  for (let index = 0; index < 3; index++) t.equal((await browser.get('/me')).json().userId, 'u')
+  t.equal(away.warned(/noted as seen.*logged out/), 1)
+
   t.teardown(() => { delete process.env.NODE_APP_INSTANCE })
   process.env.NODE_APP_INSTANCE = '1'
   t.equal((await serve({})).warned(/one of several.*REDIS_URL/), 1)

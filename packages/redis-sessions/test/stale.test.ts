@@ -13,14 +13,14 @@ interface Setup { redis: TestRedis, app: FastifyInstance, another: () => Promise
 const NO_INFO = ['--user', 'app', 'on', '>password', '~*', '&*', '+@all', '-info']
 
 /** A Redis that comes back with what the last SAVE wrote, and no batch of the backup in the time of a test. */
-async function setup (t: Test, { args = [], username, sweep }: { args?: string[], username?: string, sweep?: () => Promise<void> } = {}): Promise<Setup> {
+async function setup (t: Test, { args = [], username, sweep, lines = [] }: { args?: string[], username?: string, sweep?: () => Promise<void>, lines?: string[] } = {}): Promise<Setup> {
   const redis = await redisServer(t, { args: ['--save', '', ...args] })
   const { db } = await mongo(t)
   const collection = db.collection(uniqueName('sessions')) as unknown as MongoBackupCollection
   const siteId = uniqueName()
   const user = username === undefined ? {} : { username, password: 'password' }
-  const backup = () => Object.assign(mongoBackup(collection, { intervalMs: 600_000 }), sweep === undefined ? {} : { sweep })
-  const another = () => makeApp(t, { redis: { url: redis.url, siteId, probeIntervalMs: 200, ...user }, sessions: { backup: backup() } })
+  const backup = () => sweep === undefined ? mongoBackup(collection, { intervalMs: 600_000 }) : Object.assign(mongoBackup(collection, { intervalMs: 100 }), { sweep })
+  const another = () => makeApp(t, { fastify: { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } }, redis: { url: redis.url, siteId, probeIntervalMs: 200, ...user }, sessions: { backup: backup() } })
   const app = await another()
   const key = app.redisLink.key('session-backup', '{job}', 'complete')
   return { redis, app, another, complete: () => redis.client.get(key) }
@@ -112,10 +112,12 @@ t.test('until that is done, each session is looked up in the backup', async (t) 
 
 t.test('where the epoch of Redis is not told, what was known of the one before a break does not count', async (t) => {
   let isHeld = false
+  const lines: string[] = []
   const release = new Promise<void>((resolve) => { t.teardown(resolve) })
   const all = await setup(t, {
     args: NO_INFO,
     username: 'app',
+    lines,
     // A batch under way, which keeps the next look at Redis waiting.
     async sweep () {
       isHeld = true
@@ -135,4 +137,7 @@ t.test('where the epoch of Redis is not told, what was known of the one before a
   await fallBack(all)
   t.equal(await all.complete(), null)
   await check(t, stay, gone)
+  const said = () => lines.filter((line) => /a batch of the session backup is under way for 3 intervals/.test(line)).length
+  await waitFor(() => said() > 0)
+  t.equal(said(), 1)
 })

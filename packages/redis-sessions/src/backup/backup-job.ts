@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { LogThrottle } from '@jpulse/plugin-kit'
 import type { Lock, RedisClient, RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { restore, type Reconciler } from './backed-store.ts'
@@ -10,6 +11,8 @@ import type { RedisStore } from '../stores/redis/redis-store.ts'
 
 const SLICE = 200
 const RESTORE_LOCK_MS = 60_000
+/** So many intervals a batch may take before the log says so. */
+const MOST_LATE = 3
 
 const batchChannel = channel('jpulse:redis-sessions:backup-batch')
 const restoreChannel = channel('jpulse:redis-sessions:restore')
@@ -30,8 +33,11 @@ export class BackupJob implements Reconciler {
   readonly #onChange = () => { this.tick().then(() => this.tick()) }
   /** Which Redis was last seen to know all ends, as `#redis` tells it; undefined for none. */
   #complete: string | undefined
+  readonly #warnings = new LogThrottle()
   #isOpen = false
   #running: Promise<void> | undefined
+  /** In intervals, how long it is under way. */
+  #late = 0
   #closed = false
 
   constructor (link: RedisLink, keys: Keys, primary: RedisStore, backup: SessionBackup, log: FastifyBaseLogger) {
@@ -40,20 +46,28 @@ export class BackupJob implements Reconciler {
     this.#primary = primary
     this.#backup = backup
     this.#log = log
-    this.#timer = setInterval(() => this.tick(), backup.intervalMs).unref()
+    this.#timer = setInterval(() => this.#next(), backup.intervalMs).unref()
     link.on('change', this.#onChange)
     this.tick()
   }
 
   async markDirty ({ hash, tag, owned }: SessionRef): Promise<void> {
     await this.#run((client) => client.sadd(this.#keys.backup('dirty'), `${owned ? 'u' : 'a'}:${tag}:${hash}`))
-      .catch((err) => this.#log.debug({ err }, 'a session could not be noted for the backup'))
+      .catch((err) => {
+        if (this.#warnings.pass() !== null) this.#log.warn({ err }, 'a session could not be noted for the backup, which lacks what changed in it until it changes again')
+      })
   }
 
   /** Costs a command only until it is true for this Redis. */
   async isComplete (): Promise<boolean> {
     if (this.#complete === this.#redis) return true
     return this.#ask().catch((err) => { throw unavailable(err) })
+  }
+
+  #next (): void {
+    this.#late = this.#running === undefined ? 0 : this.#late + 1
+    if (this.#late === MOST_LATE) this.#log.warn({ intervalMs: this.#backup.intervalMs }, `a batch of the session backup is under way for ${MOST_LATE} intervals: the backup is slow or does not answer, and none is written meanwhile`)
+    this.tick()
   }
 
   /** Never rejects; one at a time. */

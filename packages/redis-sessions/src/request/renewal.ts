@@ -29,7 +29,7 @@ export interface WithCookie { readonly cookie: SessionCookie }
  */
 export class Renewal {
   readonly #request: FastifyRequest
-  readonly #shared: Pick<Shared, 'records' | 'cookies' | 'events' | 'touchIntervalMs' | 'postponed' | 'log'>
+  readonly #shared: Pick<Shared, 'records' | 'cookies' | 'events' | 'touchIntervalMs' | 'postponed' | 'log' | 'warnings'>
   readonly #token: string | undefined
   readonly #cookie: CookieAttributes
   readonly #isActivity: boolean
@@ -97,7 +97,7 @@ export class Renewal {
   async touch (known: KnownSession, agoMs = 0): Promise<boolean> {
     const { loaded } = known
     if (loaded === null || !this.#isActivity) return false
-    const { records, events, log } = this.#shared
+    const { records, events, log, warnings } = this.#shared
     try {
       if (!await records.touch(loaded, agoMs)) return false
       if (agoMs === 0) this.#isCookieDue = true
@@ -105,7 +105,8 @@ export class Renewal {
       if (events.hasListener('renewed')) events.emit('renewed', eventOf(loaded))
       return true
     } catch (err) {
-      log.debug({ err }, 'a session could not be noted as seen')
+      const left = warnings.pass('touch')
+      if (left !== null) log.warn({ err, ...(left > 0 && { suppressed: left }) }, 'a session could not be noted as seen: where that lasts, who is active is logged out after the idle timeout')
       return false
     }
   }

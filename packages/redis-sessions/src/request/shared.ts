@@ -1,3 +1,4 @@
+import type { LogThrottle } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Events } from '../events.ts'
 import type { SessionRecords } from '../record/session-records.ts'
@@ -21,4 +22,5 @@ export interface Shared {
   /** Sessions whose renewal this process postponed within the last interval. */
   readonly postponed: Recent
   readonly log: FastifyBaseLogger
+  readonly warnings: LogThrottle
 }

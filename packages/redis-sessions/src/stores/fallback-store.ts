@@ -1,3 +1,4 @@
+import { LogThrottle } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
 import { FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from '../errors.ts'
@@ -33,6 +34,7 @@ export class FallbackStore implements SessionStore {
   /** Logout-alls that Redis is being told of. */
   readonly #asking = new Set<Promise<unknown>>()
   readonly #onUp = () => { this.#recover() }
+  readonly #warnings = new LogThrottle()
   #recovering = false
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -192,7 +194,8 @@ export class FallbackStore implements SessionStore {
       await this.#replay()
     } catch (err) {
       this.#outage.interrupt()
-      this.#log.debug({ err }, 'Redis is not back yet')
+      // The link says that it is away, and nobody that it does not take what it is told.
+      if (this.#link.isUp && this.#warnings.pass() !== null) this.#log.warn({ err }, 'Redis is back, but cannot be told the logouts and sessions of the outage; it is tried again, and sessions stay in this process until then')
       if (!this.#closed) this.#retryLater()
     } finally {
       this.#recovering = false
