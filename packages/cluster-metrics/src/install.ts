@@ -21,7 +21,9 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   const reporter = new Reporter(link, local, store, errors, options, log)
   const parts = { local, store, errors, reporter }
   const metrics = new ClusterMetrics(link, parts, options, log)
-  reporter.onReported = announcers(fastify, metrics, parts, options, log)
+  const all = announcers(fastify, metrics, parts, options, log)
+  reporter.beforeWrite = async () => { await Promise.all(all.map((announcer) => announcer.handOver())) }
+  reporter.onReported = () => { for (const announcer of all) announcer.run() }
   fastify.decorate('clusterMetrics', metrics)
   addHooks(fastify, parts)
   await fastify.register(async (scope) => {
@@ -37,7 +39,7 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
 }
 
 /** Announces what becomes of instances and checks to listeners and to the webhook. */
-function announcers (fastify: FastifyInstance, metrics: ClusterMetrics, { local, store }: Parts, options: ResolvedOptions, log: FastifyBaseLogger): () => void {
+function announcers (fastify: FastifyInstance, metrics: ClusterMetrics, { local, store }: Parts, options: ResolvedOptions, log: FastifyBaseLogger): Announcer[] {
   const { redisLink: link, appCluster } = fastify
   const view: ClusterView = {
     reports: async () => (await store.found()).reports.map(({ report }) => report),
@@ -51,8 +53,7 @@ function announcers (fastify: FastifyInstance, metrics: ClusterMetrics, { local,
     new Listeners(metrics, (err) => { log.error({ err }, 'a listener of clusterMetrics failed') }),
     ...webhook === undefined ? [] : [new Webhook(webhook, { site: link.key().slice(0, -1), environment, version, release }, log)]
   ]
-  const all = recipients.map((recipient) => new Announcer(recipient, link, view, options, log))
-  return () => { for (const announcer of all) announcer.run() }
+  return recipients.map((recipient) => new Announcer(recipient, link, view, options, log))
 }
 
 function addHooks (fastify: FastifyInstance, { local, reporter }: Parts): void {

@@ -2,11 +2,13 @@ import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connect, redisServer, uniqueName, sharedRedis, waitFor, workers, type Scope, type Worker } from '../../../test/helpers/index.ts'
 import { Announcer } from '../src/announce/index.ts'
 import { NOTHING_KNOWN, transitions, type Known } from '../src/announce/transitions.ts'
-import type { Report } from '../src/formats/index.ts'
+import { Incidents } from '../src/application/index.ts'
+import type { Health, Report } from '../src/formats/index.ts'
 import type { HealthEvent } from '../src/index.ts'
 import { resolveOptions } from '../src/options.ts'
 import { build } from './build.ts'
@@ -19,12 +21,14 @@ const SECRET = `whsec_${Buffer.from('a signing key of a test, of 32 b').toString
 interface Received { headers: IncomingHttpHeaders, body: string, events: HealthEvent[], text: string, site: string }
 
 /** A receiver of webhooks that answers the given statuses first, and 204 then. */
-async function receiver (t: Scope, ...statuses: number[]) {
+async function receiver (t: Scope, { statuses = [], afterMs = 0 }: { statuses?: number[], afterMs?: number } = {}) {
   const received: Received[] = []
   const server = createServer(async (request, response) => {
     const body = (await request.setEncoding('utf8').toArray()).join('')
     received.push({ headers: request.headers, body, ...JSON.parse(body) })
-    response.writeHead(statuses[received.length - 1] ?? 204, { location: '/elsewhere' }).end('a token=abc123def of the far side')
+    const status = statuses[received.length - 1] ?? 204
+    await sleep(afterMs)
+    response.writeHead(status, { location: '/elsewhere' }).end('a token=abc123def of the far side')
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -34,7 +38,7 @@ async function receiver (t: Scope, ...statuses: number[]) {
 
 t.test('what becomes of instances and checks is told once per cluster: to listeners, and by a signed webhook', async (t) => {
   const siteId = uniqueName()
-  const { received, url } = await receiver(t, 500)
+  const { received, url } = await receiver(t, { statuses: [500] })
   const environment = (index: number) => ({
     LINK: JSON.stringify({ url: sharedRedis(), siteId, env: 'test' }),
     OPTIONS: JSON.stringify({ reportIntervalMs: 200, ttlMs: 4000, webhook: { url, secret: SECRET } }),
@@ -91,7 +95,7 @@ t.test('what becomes of instances and checks is told once per cluster: to listen
 
 t.test('while Redis is away one process tells of itself, and says when it is back; a webhook that is refused is given up', async (t) => {
   const server = await redisServer(t)
-  const { received, url } = await receiver(t, 302)
+  const { received, url } = await receiver(t, { statuses: [302] })
   const link = { url: server.url, siteId: uniqueName(), env: 'test' }
   const options = { reportIntervalMs: 100, ttlMs: 2000, webhook: { url, events: ['degraded', 'up'] as const } }
   const told: string[] = []
@@ -112,9 +116,75 @@ t.test('while Redis is away one process tells of itself, and says when it is bac
   t.ok(apps.some(({ lines }) => lines.some((line) => line.includes('"problem":"status 302"') && line.includes('given up'))))
 })
 
+t.test('each incident is told once, and its end, however short it was and however slow the webhook', async (t) => {
+  const { received, url } = await receiver(t, { afterMs: 500 })
+  const link = { url: sharedRedis(), siteId: uniqueName(), env: 'test' }
+  const told: string[] = []
+  let asked = 0
+  let good = true
+  const start = async (pmId: string) => {
+    const { app } = await build(t, { link, pmId, options: { reportIntervalMs: 100, ttlMs: 1000, webhook: { url } } })
+    for (const type of ['down', 'degraded', 'up'] as const) app.clusterMetrics.on(type, ({ subject, check }) => { told.push(`${type} ${check ?? subject}`) })
+    return app
+  }
+  const [sick, other] = await Promise.all([start('0'), start('1')])
+  sick.clusterMetrics.check('pay', () => {
+    asked++
+    return good
+  })
+  await waitFor(async () => (await other.clusterMetrics.aggregate()).servers[0]?.instances.length === 2, { what: 'both to know each other', ...slow })
+  const reports = async (count: number) => {
+    const until = asked + count
+    await waitFor(() => asked >= until, { what: `${count} reports`, ...slow })
+  }
+  await reports(3)
+  for (let i = 0; i < 4; i++) {
+    good = false
+    await reports(3)
+    good = true
+    await reports(3)
+  }
+  const once = ['degraded instance', 'down pay', 'up instance', 'up pay']
+  const all = [...once, ...once, ...once, ...once].sort()
+  const posted = () => received.flatMap(({ events }) => events.map(({ type, subject, check }) => `${type} ${check ?? subject}`))
+  await waitFor(() => told.length >= all.length && posted().length >= all.length, { what: 'all to be told', ...slow }).catch((err) => { t.comment(`${err}`) })
+  await reports(8)
+  t.same(told.toSorted(), all, 'to listeners')
+  t.same(posted().sort(), all, 'by the webhook')
+  t.equal(new Set(received.map(({ headers }) => headers['webhook-id'])).size, received.length, 'and each message once')
+})
+
+t.test('what is bad in two reports in a row is an incident', async (t) => {
+  const health = (status: 'ok' | 'degraded' | 'error', redis = 'up', instance = 'up'): Health => ({ status, checks: { instance: { status: instance, critical: true }, redis: { status: redis, critical: false }, disk: { status: status === 'ok' ? 'up' : 'down', critical: status === 'error' } } })
+  const seen = (...reports: Health[]) => {
+    const incidents = new Incidents(30_000)
+    return reports.map((one, index) => {
+      incidents.take(one, 60_000, index * 10_000)
+      return Object.entries(incidents.read()).map(([name, { count, now, worst, ms }]) => `${name} ${count} ${now} ${worst} ${ms}`).join()
+    })
+  }
+  const [ok, bad, worse] = [health('ok'), health('degraded'), health('error')]
+  t.same(seen(ok, bad, ok, bad, ok), ['', '', '', '', ''])
+  t.same(seen(ok, bad, bad, ok), ['', '', 'instance 1 degraded degraded 10000,disk 1 down down 10000', 'instance 1 up degraded 20000,disk 1 up down 20000'])
+  t.same(seen(bad, worse, worse, bad, ok).map((text) => text.split(',')[0]), ['', 'instance 1 degraded degraded 10000', 'instance 1 down down 20000', 'instance 1 degraded down 30000', 'instance 1 up down 40000'])
+  t.same(seen(bad, bad, ok, bad, bad).at(-1), 'instance 2 degraded degraded 10000,disk 2 down down 10000')
+  t.same(seen(bad, bad, health('error', 'up', 'draining')).at(-1), 'instance 1 degraded degraded 10000,disk 1 down down 10000', 'taken out of service')
+  t.match(seen(health('degraded', 'down'), health('degraded', 'down')).at(-1), /^instance 0 degraded/, 'without Redis nobody counts: it is told at once')
+  const starting = new Incidents(30_000)
+  for (const uptime of [1000, 11_000, 21_000]) starting.take(worse, uptime)
+  t.same(starting.read(), {}, 'not ready yet')
+  starting.take(worse, 31_000)
+  t.match(starting.read(), { instance: { count: 1, now: 'down' } })
+})
+
 t.test('what is told follows from what is known and what is', async (t) => {
-  const report = (instanceId: string, bootId: string, status: 'ok' | 'degraded' | 'error' = 'ok', { uptimeMs = 60_000, stopping = false, announcesLeaving = true } = {}) => ({
-    instanceId, bootId, serverId: 'web1', uptimeMs, announcesLeaving, instance: { status: stopping ? 'stopping' : 'online', health: { status, checks: { disk: { status: status === 'ok' ? 'up' : 'down', critical: status === 'error' } } } }
+  const report = (instanceId: string, bootId: string, status: 'ok' | 'degraded' | 'error' = 'ok', { stopping = false, announcesLeaving = true, settled = true, count = 1 } = {}) => ({
+    instanceId,
+    bootId,
+    serverId: 'web1',
+    announcesLeaving,
+    incidents: status === 'ok' && count === 1 ? {} : { instance: { count, now: !settled || status === 'ok' ? 'up' : status === 'error' ? 'down' : 'degraded', worst: 'degraded', ms: 5000 }, disk: { count, now: !settled || status === 'ok' ? 'up' : 'down', worst: 'down', ms: 5000 } },
+    instance: { status: stopping ? 'stopping' : 'online', health: { status, checks: { disk: { status: status === 'ok' ? 'up' : 'down', critical: status === 'error' } } } }
   }) as unknown as Report
   /** Comparisons, 10 s apart, null for none, and the events of each. */
   const look = (...looks: Array<[reports: Report[], left?: string[]] | null>) => {
@@ -124,7 +194,7 @@ t.test('what is told follows from what is known and what is', async (t) => {
       const [reports, left = []] = one
       const seen = transitions(known, { reports, left: new Set(left) }, { now: 1e9 + index * 10_000, graceMs: 30_000 })
       known = seen.known
-      return [seen.events.map(({ type, check, reason }) => [type, check ?? reason].filter(Boolean).join(' ')).sort().join()]
+      return [seen.events.map(({ type, check, reason }) => [type, check, reason].filter(Boolean).join(' ')).sort().join()]
     })
   }
   const well = report('a', '1')
@@ -134,13 +204,18 @@ t.test('what is told follows from what is known and what is', async (t) => {
   t.same(look([[well]], null, null, null, null, [[]], [[]], [[]], [[]]), ['', '', '', '', 'down gone'], 'after an outage everybody is given time to report')
   t.same(look([[report('a', '1', 'ok', { announcesLeaving: false })]], [[]]), ['', ''], 'a release that does not say so')
   const degraded = report('a', '1', 'degraded')
-  t.same(look([[well]], [[degraded]], [[well]], [[degraded]], [[degraded]], [[degraded]], [[well]]), ['', '', '', '', 'degraded,down disk', '', 'up,up disk'], 'bad at two looks')
+  const unsettled = report('a', '1', 'degraded', { settled: false })
+  t.same(look([[well]], [[unsettled]], [[well]], [[unsettled]], [[degraded]], [[degraded]], [[well]]), ['', '', '', '', 'degraded,down disk', '', 'up,up disk'], 'bad in two reports')
   const sick = report('a', '1', 'error')
-  t.same(look([[degraded]], [[degraded]], [[sick]], [[sick]], [[degraded]], [[degraded]]), ['', 'degraded,down disk', '', 'down not ready', '', 'degraded'], 'worse, and better')
-  t.same(look([[report('a', '1', 'error', { uptimeMs: 5000 })]], [[report('a', '1', 'error', { uptimeMs: 15_000 })]], [[well]]), ['', '', ''], 'not ready yet')
-  t.same(look([[sick]], [[sick]], [[report('a', '2', 'error', { uptimeMs: 1000 })]], [[report('a', '2')]]), ['', 'down disk,down not ready', '', 'up,up disk'], 'restarted while it is down')
-  t.same(look([[sick]], [[sick]], [[report('a', '1', 'error', { stopping: true })]], [[], ['1']]), ['', 'down disk,down not ready', '', ''], 'taken out of service')
-  t.same(look([[well, report('a', '2', 'error')]], [[report('a', '2', 'error'), well]], [[well]]), ['', 'down disk,down not ready', 'up,up disk'], 'of two with one id the worse one')
+  t.same(look([[degraded]], [[sick]], [[degraded]], [[well]]), ['degraded,down disk', 'down not ready', 'degraded', 'up,up disk'], 'worse, and better')
+  t.same(look([[well]], [[report('a', '1', 'ok', { count: 2 })]], [[report('a', '1', 'ok', { count: 2 })]]), ['', 'degraded,down disk,up,up disk', ''], 'over before anybody looked')
+  t.same(look([[degraded]], [[report('a', '1', 'ok', { count: 2 })]]), ['degraded,down disk', 'up,up disk'], 'over, and once more before anybody looked')
+  t.same(look([[report('a', '1', 'ok', { count: 7 })]]), [''], 'what was before anybody looked')
+  t.same(look([[sick]], [[report('a', '2', 'error', { settled: false })]], [[report('a', '2')]]), ['down disk,down not ready', '', 'up,up disk'], 'restarted while it is down')
+  t.same(look([[sick]], [[]], [[report('a', '2')]]), ['down disk,down not ready', 'down gone', 'up,up disk'], 'killed while it is down')
+  t.same(look([[sick]], [[report('a', '1', 'error', { stopping: true })]], [[], ['1']], [[]]), ['down disk,down not ready', '', 'up disk left,up left', ''], 'taken out of service')
+  t.same(look([[sick]], [[report('a', '1', 'error', { stopping: true })]], [[report('a', '2')]]), ['down disk,down not ready', '', 'up,up disk'], 'replaced')
+  t.same(look([[well, report('a', '2', 'error')]], [[report('a', '2', 'error'), well]], [[well]]), ['down disk,down not ready', '', 'up,up disk'], 'of two with one id the worse one')
 })
 
 t.test('options of the webhook', async (t) => {
@@ -167,7 +242,7 @@ t.test('a process that has lost the lock delivers no more of what is queued', as
       text = args[1]
       return 1
     },
-    tryLock: async () => ({ extend: async () => delivered.length < 2 })
+    tryLock: async () => ({ extend: async () => delivered.length < 2, release: async () => true })
   }
   const view = { reports: async () => [], own: () => ({ instanceId: 'x', bootId: 'x', serverId: 'x', instance: { status: 'stopping' } }) as never, left: async () => new Set<string>(), now: () => 1, isSpeaker: () => false }
   const recipient = { name: 'slow', isPresent: true, timeoutMs: 5000, deliver: async ({ id }: { id: string }) => { delivered.push(id); return 'done' as const } }

@@ -5,7 +5,7 @@ import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Report } from '../formats/index.ts'
 import { MemorySlot, RedisSlot, type Batch, type Slot, type Announced } from './slot.ts'
-import { missing, transitions, type Present } from './transitions.ts'
+import { announcedOf, missing, NOTHING_KNOWN, transitions, type Known, type Present } from './transitions.ts'
 
 /** Where events are delivered. */
 export interface Recipient {
@@ -49,7 +49,12 @@ export class Announcer {
   readonly #graceMs: number
   readonly #shared: Slot
   readonly #alone = new MemorySlot()
-  #running: Promise<void> | null = null
+  /** Whether this process has announced by itself while Redis was away, and the others do not know of it. */
+  #hasSpoken = false
+  /** What of this process was announced before Redis went away. */
+  #before: Known['announced'] = {}
+  #comparing: Promise<void> | null = null
+  #delivering: Promise<void> | null = null
 
   constructor (recipient: Recipient, link: RedisLink, view: ClusterView, { reportIntervalMs, ttlMs }: { reportIntervalMs: number, ttlMs: number }, log: FastifyBaseLogger) {
     this.#recipient = recipient
@@ -61,44 +66,61 @@ export class Announcer {
     this.#shared = new RedisSlot(link, link.key('health', 'announced', recipient.name))
   }
 
-  /** Compares and announces; joins the run that is under way. Never rejects. */
-  run (): Promise<void> {
-    this.#running ??= this.#runOnce()
-      .catch((err: unknown) => { this.#log.debug({ err }, 'what was announced could not be read') })
-      .finally(() => { this.#running = null })
-    return this.#running
+  /** Compares and announces. A delivery that takes long holds up no comparison. Never rejects. */
+  async run (): Promise<void> {
+    if (!this.#recipient.isPresent) return
+    const failed = (err: unknown) => { this.#log.debug({ err }, 'what was announced could not be read') }
+    const slot = this.#link.isUp ? this.#shared : this.#alone
+    let waits = false
+    this.#comparing ??= (slot === this.#shared ? this.#compare() : this.#compareAlone()).then((isWaiting) => { waits = isWaiting }, failed).finally(() => { this.#comparing = null })
+    await this.#comparing
+    if (!waits) return
+    this.#delivering ??= (slot === this.#shared ? this.#deliverOnce() : this.#deliver(slot, async () => true)).catch(failed).finally(() => { this.#delivering = null })
+    await this.#delivering
   }
 
-  async #runOnce (): Promise<void> {
-    if (!this.#recipient.isPresent) return
-    if (!this.#link.isUp) {
-      if (this.#link.mode === 'none' || this.#view.isSpeaker()) await this.#announceAlone()
-      return
-    }
-    await this.#afterOutage()
-    const lock = await this.#link.tryLock(`metrics:announced:${this.#recipient.name}`, this.#everyMs)
-    if (lock === null) return
+  /** One of the processes does, in each interval. The lock is not given back: it is the pause until the next one does. Resolves with whether something is to be delivered. */
+  async #compare (): Promise<boolean> {
+    await this.handOver()
+    await this.#prepareForOutage()
+    if (await this.#link.tryLock(`metrics:announced:${this.#recipient.name}`, this.#everyMs) === null) return false
     const found = await this.#shared.read()
-    if (found === null) return
+    if (found === null) return false
     const reports = await this.#view.reports()
     const left = await this.#view.left(missing(found.state.known, reports))
     const written = await this.#record(this.#shared, found, { reports, left })
-    if (written === null || written.outbox.length === 0) return
-    // With the lock lost, another process delivers.
-    await this.#deliver(this.#shared, () => lock.extend(Math.max(this.#everyMs, this.#recipient.timeoutMs + 1000)))
+    return written !== null && written.outbox.length > 0
   }
 
   /** While Redis is away one process announces, and only what it knows of itself. */
-  async #announceAlone (): Promise<void> {
-    await this.#record(this.#alone, await this.#alone.read(), { reports: [this.#view.own()], left: new Set() })
-    await this.#deliver(this.#alone)
+  async #compareAlone (): Promise<boolean> {
+    if (this.#link.mode !== 'none' && !this.#view.isSpeaker()) return false
+    this.#hasSpoken = true
+    const written = await this.#record(this.#alone, await this.#alone.read(), { reports: [this.#view.own()], left: new Set() })
+    return written !== null && written.outbox.length > 0
   }
 
-  /** Redis is back: announces that where the outage was, and remembers the state of this process for the next outage. */
-  async #afterOutage (): Promise<void> {
-    const { known, outbox } = this.#alone.state
-    if (Object.keys(known.announced).length > 0 || outbox.length > 0) await this.#announceAlone()
-    else this.#alone.state = { known: transitions(known, { reports: [this.#view.own()], left: new Set() }, { now: this.#view.now(), graceMs: this.#graceMs }).known, outbox: [] }
+  /** What was announced of this process is not told again while Redis is away. */
+  async #prepareForOutage (): Promise<void> {
+    const { instanceId, incidents = {} } = this.#view.own()
+    const isWell = Object.values(incidents).every(({ now }) => now === 'up')
+    const announced = isWell ? {} : announcedOf((await this.#shared.read())?.state.known ?? NOTHING_KNOWN, instanceId)
+    this.#alone.state = { known: { ...NOTHING_KNOWN, announced }, outbox: [] }
+    this.#before = announced
+  }
+
+  /** Redis is back: the others learn what this process has announced of itself, and deliver what it could not. To be called before it reports. */
+  async handOver (): Promise<void> {
+    if (!this.#hasSpoken || !this.#link.isUp) return
+    const { known: { announced }, outbox } = this.#alone.state
+    const changed = new Set(Object.keys({ ...this.#before, ...announced }).filter((key) => this.#before[key]?.status !== announced[key]?.status))
+    const isDone = await update(this.#shared, ({ known, outbox: queued }) => {
+      const kept = Object.entries(known.announced).filter(([key]) => !changed.has(key))
+      const told = Object.entries(announced).filter(([key]) => changed.has(key))
+      const ids = new Set(queued.map(({ id }) => id))
+      return { known: { ...known, announced: Object.fromEntries([...kept, ...told]) }, outbox: [...queued, ...outbox.filter(({ id }) => !ids.has(id))].slice(-MOST_BATCHES) }
+    })
+    if (isDone) this.#hasSpoken = false
   }
 
   /** Writes the comparison and its events; null where another process has. */
@@ -110,8 +132,17 @@ export class Announcer {
     return await slot.replace(version, next) ? next : null
   }
 
+  /** Delivers what all have to deliver, one process at a time. */
+  async #deliverOnce (): Promise<void> {
+    const ms = Math.max(this.#everyMs, this.#recipient.timeoutMs + 1000)
+    const lock = await this.#link.tryLock(`metrics:delivered:${this.#recipient.name}`, ms)
+    if (lock === null) return
+    // With the lock lost, another process delivers.
+    await this.#deliver(this.#shared, () => lock.extend(ms)).finally(() => lock.release())
+  }
+
   /** @param isOurs asked before each delivery: together they may take longer than any lock */
-  async #deliver (slot: Slot, isOurs: () => Promise<boolean> = async () => true): Promise<void> {
+  async #deliver (slot: Slot, isOurs: () => Promise<boolean>): Promise<void> {
     for (let count = 0; count < MOST_BATCHES; count++) {
       const [batch] = (await slot.read())?.state.outbox ?? []
       if (batch === undefined || batch.notBefore > this.#view.now() || !await isOurs()) return
@@ -123,11 +154,14 @@ export class Announcer {
   }
 }
 
-async function update (slot: Slot, change: (state: Announced) => Announced): Promise<void> {
+/** Whether it could be written. */
+async function update (slot: Slot, change: (state: Announced) => Announced): Promise<boolean> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const found = await slot.read()
-    if (found === null || await slot.replace(found.version, change(found.state))) return
+    if (found === null) return false
+    if (await slot.replace(found.version, change(found.state))) return true
   }
+  return false
 }
 
 /** Listeners of this process. */

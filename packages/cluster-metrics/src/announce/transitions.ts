@@ -1,8 +1,8 @@
-import type { Report } from '../formats/index.ts'
+import type { Incident, Report } from '../formats/index.ts'
 import type { HealthEvent, HealthStatus } from './events.ts'
 
-/** An instance that was there at the last comparison. */
-type Living = [bootId: string, serverId: string, announcesLeaving: boolean]
+/** An instance that was there at the last comparison, and how many incidents it had of each check. */
+type Living = [bootId: string, serverId: string, announcesLeaving: boolean, incidents?: Record<string, number>]
 
 /** A subject that is not up. */
 interface Problem {
@@ -17,8 +17,6 @@ export interface Known {
   living: Record<string, Living>
   /** Problems that were announced, and are not over. */
   announced: Record<string, Problem>
-  /** Problems that are announced if they are still there at the next comparison. */
-  pending: Record<string, Problem>
   /** When the reports were compared last, and when that began anew after a pause. */
   comparedAt: number
   resumedAt: number
@@ -32,17 +30,15 @@ export interface Present {
 
 interface Times {
   now: number
-  /** How long an instance may take to become ready, and all of them to report again after an outage. */
+  /** How long all may take to report again after an outage. */
   graceMs: number
 }
 
-export const NOTHING_KNOWN: Known = { living: {}, announced: {}, pending: {}, comparedAt: 0, resumedAt: 0 }
+export const NOTHING_KNOWN: Known = { living: {}, announced: {}, comparedAt: 0, resumedAt: 0 }
 
 /** How long an instance is remembered that is gone: another one may have taken its place for good. */
 const FORGET_MS = 24 * 3600_000
 const MOST_PROBLEMS = 2000
-const WORST: readonly HealthStatus[] = ['up', 'degraded', 'down']
-const STATUS = { ok: 'up', degraded: 'degraded', error: 'down' } as const
 
 /** Instances that were there and report no longer: whether they have announced that they leave is to be asked. */
 export function missing ({ living }: Known, reports: readonly Report[]): string[] {
@@ -51,22 +47,21 @@ export function missing ({ living }: Known, reports: readonly Report[]): string[
 }
 
 /**
- * Which events follow from the reports, and what is known then. Readiness or a check must be bad at two comparisons, and an
- * instance that has just started is given `graceMs`, so a deploy has no event. Nor has a process that is back at the next
- * comparison. After a pause, in which Redis was away, nobody is missed before `graceMs` are over.
+ * Which events follow from the reports, and what is known then. What an instance reports has already been bad twice, and not while it
+ * started, so a deploy has no event. Nor has a process that is back at the next comparison. What began and ended since the last comparison
+ * is told as both. After a pause, in which Redis was away, nobody is missed before `graceMs` are over.
  */
 export function transitions (known: Known, present: Present, times: Times): { known: Known, events: HealthEvent[] } {
   const { now, graceMs } = times
   const resumedAt = known.comparedAt > 0 && now - known.comparedAt > graceMs ? now : known.resumedAt
-  const subjects = subjectsOf(present.reports, times)
-  const next: Known = { living: {}, announced: {}, pending: {}, comparedAt: now, resumedAt }
+  const subjects = subjectsOf(known, present.reports, now)
+  const next: Known = { living: {}, announced: {}, comparedAt: now, resumedAt }
   const began: Array<[key: string, problem: Problem]> = []
-  for (const [key, problem] of subjects.bad) {
+  for (const [key, { state, problem }] of subjects) {
+    if (state !== 'bad') continue
     const before = known.announced[key]
-    const isConfirmed = known.pending[key]?.status === problem.status
-    if (before?.status !== problem.status && isConfirmed) began.push([key, { ...problem, since: before?.since ?? known.pending[key]!.since }])
-    else if (before?.status !== problem.status) next.pending[key] = problem
-    if (before !== undefined) next.announced[key] = before
+    if (before?.status === problem.status) next.announced[key] = before
+    else began.push([key, { ...problem, since: before?.since ?? problem.since }])
   }
   const gone = missing(known, present.reports).filter((bootId) => !present.left.has(bootId))
   for (const [instanceId, living] of Object.entries(known.living)) {
@@ -74,63 +69,91 @@ export function transitions (known: Known, present: Present, times: Times): { kn
     if (now - resumedAt < graceMs) next.living[instanceId] = living
     else began.push([keyOf(instanceId), { status: 'down', since: now, event: { subject: 'instance', instanceId, serverId: living[1], reason: 'gone' } }])
   }
-  for (const report of present.reports) next.living[report.instanceId] = [report.bootId, report.serverId, report.announcesLeaving === true]
-  const over = ended(known, next, subjects, now)
+  for (const report of present.reports) next.living[report.instanceId] = livingOf(report)
+  const over = ended(known, next, { ...present, subjects, now, again: new Set(began.map(([key]) => key)) })
   for (const [key, problem] of began) next.announced[key] = problem
   next.announced = Object.fromEntries(Object.entries(next.announced).slice(-MOST_PROBLEMS))
   const at = new Date(now).toISOString()
-  return { known: next, events: [...began.map(([, { status, event }]) => ({ type: status, ...event, at })), ...over.map(({ since, event: { reason, ...event } }) => ({ type: 'up' as const, ...event, at, afterMs: Math.max(0, now - since) }))] }
+  const missed = [...subjects].filter(([key, { state }]) => state === 'missed' && known.announced[key] === undefined).map(([, { problem }]) => problem)
+  const problems = [...began.map(([, problem]) => problem), ...missed].map(({ status, event }) => ({ type: status, ...event, at }))
+  const ends = [...over, ...missed.map(({ event: { reason: _, ...event }, since }) => ({ event, since }))]
+    .map(({ since, event }) => ({ type: 'up' as const, ...event, at, afterMs: Math.max(0, now - since) }))
+  return { known: next, events: [...problems, ...ends] }
 }
 
-/** Announced problems that are over. Those of an instance that starts, or is still gone, are kept; the checks of one that is gone or leaves are nobody's. */
-function ended (known: Known, next: Known, { good, present, starting }: Subjects, now: number): Problem[] {
-  const over: Problem[] = []
+interface Found extends Present {
+  subjects: Subjects
+  now: number
+  /** What has begun, by key. */
+  again: ReadonlySet<string>
+}
+
+/** Announced problems that are over. Those of an instance that starts, stops, or is gone without a word are kept. */
+function ended (known: Known, next: Known, { reports, left, subjects, now, again }: Found): Array<Pick<Problem, 'event' | 'since'>> {
+  const present = new Set(reports.map(({ instanceId }) => instanceId))
+  const heard = new Set(reports.filter(({ instance: { status, health }, incidents }) => status === 'online' && health !== undefined && incidents !== undefined).map(({ instanceId }) => instanceId))
+  const over: Array<Pick<Problem, 'event' | 'since'>> = []
   for (const [key, problem] of Object.entries(known.announced)) {
-    const { instanceId, reason } = problem.event
-    if (next.announced[key] !== undefined) continue
-    if (good.has(key)) over.push(problem)
-    else if (now - problem.since < FORGET_MS && (present.has(instanceId) ? starting.has(instanceId) : reason === 'gone')) next.announced[key] = problem
+    if (next.announced[key] !== undefined || again.has(key)) continue
+    const { event: { reason: _, ...event }, since } = problem
+    const state = subjects.get(key)?.state
+    const hasLeft = present.has(event.instanceId) ? heard.has(event.instanceId) && state === undefined : left.has(known.living[event.instanceId]?.[0] ?? '')
+    if (hasLeft) over.push({ event: { ...event, reason: 'left' }, since })
+    else if (state === 'good' || state === 'missed') over.push({ event, since })
+    else if (present.has(event.instanceId) || now - since < FORGET_MS) next.announced[key] = problem
   }
   return over
 }
 
 const keyOf = (instanceId: string, check?: string): string => JSON.stringify(check === undefined ? [instanceId] : [instanceId, check])
 
-/** Instances and checks by their keys. */
-interface Subjects {
-  bad: Map<string, Problem>
-  good: Set<string>
-  /** Instance ids. */
-  present: Set<string>
-  starting: Set<string>
+/** The problems that were announced of one instance. */
+export function announcedOf ({ announced }: Known, instanceId: string): Known['announced'] {
+  return Object.fromEntries(Object.entries(announced).filter(([, { event }]) => event.instanceId === instanceId))
 }
 
+function livingOf ({ bootId, serverId, announcesLeaving, incidents = {} }: Report): Living {
+  const counts = Object.entries(incidents).filter(([, { count }]) => count > 0).map(([check, { count }]) => [check, count] as const)
+  const living: Living = [bootId, serverId, announcesLeaving === true]
+  return counts.length === 0 ? living : [...living.slice(0, 3) as [string, string, boolean], Object.fromEntries(counts)]
+}
+
+/** `missed`: it is good again, and was not when nobody looked. `unsure`: it is bad in the last report only, or starts. */
+const STATES = ['good', 'missed', 'unsure', 'bad'] as const
+
+interface Subject {
+  state: typeof STATES[number]
+  problem: Problem
+}
+
+/** Instances and checks by their keys. */
+type Subjects = Map<string, Subject>
+
 /** Of two instances with one id the worse one counts. */
-function subjectsOf (reports: readonly Report[], { now, graceMs }: Times): Subjects {
-  const subjects: Subjects = { bad: new Map(), good: new Set(), present: new Set(), starting: new Set() }
-  for (const { instanceId, serverId, uptimeMs, instance: { status, uptime, health } } of reports) {
-    subjects.present.add(instanceId)
+function subjectsOf (known: Known, reports: readonly Report[], now: number): Subjects {
+  const subjects: Subjects = new Map()
+  for (const { instanceId, bootId, serverId, incidents, instance: { status, health } } of reports) {
     // An instance that is being taken out of service is no problem.
-    if (status !== 'online' || health === undefined) continue
-    const isNew = (uptimeMs ?? uptime * 1000) < graceMs
-    if (isNew) subjects.starting.add(instanceId)
-    const add = (state: HealthStatus, event: Problem['event']) => { if (!isNew || state === 'up') addSubject(subjects, { status: state, since: now, event }) }
-    add(STATUS[health.status], { subject: 'instance', instanceId, serverId, ...(health.status === 'error' ? { reason: 'not ready' as const } : {}) })
-    for (const [check, { status: state, critical = false }] of Object.entries(health.checks)) {
-      if (check !== 'instance' && state !== 'disabled') add(state === 'up' ? 'up' : 'down', { subject: 'check', instanceId, serverId, check, critical })
+    if (status !== 'online' || health === undefined || incidents === undefined) continue
+    const living = known.living[instanceId]
+    // Of a process that was not known there is nothing to compare with.
+    const countOf = (check: string): number => living?.[0] === bootId ? living[3]?.[check] ?? 0 : Infinity
+    add(subjects, keyOf(instanceId), health.status === 'ok', incidents.instance, countOf('instance'), { subject: 'instance', instanceId, serverId }, now)
+    for (const [check, { status, critical = false }] of Object.entries(health.checks)) {
+      if (check !== 'instance' && status !== 'disabled') add(subjects, keyOf(instanceId, check), status === 'up', incidents[check], countOf(check), { subject: 'check', instanceId, serverId, check, critical }, now)
     }
   }
   return subjects
 }
 
-function addSubject ({ bad, good }: Subjects, problem: Problem): void {
-  const key = keyOf(problem.event.instanceId, problem.event.check)
-  const before = bad.get(key)
-  if (before !== undefined && WORST.indexOf(before.status) >= WORST.indexOf(problem.status)) return
-  if (problem.status === 'up') {
-    good.add(key)
-    return
-  }
-  good.delete(key)
-  bad.set(key, problem)
+function add (subjects: Subjects, key: string, isUp: boolean, incident: Incident | undefined, count: number, event: Problem['event'], now: number): void {
+  const { now: status = 'up', worst = 'up', ms = 0 } = incident ?? {}
+  const state = status !== 'up' ? 'bad' : !isUp ? 'unsure' : (incident?.count ?? 0) > count ? 'missed' : 'good'
+  const shown = state === 'bad' ? status : worst
+  const reason = shown === 'down' && event.subject === 'instance' ? { reason: 'not ready' as const } : {}
+  const subject: Subject = { state, problem: { status: shown, since: now - ms, event: { ...event, ...reason } } }
+  const before = subjects.get(key)
+  if (before === undefined || rank(subject) > rank(before)) subjects.set(key, subject)
 }
+
+const rank = ({ state, problem }: Subject): number => STATES.indexOf(state) + (problem.status === 'down' ? 0.5 : 0)

@@ -51,6 +51,11 @@ const HealthSchema = Type.Object({
   checks: Type.Record(Type.String(), Type.Object({ status: Str, critical: Type.Optional(Type.Boolean()) }))
 })
 
+const Severity = Type.Enum(['up', 'degraded', 'down'])
+
+/** What went wrong with an instance or a check since the start of the process: how often, how it is now, and how bad and how long the last time was. */
+const IncidentSchema = Type.Object({ count: Num, now: Severity, worst: Severity, ms: Num })
+
 /** The process. Memory in MiB, times in seconds or as text. What is optional was added later. */
 const InstanceSchema = Type.Object({
   pid: Num,
@@ -89,6 +94,8 @@ const ReportSchema = Type.Object({
   announcesLeaving: Type.Optional(Type.Boolean()),
   /** Milliseconds since the start, of the process' own clock. */
   uptimeMs: Type.Optional(Num),
+  /** By check; `instance` is the instance as a whole. */
+  incidents: Type.Optional(Type.Record(Type.String(), IncidentSchema)),
   server: ServerSchema,
   instance: InstanceSchema,
   siblings: SiblingsSchema,
@@ -115,6 +122,7 @@ export type ServerFacts = Static<typeof ServerSchema>
 export type MongoServer = Static<typeof MongoServerSchema>
 export type Namespace = Static<typeof NamespaceSchema>
 export type Health = Static<typeof HealthSchema>
+export type Incident = Static<typeof IncidentSchema>
 export type Siblings = Static<typeof SiblingsSchema>
 export { InstanceSchema, NamespaceSchema, ServerSchema }
 

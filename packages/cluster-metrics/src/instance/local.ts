@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { addBuiltIns, BoundedRegistry, Components, CustomMetrics, HealthChecks, Registries, SessionCount, type Collected, type Reported } from '../application/index.ts'
+import { addBuiltIns, BoundedRegistry, Components, CustomMetrics, HealthChecks, Incidents, Registries, SessionCount, type Collected, type Reported } from '../application/index.ts'
 import { Faults, type ErrorLog } from '../failures/index.ts'
 import { OWN, toSparse, type Family, type Report, type Totals } from '../formats/index.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -12,12 +12,15 @@ const ROTATE_MS = 300_000
 /** Metrics that are named where the registry has too many series. */
 const MOST_TOLD = 10
 
+const uptimeMs = (): number => Math.round(process.uptime() * 1000)
+
 /** What this process knows of itself, without Redis. */
 export class Local {
   readonly recorder: Recorder
   readonly custom: CustomMetrics
   readonly components: Components
   readonly health: HealthChecks
+  readonly #incidents: Incidents
   readonly #registries: Registries
   readonly #bounded: BoundedRegistry
   readonly #mongo: MongoWatch
@@ -45,6 +48,7 @@ export class Local {
     this.#registries = new Registries(options.registries, options, this.#faults)
     this.#mongo = new MongoWatch(fastify, options.mongo, options.checkTimeoutMs)
     this.health = new HealthChecks(fastify.redisLink, { draining: () => this.draining, pingMongo: () => this.#mongo.ping() }, options, this.#faults)
+    this.#incidents = new Incidents(options.ttlMs)
     this.#pm2 = new Pm2Siblings(options.pm2, PM2_REPORTS * options.reportIntervalMs)
     addBuiltIns(this.components, fastify, new SessionCount(fastify.redisLink, options.sessionCountIntervalMs))
   }
@@ -82,6 +86,7 @@ export class Local {
       this.recorder.rotate()
     }
     await Promise.all([this.#mongo.refresh(), this.components.refresh(), this.custom.refresh(checkTimeoutMs), this.health.refresh(checkTimeoutMs), this.#pm2.refresh(), this.readRegistry()])
+    if (this.health.last !== null) this.#incidents.take(this.health.last, uptimeMs())
   }
 
   /** The application's registry as it is now. */
@@ -110,7 +115,8 @@ export class Local {
       serverId,
       startedAt: this.#startedAt,
       announcesLeaving: true,
-      uptimeMs: Math.round(process.uptime() * 1000),
+      uptimeMs: uptimeMs(),
+      incidents: this.#incidents.read(),
       server: serverFacts(this.#mongo.state),
       instance: { ...instanceFacts(this.#fastify, this.#options, this.#runtime.read(), this.#mongo.state, this.#sockets(), this.draining), ...(this.health.last === null ? {} : { health: this.health.last }) },
       siblings: this.#pm2.siblings,

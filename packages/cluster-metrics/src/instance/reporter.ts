@@ -17,6 +17,8 @@ export class Reporter {
   readonly minutes = new Minutes()
   readonly history = new History()
   readonly days: Days
+  /** Called before each write, which waits for it. */
+  beforeWrite: () => Promise<void> = async () => {}
   /** Called after each report, also where it could not be written. */
   onReported: () => void = () => {}
   readonly #link: RedisLink
@@ -103,6 +105,7 @@ export class Reporter {
   async #report (): Promise<void> {
     await this.#local.refresh()
     if (this.#stopped) return
+    await this.beforeWrite().catch((err: unknown) => { this.#log.debug({ err }, 'what was announced could not be handed over') })
     this.#writing = this.#write().finally(() => { this.#writing = null })
     await this.#writing
     if (this.#link.isUp && !this.#stopped) await this.#maintain()
