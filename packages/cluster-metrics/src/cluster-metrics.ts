@@ -71,7 +71,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
   /**
    * Registers a value that is read at each report and scrape.
    *
-   * @param fn may be async: its last answer is shown, and it is not asked again before it has answered. Where it throws or rejects there is no value
+   * @param fn may be async. Where it throws or rejects there is no value; what does not answer within `checkTimeoutMs` is a fault, keeps its last value for `ttlMs`, and is asked again after pauses that grow to six reports
    * @param options `reduce` says how the values of the instances become one. @default { reduce: 'sum' }
    * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
    */
@@ -191,7 +191,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
    */
   async prometheus (scope: 'instance' | 'cluster' = this.#scope(), format: Format = 'prometheus'): Promise<string> {
     const options = { format, attributeNames: this.#options.attributeNames }
-    await this.#local.custom.first(this.#options.checkTimeoutMs)
+    await this.#local.custom.first()
     if (scope === 'instance') return instanceText(this.#local, options)
     const { value } = await this.#orNothing(() => Promise.all([this.#store.found(), this.#store.totals()]))
     // What only grows is as reported, of this instance too: with the own present counts, the next answer, which another
@@ -207,7 +207,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
   }
 
   async #aggregate (): Promise<ClusterData> {
-    await this.#local.custom.first(this.#options.checkTimeoutMs)
+    await this.#local.custom.first()
     const { value, degraded } = await this.#orNothing(() => this.#store.found())
     const away = degraded && this.#link.mode !== 'none'
     const { ended, skipped } = value ?? { ended: [], skipped: 0 }

@@ -30,22 +30,47 @@ const value = (text: Scraped, name: string, labels: Record<string, string> = {},
 t.test('gauges may be async: they are awaited, and neither a throw, a rejection nor a hang hurts anybody', async (t) => {
   const { app, lines } = await build(t, { link: link(), options: { checkTimeoutMs: 100 } })
   const { clusterMetrics } = app
-  let asked = 0
   clusterMetrics.gauge('later', async () => 7)
   clusterMetrics.gauge('rejects', async () => { throw new Error('password=hunter2 for the gauge') })
   clusterMetrics.gauge('throws', () => { throw new Error('no') })
-  clusterMetrics.gauge('hangs', () => {
-    asked++
-    return new Promise(() => {})
-  })
+  clusterMetrics.gauge('hangs', () => new Promise(() => {}))
   const text = await scrape(app)
   t.equal(value(text, 'later'), 7, 'at the first scrape')
   t.equal((await data(app)).statistics.gauges.later, 7)
   for (const name of ['rejects', 'throws', 'hangs']) t.notOk(text.has(name), name)
-  await waitFor(async () => (value(await scrape(app), 'cluster_metrics_errors_total', { what: 'gauge' }) ?? 0) >= 2, settled)
-  t.equal(asked, 1, 'not asked again before it has answered')
+  await waitFor(async () => (value(await scrape(app), 'cluster_metrics_errors_total', { what: 'gauge' }) ?? 0) >= 3, settled)
   t.notOk(lines.some((line) => line.includes('hunter2')))
   await waitFor(async () => value(await scrape(app, '/metrics?scope=cluster'), 'later') === 7, settled)
+})
+
+t.test('what hangs is counted, told once and soon not shown any more; it is asked again, and is back when it answers', async (t) => {
+  let hangs = false
+  let calls = 0
+  const answer = async <T>(value: T): Promise<T> => hangs ? new Promise(() => { calls++ }) : value
+  const registry = new Registry()
+  registry.registerMetric(new Gauge({ name: 'pool', help: 'Pool', registers: [], async collect () { this.set(await answer(3)) } }))
+  const { app, lines } = await build(t, { options: { registry, checkTimeoutMs: 20, reportIntervalMs: 100, ttlMs: 400 } })
+  app.clusterMetrics.gauge('queue', () => answer(7))
+  app.clusterMetrics.provider('mailer', () => answer({ sent: 2 }), { reduce: { sent: 'sum' } })
+  const seen = async () => {
+    const text = await scrape(app)
+    return { queue: value(text, 'queue'), pool: value(text, 'pool'), sent: (await data(app)).statistics.components.mailer?.sent }
+  }
+  const all = { queue: 7, pool: 3, sent: 2 }
+  const becomes = (wanted: object) => waitFor(async () => JSON.stringify(await seen()) === JSON.stringify(wanted), { what: JSON.stringify(wanted), ...settled })
+  await becomes(all)
+  hangs = true
+  await becomes({})
+  const text = await scrape(app)
+  for (const what of ['gauge', 'component', 'registry']) {
+    t.ok(value(text, 'cluster_metrics_errors_total', { what })! >= 1, what)
+    t.equal(lines.filter((line) => line.includes(`"a ${what} could not be read"`)).length, 1, `${what} is told once`)
+  }
+  t.match(lines.find((line) => line.includes('"registry":"pool"')), /no answer within 20 ms/)
+  const before = calls
+  await waitFor(() => calls >= before + 3, { what: 'each to be asked again', ...settled })
+  hangs = false
+  await becomes(all)
 })
 
 t.test('a registry whose metrics throw, hang, or are meant for OpenMetrics breaks no scrape', async (t) => {
@@ -122,6 +147,35 @@ t.test('the registries of all instances are one: counters and histograms summed 
   t.equal(value(after, 'jobs_total', { kind: 'a' }), 4, 'what it counted stays')
   t.equal(value(after, 'pool_sum', { db: 'main' }), 1, 'what it had does not')
   t.same(after.get('job_seconds')?.lines.filter(({ name }) => name.endsWith('_bucket')).map(({ labels, value }) => [labels.le, value]), [['1', 2], ['2', 3], ['5', 4], ['+Inf', 6]], 'the bucket that only one had is back')
+})
+
+t.test('whoever is asked answers alike, nothing is lost of two that bear one id, and no label takes the place of the target’s', async (t) => {
+  const shared = link()
+  const start = async (amount: number) => {
+    const registry = new Registry()
+    const registers = [registry]
+    new Gauge({ name: 'own', help: 'Each', labelNames: ['instance', 'boot'], registers }).set({ instance: 'db1', boot: 'b' }, amount)
+    new Counter({ name: 'calls_total', help: 'Calls', labelNames: ['job'], registers, enableExemplars: true }).inc({ labels: { job: 'nightly' }, value: amount, exemplarLabels: { trace: 't1' } as object })
+    const { app, parts } = await build(t, { link: shared, options: { registry, reportIntervalMs: 600_000, gaugeRules: { own: 'instance' } } })
+    app.clusterMetrics.gauge('leader', () => amount, { reduce: 'first' })
+    app.clusterMetrics.increment('orders', amount, { instance: 'web9', exported_instance: 'x' })
+    return { app, parts }
+  }
+  const both = [await start(1), await start(2)]
+  for (const { parts } of [...both, ...both]) await parts.reporter.now()
+  const [first] = await Promise.all(both.map(async ({ app }) => {
+    const text = await scrape(app, '/metrics?scope=cluster')
+    t.same(text.get('own')?.lines.map(({ labels: { boot, ...labels }, value }) => [boot?.length, labels, value]).sort((a, b) => Number(a[2]) - Number(b[2])),
+      [1, 2].map((amount) => [12, { exported_instance: 'db1', exported_boot: 'b', instance: 'web1:0' }, amount]))
+    t.same(text.get('orders_total')?.lines.map(({ labels, value }) => [labels, value]), [[{ exported_instance: 'x', exported_exported_instance: 'web9' }, 3]])
+    const { body } = await ask(app, '/metrics?scope=cluster', { headers: { who: 'admin', accept: 'application/openmetrics-text;version=1.0.0' } })
+    t.match(body, /\ncalls_total\{exported_job="nightly"\} 3 # \{trace="t1"\}/)
+    t.equal(value(await scrape(app), 'orders_total', { instance: 'web9' }), app === both[0]!.app ? 1 : 2, 'where Prometheus renames them itself, they are as they are')
+    return [value(text, 'leader'), (await data(app)).statistics.gauges.leader]
+  }))
+  const [leader] = first!
+  t.ok(leader === 1 || leader === 2)
+  for (const { app } of both) t.same([value(await scrape(app, '/metrics?scope=cluster'), 'leader'), (await data(app)).statistics.gauges.leader], [leader, leader], 'of the oldest')
 })
 
 t.test('own metrics have labels and buckets, and two names that Prometheus would see as one are an error', async (t) => {

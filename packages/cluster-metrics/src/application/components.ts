@@ -2,7 +2,7 @@ import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGU
 import { redactJson, type Faults } from '../failures/index.ts'
 import { checkReduce, type Reduce } from '../formats/index.ts'
 import { checkName } from './names.ts'
-import { plain, Source } from './source.ts'
+import { plain, Source, type SourceTimes } from './source.ts'
 
 /** Fields of one component, by name. */
 export type Fields = Record<string, unknown>
@@ -23,10 +23,10 @@ const MAX_BYTES = 16_384
 export class Components {
   readonly #providers = new Map<string, { source: Source<Fields>, reduce: Record<string, Reduce> }>()
   readonly #faults: Faults
-  readonly #timeoutMs: number
+  readonly #times: SourceTimes
 
-  constructor (timeoutMs: number, faults: Faults) {
-    this.#timeoutMs = timeoutMs
+  constructor (times: SourceTimes, faults: Faults) {
+    this.#times = times
     this.#faults = faults
   }
 
@@ -37,12 +37,12 @@ export class Components {
     if (this.#providers.has(name)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE('component', name)
     if (this.#providers.size >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('components', MOST)
     const take = (fields: unknown) => fields === null ? null : checked(redactJson(plain(fields)))
-    this.#providers.set(name, { source: new Source(read, take, (err) => { this.#faults.note('component', name, err) }), reduce: { ...reduce } })
+    this.#providers.set(name, { source: new Source(read, take, this.#times, (err) => { this.#faults.note('component', name, err) }), reduce: { ...reduce } })
   }
 
-  /** Asks all providers; one that hangs keeps its last fields. */
+  /** Asks all providers; one that hangs keeps its last fields, for `ttlMs` at most. */
   refresh (): Promise<void> {
-    return Source.askAll([...this.#providers.values()].map(({ source }) => source), this.#timeoutMs)
+    return Source.askAll([...this.#providers.values()].map(({ source }) => source), this.#times.timeoutMs)
   }
 
   /** What they said last. */

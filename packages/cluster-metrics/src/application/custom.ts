@@ -3,7 +3,7 @@ import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGU
 import { redactJson, type Faults } from '../failures/index.ts'
 import { BOUNDS, checkReduce, counterName, isOurs, keyOf, type Family, type Reduce } from '../formats/index.ts'
 import { checkName, invalidOption, labelsOf, type MetricLabels } from './names.ts'
-import { plain, Source } from './source.ts'
+import { plain, Source, type SourceTimes } from './source.ts'
 
 /** Value and how to reduce it, by name. */
 export type GaugeValues = Record<string, [reduce: Reduce, value: unknown]>
@@ -30,9 +30,11 @@ export class CustomMetrics {
   /** Every name that Prometheus sees of these, and whose it is. */
   readonly #taken = new Map<string, { kind: Kind, name: string }>()
   readonly #faults: Faults
+  readonly #times: SourceTimes
   #count = 0
 
-  constructor (faults: Faults) {
+  constructor (times: SourceTimes, faults: Faults) {
+    this.#times = times
     this.#faults = faults
   }
 
@@ -48,7 +50,7 @@ export class CustomMetrics {
     if (typeof read !== 'function') throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('fn', 'a function')
     checkReduce(reduce)
     this.#take('gauge', name)
-    this.#gauges.set(name, { source: new Source(read, (value) => redactJson(plain(value)), (err) => { this.#faults.note('gauge', name, err) }), reduce })
+    this.#gauges.set(name, { source: new Source(read, (value) => redactJson(plain(value)), this.#times, (err) => { this.#faults.note('gauge', name, err) }), reduce })
   }
 
   histogram (name: string, options: HistogramOptions): void {
@@ -72,17 +74,17 @@ export class CustomMetrics {
     values[bucket === -1 ? bounds.length + 1 : bucket + 1]! += 1
   }
 
-  /** Waits for gauges that have never answered, at most `ms`, and once for each. */
-  async first (ms: number): Promise<void> {
-    await Source.askAll([...this.#gauges.values()].map(({ source }) => source).filter(({ known }) => !known), ms)
+  /** Waits for gauges that have never answered, at most `checkTimeoutMs`, and once for each. */
+  async first (): Promise<void> {
+    await Source.askAll([...this.#gauges.values()].map(({ source }) => source).filter(({ known }) => !known), this.#times.timeoutMs)
   }
 
-  /** Asks all gauges, and waits for those that take time, at most `ms`. */
-  async refresh (ms: number): Promise<void> {
-    await Source.askAll([...this.#gauges.values()].map(({ source }) => source), ms)
+  /** Asks all gauges, and waits for those that take time, at most `checkTimeoutMs`. */
+  async refresh (): Promise<void> {
+    await Source.askAll([...this.#gauges.values()].map(({ source }) => source), this.#times.timeoutMs)
   }
 
-  /** A gauge that throws, or has no JSON form, has no value now; one that takes time has its last one. */
+  /** A gauge that throws, or has no JSON form, has no value now; one that takes time has its last one, for `ttlMs` at most. */
   readGauges (): GaugeValues {
     const values: GaugeValues = {}
     for (const [name, { source, reduce }] of this.#gauges) {

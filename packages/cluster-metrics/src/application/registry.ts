@@ -1,7 +1,7 @@
 import type { Faults } from '../failures/index.ts'
 import { isOurs, keyOf, LONGEST_TEXT, type Exemplar, type Family, type Gauges, type Labels } from '../formats/index.ts'
 import { safeLabel } from './names.ts'
-import { Source } from './source.ts'
+import { Source, type SourceTimes } from './source.ts'
 
 /** What we need of prom-client's Registry, or of its successor's. */
 export interface MetricsRegistry {
@@ -46,19 +46,19 @@ const LABEL = /^[a-zA-Z_][a-zA-Z0-9_]*$/
 export class Registries {
   readonly #registries: () => readonly MetricsRegistry[]
   readonly #rules: Readonly<Record<string, GaugeRule>>
-  readonly #timeoutMs: number
+  readonly #times: SourceTimes
   readonly #faults: Faults
   readonly #sources = new WeakMap<object, Source<Metric>>()
 
-  constructor (registries: () => readonly MetricsRegistry[], { gaugeRules, checkTimeoutMs }: { gaugeRules: Readonly<Record<string, GaugeRule>>, checkTimeoutMs: number }, faults: Faults) {
+  constructor (registries: () => readonly MetricsRegistry[], gaugeRules: Readonly<Record<string, GaugeRule>>, times: SourceTimes, faults: Faults) {
     this.#registries = registries
     this.#rules = gaugeRules
-    this.#timeoutMs = checkTimeoutMs
+    this.#times = times
     this.#faults = faults
   }
 
   /** What the registries say. @param taken names of series that others have; ours are taken anyway, since a name that comes twice makes a scrape invalid */
-  async collect (taken: ReadonlySet<string>, timeoutMs = this.#timeoutMs): Promise<{ collected: Collected, leftOut: number }> {
+  async collect (taken: ReadonlySet<string>, timeoutMs = this.#times.timeoutMs): Promise<{ collected: Collected, leftOut: number }> {
     const sources = this.#registries().flatMap((registry) => this.#sourcesOf(registry))
     await Source.askAll(sources.map(([, source]) => source), timeoutMs)
     const collected: Collected = { grows: [], gauges: [], quantiles: new Map(), exemplars: new Map(), unknown: new Set() }
@@ -67,8 +67,7 @@ export class Registries {
     for (const [name, source] of sources) {
       const metric = source.pending ? null : source.last
       if (metric === null) collected.unknown.add(name)
-      if (source.pending) this.#faults.note('registry', 'a metric', new Error('a collect function has not answered'))
-      else if (source.isForeign) leftOut++
+      if (!source.pending && source.isForeign) leftOut++
       if (metric === null) continue
       const series = [metric.name, ...metric.values.map(({ metricName }) => metricName)]
       if (names.has(metric.name) || series.some((name) => isOurs(name) || taken.has(name))) {
@@ -87,7 +86,7 @@ export class Registries {
       return registry.getMetricsAsArray().filter((metric): metric is { name?: unknown, get (): unknown } => typeof (metric as { get?: unknown } | null)?.get === 'function').map((metric) => {
         const known = this.#sources.get(metric)
         if (known !== undefined) return [String(metric.name), known]
-        const source = new Source<Metric>(() => metric.get(), (value) => metricOf(value, defaults), (err) => { this.#faults.note('registry', String(metric.name), err) })
+        const source = new Source<Metric>(() => metric.get(), (value) => metricOf(value, defaults), this.#times, (err) => { this.#faults.note('registry', String(metric.name), err) })
         this.#sources.set(metric, source)
         return [String(metric.name), source]
       })

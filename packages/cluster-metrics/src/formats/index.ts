@@ -6,6 +6,6 @@ export { counterName, isOurs, OWN, type AttributeNames, type OwnName } from './o
 export { decodePoint, encodePoint, type Point } from './points.ts'
 export { checkReduce, reduce, sumCounters, type Reduce } from './reduce.ts'
 export { fit, LONGEST_TEXT, MOST_EXEMPLARS, MOST_FAMILIES, MOST_NAMESPACES, parse, UNMATCHED } from './limits.ts'
-export { InstanceSchema, NamespaceSchema, readReport, ServerSchema, type Health, type Incident, type InstanceFacts, type MongoServer, type Namespace, type Report, type ServerFacts, type Siblings } from './report.ts'
+export { InstanceSchema, NamespaceSchema, oldestFirst, readReport, ServerSchema, type Health, type Incident, type InstanceFacts, type MongoServer, type Namespace, type Report, type ServerFacts, type Siblings } from './report.ts'
 export { OTHER, readTotals, TotalsSum, type EverybodysTotals, type Totals, type TotalsOfOne } from './totals.ts'
 export { inTurns } from './turns.ts'

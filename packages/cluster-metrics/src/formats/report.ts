@@ -133,3 +133,6 @@ export function readReport (text: string): Report | null {
   const value = parse(text)
   return reportCheck.Check(value) ? value : null
 }
+
+/** The order of instances, the same whoever answers: `first` is that of the oldest one. */
+export const oldestFirst = (a: Report, b: Report): number => a.startedAt - b.startedAt || (a.bootId < b.bootId ? -1 : 1)

@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { addBuiltIns, BoundedRegistry, Components, CustomMetrics, HealthChecks, Incidents, Registries, SessionCount, type Collected, type Reported } from '../application/index.ts'
+import { addBuiltIns, BoundedRegistry, Components, CustomMetrics, HealthChecks, Incidents, Registries, SessionCount, sourceTimes, type Collected, type Reported } from '../application/index.ts'
 import { Faults, type ErrorLog } from '../failures/index.ts'
 import { OWN, toSparse, type Family, type Report, type Totals } from '../formats/index.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -42,10 +42,11 @@ export class Local {
     this.#log = log
     this.#faults = new Faults(log)
     this.recorder = new Recorder(options, (error, request, status) => { errors.add(error, request, status) })
-    this.custom = new CustomMetrics(this.#faults)
-    this.components = new Components(options.checkTimeoutMs, this.#faults)
+    const times = sourceTimes(options)
+    this.custom = new CustomMetrics(times, this.#faults)
+    this.components = new Components(times, this.#faults)
     this.#bounded = new BoundedRegistry(options.maxSeries)
-    this.#registries = new Registries(options.registries, options, this.#faults)
+    this.#registries = new Registries(options.registries, options.gaugeRules, times, this.#faults)
     this.#mongo = new MongoWatch(fastify, options.mongo, options.checkTimeoutMs)
     this.health = new HealthChecks(fastify.redisLink, { draining: () => this.draining, pingMongo: () => this.#mongo.ping() }, options, this.#faults)
     this.#incidents = new Incidents(options.ttlMs)
@@ -85,7 +86,7 @@ export class Local {
       this.#rotatedAt = performance.now()
       this.recorder.rotate()
     }
-    await Promise.all([this.#mongo.refresh(), this.components.refresh(), this.custom.refresh(checkTimeoutMs), this.health.refresh(checkTimeoutMs), this.#pm2.refresh(), this.readRegistry()])
+    await Promise.all([this.#mongo.refresh(), this.components.refresh(), this.custom.refresh(), this.health.refresh(checkTimeoutMs), this.#pm2.refresh(), this.readRegistry()])
     if (this.health.last !== null) this.#incidents.take(this.health.last, uptimeMs())
   }
 

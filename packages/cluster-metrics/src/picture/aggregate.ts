@@ -1,4 +1,4 @@
-import { addSparse, emptyHistogram, percentiles, reduce, sumCounters, type InstanceFacts, type Percentiles, type Reduce, type Report, type ServerFacts, type Totals } from '../formats/index.ts'
+import { addSparse, emptyHistogram, oldestFirst, percentiles, reduce, sumCounters, type InstanceFacts, type Percentiles, type Reduce, type Report, type ServerFacts, type Totals } from '../formats/index.ts'
 import { mergeNamespaces, type NamespaceTotals } from './namespaces.ts'
 
 /** Requests since the start of the instances, and those under way. */
@@ -93,7 +93,7 @@ const scratch = emptyHistogram()
 /** Makes one picture of what the instances reported. */
 export function aggregate ({ living, ended, skipped, now, degraded, away }: Parts): ClusterData {
   // The oldest first, so that `first` and the order of the answer do not change from call to call.
-  const aged = living.toSorted((a, b) => a.report.startedAt - b.report.startedAt || (a.report.bootId < b.report.bootId ? -1 : 1))
+  const aged = living.toSorted((a, b) => oldestFirst(a.report, b.report))
   const servers = serversOf(aged)
   const timestamp = new Date(now).toISOString()
   const counters = sumCounters([...aged.map(({ report }) => report), ...ended])

@@ -1,6 +1,6 @@
 import { counterName, keyOf, reduce, TotalsSum, type Exemplar, type Family, type Gauges, type Labels, type Reduce, type Report, type Totals } from '../formats/index.ts'
 import { bucketsInUse, byBuckets, type Buckets } from './buckets.ts'
-import type { Sample, TextFamily } from './text.ts'
+import { exported, TARGET_LABELS, type Sample, type TextFamily } from './text.ts'
 
 /**
  * Counters and histograms, of the application's own and of its registry: what one release counts here and another there is one
@@ -54,20 +54,16 @@ export function customGauges (reports: readonly Report[]): TextFamily[] {
   })
 }
 
-/** A label that is called so already keeps its value under the name that Prometheus gives it in such a case. */
-function ofInstance ({ instance, ...labels }: Labels, instanceId: string): Labels {
-  return { ...labels, ...(instance === undefined ? {} : { exported_instance: instance }), instance: instanceId }
-}
-
 /** Gauges of the application's registry, of the oldest instance first. */
 export function registryGauges (reports: readonly Report[]): TextFamily[] {
   const byName = new Map<string, { gauges: Gauges, values: Map<string, [Labels, number[]]> }>()
-  for (const { instanceId, labelled = [] } of reports.toSorted((a, b) => a.startedAt - b.startedAt)) {
+  for (const { instanceId, bootId, labelled = [] } of reports) {
     for (const gauges of labelled) {
       const known = byName.get(gauges.name) ?? { gauges, values: new Map() }
       byName.set(gauges.name, known)
       for (const [given, value] of gauges.samples) {
-        const labels = known.gauges.rule === 'instance' ? ofInstance(given, instanceId) : given
+        // The boot id, because two processes may bear one instance id.
+        const labels = known.gauges.rule === 'instance' ? { ...exported(given, ['instance', 'boot', 'job']), instance: instanceId, boot: bootId } : exported(given, TARGET_LABELS)
         const sample = known.values.get(keyOf(labels)) ?? [labels, []]
         sample[1].push(value)
         known.values.set(keyOf(labels), sample)

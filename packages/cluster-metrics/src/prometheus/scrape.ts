@@ -1,4 +1,4 @@
-import { inTurns, TotalsSum, type AttributeNames, type EverybodysTotals, type Report } from '../formats/index.ts'
+import { inTurns, oldestFirst, TotalsSum, type AttributeNames, type EverybodysTotals, type Family, type Report } from '../formats/index.ts'
 import type { Local } from '../instance/index.ts'
 import { apart, customGauges, familyOf, growing, latestExemplars, registryGauges } from './application.ts'
 import { bucketsInUse, hiddenSeries } from './buckets.ts'
@@ -33,8 +33,11 @@ export async function instanceText (local: Local, { format, attributeNames }: Sc
 /** Without the counters that are about the cluster. */
 const ofItself = (process: Record<string, number>): Record<string, number> => Object.fromEntries(Object.entries(process).filter(([name]) => !name.startsWith('cluster_')))
 
+const exportedFamily = (family: Family): TextFamily => ({ ...familyOf(family), isExported: true })
+
 /** All instances: the living, and what only grows of all that ever reported. Of a name that has become another kind the living's is shown. */
-export async function clusterText (reports: readonly Report[], { living, ended }: EverybodysTotals, { format, attributeNames }: ScrapeOptions): Promise<string> {
+export async function clusterText (given: readonly Report[], { living, ended }: EverybodysTotals, { format, attributeNames }: ScrapeOptions): Promise<string> {
+  const reports = given.toSorted(oldestFirst)
   const sum = new TotalsSum()
   await inTurns(ended === null ? living : [...living, ended], (part) => { sum.add(part) })
   const totals = sum.read()
@@ -45,9 +48,9 @@ export async function clusterText (reports: readonly Report[], { living, ended }
     ...instanceFamilies(reports),
     ...instanceCounters(living),
     ...ownFamilies(reports, totals, attributeNames, hiddenSeries(families, buckets)),
-    ...current.map(familyOf),
+    ...current.map(exportedFamily),
     ...customGauges(reports),
     ...registryGauges(reports),
-    ...former.map(familyOf)
+    ...former.map(exportedFamily)
   ], format, format === 'openmetrics' ? latestExemplars(reports) : undefined)
 }

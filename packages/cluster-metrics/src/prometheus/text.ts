@@ -9,6 +9,24 @@ export interface TextFamily {
   help: string
   type: 'counter' | 'gauge' | 'histogram' | 'summary'
   samples: Sample[]
+  /** Whether Prometheus' own labels are renamed in it. */
+  isExported?: boolean
+}
+
+/** Labels of the scraped target. With `honor_labels`, which `scope=cluster` needs, a metric's own would take their place. */
+export const TARGET_LABELS = ['instance', 'job'] as const
+
+/** Labels with the given names put behind `exported_`, as Prometheus does it without `honor_labels`. */
+export function exported (labels: Labels, names: readonly string[]): Labels {
+  if (!names.some((name) => labels[name] !== undefined)) return labels
+  const kept = Object.fromEntries(Object.entries(labels).filter(([name]) => !names.includes(name)))
+  for (const name of names) {
+    if (labels[name] === undefined) continue
+    let free = `exported_${name}`
+    while (kept[free] !== undefined) free = `exported_${free}`
+    kept[free] = labels[name]
+  }
+  return kept
 }
 
 /** What a scraper can read: Prometheus' text 0.0.4, or OpenMetrics 1.0, which has exemplars. */
@@ -39,7 +57,7 @@ function distinct (families: readonly TextFamily[], format: Format): TextFamily[
   })
 }
 
-function familyText ({ name, help, type, samples }: TextFamily, format: Format, exemplars: ReadonlyMap<string, Exemplar>): string {
+function familyText ({ name, help, type, samples, isExported = false }: TextFamily, format: Format, exemplars: ReadonlyMap<string, Exemplar>): string {
   const open = format === 'openmetrics'
   // In OpenMetrics a counter's name has no `_total`, and its series always has.
   const base = open && type === 'counter' ? name.replace(/_total$/, '') : name
@@ -48,7 +66,8 @@ function familyText ({ name, help, type, samples }: TextFamily, format: Format, 
     const series = open && type === 'counter' ? `${base}_total` : name + suffix
     const exemplar = open && (suffix === '_bucket' || type === 'counter') ? exemplars.get(`${name}${suffix} ${keyOf(labels)}`) : undefined
     const tail = exemplar === undefined ? '' : ` # {${pairsOf(exemplar.labels)}} ${numberOf(exemplar.value)}${exemplar.timestamp === undefined ? '' : ` ${numberOf(exemplar.timestamp)}`}`
-    return `${series}${labelsOf(open ? canonical(labels) : labels)} ${numberOf(value)}${tail}`
+    const shown = isExported ? exported(labels, TARGET_LABELS) : labels
+    return `${series}${labelsOf(open ? canonical(shown) : shown)} ${numberOf(value)}${tail}`
   })
   return [`# HELP ${base} ${open ? escapedHelp.replaceAll('"', '\\"') : escapedHelp}`, `# TYPE ${base} ${type}`, ...lines].join('\n') + '\n'
 }
