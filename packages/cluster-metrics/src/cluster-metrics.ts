@@ -4,14 +4,25 @@ import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { HealthEvents } from './announce/index.ts'
 import type { Check, CheckOptions, HistogramOptions, MetricLabels, Provider } from './application/index.ts'
+import { FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT } from './errors.ts'
 import type { ErrorLog } from './failures/index.ts'
-import type { ErrorEntry, Reduce } from './formats/index.ts'
+import { distinctErrors, type ErrorEntry, type Reduce } from './formats/index.ts'
 import type { Local, Reporter } from './instance/index.ts'
 import type { ResolvedOptions } from './options.ts'
 import { aggregate, DAY_STEP_MS, instanceDetails, mergeDay, mergeHistory, readDayPoint, type Aged, type ClusterData, type HistoryPoint, type InstanceDetails } from './picture/index.ts'
 import { clusterText, instanceText, type Format } from './prometheus/index.ts'
 import type { Counts } from './requests/index.ts'
 import type { Found, Store } from './store/index.ts'
+
+const TOLD = ['down', 'degraded', 'up']
+/** With those of every emitter. */
+const EVENTS: ReadonlySet<string> = new Set([...TOLD, 'error', 'newListener', 'removeListener'])
+const SCOPES = ['instance', 'cluster']
+const FORMATS = ['prometheus', 'openmetrics']
+/** A day, and what is kept of requests and errors. */
+export const MOST_MINUTES = 1440
+export const MOST_REQUEST_MINUTES = 60
+export const MOST_ERRORS = 100
 
 /** Requests of one route and status. */
 export interface RequestCount {
@@ -48,6 +59,10 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
   constructor (link: RedisLink, { local, store, errors, reporter }: Parts, options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
     this.setMaxListeners(0)
+    // Of an event that does not exist nobody would ever hear.
+    this.on('newListener' as never, ((type: string | symbol) => {
+      if (typeof type === 'string' && !EVENTS.has(type)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('The event', `one of ${TOLD.join(', ')}`)
+    }) as never)
     this.#link = link
     this.#log = log
     this.#options = options
@@ -61,7 +76,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
    * Adds to a counter of the application. Its sum over the cluster never falls, whichever instances end.
    *
    * @param by 0 or more. @default 1
-   * @param labels at most 20; beyond 1000 sets of a name their values are `__other__`. Without labels the sum is in the document too
+   * @param labels at most 20; beyond 1000 sets of a name their values are `__other__`. The document has the sum over all of them
    * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
    */
   increment (name: string, by = 1, labels?: MetricLabels): void {
@@ -131,19 +146,31 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
     return aggregate({ living: [this.#own()], ended: [], skipped: 0, now: this.#store.now(), degraded: false, away: false })
   }
 
-  /** Requests of the last minutes by route and status, the most frequent first. */
+  /**
+   * Requests of the last minutes by route and status, the most frequent first.
+   *
+   * @param minutes 1 to 60
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT as rejection
+   */
   async requests (minutes: number): Promise<Seen<{ minutes: number, requests: RequestCount[] }>> {
+    checkNumber('minutes', minutes, MOST_REQUEST_MINUTES)
     this.#reporter.collect()
     const own = this.#reporter.minutes.last(minutes, this.#store.now())
     const { value, degraded } = await this.#orNothing(() => this.#store.requests(minutes))
     return { minutes, degraded, requests: sumRequests(own, value ?? []) }
   }
 
-  /** The last server errors, the newest first. */
+  /**
+   * The last server errors, the newest first.
+   *
+   * @param count 1 to 100
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT as rejection
+   */
   async recentErrors (count: number): Promise<Seen<{ errors: ErrorEntry[] }>> {
+    checkNumber('count', count, MOST_ERRORS)
     const { value, degraded } = await this.#orNothing(() => this.#store.errors())
     const errors = value === null ? this.#errors.recent() : [...this.#errors.unsaved, ...value]
-    return { degraded, errors: errors.slice(0, count) }
+    return { degraded, errors: distinctErrors(errors).slice(0, count) }
   }
 
   /** One instance by its boot id: what it says of itself, its server, and its routes. Null where nobody knows it. */
@@ -156,9 +183,12 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
   /**
    * The last minutes in steps of time. Beyond `keepMs`, and up to a day, in steps of four minutes.
    *
+   * @param minutes 1 to 1440
    * @param bootId of one instance alone, for `keepMs` @default all of them
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT as rejection
    */
   async history (minutes: number, bootId?: string): Promise<Seen<{ minutes: number, stepMs: number, points: HistoryPoint[] }>> {
+    checkNumber('minutes', minutes, MOST_MINUTES)
     const now = this.#store.now()
     const since = now - minutes * 60_000
     const own = this.#reporter.history.points.filter(([at]) => at >= since)
@@ -188,8 +218,11 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
    *
    * @param scope @default the option `prometheusScope`
    * @param format @default 'prometheus', which is text 0.0.4
+   * @throws FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT as rejection
    */
   async prometheus (scope: 'instance' | 'cluster' = this.#scope(), format: Format = 'prometheus'): Promise<string> {
+    if (!SCOPES.includes(scope)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('scope', `one of ${SCOPES.join(', ')}`)
+    if (!FORMATS.includes(format)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('format', `one of ${FORMATS.join(', ')}`)
     const options = { format, attributeNames: this.#options.attributeNames }
     await this.#local.custom.first()
     if (scope === 'instance') return instanceText(this.#local, options)
@@ -197,7 +230,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
     // What only grows is as reported, of this instance too: with the own present counts, the next answer, which another
     // instance gives through the load balancer, would be lower, and Prometheus takes that for a restart.
     // While Redis is away the sums are unknown: those of one instance would be a fall, and a rise when it is back.
-    const [found, totals] = value ?? [null, { living: this.#link.mode === 'none' ? [{ ...this.#local.totals(), bootId: this.#local.bootId }] : [], ended: null }]
+    const [found, totals] = value ?? [null, { living: this.#link.mode === 'none' ? [{ ...this.#local.totals(), bootId: this.#local.bootId }] : [], ended: null, folded: 0 }]
     return clusterText(this.#withOwn(found).map(({ report }) => report), totals, options)
   }
 
@@ -238,6 +271,10 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
       return { value: null, degraded: true }
     }
   }
+}
+
+function checkNumber (name: string, value: number, most: number): void {
+  if (!(Number.isInteger(value) && value >= 1 && value <= most)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT(name, `a whole number from 1 to ${most}`)
 }
 
 function sumRequests (own: Counts[], others: Array<Record<string, string>>): RequestCount[] {

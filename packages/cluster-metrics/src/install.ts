@@ -15,7 +15,7 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   const options = resolveOptions(given)
   const log = fastify.log.child({ plugin: '@jpulse/cluster-metrics' })
   const { redisLink: link, appCluster: { bootId, instanceId } } = fastify
-  const store = new Store(link, bootId, options)
+  const store = new Store(link, bootId, options, (series) => { log.warn({ series }, 'the sum of the instances that ended has no room for more series: these are counted as __other__, so use fewer labels') })
   const errors = new ErrorLog(instanceId, options.errorStacks)
   const local = new Local(fastify, options, errors, log)
   const reporter = new Reporter(link, local, store, errors, options, log)

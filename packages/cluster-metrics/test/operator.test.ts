@@ -176,11 +176,13 @@ t.test('whoever is asked answers alike, nothing is lost of two that bear one id,
   const [leader] = first!
   t.ok(leader === 1 || leader === 2)
   for (const { app } of both) t.same([value(await scrape(app, '/metrics?scope=cluster'), 'leader'), (await data(app)).statistics.gauges.leader], [leader, leader], 'of the oldest')
+  await both[1]!.app.close()
+  t.equal((await data(both[0]!.app)).statistics.counters.orders, 3, 'what it counted stays, with labels too')
 })
 
 t.test('own metrics have labels and buckets, and two names that Prometheus would see as one are an error', async (t) => {
   const shared = link()
-  const { app } = await build(t, { link: shared, options: { attributeNames: 'opentelemetry', registry: false }, routes: (scope) => { scope.get('/a', async () => 'a') } })
+  const { app, lines } = await build(t, { link: shared, options: { attributeNames: 'opentelemetry', registry: false }, routes: (scope) => { scope.get('/a', async () => 'a') } })
   const { clusterMetrics } = app
   await app.inject('/a')
   clusterMetrics.increment('orders', 2)
@@ -208,8 +210,46 @@ t.test('own metrics have labels and buckets, and two names that Prometheus would
   t.throws(() => clusterMetrics.increment('process_cpu_seconds'), taken)
   t.throws(() => clusterMetrics.observe('orders', 1), taken)
   t.throws(() => clusterMetrics.histogram('bad', { buckets: [2, 1] }), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT' })
-  t.throws(() => clusterMetrics.increment('orders', 1, { le: '1' }), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_NAME' })
-  t.throws(() => clusterMetrics.observe('basket', NaN), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT' })
+  t.equal((await data(app)).statistics.counters.orders, 5, 'with labels and without')
+  t.equal(lines.filter((line) => line.includes('"metric":"flood_total"')).length, 1, 'what is counted as another one is told once')
+})
+
+t.test('what is refused leaves no trace, and says what it wants', async (t) => {
+  const { app: { clusterMetrics } } = await build(t, { options: { registry: false } })
+  const argument = { code: 'FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT', statusCode: 400 }
+  const name = { code: 'FST_ERR_CLUSTER_METRICS_INVALID_NAME', statusCode: 400 }
+  for (const refused of [() => clusterMetrics.increment('x', -1), () => clusterMetrics.increment('x', NaN), () => clusterMetrics.observe('x', NaN), () => clusterMetrics.gauge('x', 5 as never), () => clusterMetrics.increment('x', 1, new Map() as never)]) t.throws(refused, argument)
+  t.throws(() => clusterMetrics.increment('x', 1, { 'a-b': 1 }), name)
+  t.throws(() => clusterMetrics.observe('x', 1, { le: 1 }), name)
+  clusterMetrics.gauge('x', () => 1)
+  const asked: Array<() => Promise<unknown>> = [
+    () => clusterMetrics.history(0), () => clusterMetrics.history(1441), () => clusterMetrics.history(1.5), () => clusterMetrics.requests(61), () => clusterMetrics.requests(NaN),
+    () => clusterMetrics.recentErrors('5' as never), () => clusterMetrics.recentErrors(101), () => clusterMetrics.prometheus('all' as never), () => clusterMetrics.prometheus('cluster', 'json' as never)
+  ]
+  for (const ask of asked) await t.rejects(ask() as Promise<never>, argument, String(ask))
+  for (const add of ['on', 'once', 'addListener', 'prependListener'] as const) t.throws(() => clusterMetrics[add]('gone' as 'up', () => {}), { ...argument, message: 'The event must be one of down, degraded, up' })
+  t.same(clusterMetrics.eventNames(), ['newListener'])
+  clusterMetrics.once('up', () => {})
+  await t.rejects(once(clusterMetrics, 'down', { signal: AbortSignal.timeout(1) }), { name: 'AbortError' }, 'events.once listens to errors too')
+})
+
+t.test('an error is counted once, whose write was done and not answered', async (t) => {
+  const { app, parts } = await build(t, { link: link(), options: { reportIntervalMs: 600_000 }, routes: (scope) => { scope.get('/bad', async () => { throw new Error('no') }) } })
+  await waitFor(() => app.redisLink.isUp, settled)
+  await parts.reporter.now()
+  const { runAll } = app.redisLink
+  app.redisLink.runAll = async (commands) => {
+    await runAll.call(app.redisLink, commands)
+    throw new Error('the answer was lost')
+  }
+  await app.inject('/bad')
+  await parts.reporter.now()
+  const errors = async () => (await data<{ errors: ErrorEntry[] }>(app, '/api/1/metrics/errors/recent')).errors
+  t.match(await errors(), [{ count: 1 }])
+  app.redisLink.runAll = runAll
+  await app.inject('/bad')
+  await parts.reporter.now()
+  t.same((await errors()).map(({ count }) => count), [1, 1])
 })
 
 t.test('a realistic secret is gone from any text, and what is none stays', async (t) => {

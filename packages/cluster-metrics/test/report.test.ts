@@ -161,6 +161,10 @@ t.test('a sum that a newer release wrote is neither read nor replaced, and beyon
     ended = readEnded(withEnded(ended, [[`boot${i}`, { instanceId: 'web1:0', counters: {}, series }]], new Set()))!
   }
   t.equal(ended.totals.series.length, 5001)
+  t.equal(ended.folded, 7000, 'and it is counted')
+  const families = Array.from({ length: 5001 }, (_, id): Family['samples'][number] => [{ id: String(id) }, [1]])
+  const folded = (samples: Family['samples'], before = readEnded(null)!) => readEnded(withEnded(before, [['one', { instanceId: '', counters: {}, series: [], families: [{ name: 'a_total', help: '', type: 'counter', samples }] }]], new Set()))!
+  t.equal(folded([], folded(families)).folded, 1, 'of labels too, and once')
   t.equal(ended.totals.series.reduce((sum, [, , , , [first]]) => sum + first!, 0), 12_000)
   const many = readEnded(withEnded(ended, Array.from({ length: 3000 }, (_, i) => [`old${i}`, null]), new Set()))!
   const kept = readEnded(withEnded(many, [['one', null]], new Set(['old0'])))!

@@ -1,7 +1,7 @@
 import { checkCall } from '@jpulse/plugin-kit'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
 import { redactJson, type Faults } from '../failures/index.ts'
-import { BOUNDS, checkReduce, counterName, isOurs, keyOf, type Family, type Reduce } from '../formats/index.ts'
+import { BOUNDS, checkReduce, counterName, isOurs, keyOf, type Family, type Labels, type Reduce } from '../formats/index.ts'
 import { checkName, invalidOption, labelsOf, type MetricLabels } from './names.ts'
 import { plain, Source, type SourceTimes } from './source.ts'
 
@@ -25,6 +25,8 @@ const MOST_BUCKETS = 100
 export class CustomMetrics {
   /** Counters without labels. */
   readonly counters = new Map<string, number>()
+  /** Sums over the labels of those that have some. */
+  readonly labelledSums = new Map<string, number>()
   readonly #gauges = new Map<string, { source: Source<unknown>, reduce: Reduce }>()
   readonly #families = new Map<string, Family & { byLabels: Map<string, number[]> }>()
   /** Every name that Prometheus sees of these, and whose it is. */
@@ -38,11 +40,16 @@ export class CustomMetrics {
     this.#faults = faults
   }
 
-  increment (name: string, by: number, labels?: MetricLabels): void {
-    if (!this.#isKnown('counter', name)) this.#take('counter', name)
+  increment (name: string, by: number, given?: MetricLabels): void {
     if (!(by >= 0 && by <= Number.MAX_SAFE_INTEGER)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('by', 'a number from 0: what also falls is a gauge')
-    if (labels === undefined) this.counters.set(name, (this.counters.get(name) ?? 0) + by)
-    else this.#sampleOf(this.#familyOf({ name: counterName(name), help: `Counter ${name} of the application`, type: 'counter', samples: [] }), labels, 1)[0]! += by
+    const labels = given === undefined ? undefined : labelsOf(given)
+    if (!this.#isKnown('counter', name)) this.#take('counter', name)
+    if (labels === undefined) {
+      this.counters.set(name, (this.counters.get(name) ?? 0) + by)
+    } else {
+      this.#sampleOf(this.#familyOf({ name: counterName(name), help: `Counter ${name} of the application`, type: 'counter', samples: [] }), labels, 1)[0]! += by
+      this.labelledSums.set(name, (this.labelledSums.get(name) ?? 0) + by)
+    }
   }
 
   gauge (name: string, read: () => unknown, reduce: Reduce): void {
@@ -63,9 +70,10 @@ export class CustomMetrics {
     this.#familyOf({ name, help: String(help).slice(0, 500), type: 'histogram', bounds: [...buckets], samples: [] })
   }
 
-  observe (name: string, value: number, labels: MetricLabels = {}): void {
-    if (!this.#isKnown('histogram', name)) this.histogram(name, {})
+  observe (name: string, value: number, given: MetricLabels = {}): void {
     if (!Number.isFinite(value)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('value', 'a finite number')
+    const labels = labelsOf(given)
+    if (!this.#isKnown('histogram', name)) this.histogram(name, {})
     const family = this.#families.get(name)!
     const bounds = family.bounds!
     const values = this.#sampleOf(family, labels, bounds.length + 2)
@@ -112,12 +120,12 @@ export class CustomMetrics {
     return made
   }
 
-  #sampleOf (family: Family & { byLabels: Map<string, number[]> }, given: MetricLabels, length: number): number[] {
-    const labels = labelsOf(given)
+  #sampleOf (family: Family & { byLabels: Map<string, number[]> }, labels: Labels, length: number): number[] {
     const found = family.byLabels.get(keyOf(labels))
     if (found !== undefined) return found
     const full = family.samples.length >= MOST_LABELS
     const kept = full ? Object.fromEntries(Object.keys(labels).map((name) => [name, '__other__'])) : labels
+    if (full) this.#faults.tellFull(family.name, MOST_LABELS)
     const other = full ? family.byLabels.get(keyOf(kept)) : undefined
     if (other !== undefined) return other
     const values = new Array<number>(length).fill(0)

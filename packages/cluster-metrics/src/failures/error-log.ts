@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { textOf } from '@jpulse/plugin-kit'
 import type { FastifyError, FastifyRequest } from 'fastify'
-import { UNMATCHED, type ErrorEntry } from '../formats/index.ts'
+import { UNMATCHED, type StoredError } from '../formats/index.ts'
 import { redact } from './redact.ts'
 
 const MOST = 100
@@ -12,8 +12,10 @@ const LONGEST_STACK = 2000
 export class ErrorLog {
   readonly #instanceId: string
   readonly #stacks: boolean
-  #unsaved = new Map<string, ErrorEntry>()
-  #kept: ErrorEntry[] = []
+  #unsaved = new Map<string, StoredError>()
+  /** What may have been written: as it is, so that it can be told from what came later. */
+  #returned: StoredError[] = []
+  #kept: StoredError[] = []
 
   constructor (instanceId: string, stacks: boolean) {
     this.#instanceId = instanceId
@@ -33,34 +35,31 @@ export class ErrorLog {
       return
     }
     const stack = this.#stacks && typeof error?.stack === 'string' ? { stack: redact(error.stack).slice(0, LONGEST_STACK) } : {}
-    this.#unsaved.set(fingerprint, { fingerprint, code: name, message, method, route: url, statusCode, instanceId: this.#instanceId, timestamp, count: 1, ...stack })
+    this.#unsaved.set(fingerprint, { id: randomUUID(), fingerprint, code: name, message, method, route: url, statusCode, instanceId: this.#instanceId, timestamp, count: 1, ...stack })
   }
 
-  /** What Redis does not know; it is forgotten as such, and given back where it could not be written. */
-  take (): ErrorEntry[] {
-    const entries = [...this.#unsaved.values()]
+  /** What Redis does not know; it is forgotten as such, and given back where it is not known whether it was written. */
+  take (): StoredError[] {
+    const entries = [...this.#returned, ...this.#unsaved.values()]
+    this.#returned = []
     this.#unsaved = new Map()
     this.#kept = [...entries.toReversed(), ...this.#kept].slice(0, MOST)
     return entries
   }
 
-  giveBack (entries: ErrorEntry[]): void {
-    for (const entry of entries) {
-      const known = this.#unsaved.get(entry.fingerprint)
-      if (known !== undefined) known.count += entry.count
-      else if (this.#unsaved.size < MOST) this.#unsaved.set(entry.fingerprint, entry)
-    }
+  giveBack (entries: StoredError[]): void {
+    this.#returned = [...entries, ...this.#returned].slice(-MOST)
     const given = new Set(entries)
     this.#kept = this.#kept.filter((entry) => !given.has(entry))
   }
 
   /** The last ones of this process, the newest first. */
-  recent (): ErrorEntry[] {
-    return [...[...this.#unsaved.values()].reverse(), ...this.#kept].slice(0, MOST)
+  recent (): StoredError[] {
+    return [...this.unsaved, ...this.#kept].slice(0, MOST)
   }
 
-  get unsaved (): ErrorEntry[] {
-    return [...this.#unsaved.values()].reverse()
+  get unsaved (): StoredError[] {
+    return [...this.#returned, ...this.#unsaved.values()].reverse()
   }
 }
 

@@ -13,24 +13,26 @@ export interface Ended {
   /** Boot id → which of its writes was added, -1 where it had none. */
   boots: ReadonlyMap<string, number>
   totals: Totals
+  /** Series that had no place of their own, each time that one was added. */
+  folded: number
 }
 
 /** Whether an instance has ended without a word. Those of the release before say none. */
 export const isLost = (totals: Totals | null): boolean => totals?.process?.cluster_instances_lost_total !== undefined && totals.left !== true
 
-const NOTHING: Ended = { version: '', boots: new Map(), totals: new TotalsSum().read() }
+const NOTHING: Ended = { version: '', boots: new Map(), totals: new TotalsSum().read(), folded: 0 }
 
 /** Reads `<version> <JSON>`. Null where it cannot be read: a newer release wrote it, or somebody else did, so nobody may overwrite it. */
 export function readEnded (text: string | null): Ended | null {
   if (text === null) return NOTHING
   const space = text.indexOf(' ')
-  const value = parse(text.slice(space + 1)) as { format?: unknown, boots?: unknown, totals?: unknown } | null
+  const value = parse(text.slice(space + 1)) as { format?: unknown, boots?: unknown, totals?: unknown, folded?: unknown } | null
   if (!/^\d+ /.test(text) || value?.format !== FORMAT || !Array.isArray(value.boots) || !isTotals(value.totals)) return null
-  return { version: text.slice(0, space), boots: new Map(value.boots as Array<[string, number]>), totals: value.totals }
+  return { version: text.slice(0, space), boots: new Map(value.boots as Array<[string, number]>), totals: value.totals, folded: Number(value.folded ?? 0) || 0 }
 }
 
-function write (version: string, boots: ReadonlyMap<string, number>, totals: Totals): string {
-  return `${Number(version) + 1} ${JSON.stringify({ format: FORMAT, boots: [...boots], totals })}`
+function write (version: string, boots: ReadonlyMap<string, number>, totals: Totals, folded: number): string {
+  return `${Number(version) + 1} ${JSON.stringify({ format: FORMAT, boots: [...boots], totals, ...(folded === 0 ? {} : { folded }) })}`
 }
 
 /**
@@ -39,7 +41,7 @@ function write (version: string, boots: ReadonlyMap<string, number>, totals: Tot
  * @param inIndex who is remembered
  * @param lost how many of them are missed. It is not taken back where one is there again: a counter does not fall
  */
-export function withEnded ({ version, boots, totals }: Ended, ended: ReadonlyArray<[bootId: string, totals: Totals | null]>, inIndex: ReadonlySet<string>, lost = 0): string {
+export function withEnded ({ version, boots, totals, folded }: Ended, ended: ReadonlyArray<[bootId: string, totals: Totals | null]>, inIndex: ReadonlySet<string>, lost = 0): string {
   const sum = new TotalsSum([totals, { instanceId: '', counters: {}, series: [], process: { cluster_instances_lost_total: lost } }], MOST_SERIES)
   const dropped = [...boots.keys()].filter((bootId) => !inIndex.has(bootId))
   const all = new Map(boots)
@@ -48,12 +50,12 @@ export function withEnded ({ version, boots, totals }: Ended, ended: ReadonlyArr
     if (its !== null) sum.add(its)
     all.set(bootId, its?.seq ?? -1)
   }
-  return write(version, all, sum.read())
+  return write(version, all, sum.read(), folded + sum.folded)
 }
 
 /** The state without the counts of an instance that had not ended after all. */
-export function withoutEnded ({ version, boots, totals }: Ended, bootId: string, its: Totals): string {
+export function withoutEnded ({ version, boots, totals, folded }: Ended, bootId: string, its: Totals): string {
   const rest = new Map(boots)
   rest.delete(bootId)
-  return write(version, rest, new TotalsSum([totals], MOST_SERIES).add(its, -1).read())
+  return write(version, rest, new TotalsSum([totals], MOST_SERIES).add(its, -1).read(), folded)
 }

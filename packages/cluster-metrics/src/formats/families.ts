@@ -54,6 +54,8 @@ const MOST_VARIANTS = 8
 export class FamilySum {
   readonly #sums = new Map<string, Sum[]>()
   readonly #most: number
+  /** Sets of labels that had no place of their own. */
+  folded = 0
   #families = 0
   #size = 0
 
@@ -92,6 +94,7 @@ export class FamilySum {
     if (found !== undefined) return found[1]
     const full = this.#size >= this.#most
     const labels = full ? Object.fromEntries(Object.keys(given).map((name) => [name, '__other__'])) : given
+    if (keyOf(labels) !== keyOf(given)) this.folded++
     const other = full ? sum.samples.get(keyOf(labels)) : undefined
     if (other !== undefined) return other[1]
     const values = new Array<number>(length).fill(0)

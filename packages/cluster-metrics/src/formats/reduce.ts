@@ -44,8 +44,8 @@ function numbersOf (values: unknown[]): number[] {
 }
 
 /** Counters of several processes, added up by name. */
-export function sumCounters (parts: ReadonlyArray<{ counters: Record<string, number> }>): Record<string, number> {
-  const sums = new Map<string, number>()
-  for (const { counters } of parts) for (const [name, value] of Object.entries(counters)) sums.set(name, (sums.get(name) ?? 0) + value)
-  return Object.fromEntries(sums)
+export function sumCounters (parts: ReadonlyArray<Record<string, number>>): Record<string, number> {
+  const all = new Map<string, number>()
+  for (const part of parts) for (const [name, value] of Object.entries(part)) all.set(name, (all.get(name) ?? 0) + value)
+  return Object.fromEntries(all)
 }

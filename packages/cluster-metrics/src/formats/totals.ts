@@ -10,6 +10,8 @@ const Str = Type.String({ maxLength: LONGEST_TEXT })
 const TotalsSchema = Type.Object({
   instanceId: Str,
   counters: Type.Record(Type.String(), Num),
+  /** Of counters that have labels, which are among the families: the sums over these. */
+  sums: Type.Optional(Type.Record(Type.String(), Num)),
   /** Method, route, status, sum in milliseconds, requests per bucket of `BOUNDS`. */
   series: Type.Array(Type.Tuple([Str, Str, Num, Num, Type.Array(Num, { minItems: 15, maxItems: 15 })]), { maxItems: 200_000 }),
   /** Counts the writes of one process. */
@@ -31,6 +33,8 @@ export type TotalsOfOne = Totals & { bootId: string }
 export interface EverybodysTotals {
   living: TotalsOfOne[]
   ended: Totals | null
+  /** Series of those that ended that are counted as `__other__`. */
+  folded: number
 }
 
 const check = Compile(TotalsSchema)
@@ -48,10 +52,12 @@ type SeriesSum = [method: string, route: string, status: number, sumMs: number, 
 /** Adds up totals. What is beyond the bound of series is counted as route or label `__other__`, so that the sum is kept. */
 export class TotalsSum {
   readonly #counters = new Map<string, number>()
+  readonly #sums = new Map<string, number>()
   readonly #process = new Map<string, number>()
   readonly #series = new Map<string, SeriesSum>()
   readonly #families: FamilySum
   readonly #mostSeries: number
+  #folded = 0
 
   constructor (parts: readonly Totals[] = [], mostSeries = Infinity) {
     this.#mostSeries = mostSeries
@@ -60,8 +66,9 @@ export class TotalsSum {
   }
 
   /** @param factor -1 takes away what was added */
-  add ({ counters, series, process = {}, families = [] }: Totals, factor: 1 | -1 = 1): this {
+  add ({ counters, sums = {}, series, process = {}, families = [] }: Totals, factor: 1 | -1 = 1): this {
     addAll(this.#counters, counters, factor)
+    addAll(this.#sums, sums, factor)
     addAll(this.#process, process, factor)
     for (const [method, route, status, sumMs, buckets] of series) {
       const sum = this.#seriesOf(method, route, status)
@@ -72,15 +79,23 @@ export class TotalsSum {
     return this
   }
 
+  /** Series that had no place of their own. */
+  get folded (): number {
+    return this.#folded + this.#families.folded
+  }
+
   read (): Totals {
-    return { instanceId: '', counters: Object.fromEntries(this.#counters), series: [...this.#series.values()], process: Object.fromEntries(this.#process), families: this.#families.read() }
+    return { instanceId: '', counters: Object.fromEntries(this.#counters), sums: Object.fromEntries(this.#sums), series: [...this.#series.values()], process: Object.fromEntries(this.#process), families: this.#families.read() }
   }
 
   #seriesOf (method: string, route: string, status: number): SeriesSum {
     const key = `${method} ${status} ${route}`
     const known = this.#series.get(key)
     if (known !== undefined) return known
-    if (this.#series.size >= this.#mostSeries && route !== OTHER) return this.#seriesOf('*', OTHER, Math.floor(status / 100) * 100)
+    if (this.#series.size >= this.#mostSeries && route !== OTHER) {
+      this.#folded++
+      return this.#seriesOf('*', OTHER, Math.floor(status / 100) * 100)
+    }
     const made: SeriesSum = [method, route, status, 0, new Array<number>(15).fill(0)]
     this.#series.set(key, made)
     return made

@@ -1,7 +1,7 @@
 import { answers, isAuthorized, ok } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
-import type { ClusterMetrics } from '../cluster-metrics.ts'
+import { MOST_ERRORS, MOST_MINUTES, MOST_REQUEST_MINUTES, type ClusterMetrics } from '../cluster-metrics.ts'
 import { FST_ERR_CLUSTER_METRICS_INVALID_QUERY, FST_ERR_CLUSTER_METRICS_UNKNOWN_INSTANCE } from '../errors.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { mask } from '../picture/index.ts'
@@ -13,12 +13,10 @@ export type Guard = (request: FastifyRequest) => Promise<void>
 // Text, because a validator that turns it into a number lets 1e999 through; `wholeNumber` checks it.
 const Number_ = (description: string) => Type.Optional(Type.String({ maxLength: 20, description }))
 const Minutes = (initial: number, most: number) => Type.Object({ minutes: Number_(`1 to ${most}, ${initial} without`) })
-/** A day, where `keepMs` keeps as much. */
-const MOST_MINUTES = 1440
 const BootId = Type.String({ maxLength: 100, description: 'Boot id of an instance' })
 const HistoryQuery = Type.Object({ ...Minutes(60, MOST_MINUTES).properties, instance: Type.Optional(BootId) })
 const InstanceParams = Type.Object({ bootId: BootId })
-const CountQuery = Type.Object({ count: Number_('1 to 100, 10 without') })
+const CountQuery = Type.Object({ count: Number_(`1 to ${MOST_ERRORS}, 10 without`) })
 
 /** The plan's document, for anybody with what names or reveals something masked. */
 export async function metricsRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, { authorize, checkTimeoutMs }: ResolvedOptions): Promise<void> {
@@ -40,12 +38,12 @@ export async function revealingRoutes (fastify: FastifyInstance, metrics: Cluste
   })
 
   fastify.get<{ Querystring: Static<ReturnType<typeof Minutes>> }>('/metrics/requests', {
-    schema: { querystring: Minutes(5, 60), response: answers(RequestCounts) }
-  }, async ({ query }) => ok(await metrics.requests(wholeNumber('minutes', query.minutes, 5, 60))))
+    schema: { querystring: Minutes(5, MOST_REQUEST_MINUTES), response: answers(RequestCounts) }
+  }, async ({ query }) => ok(await metrics.requests(wholeNumber('minutes', query.minutes, 5, MOST_REQUEST_MINUTES))))
 
   fastify.get<{ Querystring: Static<typeof CountQuery> }>('/metrics/errors/recent', {
     schema: { querystring: CountQuery, response: answers(Errors) }
-  }, async ({ query }) => ok(await metrics.recentErrors(wholeNumber('count', query.count, 10, 100))))
+  }, async ({ query }) => ok(await metrics.recentErrors(wholeNumber('count', query.count, 10, MOST_ERRORS))))
 
   fastify.get<{ Querystring: Static<typeof HistoryQuery> }>('/metrics/history', {
     schema: { querystring: HistoryQuery, response: answers(HistoryPoints) }

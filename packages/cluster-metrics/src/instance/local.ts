@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { addBuiltIns, BoundedRegistry, Components, CustomMetrics, HealthChecks, Incidents, Registries, SessionCount, sourceTimes, type Collected, type Reported } from '../application/index.ts'
 import { Faults, type ErrorLog } from '../failures/index.ts'
-import { OWN, toSparse, type Family, type Report, type Totals } from '../formats/index.ts'
+import { OWN, sumCounters, toSparse, type Family, type Report, type Totals } from '../formats/index.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { instanceFacts, localSockets, MongoWatch, Pm2Siblings, RuntimeSampler, serverFacts } from '../process/index.ts'
 import { Recorder } from '../requests/index.ts'
@@ -125,7 +125,7 @@ export class Local {
       routes: Object.fromEntries(recorder.routes.map(({ method, route, requests, errors, recent, older }) => [`${method} ${route}`, [requests, errors, toSparse(recent, older)]])),
       components: this.components.read(),
       gauges: this.custom.readGauges(),
-      counters: Object.fromEntries(this.custom.counters),
+      counters: sumCounters([Object.fromEntries(this.custom.counters), Object.fromEntries(this.custom.labelledSums)]),
       labelled,
       exemplars,
       leftOut: { bound: [...cut.values()].reduce((sum, count) => sum + count, 0), name: taken }
@@ -137,6 +137,7 @@ export class Local {
     return {
       instanceId: this.#fastify.appCluster.instanceId,
       counters: Object.fromEntries(this.custom.counters),
+      sums: Object.fromEntries(this.custom.labelledSums),
       series: this.recorder.series.map(({ method, route, status, sumMs, buckets }) => [method, route, status, Math.round(sumMs * 1000) / 1000, [...buckets]]),
       process: {
         process_cpu_seconds_total: (user + system) / 1e6,

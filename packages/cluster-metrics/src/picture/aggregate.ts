@@ -96,7 +96,7 @@ export function aggregate ({ living, ended, skipped, now, degraded, away }: Part
   const aged = living.toSorted((a, b) => oldestFirst(a.report, b.report))
   const servers = serversOf(aged)
   const timestamp = new Date(now).toISOString()
-  const counters = sumCounters([...aged.map(({ report }) => report), ...ended])
+  const counters = sumCounters([...aged.map(({ report }) => report.counters), ...ended.flatMap(({ counters, sums = {} }) => [counters, sums])])
   return { status: statusOf(living.map(({ report }) => report), away), degraded, timestamp, statistics: { ...statisticsOf(aged, servers), counters, skippedReports: skipped, lastUpdated: timestamp }, servers }
 }
 

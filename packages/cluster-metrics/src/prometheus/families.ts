@@ -7,9 +7,9 @@ type Samples = Array<[labels: Record<string, string>, value: number]>
 /**
  * The plugin's own metrics of one instance, or of all: `totals` are their sum.
  *
- * @param hidden series of buckets that are not shown
+ * @param hidden series that are not shown, by reason
  */
-export function ownFamilies (reports: readonly Report[], totals: Totals, names: AttributeNames, hidden = 0): TextFamily[] {
+export function ownFamilies (reports: readonly Report[], totals: Totals, names: AttributeNames, hidden: Readonly<Record<string, number>> = {}): TextFamily[] {
   const facts = reports.map(({ instance }) => instance)
   const all = (of: (one: Report['instance']) => number, how: Reduce): Samples => [[{}, Number(reduce(how, facts.map(of)) ?? 0)]]
   const maxDelay = ({ eventLoop }: Report['instance']) => (eventLoop.maxOfMinute ?? eventLoop.delay.max) / 1000
@@ -88,8 +88,8 @@ function durations ({ series }: Totals, names: AttributeNames): TextFamily {
   return { ...own('http_server_request_duration_seconds', []), samples: series.flatMap(([method, route, status, sumMs, buckets]) => histogramSamples(labels(method, route, status), sumMs / 1000, buckets, BOUNDS)) }
 }
 
-function leftOut (reports: readonly Report[], hidden: number): Samples {
-  const reasons = new Map<string, number>([['buckets', hidden]])
+function leftOut (reports: readonly Report[], hidden: Readonly<Record<string, number>>): Samples {
+  const reasons = new Map<string, number>(Object.entries(hidden))
   for (const { leftOut = {} } of reports) for (const [reason, count] of Object.entries(leftOut)) reasons.set(reason, (reasons.get(reason) ?? 0) + count)
   return [...reasons].filter(([, count]) => count > 0).map(([reason, count]) => [{ reason }, count])
 }

@@ -36,7 +36,7 @@ const ofItself = (process: Record<string, number>): Record<string, number> => Ob
 const exportedFamily = (family: Family): TextFamily => ({ ...familyOf(family), isExported: true })
 
 /** All instances: the living, and what only grows of all that ever reported. Of a name that has become another kind the living's is shown. */
-export async function clusterText (given: readonly Report[], { living, ended }: EverybodysTotals, { format, attributeNames }: ScrapeOptions): Promise<string> {
+export async function clusterText (given: readonly Report[], { living, ended, folded }: EverybodysTotals, { format, attributeNames }: ScrapeOptions): Promise<string> {
   const reports = given.toSorted(oldestFirst)
   const sum = new TotalsSum()
   await inTurns(ended === null ? living : [...living, ended], (part) => { sum.add(part) })
@@ -47,7 +47,7 @@ export async function clusterText (given: readonly Report[], { living, ended }: 
   return exposition([
     ...instanceFamilies(reports),
     ...instanceCounters(living),
-    ...ownFamilies(reports, totals, attributeNames, hiddenSeries(families, buckets)),
+    ...ownFamilies(reports, totals, attributeNames, { buckets: hiddenSeries(families, buckets), ended: folded }),
     ...current.map(exportedFamily),
     ...customGauges(reports),
     ...registryGauges(reports),

@@ -1,6 +1,6 @@
 import { DAY_MS } from '@jpulse/plugin-kit'
 import type { RedisClock, RedisLink } from '@jpulse/redis-link'
-import { decodePoint, inTurns, readError, readReport, readTotals, type Ended, type ErrorEntry, type EverybodysTotals, type Point, type Report, type Totals, type TotalsOfOne } from '../formats/index.ts'
+import { decodePoint, inTurns, readError, readReport, readTotals, type Ended, type EverybodysTotals, type Point, type Report, type StoredError, type Totals, type TotalsOfOne } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
 import { getMany, runMany, type Command } from './batch.ts'
 import { EndedSum } from './ended-sum.ts'
@@ -14,7 +14,7 @@ export interface Outgoing {
   totals: string
   counters: ReadonlyMap<string, number>
   minutes: Array<[minute: number, counts: Counts]>
-  errors: ErrorEntry[]
+  errors: StoredError[]
   point: string
 }
 
@@ -42,12 +42,12 @@ export class Store {
   readonly #keepMs: number
   readonly #parsed = new Map<string, { text: string, value: Parsed }>()
 
-  constructor (link: RedisLink, bootId: string, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }) {
+  constructor (link: RedisLink, bootId: string, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }, onFolded: (series: number) => void = () => {}) {
     this.keys = new Keys(link)
     this.#link = link
     this.#clock = link.clock
     this.#members = new Members(link, this.keys)
-    this.#ended = new EndedSum(link, this.keys, this.#members, { ttlMs, keepMs })
+    this.#ended = new EndedSum(link, this.keys, this.#members, { ttlMs, keepMs }, onFolded)
     this.#bootId = bootId
     this.#ttlMs = ttlMs
     this.#keepMs = keepMs
@@ -132,7 +132,7 @@ export class Store {
       const totals = text === null ? null : readTotals(text)
       if (totals !== null) living.push({ ...totals, bootId: bootIds[index]! })
     })
-    return { living, ended: ended?.totals ?? null }
+    return { living, ended: ended?.totals ?? null, folded: ended?.folded ?? 0 }
   }
 
   /**
@@ -183,7 +183,7 @@ export class Store {
   }
 
   /** The last errors, the newest first. */
-  async errors (): Promise<ErrorEntry[]> {
+  async errors (): Promise<StoredError[]> {
     const texts = await this.#link.run((client) => client.lrange(this.keys.errors, 0, ERRORS_KEPT - 1))
     return texts.map(readError).filter((entry) => entry !== null)
   }
