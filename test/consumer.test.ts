@@ -132,6 +132,15 @@ async function compiled (project: string, files: string[], options: object): Pro
   return compile(join(project, 'tsconfig.json'))
 }
 
+/** The examples of the READMEs in TypeScript that are an application, each with what it leans on. */
+function examples (): Record<string, string> {
+  const blocksOf = (name: string): string[] => [...readFileSync(join(root, 'packages', name, 'README.md'), 'utf8').matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code!)
+  const [metrics, told] = blocksOf('cluster-metrics')
+  const imports = metrics!.slice(0, metrics!.indexOf('const app'))
+  const whole = PACKAGES.flatMap((name) => blocksOf(name).filter((code) => code.startsWith('import Fastify') && !code.includes('/testing')).map((code, index) => [`${name}-${index}.ts`, code] as const))
+  return { ...Object.fromEntries(whole), 'told.ts': `${imports}const app = Fastify()\napp.register(redisLink)\napp.register(clusterBroadcast)\n${told}` }
+}
+
 t.test('an application compiles against the packages, whatever its compiler’s options, without the peers that are optional', async (t) => {
   const project = temporaryFolder(t)
   install(project)
@@ -139,7 +148,10 @@ t.test('an application compiles against the packages, whatever its compiler’s 
   writeFileSync(join(project, 'app.ts'), APP)
   writeFileSync(join(project, 'pages.ts'), PAGES)
   t.equal(await compiled(project, ['app.ts'], { noEmit: true, module: 'ESNext', moduleResolution: 'bundler' }), '', 'bundler')
-  t.equal(await compiled(project, ['app.ts', 'pages.ts'], DECLARATIONS), '', 'nodenext')
+  const files = examples()
+  for (const [file, code] of Object.entries(files)) writeFileSync(join(project, file), `${code}\nexport {}\n`)
+  t.match(Object.keys(files).join(), 'cluster-broadcast-0.ts,ws-namespaces-0.ts,cluster-metrics-0.ts,told.ts')
+  t.equal(await compiled(project, ['app.ts', 'pages.ts', ...Object.keys(files)], DECLARATIONS), '', 'nodenext, and the examples of the READMEs')
   for (const type of DECLARED) t.match(readFileSync(join(project, 'out/pages.d.ts'), 'utf8'), type)
 })
 

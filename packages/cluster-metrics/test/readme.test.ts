@@ -19,8 +19,8 @@ t.test('the example of the README runs as it stands, with Redis and without', as
   t.teardown(() => rm(file, { force: true }))
   await writeFile(file, `${example}\nawait app.close()\n`)
   for (const REDIS_URL of [sharedRedis(), undefined]) {
-    const { stdout } = await promisify(execFile)(process.execPath, [file], { env: { PATH: process.env.PATH, SERVER_ID: 'web', ...(REDIS_URL === undefined ? {} : { REDIS_URL }) } })
-    t.equal(stdout, 'ok 1 web:0 { orders: 1 }\n')
+    const { stdout } = await promisify(execFile)(process.execPath, [file], { env: { PATH: process.env.PATH, SERVER_ID: 'web1', NODE_APP_INSTANCE: '2', ...(REDIS_URL === undefined ? {} : { REDIS_URL }) } })
+    t.equal(stdout, 'ok 1 web1:2 { orders: 1 }\n')
   }
 })
 
