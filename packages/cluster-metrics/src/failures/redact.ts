@@ -30,6 +30,8 @@ const XML = /<([A-Za-z][\w:.-]{0,80})([^<>]{0,200})>([^<>]+)</g
 /** `the password is "x"`, `password hunter2`. */
 const SAID = /\b(pass(?:word|phrase|code|wd)?|secret|token|api key)(\s+(?:is|was|of|for)?\s*)(?:(["'`])([^"'`\r\n]+)\3|(?=\S*\d)([^\s"'`,;)]+))/gi
 const WORD = /[\w+/=~-]{16,}/g
+/** How Kubernetes ends the names of pods, and Google's and Microsoft's the names of its nodes: ids of instances are made of them. */
+const NAME_END = /-(?:[bcdf-hj-np-tv-xz2456789]{8,10}-[bcdf-hj-np-tv-xz2456789]{5}|[0-9a-f]{8}-[0-9a-z]{4}|\d{8}-vmss[0-9a-z]{6})$/
 
 /** Makes a text fit to be shown: values of secrets in this process' environment, and what looks like a secret, are gone. */
 export function redact (text: string, env: NodeJS.ProcessEnv = process.env): string {
@@ -41,7 +43,7 @@ export function redact (text: string, env: NodeJS.ProcessEnv = process.env): str
   safe = safe.replace(XML, (element, name: string, attributes: string, value: string) => isSecret(name, value) ? `<${name}${attributes}>${MARK}<` : element)
   safe = withoutPairs(safe)
   safe = safe.replace(SAID, (_said, name: string, between: string, quote = '') => `${name}${between}${quote}${MARK}${quote}`)
-  return safe.replace(WORD, (word) => isRandom(word) ? MARK : word)
+  return safe.replace(WORD, (word) => isRandom(word.replace(NAME_END, '')) ? MARK : word)
 }
 
 /** What is no secret is looked at again from its value on: `Error: password: x`, or a URL in the query of another one. */
