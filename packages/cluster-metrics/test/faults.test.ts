@@ -190,6 +190,9 @@ t.test('MongoDB that is away, or hangs, makes the instance not ready, and never 
     t.notOk((await ask(app, '/api/1/metrics')).body.includes('planted-password'))
     t.equal((await ask(app, '/health/live')).statusCode, 200)
   }
+  command = async () => ({ ok: 1 })
+  t.equal((await ask(app, '/health')).statusCode, 200)
+  await waitFor(async () => (await data(app)).servers[0]!.mongodb.status === 'running', { what: 'it to be asked again, though what hung never answered', ...slow })
 })
 
 t.test('readiness is 503 from the start of close, liveness stays 200', async (t) => {

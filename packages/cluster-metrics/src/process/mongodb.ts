@@ -17,12 +17,11 @@ export interface MongoState {
 
 const NOTHING = { version: null, connections: null, uptime: null, host: null }
 
-/** Looks after MongoDB, never twice at a time. Takes single fields of its answers, so that no connection string gets on. */
+/** Looks after MongoDB. Takes single fields of its answers, so that no connection string gets on. */
 export class MongoWatch {
   readonly #fastify: FastifyInstance
   readonly #option: MongoHandle | false | undefined
   readonly #timeoutMs: number
-  #running: Promise<void> | null = null
   #state: MongoState = { server: { status: 'unknown', ...NOTHING }, database: 'disconnected', name: null }
 
   constructor (fastify: FastifyInstance, option: MongoHandle | false | undefined, timeoutMs: number) {
@@ -42,19 +41,11 @@ export class MongoWatch {
     return within(this.#timeoutMs, command(handle, { ping: 1 }), late).then(() => true, () => false)
   }
 
-  /** Asks for what the metrics show. */
+  /** Asks for what the metrics show, anew each time: what hangs may never answer. */
   async refresh (): Promise<void> {
     const handle = this.#handle
     if (handle === null) return
-    this.#running ??= this.#ask(handle).finally(() => { this.#running = null })
-    await within(this.#timeoutMs, this.#running, late).catch(() => { this.#down(handle) })
-  }
-
-  async #ask (handle: MongoHandle): Promise<void> {
-    await command(handle, { ping: 1 })
-    // Who may not ask for the status, or a server that does not know it, is connected all the same.
-    const status = await command(handle, { serverStatus: 1 }).catch(() => null)
-    this.#state = { server: { status: 'running', ...fieldsOf(status), host: hostOf(handle) }, database: 'connected', name: nameOf(handle) }
+    await within(this.#timeoutMs, ask(handle), late).then((state) => { this.#state = state }, () => { this.#down(handle) })
   }
 
   #down (handle: MongoHandle): void {
@@ -67,6 +58,13 @@ export class MongoWatch {
     const registered = this.#fastify.hasDecorator('mongo') ? (this.#fastify as unknown as { mongo: MongoHandle }).mongo : undefined
     return typeof registered?.client?.db === 'function' ? registered : null
   }
+}
+
+async function ask (handle: MongoHandle): Promise<MongoState> {
+  await command(handle, { ping: 1 })
+  // Who may not ask for the status, or a server that does not know it, is connected all the same.
+  const status = await command(handle, { serverStatus: 1 }).catch(() => null)
+  return { server: { status: 'running', ...fieldsOf(status), host: hostOf(handle) }, database: 'connected', name: nameOf(handle) }
 }
 
 const late = () => new Error('MongoDB did not answer in time')
