@@ -27,6 +27,8 @@ export function addBuiltIns (components: Components, fastify: FastifyInstance, s
 }
 
 function cacheFields (stats: CacheStats): Fields {
-  const { l1Hits, l2Hits, joined, loads } = stats
-  return { ...stats, reads: l1Hits + l2Hits + joined + loads }
+  const { l1Hits, l2Hits, joined, loads, slowest = null } = stats
+  // The cache names a process by its pid and the boot of its machine, which looks like a secret.
+  const { instance = '', ...rest } = (slowest ?? {}) as { instance?: string }
+  return { ...stats, reads: l1Hits + l2Hits + joined + loads, slowest: slowest === null ? null : { ...rest, instance: instance.replace(/^(\d+)@.*/, 'pid $1') } }
 }
