@@ -107,19 +107,27 @@ t.test('WebSocket, session, cache and database components are there when those p
 
 t.test('anonymous callers see the numbers and nothing that names or reveals', async (t) => {
   const { hostname } = await import('node:os')
-  const { app } = await build(t, { link: link(), serverId: 'secretserver', routes: exampleRoutes, options: { version: '9.8.7-secret', release: 'secret-release' } })
+  const cache = { l1Hits: 5, l2Hits: 0, joined: 0, loads: 0, mode: 'local', reason: 'a secret of the site', slowest: { instance: '4242@4f0c1e9a-secret', waitMs: 3 } }
+  const plugins: BuildOptions['plugins'] = (app) => { app.decorate('configCache' as never, { stats: () => cache } as never) }
+  const { app } = await build(t, { link: link(), serverId: 'secretserver', routes: exampleRoutes, plugins, options: { version: '9.8.7-secret', release: 'secret-release' } })
   app.clusterMetrics.gauge('secretGauge', () => 'secret')
   app.clusterMetrics.provider('secretPart', () => ({ path: '/srv/secret' }))
   await app.inject('/item/1')
-  const known = await data(app)
+  const cacheOf = ({ servers }: ClusterData) => servers[0]?.instances[0]?.components.cache
+  const known = await waitFor(async () => {
+    const seen = await data(app)
+    return cacheOf(seen) !== undefined && seen
+  }, settled)
+  t.match(cacheOf(known), { slowest: { instance: 'pid 4242', waitMs: 3 } }, 'for who may see it')
   const { body, json } = await ask(app, '/api/1/metrics', {})
+  t.match(cacheOf(json().data), { l1Hits: 5, mode: 'local', reason: '***', slowest: { instance: '***', waitMs: 3 } })
   for (const text of ['secret', process.version, String(process.pid), `"${hostname()}"`, '/item/:id', app.appCluster.bootId]) t.notOk(body.includes(text), text)
   const shape = (value: unknown): unknown => Array.isArray(value)
     ? value.map(shape)
     : typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, shape(one)])) : typeof value
   const masked = json().data as ClusterData
   t.same([...Value.Errors(PLAN, json())], [], 'still the document of the plan')
-  t.same(shape(masked.servers), shape(known.servers.map((server) => ({ ...server, instances: server.instances.map((one) => ({ ...one, components: {} })) }))), 'with its types')
+  t.same(shape(masked.servers), shape(known.servers.map((server) => ({ ...server, instances: server.instances.map((one) => ({ ...one, components: { cache: cacheOf(known) } })) }))), 'with its types')
   t.same(Object.keys((await ask(app, '/health', {})).json()), ['status', 'checks'])
   for (const url of ['/metrics', '/metrics?scope=cluster', '/admin/cluster', '/admin/cluster/dashboard.js', '/api/1/metrics/servers', '/api/1/metrics/requests', '/api/1/metrics/errors/recent', '/api/1/metrics/history']) {
     t.equal((await ask(app, url, {})).statusCode, 401, url)

@@ -52,7 +52,11 @@ function maskInstance (instance: InstanceMetrics): InstanceMetrics {
   }
 }
 
-/** The suite's own components are numbers; those of the application may say anything. */
+/** Of the suite's own components the numbers, and the mode; those of the application may say anything. */
 function onlyOurs (components: InstanceMetrics['components']): InstanceMetrics['components'] {
-  return Object.fromEntries(Object.entries(components).filter(([name]) => name === 'sessions' || name === 'cache'))
+  return Object.fromEntries(Object.entries(components).filter(([name]) => name === 'sessions' || name === 'cache').map(([name, fields]) => [name, { ...maskFields(fields), ...('mode' in fields ? { mode: fields.mode } : {}) }]))
+}
+
+function maskFields (fields: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, typeof value === 'string' ? HIDDEN : typeof value === 'object' && value !== null ? maskFields(value) : value]))
 }
