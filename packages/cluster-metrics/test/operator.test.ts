@@ -153,6 +153,7 @@ t.test('whoever is asked answers alike, nothing is lost of two that bear one id,
   const shared = link()
   const start = async (amount: number) => {
     const registry = new Registry()
+    registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)
     const registers = [registry]
     new Gauge({ name: 'own', help: 'Each', labelNames: ['instance', 'boot'], registers }).set({ instance: 'db1', boot: 'b' }, amount)
     new Counter({ name: 'calls_total', help: 'Calls', labelNames: ['job'], registers, enableExemplars: true }).inc({ labels: { job: 'nightly' }, value: amount, exemplarLabels: { trace: 't1' } as object })
