@@ -1,21 +1,22 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
 import { CannotProvide, chromiumBinary, prometheusTools, redisBinary } from './servers/binaries.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
-import { TapSummary } from './tap-summary.js'
 
 // npm test            everything: build, then every test on real servers, and beside them types, lint and the other checks
-// npm test -- FILE…   those test files only
+// npm test -- FILE…   those test files only, relative to the checkout; --jobs=N at a time, --timeout=S seconds for each
 
-/** @typedef {{ code: number | null, passed: number, failed: number, again: string[], slowest: Array<{ file: string, seconds: number }>, stopped: boolean }} Ran */
+/** @typedef {import('./tests/tap-summary.js').Counted} Counted */
 
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM'])
 const started = Date.now()
-const files = process.argv.slice(2)
+const { positionals: files, values } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' }, timeout: { type: 'string', default: '240' } } })
 const dir = mkdtempSync(join(tmpdir(), 'jpulse-test-'))
+const TRANSPILED = join(dir, 'transpiled')
 /** @type {import('./servers/provider.js').Provided[]} */
 const servers = []
 
@@ -25,11 +26,14 @@ try {
   redisBinary(say)
   const chromium = chromiumBinary(say)
   if (files.length === 0 || files.some((file) => file.includes('cluster-metrics'))) prometheusTools(say)
+  // Installed only by now.
+  const { transpile } = await import('./tests/transpile.js')
+  await transpile(TRANSPILED)
   servers.push(await provideRedis({ dir, say }))
   servers.push(await provideMongo({ dir, say }))
   const [redis, mongo] = servers
   const checks = files.length === 0 ? beside(join(ROOT, 'scripts/check.js')) : Promise.resolve(0)
-  process.exitCode = await runAll({ ...cleanEnv(), REDIS_URL: redis?.url, MONGODB_URI: mongo?.url, CHROMIUM_PATH: chromium }, checks)
+  process.exitCode = await runAll({ ...cleanEnv(), TRANSPILED, REDIS_URL: redis?.url, MONGODB_URI: mongo?.url, CHROMIUM_PATH: chromium }, checks)
 } catch (err) {
   if (!(err instanceof CannotProvide)) throw err
   process.stderr.write(`${err.message}\n`)
@@ -48,74 +52,44 @@ try {
  * @returns {Promise<number>} the exit code
  */
 async function runAll (env, checks) {
+  const { planOf } = await import('./tests/plan.js')
   const fault = new AbortController()
-  checks.then((code) => { if (code !== 0) fault.abort() })
-  const first = together(await Promise.all((await lanes()).map((args) => tap(env, args, fault.signal))))
-  let { code, passed, failed, stopped } = first
-  if (first.again.length > 0 && !stopped) {
+  const stop = () => fault.abort()
+  for (const name of SIGNALS) process.on(name, stop)
+  checks.then((code) => { if (code !== 0) stop() })
+  const first = await runOnce(files.length > 0 ? { files, jobs: 3 } : planOf(ROOT), env, fault.signal)
+  let { passed, failed } = first
+  if (first.again.length > 0 && !fault.signal.aborted) {
     say(`again, one after the other, because a wait ran out: ${first.again.join(' ')}`)
-    const second = await tap(env, ['--jobs=1', ...first.again], fault.signal)
-    code = failed > 0 ? code : second.code
+    const second = await runOnce({ files: first.again, jobs: 1 }, env, fault.signal)
     passed += second.passed
     failed += second.failed + second.again.length
-    stopped = second.stopped
   }
   if (await checks !== 0) {
     say('the checks found something: see above')
     failed++
   }
+  for (const name of SIGNALS) process.off(name, stop)
   if (files.length === 0) for (const { file, seconds } of first.slowest) say(`${String(seconds).padStart(4)} s ${file}`)
-  const ok = code === 0 && !stopped && failed === 0 && passed > 0
+  const ok = !fault.signal.aborted && failed === 0 && passed > 0
   say(`${Math.round((Date.now() - started) / 1000)} s in all`)
   process.stdout.write(`${passed} passed, ${ok ? 0 : Math.max(failed, 1)} failed\n`)
-  return ok ? 0 : code || 1
+  return ok ? 0 : 1
 }
 
 /**
- * What runs side by side: the files that fill the machine one after the other, and the rest, which mostly wait, three at a
- * time. In one run of tap each file of the first kind would wait until the machine is empty, and keep it so until it ends.
- *
- * @returns {Promise<string[][]>} arguments for tap
- */
-async function lanes () {
-  if (files.length > 0) return [files]
-  const { parse } = await import('yaml')
-  /** @type {string[]} */
-  const heavy = parse(readFileSync(join(ROOT, '.taprc'), 'utf8')).serial
-  return [heavy.map((file) => `--exclude=${file}`), ['--jobs=1', ...heavy]]
-}
-
-/** @param {Ran[]} runs @returns {Ran} */
-function together (runs) {
-  return {
-    code: runs.find((run) => run.code !== 0)?.code ?? 0,
-    passed: runs.reduce((sum, run) => sum + run.passed, 0),
-    failed: runs.reduce((sum, run) => sum + run.failed, 0),
-    again: runs.flatMap((run) => run.again),
-    slowest: runs.flatMap((run) => run.slowest).sort((a, b) => b.seconds - a.seconds).slice(0, 10),
-    stopped: runs.some((run) => run.stopped)
-  }
-}
-
-/**
+ * @param {{ files: string[], jobs: number, alone?: ReadonlySet<string> }} plan
  * @param {NodeJS.ProcessEnv} env
- * @param {string[]} args
  * @param {AbortSignal} signal
- * @returns {Promise<Ran>}
+ * @returns {Promise<Counted>}
  */
-function tap (env, args, signal) {
-  const child = spawn(process.execPath, [join(ROOT, 'node_modules/tap/dist/esm/run.mjs'), '--reporter=tap', '--disable-coverage', ...args],
-    { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] })
-  let stopped = false
-  const stop = (/** @type {NodeJS.Signals} */ signal) => { stopped = child.kill(signal) }
-  for (const name of SIGNALS) process.on(name, stop)
-  signal.addEventListener('abort', () => stop('SIGTERM'))
+async function runOnce (plan, env, signal) {
+  const { runFiles } = await import('./tests/run-files.js')
+  const { TapSummary } = await import('./tests/tap-summary.js')
   const summary = new TapSummary((line) => process.stdout.write(`${line}\n`))
-  child.stdout.on('data', (chunk) => summary.write(String(chunk)))
-  return new Promise((resolve) => child.once('close', (code) => {
-    for (const name of SIGNALS) process.off(name, stop)
-    resolve({ code, stopped, ...summary.end() })
-  }))
+  const jobs = values.jobs === undefined ? plan.jobs : Number(values.jobs)
+  await runFiles({ ...plan, jobs }, { env, timeoutMs: Number(values.timeout) * 1000, signal, write: (tap) => summary.write(tap) })
+  return summary.end()
 }
 
 /**

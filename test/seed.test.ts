@@ -14,8 +14,7 @@ interface Seeded { status: number, output: string }
 function seed (dir: string, args: string[], servers: Record<string, string> = {}): Promise<Seeded> {
   const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = cleanEnv()
   return new Promise((resolve) => {
-    // tap puts its loader into the NODE_OPTIONS of whatever a test starts.
-    execFile('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, join(ROOT, 'scripts/seed.js'), ...args], { env: { ...inherited, LOG_LEVEL: 'warn', JPULSE_RUN_DIR: dir, ...servers }, timeout: 60_000 },
+    execFile(process.execPath, [join(ROOT, 'scripts/seed.js'), ...args], { env: { ...inherited, LOG_LEVEL: 'warn', JPULSE_RUN_DIR: dir, ...servers }, timeout: 60_000 },
       (err, stdout, stderr) => resolve({ status: err === null ? 0 : Number(err.code), output: stdout + stderr.replaceAll(/^· .*\n/gm, '') }))
   })
 }

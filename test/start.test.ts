@@ -25,14 +25,14 @@ async function me ({ address }: Started, cookie: string): Promise<string> {
 
 t.test('npm start serves the site from two PM2 workers on servers of its own; Ctrl-C leaves nothing but the data, which the next run has', async (t) => {
   const dir = temporaryFolder(t)
-  const first = await start(t, dir, { command: NPM_START, env: { SEED_PEOPLE: undefined } })
+  const first = await start(t, dir, { command: NPM_START, env: { SEED_PEOPLE: '300' } })
   await first.ready(60_000)
   t.same(await workersOf(first, 2), ['025:0', '025:1'])
   t.equal(serverPorts(first).length, 2, 'a Redis and a MongoDB of its own')
   t.equal((await sign(first, 'Ada')).status, 201)
   const [, password = ''] = /Administrator: admin, password (\S+) \(shown once/.exec(first.output()) ?? []
   const cookie = await waitFor(() => signIn(first, password), { what: 'the administrator', timeoutMs: 60_000 })
-  await waitFor(async () => (await page(first, '/api/1/analytics/performance')).includes('"people":10000,'), { what: 'ten thousand people', timeoutMs: 120_000, everyMs: 500 })
+  await waitFor(async () => (await page(first, '/api/1/analytics/performance')).includes('"people":300,'), { what: 'the people of the listing', timeoutMs: 120_000, everyMs: 500 })
   const before = await visits(first)
 
   const second = await start(t, dir, { env: { SERVER_ID: '026' } })

@@ -20,7 +20,6 @@ import { openSync, closeSync } from 'node:fs'
  */
 
 const GUARD = `
-[ "$1" = keep ] || unset NODE_OPTIONS; shift
 "$@" 3>&- 4<&- </dev/null & pid=$!
 { read -r _ <&4; kill -KILL 0; } & watcher=$!
 echo "$pid" >&3
@@ -39,9 +38,7 @@ exit "$status"
  */
 export async function spawnGuarded (command, args, { cwd, env = process.env, log } = {}) {
   const out = log === undefined ? undefined : openSync(log, 'a')
-  // tap puts its loader into the NODE_OPTIONS of whatever a test starts, also where the test has taken it out.
-  const options = env.NODE_OPTIONS === undefined ? 'unset' : 'keep'
-  const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', options, command, ...args], {
+  const guard = spawn('/bin/sh', ['-c', GUARD, 'guard', command, ...args], {
     cwd,
     env,
     detached: true,

@@ -29,8 +29,8 @@ const START_JS = [process.execPath, join(ROOT, 'scripts/start.js')] as const
 export async function start (t: Scope, dir: string, { command = START_JS as readonly string[], env = {} }: { command?: readonly string[], env?: Record<string, string | undefined> } = {}): Promise<Started> {
   const port = await freePort()
   const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = cleanEnv()
-  // tap puts its loader into the NODE_OPTIONS of whatever a test starts.
-  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', ...command], {
+  const [program, ...args] = command
+  const child = spawn(program!, args, {
     cwd: ROOT,
     env: { ...inherited, HOST: '127.0.0.1', PORT: String(port), SERVER_ID: '025', INSTANCES: '2', SEED_PEOPLE: '0', JPULSE_RUN_DIR: dir, MARKER: `${dir}:${port}:`, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

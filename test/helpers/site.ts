@@ -50,9 +50,9 @@ export async function site (t: Scope, { workers = 2, app, ecosystem, env: own = 
   return { address: running.address, pm2: running.pm2, output: () => readFileSync(log, 'utf8'), stop }
 }
 
-/** The environment without what configures a site, or tap's loaders, which every worker would run. */
+/** The environment without what configures a site. */
 async function baseEnv (): Promise<Record<string, string>> {
-  const { NODE_OPTIONS: _options, REDIS_URL: _redis, MONGODB_URI: _mongo, EMBEDDED: _embedded, INSTANCES: _instances, ...inherited } = cleanEnv()
+  const { REDIS_URL: _redis, MONGODB_URI: _mongo, EMBEDDED: _embedded, INSTANCES: _instances, ...inherited } = cleanEnv()
   return { ...inherited as Record<string, string>, HOST: '127.0.0.1', PORT: String(await freePort()), SERVER_ID: 'test', LOG_LEVEL: 'warn', SEED_PEOPLE: '0', PASSWORD_COST: '10' }
 }
 

@@ -25,8 +25,6 @@ export interface WorkerOptions {
 
 interface Answer { id: number, value?: unknown, error?: { message: string, code?: string } }
 
-const PLAIN_NODE = fileURLToPath(new URL('plain-node', import.meta.url))
-
 /**
  * Forks a script `count` times and waits until each is ready. A worker ends with its test, by itself where the test
  * crashed (its IPC channel closes), and by SIGKILL where it does not listen.
@@ -40,9 +38,9 @@ export async function workers (t: Scope, count: number, script: URL, { env = {} 
 
 async function worker (t: Scope, script: URL, env: Record<string, string>): Promise<Worker> {
   const child = fork(fileURLToPath(script), {
-    execPath: PLAIN_NODE,
+    // Without the loader of the test.
     execArgv: [],
-    env: { ...process.env, ...env, PLAIN_NODE: process.execPath },
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     serialization: 'advanced'
   })

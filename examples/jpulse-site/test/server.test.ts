@@ -15,8 +15,7 @@ interface Server { child: ChildProcess, port: number, exited: Promise<number | n
 async function start (t: Scope, env: Record<string, string> = {}): Promise<Server> {
   const port = await freePort()
   const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = process.env
-  // tap puts its loader into the NODE_OPTIONS of whatever a test starts.
-  const child = spawn('/usr/bin/env', ['-u', 'NODE_OPTIONS', process.execPath, SERVER], {
+  const child = spawn(process.execPath, [SERVER], {
     env: { ...inherited, PORT: String(port), LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc']
   })

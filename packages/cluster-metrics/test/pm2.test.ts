@@ -20,7 +20,6 @@ t.test('any of 4 PM2 workers on two servers gives the document of the plan, with
   const dir = join(temporaryFolder(t), 'run')
   mkdirSync(dir)
   const env: NodeJS.ProcessEnv = { ...cleanEnv(), PORT: String(await freePort()), SITE: uniqueName(), REDIS_URL: sharedRedis(), FAILING: '4' }
-  delete env.NODE_OPTIONS
   const running = await runCluster({
     env,
     log: join(dir, 'log'),

@@ -28,7 +28,6 @@ t.setTimeout(180_000 + ROUNDS * 60_000)
 /** Four workers, on a port that they share. */
 async function startWorkers (t: Scope, dir: string) {
   const env: NodeJS.ProcessEnv = { ...cleanEnv(), PORT: String(await freePort()), SITE: uniqueName(), REDIS_URL: sharedRedis(), MOST_RESTARTS: '10000', OPTIONS: JSON.stringify({ ttlMs: 1500, keepMs: KEEP_MS }) }
-  delete env.NODE_OPTIONS
   const running = await runCluster({ env, log: join(dir, 'log'), home: join(dir, 'pm2'), instances: 4, ecosystem: fileURLToPath(new URL('fixtures/pm2.config.cjs', import.meta.url)), app: 'metrics' })
   t.teardown(() => running.stop())
   const ask = async (path: string): Promise<{ status: number, text: string }> => {

@@ -16,7 +16,6 @@ t.test('under PM2: a login on one worker is known on each other one, outlives a 
   const dir = join(temporaryFolder(t), 'run')
   mkdirSync(dir)
   const env = { ...cleanEnv(), PORT: String(await freePort()), SITE: uniqueName(), REDIS_URL: sharedRedis() }
-  delete (env as NodeJS.ProcessEnv).NODE_OPTIONS
   const running = await runCluster({
     env,
     log: join(dir, 'log'),

@@ -6,8 +6,10 @@ const RAN_OUT = /^ *not ok \d+ - (waited \d+ ms in vain for |timeout!|.*Timeout 
 /** The verdict of an assertion; that of a subtest ends with the time it took. */
 const ASSERTION = /^ *not ok \d+ (?!.*# time=)/
 
+/** @typedef {{ passed: number, failed: number, again: string[], slowest: Array<{ file: string, seconds: number }> }} Counted */
+
 /**
- * Turns tap's raw output into a line per test file, with its comments (what a test measured) before it, or everything
+ * Turns TAP into a line per test file, with its comments (what a test measured) before it, or everything
  * that file said where it failed, and counts tests: a test is a named subtest (`t.test(…)`) without subtests of its own, or a file that has none.
  *
  * A file that failed only because time was over, not by a wrong answer, is not counted but listed in `again`.
@@ -37,6 +39,7 @@ export class TapSummary {
     for (const line of lines) this.#line(line)
   }
 
+  /** @returns {Counted} */
   end () {
     this.#line(this.#rest)
     const slowest = this.#times.sort((a, b) => b.seconds - a.seconds).slice(0, 10)

@@ -1,5 +1,10 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
-import { TapSummary } from '../scripts/tap-summary.js'
+import { ROOT } from '../scripts/bootstrap.js'
+import { ALONE, LONG, planOf } from '../scripts/tests/plan.js'
+import { runFiles } from '../scripts/tests/run-files.js'
+import { TapSummary } from '../scripts/tests/tap-summary.js'
 
 /** What tap prints of a file with one test. */
 const file = (name: string, failures: string[]) => `# Subtest: ${name}
@@ -41,4 +46,32 @@ t.test('a wrong answer is final, also beside a wait that ran out', async (t) => 
 
 t.test('a file that crashed is final', async (t) => {
   t.match(summary('not ok 1 - a.test.ts # time=9ms\n'), { passed: 0, failed: 1, again: [] })
+})
+
+t.test('a file passes that ends well with all verdicts that it planned, within the time that it has or asks for', async (t) => {
+  /** What is said of the fixture where it ends so. */
+  const run = async (ENDS: string, signal = new AbortController().signal) => {
+    let tap = ''
+    await runFiles({ files: ['test/fixtures/ends-as-told.js'], jobs: 1 }, { env: { ...process.env, ENDS }, timeoutMs: 60_000, signal, write: (text) => { tap += text } })
+    return { tap, ...summary(tap) }
+  }
+  const [well, wrong, early, killed, late, stuck] = await Promise.all(['well', 'wrong', 'early', 'killed', 'late', 'stuck'].map((ends) => run(ends)))
+  t.match(well, { passed: 1, failed: 0, again: [] })
+  t.match(wrong, { passed: 1, failed: 1, again: [] })
+  t.match(early, { failed: 1, again: [], tap: /exit code 0\nnot ok/ }, 'without its plan')
+  t.match(killed, { failed: 1, again: [], tap: /SIGKILL\nnot ok/ })
+  t.match(late, { again: ['test/fixtures/ends-as-told.js'] }, 'what only takes too long runs again')
+  t.match(stuck, { failed: 1, tap: /SIGKILL\nnot ok/ }, 'what does not even say so is killed')
+
+  const ended = new AbortController()
+  const stopped = run('well', ended.signal)
+  ended.abort()
+  t.match(await stopped, { passed: 0 })
+})
+
+t.test('every test is in the plan once, and what it names is there', async (t) => {
+  const { files } = planOf(ROOT)
+  t.equal(new Set(files).size, files.length)
+  t.ok(files.includes('test/runner.test.ts') && files.includes('test/mixed-release/mixed-release.test.ts'))
+  t.same([...ALONE, ...LONG].filter((file) => !existsSync(join(ROOT, file))), [])
 })
