@@ -20,7 +20,9 @@ import { Dispatcher } from './namespace/dispatcher.ts'
 import { Once } from './namespace/once.ts'
 import { Stalls } from './namespace/stalls.ts'
 import { Presences, tokenOf } from './presence/presences.ts'
-import { MemoryReceipts, ONCE_MS, RedisReceipts } from './recovery/receipts.ts'
+import { MemoryReceipts } from './recovery/memory-receipts.ts'
+import { ONCE_MS } from './recovery/receipts.ts'
+import { RedisReceipts } from './recovery/redis-receipts.ts'
 import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
 import { closeRefusedUpgrades, passOnOtherUpgrades, multiplexRoute, upgradeRoute } from './admission/upgrade.ts'
@@ -80,6 +82,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     heartbeat.stop()
     for (const { stop } of subscriptions) stop()
     expiries.stop()
+    receipts.close()
     appCluster.off('leave', onLeave)
     const all = [...hubs]
     for (const hub of all) hub.departLingering()

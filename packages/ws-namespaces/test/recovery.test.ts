@@ -1,8 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { redisServer, sharedRedis, uniqueName, waitFor, type Scope } from '../../../test/helpers/index.ts'
 import { UserSlots } from '../src/cluster/user-slots.ts'
-import { MemoryReceipts, RedisReceipts, type Receipts } from '../src/recovery/receipts.ts'
+import { Once } from '../src/namespace/once.ts'
+import type { Peer } from '../src/namespace/peer.ts'
+import { MemoryReceipts } from '../src/recovery/memory-receipts.ts'
+import type { Receipts } from '../src/recovery/receipts.ts'
+import { RedisReceipts } from '../src/recovery/redis-receipts.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, resume, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
@@ -254,9 +258,10 @@ t.test('what was handled of a client is remembered, across processes with Redis'
     ['in the process', ...[new MemoryReceipts('a')].flatMap((one) => [one, one])],
     ['in Redis', new RedisReceipts(app.redisLink, 'a'), new RedisReceipts(app.redisLink, 'b')]
   ] as Array<[string, Receipts, Receipts]>) {
+    t.teardown(() => [receipts, other].forEach((one) => one.close()))
     const ann = { namespace: 'rooms/a:b', userId: 'ann', clientId: 'c' }
     t.same(await receipts.claim(ann, 1), { state: 'new' }, what)
-    t.same(await other.claim(ann, 1), { state: 'running', bootId: 'a' })
+    t.match(await other.claim(ann, 1), { state: 'running', bootId: 'a' })
     await receipts.done(ann, 1, '{"type":"x"}')
     t.same(await other.claim(ann, 1), { state: 'done', answer: '{"type":"x"}' })
     for (const another of [{ ...ann, userId: null }, { ...ann, clientId: 'd' }, { ...ann, namespace: 'other' }]) t.same(await other.claim(another, 1), { state: 'new' }, 'each client for itself')
@@ -268,29 +273,114 @@ t.test('what was handled of a client is remembered, across processes with Redis'
   }
 })
 
-t.test('a claim or an answer whose reply was lost is still this process\' own', async (t) => {
+/** Receipts of three processes; of what the first asks the replies are lost while `loses` is set. */
+async function receiptsOf (t: Scope) {
   const { app: { redisLink } } = await build(t, { link: { url: sharedRedis(), siteId: uniqueName('once') } })
-  let loses = false
+  const lossy = { loses: false }
   const link = {
     key: (...parts: string[]) => redisLink.key(...parts),
     runScript: async (...args: Parameters<typeof redisLink.runScript>) => {
       const reply = await redisLink.runScript(...args)
-      if (loses) throw new Error('the reply was lost')
+      if (lossy.loses) throw new Error('the reply was lost')
       return reply
     }
   } as unknown as typeof redisLink
-  const [receipts, other] = [new RedisReceipts(link, 'a'), new RedisReceipts(redisLink, 'b')]
+  const [a, b, c] = [new RedisReceipts(link, 'a'), new RedisReceipts(redisLink, 'b'), new RedisReceipts(redisLink, 'c')]
+  t.teardown(() => [a, b, c].forEach((one) => one.close()))
+  return { lossy, a, b, c, key: redisLink.key('ws', 'once', '{chat}', 'ann', 'c'), link: redisLink }
+}
+
+t.test('a claim or an answer whose reply was lost is still this process\' own', async (t) => {
+  const { lossy, a, b } = await receiptsOf(t)
   const ann = { namespace: 'chat', userId: 'ann', clientId: 'c' }
-  loses = true
-  await t.rejects(receipts.claim(ann, 1))
-  loses = false
-  t.same(await other.claim(ann, 1), { state: 'running', bootId: 'a' }, 'Redis did it')
-  t.same(await receipts.claim(ann, 1), { state: 'new' })
-  t.same(await receipts.claim(ann, 1), { state: 'running', bootId: 'a' }, 'once')
-  loses = true
-  await receipts.done(ann, 1, '{"type":"x"}')
-  loses = false
-  t.same(await receipts.claim(ann, 1), { state: 'done', answer: '{"type":"x"}' })
+  lossy.loses = true
+  await t.rejects(a.claim(ann, 1))
+  await t.rejects(a.claim(ann, 2))
+  await t.rejects(a.claim(ann, 2))
+  lossy.loses = false
+  t.match(await b.claim(ann, 1), { state: 'running', bootId: 'a' }, 'Redis did it')
+  t.same(await a.claim(ann, 1), { state: 'new' })
+  t.same(await a.claim(ann, 1), { state: 'running', bootId: 'a', beat: null }, 'once')
+  await a.giveUp(ann, 1)
+  t.match(await b.claim(ann, 1), { state: 'running', bootId: 'a' }, 'what is held is not given up')
+  lossy.loses = true
+  const recorded = a.done(ann, 1, '{"type":"x"}')
+  t.same(await a.claim(ann, 1), { state: 'done', answer: '{"type":"x"}' })
+  lossy.loses = false
+  await recorded
+  t.same(await b.claim(ann, 1), { state: 'done', answer: '{"type":"x"}' })
+  await a.giveUp(ann, 2)
+  t.same(await b.claim(ann, 2), { state: 'new' }, 'whichever attempt Redis did')
+  t.same(await a.done(ann, 2, '{}'), undefined, 'of what is not its own nothing is recorded')
+  t.match(await a.claim(ann, 2), { state: 'running', bootId: 'b' })
+})
+
+t.test('what Redis does late, because it was sent on a connection that broke, ends no later claim', async (t) => {
+  const { a, b, key, link } = await receiptsOf(t)
+  const ann = { namespace: 'chat', userId: 'ann', clientId: 'c' }
+  t.same(await a.claim(ann, 1), { state: 'new' })
+  await a.free(ann, 1)
+  t.same(await a.claim(ann, 1), { state: 'new' })
+  const stands = await link.run((client) => client.hget(key, '1'))
+  t.equal(stands, 'running a 2 0')
+  // Another process of this boot id knows attempt 1 only.
+  const late = new RedisReceipts(link, 'a')
+  t.teardown(() => late.close())
+  t.match(await late.claim(ann, 1), { state: 'running', bootId: 'a', beat: stands })
+  await late.done(ann, 1, '{}')
+  t.equal(await link.run((client) => client.hget(key, '1')), stands)
+  t.match(await b.claim(ann, 1), { state: 'running', bootId: 'a' })
+})
+
+t.test('a message whose client moved meanwhile is handled there, waits for who handles it, and is given up when that one is silent', async (t) => {
+  const { lossy, a, b, c, key, link } = await receiptsOf(t)
+  const claimed = (id: number) => waitFor(async () => await link.run((client) => client.hget(key, String(id))) !== null, { what: 'the claim' })
+  const conn = (): { isGone: boolean, told: unknown[] } & Peer => {
+    const told: unknown[] = []
+    return { isGone: false, ended: null, namespace: 'chat', userId: 'ann', clientId: 'c', told, fail: (code: string) => { told.push(code) }, deliver: ({ single }: { single: Buffer }) => { told.push(single.toString('utf8', 2)) }, hub: { log: { error: t.fail } } } as never
+  }
+  const [atA, atB] = [a, b].map((receipts) => new Once(receipts, () => true)) as [Once, Once]
+  const done: string[] = []
+  // Redis took the claim, and this worker does not know; then the client is gone.
+  const [old, moved] = [conn(), conn()]
+  lossy.loses = true
+  atA.take(old, 1, () => { done.push('old') })
+  await claimed(1)
+  old.isGone = true
+  lossy.loses = false
+  atB.take(moved, 1, () => { done.push('moved') })
+  await waitFor(() => done.length > 0, { what: 'it to be handled where the client is now', timeoutMs: 30_000 })
+
+  // Two connections, so that neither waits for the other's turn: of one worker that takes its time, of one that is silent.
+  const [slow, patient, impatient] = [conn(), conn(), conn()]
+  let finish = (): void => {}
+  atA.take(slow, 2, (record) => { finish = () => record({ json: '{"type":"x","replyTo":2}', bytes: null }) })
+  t.same(await c.claim(slow, 3), { state: 'new' })
+  c.close()
+  await claimed(2)
+  atB.take(patient, 2, () => { done.push('patient') })
+  atB.take(impatient, 3, () => { done.push('impatient') })
+  await waitFor(() => impatient.told.length > 0, { what: 'the silent one to be given up', timeoutMs: 15_000 })
+  t.same([impatient.told, patient.told], [['OUTCOME_UNKNOWN'], []])
+  finish()
+  await waitFor(() => patient.told.length > 0)
+  t.same([patient.told, done], [['{"type":"x","replyTo":2}'], ['moved']])
+})
+
+t.test('what the process itself remembers is bounded, and what was handled is not handled again', async (t) => {
+  const receipts = new MemoryReceipts('a', 1000, 3)
+  const sender = (clientId: string) => ({ namespace: 'chat', userId: null, clientId })
+  for (const client of ['a', 'b']) {
+    for (let id = 1; id <= 5; id++) {
+      t.same(await receipts.claim(sender(client), id), { state: 'new' })
+      await receipts.done(sender(client), id, 'x'.repeat(150))
+    }
+  }
+  const states = async (client: string) => Promise.all([1, 2, 3, 4, 5].map(async (id) => JSON.stringify(await receipts.claim(sender(client), id))))
+  t.same(new Set(await states('a')), new Set(['{"state":"done","answer":"ALREADY_HANDLED"}']))
+  t.same(new Set(await states('b')), new Set([`{"state":"done","answer":"${'x'.repeat(150)}"}`]))
+  for (const client of ['c', 'd']) await receipts.claim(sender(client), 1)
+  t.same(await receipts.claim(sender('a'), 1), { state: 'new' }, 'the client that was silent for longest is forgotten')
 })
 
 t.test('the connections of a user are counted over processes, and over an outage, neither for ever nor never', async (t) => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Frame } from '../delivery/frame.ts'
-import type { Receipts, Sender } from '../recovery/receipts.ts'
+import { NOT_KEPT, type Receipt, type Receipts, type Sender } from '../recovery/receipts.ts'
 import type { ErrorCode } from '../codes.ts'
 import type { Peer } from './peer.ts'
 
@@ -15,6 +15,8 @@ const MOST_WAITING = 256
 const LOOK_MS = 250
 /** As long as a request waits for its handler. */
 const ANSWER_MS = 30_000
+/** Looks in a row, 4 s, in which a worker that handles a message shows itself several times. Who does not is dead, stands still, or never knew of its claim. */
+const SILENT_LOOKS = 16
 
 interface Queue { last: Promise<void>, waiting: number }
 
@@ -47,21 +49,43 @@ export class Once {
 
   async #next (conn: Peer, id: string | number, number: number, handle: (record: (answer: Answered) => void) => void): Promise<void> {
     const sender = { namespace: conn.namespace, userId: conn.userId, clientId: conn.clientId }
-    for (const began = performance.now(); !conn.isGone && conn.ended === null;) {
-      const receipt = await this.#receipts.claim(sender, number).catch(() => null)
-      // Redis is away: it is not known whether the message was handled, so it waits; the client has a timeout of its own.
-      if (receipt === null) await sleep(LOOK_MS, undefined, { ref: false })
+    const holder = new Holder(this.#isAlive)
+    let receipt: Receipt | null = null
+    while (!conn.isGone && conn.ended === null) {
+      receipt = await this.#receipts.claim(sender, number).catch(() => null)
       // The server may have ended the connection meanwhile. Where the client may come back it sends the message again.
-      else if (receipt.state === 'new') return conn.ended === null ? handle((answer) => { this.#record(sender, number, answer) }) : this.#receipts.free(sender, number)
-      else if (receipt.state === 'done') return repeat(conn, id, receipt.answer)
-      else if (receipt.state === 'forgotten' || !this.#isAlive(receipt.bootId) || performance.now() - began > ANSWER_MS) return conn.fail('OUTCOME_UNKNOWN', id)
-      else await sleep(LOOK_MS, undefined, { ref: false })
+      if (receipt?.state === 'new') return conn.ended === null ? handle((answer) => { this.#record(sender, number, answer) }) : this.#receipts.free(sender, number)
+      if (receipt?.state === 'done') return repeat(conn, id, receipt.answer)
+      if (receipt?.state === 'forgotten' || holder.isSilent(receipt)) return conn.fail('OUTCOME_UNKNOWN', id)
+      await sleep(LOOK_MS, undefined, { ref: false })
     }
+    // Nothing was done here, and where the reply was lost the worker that the client moved to waits for the end of this claim.
+    if (receipt === null) await this.#receipts.giveUp(sender, number)
   }
 
   #record (sender: Sender, number: number, answer: Answered): void {
     const isKept = 'json' in answer && answer.bytes === null && answer.json.length <= LONGEST_ANSWER
-    this.#receipts.done(sender, number, isKept ? answer.json : 'code' in answer ? answer.code : 'ALREADY_HANDLED')
+    this.#receipts.done(sender, number, isKept ? answer.json : 'code' in answer ? answer.code : NOT_KEPT)
+  }
+}
+
+/** Who handles a message that another connection brought: whether it is still worth waiting for. */
+class Holder {
+  readonly #isAlive: (bootId: string) => boolean
+  readonly #began = performance.now()
+  #beat = ''
+  #looks = 0
+
+  constructor (isAlive: (bootId: string) => boolean) {
+    this.#isAlive = isAlive
+  }
+
+  /** @param receipt null while Redis is away: it is not known whether the message was handled, so it waits; the client has a timeout of its own */
+  isSilent (receipt: Extract<Receipt, { state: 'running' }> | null): boolean {
+    if (receipt === null || receipt.beat === null || receipt.beat !== this.#beat) this.#looks = 0
+    if (receipt === null) return false
+    this.#beat = receipt.beat ?? ''
+    return !this.#isAlive(receipt.bootId) || ++this.#looks > SILENT_LOOKS || performance.now() - this.#began > ANSWER_MS
   }
 }
 
