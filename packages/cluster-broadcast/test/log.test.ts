@@ -353,7 +353,7 @@ t.test('an outbox: what is acknowledged is there once and in order, whatever is 
     let counter = 0
     for (const [destination, waits] of messages) {
       counter++
-      acks.push(outbox.send({ destination, counter, line: String(counter), message: null }))
+      acks.push(outbox.send(destination, counter, String(counter), null, false))
       if (waits) await Promise.resolve().then(() => {})
     }
     const results = await Promise.all(acks)
@@ -377,7 +377,7 @@ t.test('an outbox whose messages may wait no longer gives up the oldest, and aft
     onFault: () => {},
     givenUp: 'given up'
   }, { isConsecutive: true, mostCharacters: 100_000 })
-  const send = (counter: number): Promise<string> => outbox.send({ destination: '', counter, line: 'x'.repeat(60_000), message: null })
+  const send = (counter: number): Promise<string> => outbox.send('', counter, 'x'.repeat(60_000), null, false)
   const acks = [send(1)]
   await settled()
   acks.push(send(2), send(3))

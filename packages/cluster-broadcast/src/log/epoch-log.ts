@@ -4,14 +4,14 @@ import { HighWaterMark, type LogFormat, type LogFrame, type Place } from './form
 import type { FollowerSink } from './delivery.ts'
 import { joinLines, type Line } from './lines.ts'
 import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
-import { Pace, type Most } from './pace.ts'
-import type { Reading } from './reading.ts'
-import { append, piece, read, turn } from './scripts.ts'
+import { isOutage, Pace, type Most } from './pace.ts'
+import { fieldsOf, type Reading } from './reading.ts'
+import { append, hand, piece, read, turn } from './scripts.ts'
 
 export { bytesLine, joinLines, readLine, splitLines, type Line } from './lines.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
 export type { FollowerSink } from './delivery.ts'
-export type { Pace } from './pace.ts'
+export { isOutage, type Pace } from './pace.ts'
 export type { Reading } from './reading.ts'
 export { LOG_LUA } from './scripts.ts'
 
@@ -128,7 +128,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
    * @param counter the publisher's own number of it, which only grows
    */
   publish (destination: string, counter: number, line: Line, message: Message, wantsLiving = false): Promise<Ack> {
-    return this.#outbox.send({ destination, counter, line, message, wantsLiving })
+    return this.#outbox.send(destination, counter, line, message, wantsLiving)
   }
 
   /** Hears a destination. Resolves when it is heard, or cannot be now. */
@@ -216,22 +216,33 @@ export class EpochLog<Frame extends LogFrame, Message> {
   }
 
   async #commit ({ runs, number, wantsLiving }: Batch): Promise<Ack> {
+    const { keys: { state }, logMs, route } = this.#options
+    // The log and its numbers need no look then: Redis is busy with it for three quarters as long.
+    if (!wantsLiving && logMs === 0 && !runs.some(({ destination }) => route(destination).isLogged)) {
+      const frames = runs.map((run) => this.#write(run)).flatMap(([channel, , , frame]) => [channel, frame])
+      await this.#link.runScript(hand, { keys: [state], args: frames })
+      this.#follower.committed(null)
+      return SENT
+    }
     const [epoch, last, living] = await this.#append(runs, number, wantsLiving)
     this.#follower.committed(last > 0 ? { epoch, seq: last } : null)
     return wantsLiving ? { delivered: true, living } : SENT
   }
 
+  /** A run as `append` takes it; one that is not logged as a whole frame. */
+  #write ({ destination, counter, lines }: OutgoingRun): [channel: string, topic: string, count: number, frame: Line] {
+    const { format, route } = this.#options
+    const { channel, topic, isLogged } = route(destination)
+    const rest = format.write(this.#publisher, counter, lines)
+    return isLogged ? [channel, topic, lines.length, rest] : [channel, topic, 0, joinLines(format.unlogged, [rest])]
+  }
+
   async #append (runs: readonly OutgoingRun[], batch: number, wantsLiving: boolean): Promise<[epoch: string, last: number, living: string[]]> {
     const { keys, format, route, maxLength, logMs, stateMs, marks } = this.#options
-    const args = runs.flatMap(({ destination, counter, lines }) => {
-      const { channel, topic, isLogged } = route(destination)
-      const rest = format.write(this.#publisher, counter, lines)
-      return [channel, topic, isLogged ? lines.length : 0, isLogged ? rest : joinLines(format.unlogged, [rest])]
-    })
     const [epoch, seq, last, living] = await this.#link.runScript(append, {
       keys: [keys.state, keys.log, keys.publisher, ...(wantsLiving && keys.leases !== undefined ? [keys.leases] : [])],
       args: [...this.#epochs(), batch, maxLength, logMs, stateMs, marks?.every ?? 0,
-        marks === undefined ? '' : route(marks.destination).channel, format.write(this.#publisher, 0, []), ...args]
+        marks === undefined ? '' : route(marks.destination).channel, format.write(this.#publisher, 0, []), ...runs.flatMap((run) => this.#write(run))]
     })
     this.#highWater.said(epoch, Number(seq))
     return [epoch, Number(last), living]
@@ -285,14 +296,4 @@ export class EpochLog<Frame extends LogFrame, Message> {
     await this.#link.outages.changed(RETRY_MS)
     return true
   }
-}
-
-function fieldsOf (fields: readonly Buffer[]): Partial<Record<string, Buffer>> {
-  return Object.fromEntries(fields.flatMap((name, index) => index % 2 === 0 ? [[String(name), fields[index + 1]!]] : []))
-}
-
-/** Redis was away, or its answer was lost. Any other error would come again at the next try. */
-export function isOutage (err: unknown): boolean {
-  const code = (err as { code?: unknown } | undefined)?.code
-  return code === 'FST_ERR_REDIS_LINK_UNAVAILABLE' || code === 'FST_ERR_REDIS_LINK_TIMEOUT'
 }

@@ -1,18 +1,5 @@
 import type { Line } from './lines.ts'
 
-/** A message on its way into a log. */
-export interface Outgoing<Message> {
-  /** Who it is for: messages of one destination that follow on each other share a frame. */
-  readonly destination: string
-  /** The publisher's own number. */
-  readonly counter: number
-  readonly line: Line
-  /** What `onGiveUp` is told, where `keepsMessages` is set. */
-  readonly message: Message
-  /** Whether the answer has to say who lives: see `Commit`. */
-  readonly wantsLiving?: boolean
-}
-
 /** Consecutive messages of one destination. */
 export interface OutgoingRun {
   readonly destination: string
@@ -102,19 +89,25 @@ export class Outbox<Message, Outcome> {
     return this.#idle ?? Promise.resolve()
   }
 
-  /** Resolves with what became of the message. */
-  send (outgoing: Outgoing<Message>): Promise<Outcome> {
-    const { counter, line, message } = outgoing
+  /**
+   * Resolves with what became of the message. Not an object of all that, because it is called for each message.
+   *
+   * @param destination who it is for: messages of one destination that follow on each other share a frame
+   * @param counter the publisher's own number
+   * @param message what `onGiveUp` is told, where `keepsMessages` is set
+   * @param wantsLiving whether the outcome has to say who lives
+   */
+  send (destination: string, counter: number, line: Line, message: Message, wantsLiving: boolean): Promise<Outcome> {
     if (this.#closed) {
       this.#giveUp(counter, message)
       return Promise.resolve(this.#target.givenUp)
     }
     const batch = this.#batchFor(line)
-    this.#add(batch, outgoing)
+    this.#add(batch, destination, counter, line)
     batch.counters.push(counter)
     if (this.#rules.keepsMessages !== false) batch.messages.push(message)
     batch.characters += line.length
-    batch.wantsLiving ||= outgoing.wantsLiving === true
+    batch.wantsLiving ||= wantsLiving
     this.#characters += line.length
     this.#makeRoom()
     this.#idle ??= Promise.resolve().then(() => this.#flush())
@@ -137,7 +130,7 @@ export class Outbox<Message, Outcome> {
     return batch
   }
 
-  #add ({ runs }: Open<Message, Outcome>, { destination, counter, line }: Outgoing<Message>): void {
+  #add ({ runs }: Open<Message, Outcome>, destination: string, counter: number, line: Line): void {
     const last = runs.at(-1)
     const follows = last?.destination === destination && (!this.#rules.isConsecutive || last.counter + last.lines.length === counter)
     if (follows) last.lines.push(line)

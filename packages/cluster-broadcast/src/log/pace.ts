@@ -41,3 +41,9 @@ export class Pace {
 function isTimeout (err: unknown): boolean {
   return (err as { code?: unknown } | undefined)?.code === 'FST_ERR_REDIS_LINK_TIMEOUT'
 }
+
+/** Redis was away, or its answer was lost. Any other error would come again at the next try. */
+export function isOutage (err: unknown): boolean {
+  const code = (err as { code?: unknown } | undefined)?.code
+  return code === 'FST_ERR_REDIS_LINK_UNAVAILABLE' || code === 'FST_ERR_REDIS_LINK_TIMEOUT'
+}

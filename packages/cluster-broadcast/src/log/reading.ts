@@ -52,3 +52,8 @@ export function wentBack<Frame extends LogFrame> ({ epoch, seq, head, entries }:
   const ours = entries.find((entry) => entry.seq >= acked.seq)?.frame
   return ours != null && ours.first <= acked.seq && ours.publisher !== publisher
 }
+
+/** Fields and values of an entry of a stream, which come in turns. */
+export function fieldsOf (fields: readonly Buffer[]): Partial<Record<string, Buffer>> {
+  return Object.fromEntries(fields.flatMap((name, index) => index % 2 === 0 ? [[String(name), fields[index + 1]!]] : []))
+}

@@ -8,7 +8,7 @@ import type { Member } from '../membership/members.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { Asks, type AskResult, type Outcome } from './asks.ts'
 import { messageId, type Kind, type WireMessage, type WireReply } from './frame.ts'
-import { isReserved, isUnder } from './names.ts'
+import { isUnder } from './names.ts'
 import { Subscriptions, type BroadcastMessage, type Subscription } from './subscriptions.ts'
 import type { ClusterMode, Gap, Outgoing, Transport } from './transport.ts'
 
@@ -69,7 +69,7 @@ export class Messenger {
   /** Sends JSON to the handlers here, then to the others. */
   publish (channel: string, json: string, logged: boolean, bytes?: Uint8Array): { message: WireMessage, ack: Promise<Ack> } {
     const message = this.#compose(channel, 'tell', json, logged, bytes)
-    this.#deliverHere(message)
+    if (this.subscriptions.match(channel, true).length > 0) this.#deliverHere(message)
     return { message, ack: this.transport.send(message) }
   }
 
@@ -128,7 +128,7 @@ export class Messenger {
 
   /** Calls the handlers; `done` gets what they answered, when the last has. */
   #dispatch (message: WireMessage, self: boolean, done?: (outcome: Outcome) => void): void {
-    const matching = this.subscriptions.match(message.channel, self, isReserved(message.channel))
+    const matching = this.subscriptions.match(message.channel, self)
     if (done === undefined) for (const subscription of matching) this.#call(subscription, message, self)
     else if (matching.length === 0) done({})
     else Promise.all(matching.map((subscription) => this.#call(subscription, message, self))).then((outcomes) => done(firstAnswer(outcomes)))

@@ -1,3 +1,5 @@
+import { isReserved } from './names.ts'
+
 /** A message as a handler gets it. The data are the handler's own copy. */
 export interface BroadcastMessage<T = unknown> {
   /** Unique in the cluster. */
@@ -35,15 +37,23 @@ export interface Subscription {
 
 const NONE: readonly Subscription[] = Object.freeze([])
 
+/** What a channel has, as it was looked up last. */
+interface Match { readonly channel: string, readonly found: readonly Subscription[] }
+
+const NO_MATCH: Match = Object.freeze({ channel: '', found: NONE })
+
 /** Who in this process listens to what. The lists are never changed, but replaced: a message may be on its way through one. */
 export class Subscriptions {
   readonly #exact = new Map<string, readonly Subscription[]>()
   /** By what stands before the `*`. */
   readonly #prefixes = new Map<string, readonly Subscription[]>()
+  /** For messages of this process and of others. Messages mostly come many to one channel. */
+  readonly #latest = { own: NO_MATCH, other: NO_MATCH }
 
   add (subscription: Subscription): void {
     const [table, name] = this.#place(subscription.pattern)
     table.set(name, [...table.get(name) ?? NONE, subscription])
+    this.#forget()
   }
 
   remove (subscription: Subscription): void {
@@ -51,15 +61,24 @@ export class Subscriptions {
     const left = (table.get(name) ?? NONE).filter((one) => one !== subscription)
     if (left.length > 0) table.set(name, left)
     else table.delete(name)
+    this.#forget()
   }
 
   clear (): void {
     this.#exact.clear()
     this.#prefixes.clear()
+    this.#forget()
   }
 
   /** The subscriptions that a message concerns, one per handler. */
-  match (channel: string, self: boolean, reserved: boolean): readonly Subscription[] {
+  match (channel: string, self: boolean): readonly Subscription[] {
+    const which = self ? 'own' : 'other'
+    if (this.#latest[which].channel !== channel) this.#latest[which] = { channel, found: this.#find(channel, self) }
+    return this.#latest[which].found
+  }
+
+  #find (channel: string, self: boolean): readonly Subscription[] {
+    const reserved = isReserved(channel)
     const exact = this.#exact.get(channel) ?? NONE
     if (this.#prefixes.size === 0 && (exact.length === 0 || (exact.length === 1 && !self))) return exact
     const found = [...exact]
@@ -76,6 +95,10 @@ export class Subscriptions {
   list (): Array<{ pattern: string, handlers: number }> {
     return [...[...this.#exact].map(([pattern, { length }]) => ({ pattern, handlers: length })),
       ...[...this.#prefixes].map(([prefix, { length }]) => ({ pattern: `${prefix}*`, handlers: length }))]
+  }
+
+  #forget (): void {
+    this.#latest.own = this.#latest.other = NO_MATCH
   }
 
   #place (pattern: string): [table: Map<string, readonly Subscription[]>, name: string] {
