@@ -1,6 +1,7 @@
 import { callback, checker, opaque, type Authorize } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
+import { ReplayRules, type Replay } from './messages/replay-rules.ts'
 import { MemoryCluster } from './testing/memory-cluster.ts'
 
 /** Options of the plugin. */
@@ -19,9 +20,10 @@ export interface FastifyClusterBroadcastOptions {
   /**
    * Exceptions by channel prefix, of whole segments: `{ 'cursor:moves': { replay: false } }` logs nothing of `cursor:moves` and
    * `cursor:moves:…`. With `replay: 'own'` the prefix has a log of its own, which only processes follow that listen below it: the
-   * others get nothing of it. All processes have to be configured alike; the release before does not hear such channels. @default {}
+   * others get nothing of it. Of several prefixes that a channel lies under the longest counts: `{ a: { replay: false }, 'a:b': { replay: true } }`
+   * logs `a:b` and what is below it. All processes have to be configured alike; the release before does not hear what has a log of its own. @default {}
    */
-  channels?: Record<string, { replay: boolean | 'own' }>
+  channels?: Record<string, { replay: Replay }>
   /** Pause between two renewals of the membership, in milliseconds, 100 to 60000. @default 1600 */
   heartbeatMs?: number | undefined
   /** How long a process that does not renew stays a member, in milliseconds; at least three times `heartbeatMs`. @default 5000 */
@@ -39,13 +41,9 @@ export interface ResolvedOptions {
   readonly serverId?: string
   readonly pmId?: string
   readonly maxMessageBytes: number
-  readonly replay: boolean
+  /** What is logged. */
+  readonly replay: ReplayRules
   readonly maxLength: number
-  /** Prefixes that are logged against the rule, and that are not. */
-  readonly logged: readonly string[]
-  readonly unlogged: readonly string[]
-  /** Prefixes with a log of their own. */
-  readonly own: readonly string[]
   readonly heartbeatMs: number
   readonly leaseMs: number
   readonly cluster?: MemoryCluster
@@ -87,16 +85,12 @@ export function resolveOptions (options: FastifyClusterBroadcastOptions = {}): R
   const { replay, channels = {}, heartbeatMs = 1600, ...given } = check(options)
   const leaseMs = given.leaseMs ?? Math.max(5000, 3 * heartbeatMs)
   if (leaseMs < 3 * heartbeatMs) throw invalid('leaseMs', 'must be at least three times heartbeatMs')
-  const prefixes = (...kept: Array<boolean | 'own'>) => Object.freeze(Object.keys(channels).filter((name) => kept.includes(channels[name]!.replay)))
   return Object.freeze({
     maxMessageBytes: 256 * 1024,
     routePrefix: '/api/1/app-cluster',
     ...given,
-    replay: replay !== false,
+    replay: new ReplayRules(replay !== false, channels),
     maxLength: (replay || {}).maxLength ?? 1000,
-    logged: prefixes(true, 'own'),
-    unlogged: prefixes(false),
-    own: prefixes('own'),
     heartbeatMs,
     leaseMs
   })

@@ -73,7 +73,8 @@ t.test('a lost push that none follows is found by the next heartbeat', async (t)
 })
 
 t.test('a log of its own: only who listens gets it, once and in order, also what was lost on the way', async (t) => {
-  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000, channels: { orders: { replay: 'own' } } })
+  const channels = { orders: { replay: 'own' }, 'orders:quick': { replay: false }, 'orders:quick:kept': { replay: true } } as const
+  const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000, channels })
   const { client, first, second, publish, keys } = two
   const third = await two.add('third')
   const bus = keys.channel('log', 'orders')
@@ -118,6 +119,15 @@ t.test('a log of its own: only who listens gets it, once and in order, also what
   await broadcast.publish('orders:new', 'again')
   await waitFor(() => got.at(-1) === 'again')
   t.same(got.slice(many.length), ['lost', null, 'again'])
+
+  const inner: unknown[] = []
+  await second.app.appCluster.broadcast.subscribe('orders:quick:*', ({ data }) => { inner.push(data) })
+  const [own, shared] = [await client.xlen(log.stream), await client.xlen(keys.stream)]
+  await broadcast.publish('orders:quick:a', 1)
+  await broadcast.publish('orders:quick:kept', 2)
+  await waitFor(() => inner.length === 2)
+  t.same(inner, [1, 2])
+  t.same([await client.xlen(log.stream), await client.xlen(keys.stream)], [own, shared + 1], 'the longest prefix counts')
 })
 
 t.test('bytes arrive as they were, in order among JSON, live and from the log', async (t) => {

@@ -7,6 +7,7 @@ import { redisLink } from '@jpulse/redis-link'
 import { waitFor } from '../../../test/helpers/index.ts'
 import { clusterBroadcast, type AppCluster, type BroadcastMessage, type FastifyClusterBroadcastOptions } from '../src/index.ts'
 import { placeOf, serverOf } from '../src/membership/identity.ts'
+import { ReplayRules } from '../src/messages/replay-rules.ts'
 import { memoryCluster } from '../src/testing/index.ts'
 import { build } from './build.ts'
 
@@ -287,6 +288,18 @@ t.test('options are checked at register, and a bad one is named', async (t) => {
     await t.rejects(async () => { await app.ready() }, { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION', message }, JSON.stringify(options))
   }
   await t.rejects(async () => { await Fastify().register(clusterBroadcast) }, /redis-link/)
+})
+
+t.test('of prefixes that a channel lies under the longest says whether it is logged', async (t) => {
+  const rules = (replay: boolean, channels: Record<string, boolean | 'own'>) =>
+    new ReplayRules(replay, Object.fromEntries(Object.entries(channels).map(([prefix, replay]) => [prefix, { replay }])))
+  const names = ['a', 'ab', 'a:b', 'a:b:c', 'a:bc', 'x']
+  const of = (one: ReplayRules): unknown[] => names.map((name) => one.of(name).replay)
+  t.same(of(rules(true, {})), [true, true, true, true, true, true])
+  t.same(of(rules(true, { a: false, 'a:b': true })), [false, true, true, true, false, true])
+  t.same(of(rules(true, { 'a:b': true, a: false })), [false, true, true, true, false, true], 'in whatever order')
+  t.same(of(rules(false, { a: true, 'a:b': false, 'a:b:c': 'own' })), [true, false, false, 'own', true, false])
+  t.same(rules(true, { a: 'own', 'a:b': false, x: 'own' }).own.sort(), ['a', 'x'])
 })
 
 t.test('identity comes from the options, else the environment, else the hostname', async (t) => {

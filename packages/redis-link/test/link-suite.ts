@@ -5,7 +5,8 @@ import { uniqueName, waitFor, type Topology } from '../../../test/helpers/index.
 import { build, rejection } from './build.ts'
 
 /** Slack for a loaded machine, in milliseconds, on top of a limit that the contract names. */
-const SLACK = 700
+/** What a crowded machine may add: less than any limit of ioredis that would take the place of ours. */
+const SLACK = 5000
 
 /** What the link promises on every topology. */
 export async function linkSuite (t: Test, start: (t: Test) => Promise<Topology>): Promise<void> {
@@ -40,7 +41,7 @@ export async function linkSuite (t: Test, start: (t: Test) => Promise<Topology>)
     t.match(code, /^FST_ERR_REDIS_LINK_(TIMEOUT|UNAVAILABLE)$/)
     t.ok(ms < 500 + SLACK, `rejected after ${ms} ms`)
     await waitFor(() => app.redisLink.state === 'down')
-    t.ok((await rejection(app.redisLink.ping())).ms < SLACK, 'rejected at once while down')
+    t.equal((await rejection(app.redisLink.ping())).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'not asked while down')
     topology.thaw()
     await waitFor(() => app.redisLink.isUp, { timeoutMs: 20_000 })
     // A probe may time out once more on a busy machine, so the number of transitions is not fixed.

@@ -217,7 +217,11 @@ t.test('what the work is refused with is an outage, in the words of every server
   const { app, complaints } = await build(t, { url: redis.url })
   await redis.client.call('CONFIG', 'SET', 'min-replicas-to-write', '1')
   t.match(await rejection(app.redisLink.run((client) => client.set('a', '1'))), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ })
-  await t.rejects(app.redisLink.using('a', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ }, 'nobody holds the lock')
+  const using = app.redisLink.using('a', { waitMs: 0 }, () => 'held')
+  // Redis 6.2 asks for no replica where a script writes.
+  const isAsked = await redis.client.eval('return redis.call("SET", KEYS[1], "1")', 1, 'b').then(() => false, () => true)
+  if (isAsked) await t.rejects(using, { code: 'FST_ERR_REDIS_LINK_UNAVAILABLE', message: /NOREPLICAS/ }, 'nobody holds the lock')
+  else t.equal(await using, 'held')
   t.equal(await app.redisLink.run((client) => client.get('a')), null, 'what can be done is done')
   await redis.client.call('CONFIG', 'SET', 'min-replicas-to-write', '0', 'maxmemory', '1')
   // Resolves in the process: nobody would know.

@@ -8,7 +8,6 @@ import type { Member } from '../membership/members.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { Asks, type AskResult, type Outcome } from './asks.ts'
 import { messageId, type Kind, type WireMessage, type WireReply } from './frame.ts'
-import { isUnder } from './names.ts'
 import { Subscriptions, type BroadcastMessage, type Subscription } from './subscriptions.ts'
 import type { ClusterMode, Gap, Outgoing, Transport } from './transport.ts'
 
@@ -90,8 +89,7 @@ export class Messenger {
 
   /** Whether messages of a channel go to the log. */
   isLogged (channel: string): boolean {
-    const { replay, logged, unlogged } = this.options
-    return replay ? unlogged.length === 0 || !isUnder(channel, unlogged) : logged.length > 0 && isUnder(channel, logged)
+    return this.options.replay.of(channel).replay !== false
   }
 
   #compose (channel: string, kind: Kind, json: string, logged: boolean, bytes: Uint8Array | undefined): Outgoing {

@@ -2,6 +2,7 @@ import type { Unsubscribe } from '@jpulse/redis-link'
 import type { EpochLog } from '../log/epoch-log.ts'
 import type { Frame, WireMessage } from './frame.ts'
 import { isUnder } from './names.ts'
+import type { ReplayRules } from './replay-rules.ts'
 
 type Log = EpochLog<Frame, WireMessage>
 
@@ -22,17 +23,20 @@ const ALL = ''
  * the others get nothing of it. For each log the same holds as for the one that all share.
  */
 export class OwnLogs {
+  readonly #rules: ReplayRules
   readonly #all: readonly OwnLog[]
 
   /** @param open makes the log of a prefix */
-  constructor (prefixes: readonly string[], open: (prefix: string) => Log) {
-    // A longer prefix goes before one that it lies under.
-    this.#all = [...prefixes].sort((a, b) => b.length - a.length).map((prefix) => ({ prefix, log: open(prefix), listeners: 0, hearing: null }))
+  constructor (rules: ReplayRules, open: (prefix: string) => Log) {
+    this.#rules = rules
+    this.#all = rules.own.map((prefix) => ({ prefix, log: open(prefix), listeners: 0, hearing: null }))
   }
 
   /** The log of a channel; undefined where it is the one that all share. */
   of (channel: string): Log | undefined {
-    return this.#all.length === 0 ? undefined : this.#all.find(({ prefix }) => isUnder(channel, [prefix]))?.log
+    if (this.#all.length === 0) return undefined
+    const rule = this.#rules.of(channel)
+    return rule.replay === 'own' ? this.#all.find(({ prefix }) => prefix === rule.prefix)?.log : undefined
   }
 
   /** Follows the logs that hold what a pattern covers. Resolves when they are heard, or cannot be now. Rejects where Redis refuses a channel. */

@@ -52,7 +52,7 @@ export class RedisTransport implements Transport {
     this.#retryMs = options.heartbeatMs
     this.#keys = new Keys(link)
     this.#bus = new EpochLog(link, subscriber, record.bootId, this.#busOptions(record.instanceId, options.maxLength))
-    this.#ownLogs = new OwnLogs(options.own, (prefix) => new EpochLog(link, subscriber, record.bootId, this.#ownLogOptions(prefix, record.instanceId, options.maxLength)))
+    this.#ownLogs = new OwnLogs(options.replay, (prefix) => new EpochLog(link, subscriber, record.bootId, this.#ownLogOptions(prefix, record.instanceId, options.maxLength)))
     this.#membership = new Membership(link, this.#keys, record, options.heartbeatMs, {
       onJoin: (member) => this.#listener.onJoin(member),
       onLeave: (member) => this.#listener.onLeave(member),
