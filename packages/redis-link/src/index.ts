@@ -87,7 +87,7 @@ export type { RedisChange, RedisLinkEvents, RedisState } from './connection/conn
 export type { Outages, Stop } from './connection/outages.ts'
 export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './connection/subscriber.ts'
 export * from './errors.ts'
-export type { Kv, KvMode, KvStats } from './kv/kv.ts'
+export type { Kv, KvMode, KvPlace, KvStats } from './kv/kv.ts'
 export type { RedisLink } from './link.ts'
 export { giveBack } from './lock/give-back.ts'
 export type { Lock } from './lock/locks.ts'

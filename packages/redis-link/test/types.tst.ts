@@ -43,4 +43,5 @@ test('kv is typed by its caller', () => {
   expect(app.redisLink.kv.increment('a')).type.toBe<Promise<number>>()
   expect(app.redisLink.kv.getStats()).type.toBe<Promise<KvStats>>()
   expect(app.redisLink.kv.set).type.not.toBeCallableWith('a')
+  expect(app.redisLink.kv.set('a', 1)).type.toBe<Promise<'redis' | 'memory'>>()
 })

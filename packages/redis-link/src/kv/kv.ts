@@ -1,3 +1,4 @@
+import { isReply } from '../connection/refusals.ts'
 import { checkKey, toJson, ttlToMs } from '../check.ts'
 import { FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { MemoryKvStore } from './memory-store.ts'
@@ -30,6 +31,9 @@ export interface KvLink {
   usedMemory (): Promise<string | undefined>
   onUp (listener: () => void): void
 }
+
+/** Where a value is that was set: in Redis, or in this process only. */
+export type KvPlace = 'redis' | 'memory'
 
 /**
  * A small key-value API that survives an outage of Redis: values live in Redis while it is up, else in a bounded LRU
@@ -68,20 +72,28 @@ export class Kv {
   }
 
   /**
-   * Stores any JSON value.
+   * Stores any JSON value, and says where. `memory`: in this process only, because Redis is away, is not configured or refuses it (OOM,
+   * READONLY and the like, which the log says too); with a Redis that answers, `get` tells what Redis has.
    *
    * @param ttlSeconds time to live, fractions allowed; `undefined` keeps the value until it is deleted
    * @throws FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_VALUE, _INVALID_NUMBER
    */
-  async set (key: string, value: unknown, ttlSeconds?: number): Promise<void> {
+  async set (key: string, value: unknown, ttlSeconds?: number): Promise<KvPlace> {
     const json = toJson(value)
     const ttlMs = ttlToMs(ttlSeconds)
-    await this.#either(key, (store, whole) => store.set(whole, json, ttlMs))
+    return this.#either(key, async (store, whole) => {
+      await store.set(whole, json, ttlMs)
+      return store === this.#redis ? 'redis' : 'memory'
+    })
   }
 
-  /** Deletes a key; true where there was one. @throws FST_ERR_REDIS_LINK_INVALID_KEY */
+  /**
+   * Deletes a key; true where there was one.
+   *
+   * @throws FST_ERR_REDIS_LINK_INVALID_KEY; _UNAVAILABLE where Redis answers and refuses to, so that the value is still there
+   */
   async del (key: string): Promise<boolean> {
-    return this.#either(key, (store, whole) => store.del(whole))
+    return this.#either(key, (store, whole) => store.del(whole), true)
   }
 
   /** @throws FST_ERR_REDIS_LINK_INVALID_KEY */
@@ -124,7 +136,8 @@ export class Kv {
     if (!this.#link.isShared) this.#memory.clear()
   }
 
-  async #either<T> (key: string, use: (store: KvStore, key: string) => Promise<T>): Promise<T> {
+  /** @param isFinal whether a Redis that answers and refuses is an error, and not one that is away */
+  async #either<T> (key: string, use: (store: KvStore, key: string) => Promise<T>, isFinal = false): Promise<T> {
     checkKey('key', key)
     if (this.#link.isClosed) throw new FST_ERR_REDIS_LINK_UNAVAILABLE('the link is closed')
     const whole = this.#prefix + key
@@ -137,6 +150,7 @@ export class Kv {
       } catch (err) {
         if (!(err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE || err instanceof FST_ERR_REDIS_LINK_TIMEOUT)) throw err
         this.#errors++
+        if (isFinal && isReply(err.cause)) throw err
       }
     }
     return use(this.#memory, whole)
