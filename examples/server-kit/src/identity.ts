@@ -16,6 +16,6 @@ export interface Identity {
 export function identify (env: Env, host = hostname()): Identity {
   const serverId = matching(env, 'SERVER_ID', /^[\w.-]{1,32}$/, 'up to 32 letters, digits, dots, dashes and underscores') ??
     (env.KUBERNETES_SERVICE_HOST || /^[0-9a-f]{12}$/.test(host) ? host.slice(0, 64) : /\d+$/.exec(host)?.[0].padStart(3, '0') ?? host.slice(0, 12))
-  const pmId = env.NODE_APP_INSTANCE ?? env.pm_id ?? '0'
+  const pmId = env.NODE_APP_INSTANCE || env.pm_id || '0'
   return Object.freeze({ serverId, pmId, instanceId: `${serverId}:${pmId}` })
 }

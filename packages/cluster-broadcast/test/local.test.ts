@@ -314,6 +314,7 @@ t.test('identity comes from the options, else the environment, else the hostname
   t.same(['1', '2'].map((unit) => ids({}, 'web25', `0::/system.slice/system-shop.slice/shop@${unit}.service`)), ['025:1', '025:2'], 'instances of a unit')
   t.equal(ids({}, 'web25', '0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope'), '025:0')
   t.equal(ids({ NODE_APP_INSTANCE: '3' }, 'web25', '0::/system.slice/pm2-ann.service'), '025:3')
+  t.equal(ids({ NODE_APP_INSTANCE: '', pm_id: '4' }, 'web25'), '025:4', 'set, and empty')
   t.same(['web25', 'host1025', 'a-very-long-name.example', 'web7.'].map(serverOf), ['025', '1025', 'a-very-long-', 'web7.'])
   const saved = { ...process.env }
   t.teardown(() => { process.env = saved })

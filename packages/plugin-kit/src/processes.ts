@@ -13,5 +13,5 @@ export function isOneOfSeveral ({ instances, NODE_APP_INSTANCE }: NodeJS.Process
  * which two run side by side during a reload. For what would be wrong without a word.
  */
 export function mayHaveSiblings ({ NODE_APP_INSTANCE }: NodeJS.ProcessEnv = process.env): boolean {
-  return cluster.isWorker || NODE_APP_INSTANCE !== undefined
+  return cluster.isWorker || (NODE_APP_INSTANCE ?? '') !== ''
 }

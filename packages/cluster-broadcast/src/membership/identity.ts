@@ -34,7 +34,7 @@ export function identify (given: { serverId?: string, pmId?: string }): Identity
  * @param groups text of /proc/self/cgroup
  */
 export function placeOf (env: NodeJS.ProcessEnv, host: string, groups: string): { server: string, process: string } {
-  const worker = plain(env.NODE_APP_INSTANCE ?? env.pm_id ?? '')
+  const worker = plain(env.NODE_APP_INSTANCE || env.pm_id || '')
   if (env.KUBERNETES_SERVICE_HOST) {
     const pod = plain(env.POD_NAME || host)
     return env.NODE_NAME ? { server: plain(env.NODE_NAME), process: worker === '' ? pod : `${pod}.${worker}` } : { server: pod, process: worker || '0' }

@@ -27,7 +27,7 @@ export class Pm2Siblings {
    */
   constructor (enabled: boolean, pauseMs: number, env: NodeJS.ProcessEnv = process.env) {
     const underPm2 = enabled && env.pm_id !== undefined && env.name !== undefined
-    this.#socket = underPm2 ? join(env.PM2_HOME ?? join(homedir(), '.pm2'), 'rpc.sock') : null
+    this.#socket = underPm2 ? join(env.PM2_HOME || join(homedir(), '.pm2'), 'rpc.sock') : null
     this.#name = env.name
     this.#pauseMs = pauseMs
   }
