@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { EventEmitter } from 'node:events'
+import { EventEmitter, setMaxListeners } from 'node:events'
 import { emitSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { primaries } from './connection/client.ts'
@@ -32,6 +32,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   readonly #options: ResolvedOptions
   readonly #log: FastifyBaseLogger
   readonly #connection: Connection
+  readonly #closed = new AbortController()
   readonly #memoryLocks: Locks
   readonly #redisLocks: Locks
   readonly #memoryRateLimit: MemoryRateLimit
@@ -40,6 +41,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   constructor (options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
     this.setMaxListeners(0)
+    setMaxListeners(0, this.#closed.signal)
     this.#options = options
     this.#log = log
     this.mode = options.mode
@@ -172,9 +174,9 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    *   ended after the lock was lost; the reason of the caller's signal; what the function throws; FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_NUMBER, _INVALID_OPTION
    */
   async using<T> (name: string, options: UsingOptions, work: UsingWork<T>): Promise<T> {
-    const isClosed = (): boolean => this.#connection.isClosed
-    const canLock = (): boolean => !isClosed() && (this.isUp || this.state === 'disabled')
-    return using(this.#locks, name, options, work, { isClosed, unavailable: () => canLock() ? null : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#connection.reason) })
+    const closed = this.#closed.signal
+    const canLock = (): boolean => !closed.aborted && (this.isUp || this.state === 'disabled')
+    return using(this.#locks, name, options, work, { closed, unavailable: () => canLock() ? null : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#connection.reason) })
   }
 
   /**
@@ -227,6 +229,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
 
   /** Ends every connection that the link made, within `closeTimeoutMs`; what is asked afterwards rejects. Further calls do nothing. */
   async close (): Promise<void> {
+    this.#closed.abort()
     this.#clock?.stop()
     const closed = this.#connection.close()
     await this.kv.close()

@@ -143,8 +143,17 @@ for (const [where, options] of ways) {
       const { app: other } = await build(t, options())
       await other.redisLink.tryLock('held', 60_000)
       const waiting = rejection(other.redisLink.using('held', { waitMs: 60_000 }, () => t.fail()))
+      let told: unknown
+      const working = rejection(other.redisLink.using('works', { ttlMs: 60_000 }, (signal) => new Promise<void>((resolve) => {
+        signal.addEventListener('abort', () => {
+          told = signal.reason.code
+          resolve()
+        })
+      })))
+      await waitFor(() => other.redisLink.tryLock('works', 60_000).then((lock) => lock === null))
       await other.close()
       t.equal((await waiting).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'nobody waits for a link that is closed')
+      t.same([(await working).code, told], ['FST_ERR_REDIS_LINK_LOCK_LOST', 'FST_ERR_REDIS_LINK_LOCK_LOST'], 'nor works on without a word')
       const abort = new AbortController()
       const aborted = link.using('work', { signal: abort.signal }, (signal) => new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason))

@@ -30,19 +30,20 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
  * or this process stood still, the signal aborts by this process' own clock before somebody else can have the lock; what the
  * function goes on to do is not protected, and what it returns is not handed on.
  *
- * @param link whether it is closed, so that nobody waits any longer, and why Redis cannot be used; null where it can
+ * @param link `closed` aborts when it closes: then nobody waits any longer, and who works under a lock is told that it is lost, since
+ *   nobody extends it; and why Redis cannot be used, null where it can
  */
-export async function using<T> (locks: Locks, name: string, options: UsingOptions, work: UsingWork<T>, link: { isClosed (): boolean, unavailable (): Error | null }): Promise<T> {
+export async function using<T> (locks: Locks, name: string, options: UsingOptions, work: UsingWork<T>, link: { readonly closed: AbortSignal, unavailable (): Error | null }): Promise<T> {
   checkCall(options, ['ttlMs', 'waitMs', 'signal'], invalid)
   const { ttlMs = 10_000, waitMs = ttlMs, signal } = options
   checkMs('ttlMs', ttlMs)
   if (ttlMs < 3) throw new FST_ERR_REDIS_LINK_INVALID_NUMBER('ttlMs', 'at least 3 milliseconds')
   checkCount('waitMs', waitMs, Number.MAX_SAFE_INTEGER, 0)
   const end = performance.now() + waitMs
-  const lock = await waitFor(locks, name, ttlMs, () => link.isClosed() ? 0 : end - performance.now(), signal)
+  const lock = await waitFor(locks, name, ttlMs, () => link.closed.aborted ? 0 : end - performance.now(), signal)
   if (lock instanceof Error) throw lock
   if (lock === null) throw link.unavailable() ?? new FST_ERR_REDIS_LINK_LOCK_HELD(name)
-  const held = new Holding(name, lock, ttlMs)
+  const held = new Holding(name, lock, ttlMs, link.closed)
   try {
     const result = await work(signal === undefined ? held.signal : AbortSignal.any([held.signal, signal]), lock.token)
     if (held.isLost()) throw held.signal.reason
@@ -83,17 +84,21 @@ class Holding {
   readonly #name: string
   readonly #lock: HeldLock
   readonly #ttlMs: number
+  readonly #closed: AbortSignal
   readonly #abort = new AbortController()
   #next: NodeJS.Timeout | undefined
   #end: NodeJS.Timeout | undefined
   #over = false
 
-  constructor (name: string, lock: HeldLock, ttlMs: number) {
+  constructor (name: string, lock: HeldLock, ttlMs: number, closed: AbortSignal) {
     this.#name = name
     this.#lock = lock
     this.#ttlMs = ttlMs
+    this.#closed = closed
     this.#watch()
     this.#later(ttlMs / 3)
+    if (closed.aborted) this.#lose()
+    else closed.addEventListener('abort', this.#lose)
   }
 
   get signal (): AbortSignal {
@@ -108,8 +113,7 @@ class Holding {
 
   async end (): Promise<void> {
     this.#over = true
-    clearTimeout(this.#next)
-    clearTimeout(this.#end)
+    this.#stop()
     if (!this.signal.aborted) await this.#lock.release()
   }
 
@@ -131,9 +135,14 @@ class Holding {
     this.#end = setTimeout(() => { if (!this.isLost()) this.#watch() }, Math.max(1, Math.min(this.#lock.until - performance.now(), LONGEST_TIMER_MS)))
   }
 
-  #lose (): void {
+  readonly #lose = (): void => {
     if (!this.#over) this.#abort.abort(new FST_ERR_REDIS_LINK_LOCK_LOST(this.#name))
+    this.#stop()
+  }
+
+  #stop (): void {
     clearTimeout(this.#next)
     clearTimeout(this.#end)
+    this.#closed.removeEventListener('abort', this.#lose)
   }
 }
