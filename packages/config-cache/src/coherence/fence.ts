@@ -29,7 +29,8 @@ export class SourceFence implements WritePath {
   readonly #writes: WritePath
   readonly #options: SourceFenceOptions
   readonly #log: FastifyBaseLogger
-  readonly #others = new Map<string, { text: string, since: number }>()
+  /** Fences that stand and are not held here, with their last beat and when that was first seen. */
+  readonly #unheld = new Map<string, { text: string, since: number }>()
   #raising: Promise<void> | undefined
   /** Time of the last beat that the source confirmed, measured from before it was sent. */
   #beatAt = -Infinity
@@ -49,6 +50,7 @@ export class SourceFence implements WritePath {
   /** Whether no fence stands, so that a lease may be taken. Asked between the begin of a renewal and its lease. */
   async isDown (): Promise<boolean> {
     const fences = await this.#source.list(this.#options.fenceCollection, '*', 1000)
+    for (const key of this.#unheld.keys()) if (!fences.some((fence) => fence.key === key)) this.#unheld.delete(key)
     // An own one that is not held any more could not be lowered, or stands though raising it failed: nobody else need be there to lower it.
     for (const { key, value } of fences) if (key !== this.#connection.id || this.#raising === undefined) this.#watch(key, JSON.stringify(value))
     return fences.length === 0
@@ -73,7 +75,7 @@ export class SourceFence implements WritePath {
   async #writeFenced<T> (work: () => Promise<T>): Promise<T> {
     this.#running++
     try {
-      await this.#raised()
+      await this.#ensureRaised()
       const value = await work()
       await this.#confirm()
       return value
@@ -83,7 +85,7 @@ export class SourceFence implements WritePath {
   }
 
   /** Resolves when nobody caches. @throws FST_ERR_CONFIG_CACHE_UNREACHABLE */
-  async #raised (): Promise<void> {
+  async #ensureRaised (): Promise<void> {
     // A fence that was not prolonged for long may have been lowered by others.
     if (this.#raising !== undefined && now() - this.#beatAt > this.#options.blockTtlMs / 2 && !await this.#stands()) this.#raising = undefined
     this.#raising ??= this.#raise()
@@ -151,13 +153,13 @@ export class SourceFence implements WritePath {
 
   /** Lowers the fence of a writer that gave no sign of life for longer than an operation may last. */
   #watch (key: string, text: string): void {
-    const seen = this.#others.get(key)
+    const seen = this.#unheld.get(key)
     if (seen?.text !== text) {
-      this.#others.set(key, { text, since: now() })
+      this.#unheld.set(key, { text, since: now() })
       return
     }
     if (now() - seen.since < withDrift(2 * this.#epochs.blockTtlMs)) return
-    this.#others.delete(key)
+    this.#unheld.delete(key)
     this.#endEpoch()
       .then(() => this.#source.remove(this.#options.fenceCollection, key))
       .catch((err) => this.#log.warn({ err }, 'the fence of a silent writer was not lowered'))
