@@ -57,6 +57,31 @@ t.test('a stream that breaks goes on where it was, and one whose place is lost d
   await waitFor(() => states.at(-1) === 'watching')
 })
 
+t.test('a stream that opens and breaks at once, again and again, is opened less and less often', async (t) => {
+  const oplog = new Oplog()
+  const { dropped, states } = await watching(t, oplog)
+  const { watch } = oplog
+  const opened: number[] = []
+  oplog.watch = (...given) => {
+    opened.push(performance.now())
+    const stream = watch.apply(oplog, given)
+    return { ...stream, get resumeToken () { return stream.resumeToken }, next: () => { oplog.watch = opened.length < 4 ? oplog.watch : watch; return Promise.reject(new Error('cursor killed')) } }
+  }
+  oplog.fail(new Error('connection closed'))
+  await waitFor(() => opened.length === 4 && states.at(-1) === 'watching', { timeoutMs: 20_000 })
+  const pauses = opened.slice(1).map((at, i) => at - opened[i]!)
+  t.ok(pauses.every((ms, i) => ms >= [240, 490, 990][i]!), pauses.map(Math.round).join())
+  t.strictSame(dropped, [['users']])
+  // One change that was told begins anew.
+  oplog.push(update(1))
+  await waitFor(() => dropped.length === 2, { timeoutMs: 20_000 })
+  const { length } = oplog.opened
+  const from = performance.now()
+  oplog.fail(new Error('connection closed'))
+  await waitFor(() => oplog.opened.length > length)
+  t.ok(performance.now() - from < 2000, 'and not after two seconds')
+})
+
 t.test('close does not wait for the next attempt to open a stream', async (t) => {
   const oplog = new Oplog()
   const { states, watcher } = await watching(t, oplog)

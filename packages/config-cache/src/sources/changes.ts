@@ -4,6 +4,7 @@ import { callback, callSafely, opaque } from '@jpulse/plugin-kit'
 import { checkerOf } from '../checks.ts'
 import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
 import { listOf, MAX_TAGS, type Names } from '../names.ts'
+import { now } from '../time.ts'
 
 /** What is read of an event of a change stream: see MongoDB's manual, "Change Events". */
 export interface Change {
@@ -124,12 +125,18 @@ class Watch implements Watcher {
   async #run (): Promise<void> {
     const { signal } = this.#closing
     for (let failures = 0; !signal.aborted;) {
+      const stream = this.#stream
+      const since = now()
       try {
-        if (this.#stream === undefined) await this.#open()
-        else await this.#follow(this.#stream)
-        failures = 0
+        if (stream === undefined) await this.#open()
+        else {
+          await this.#follow(stream)
+          failures = 0
+        }
       } catch (err) {
         if (signal.aborted) return
+        // One that opens and breaks at once, again and again, is tried less and less often; one that stood for a while is not.
+        if (stream !== undefined && now() - since >= PAUSES_MS.at(-1)!) failures = 0
         if (LOST.has(Number((err as { code?: unknown }).code))) this.#resumePoint = undefined
         this.#setState('behind', err)
         await this.#end()
