@@ -36,9 +36,9 @@ export interface SetOptions {
   collection?: string | undefined
   /**
    * Of which version the document must be for the write to happen: `versionOf` what was read, one of several, `'*'` where there
-   * must be one, null where there must be none. The comparison and the write are one step of the source. @default whatever is there
+   * must be one, null where there must be none. The comparison and the write are one step of the source. Undefined in its place is an error. @default whatever is there
    */
-  ifVersion?: Versions | undefined
+  ifVersion?: Versions
 }
 
 export interface LoadOptions<Value = unknown> extends Availability {
@@ -68,7 +68,7 @@ export interface Touched {
 export interface Write<T> extends Touched {
   /**
    * What a loader of each key would return now, or a function that says so of what the work returned: instances then read
-   * that in place of loading it. Only for keys in `keys` whose entries bear no other tag. @default every instance loads anew
+   * that in place of loading it. Only for keys in `keys` whose entries bear no other tag; one that is undefined is loaded anew. @default every instance loads anew
    */
   values?: Values | ((result: T) => Values) | undefined
   /** Longest life of those values in Redis, in milliseconds, a whole number from 1. @default the option `redisTtlMs` */
@@ -93,6 +93,8 @@ const availability = { loaderTimeoutMs: Ms(1), loaderSoftTimeoutMs: Ms(1), stale
 const VersionsSchema = opaque<Versions>('a version, versions, or null', (value) => value === null || typeof value === 'string' || (Array.isArray(value) && value.every((one) => typeof one === 'string')))
 
 export const checkGet = checkerOf(Type.Object({ collection: Collection, ...availability }, closed))
+export const checkAvailability = checkerOf(Type.Object(availability, closed))
+export const checkFeatureWrite = checkerOf(Type.Object({ ifVersion: Type.Optional(VersionsSchema) }, closed))
 export const checkSet = checkerOf(Type.Object({ collection: Collection, ifVersion: Type.Optional(VersionsSchema) }, closed))
 export const checkLoad = checkerOf(Type.Object({ tags: NamesSchema, ttlMs: Type.Optional(Type.Union([Ms(1), callback<(value: never) => number>()])), l2: Flag, ...availability }, closed))
 export const checkFeature = checkerOf(Type.Object({ default: Flag, context: Type.Optional(opaque<FeatureContext>('an object with names', isContext)), ...availability }, closed))

@@ -14,3 +14,8 @@ export const invalid = (option: string, problem: string) => new FST_ERR_CONFIG_C
 
 /** Makes the check of the options of the plugin, a call, a route or a source. */
 export const checkerOf = <T extends Parameters<typeof checker>[0]>(schema: T) => checker(schema, invalid)
+
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION where what a call needs is no function */
+export function checkFunction (name: string, given: unknown): void {
+  if (typeof given !== 'function') throw invalid(name, `must be a function, not ${given === null ? 'null' : typeof given}`)
+}

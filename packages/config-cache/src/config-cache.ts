@@ -1,7 +1,8 @@
-import { checkFeature, checkLoad, checkWrite, type Availability, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type SetOptions, type Write } from './calls.ts'
-import type { Coherence } from './coherence/index.ts'
+import { checkAvailability, checkFeature, checkFeatureWrite, checkLoad, checkWrite, type Availability, type FeatureOptions, type GetOptions, type Loader, type LoadOptions, type SetOptions, type Write } from './calls.ts'
+import { checkFunction } from './checks.ts'
+import type { Coherence, DocumentClaim } from './coherence/index.ts'
 import { Documents } from './documents.ts'
-import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
 import { stale } from './events.ts'
 import { checkFlag, isOn, type Feature } from './features/index.ts'
 import type { LastKnown, Reads, Wanted } from './levels/index.ts'
@@ -31,7 +32,7 @@ export class ConfigCache {
   readonly #listeners: Set<[ChangeListener]>
   #closing: Promise<void> | undefined
 
-  constructor (parts: { options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, notices: Notices, held: () => Held, listeners: Set<[ChangeListener]> }) {
+  constructor (parts: { options: ResolvedOptions, source: ConfigSource, claim: DocumentClaim | null, reads: Reads, lastKnown: LastKnown, coherence: Coherence, counters: Counters, notices: Notices, held: () => Held, listeners: Set<[ChangeListener]> }) {
     this.#options = parts.options
     this.#listeners = parts.listeners
     this.#reads = parts.reads
@@ -40,7 +41,11 @@ export class ConfigCache {
     this.#counters = parts.counters
     this.#notices = parts.notices
     this.#held = parts.held
-    this.#documents = new Documents(parts.options, parts.source, parts.reads, parts.lastKnown, (tags, work, valuesOf) => this.#write(tags, work, valuesOf))
+    const { claim } = parts
+    this.#documents = new Documents(parts.options, parts.source, parts.reads, parts.lastKnown, {
+      write: (tags, work, valuesOf) => this.#write(tags, work, valuesOf, () => claim?.forWrite()),
+      forLoad: async () => { await claim?.forLoad().catch((err: Error) => this.#foreign(err)) }
+    })
   }
 
   /** How reads are answered at this moment. */
@@ -63,7 +68,7 @@ export class ConfigCache {
    *
    * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_INVALID_OPTION,
    * FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_INVALID_FEATURE (of a flag in the collection `features`), FST_ERR_CONFIG_CACHE_TOO_LARGE,
-   * FST_ERR_CONFIG_CACHE_UNSUPPORTED before anything is written;
+   * FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED, FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE before anything is written;
    * FST_ERR_CONFIG_CACHE_VERSION_CONFLICT where the document is not of `ifVersion`; those of `write`
    */
   async set (key: string, value: unknown, options?: SetOptions): Promise<void> {
@@ -84,8 +89,8 @@ export class ConfigCache {
    * FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT, FST_ERR_CONFIG_CACHE_REENTRANT; what the loader throws, which is not cached
    */
   getOrLoad<T = unknown> (key: string, options: LoadOptions<T>, loader: Loader<T>): Promise<T> {
-    const hit = this.#reads.hit(key, options.tags)
-    return (hit === undefined || options.staleOnError === true || isReserved(key) ? this.#load(key, options as LoadOptions, loader, hit) : hit) as Promise<T>
+    const hit = this.#reads.hit(key, options?.tags)
+    return (hit === undefined || options?.staleOnError === true || isReserved(key) ? this.#load(key, options as LoadOptions, loader, hit) : hit) as Promise<T>
   }
 
   /**
@@ -99,6 +104,7 @@ export class ConfigCache {
    */
   async write<T> (write: Write<T>, work: () => Promise<T>): Promise<T> {
     const tags = touchedBy(checkWrite(write) as Write<T>)
+    checkFunction('work', work)
     const { values, ttlMs = this.#options.redisTtlMs } = write
     if (values === undefined) return this.#write(tags, work)
     const keys = listOf('A key of a write', write.keys)
@@ -117,18 +123,25 @@ export class ConfigCache {
     await this.#write(touchedBy({ tags }), async () => {})
   }
 
-  async #write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
+  async #write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[], prepare?: () => Promise<void> | undefined): Promise<T> {
     if (this.#closing !== undefined) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     try {
+      await prepare?.()
       const value = await this.#coherence.write(tags, work, valuesOf === undefined ? undefined : (value) => this.#jittered(valuesOf(value)))
       this.#counters.writes++
       return value
     } catch (err) {
       if (err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE || err instanceof FST_ERR_CONFIG_CACHE_UNDECIDED) this.#notices.refused(tags, err.message)
+      else if (err instanceof FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE) this.#notices.refusedForeign(tags, err.message)
       else if (err instanceof FST_ERR_CONFIG_CACHE_UNCONFIRMED) this.#notices.unconfirmed(tags, err.message)
       else if (err instanceof FST_ERR_CONFIG_CACHE_VERSION_CONFLICT) this.#counters.conflicts++
       throw err
     }
+  }
+
+  #foreign (err: Error): never {
+    this.#notices.foreign(err.message)
+    throw err
   }
 
   #jittered (written: readonly WrittenValue[]): WrittenValue[] {
@@ -138,7 +151,7 @@ export class ConfigCache {
   /**
    * Whether a flag exists and is on for the context. One with variants that are no booleans is on where it is enabled.
    *
-   * @throws as `get`, and FST_ERR_CONFIG_CACHE_INVALID_FEATURE of a definition that was written behind the cache; neither where there is a `default`
+   * @throws as `get`, and FST_ERR_CONFIG_CACHE_BROKEN_FEATURE of a definition that was written behind the cache; neither where there is a `default`
    */
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
     if (options === undefined) return isOn(name, (await this.get(featureKey(name), IN_FEATURES)) as Feature | null)
@@ -156,8 +169,8 @@ export class ConfigCache {
   }
 
   /** A flag, null where there is none. @throws as `get` */
-  getFeature (name: string, options?: Availability): Promise<Readonly<Feature> | null> {
-    return this.get(featureKey(name), options === undefined ? IN_FEATURES : { ...options, collection: FEATURES })
+  async getFeature (name: string, options?: Availability): Promise<Readonly<Feature> | null> {
+    return this.get(featureKey(name), options === undefined ? IN_FEATURES : { ...checkAvailability(options), collection: FEATURES })
   }
 
   /** As `getFeature`, for who has to say which answers are old. @internal @param onStale hears that this read was answered with what was before */
@@ -168,16 +181,16 @@ export class ConfigCache {
   /** Sets a flag for the whole cluster. @throws as `set`; FST_ERR_CONFIG_CACHE_INVALID_FEATURE where its rules, variants or shares are impossible */
   async setFeature (name: string, feature: Feature, options?: Pick<SetOptions, 'ifVersion'>): Promise<void> {
     checkFlag(feature)
-    await this.set(featureKey(name), feature, { ...options, collection: FEATURES })
+    await this.set(featureKey(name), feature, { ...options === undefined ? {} : checkFeatureWrite(options) && options, collection: FEATURES })
   }
 
   /**
    * Loads the documents whose keys match, at most 1000 for each glob; how many it loaded. A glob that begins with the name
-   * of a collection and a colon (`features:*`) means that collection, any other means `config`.
+   * of a collection and a colon (`features:*`) means that collection, any other means `config`. A text is one glob.
    *
    * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY; what the source throws
    */
-  warmup (globs: readonly string[]): Promise<number> {
+  warmup (globs: Names): Promise<number> {
     return this.#documents.warmup(globs)
   }
 
@@ -187,6 +200,7 @@ export class ConfigCache {
    * Returns what ends it.
    */
   onChange (listener: ChangeListener): () => void {
+    checkFunction('listener', listener)
     const entry: [ChangeListener] = [listener]
     this.#listeners.add(entry)
     return () => { this.#listeners.delete(entry) }
@@ -218,6 +232,7 @@ export class ConfigCache {
   async #load<T> (key: string, options: LoadOptions, loader: Loader<T>, hit: Promise<unknown> | undefined): Promise<unknown> {
     checkOwnKey(key)
     const given = checkLoad(options) as LoadOptions
+    checkFunction('loader', loader)
     const read = hit ?? this.#reads.miss(this.#wanted(key, given), loader)
     return given.staleOnError === true ? this.#lastKnown.or(key, read, { lastKnown: true, softTimeoutMs: given.loaderSoftTimeoutMs }) : read
   }

@@ -1,10 +1,11 @@
+import { textOf } from '@jpulse/plugin-kit'
 import { checkGet, checkSet, type GetOptions, type SetOptions } from './calls.ts'
-import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
+import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
 import type { Fallback, LastKnown, Reads, Wanted } from './levels/index.ts'
 import { checkFlag } from './features/index.ts'
-import { checkName, documentKey, featureKey, FEATURES, isFlagKey } from './names.ts'
+import { checkName, documentKey, featureKey, FEATURES, isFlagKey, listOf, type Names } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { ConfigSource } from './sources/index.ts'
+import type { ConfigSource, LoaderContext } from './sources/index.ts'
 import { toText, type WrittenValue } from './values.ts'
 import { isOf, type Versions } from './versions.ts'
 
@@ -12,8 +13,13 @@ const CONFIG = 'config'
 /** Of `maxBytes`, for names of documents that were composed. */
 const SHARE_OF_NAMES = 1 / 16
 
-/** A coherent write of one entry, which knows what that is afterwards. */
-export type WriteOne = <T>(tags: readonly string[], work: () => Promise<T>, valuesOf: () => readonly WrittenValue[]) => Promise<T>
+/** What documents need of the cache. */
+export interface Access {
+  /** A coherent write of one entry, which knows what that is afterwards. */
+  write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf: () => readonly WrittenValue[]): Promise<T>
+  /** Before a load: rejects where the documents are in another process. */
+  forLoad (): Promise<void>
+}
 
 /** The documents of the source, read and written through the cache. */
 export class Documents {
@@ -21,18 +27,18 @@ export class Documents {
   readonly #source: ConfigSource
   readonly #reads: Reads
   readonly #lastKnown: LastKnown
-  readonly #write: WriteOne
+  readonly #access: Access
   readonly #collections: ReadonlySet<string>
   /** Composed once: joining strings on each hit costs as much as the hit. */
   readonly #keys = new Map<string, Map<string, string>>()
   #nameBytes = 0
 
-  constructor (options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, write: WriteOne) {
+  constructor (options: ResolvedOptions, source: ConfigSource, reads: Reads, lastKnown: LastKnown, access: Access) {
     this.#options = options
     this.#source = source
     this.#reads = reads
     this.#lastKnown = lastKnown
-    this.#write = write
+    this.#access = access
     this.#collections = new Set(options.collections)
   }
 
@@ -44,26 +50,29 @@ export class Documents {
   }
 
   async set (key: string, value: unknown, options: SetOptions | undefined): Promise<void> {
-    const { collection = CONFIG, ifVersion } = checkSet(options)
+    const { collection = CONFIG, ifVersion } = checked(options)
     const composed = this.#checked(collection, key)
     const text = toText(value, this.#options.maxValueBytes)
+    // Such as undefined or NaN: whoever means null says so.
+    if (text === 'null' && value !== null) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(`${textOf(value)} has no JSON form but null`)
     if (collection === FEATURES) checkDocumentOfFlags(composed, JSON.parse(text))
     const work = this.#workOf(collection, key, ifVersion, JSON.parse(text)) ?? (() => this.#source.save(collection, key, JSON.parse(text)))
     await this.#writeText<unknown>(collection, composed, text, work)
   }
 
   async delete (key: string, options: SetOptions | undefined): Promise<boolean> {
-    const { collection = CONFIG, ifVersion } = checkSet(options)
+    const { collection = CONFIG, ifVersion } = checked(options)
     const composed = this.#checked(collection, key)
     const work = this.#workOf(collection, key, ifVersion, undefined) ?? (() => this.#source.remove(collection, key))
     return this.#writeText(collection, composed, 'null', work)
   }
 
-  async warmup (globs: readonly string[]): Promise<number> {
+  async warmup (globs: Names): Promise<number> {
+    if (globs === undefined || globs === null) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY('A glob', 'must be a text or an array of texts')
     let loaded = 0
-    for (const glob of globs) {
-      checkName('A glob', glob)
+    for (const glob of listOf('A glob', globs)) {
       const [collection, rest] = this.#placeOf(glob)
+      await this.#access.forLoad()
       const documents = await this.#source.list(collection, rest)
       for (let first = 0; first < documents.length; first += 20) {
         await Promise.all(documents.slice(first, first + 20).map(({ key }) => this.get(key, { collection })))
@@ -77,13 +86,18 @@ export class Documents {
     const { staleOnError: lastKnown = false, loaderSoftTimeoutMs: softTimeoutMs, loaderTimeoutMs } = checkGet(options)
     const composed = this.#checked(collection, key)
     this.#remember(collection, key, composed)
-    const read = hit ?? this.#reads.hit(composed) ?? this.#reads.miss(this.#wanted(collection, composed, loaderTimeoutMs), (context) => this.#source.load(collection, key, context))
+    const read = hit ?? this.#reads.hit(composed) ?? this.#reads.miss(this.#wanted(collection, composed, loaderTimeoutMs), (context) => this.#load(collection, key, context))
     return lastKnown || fallback?.defaultValue !== undefined ? this.#lastKnown.or(composed, read, { ...fallback, lastKnown, softTimeoutMs }) : read
+  }
+
+  async #load (collection: string, key: string, context: LoaderContext): Promise<unknown> {
+    await this.#access.forLoad()
+    return this.#source.load(collection, key, context)
   }
 
   #writeText<T> (collection: string, composed: string, text: string, work: () => Promise<T>): Promise<T> {
     const { l2TtlMs: ttlMs } = this.#wanted(collection, composed)
-    return this.#write([composed], work, () => [{ key: composed, tags: [composed], text, ttlMs }])
+    return this.#access.write([composed], work, () => [{ key: composed, tags: [composed], text, ttlMs }])
   }
 
   /**
@@ -94,15 +108,15 @@ export class Documents {
   #workOf (collection: string, key: string, ifVersion: Versions | undefined, next: unknown): (() => Promise<boolean>) | undefined {
     if (ifVersion === undefined) return undefined
     if (this.#source.update === undefined) throw new FST_ERR_CONFIG_CACHE_UNSUPPORTED()
-    const conflict = () => new FST_ERR_CONFIG_CACHE_VERSION_CONFLICT(`${collection}/${key}`)
+    const conflict = (problem: string) => new FST_ERR_CONFIG_CACHE_VERSION_CONFLICT(`${collection}/${key}`, problem)
     return async () => {
       let wasThere = false
       const isWritten = await this.#source.update!(collection, key, (current) => {
         wasThere = current !== null
-        if (!isOf(ifVersion, current)) throw conflict()
+        if (!isOf(ifVersion, current)) throw conflict(problemOf(ifVersion, current))
         return next
       })
-      if (!isWritten) throw conflict()
+      if (!isWritten) throw conflict('somebody else wrote it at the same moment, read it again')
       return wasThere
     }
   }
@@ -139,6 +153,19 @@ export class Documents {
     if (colon < 0 || !this.#collections.has(collection)) return [CONFIG, glob]
     return [collection, collection === FEATURES ? featureKey(glob.slice(colon + 1)) : glob.slice(colon + 1)]
   }
+}
+
+function problemOf (ifVersion: Versions, current: unknown): string {
+  if (Array.isArray(ifVersion) && ifVersion.length === 0) return 'it names no version that could be one: an entity tag that begins with W/, as compressing proxies make them, never is'
+  if (current === null) return 'there is none'
+  return ifVersion === null ? 'there is one' : 'it is of another version by now, read it again'
+}
+
+/** A version that is asked for and missing, a field that no form has sent, say, must not read as none that is asked for. */
+function checked (options: SetOptions | undefined): SetOptions {
+  const given: SetOptions = checkSet(options)
+  if (options !== undefined && 'ifVersion' in options && options.ifVersion === undefined) throw new FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED('ifVersion is undefined: leave it out to write whatever is there')
+  return given
 }
 
 /** No other document is written where flags are looked for: under another key nobody would ever read it as one. Null is no flag. */

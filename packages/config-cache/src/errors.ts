@@ -40,6 +40,10 @@ export const FST_ERR_CONFIG_CACHE_INVALID_VALUE = createError<[problem: string]>
 export const FST_ERR_CONFIG_CACHE_INVALID_FEATURE = createError<[path: string, problem: string]>(
   'FST_ERR_CONFIG_CACHE_INVALID_FEATURE', 'The definition of the flag: %s %s', 400)
 
+/** A flag that is asked for has a definition that is none: it was written behind the cache, so who asks is not to blame. */
+export const FST_ERR_CONFIG_CACHE_BROKEN_FEATURE = createError<[name: string, problem: string]>(
+  'FST_ERR_CONFIG_CACHE_BROKEN_FEATURE', 'The flag "%s" was written behind the cache, and cannot be evaluated. %s', 500)
+
 /** The JSON of a value is longer than `maxValueBytes`. */
 export const FST_ERR_CONFIG_CACHE_TOO_LARGE = createError<[bytes: number, limit: number]>(
   'FST_ERR_CONFIG_CACHE_TOO_LARGE', 'The value has %s bytes, more than the limit of %s', 413)
@@ -51,6 +55,10 @@ export const FST_ERR_CONFIG_CACHE_INVALID_WRITE = createError<[problem: string]>
 /** The cluster cannot be made safe for a write. The database was not touched; the write may be tried again. */
 export const FST_ERR_CONFIG_CACHE_UNREACHABLE = createError<[reason: string]>(
   'FST_ERR_CONFIG_CACHE_UNREACHABLE', 'The write was refused before the database was touched: %s', 503)
+
+/** The source is private to this process, and another process has the documents: what is written there nobody sees here. Nothing was read or written. */
+export const FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE = createError<[process: string]>(
+  'FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE', 'The documents are in the memory of another process, %s: give all instances one source that they share, such as mongoSource(db)', 500)
 
 /** Too many writes, or writes of too many keys and tags, failed without telling what became of them or are under way. This one was not begun; it may be tried again. */
 export const FST_ERR_CONFIG_CACHE_UNDECIDED = createError<[reason: string]>(
@@ -68,13 +76,13 @@ export const FST_ERR_CONFIG_CACHE_NOT_CLEARED = createError<[reason: string]>(
 export const FST_ERR_CONFIG_CACHE_NOT_FOUND = createError<[what: string]>(
   'FST_ERR_CONFIG_CACHE_NOT_FOUND', '%s is not known', 404)
 
-/** A document is not of the version that a write asked for: somebody else wrote it. Read it again. Nothing was written. */
-export const FST_ERR_CONFIG_CACHE_VERSION_CONFLICT = createError<[what: string]>(
-  'FST_ERR_CONFIG_CACHE_VERSION_CONFLICT', '%s was changed by somebody else: read it again', 412)
+/** A document is not of the version that a write asked for; the message says what it is. Nothing was written. */
+export const FST_ERR_CONFIG_CACHE_VERSION_CONFLICT = createError<[what: string, problem: string]>(
+  'FST_ERR_CONFIG_CACHE_VERSION_CONFLICT', '%s is not what the write asked for: %s', 412)
 
-/** `requireIfMatch` is set, and a request that writes does not say what it has seen. */
-export const FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED = createError(
-  'FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED', 'Send If-Match with the ETag that you read, If-None-Match: * to create, or If-Match: * to overwrite whatever is there', 428)
+/** A write must say what it has seen, and does not: `requireIfMatch` is set, or `ifVersion` is undefined. Nothing was written. */
+export const FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED = createError<[what: string]>(
+  'FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED', '%s', 428)
 
 /** A header with a condition cannot be read. */
 export const FST_ERR_CONFIG_CACHE_INVALID_CONDITION = createError<[header: string, problem: string]>(

@@ -1,7 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { callSafely, mayHaveSiblings } from '@jpulse/plugin-kit'
-import { LocalCoherence, RedisCoherence, View, type Coherence } from './coherence/index.ts'
+import { LocalCoherence, RedisCoherence, View, type Coherence, type DocumentClaim } from './coherence/index.ts'
+import { invalid } from './checks.ts'
 import { ConfigCache, type ChangeListener } from './config-cache.ts'
 import { addRoutes } from './http/index.ts'
 import { L1, LastKnown, Reads, RedisL2 } from './levels/index.ts'
@@ -19,6 +20,7 @@ declare module 'fastify' {
 }
 
 const HAS_SIBLINGS = 'without Redis only a lone process may cache, and this one is a worker of node:cluster or has NODE_APP_INSTANCE set, as under PM2'
+const IS_PRIVATE = ', and documents are in the memory of each process: what one writes the others never see'
 
 const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions): Promise<void> => {
   const options = resolveOptions(given)
@@ -30,27 +32,31 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   const notices = new Notices(log, counted)
   let coherence: Coherence
   let l2: RedisL2 | null = null
+  let claim: DocumentClaim | null = null
+  const isShared = source.isPrivate !== true
   if (fastify.redisLink.state !== 'disabled') {
+    if (!isShared && options.whenUnreachable === 'source-fence') throw invalid('whenUnreachable', 'cannot be source-fence where the source is private to the process: no other instance would see the fence')
     const clustered = new RedisCoherence(fastify.redisLink, view, source, options, counted, notices, log)
     await clustered.start()
     coherence = clustered
+    claim = clustered.claim
     l2 = new RedisL2(clustered.shared, notices, options.redisTimeoutMs, options.generationTtlMs)
   } else {
     const obstacle = options.enabled ? (mayHaveSiblings() ? HAS_SIBLINGS : null) : 'the option enabled is false'
-    if (obstacle === HAS_SIBLINGS) log.warn(`nothing is cached: ${obstacle}`)
+    if (obstacle === HAS_SIBLINGS) log.warn(`nothing is cached: ${obstacle}${isShared ? '' : IS_PRIVATE}`)
     coherence = new LocalCoherence(view, obstacle, options.blockTtlMs)
   }
-  const reads = new Reads(view, l1, l2, counted, notices, options)
+  const lastKnown = new LastKnown(options.maxEntries, options.maxBytes, counted, l1)
+  const reads = new Reads(view, l1, l2, lastKnown, counted, notices, options)
   const listeners = new Set<[ChangeListener]>()
   // Who was given twice hears once, until both are taken away.
   view.onChange = (tags) => { for (const listener of new Set([...listeners].map(([one]) => one))) callSafely((err) => log.error({ err }, 'a listener of onChange failed'), listener, tags) }
-  const lastKnown = new LastKnown(options.maxEntries, options.maxBytes, counted)
   view.onClear = () => lastKnown.clear()
   const held = () => ({ entries: l1.size, bytes: l1.bytes, blocks: view.blocks })
-  const cache = new ConfigCache({ options, source, reads, lastKnown, coherence, counters: counted, notices, held, listeners })
+  const cache = new ConfigCache({ options, source, claim, reads, lastKnown, coherence, counters: counted, notices, held, listeners })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
-  addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', write: (touched, work) => cache.write(touched, work) }, options)
+  addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', unkept: (...what) => notices.unkept(...what), write: (touched, work) => cache.write(touched, work) }, options)
   await addRoutes(fastify, cache, options)
 }
 

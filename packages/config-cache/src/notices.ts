@@ -14,11 +14,11 @@ export class Notices {
     this.#counters = counters
   }
 
-  /** A value is handed out and not kept, so it is loaded at each read. */
-  unkept (key: string, reason: string): void {
+  /** A value is handed out and not kept, so it is loaded at each read. @param cause what is logged once a minute */
+  unkept (key: string, reason: string, cause = key): void {
     this.#counters.unkept++
     unkept.publish({ key, level: 'process', reason })
-    this.#warn(`unkept ${key}`, { key, reason }, 'a value is not cached')
+    this.#warn(`unkept ${cause}`, { key, reason }, 'a value is not cached')
   }
 
   /** Redis did not take a value, so every instance loads it. */
@@ -32,6 +32,19 @@ export class Notices {
     this.#counters.refused++
     writes.publish({ step: 'refused', tags, reason })
     this.#warn(`refused ${reason}`, { reason }, 'a write was refused')
+  }
+
+  /** Likewise, because documents are in another process. */
+  refusedForeign (tags: readonly string[], reason: string): void {
+    this.#counters.refused++
+    writes.publish({ step: 'refused', tags, reason })
+    this.foreign(reason)
+  }
+
+  /** A document is in another process: it was not read. */
+  foreign (reason: string): void {
+    this.#counters.foreign++
+    this.#warn('foreign', { reason }, 'documents are neither read nor written here')
   }
 
   unconfirmed (tags: readonly string[], reason: string): void {

@@ -1,5 +1,7 @@
 import { ErrorCode, OpenFeatureEventEmitter, ProviderEvents, StandardResolutionReasons, type EvaluationContext, type JsonValue, type Provider, type ResolutionDetails } from '@openfeature/server-sdk'
 import { isRefusal } from '@jpulse/plugin-kit'
+import { Type } from 'typebox'
+import { checkerOf } from './checks.ts'
 import type { ConfigCache } from './config-cache.ts'
 import { evaluate, type Evaluation, type Feature } from './features/index.ts'
 
@@ -11,6 +13,7 @@ export interface ConfigCacheProviderOptions {
   staleOnError?: boolean | undefined
 }
 
+const check = checkerOf(Type.Object({ staleOnError: Type.Optional(Type.Boolean()) }, { additionalProperties: false }))
 const PREFIX = 'config:features:feature:'
 
 /** An error as OpenFeature wants it: it returns the caller's default, with a code. */
@@ -38,9 +41,10 @@ export class ConfigCacheProvider implements Provider {
   #state: 'ready' | 'error' | 'stale' = 'ready'
   #unsubscribe: () => void = () => {}
 
-  constructor (cache: ConfigCache, { staleOnError = false }: ConfigCacheProviderOptions = {}) {
+  /** @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION */
+  constructor (cache: ConfigCache, options: ConfigCacheProviderOptions = {}) {
     this.#cache = cache
-    this.#staleOnError = staleOnError
+    this.#staleOnError = check(options).staleOnError ?? false
   }
 
   /** Reads the flags, at most 1000, so that the first evaluations find them. @throws what the source throws */

@@ -14,6 +14,8 @@ export interface Counters {
   refused: number
   /** Writes that the cluster could not be told of in time. */
   unconfirmed: number
+  /** Reads and writes of documents that were refused, because the source is private to a process and another one has them. */
+  foreign: number
   /** Values that were handed out without being kept: too large, or without a JSON form. */
   unkept: number
   /** Values that Redis did not take: every instance loads them. */
@@ -28,7 +30,7 @@ export interface Counters {
   unknown: number
 }
 
-export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0, unkept: 0, unshared: 0, conflicts: 0, interruptions: 0, stale: 0, unknown: 0 })
+export const counters = (): Counters => ({ l1Hits: 0, l2Hits: 0, joined: 0, loads: 0, writes: 0, refused: 0, unconfirmed: 0, foreign: 0, unkept: 0, unshared: 0, conflicts: 0, interruptions: 0, stale: 0, unknown: 0 })
 
 /** `coherent`: caching under a lease. `local`: caching alone in this process. `bypass`: every read goes to the source. */
 export type CacheMode = 'coherent' | 'local' | 'bypass'

@@ -59,7 +59,7 @@ export type Values = Readonly<Record<string, unknown>>
 export function writtenValues (values: Values, keys: readonly string[], ttlMs: number, maxBytes: number): WrittenValue[] {
   const written: WrittenValue[] = []
   for (const key of keys) {
-    if (!Object.hasOwn(values, key)) continue
+    if (!Object.hasOwn(values, key) || values[key] === undefined) continue
     const text = textOf(key, values[key], maxBytes)
     if (text !== undefined) written.push({ key, tags: [key], text, ttlMs })
   }

@@ -1,14 +1,15 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { Long, MongoClient, type MongoClientOptions } from 'mongodb'
 import { mongo, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { configCache, memorySource, mongoSource, versionOf, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
+import { configCache, memorySource, mongoSource, versionOf, type ConfigCache, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
 
 interface Site { siteId: string, url?: string | undefined }
 
-async function build (t: Test, options: FastifyConfigCacheOptions = {}, { siteId, url }: Partial<Site> = {}, routes: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
-  const app = Fastify()
+async function build (t: Test, options: FastifyConfigCacheOptions = {}, { siteId, url }: Partial<Site> = {}, routes: (app: FastifyInstance) => void = () => {}, logger: object | false = false): Promise<FastifyInstance> {
+  const app = Fastify({ logger })
   t.teardown(() => app.close())
   await app.register(redisLink, { url, siteId: siteId ?? uniqueName(), commandTimeoutMs: 10_000 })
   await app.register(configCache, { blockTtlMs: 500, ...options })
@@ -39,6 +40,9 @@ function counting (source: ConfigSource): ConfigSource & { loads: number } {
   }
   return counted
 }
+
+/** A source that stands for a database of all processes. */
+const shared = (source: ConfigSource): ConfigSource => Object.assign(source, { isPrivate: false })
 
 t.setTimeout(200_000)
 // Most of their time these tests wait for an epoch to open.
@@ -215,7 +219,7 @@ t.test('bad input is refused before anything is written', async (t) => {
     await t.rejects(cache.getOrLoad(key, {}, async () => 1), code('INVALID_KEY'))
     await t.rejects(cache.write({ tags: [key] }, async () => t.fail('must not run')), code('INVALID_KEY'))
   }
-  for (const value of [10n, cyclic, () => {}, Symbol('s')]) await t.rejects(cache.set('a', value), code('INVALID_VALUE'))
+  for (const value of [10n, cyclic, () => {}, Symbol('s'), undefined, NaN, new Date(NaN)]) await t.rejects(cache.set('a', value), code('INVALID_VALUE'))
   await t.rejects(cache.set('a', 'x'.repeat(99)), { ...code('TOO_LARGE'), statusCode: 413 })
   await t.rejects(cache.set('a', 1, { collection: 'nope' }), code('UNKNOWN_COLLECTION'))
   await cache.get('a')
@@ -223,7 +227,13 @@ t.test('bad input is refused before anything is written', async (t) => {
   await t.rejects(cache.getOrLoad('a', { tags: [''] }, async () => 1), code('INVALID_KEY'))
   await t.rejects(cache.write({}, async () => t.fail('must not run')), code('INVALID_WRITE'))
   await t.rejects(cache.write({ tags: Array.from({ length: 1001 }, (_, i) => `t${i}`) }, async () => t.fail('must not run')), code('INVALID_WRITE'))
-  t.strictSame(await source.list('config', '*'), [])
+  const required = { ...code('PRECONDITION_REQUIRED'), statusCode: 428, message: /ifVersion is undefined/ }
+  const unsent = { ifVersion: undefined } as never
+  await t.rejects(cache.set('a', 1, unsent), required)
+  await t.rejects(cache.delete('a', unsent), required)
+  await t.rejects(cache.setFeature('a', { enabled: true }, unsent), required)
+  for (const globs of [undefined, null, 7, {}, [7], '']) await t.rejects(cache.warmup(globs as never), { ...code('INVALID_KEY'), statusCode: 400 })
+  for (const collection of ['config', 'features']) t.strictSame(await source.list(collection, '*'), [])
 })
 
 t.test('getOrLoad: a loader runs once for many, its failure is not cached, and undefined counts as null', async (t) => {
@@ -266,6 +276,16 @@ t.test('options of calls are checked as those of the plugin are', async (t) => {
   await t.rejects(cache.write({ tag: 'a' } as never, async () => t.fail('must not run')), { message: /tag is unknown/ })
   await t.rejects(cache.write({ keys: 'a', values: {}, ttlMs: 0.5 }, async () => t.fail('must not run')), { message: /ttlMs/ })
   await t.rejects(cache.get('a', { collections: 'x' } as never), { message: /collections is unknown/ })
+  const loader = async () => 1
+  await t.rejects(cache.getOrLoad('b', loader as never, undefined as never), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+  t.strictSame([await cache.getOrLoad('null', null as never, loader), await cache.getOrLoad('none', undefined as never, loader)], [1, 1])
+  await t.rejects(cache.getOrLoad('b', {}, undefined as never), { message: /loader must be a function, not undefined/ })
+  await t.rejects(cache.write({ keys: 'a' }, undefined as never), { message: /work must be a function/ })
+  t.equal(cache.stats().blocks, 0)
+  t.throws(() => cache.onChange(null as never), { message: /listener must be a function, not null/ })
+  await t.rejects(cache.getFeature('a', 'features' as never), { message: /option options must be an object/ })
+  await t.rejects(cache.getFeature('a', { collection: 'config' } as never), { message: /collection is unknown/ })
+  await t.rejects(cache.setFeature('a', { enabled: true }, { collection: 'config' } as never), { message: /collection is unknown/ })
   await t.rejects(cache.isFeatureEnabled('a', { default: 'on' } as never), { message: /default must be true or false/ })
   await t.rejects(cache.isFeatureEnabled('a', { context: new Map([['plan', 'pro']]) as never }), { message: /context must be an object with names/ })
   await t.rejects(cache.write({ keys: 'a', values: new Map([['a', 1]]) as never }, async () => t.fail('must not run')), { message: /values/ })
@@ -396,7 +416,9 @@ t.test('two administrators do not overwrite each other', async (t) => {
   }
   const missing = await Promise.allSettled([one, other].map((cache, i) => cache.set('new', i, { ifVersion: null })))
   t.equal(missing.filter(({ status }) => status === 'fulfilled').length, 1)
-  await t.rejects(one.set('nowhere', 1, { ifVersion: '*' }), conflict)
+  await t.rejects(one.set('nowhere', 1, { ifVersion: '*' }), { ...conflict, message: /there is none/ })
+  await t.rejects(one.set('a', 1, { ifVersion: null }), { ...conflict, message: /there is one/ })
+  await t.rejects(one.set('a', 1, { ifVersion: seen }), { ...conflict, message: /another version by now, read it again/ })
   await one.set('a', 'there', { ifVersion: ['old', '*'] })
   await t.rejects(other.delete('a', { ifVersion: seen }), conflict)
   t.equal(await other.delete('a', { ifVersion: versionOf('there') }), true)
@@ -550,6 +572,7 @@ t.test('warmup loads what the globs match, so that the first read is a hit', asy
   for (const key of ['app:name', 'app:version', 'other']) await source.save('config', key, key)
   await source.save('features', 'feature:a', { enabled: true })
   const { configCache: cache } = await build(t, { source })
+  t.equal(await cache.warmup('features:*'), 1, 'a text is one glob')
   t.equal(await cache.warmup(['app:*', 'features:*']), 3)
   const { loads } = source
   t.equal(await cache.get('app:name'), 'app:name')
@@ -566,6 +589,13 @@ t.test('clear empties every instance', async (t) => {
   await waitFor(() => other.stats().entries === 0)
   const before = loads
   t.equal(await read(other), before + 1, 'Redis is empty as well')
+  for (let i = 0; i < 10; i++) {
+    await read(one)
+    const { l2Hits } = one.stats()
+    await one.clear()
+    await read(one)
+    t.equal(one.stats().l2Hits, l2Hits, 'at once for who cleared it')
+  }
 })
 
 t.test('clear has every instance forget last known values, also one that missed the message, and says where Redis is away', async (t) => {
@@ -638,7 +668,7 @@ t.test('a process with siblings and without Redis caches nothing', ALONE, async 
 t.test('whenUnreachable source-fence: writes go on without Redis, and nobody is stale then or when it is back', async (t) => {
   const redis = await redisServer(t)
   const site = { siteId: uniqueName(), url: redis.url }
-  const source = memorySource()
+  const source = shared(memorySource())
   const options = { source, whenUnreachable: 'source-fence' as const }
   const one = (await build(t, options, site)).configCache
   const other = (await build(t, options, site)).configCache
@@ -694,7 +724,7 @@ t.test('whenUnreachable source-fence: an instance cut off from Redis writes, and
   const redis = await redisServer(t)
   const proxy = await tcpProxy(t, redis.port)
   const siteId = uniqueName()
-  const options = { source: memorySource(), whenUnreachable: 'source-fence' as const }
+  const options = { source: shared(memorySource()), whenUnreachable: 'source-fence' as const }
   const cut = (await build(t, options, { siteId, url: `redis://127.0.0.1:${proxy.port}` })).configCache
   const other = (await build(t, options, { siteId, url: redis.url })).configCache
   await waitFor(() => cut.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 20_000 })
@@ -710,6 +740,64 @@ t.test('whenUnreachable source-fence: an instance cut off from Redis writes, and
     await waitFor(() => cut.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 30_000 })
     t.equal(await other.get('a'), `cut ${round}`)
   }
+})
+
+t.test('documents in the memory of a process are that of one process: the others refuse to write and to load any, loudly', ALONE, async (t) => {
+  const site = { siteId: uniqueName(), url: sharedRedis() }
+  const isPrivate = { code: 'FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE', statusCode: 500, message: /mongoSource/ }
+  const lines: string[] = []
+  const [one, other] = [await build(t, {}, site), await build(t, {}, site, () => {}, { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } })].map((app) => app.configCache) as [ConfigCache, ConfigCache]
+  const steps: unknown[] = []
+  const onWrite = (message: unknown) => { if ((message as { step: string }).step === 'refused') steps.push(message) }
+  subscribe('jpulse:config-cache:write', onWrite)
+  t.teardown(() => unsubscribe('jpulse:config-cache:write', onWrite))
+  for (const cache of [one, other]) await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000 })
+  t.strictSame([await one.get('a'), await other.get('a')], [null, null], 'nobody wrote any')
+  t.equal(await other.getOrLoad('list', {}, async () => 1), 1)
+  await one.set('a', 'hello')
+  await one.set('a', 'hello again')
+  const seen = await other.get('a').catch((err: unknown) => err)
+  if (seen !== 'hello again') t.match(seen, isPrivate, 'from Redis or not at all')
+  await other.clear()
+  await t.rejects(other.get('a'), isPrivate)
+  t.equal(await one.get('a'), 'hello again')
+  for (const write of [other.set('b', 1), other.delete('a'), other.set('a', 1, { ifVersion: versionOf('hello again') }), other.setFeature('ui', { enabled: true }), other.warmup(['*'])] as Array<Promise<unknown>>) await t.rejects(write as Promise<void>, isPrivate)
+  t.equal(await other.isFeatureEnabled('ui', { default: true }), true)
+  t.match(other.stats(), { refused: 4, blocks: 0 })
+  t.ok(other.stats().foreign >= 6)
+  t.match(steps, Array.from({ length: 4 }, () => ({ step: 'refused', reason: isPrivate.message })))
+  t.equal(lines.length, 1, 'said once')
+  t.match(lines[0], /documents are neither read nor written here/)
+  t.equal(await other.getOrLoad('list', {}, async () => 2), 2, 'loaders are nobody\'s')
+  t.match(one.stats(), { foreign: 0, refused: 0 })
+  await one.close()
+  await other.set('b', 2)
+  t.equal(await other.get('b'), 2, 'the other one is gone, and its documents are')
+})
+
+t.test('the documents of a process that died are nobody\'s, those of one elsewhere until its claim lapses', async (t) => {
+  const redis = await redisServer(t)
+  const site = { siteId: uniqueName(), url: redis.url }
+  const app = await build(t, { leaseMs: 500 }, site)
+  const { configCache: cache } = app
+  await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000 })
+  const client = redis.connect()
+  await cache.set('a', 1)
+  const claim = app.redisLink.key('cache', 'documents')
+  const place = (await client.get(claim))!.split('@')[1]!
+  t.ok(await client.pttl(claim) <= 1000)
+  await app.close()
+  t.equal(await client.get(claim), null, 'given up at close')
+  const next = (await build(t, { leaseMs: 500 }, site)).configCache
+  await waitFor(() => next.mode === 'coherent', { timeoutMs: 20_000 })
+  // Pids are at most 2^22 on Linux.
+  await client.set(claim, `other 9999999@${place}`, 'PX', 60_000)
+  t.equal(await next.get('b'), null)
+  await next.set('b', 1)
+  t.ok((await client.get(claim))!.endsWith(`${process.pid}@${place}`))
+  await client.set(claim, 'other 1@elsewhere', 'PX', 1000)
+  await waitFor(() => next.set('b', 2).then(() => false, ({ code }) => code === 'FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE'), { what: 'a claim that others took over to be noticed' })
+  await waitFor(() => next.set('b', 2).then(() => true, () => false), { what: 'the claim to lapse' })
 })
 
 t.test('close is quick while Redis is frozen, and writes are refused afterwards', async (t) => {
@@ -737,6 +825,7 @@ t.test('options: unknown and impossible ones are named', async (t) => {
     [{ collections: [] }, /option collections/],
     [{ whenUnreachable: 'hope' }, /option whenUnreachable/]
   ]
+  await t.rejects(build(t, { whenUnreachable: 'source-fence' }, { url: sharedRedis() }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION', message: /no other instance would see the fence/ })
   for (const [options, message] of bad) await t.rejects(build(t, options), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION', message })
 })
 

@@ -6,6 +6,7 @@ import { redisLink } from '@jpulse/redis-link'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { ConfigCacheProvider } from '../src/openfeature.ts'
 import { bucketOf, configCache, memorySource, type Feature, type FeatureCondition, type FastifyConfigCacheOptions } from '../src/index.ts'
+import { holds } from '../src/features/conditions.ts'
 import { definitionOf, evaluate } from '../src/features/index.ts'
 
 t.setTimeout(60_000)
@@ -249,9 +250,13 @@ t.test('a definition that cannot be is refused at every door, and flags without 
   t.match((await app.inject({ method: 'PUT', url: '/api/1/config/features/x', payload: { value: { enabled: true } } })).json(), { statusCode: 400, code: 'FST_ERR_CONFIG_CACHE_INVALID_KEY', error: /feature:/ }, 'nobody would read it as a flag')
   await app.configCache.set('feature:x', null, { collection: 'features' })
   await source.save('features', 'feature:damaged', { enabled: true, split: 'half' })
-  await t.rejects(app.configCache.isFeatureEnabled('damaged'), { code })
-  t.equal(await app.configCache.isFeatureEnabled('damaged', { default: true }), true, 'written behind the cache: the default')
-  t.match(app.configCache.stats(), { stale: 1 })
+  await source.save('features', 'feature:text', 'on')
+  await source.save('features', 'feature:quoted', { enabled: 'true' })
+  for (const name of ['damaged', 'text', 'quoted']) {
+    await t.rejects(app.configCache.isFeatureEnabled(name), { code: 'FST_ERR_CONFIG_CACHE_BROKEN_FEATURE', statusCode: 500, message: new RegExp(name) }, 'who asks is not to blame')
+    t.equal(await app.configCache.isFeatureEnabled(name, { default: true }), true, 'written behind the cache: the default')
+  }
+  t.match(app.configCache.stats(), { stale: 3 })
   await app.configCache.setFeature('plain', { enabled: true, note: 'ours', rules: 7 })
   t.strictSame([await app.configCache.getFeature('plain'), await app.configCache.isFeatureEnabled('plain')], [{ enabled: true, note: 'ours', rules: 7 }, true])
   t.doesNotThrow(() => definitionOf({ enabled: true, split: undefined }))
@@ -259,5 +264,18 @@ t.test('a definition that cannot be is refused at every door, and flags without 
   const { configCache: cache } = app
   t.strictSame([await cache.isFeatureEnabled('boolean-flag'), await cache.isFeatureEnabled('boolean-zero-flag'), await cache.isFeatureEnabled('string-flag'), await cache.isFeatureEnabled('disabled-boolean-flag')], [true, false, true, false])
   t.strictSame([await cache.isFeatureEnabled('staff-or-half', { context: { targetingKey: 'ann', email: 'a@example.com' } }), await cache.isFeatureEnabled('staff-or-half'), await cache.isFeatureEnabled('a-tenth')], [true, false, false])
+  t.throws(() => new ConfigCacheProvider(cache, { staleOnErrors: true } as never), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION', message: /staleOnErrors is unknown/ })
   await t.rejects(cache.isFeatureEnabled('a-tenth', { context: 'ann' as never }), { code: 'FST_ERR_CONFIG_CACHE_INVALID_OPTION' })
+})
+
+t.test('a time without a zone is the same moment on every machine', async (t) => {
+  const { TZ } = process.env
+  process.env.TZ = 'Asia/Tokyo'
+  t.teardown(() => { if (TZ === undefined) delete process.env.TZ; else process.env.TZ = TZ })
+  for (const operator of ['atLeast', 'atMost'] as const) {
+    for (const [value, at] of [['2026-03-01T12:00:00', '2026-03-01T12:00:00Z'], ['2026-03-01T13:00+01:00', '2026-03-01T12:00'], ['2026-03-01', '2026-03-01T00:00']] as const) {
+      t.ok(holds({ attribute: 'at', operator, value }, { at }), `${at} ${operator} ${value}`)
+    }
+  }
+  t.notOk(holds({ attribute: 'at', operator: 'atMost', value: '2026-03-01' }, { at: '2026-03-01Tsoon' }))
 })

@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import t, { type Test } from 'tap'
 import { Readable } from 'node:stream'
 import Fastify, { type FastifyInstance, type FastifyRequest, type RouteHandlerMethod } from 'fastify'
@@ -10,9 +11,9 @@ import { lifeOf } from '../src/routes/rules.ts'
 
 t.setTimeout(200_000)
 
-async function build (t: Test, options: FastifyConfigCacheOptions & { siteId?: string, url?: string } = {}, routes: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
-  const { siteId = uniqueName(), url, ...given } = options
-  const app = Fastify()
+async function build (t: Test, options: FastifyConfigCacheOptions & { siteId?: string, url?: string, logger?: object } = {}, routes: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
+  const { siteId = uniqueName(), url, logger, ...given } = options
+  const app = Fastify({ logger: logger ?? false })
   t.teardown(() => app.close())
   await app.register(redisLink, { url, siteId, commandTimeoutMs: 10_000 })
   await app.register(configCache, { blockTtlMs: 500, ...given })
@@ -218,9 +219,10 @@ t.test('the HTTP routes let nobody overwrite what he has not seen', async (t) =>
     const seen = await call('GET', url)
     const etag = String(seen.headers.etag)
     t.equal(created.headers.etag, etag)
+    t.equal(seen.headers['cache-control'], 'private, no-cache')
     t.equal((await call('GET', url, { 'if-none-match': `"x", W/${etag}` })).statusCode, 304)
     t.equal((await call('GET', url, { 'if-none-match': '"x"' })).statusCode, 200)
-    t.match((await call('PUT', url, { 'if-match': `W/${etag}` }, second)).json(), conflict, 'a weak one is never equal')
+    t.match((await call('PUT', url, { 'if-match': `W/${etag}` }, second)).json(), { ...conflict, error: /entity tag that begins with W/ }, 'a weak one is never equal')
     const changed = await call('PUT', url, { 'if-match': `"x", ${etag}` }, second)
     t.equal(changed.statusCode, 200)
     t.not(changed.headers.etag, etag)
@@ -233,6 +235,7 @@ t.test('the HTTP routes let nobody overwrite what he has not seen', async (t) =>
     }
   }
   t.match((await call('DELETE', '/config/config/a', { 'if-match': '"x"' })).json(), conflict)
+  t.match(await call('GET', '/config/config/nowhere'), { statusCode: 404, headers: { 'cache-control': 'no-store' } })
   t.equal((await call('DELETE', '/config/config/a', { 'if-match': '*' })).statusCode, 200)
   t.match((await call('PUT', '/config/config/a', { 'if-match': '*' }, { value: 1 })).json(), conflict, 'there is none')
 
@@ -400,6 +403,33 @@ t.test('a when that fails, or answers later, costs the response its place and no
     t.match(await cached(app, 'GET', url), { statusCode: 200, body: JSON.stringify({ runs }), headers: { 'x-cache': 'MISS' } }, url)
   }
   t.equal(runs, 6)
+  t.match(app.configCache.stats(), { unkept: 6 })
+})
+
+t.test('a route that asks for caching, and whose responses are never kept for a reason that does not stand in them, says so once', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } }, (app) => {
+    const names = Array.from({ length: 9 }, (_, i) => `x-${i}`).join()
+    app.addHook('onSend', async (request, reply) => { if (request.url.startsWith('/cookie')) reply.header('set-cookie', 'seen=1') })
+    app.get('/varies', { config: { cache: {} } }, async (_request, reply) => { reply.header('vary', names); return 1 })
+    app.get('/cookie', { config: { cache: {} } }, async () => 1)
+    app.get('/cookie/private', { config: { cache: {} } }, async (_request, reply) => { reply.header('cache-control', 'private'); return 1 })
+    app.get('/any', { config: { cache: {} } }, async (_request, reply) => { reply.header('vary', '*'); return 1 })
+    app.get('/stream', { config: { cache: {} } }, async () => Readable.from(['x']))
+    app.get('/user', { config: { cache: {} } }, async () => 1)
+    app.get('/fails', { config: { cache: {} } }, async (_request, reply) => { reply.code(500); return 1 })
+  })
+  const unkept: unknown[] = []
+  const listener = (message: unknown) => { unkept.push(message) }
+  subscribe('jpulse:config-cache:unkept', listener)
+  t.teardown(() => unsubscribe('jpulse:config-cache:unkept', listener))
+  for (const url of ['/varies', '/cookie', '/any', '/stream', '/user', '/cookie/private', '/fails']) {
+    for (let i = 0; i < 2; i++) t.match(await cached(app, 'GET', url, undefined, url === '/user' ? { authorization: 'x' } : {}), { headers: { 'x-cache': 'MISS' } }, url)
+  }
+  const reasons = [/varies: responses of the route vary by more than 8/, /cookie: it sets a cookie/, /any: it varies by everything/, /stream: it is a stream/, /user: its request has Authorization/]
+  t.match(lines.map((line) => JSON.parse(line).reason), reasons)
+  t.match(unkept, reasons.flatMap((reason) => [{ level: 'process', reason }, { level: 'process', reason }]))
+  t.match(app.configCache.stats(), { unkept: 10 })
 })
 
 t.test('headers of the handler are kept, those of hooks are made anew, and hooks see each response once', async (t) => {
@@ -436,11 +466,21 @@ t.test('headers of the handler are kept, those of hooks are made anew, and hooks
 
 t.test('routes of one path that differ by their constraints share nothing, and neither do hosts', async (t) => {
   const app = await build(t, {}, (app) => {
+    app.addConstraintStrategy({
+      name: 'shop',
+      storage: () => {
+        const handlers = new Map<unknown, never>()
+        return { get: (id: unknown) => handlers.get(id) ?? null, set: (shop: unknown, handler: never) => { handlers.set((shop as { id: string }).id, handler) } }
+      },
+      deriveConstraint: (request) => request.headers['x-shop']
+    })
+    for (const id of ['a', 'b']) app.get('/shop', { constraints: { shop: { id } }, config: { cache: {} } }, async () => ({ id }))
     for (const version of ['1.0.0', '2.0.0']) app.get('/v', { constraints: { version }, config: { cache: {} } }, async () => ({ version }))
     app.get('/host', { constraints: { host: /.*/ }, config: { cache: {} } }, async (request) => ({ host: request.hostname }))
     for (const tenant of ['a.test', 'b.test']) app.get('/tenant', { constraints: { host: tenant }, config: { cache: {} } }, async () => ({ tenant }))
   })
   for (let i = 0; i < 2; i++) {
+    for (const id of ['a', 'b']) t.strictSame((await cached(app, 'GET', '/shop', undefined, { 'x-shop': id })).json(), { id })
     for (const version of ['1.0.0', '2.0.0']) t.strictSame((await cached(app, 'GET', '/v', undefined, { 'accept-version': version })).json(), { version })
     for (const host of ['a.test', 'b.test']) {
       t.strictSame((await cached(app, 'GET', '/host', undefined, { host })).json(), { host })

@@ -27,10 +27,21 @@ async function build (t: Test, url: string, siteId: string, options: object = {}
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(redisLink, { url, siteId, commandTimeoutMs: 10_000 })
-  await app.register(configCache, { source: memorySource(), blockTtlMs: 500, ...options })
+  // Stands for a database of all.
+  await app.register(configCache, { source: Object.assign(memorySource(), { isPrivate: false }), blockTtlMs: 500, ...options })
   await app.ready()
   await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
   return app
+}
+
+/** One process without Redis. */
+async function alone (t: Test, options: object): Promise<ConfigCache> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { siteId: uniqueName() })
+  await app.register(configCache, options)
+  await app.ready()
+  return app.configCache
 }
 
 t.test('a write whose Redis dies between the database and the release rejects as unconfirmed, and is made up for', async (t) => {
@@ -64,12 +75,7 @@ for (const where of ['with Redis', 'without']) {
       const siteId = uniqueName()
       for (let i = 0; i < 2; i++) caches.push((await build(t, redis.url, siteId, options)).configCache)
     } else {
-      const app = Fastify()
-      t.teardown(() => app.close())
-      await app.register(redisLink, { siteId: uniqueName() })
-      await app.register(configCache, options)
-      await app.ready()
-      caches.push(app.configCache)
+      caches.push(await alone(t, options))
     }
     let value = 'old'
     const read = (cache: ConfigCache) => cache.getOrLoad('a', {}, async () => value)
@@ -94,16 +100,12 @@ for (const where of ['with Redis', 'without']) {
 }
 
 t.test('a refusal of the application ends the block at once, any other error when no operation can be under way', async (t) => {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  await app.register(redisLink, { siteId: uniqueName() })
-  await app.register(configCache, { blockTtlMs: 60_000 })
-  await app.ready()
-  const failing = (error: unknown) => t.rejects(app.configCache.write({ keys: ['a'] }, async () => { throw error }))
+  const cache = await alone(t, { blockTtlMs: 60_000 })
+  const failing = (error: unknown) => t.rejects(cache.write({ keys: ['a'] }, async () => { throw error }))
   await failing(Object.assign(new Error('changed meanwhile'), { statusCode: 409 }))
-  t.equal(app.configCache.stats().blocks, 0)
+  t.equal(cache.stats().blocks, 0)
   for (const error of [new Error('timed out'), Object.assign(new Error('too slow'), { statusCode: 503 }), undefined]) await failing(error)
-  t.equal(app.configCache.stats().blocks, 3)
+  t.equal(cache.stats().blocks, 3)
 })
 
 t.test('the steps of a write are published in their order', ALONE, async (t) => {
@@ -312,12 +314,7 @@ for (const where of ['with Redis', 'without']) {
       cache = (await build(t, redis.url, siteId, options)).configCache
       await first.close()
     } else {
-      const app = Fastify()
-      t.teardown(() => app.close())
-      await app.register(redisLink, { siteId: uniqueName() })
-      await app.register(configCache, options)
-      await app.ready()
-      cache = app.configCache
+      cache = await alone(t, options)
     }
     const tags = (i: number) => Array.from({ length: 1000 }, (_, j) => `${i}:${j}:`.padEnd(512, 'x'))
     const timedOut = new Error('the socket timed out')

@@ -1,5 +1,6 @@
 // The door of what keeps the instances of a site coherent.
 export type { Coherence } from './coherence.ts'
+export type { DocumentClaim } from './document-claim.ts'
 export { fieldsOf } from './keys.ts'
 export { LocalCoherence } from './local.ts'
 export { stored } from './messages.ts'

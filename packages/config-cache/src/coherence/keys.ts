@@ -15,6 +15,8 @@ export class CacheKeys {
   readonly core: readonly [state: string, members: string, ops: string, tags: string]
   /** Channel of BLOCK and RELEASE. */
   readonly bus: string
+  /** Which process has the documents, where sources are private. */
+  readonly claim: string
   readonly #channel: Build
   readonly #tag: string
   /** Made once: each read needs a name of either kind. */
@@ -26,6 +28,7 @@ export class CacheKeys {
     this.#tag = `{${build('cache')}}`
     this.core = [this.#shared('state'), this.#shared('members'), this.#shared('ops'), this.#shared('tags')]
     this.bus = channel('cache', 'bus')
+    this.claim = build('cache', 'documents')
     this.#generations = this.#shared('g', '')
     this.#values = build('cache', 'c', '')
   }

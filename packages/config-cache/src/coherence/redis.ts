@@ -6,12 +6,13 @@ import type { Notices } from '../notices.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { ConfigSource } from '../sources/index.ts'
 import type { CacheMode, Counters, Slowest } from '../stats.ts'
-import { pause } from '../time.ts'
+import { now, pause } from '../time.ts'
 import type { WrittenValue } from '../values.ts'
 import { Acknowledgements, PendingOps } from './acknowledgements.ts'
 import type { Coherence, WritePath } from './coherence.ts'
 import { Blocks, reasonOf } from './blocks.ts'
 import { Connection } from './connection.ts'
+import { DocumentClaim } from './document-claim.ts'
 import { Maintenance, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
 import { Member } from './member.ts'
@@ -21,6 +22,9 @@ import { clearScript } from './scripts.ts'
 import type { View } from './view.ts'
 import { ServerRun } from './server-run.ts'
 import { RedisWritePath } from './writes.ts'
+
+/** Longest wait for an own message; a clear that another one overtook waits for it in vain. */
+const HEARD_MS = 500
 
 /** What the shared level has to know: whom to ask, and which values are of now. */
 export interface SharedState {
@@ -33,6 +37,8 @@ export interface SharedState {
 
 /** A member and a writer of the cluster that one Redis makes. */
 export class RedisCoherence implements Coherence {
+  /** Which process has the documents; null where the source is shared by all. */
+  readonly claim: DocumentClaim | null
   readonly #connection: Connection
   readonly #view: View
   readonly #mode: Mode
@@ -56,6 +62,7 @@ export class RedisCoherence implements Coherence {
     this.#mode = new Mode(log, counters)
     this.#connection = connection
     this.#isMember = options.enabled
+    this.claim = source.isPrivate === true ? new DocumentClaim(connection, source, options) : null
     this.#redisWrites = new RedisWritePath(connection, pending, this.#blocks, options, notices)
     this.#fence = options.whenUnreachable === 'source-fence'
       ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
@@ -103,12 +110,14 @@ export class RedisCoherence implements Coherence {
       failed.cause = err
       throw failed
     }
+    // Until its message has come this process would read what was before in Redis.
+    for (const until = now() + HEARD_MS; this.#member.space !== space && this.#view.isLeased && now() < until;) await pause(1)
   }
 
   /** Bounded: a frozen Redis answers nothing. */
   async close (): Promise<void> {
     this.#view.endLease()
-    await Promise.race([Promise.allSettled([this.#member.close(), this.#fence?.close(), this.#redisWrites.close()]).then(() => this.#connection.unsubscribe()), pause(1000)])
+    await Promise.race([Promise.allSettled([this.#member.close(), this.#fence?.close(), this.claim?.close(), this.#redisWrites.close()]).then(() => this.#connection.unsubscribe()), pause(1000)])
     this.#connection.close()
   }
 }

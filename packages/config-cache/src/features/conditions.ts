@@ -57,9 +57,14 @@ export function problemOf ({ operator = 'in', value }: FeatureCondition): string
   return values.every((one) => typeof one === 'number' || !Number.isNaN(dateOf(one) ?? NaN)) ? null : `must be a number or a date for ${operator}`
 }
 
+/** A date, its time and its zone. */
+const DATE = /^\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:?\d\d)?)?$/i
+
 function dateOf (value: unknown): number | undefined {
   if (value instanceof Date) return value.getTime()
-  return typeof value === 'string' && /^\d{4}-\d\d-\d\d(T|$)/.test(value) ? Date.parse(value) : undefined
+  const found = typeof value === 'string' ? DATE.exec(value) : null
+  // Without a zone it would be another moment on each machine.
+  return found === null ? undefined : Date.parse(found[1] !== undefined && found[2] === undefined ? `${found[0]}Z` : found[0])
 }
 
 /** An attribute of that name, or the way to it through objects. What a context inherits is none of its attributes. */

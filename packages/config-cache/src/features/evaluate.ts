@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { FST_ERR_CONFIG_CACHE_BROKEN_FEATURE } from '../errors.ts'
 import { attributeOf, holds, type FeatureContext } from './conditions.ts'
 import { definitionOf, type Feature, type FeatureShare } from './definition.ts'
 
@@ -34,10 +35,26 @@ export function evaluate (name: string, feature: Feature, context: FeatureContex
   return as(defaultVariant, targeting.length === 0 && defaultVariant !== undefined ? 'STATIC' : 'DEFAULT')
 }
 
-/** Whether a flag is on for a context. One whose variants are no booleans is on where it is enabled. */
+/**
+ * Whether a flag is on for a context. One whose variants are no booleans is on where it is enabled.
+ *
+ * @throws FST_ERR_CONFIG_CACHE_BROKEN_FEATURE
+ */
 export function isOn (name: string, feature: Feature | null, context?: FeatureContext): boolean {
-  if (feature?.enabled !== true) return false
-  if (feature.variants === undefined && feature.targeting === undefined && feature.split === undefined && feature.defaultVariant === undefined) return true
+  if (feature === null) return false
+  try {
+    return isEnabledFor(name, feature, context)
+  } catch (err) {
+    const broken = new FST_ERR_CONFIG_CACHE_BROKEN_FEATURE(name, (err as Error).message)
+    broken.cause = err
+    throw broken
+  }
+}
+
+function isEnabledFor (name: string, feature: Feature, context: FeatureContext | undefined): boolean {
+  // What needs no look at the rest of it. A text, say, or an `enabled` that is one, does.
+  if (feature.enabled === false) return false
+  if (feature.enabled === true && feature.variants === undefined && feature.targeting === undefined && feature.split === undefined && feature.defaultVariant === undefined) return true
   const [one] = Object.values(definitionOf(feature).variants)
   return typeof one !== 'boolean' || evaluate(name, feature, context).value === true
 }

@@ -26,6 +26,7 @@ const Stats = Type.Object({
   writes: Counter,
   refused: Counter,
   unconfirmed: Counter,
+  foreign: Counter,
   unkept: Counter,
   unshared: Counter,
   conflicts: Counter,
@@ -49,6 +50,8 @@ export async function addRoutes (fastify: FastifyInstance, cache: ConfigCache, o
   const { authorize } = options
   await fastify.register(async (scope) => {
     prepareScope(scope, 'FST_ERR_CONFIG_CACHE')
+    // What is for certain eyes, or of this moment, is for no cache between.
+    scope.addHook('onSend', async (_request, reply) => { if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store') })
     addHealth(scope, cache)
     if (authorize === undefined) {
       fastify.log.info({ plugin: '@jpulse/config-cache' }, 'only the health route exists: the others need the option authorize')
@@ -79,14 +82,14 @@ function addDocuments (scope: FastifyInstance, cache: ConfigCache, requireIfMatc
   const body = Type.Object({ value: Type.Unknown() }, { additionalProperties: false })
   scope.put<Located & { Body: { value: unknown } }>(path, { schema: { params: Params, headers: Conditions, body, response: answers(Document) } }, async (request, reply) => {
     const { params: { collection, key }, body: { value } } = request
-    await cache.set(key, value, { collection, ifVersion: versionsOf(request, requireIfMatch) })
+    await cache.set(key, value, { collection, ...versionsOf(request, requireIfMatch) })
     setEtag(request, reply, value)
     return ok({ collection, key, value })
   })
   const response = answers(Type.Object({ removed: Type.Boolean() }))
   scope.delete<Located>(path, { schema: { params: Params, headers: Conditions, response } }, async (request) => {
     const { collection, key } = request.params
-    return ok({ removed: await cache.delete(key, { collection, ifVersion: versionsOf(request, requireIfMatch) }) })
+    return ok({ removed: await cache.delete(key, { collection, ...versionsOf(request, requireIfMatch) }) })
   })
 }
 
@@ -100,7 +103,7 @@ function addFeatures (scope: FastifyInstance, cache: ConfigCache, requireIfMatch
   })
   scope.put<Named & { Body: Feature }>(path, { schema: { params: Name, headers: Conditions, body: Flag, response } }, async (request, reply) => {
     const { params: { name }, body } = request
-    await cache.setFeature(name, body, { ifVersion: versionsOf(request, requireIfMatch) })
+    await cache.setFeature(name, body, versionsOf(request, requireIfMatch))
     setEtag(request, reply, body)
     return ok({ name, enabled: body.enabled, feature: body })
   })

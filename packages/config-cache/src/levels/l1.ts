@@ -39,6 +39,11 @@ export class L1 {
     return entry !== undefined && now < entry.expiresAt ? entry : undefined
   }
 
+  /** Be it expired, and without telling the order of use. */
+  peek (key: string): Entry | undefined {
+    return this.#entries.peek(key)
+  }
+
   set (key: string, value: unknown, textBytes: number, tags: readonly string[], expiresAt: number): Entry | undefined {
     let size = textBytes + 2 * key.length + OVERHEAD_BYTES
     for (const tag of tags) size += 2 * tag.length + TAG_OVERHEAD_BYTES

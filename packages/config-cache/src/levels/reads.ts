@@ -10,6 +10,7 @@ import { fromText, toText } from '../values.ts'
 import { Flights, type Flight } from './flights.ts'
 import type { Entry, L1 } from './l1.ts'
 import type { L2 } from './l2.ts'
+import type { LastKnown } from './last-known.ts'
 import { ttlsOf, type TtlOptions, type Ttls } from './ttls.ts'
 
 /** What is asked for. */
@@ -44,15 +45,17 @@ export class Reads {
   readonly #view: View
   readonly #l1: L1
   readonly #l2: L2 | null
+  readonly #lastKnown: LastKnown
   readonly #counters: Counters
   readonly #notices: Notices
   readonly #options: ReadOptions
   readonly #flights = new Flights()
 
-  constructor (view: View, l1: L1, l2: L2 | null, counters: Counters, notices: Notices, options: ReadOptions) {
+  constructor (view: View, l1: L1, l2: L2 | null, lastKnown: LastKnown, counters: Counters, notices: Notices, options: ReadOptions) {
     this.#view = view
     this.#l1 = l1
     this.#l2 = l2
+    this.#lastKnown = lastKnown
     this.#counters = counters
     this.#notices = notices
     this.#options = options
@@ -122,8 +125,9 @@ export class Reads {
     let kept: unknown
     try {
       const text = toText(value)
-      kept = this.#keep(wanted, load, generations, text)
-      return Buffer.byteLength(text) <= this.#options.maxValueBytes
+      const bytes = Buffer.byteLength(text)
+      kept = this.#keep(wanted, load, generations, text, bytes)
+      return bytes <= this.#options.maxValueBytes
     } finally {
       settle(kept)
     }
@@ -177,8 +181,9 @@ export class Reads {
   }
 
   async #load (wanted: Wanted, flight: Flight, loader: Loader): Promise<unknown> {
+    const known = this.#lastKnown.noting(wanted.key)
     const found = await this.#shared(wanted, flight.load)
-    if ('value' in found) return found.value
+    if ('value' in found) return known(found.value, found.bytes)
     this.#missed(wanted.key)
     const value = await this.#timed(wanted.key, this.#call(wanted, flight, loader))
     let text: string
@@ -189,7 +194,8 @@ export class Reads {
       this.#notices.unkept(wanted.key, err.message)
       return value
     }
-    return this.#keep(wanted, flight.load, found.generations, text)
+    const bytes = Buffer.byteLength(text)
+    return known(this.#keep(wanted, flight.load, found.generations, text, bytes), bytes)
   }
 
   #missed (key: string): void {
@@ -224,21 +230,22 @@ export class Reads {
    * The value of the shared level, or the generations for a fill, null where it is not to be filled. It proves a value current
    * only to who holds a lease: the lease vouches for the epoch.
    */
-  async #shared (wanted: Wanted, load: Load): Promise<{ value: unknown } | { generations: string | null }> {
+  async #shared (wanted: Wanted, load: Load): Promise<{ value: unknown, bytes: number } | { generations: string | null }> {
     if (this.#l2 === null || !wanted.l2 || !this.#view.isClean(load, wanted.tags)) return { generations: null }
     const found = await this.#l2.read(wanted.key, wanted.tags)
     if (found === null || load.term !== this.#view.term) return { generations: null }
     if (found.text === undefined) return found
     try {
       const value = fromText(found.text)
+      const bytes = Buffer.byteLength(found.text)
       const ttls = this.#ttlsOf(wanted, value)
       if (ttls !== null && this.#view.isClean(load, wanted.tags)) {
-        const entry = this.#keepHere(wanted, value, Buffer.byteLength(found.text), ttls.hereMs)
+        const entry = this.#keepHere(wanted, value, bytes, ttls.hereMs)
         if (wanted.isOwn === true && entry !== undefined) this.#expireWithRedis(wanted.key, entry)
       }
       this.#counters.l2Hits++
       if (hits.hasSubscribers) hits.publish({ key: wanted.key, level: 'redis' })
-      return { value }
+      return { value, bytes }
     } catch {
       // Written by a newer release in a format that cannot be read: a miss, which does not overwrite it.
       this.#counters.unknown++
@@ -246,8 +253,7 @@ export class Reads {
     }
   }
 
-  #keep (wanted: Wanted, load: Load, generations: string | null, text: string): unknown {
-    const bytes = Buffer.byteLength(text)
+  #keep (wanted: Wanted, load: Load, generations: string | null, text: string, bytes: number): unknown {
     if (bytes > this.#options.maxValueBytes) {
       this.#notices.unkept(wanted.key, `its JSON has ${bytes} bytes, more than maxValueBytes`)
       return fromText(text)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { callSafely } from '@jpulse/plugin-kit'
+import { callSafely, isPlain, textOf } from '@jpulse/plugin-kit'
 import type { FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import { LRUCache } from 'lru-cache'
 import type { Reads, Fill, Wanted } from '../levels/index.ts'
@@ -7,12 +7,12 @@ import { checkName, listOf, tagsOf } from '../names.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { canonical } from '../values.ts'
 import { asList, type Route } from './in-force.ts'
-import { cachedMethods, cacheOf, scopeOf, type RouteCacheOptions } from './options.ts'
+import { cachedMethods, cacheOf, scopeOf, type CoherentWrites, type RouteCacheOptions } from './options.ts'
 import { madeBy, serialized, type Answer, type Body, type Made } from './made.ts'
 import { isForOrigin, isUnchanged } from './conditions.ts'
 import type { Paths } from './paths.ts'
 import { told } from './told.ts'
-import { ageOf, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
+import { ageOf, hiddenObstacle, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
 import { addVary, bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
 
 /** A response under way that may be kept. */
@@ -44,7 +44,7 @@ class CachedRoute {
   readonly #cache: RouteCacheOptions
   readonly #reads: Reads
   readonly #options: ResolvedOptions
-  readonly #isCaching: () => boolean
+  readonly #writes: CoherentWrites
   readonly #paths: Paths
   /** What tells the route from others of its path. */
   readonly #identity: string
@@ -57,17 +57,15 @@ class CachedRoute {
   /** Keys whose last response was not kept: nobody waits for the next one. */
   readonly #unkept = new LRUCache<string, true>({ max: 1000 })
   #hasKept = false
-  #hasWarned = false
-  #hasWarnedOfWhen = false
 
-  constructor (cache: RouteCacheOptions, methods: ReadonlySet<string>, identity: string, paths: Paths, reads: Reads, options: ResolvedOptions, isCaching: () => boolean) {
+  constructor (cache: RouteCacheOptions, methods: ReadonlySet<string>, identity: string, paths: Paths, reads: Reads, options: ResolvedOptions, writes: CoherentWrites) {
     this.#cache = cache
     this.#methods = methods
     this.#identity = identity
     this.#paths = paths
     this.#reads = reads
     this.#options = options
-    this.#isCaching = isCaching
+    this.#writes = writes
     this.#only = cache.headers === undefined ? null : listOf('A header', cache.headers).map((name) => name.toLowerCase())
     this.#vary = listOf('A header', cache.vary)
     this.#varies = new Set(this.#vary.map((name) => name.toLowerCase()))
@@ -123,7 +121,7 @@ class CachedRoute {
     if (!this.#methods.has(request.method)) return null
     const isScoped = this.#cache.scope !== undefined
     const parts = this.#partsOf(request)
-    if (parts === null || !this.#isCaching() || isForHandler(request)) {
+    if (parts === null || !this.#writes.isCaching() || isForHandler(request)) {
       reply.header('X-Cache', 'BYPASS')
       return null
     }
@@ -145,7 +143,7 @@ class CachedRoute {
         reply.header('X-Cache', 'HIT')
         return stored
       }
-      if (!this.#learn(Object.keys(stored.vary))) break
+      if (!this.#learn(wanted.key, request, Object.keys(stored.vary))) break
       wanted = this.#wanted(request, parts)
     }
     reply.header('X-Cache', 'BYPASS')
@@ -171,21 +169,19 @@ class CachedRoute {
     else this.#unkept.set(pending.wanted.key, true)
   }
 
-  #storedOf ({ before, made: { answer: made } }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
+  #storedOf ({ wanted: { key }, before, made: { answer: made } }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
     const { statusCode } = reply
-    if (made === undefined || isNeverKept(statusCode)) return null
     const headers = reply.getHeaders()
-    if (!(this.#cache.when === undefined ? isKept(statusCode, headers) : this.#isWanted(this.#cache.when, request, reply))) return null
+    if (isNeverKept(statusCode) || !(this.#cache.when === undefined ? isKept(statusCode, headers) : this.#isWanted(key, this.#cache.when, request, reply))) return null
     const exchange = { statusCode, requestHeaders: request.headers, headers, isScoped: this.#cache.scope !== undefined }
     const lifeMs = Math.floor(Math.min(lifeOf(exchange), Number.MAX_SAFE_INTEGER))
-    if (lifeMs === 0) {
-      if (request.headers.authorization !== undefined && !exchange.isScoped) this.#warnOfAuthorization(request)
-      return null
-    }
+    const obstacle = made === undefined ? 'it is a stream, or a text that its own serializer made' : lifeMs === 0 ? hiddenObstacle(exchange) : null
+    if (obstacle !== null) this.#notKept(key, request, obstacle)
+    if (made === undefined || lifeMs === 0) return null
     const time = Date.now()
     const kept: Stored['headers'] = { date: new Date(time).toUTCString(), ...headersOf(before, made.headers, this.#only) }
     const varies = this.#variesOf(headers.vary, made, payload, kept)
-    if (!this.#learn(varies)) return null
+    if (!this.#learn(key, request, varies)) return null
     const isBinary = Buffer.isBuffer(made.body)
     const response = {
       statusCode,
@@ -201,23 +197,20 @@ class CachedRoute {
   }
 
   /** The response is made: a fault of `when`, or a promise of it, which would read as yes, costs it its place and not the client its answer. */
-  #isWanted (when: NonNullable<RouteCacheOptions['when']>, request: FastifyRequest, reply: FastifyReply): boolean {
+  #isWanted (key: string, when: NonNullable<RouteCacheOptions['when']>, request: FastifyRequest, reply: FastifyReply): boolean {
     try {
       const told: unknown = when(reply)
       if (typeof (told as { then?: unknown } | null | undefined)?.then !== 'function') return Boolean(told)
       callSafely(() => {}, () => told)
       throw new TypeError('it returned a promise: it must answer at once')
     } catch (err) {
-      if (!this.#hasWarnedOfWhen) request.log.error({ err, url: request.routeOptions.url }, 'the when of a cached route failed: its response is not kept')
-      this.#hasWarnedOfWhen = true
+      this.#notKept(key, request, `its when failed (${textOf((err as Error | null | undefined)?.message ?? err)})`)
       return false
     }
   }
 
-  #warnOfAuthorization (request: FastifyRequest): void {
-    if (this.#hasWarned) return
-    this.#hasWarned = true
-    request.log.warn({ url: request.routeOptions.url }, 'responses to requests with Authorization are not cached: give the route a scope, or let them say that they are public')
+  #notKept (key: string, request: FastifyRequest, reason: string): void {
+    this.#writes.unkept(key, `a response of ${request.routeOptions.url}: ${reason}`, `${request.routeOptions.url} ${reason}`)
   }
 
   /** What the response says that it varies by. A hook that compresses says so of what it made, and makes it anew for each response. */
@@ -230,9 +223,11 @@ class CachedRoute {
   }
 
   /** Takes note of what responses vary by, so that each kind gets a key of its own; whether that is still a number of names. */
-  #learn (names: readonly string[]): boolean {
+  #learn (key: string, request: FastifyRequest, names: readonly string[]): boolean {
     for (const name of names) if (this.#varies.size < MOST_NAMES) this.#varies.add(name)
-    return names.every((name) => this.#varies.has(name))
+    const isKnown = names.every((name) => this.#varies.has(name))
+    if (!isKnown) this.#notKept(key, request, `responses of the route vary by more than ${MOST_NAMES} request headers`)
+    return isKnown
   }
 
   /** Equal requests have equal keys, whatever the order of their properties. */
@@ -274,11 +269,11 @@ export function giveUp (reads: Reads, request: FastifyRequest): void {
 }
 
 /** Caches the responses of a route with `config.cache`. @param isEarly whether nobody knows which other routes have its path */
-export function cacheRoute (route: Route, isEarly: boolean, paths: Paths, reads: Reads, options: ResolvedOptions, isCaching: () => boolean): void {
+export function cacheRoute (route: Route, isEarly: boolean, paths: Paths, reads: Reads, options: ResolvedOptions, writes: CoherentWrites): void {
   const cache = cacheOf(route.config?.cache, route.url)
   if (cache === null) return
   paths.noteCached(route.url)
-  const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, cachedMethods(route), identityOf(route, isEarly), paths, reads, options, isCaching)
+  const cached = new CachedRoute(isEarly ? { ...cache, l2: false } : cache, cachedMethods(route), identityOf(route, isEarly), paths, reads, options, writes)
   route.handler = cached.wrap(route.handler)
   route.preSerialization = [...asList(route.preSerialization), (request, reply, payload) => cached.serialize(request, reply, payload)]
   route.onSend = [...asList(route.onSend), (request, reply, payload) => cached.finish(request, reply, payload)]
@@ -296,5 +291,5 @@ let early = 0
 /** Routes of one path differ by their constraints. */
 function identityOf ({ constraints }: Route, isEarly: boolean): string {
   if (isEarly) return `early ${++early}`
-  return canonical(Object.entries(constraints ?? {}).map(([name, value]) => [name, String(value)]).sort())
+  return canonical(Object.entries(constraints ?? {}).map(([name, value]) => [name, typeof value === 'object' && value !== null && isPlain(value) ? canonical(value) : String(value)]).sort())
 }

@@ -16,7 +16,7 @@ export function addRouteConfig (fastify: FastifyInstance, reads: Reads, writes: 
   const concerns = (request: FastifyRequest) => !isSafe(request.method) && paths.isCached(request)
   onEveryRoute(fastify, concerns, (route, isEarly) => {
     wrapInWrite(route, writes, paths)
-    cacheRoute(route, isEarly, paths, reads, options, writes.isCaching)
+    cacheRoute(route, isEarly, paths, reads, options, writes)
   })
   fastify.addHook('onReady', async () => {
     const routes = paths.undeclared

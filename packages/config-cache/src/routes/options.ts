@@ -39,6 +39,8 @@ export type RouteInvalidates = Names | ((request: FastifyRequest) => Names | Pro
 /** What routes need of the cache. */
 export interface CoherentWrites {
   isCaching (): boolean
+  /** Counts and publishes a response that is not kept though its route asks for that, and logs each cause once a minute. */
+  unkept (key: string, reason: string, cause: string): void
   write<T> (touched: { tags: readonly string[] }, work: () => Promise<T>): Promise<T>
 }
 

@@ -29,8 +29,7 @@ export function lifeOf ({ statusCode, requestHeaders, headers, isScoped }: Excha
   if (['no-store', 'private', 'no-cache'].some((name) => says.has(name)) || directives(requestHeaders['cache-control']).has('no-store')) return 0
   if (says.has('must-understand') && !KEPT_WITH_LIFE.has(statusCode)) return 0
   if (['set-cookie', 'set-cookie2', 'content-range'].some((name) => headers[name] !== undefined) || namesOf(headers.vary).includes('*')) return 0
-  const isForAll = isScoped || ['public', 's-maxage', 'must-revalidate'].some((name) => says.has(name))
-  if (requestHeaders.authorization !== undefined && !isForAll) return 0
+  if (requestHeaders.authorization !== undefined && !isForAll(says, isScoped)) return 0
   const lifetime = lifetimeOf(says, headers, time)
   return lifetime === Infinity ? Infinity : Math.max(0, lifetime - ageOf(headers, time))
 }
@@ -45,6 +44,21 @@ export function isKept (statusCode: number, headers: Exchange['headers']): boole
 
 /** What no route can ask for: parts, and answers that refer to what the client has. */
 export const isNeverKept = (statusCode: number): boolean => statusCode < 200 || statusCode === 206 || statusCode === 304
+
+/**
+ * Why a response that does not say so itself is not kept: something that its handler may not know of, a hook that sets a cookie say. Null where there is
+ * no such thing.
+ */
+export function hiddenObstacle ({ requestHeaders, headers, isScoped }: Exchange): string | null {
+  const says = directives(headers['cache-control'])
+  if (['no-store', 'private', 'no-cache'].some((name) => says.has(name)) || directives(requestHeaders['cache-control']).has('no-store')) return null
+  if (headers['set-cookie'] !== undefined) return 'it sets a cookie'
+  if (namesOf(headers.vary).includes('*')) return 'it varies by everything: Vary is *'
+  if (requestHeaders.authorization === undefined || isForAll(says, isScoped)) return null
+  return 'its request has Authorization: give the route a scope, or let the response say that it is public'
+}
+
+const isForAll = (says: ReadonlyMap<string, string>, isScoped: boolean): boolean => isScoped || ['public', 's-maxage', 'must-revalidate'].some((name) => says.has(name))
 
 function lifetimeOf (says: ReadonlyMap<string, string>, headers: Exchange['headers'], time: number): number {
   const seconds = says.get('s-maxage') ?? says.get('max-age')

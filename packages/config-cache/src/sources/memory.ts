@@ -1,11 +1,12 @@
 import { globToRegExp, type ConfigDocument, type ConfigSource } from './source.ts'
 
-/** Documents in this process: for one process, and for tests. */
+/** Documents in this process: for one process, and for tests. It says so by `isPrivate`. */
 export function memorySource (): ConfigSource {
   return new MemorySource()
 }
 
 class MemorySource implements ConfigSource {
+  readonly isPrivate = true
   readonly #texts = new Map<string, Map<string, string>>()
 
   async load (collection: string, key: string): Promise<unknown> {

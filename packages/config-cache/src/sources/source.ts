@@ -15,6 +15,11 @@ export interface ConfigDocument {
  * returns that value or a newer one.
  */
 export interface ConfigSource {
+  /**
+   * Whether no other process sees what is saved here, as in `memorySource`. Where instances share a Redis, the first that writes a document
+   * has them then, and the others refuse to write and to load any. @default false
+   */
+  readonly isPrivate?: boolean | undefined
   /** The value, or null where there is none. `context.signal` is aborted when nobody waits for it any more. */
   load (collection: string, key: string, context?: LoaderContext): Promise<unknown>
   /** Creates or replaces. What `load` then returns is this value as JSON keeps it: `set` hands it to readers without asking. */
