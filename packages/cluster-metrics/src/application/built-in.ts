@@ -23,7 +23,7 @@ export function addBuiltIns (components: Components, fastify: FastifyInstance, s
   components.add('cache', () => {
     const plugin = decorator<{ stats (): CacheStats }>('configCache')
     return plugin === null ? null : cacheFields(plugin.stats())
-  }, { ...sums('reads', 'l1Hits', 'l2Hits', 'joined', 'loads', 'writes', 'refused', 'unconfirmed', 'conflicts', 'unkept', 'unshared', 'stale', 'unknown', 'interruptions', 'entries', 'bytes'), mode: 'first', blocks: 'max' })
+  }, { ...sums('reads', 'l1Hits', 'l2Hits', 'joined', 'loads', 'writes', 'refused', 'foreign', 'unconfirmed', 'conflicts', 'unkept', 'unshared', 'stale', 'unknown', 'interruptions', 'entries', 'bytes'), mode: 'first', blocks: 'max' })
 }
 
 function cacheFields (stats: CacheStats): Fields {
