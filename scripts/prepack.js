@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT, run } from './bootstrap.js'
 
@@ -10,3 +10,9 @@ if (!(process.env.npm_config_user_agent ?? '').startsWith('pnpm/')) {
 }
 const force = existsSync(join(process.cwd(), 'dist')) ? [] : ['--force']
 run(process.execPath, [join(ROOT, 'node_modules/typescript-native/bin/tsc'), '-b', process.cwd(), ...force])
+
+// The compiler leaves what it made of sources that are gone.
+for (const file of existsSync('src') ? readdirSync('dist', { recursive: true, encoding: 'utf8' }) : []) {
+  const source = file.replace(/(\.d)?\.ts(\.map)?$|\.js(\.map)?$/, '.ts')
+  if (source !== file && !existsSync(join('src', source))) rmSync(join('dist', file))
+}

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, readdirSync, writeFileSync, existsSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -40,6 +40,17 @@ t.test('a packed redis-link installs into an empty project, and the example of i
   const answer = await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/`)).json() as Promise<{ visits: number, redis: string }>, { timeoutMs: 30_000 })
   t.equal(answer.redis, 'up')
   t.ok(answer.visits >= 1)
+})
+
+t.test('what was built of a source that is gone is not packed', async (t) => {
+  const dist = join(root, 'packages/plugin-kit/dist')
+  mkdirSync(join(dist, 'gone'), { recursive: true })
+  t.teardown(() => rmSync(join(dist, 'gone'), { recursive: true }))
+  for (const name of ['index.js', 'index.js.map', 'index.d.ts', 'index.d.ts.map']) writeFileSync(join(dist, 'gone', name), '')
+  const folder = temporaryFolder(t)
+  const { stdout } = await run('env', [...BARE, 'npm', 'exec', '--yes', '--prefer-offline', `--package=${packageManager}`, '--', 'pnpm', 'pack', '--json', '--pack-destination', folder], { cwd: join(root, 'packages/plugin-kit') })
+  t.match(stdout, 'dist/index.js')
+  t.notMatch(stdout, 'gone')
 })
 
 t.test('a published package names ranges, so that an application keeps one copy of what it has too', async (t) => {
