@@ -123,11 +123,11 @@ t.test('each incident is told once, and its end, however short it was and howeve
   let asked = 0
   let good = true
   const start = async (pmId: string) => {
-    const { app } = await build(t, { link, pmId, options: { reportIntervalMs: 100, ttlMs: 1000, webhook: { url } } })
+    const { app, parts } = await build(t, { link, pmId, options: { reportIntervalMs: 100, ttlMs: 1000, webhook: { url } } })
     for (const type of ['down', 'degraded', 'up'] as const) app.clusterMetrics.on(type, ({ subject, check }) => { told.push(`${type} ${check ?? subject}`) })
-    return app
+    return { app, parts }
   }
-  const [sick, other] = await Promise.all([start('0'), start('1')])
+  const [{ app: sick }, { app: other, parts }] = await Promise.all([start('0'), start('1')])
   sick.clusterMetrics.check('pay', () => {
     asked++
     return good
@@ -152,6 +152,7 @@ t.test('each incident is told once, and its end, however short it was and howeve
   t.same(told.toSorted(), all, 'to listeners')
   t.same(posted().sort(), all, 'by the webhook')
   t.equal(new Set(received.map(({ headers }) => headers['webhook-id'])).size, received.length, 'and each message once')
+  t.same([...await parts.store.left(['nobody', sick.appCluster.bootId])], ['nobody'], 'who ended so long ago that it is forgotten is missed by nobody')
 })
 
 t.test('what is bad in two reports in a row is an incident', async (t) => {

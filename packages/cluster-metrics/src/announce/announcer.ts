@@ -24,7 +24,7 @@ export interface ClusterView {
   /** Everybody's last reports. */
   reports: () => Promise<readonly Report[]>
   own: () => Report
-  /** Which of these boot ids have said that they leave. */
+  /** Which of these boot ids have said that they leave, or are long forgotten: a cluster may have been away for the night. */
   left: (bootIds: string[]) => Promise<ReadonlySet<string>>
   now: () => number
   /** While Redis is away: whether this process is the one of those that were last known that speaks for itself. */

@@ -84,10 +84,13 @@ export class Store {
     await runMany(this.#link, [(client) => client.del(this.keys.instance(this.#bootId)), this.#members.reported(this.#bootId, this.#ttlMs)])
   }
 
-  /** Which of these processes have said that they leave. */
+  /** Which of these processes have said that they leave, or ended so long ago that nobody knows. */
   async left (bootIds: string[]): Promise<ReadonlySet<string>> {
     const texts = await getMany(this.#link, bootIds.map((bootId) => this.keys.totals(bootId)))
-    return new Set(bootIds.filter((_, index) => texts[index] !== null && readTotals(texts[index]!)?.left === true))
+    return new Set(bootIds.filter((_, index) => {
+      const totals = texts[index] === null ? null : readTotals(texts[index]!)
+      return totals === null || totals.left === true
+    }))
   }
 
   /** Adds what ended instances counted to the cluster's sum. */
