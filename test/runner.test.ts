@@ -57,6 +57,7 @@ t.test('a file passes that ends well with all verdicts that it planned, within t
   }
   const [well, wrong, early, killed, late, stuck] = await Promise.all(['well', 'wrong', 'early', 'killed', 'late', 'stuck'].map((ends) => run(ends)))
   t.match(well, { passed: 1, failed: 0, again: [] })
+  if (process.platform === 'linux') t.match(well!.tap, /# time=\d+ms cpu=\d+\.\ds\n$/, 'with the processor time that it took')
   t.match(wrong, { passed: 1, failed: 1, again: [] })
   t.match(early, { failed: 1, again: [], tap: /exit code 0\nnot ok/ }, 'without its plan')
   t.match(killed, { failed: 1, again: [], tap: /SIGKILL\nnot ok/ })

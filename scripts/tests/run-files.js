@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from '../bootstrap.js'
 
@@ -25,6 +26,7 @@ const GRACE_MS = 500
  */
 export async function runFiles ({ files, jobs, alone = new Set() }, run) {
   const waiting = [...files]
+  cpuSinceLastExit()
   let isAlone = false
   /** The next file that may begin now. */
   const take = () => {
@@ -71,13 +73,34 @@ function runFile (file, { env, timeoutMs, signal }) {
     if (message.key === known.key && typeof message.setTimeout === 'number' && message.setTimeout > 0) expireIn(message.setTimeout)
   })
   child.stdout?.setEncoding('utf8').on('data', (chunk) => { said += chunk })
+  let cpu = ''
+  child.once('exit', () => { cpu = cpuSinceLastExit() })
   return new Promise((resolve) => child.once('close', (code, killedBy) => {
     for (const timer of timers) clearTimeout(timer)
     signal.removeEventListener('abort', stop)
     const passed = code === 0 && isWhole(said)
     const why = passed ? '' : `    # ${killedBy ?? `exit code ${code}`}\n`
-    resolve(`# Subtest: ${file}\n${said.replace(/^(?=.)/gm, '    ')}${why}${passed ? 'ok' : 'not ok'} 1 - ${file} # time=${Math.round(performance.now() - begun)}ms\n`)
+    resolve(`# Subtest: ${file}\n${said.replace(/^(?=.)/gm, '    ')}${why}${passed ? 'ok' : 'not ok'} 1 - ${file} # time=${Math.round(performance.now() - begun)}ms${cpu}\n`)
   }))
+}
+
+let knownTicks = 0
+
+/**
+ * Processor time of the child that has just ended, with whatever it started and waited for: Linux adds it to that of our ended children.
+ * Empty elsewhere.
+ */
+function cpuSinceLastExit () {
+  try {
+    // After the name in brackets: field 16 and 17 of proc(5), in hundredths of a second.
+    const fields = readFileSync('/proc/self/stat', 'utf8').split(') ').at(-1)?.split(' ') ?? []
+    const ticks = Number(fields[13]) + Number(fields[14])
+    const cpu = ` cpu=${((ticks - knownTicks) / 100).toFixed(1)}s`
+    knownTicks = ticks
+    return cpu
+  } catch {
+    return ''
+  }
 }
 
 /** @param {string} tap whether it has as many verdicts as it planned */
