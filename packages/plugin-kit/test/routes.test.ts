@@ -73,7 +73,7 @@ for (const [name, set] of APPLICATIONS) {
       t.match(body, { success: false, error, code, statusCode })
       t.strictSame(Object.keys(body).sort(), ['code', 'error', 'statusCode', 'success'])
     }
-    await refused(send('/send/a?limit=0', { data: 1 }), 400, 'FST_ERR_VALIDATION', 'querystring.limit must be a whole number from 1 to 9')
+    for (const limit of ['0', '1.5', 'true', '5n', '0x5', '%205', '']) await refused(send(`/send/a?limit=${limit}`, { data: 1 }), 400, 'FST_ERR_VALIDATION', 'querystring.limit must be a whole number from 1 to 9')
     await refused(send('/send/a?limit=x', { data: 1 }), 400, 'FST_ERR_VALIDATION', /limit/)
     await refused(send('/send/a', {}), 400, 'FST_ERR_VALIDATION', 'body.data is missing')
     await refused(send('/send/a', { data: 1, more: 2 }), 400, 'FST_ERR_VALIDATION', 'body.more is unknown')
@@ -95,6 +95,7 @@ const TOLD: Array<[name: string, thrown: unknown, told: object]> = [
   ['a foreign 503', error({ code: 'ECONNREFUSED', statusCode: 503 }), { statusCode: 503, code: 'FST_ERR_SAMPLE_INTERNAL', error: 'Internal Server Error' }],
   ['a refusal by the application', error({ code: 'NOT_PAID', statusCode: 402 }), { statusCode: 402, code: 'NOT_PAID', error: 'text' }],
   ['a refusal without a code', error({ statusCode: 403 }), { statusCode: 403, code: 'FST_ERR_SAMPLE_FORBIDDEN' }],
+  ['headers that no answer can have', error({ statusCode: 401, retryAfter: Infinity, headers: { 'www-authenticate': 'Bearer realm="\u2713"', 'retry-after': '1\r\nset-cookie: a=b' } }), { statusCode: 401, headers: { 'www-authenticate': 'Bearer' } }],
   ['a refusal that says when', error({ statusCode: 429, retryAfter: 1.2 }), { statusCode: 429, headers: { 'retry-after': '2' } }],
   ['a 401', error({ statusCode: 401 }), { statusCode: 401, code: 'FST_ERR_SAMPLE_UNAUTHORIZED', headers: { 'www-authenticate': 'Bearer' } }],
   ['a 401 with a scheme', error({ statusCode: 401, headers: { 'WWW-Authenticate': 'Basic realm="x"' } }), { headers: { 'www-authenticate': 'Basic realm="x"' } }],

@@ -13,6 +13,9 @@ export interface Told {
 /** Headers that an error may set, by its property `headers`. */
 const HEADERS = ['www-authenticate', 'retry-after', 'upgrade', 'allow']
 
+/** What Node sends as a header: another text would make a fault of the refusal. */
+const SENDABLE = /^[\t\x20-\x7e\x80-\xff]*$/
+
 /**
  * What a client is told of anything that was thrown. 4xx: the error's message and code. 5xx: those of the plugin's own errors, and
  * of 503s of the suite's and Fastify's plugins (`FST_ERR_…`), whose texts are made for it; of any other nothing but
@@ -51,11 +54,11 @@ function statusOf (statusCode: unknown): number {
 
 function headersOf ({ headers, retryAfter }: Record<string, unknown>, statusCode: number): Record<string, string> {
   const given = typeof headers === 'object' && headers !== null ? Object.entries(headers) : []
-  const known = given.map(([name, value]) => [name.toLowerCase(), String(value)] as const).filter(([name]) => HEADERS.includes(name))
+  const known = given.map(([name, value]) => [name.toLowerCase(), String(value)] as const).filter(([name, value]) => HEADERS.includes(name) && SENDABLE.test(value))
   return {
     // A scheme for which no browser opens a window of its own.
     ...(statusCode === 401 ? { 'www-authenticate': 'Bearer' } : {}),
-    ...(typeof retryAfter === 'number' && retryAfter >= 0 ? { 'retry-after': String(Math.ceil(retryAfter)) } : {}),
+    ...(typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < Infinity ? { 'retry-after': String(Math.ceil(retryAfter)) } : {}),
     ...Object.fromEntries(known)
   }
 }

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifySchemaCompiler, FastifySerializerCompiler 
 import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { isObject, problemOf } from '../options/problem.ts'
-import type { Shape } from '../options/wanted.ts'
+import { branchesOf, type Shape } from '../options/wanted.ts'
 import { answerFailure } from './failure.ts'
 
 /**
@@ -30,8 +30,15 @@ function converted (schema: Shape, given: unknown): unknown {
   if (!isObject(given)) return given
   return Object.fromEntries(Object.entries(given).map(([name, value]) => {
     const property = schema.properties?.[name]
-    return [name, property === undefined ? value : Value.Convert(property as TSchema, value)]
+    return [name, property === undefined || isNoNumber(property, value) ? value : Value.Convert(property as TSchema, value)]
   }))
+}
+
+/** A text that stands for no number where one is wanted. TypeBox would read 0 in an empty one, 1 in `true` and in `1.5` for a whole one, 5 in `5n`. */
+function isNoNumber (property: Shape, value: unknown): boolean {
+  const kinds = (branchesOf(property) ?? [property]).map(({ type }) => type)
+  if (typeof value !== 'string' || !(kinds.includes('integer') || kinds.includes('number'))) return false
+  return !(kinds.includes('number') ? /^-?\d+(\.\d+)?$/ : /^-?\d+$/).test(value)
 }
 
 const serializerCompiler: FastifySerializerCompiler<TSchema> = ({ schema }) => (data: unknown) => {
