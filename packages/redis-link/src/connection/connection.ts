@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
-import { deadline, isThenable } from '@jpulse/plugin-kit'
+import { deadline } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Cluster, Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
@@ -11,6 +11,7 @@ import { diagnose } from './diagnose.ts'
 import { Monitor } from './monitor.ts'
 import { LinkOutages } from './outages.ts'
 import { isOutage, RefusalLog } from './refusals.ts'
+import { besideEachOther, inPipeline } from './run-all.ts'
 import { Subscriber } from './subscriber.ts'
 import { bounded } from './time.ts'
 
@@ -111,17 +112,7 @@ export class Connection {
 
   /** See `RedisLink.runAll`. */
   runAll (commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
-    return this.run(async (client, call) => {
-      if (client.isCluster) return allOf(client, call, commands)
-      const pipeline = client.pipeline()
-      const callThere = this.#scripts!.on(pipeline)
-      // A pipeline has the same methods.
-      for (const command of commands) command(pipeline as unknown as RedisClient, callThere)
-      return (await pipeline.exec() ?? []).map(([err, answer]) => {
-        if (err !== null) throw err
-        return answer
-      })
-    })
+    return this.run((client, call) => client.isCluster ? besideEachOther(client, call, commands) : inPipeline(client as Redis, this.#scripts!, commands))
   }
 
   /** The one subscriber connection, made at the first call; null without Redis and after `close`. */
@@ -268,42 +259,6 @@ export class Connection {
 
 export function isTypedOutage (err: unknown): boolean {
   return err instanceof FST_ERR_REDIS_LINK_TIMEOUT || err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE
-}
-
-/**
- * The answers of commands beside each other, as a pipeline gives them: of every command that was sent, whatever the functions return, and
- * with the first error in their order. None that fails beside it is a rejection that nobody handles.
- */
-async function allOf (client: RedisClient, call: CallScript, commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
-  const sent: unknown[] = []
-  const noting = <A extends unknown[], R>(send: (...args: A) => R) => (...args: A): R => {
-    const answer = send(...args)
-    if (isThenable(answer)) sent.push(answer)
-    return answer
-  }
-  const there = new Proxy(client, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' ? noting(value.bind(target) as (...args: unknown[]) => unknown) : value
-    }
-  })
-  const callThere = noting(call as (...args: unknown[]) => unknown) as CallScript
-  let fault: { err: unknown } | undefined
-  for (const command of commands) {
-    try {
-      const returned = command(there, callThere)
-      // What an asynchronous function makes of an answer is nobody's.
-      if (isThenable(returned)) returned.then(() => {}, () => {})
-    } catch (err) {
-      fault ??= { err }
-    }
-  }
-  const answers = await Promise.allSettled(sent)
-  if (fault !== undefined) throw fault.err
-  return answers.map((answer) => {
-    if (answer.status === 'rejected') throw answer.reason
-    return answer.value
-  })
 }
 
 /** A wrong password or certificate does not become right by waiting. */
