@@ -33,9 +33,12 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   let coherence: Coherence
   let l2: RedisL2 | null = null
   let claim: DocumentClaim | null = null
+  let nowOfAll = () => Math.floor(performance.timeOrigin + performance.now())
   const isShared = source.isPrivate !== true
   if (fastify.redisLink.state !== 'disabled') {
     if (!isShared && options.whenUnreachable === 'source-fence') throw invalid('whenUnreachable', 'cannot be source-fence where the source is private to the process: no other instance would see the fence')
+    const { clock } = fastify.redisLink
+    nowOfAll = () => clock.now()
     const clustered = new RedisCoherence(fastify.redisLink, view, source, options, counted, notices, log)
     await clustered.start()
     coherence = clustered
@@ -56,7 +59,7 @@ const plugin = async (fastify: FastifyInstance, given: FastifyConfigCacheOptions
   const cache = new ConfigCache({ options, source, claim, reads, lastKnown, coherence, counters: counted, notices, held, listeners })
   fastify.decorate('configCache', cache)
   fastify.addHook('onClose', () => cache.close())
-  addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', unkept: (...what) => notices.unkept(...what), write: (touched, work) => cache.write(touched, work) }, options)
+  addRouteConfig(fastify, reads, { isCaching: () => cache.mode !== 'bypass', now: nowOfAll, unkept: (...what) => notices.unkept(...what), write: (touched, work) => cache.write(touched, work) }, options)
   await addRoutes(fastify, cache, options)
 }
 

@@ -82,6 +82,22 @@ t.test('a stream that opens and breaks at once, again and again, is opened less 
   t.ok(performance.now() - from < 2000, 'and not after two seconds')
 })
 
+t.test('a stream that is away is a warning of the process where nobody hears of it, once until it is back', async (t) => {
+  const oplog = new Oplog()
+  const warned: string[] = []
+  const hear = (warning: Error) => { if (/change stream/.test(warning.message)) warned.push(warning.message) }
+  process.on('warning', hear)
+  t.teardown(() => process.off('warning', hear))
+  const { watcher } = await watching(t, oplog, { onState: undefined })
+  for (const [round, message] of ['connection closed', 'not authorized'].entries()) {
+    oplog.fail(new Error(message))
+    await waitFor(() => warned.length > round)
+    await waitFor(() => watcher.state === 'watching')
+  }
+  t.match(warned, [/behind.*connection closed.*onState/, /behind.*not authorized.*onState/])
+  t.equal(warned.length, 2)
+})
+
 t.test('close does not wait for the next attempt to open a stream', async (t) => {
   const oplog = new Oplog()
   const { states, watcher } = await watching(t, oplog)

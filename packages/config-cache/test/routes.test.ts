@@ -50,6 +50,22 @@ t.test('a cached route runs its handler once for equal requests, whatever the or
   t.equal(runs, 4)
 })
 
+t.test('how old a response is does not depend on the clock of the instance that made it, nor on the own', { buffered: false }, async (t) => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const [maker, reader] = await buildTwo(t, (app) => { app.get('/a', { config: { cache: {} } }, async (_request, reply) => reply.header('cache-control', 'public, max-age=7200').send('x')) })
+  const alone = await build(t, {}, (app) => { app.get('/a', { config: { cache: {} } }, async () => 'x') })
+  for (const [first, second] of [[maker, reader], [alone, alone]] as const) {
+    t.equal((await cached(first, 'GET', '/a')).headers['x-cache'], 'MISS')
+    await waitFor(async () => (await cached(second, 'GET', '/a')).headers['x-cache'] === 'HIT')
+    Date.now = () => now() + 3600_000
+    const { headers } = await cached(second, 'GET', '/a')
+    Date.now = now
+    t.equal(headers['x-cache'], 'HIT')
+    t.ok(Number(headers.age) < 60, `${String(headers.age)} s`)
+  }
+})
+
 t.test('requests that differ in what JSON does not tell share nothing', async (t) => {
   const parsers: Record<string, (text: string) => unknown> = {
     map: (text) => new Map([['a', text]]),

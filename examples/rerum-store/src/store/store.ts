@@ -1,4 +1,5 @@
 import type {} from '@jpulse/cursor-pagination'
+import { LogThrottle } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import { FST_ERR_RERUM_INVALID_ID } from '../errors.ts'
 import { isRecord } from './body.ts'
@@ -18,6 +19,7 @@ export class Store {
   readonly contextUrl: string
   readonly writes: Writes
   readonly #app: FastifyInstance
+  readonly #throttle = new LogThrottle()
   readonly #db: Database
   readonly #commits: Commits
   readonly #idBase: string
@@ -94,7 +96,7 @@ export class Store {
       try {
         seen = await this.#db.use(() => this.#commits.sweep(seen))
       } catch (err) {
-        this.#app.log.debug({ err }, 'interrupted writes were not looked for')
+        if (this.#throttle.pass() !== null) this.#app.log.warn({ err }, 'interrupted writes were not looked for, and stay so until the next attempt')
       }
       running = false
     }, SWEEP_MS).unref()

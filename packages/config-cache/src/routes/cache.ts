@@ -77,7 +77,7 @@ class CachedRoute {
       const hit = await route.#look(request, reply)
       if (hit !== null) {
         hitOf.set(request, hit)
-        return sendStored(hit, reply)
+        return sendStored(hit, reply, route.#writes.now())
       }
       const result: unknown = handler.call(this, request, reply)
       // Who calls back returns nothing.
@@ -190,7 +190,7 @@ class CachedRoute {
       isBinary,
       etag: made.body === null || kept.etag !== undefined ? null : etagOf(made.body),
       vary: varied(request, varies),
-      at: time - ageOf(headers, time),
+      at: this.#writes.now() - ageOf(headers, time),
       isForAll: lifeOf({ ...exchange, isScoped: false, requestHeaders: { authorization: '' } }) > 0
     }
     return { response, lifeMs }

@@ -14,7 +14,7 @@ export interface Stored {
   readonly etag: string | null
   /** What the request had in the headers that the response varies by. */
   readonly vary: Readonly<Record<string, string>>
-  /** By the clock of the machine. */
+  /** By the clock that all instances have. */
   readonly at: number
   /** Whether it may answer a request with `Authorization`. */
   readonly isForAll: boolean
@@ -74,7 +74,8 @@ export function bodyOf (stored: Stored): string | Buffer | undefined {
   return known
 }
 
-export function sendStored (stored: Stored, reply: FastifyReply): FastifyReply {
-  reply.code(stored.statusCode).headers(stored.headers).header('Age', String(Math.max(0, Math.floor((Date.now() - stored.at) / 1000))))
+/** @param now what the clock says that `at` is of */
+export function sendStored (stored: Stored, reply: FastifyReply, now: number): FastifyReply {
+  reply.code(stored.statusCode).headers(stored.headers).header('Age', String(Math.max(0, Math.floor((now - stored.at) / 1000))))
   return reply.send(bodyOf(stored))
 }

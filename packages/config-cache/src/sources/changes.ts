@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Type } from 'typebox'
-import { callback, callSafely, opaque } from '@jpulse/plugin-kit'
+import { callback, callSafely, opaque, textOf } from '@jpulse/plugin-kit'
 import { checkerOf } from '../checks.ts'
 import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
 import { listOf, MAX_TAGS, type Names } from '../names.ts'
@@ -37,7 +37,7 @@ export interface WatchOptions {
   tags?: ((change: Change) => Names | null | undefined) | undefined
   /** Stages before the changes, such as a `$match`. It must not hide `_id` and `operationType`. @default none */
   pipeline?: object[] | undefined
-  /** Hears whether changes are heard, and if not why. @default nobody */
+  /** Hears whether changes are heard, and if not why. @default a warning of the process (`process.emitWarning`) where they are not, once until they are again */
   onState?: ((state: WatchState, err?: unknown) => void) | undefined
 }
 
@@ -89,6 +89,7 @@ class Watch implements Watcher {
   /** Where the stream resumes; undefined where `all` has to be dropped first. */
   #resumePoint: { resumeAfter: unknown } | { startAfter: unknown } | undefined
   #state: WatchState = 'behind'
+  #hasWarned = false
   readonly #closing = new AbortController()
   #running: Promise<void> = Promise.resolve()
 
@@ -208,7 +209,9 @@ class Watch implements Watcher {
   #setState (state: WatchState, err?: unknown): void {
     if (state === this.#state && err === undefined) return
     this.#state = state
-    callSafely(() => {}, this.#options.onState, state, err)
+    if (this.#options.onState !== undefined) return callSafely(() => {}, this.#options.onState, state, err)
+    if (err !== undefined && !this.#hasWarned) process.emitWarning(`a change stream of @jpulse/config-cache is ${state}, and what it covers may be read old: ${textOf((err as Error | null)?.message ?? err)}. Pass onState to hear of it`, { code: 'JPULSE_CONFIG_CACHE_CHANGES' })
+    this.#hasWarned = err !== undefined
   }
 }
 

@@ -49,7 +49,7 @@ export class PlanObserver {
       }
       return readsOf(explained)
     } catch (err) {
-      this.#log.debug({ err, namespace }, 'the server did not explain the query')
+      if (this.#isNew(JSON.stringify([namespace, 'unexplained']))) this.#log.warn({ err, namespace }, `the server did not explain a query of ${namespace}, so "explain" tells nothing of its plan: see the error, or leave the option out`)
       return {}
     }
   }
