@@ -7,7 +7,7 @@ import { Long } from 'bson'
 import { Type } from 'typebox'
 import t from 'tap'
 import cursorPagination, { linkHeader, PageOf, PageQuery, paginateOptions, suggestIndex, toJpulse, toPage, toRelay, type PageQueryOptions } from '../src/index.ts'
-import { problemOf, readsOf } from '../src/mongo/plan-observer.ts'
+import { PlanObserver, problemOf, readsOf } from '../src/mongo/plan-observer.ts'
 import { aggregations, finds, joined } from './explained.js'
 
 const code = (name: string) => `FST_ERR_CURSOR_PAGINATION_${name}`
@@ -246,6 +246,15 @@ t.test('a paged route appears in OpenAPI with its parameters and its response', 
   t.strictSame(schema.required, ['success', 'data', 'count', 'pagination'])
   t.match(schema.properties, { data: { type: 'array', items: { properties: { name: { type: 'string' } } } }, pagination: { properties: { nextCursor: { type: 'string', nullable: true } } } })
   t.notOk((await build({})).swagger().paths?.['/users']?.get?.parameters?.some((parameter) => 'name' in parameter && parameter.name === 'sort'), 'no sort without a list')
+})
+
+t.test('a server that does not explain is one warning per collection', async (t) => {
+  const warned: string[] = []
+  const observer = new PlanObserver({ warn: (_details: object, text: string) => { warned.push(text) } } as never)
+  const shape = { filter: {}, fields: [], collation: undefined }
+  for (const namespace of ['db.a', 'db.a', 'db.b']) t.same(await observer.observe(namespace, shape, async () => { throw new Error('not authorized') }), {})
+  t.match(warned, [/did not explain a query of db.a/, /did not explain a query of db.b/])
+  t.equal(warned.length, 2)
 })
 
 t.test('the index of a listing has its equalities first, then its order and key, then its ranges', async (t) => {
