@@ -96,7 +96,7 @@ export class ConfigCache {
   /**
    * Runs database work that changes what the keys and tags stand for, and returns its value. Nobody caches or serves them
    * meanwhile; once resolved, every read that starts later on any instance sees the work. Where the work rejects with
-   * anything but an error whose `statusCode` is 4xx, its operation may yet reach the database: nobody caches them for
+   * anything but an error whose `statusCode` is 4xx (not 408, 499, nor a lock of redis-link that was lost), its operation may yet reach the database: nobody caches them for
    * `blockTtlMs` more, counted from its beginning.
    *
    * @throws FST_ERR_CONFIG_CACHE_INVALID_OPTION, FST_ERR_CONFIG_CACHE_INVALID_WRITE, FST_ERR_CONFIG_CACHE_INVALID_KEY,

@@ -106,6 +106,18 @@ t.test('a refusal of the application ends the block at once, any other error whe
   t.equal(cache.stats().blocks, 0)
   for (const error of [new Error('timed out'), Object.assign(new Error('too slow'), { statusCode: 503 }), undefined]) await failing(error)
   t.equal(cache.stats().blocks, 3)
+  const now = performance.now()
+  const link = Fastify()
+  t.teardown(() => link.close())
+  await link.register(redisLink, { siteId: uniqueName() })
+  await t.rejects(cache.write({ keys: ['b'] }, () => link.redisLink.using('lock', { ttlMs: 30 }, async (signal) => {
+    // As a driver does that is given the signal: it gives up waiting, and its operation goes on.
+    while (performance.now() < now + 100) { /* so long that the lock is lost */ }
+    await new Promise((resolve) => setImmediate(resolve))
+    signal.throwIfAborted()
+  })), { code: 'FST_ERR_REDIS_LINK_LOCK_LOST', statusCode: 409 })
+  for (const statusCode of [408, 499]) await failing(Object.assign(new Error('given up'), { statusCode }))
+  t.equal(cache.stats().blocks, 6, 'whoever was cut off says nothing of what becomes of his work')
 })
 
 t.test('the steps of a write are published in their order', ALONE, async (t) => {

@@ -21,11 +21,14 @@ export interface Coherence extends WritePath {
   clear (): Promise<void>
 }
 
+/** Refusals that do not say that nothing happens any more: a request that timed out or was given up, and a signal of redis-link's `using` that cut the work off. */
+const CUT_OFF: readonly unknown[] = [408, 499, 'FST_ERR_REDIS_LINK_LOCK_LOST']
+
 /**
  * Whether an error tells what became of the work: a 4xx is the application's own refusal. After any other, say a timeout of
  * the driver, the operation may still be on its way to the database.
  */
 export function isDecided (error: unknown): boolean {
-  const statusCode = (error as { statusCode?: unknown } | null | undefined)?.statusCode
-  return typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
+  const { statusCode, code } = (error ?? {}) as { statusCode?: unknown, code?: unknown }
+  return typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500 && !CUT_OFF.includes(statusCode) && !CUT_OFF.includes(code)
 }
