@@ -17,8 +17,8 @@ export interface Availability {
    */
   loaderSoftTimeoutMs?: number | undefined
   /**
-   * Whether a failure of the loader is answered with the last value that this process saw in a call that said so too, be it from
-   * before a write that has resolved. An error with a `statusCode` of 4xx is the loader's answer and no failure. Each such answer is
+   * Whether a failure of the loader is answered with the last value that a read of this process got, be it from
+   * before a write that has resolved. An error with a `statusCode` of 4xx is the loader's answer and no failure, but for 408, 425, 429 and 499. Each such answer is
    * counted as `stats().stale` and published. @default false
    */
   staleOnError?: boolean | undefined

@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { checker } from '@jpulse/plugin-kit'
+import { checker, isRefusal } from '@jpulse/plugin-kit'
 import { FST_ERR_CONFIG_CACHE_INVALID_OPTION } from './errors.ts'
 import { LONGEST_MS } from './time.ts'
 
@@ -19,3 +19,9 @@ export const checkerOf = <T extends Parameters<typeof checker>[0]>(schema: T) =>
 export function checkFunction (name: string, given: unknown): void {
   if (typeof given !== 'function') throw invalid(name, `must be a function, not ${given === null ? 'null' : typeof given}`)
 }
+
+/** Of a client's faults those that say: not now. */
+const LATER = new Set([408, 425, 429, 499])
+
+/** Whether an error of a load is its answer, as that there is no such thing: a 4xx, but for those after which the next attempt may find more. */
+export const isAnswer = (err: unknown): boolean => isRefusal(err) && !LATER.has((err as { statusCode: number }).statusCode)

@@ -1,7 +1,6 @@
 import { ErrorCode, OpenFeatureEventEmitter, ProviderEvents, StandardResolutionReasons, type EvaluationContext, type JsonValue, type Provider, type ResolutionDetails } from '@openfeature/server-sdk'
-import { isRefusal } from '@jpulse/plugin-kit'
 import { Type } from 'typebox'
-import { checkerOf } from './checks.ts'
+import { checkerOf, isAnswer } from './checks.ts'
 import type { ConfigCache } from './config-cache.ts'
 import { evaluate, type Evaluation, type Feature } from './features/index.ts'
 
@@ -115,7 +114,7 @@ export class ConfigCacheProvider implements Provider {
     } catch (err) {
       const { message } = err as Error
       // A name that can be none is no failure of the source.
-      if (isRefusal(err)) throw new EvaluationError(ErrorCode.FLAG_NOT_FOUND, message)
+      if (isAnswer(err)) throw new EvaluationError(ErrorCode.FLAG_NOT_FOUND, message)
       this.#setState('error', message)
       throw new EvaluationError(ErrorCode.GENERAL, message)
     }

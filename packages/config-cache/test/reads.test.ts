@@ -73,6 +73,7 @@ t.test('the last known value is also one that was a hit, and a refusal of the lo
   await cache.invalidate('a')
   t.equal(await cache.getOrLoad('a', known, away), 1)
   await t.rejects(cache.getOrLoad('a', known, async () => { throw Object.assign(new Error('gone'), { statusCode: 404 }) }), { message: 'gone' })
+  for (const statusCode of [408, 425, 429, 499]) t.equal(await cache.getOrLoad('a', known, async () => { throw Object.assign(new Error('not now'), { statusCode }) }), 1)
   await cache.getOrLoad('b', { ttlMs: 1 }, async () => ({ n: 2 }))
   await cache.getOrLoad('c', { ttlMs: () => 0 }, async () => 'not kept')
   await sleep(5)

@@ -1,6 +1,7 @@
 import { serialize } from 'node:v8'
-import { isRefusal, within } from '@jpulse/plugin-kit'
+import { within } from '@jpulse/plugin-kit'
 import { LRUCache } from 'lru-cache'
+import { isAnswer } from '../checks.ts'
 import { FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT } from '../errors.ts'
 import { stale } from '../events.ts'
 import type { Counters } from '../stats.ts'
@@ -45,7 +46,7 @@ export class LastKnown {
   }
 
   /**
-   * What a read resolves with. Where it fails, or takes too long, what it resolved with the last time; a refusal (4xx) is an answer too.
+   * What a read resolves with. Where it fails, or takes too long, what it resolved with the last time; a refusal (4xx) is an answer too, unless it says: not now.
    * A read that took too long goes on, and what it brings is known for the next one.
    */
   async or<T> (key: string, read: Promise<T>, fallback: Fallback): Promise<T> {
@@ -59,7 +60,7 @@ export class LastKnown {
       return await within(softTimeoutMs, noted, () => new FST_ERR_CONFIG_CACHE_LOADER_TIMEOUT(key, softTimeoutMs))
     } catch (err) {
       const found = answer()
-      if (found === undefined || isRefusal(err)) throw err
+      if (found === undefined || isAnswer(err)) throw err
       this.#counters.stale++
       stale.publish({ key, err })
       onStale?.()
