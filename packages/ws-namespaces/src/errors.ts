@@ -8,9 +8,9 @@ export const FST_ERR_WS_NAMESPACES_INVALID_OPTION = createError<[option: string,
 export const FST_ERR_WS_NAMESPACES_INVALID_NAME = createError<[problem: string]>(
   'FST_ERR_WS_NAMESPACES_INVALID_NAME', 'The name of a namespace %s', 400)
 
-/** There is a namespace of this name already. */
-export const FST_ERR_WS_NAMESPACES_EXISTS = createError<[name: string]>(
-  'FST_ERR_WS_NAMESPACES_EXISTS', 'There is a namespace "%s" already', 500)
+/** There is a namespace of this name already, or one of another registration that matches the same names. */
+export const FST_ERR_WS_NAMESPACES_EXISTS = createError<[name: string, where: string]>(
+  'FST_ERR_WS_NAMESPACES_EXISTS', 'There is a namespace "%s" already%s', 500)
 
 /** Two patterns match the same name, and neither is narrower: nobody could say who answers. */
 export const FST_ERR_WS_NAMESPACES_AMBIGUOUS = createError<[name: string, other: string]>(

@@ -57,7 +57,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     presence: (name, sink) => presences.make(name, sink),
     userSlots: (name) => link.client === null ? null : new UserSlots(name, slotsContext),
     records: (name, { stateMs }) => link.client === null ? new MemoryRecords(stateMs) : new RedisRecords(link, name, stateMs)
-  })
+  }, appCluster)
   const requests = new Requests(bus, appCluster.bootId, log)
   const cluster = new Cluster(bus, link, hubs, appCluster.bootId)
   const sessions = new WatchedSessions(resolved.sessionActivity)

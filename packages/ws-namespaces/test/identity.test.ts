@@ -33,9 +33,9 @@ t.test('segments make different names, channels and keys, whatever they contain'
 t.test('10,000 sets of definitions: the narrowest answers, in whatever order they were made, and ambiguous ones are refused', async () => {
   fc.assert(fc.property(fc.array(pattern, { minLength: 1, maxLength: 6 }), segments, fc.infiniteStream(fc.nat()), (patterns, path, random) => {
     const valid = patterns.filter((one) => { try { return new NamePattern(one) } catch { return false } })
-    const made = new Directory()
+    const made = new Directory({})
     const accepted = valid.filter((one) => { try { made.add(define(one, {}, 1e6)) } catch { return false } return true })
-    const other = new Directory()
+    const other = new Directory({})
     for (const one of accepted.map((one) => [random.next().value, one] as const).sort(([a], [b]) => Number(a) - Number(b))) other.add(define(one[1], {}, 1e6))
     const fits = accepted.filter((one) => new NamePattern(one).match(path) !== null)
     const found = made.match(path)

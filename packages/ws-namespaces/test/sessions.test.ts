@@ -1,8 +1,13 @@
-import t from 'tap'
+import type { AddressInfo } from 'node:net'
+import { clusterBroadcast } from '@jpulse/cluster-broadcast'
+import { redisLink } from '@jpulse/redis-link'
 import { redisSessions } from '@jpulse/redis-sessions'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
 import { redisServer, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { wsNamespaces } from '../src/index.ts'
 import { build, type Built } from './support/build.ts'
-import { connect } from './support/client.ts'
+import { connect, connectSeveral } from './support/client.ts'
 
 const secret = 'a secret of at least thirty-two characters'
 
@@ -106,6 +111,39 @@ t.test('a session that ends while its connection is being made does not get one 
   release()
   const client = await pending
   t.equal(client.refused === null ? (await client.end()).code : 4401, 4401)
+})
+
+t.test('with several realms of sessions each registration lets in those of the realm in its own scope', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(redisLink, { siteId: uniqueName('ses') })
+  app.register(clusterBroadcast)
+  const scopes: Record<string, FastifyInstance> = {}
+  for (const realm of ['shop', 'staff']) {
+    app.register(async (scope) => {
+      scopes[realm] = scope
+      scope.register(redisSessions, { secret, name: realm, cookieName: realm })
+      scope.register(wsNamespaces, { routePrefix: `/${realm}/ws`, pingIntervalMs: 300, pongTimeoutMs: 10_000 })
+      scope.post(`/${realm}/login`, async (request) => { await scope.sessions.login(request, 'ann') })
+      scope.after(() => { scope.wsNamespaces.create(`${realm}-news`) })
+    })
+  }
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const cookies = await Promise.all(['shop', 'staff'].map(async (realm) => String([(await app.inject({ method: 'POST', url: `/${realm}/login` })).headers['set-cookie']].flat()[0]).split(';', 1)[0]!))
+  const open = (realm: string, cookie: string) => connect(t, port, `/${realm}/ws/${realm}-news`, { headers: { cookie } })
+  t.same([(await open('shop', cookies[1]!)).refused?.status, (await open('staff', cookies[0]!)).refused?.status], [401, 401], 'of the other realm')
+  const [shop, staff] = [await open('shop', cookies[0]!), await open('staff', cookies[1]!)]
+  await scopes.shop!.sessions.logoutAll('ann')
+  t.equal((await shop.end()).code, 4401)
+  await scopes.staff!.wsNamespaces.get('staff-news')!.broadcast('n', 1)
+  t.same(await staff.wait('n'), [1])
+  t.equal(staff.closed, null, 'the same user of the other realm')
+  const several = await connectSeveral(t, port, { path: '/staff/ws', headers: { cookie: cookies.join('; ') } })
+  t.equal((await several.open('staff-news')).refused, null)
+  t.equal((await several.open('shop-news')).refused?.status, 404)
+  scopes.shop!.wsNamespaces.create('rooms/:id')
+  for (const name of ['shop-news', 'rooms/:id', 'rooms/lobby']) t.throws(() => scopes.staff!.wsNamespaces.create(name), { code: 'FST_ERR_WS_NAMESPACES_EXISTS', message: /another registration/ }, name)
 })
 
 t.test('what keeps the session of a connection from timing out: messages, the connection itself, or nothing', async (t) => {

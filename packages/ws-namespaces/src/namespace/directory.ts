@@ -12,16 +12,29 @@ export interface Found {
   readonly params: Params
 }
 
+/** Of all registrations of the plugin on one cluster-broadcast: they share the cluster, and with it messages by their names. */
+const related = new WeakMap<object, Set<Directory>>()
+
 /** The definitions, and which of them answers for a name: the narrowest, in whatever order they came. */
 export class Directory {
   readonly #definitions = new Map<string, Definition>()
+  readonly #related: Set<Directory>
+
+  constructor (cluster: object) {
+    this.#related = related.get(cluster) ?? new Set()
+    related.set(cluster, this.#related.add(this))
+  }
 
   /** @throws FST_ERR_WS_NAMESPACES_EXISTS, _AMBIGUOUS */
   add (definition: Definition): void {
     const { name } = definition
-    if (this.#definitions.has(name.pattern)) throw new FST_ERR_WS_NAMESPACES_EXISTS(name.pattern)
+    if (this.#definitions.has(name.pattern)) throw new FST_ERR_WS_NAMESPACES_EXISTS(name.pattern, '')
     for (const other of this.#definitions.values()) {
       if (name.relationTo(other.name) === 'ambiguous') throw new FST_ERR_WS_NAMESPACES_AMBIGUOUS(name.pattern, other.name.pattern)
+    }
+    for (const one of this.#related) {
+      const other = one === this ? undefined : [...one].find((other) => name.relationTo(other.name) !== 'apart')
+      if (other !== undefined) throw new FST_ERR_WS_NAMESPACES_EXISTS(other.name.pattern, ', of another registration of ws-namespaces: what is sent to the one would reach the other')
     }
     this.#definitions.set(name.pattern, definition)
   }

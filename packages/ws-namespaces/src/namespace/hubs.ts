@@ -6,7 +6,7 @@ import { Hub, noDrops, type HubParts, type LocalStats } from './hub.ts'
 
 /** The namespaces of this process that are in use. */
 export class Hubs {
-  readonly directory = new Directory()
+  readonly directory: Directory
   /** Below which clients find the namespaces. */
   readonly prefix: string
   readonly #parts: HubParts
@@ -14,7 +14,9 @@ export class Hubs {
   /** Hubs whose name belongs to another definition now, or to none, until their connections have ended. */
   readonly #evicted = new Set<Hub>()
 
-  constructor (routePrefix: string, parts: HubParts) {
+  /** @param cluster shared by all registrations of the plugin that have the same messages */
+  constructor (routePrefix: string, parts: HubParts, cluster: object) {
+    this.directory = new Directory(cluster)
     this.prefix = routePrefix
     this.#parts = parts
   }
