@@ -225,6 +225,7 @@ export async function broadcastSuite (t: Test, start: (t: Test) => Promise<Topol
     t.ok(closeMs < 2000)
     await waitFor(async () => (await first.call<Member[]>('members')).length === 2)
     t.ok(performance.now() - begin < LEASE_MS - 1000, 'before any lease ended')
+    // A heartbeat and more, in which a second event of one who left would come.
     await sleep(1500)
     for (const one of [first, behind]) {
       const left = (await one.call<Member[]>('events', 'leave')).map(({ bootId }) => bootId)

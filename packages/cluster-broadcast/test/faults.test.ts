@@ -233,6 +233,7 @@ t.test('any of the keys evicted: messages and membership go on', async (t) => {
     await waitFor(() => got.at(-1) === last)
   }
   t.same(got, Array.from({ length: last }, (_, index) => index + 1))
+  // Longer than a lease: nobody lapses for what was lost.
   await sleep(3500)
   t.equal(two.first.app.appCluster.members().length, 2)
   t.equal(two.first.gaps.length, 2, 'a gap for each time that the state was lost')

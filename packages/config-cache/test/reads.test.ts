@@ -114,6 +114,7 @@ for (const mode of ['local', 'bypass'] as const) {
     const loader = async () => {
       loads++
       most = Math.max(most, ++running)
+      // A database that is slower than the 300 reads are asked.
       await sleep(2000)
       running--
       return loads

@@ -2,6 +2,7 @@ import redisLink from '@jpulse/redis-link'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
+import { unlisted } from '../../../test/mixed-release/wire-page.ts'
 import redisSessions, { type EndedSessions, type FastifyRedisSessionsOptions } from '../src/index.ts'
 import { Browser, makeApp, SECRET } from './support/app.ts'
 
@@ -35,6 +36,12 @@ t.test('a session of one realm is nothing to another, with one secret', async (t
         const { userId, in: where } = (await app.inject({ url: `/${to}/me`, headers: { cookie } })).json()
         t.same([userId, where], from === to ? ['u', from] : [undefined, undefined], `${from} at ${to}`)
       }
+    }
+    if ('url' in redis) {
+      const site = app.redisLink.key('').slice(0, -1)
+      const [, keys] = await app.redisLink.run((client) => client.call('SCAN', '0', 'MATCH', `${site}:*`, 'COUNT', '1000000')) as [string, string[]]
+      t.ok(keys.some((key) => key.includes('@admin:')))
+      t.same(unlisted(site, keys, []), [], 'the keys stand in docs/wire.md')
     }
     const ended: EndedSessions[] = []
     scopes.admin!.sessions.on('ended', (event) => { ended.push(event) })
