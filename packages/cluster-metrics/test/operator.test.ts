@@ -73,6 +73,25 @@ t.test('what hangs is counted, told once and soon not shown any more; it is aske
   await becomes(all)
 })
 
+t.test('a check that hangs is down, and probes do not pile its calls up', async (t) => {
+  const { app } = await build(t, { options: { registry: false, checkTimeoutMs: 5, reportIntervalMs: 600_000 } })
+  const open: Array<() => void> = []
+  app.clusterMetrics.check('disk', () => new Promise<void>((resolve) => { open.push(resolve) }))
+  const probe = async () => (await ask(app, '/health')).json().checks.disk.status
+  for (let i = 0; i < 12; i++) t.equal(await probe(), 'down')
+  t.equal(open.length, 5)
+  open[0]!()
+  await probe()
+  t.equal(open.length, 6, 'one that has answered makes room')
+  for (const answer of open) answer()
+  await waitFor(async () => {
+    const asked = probe()
+    await waitFor(() => open.length > 0 || undefined)
+    for (const answer of open) answer()
+    return await asked === 'up'
+  }, { what: 'it to be up again', ...settled })
+})
+
 t.test('a registry whose metrics throw, hang, or are meant for OpenMetrics breaks no scrape', async (t) => {
   const registry = new Registry()
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)

@@ -20,6 +20,9 @@ interface Registered {
   timeoutMs: number
   critical: boolean
   running: Promise<boolean> | null
+  /** Calls that have not ended, and when the last one began. */
+  open: number
+  calledAt: number
 }
 
 /** What decides about readiness besides Redis and the checks of the application. */
@@ -30,6 +33,8 @@ interface Asked {
 }
 
 const MOST = 50
+/** Calls of a check that hangs. Beyond that it is called once in six reports: probes come all day, and each call may hold a connection. */
+const MOST_OPEN = 5
 const RESERVED = ['redis', 'mongodb', 'instance']
 
 /**
@@ -42,15 +47,17 @@ export class HealthChecks {
   readonly #link: RedisLink
   readonly #asked: Asked
   readonly #timeoutMs: number
+  readonly #pauseMs: number
   readonly #mongoCritical: boolean
   readonly #faults: Faults
   readonly #checks = new Map<string, Registered>()
   #mongo: Promise<boolean | null> | null = null
 
-  constructor (link: RedisLink, asked: Asked, { checkTimeoutMs, mongoCritical }: { checkTimeoutMs: number, mongoCritical: boolean }, faults: Faults) {
+  constructor (link: RedisLink, asked: Asked, { checkTimeoutMs, reportIntervalMs, mongoCritical }: { checkTimeoutMs: number, reportIntervalMs: number, mongoCritical: boolean }, faults: Faults) {
     this.#link = link
     this.#asked = asked
     this.#timeoutMs = checkTimeoutMs
+    this.#pauseMs = 6 * reportIntervalMs
     this.#mongoCritical = mongoCritical
     this.#faults = faults
   }
@@ -63,7 +70,7 @@ export class HealthChecks {
     if (!(Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= 60_000)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('timeoutMs', 'a whole number of milliseconds from 1 to 60000')
     if (this.#checks.has(name) || RESERVED.includes(name)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE('check', name)
     if (this.#checks.size >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('checks', MOST)
-    this.#checks.set(name, { check, timeoutMs, critical, running: null })
+    this.#checks.set(name, { check, timeoutMs, critical, running: null, open: 0, calledAt: -Infinity })
   }
 
   async read (): Promise<Health> {
@@ -98,12 +105,23 @@ export class HealthChecks {
     }))
   }
 
-  async #run (name: string, { check, timeoutMs }: Registered): Promise<boolean> {
+  async #run (name: string, one: Registered): Promise<boolean> {
     try {
-      return await callWithin(timeoutMs, check, () => new Error(`no answer within ${timeoutMs} ms`)) !== false
+      if (one.open >= MOST_OPEN && performance.now() - one.calledAt < this.#pauseMs) throw new Error(`no answer to ${one.open} calls`)
+      return await callWithin(one.timeoutMs, () => call(one), () => new Error(`no answer within ${one.timeoutMs} ms`)) !== false
     } catch (err) {
       this.#faults.note('check', name, err)
       return false
     }
+  }
+}
+
+async function call (one: Registered): Promise<unknown> {
+  one.open++
+  one.calledAt = performance.now()
+  try {
+    return await one.check()
+  } finally {
+    one.open--
   }
 }
