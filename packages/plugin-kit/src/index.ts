@@ -9,6 +9,7 @@ export { answers, Failure, failures, ok, Success } from './routes/envelope.ts'
 export { answerFailure, tellOf, type Told } from './routes/failure.ts'
 export { guard, isAuthorized, isRefusal, isSomebody, type Authorize, type Refusals } from './routes/guard.ts'
 export { prepareScope } from './routes/scope.ts'
+export { Turn } from './turn.ts'
 export { isPlain, jsonOf, lossOf } from './values.ts'
 
 /** Milliseconds in one day: durations of options end in `Ms`. */
