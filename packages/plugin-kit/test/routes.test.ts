@@ -25,6 +25,7 @@ async function sample (app: FastifyInstance, authorize: Authorize = () => true):
     scope.addHook('onRequest', guard(authorize, refusals))
     scope.post<Shape>('/send/*', { schema: { params: Wildcard, querystring: Query, body: Body, response: answers(Answer) } }, async ({ params, query, body }) =>
       ok({ name: params['*'], limit: query.limit ?? null, data: body.data, any: { a: [1] }, at: new Date(0), secret: 'not in the schema' }))
+    scope.post('/clear', { schema: { response: answers(Type.Object({ cleared: Type.Boolean() })) } }, async ({ body }) => ok({ cleared: body === undefined }))
     scope.get('/text', { schema: { response: { ...answers(Answer), 200: Type.String() } } }, async (_request, reply) => {
       reply.type('text/plain')
       throw Object.assign(new Error('E11000 duplicate key { password: "x" }'), { code: 11000 })
@@ -77,6 +78,8 @@ for (const [name, set] of APPLICATIONS) {
     await refused(send('/send/a?limit=x', { data: 1 }), 400, 'FST_ERR_VALIDATION', /limit/)
     await refused(send('/send/a', {}), 400, 'FST_ERR_VALIDATION', 'body.data is missing')
     await refused(send('/send/a', { data: 1, more: 2 }), 400, 'FST_ERR_VALIDATION', 'body.more is unknown')
+    t.strictSame((await send('/clear', '')).json(), { success: true, data: { cleared: true } }, 'a type with no body behind it')
+    await refused(send('/send/a', ''), 400, 'FST_ERR_VALIDATION', /body/)
     await refused(send('/send/a', '{'), 400, 'FST_ERR_CTP_INVALID_JSON_BODY', /JSON/)
     await refused(app.inject('/text'), 500, 'FST_ERR_SAMPLE_INTERNAL', 'Internal Server Error')
   })

@@ -9,7 +9,8 @@ import { answerFailure } from './failure.ts'
  * Makes a scope independent of what the application set for its own routes. A validator or serializer for another kind of
  * schema, a formatter of validation errors or an error handler of its own would break a plugin's routes or change their answers.
  * Here TypeBox checks what comes, texts in the path and the query become the numbers and booleans that the schema wants, nothing
- * leaves that the response's schema does not name, and every error is answered in the envelope.
+ * leaves that the response's schema does not name, and every error is answered in the envelope. A JSON type with nothing behind it is
+ * no body: clients say their type with each request.
  *
  * @param plugin start of the plugin's codes: `FST_ERR_CONFIG_CACHE`
  */
@@ -17,6 +18,10 @@ export function prepareScope (scope: FastifyInstance, plugin: string): void {
   scope.setValidatorCompiler(validatorCompiler)
   scope.setSerializerCompiler(serializerCompiler)
   scope.setErrorHandler((err, request, reply) => answerFailure(err, request, reply, plugin))
+  const parseJson = scope.getDefaultJsonParser('error', 'error')
+  scope.removeContentTypeParser('application/json')
+  scope.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) =>
+    body === '' ? done(null, undefined) : parseJson(request, body, done))
 }
 
 const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => (given: unknown) => {
