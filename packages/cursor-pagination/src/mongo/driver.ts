@@ -1,3 +1,4 @@
+import { Turn } from '@jpulse/plugin-kit'
 import type { PageDriverOptions } from './options.ts'
 
 /**
@@ -16,6 +17,9 @@ export interface DriverCollection {
 
 interface DriverCursor {
   toArray (): Promise<object[]>
+  [Symbol.asyncIterator]? (): AsyncIterator<object>
+  /** Of what the server sent already: decodes so many documents. */
+  readBufferedDocuments? (number: number): object[]
   explain (verbosity: string): Promise<unknown>
 }
 
@@ -44,4 +48,23 @@ export async function driverCollection (value: DriverCollection | MongooseCollec
   const { conn, name } = value
   if (conn.readyState !== 1) await conn.asPromise()
   return (value.collection ?? conn.db?.collection(name)) as DriverCollection
+}
+
+/** Documents that are decoded before the clock is looked at. */
+const SLICE = 4
+
+/** What a cursor yields. Documents are decoded in turns: all of a page in one go would keep the process from others for as long as they are large. */
+export async function documentsOf (cursor: DriverCursor): Promise<object[]> {
+  const iterable = cursor[Symbol.asyncIterator] === undefined ? undefined : cursor as AsyncIterable<object>
+  if (iterable === undefined || cursor.readBufferedDocuments === undefined) return cursor.toArray()
+  const documents: object[] = []
+  for await (const first of iterable) {
+    const turn = new Turn()
+    documents.push(first)
+    for (let next = cursor.readBufferedDocuments(SLICE); next.length > 0; next = cursor.readBufferedDocuments(SLICE)) {
+      documents.push(...next)
+      if (turn.isOver) await turn.next()
+    }
+  }
+  return documents
 }

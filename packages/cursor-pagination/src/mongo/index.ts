@@ -1,5 +1,5 @@
 export { inDialect, withCondition, type Dialect } from './dialect.ts'
-export { driverCollection, isDriverCollection, isMongooseCollection, type DriverCollection } from './driver.ts'
+export { documentsOf, driverCollection, isDriverCollection, isMongooseCollection, type DriverCollection } from './driver.ts'
 export { intervalsAfter, type Clause } from './intervals.ts'
 export { defaultsOf, discriminatorOf, isModel, pageOfModel, refuseReferred, type Model, type ModelDefaults } from './mongoose.ts'
 export { asClientDecodes, checkDriverOptions, LOSSLESS, type PageDriverOptions } from './options.ts'

@@ -1,4 +1,4 @@
-import { inDialect, withCondition, type Dialect } from '../mongo/index.ts'
+import { documentsOf, inDialect, withCondition, type Dialect } from '../mongo/index.ts'
 import { ServerSource, type Asked } from './server.ts'
 
 /** A collection of MongoDB. */
@@ -8,12 +8,12 @@ export class CollectionSource extends ServerSource {
   protected ask ({ interval, sort, limit, skip }: Asked, dialect: Dialect) {
     const projection = this.query.projection.server
     const find = () => this.collection.find(withCondition(this.query.filter, interval, dialect), this.options({ sort, limit, skip, projection }))
-    return { documents: () => find().toArray(), explain: () => find().explain('executionStats') }
+    return { documents: () => documentsOf(find()), explain: () => find().explain('executionStats') }
   }
 
   /** Documents by their keys, which the index of a hint would not find. */
   protected aggregate (stages: object[], _filter: Record<string, unknown>): Promise<object[]> {
-    return this.collection.aggregate(stages, this.options({ hint: undefined })).toArray()
+    return documentsOf(this.collection.aggregate(stages, this.options({ hint: undefined })))
   }
 
   /** A client may decode even this number as an Int32 or a bigint. */

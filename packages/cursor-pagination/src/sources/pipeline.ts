@@ -1,5 +1,5 @@
 import { InvalidOptionsError } from '../errors.ts'
-import { inDialect, withCondition, type Clause, type Dialect, type DriverCollection } from '../mongo/index.ts'
+import { documentsOf, inDialect, withCondition, type Clause, type Dialect, type DriverCollection } from '../mongo/index.ts'
 import type { Query } from './source.ts'
 import { ServerSource, type Asked, type DriverOptions } from './server.ts'
 
@@ -39,11 +39,11 @@ export class PipelineSource extends ServerSource {
       ...(server === undefined ? [] : [{ $project: server }])
     ]
     const run = () => this.#run(stages, this.query.filter, dialect)
-    return { documents: () => run().toArray(), explain: () => run().explain('executionStats') }
+    return { documents: () => documentsOf(run()), explain: () => run().explain('executionStats') }
   }
 
   protected aggregate (stages: object[], filter: Record<string, unknown>, dialect: Dialect): Promise<object[]> {
-    return this.#run(stages, filter, dialect).toArray()
+    return documentsOf(this.#run(stages, filter, dialect))
   }
 
   async count (cap?: number): Promise<number> {
