@@ -6,7 +6,7 @@ import { freePort } from '../../../scripts/servers/free-port.js'
 import { cleanEnv } from '../../../scripts/bootstrap.js'
 import { serversEnv, uniqueName, type Scope } from '../../../test/helpers/index.ts'
 import { ALICE, tokenFor } from './helper.ts'
-import { Requests, type Sent } from './requests.ts'
+import { Requests, type Asked, type Sent } from './requests.ts'
 
 // How long a request that shows no token holds the worker that reads it. `npm run hold:store` measures it for many more of
 // them, of which none may hold it for 50 ms; here, where other tests take the processor, for 150.
@@ -42,12 +42,16 @@ t.test('no request without a token holds a worker', async (t) => {
   const made = await requests.seed()
   await held()
   const seen: Array<Sent & { heldMs: number }> = []
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const one of requests.all(round)) {
+  const measure = async (asked: Generator<Asked>): Promise<void> => {
+    for (const one of asked) {
       const sent = await requests.send(one)
       seen.push({ ...sent, heldMs: await held() })
     }
   }
+  for (let round = 0; round < ROUNDS; round++) await measure(requests.all(round))
+  await requests.seedLarge()
+  await held()
+  await measure(requests.large())
   const longest = [...seen].sort((a, b) => b.heldMs - a.heldMs)
   for (const { name, status, bytes, heldMs } of longest.slice(0, 8)) t.comment(`${heldMs.toFixed(1)} ms: ${name}, ${status}, ${bytes} bytes`)
   t.comment(`${seen.length} requests over ${made} objects, the longest hold ${longest[0]!.heldMs.toFixed(1)} ms`)

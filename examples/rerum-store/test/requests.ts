@@ -1,5 +1,5 @@
 /** A request without a token, by a name for people. */
-interface Asked {
+export interface Asked {
   name: string
   method: string
   path: string
@@ -28,23 +28,49 @@ export class Requests {
     this.#isFull = isFull
   }
 
-  /** Fills the store: many small objects, some of ten kilobytes, one with many versions, some large ones. Returns how many. */
+  /** Fills the store: many small objects, some of ten kilobytes, one with many versions. Returns how many. */
   async seed (): Promise<number> {
     const canvas = 'https://example.org/canvas/loop'
-    const [small, hundreds, versions, times] = this.#isFull ? [3, 3, 120, 4] : [1, 1, 30, 1]
+    const [small, hundreds, versions] = this.#isFull ? [3, 3, 120] : [1, 1, 30]
     for (let n = 0; n < small; n++) await this.#make(Array.from({ length: 200 }, (_, i) => ({ type: 'Annotation', target: canvas, n: n * 200 + i, body: { value: `lorem ipsum ${i} ${this.#text(60)}` } })))
     for (let n = 0; n < hundreds; n++) await this.#make(Array.from({ length: 100 }, (_, i) => ({ kind: 'ten kilobytes', n: i, text: this.#text(3000), words: this.#words(300) })))
     let { '@id': uri } = (await this.#make([{ kind: 'versions', n: 0 }]))[0]!
     const first = uri
     for (let n = 1; n <= versions; n++) uri = (await this.#write('PUT', 'update', { '@id': uri, kind: 'versions', n, text: this.#text(2000) }))['@id']
+    this.#ids.push(...[first, uri].map((one) => one.slice(one.lastIndexOf('/') + 1)))
+    return small * 200 + hundreds * 100 + 1 + versions
+  }
+
+  /** Adds objects as large as a body may be, or with as many parts as a document may have, and one with versions of a megabyte. */
+  async seedLarge (): Promise<void> {
+    this.#ids.length = 0
+    const share = this.#isFull ? 1 : 0.2
+    const scripts = this.#text(10_000)
+    const target = 'https://example.org/canvas/large'
     const large = [
-      { text: 'lorem ipsum dolor '.repeat(15_000 * times) },
-      { items: Array.from({ length: 2500 * times }, (_, n) => ({ id: `https://example.org/${n}`, type: 'Canvas', height: n, width: 1000, label: { none: [`page ${n}`] } })) },
-      { list: Array.from({ length: 12_500 * times }, (_, n) => n % 10) }
+      { text: 'lorem ipsum dolor '.repeat(280_000 * share) },
+      { text: scripts.repeat(220 * share) },
+      { text: '"\n'.repeat(1_200_000 * share) },
+      { type: 'Annotation', target, body: { value: scripts.repeat(200 * share) } },
+      { '@context': 'http://www.w3.org/ns/anno.jsonld', type: 'Annotation', target, body: { value: scripts.repeat(200 * share) } },
+      { items: Array.from({ length: 40_000 * share }, (_, n) => ({ id: `https://example.org/${n}`, type: 'Canvas', height: n, width: 1000, label: { none: [`page ${n}`] } })) },
+      { list: Array.from({ length: 900_000 * share }, (_, n) => n % 10) }
     ]
     for (const one of large) await this.#make([{ kind: 'large', ...one }])
-    this.#ids.push(...[first, uri].map((one) => one.slice(one.lastIndexOf('/') + 1)))
-    return small * 200 + hundreds * 100 + 1 + versions + large.length
+    let { '@id': uri } = (await this.#make([{ kind: 'large', n: 0 }]))[0]!
+    for (let n = 1; n <= 20 * share; n++) uri = (await this.#write('PUT', 'update', { '@id': uri, kind: 'versions', n, text: scripts.repeat(40) }))['@id']
+    this.#ids.push(uri.slice(uri.lastIndexOf('/') + 1))
+  }
+
+  /** Each twice: what has to be read, and what is kept. */
+  * large (): Generator<Asked> {
+    const page = { accept: 'application/ld+json;profile="http://www.w3.org/ns/anno.jsonld"' }
+    for (let again = 0; again < 2; again++) {
+      for (const [n, id] of this.#ids.entries()) for (const kind of ['id', 'history', 'since']) yield { name: `${kind} of the large object ${n}`, method: 'GET', path: `/${kind}/${id}` }
+      yield { name: 'query: large objects', method: 'POST', path: '/api/query?limit=500', body: '{"kind":"large"}', headers: json }
+      yield { name: 'query: large objects as an AnnotationPage', method: 'POST', path: '/api/query?limit=500', body: '{"kind":"large","type":"Annotation"}', headers: { ...json, ...page } }
+      for (const path of ['/api/search', '/api/search/phrase']) yield { name: `${path}: large objects`, method: 'POST', path: `${path}?limit=500`, body: '"dolor lorem"', headers: json }
+    }
   }
 
   * all (round: number): Generator<Asked> {
@@ -54,7 +80,6 @@ export class Requests {
     yield query('small objects', { type: 'Annotation' })
     yield query('small objects as an AnnotationPage', { target: 'https://example.org/canvas/loop' }, '/api/query?limit=500', { accept: 'application/ld+json;profile="http://www.w3.org/ns/anno.jsonld"' })
     yield query('objects of ten kilobytes', { kind: 'ten kilobytes' })
-    yield query('objects as large as can be', { kind: 'large' })
     yield query('of versions', { kind: 'versions' })
     yield query('deep', `{"a":${'{"a":'.repeat(10_000)}1${'}'.repeat(10_001)}`)
     yield query('arrays, deep', `{"a":${'['.repeat(30_000)}${']'.repeat(30_000)}}`)
@@ -91,7 +116,7 @@ export class Requests {
       for (let i = 0; i < (this.#isFull ? 10 : 2); i++) yield search(`text ${i}`, this.#text(1 + Math.floor(this.#random() * 1200)))
       yield { name: `${path}: too large`, method: 'POST', path, body: 'x'.repeat(5_000_000), headers: { 'content-type': 'text/plain' } }
     }
-    for (const id of this.#ids) for (const kind of ['id', 'history', 'since']) yield { name: `${kind} of ${id === this.#ids.at(-1) ? 'the last version' : id === this.#ids.at(-2) ? 'the first version' : 'something large'}`, method: 'GET', path: `/${kind}/${id}` }
+    for (const id of this.#ids) for (const kind of ['id', 'history', 'since']) yield { name: `${kind} of ${id === this.#ids.at(-1) ? 'the last version' : 'the first version'}`, method: 'GET', path: `/${kind}/${id}` }
     yield { name: 'a long address', method: 'GET', path: `/id/${'x'.repeat(8000)}` }
     yield { name: 'a write without a token', method: 'POST', path: '/api/create', body: 'x'.repeat(4_000_000), headers: json }
   }
@@ -109,8 +134,8 @@ export class Requests {
   }
 
   async #make (bodies: object[]): Promise<Array<{ '@id': string }>> {
-    const made = await this.#write('POST', 'bulkCreate', bodies) as unknown as Array<{ '@id': string, kind?: string }>
-    for (const one of made) if (one.kind === 'large') this.#ids.push(one['@id'].slice(one['@id'].lastIndexOf('/') + 1))
+    const made = await this.#write('POST', 'bulkCreate', bodies) as unknown as Array<{ '@id': string, id?: string, kind?: string }>
+    for (const { '@id': uri, id = uri, kind } of made) if (kind === 'large') this.#ids.push(id.slice(id.lastIndexOf('/') + 1))
     return made
   }
 

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { setImmediate } from 'node:timers/promises'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Living } from '../store/document.ts'
 import { etagOf, jsonOf, type Entry } from '../store/entry.ts'
@@ -6,18 +7,20 @@ import { formOf } from '../store/identity.ts'
 import type { Outcome } from '../store/reads.ts'
 import { typeOf } from './accept.ts'
 
-/** A text of this length is sent at once; a longer one is written in parts, and others get their turn between two of them. */
-const PART = 256 * 1024
+/** An answer of this length is sent at once; a longer one is written in parts, and others get their turn between two of them. */
+const PART = 128 * 1024
 
 /** Answers with one object. A client may keep it, and must ask each time whether it is still the answer: a `max-age` would be staleness out of the cache's reach. */
 export function answerObject (request: FastifyRequest, reply: FastifyReply, entry: Entry, outcome: Outcome, contextUrl: string): FastifyReply {
   describe(reply, entry.uri, entry.form === 'json' ? contextUrl : undefined)
   if (entry.version !== null) reply.header('Current-Overwritten-Version', entry.version)
-  return sendRead(request, reply, { parts: [entry.json], etag: entry.etag, modified: entry.modified, outcome, type: typeOf(entry.form, request.headers.accept) })
+  return sendRead(request, reply, { texts: entry.texts, bytes: entry.bytes, etag: entry.etag, modified: entry.modified, outcome, type: typeOf(entry.form, request.headers.accept) })
 }
 
 interface Answer {
-  parts: readonly string[]
+  texts: readonly string[]
+  /** Length of the texts in UTF-8. */
+  bytes: number
   etag: string
   /** In seconds. */
   modified: number | undefined
@@ -28,34 +31,29 @@ interface Answer {
 /** The entity tag of several texts together. */
 export const joinedEtag = (what: string, etags: readonly string[]): string => etagOf(`${what}\n${etags.join('\n')}`)
 
-export function sendRead (request: FastifyRequest, reply: FastifyReply, { parts, etag, modified, outcome, type }: Answer): FastifyReply {
+export function sendRead (request: FastifyRequest, reply: FastifyReply, { texts, bytes, etag, modified, outcome, type }: Answer): FastifyReply {
   reply.headers({ 'X-Cache': outcome, ETag: etag, 'Cache-Control': 'no-cache', Vary: 'Accept' })
   // Of many changes in one second the last has a time that is still to come (nextModified in store/make.ts), and none may be said (RFC 9110, section 8.8.2.1).
   if (modified !== undefined) reply.header('Last-Modified', new Date(Math.min(modified * 1000, Date.now())).toUTCString())
   if (isKnown(request, etag)) return reply.code(304).send()
   reply.type(type)
-  const length = parts.reduce((sum, part) => sum + part.length, 0)
-  if (length <= PART) return reply.send(parts.join(''))
-  const bytes = parts.reduce((sum, part) => sum + Buffer.byteLength(part), 0)
-  return reply.header('Content-Length', bytes).send(Readable.from(request.method === 'HEAD' ? [] : slices(parts)))
+  if (bytes <= PART) return reply.send(texts.join(''))
+  return reply.header('Content-Length', bytes).send(Readable.from(request.method === 'HEAD' ? [] : buffers(texts)))
 }
 
-/** Texts in pieces of about the same length. */
-function * slices (parts: readonly string[]): Generator<Buffer> {
-  let open = ''
-  for (const part of parts) {
-    for (let at = 0; at < part.length;) {
-      // Never between the two halves of a surrogate pair.
-      const end = at + PART < part.length && /[\ud800-\udbff]/.test(part[at + PART - 1]!) ? at + PART - 1 : at + PART
-      open += part.slice(at, end)
-      at = end
-      if (open.length >= PART) {
-        yield Buffer.from(open)
-        open = ''
-      }
-    }
+async function * buffers (texts: readonly string[]): AsyncGenerator<Buffer> {
+  let open: string[] = []
+  let characters = 0
+  for (const text of texts) {
+    open.push(text)
+    characters += text.length
+    if (characters < PART) continue
+    yield Buffer.from(open.join(''))
+    ;[open, characters] = [[], 0]
+    // A stream asks for as much as it may hold, in one go.
+    await setImmediate()
   }
-  if (open !== '') yield Buffer.from(open)
+  if (open.length > 0) yield Buffer.from(open.join(''))
 }
 
 /** Answers a write with an object as it is now: itself, and once more as `new_obj_state`, where some clients look for it. */

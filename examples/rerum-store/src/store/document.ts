@@ -1,4 +1,4 @@
-import { ObjectId } from 'mongodb'
+import { ObjectId, type Binary } from 'mongodb'
 import type { Form } from './identity.ts'
 
 /** What the store says about an object. */
@@ -31,8 +31,8 @@ export interface StoredJson {
   /** Without `__rerum`, which changes with other versions. Absent where it is long: then it stands in `large` of the document. */
   text?: string
   form: Form
-  /** Of a Web Annotation: characters of its own `@context` in the text, which has no place in a page of several. */
-  annotation?: { context: number }
+  /** Of a Web Annotation: characters before its identity in the text. In a page of several it stands as `id`, without a context of its own. */
+  annotation?: { skip: number }
 }
 
 /** An object as it lies in the database: what clients see is `object` alone, and filters reach nothing else. */
@@ -56,9 +56,9 @@ export interface Stored {
   wordCount?: number
   /** When anything about it changed last, its links included: whole seconds, each later than the one before. */
   modified?: string
-  /** What reads show of it (entry.ts), and the text of that where it is long. */
+  /** What reads show of it (entry.ts), and the text of that, in UTF-8, where it is long. */
   json?: StoredJson
-  large?: string
+  large?: Binary
   object: Living | Tombstone
 }
 

@@ -22,7 +22,8 @@ export function formOf (object: object): Form {
   return mappedForm(object['@context']) ?? 'linked'
 }
 
-const mapsId = (body: Body): boolean => mappedForm(body['@context']) !== undefined
+/** Whether the context of an object says `id` where others have `@id`. */
+export const mapsId = (body: Body): boolean => mappedForm(body['@context']) !== undefined
 
 /**
  * A body with its identity in `@id`, where its context, or an `id` that `isOwn` knows, says that it stands in `id`. Of both, `@id`

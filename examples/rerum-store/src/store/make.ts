@@ -53,7 +53,7 @@ export class Maker {
     const object = { '@id': id, __deleted: { object: stored.object, deletor: agent, time: new Date().toISOString() } }
     // It leaves the tree, and keeps its slug: nobody else may have a name that once led to it.
     const { large: _large, ...rest } = stored
-    return fitting({ ...rest, rev: stored.rev + 1, op, modified: nextModified(stored), tree: stored._id, parent: null, words: [], lines: '', wordCount: 0, ...storedJson(object), object })
+    return { ...rest, rev: stored.rev + 1, op, modified: nextModified(stored), tree: stored._id, parent: null, words: [], lines: '', wordCount: 0, ...storedJson(object), object }
   }
 
   #stored (place: Pick<Stored, '_id' | 'tree' | 'parent' | 'op' | 'slug'>, content: Body, __rerum: Living['__rerum']): LivingStored {
@@ -66,19 +66,17 @@ export class Maker {
   }
 }
 
-/** MongoDB takes 16 MiB, and an intent that holds the document somewhat more. */
+/** MongoDB takes 16 MiB, and an intent that holds the document somewhat more. What changes later, links and a deletion, has room above it. */
 const MAX_BYTES = 15 * 1024 * 1024
 
 /**
- * A document that the database takes: one that is too large with its JSON goes without, and is read by encoding it again.
+ * A document that the database takes together with its JSON.
  *
  * @throws FST_ERR_RERUM_TOO_LARGE
  */
 function fitting<T extends Stored> (stored: T): T {
-  if (BSON.calculateObjectSize(stored) <= MAX_BYTES) return stored
-  const { json: _json, large: _large, ...rest } = stored
-  if (BSON.calculateObjectSize(rest) > MAX_BYTES) throw new FST_ERR_RERUM_TOO_LARGE()
-  return rest as T
+  if (BSON.calculateObjectSize(stored) > MAX_BYTES) throw new FST_ERR_RERUM_TOO_LARGE()
+  return stored
 }
 
 /** What is stored beside an object because reads ask for it. */

@@ -1,7 +1,7 @@
-import { setImmediate } from 'node:timers/promises'
 import type { Paginate } from '@jpulse/cursor-pagination'
+import { Turn } from '@jpulse/plugin-kit'
 import { MAX_TIME_MS, type Database } from './database.ts'
-import { entriesOf, fieldsOf } from './entries.ts'
+import { entriesOf, fieldsInOrder } from './entries.ts'
 import { ENTRY_FIELDS, type Entry, type EntryFields } from './entry.ts'
 import type { Search } from './search.ts'
 import { hasPhrase } from './words.ts'
@@ -30,31 +30,25 @@ const MAX_ANY_MATCHES = 2000
 const MAX_PHRASE_MATCHES = 1000
 const BATCH = 200
 const TEXT_BATCH = 10
-/** So long a search of phrases goes on before others get their turn. */
-const TURN_MS = 5
 
 /** A page of what matches a filter, in the order of creation. */
 export async function queryPage (db: Database, paginate: Paginate, filter: Record<string, unknown>, { limit, skip, cursor }: PageRequest): Promise<EntryPage> {
   const place = cursor !== undefined ? { cursor } : skip > 0 ? { offset: skip } : {}
   const { items, pageInfo } = await paginate(db.objects, { filter, sort: { _id: 1 }, limit, projection: ENTRY_FIELDS, driverOptions: TIMED, ...place })
   const fields = items as unknown as EntryFields[]
-  const entries = await entriesOf(db, fields, { maxCharacters: MAX_CHARACTERS })
-  const last = fields.findIndex(({ _id }) => _id === entries.at(-1)?.id)
-  const cut = entries.length < items.length && last < items.length - 1
-  return cut ? { entries, more: true, cursor: pageInfo.cursorOf(items[last]!) } : { entries, more: pageInfo.hasNext, cursor: pageInfo.nextCursor }
+  const { entries, isCut } = await entriesOf(db, fields, { maxCharacters: MAX_CHARACTERS })
+  if (!isCut) return { entries, more: pageInfo.hasNext, cursor: pageInfo.nextCursor }
+  const last = fields.findIndex(({ _id }) => _id === entries.at(-1)!.id)
+  return { entries, more: true, cursor: pageInfo.cursorOf(items[last]!) }
 }
 
 /** A page of what has the words, best first. */
 export async function searchPage (db: Database, search: Search, { limit, skip }: PageRequest): Promise<EntryPage> {
   const scores = search.phrase === undefined ? await wordScores(db, search) : await phraseScores(db, search, search.phrase)
   const ranked = [...scores].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(skip, skip + limit + 1).map(([id]) => id)
-  if (ranked.length === 0) return { entries: [], more: false, cursor: null }
-  const found = await fieldsOf(db, ranked.slice(0, limit))
-  const fields = ranked.slice(0, limit).flatMap((id) => found.get(id) ?? [])
-  const entries = await entriesOf(db, fields, { scores, maxCharacters: MAX_CHARACTERS })
-  const cut = entries.length > 0 && entries.at(-1)!.id !== fields.at(-1)!._id
+  const { entries, isCut } = await entriesOf(db, fieldsInOrder(db, ranked.slice(0, limit)), { scores, maxCharacters: MAX_CHARACTERS })
   // What was deleted meanwhile is no match any more.
-  return { entries: entries.filter(({ version }) => version !== null), more: cut || ranked.length > limit, cursor: null }
+  return { entries: entries.filter(({ version }) => version !== null), more: isCut || ranked.length > limit, cursor: null }
 }
 
 /** A match is worth the more, the more of the words it has and the fewer others. */
@@ -64,10 +58,11 @@ async function wordScores (db: Database, { words, match }: Search): Promise<Map<
   const { condition, projection, limit, batchSize } = match === 'all'
     ? { condition: { words: { $all: [...words] } }, projection: { wordCount: 1 }, limit: MAX_MATCHES, batchSize: BATCH }
     : { condition: { words: { $in: [...words] } }, projection: { wordCount: 1, words: 1 }, limit: MAX_ANY_MATCHES, batchSize: TEXT_BATCH }
-  // The cursor waits for the server between two batches, and so this process answers others meanwhile.
+  const turn = new Turn()
   for await (const { _id, wordCount, words: has } of db.objects.find(condition, { projection, sort: { _id: 1 }, limit, batchSize, ...TIMED })) {
     const hits = match === 'all' ? words.length : words.filter((word) => has.includes(word)).length
     scores.set(_id, rounded(hits * weight(wordCount)))
+    if (turn.isOver) await turn.next()
   }
   return scores
 }
@@ -75,12 +70,10 @@ async function wordScores (db: Database, { words, match }: Search): Promise<Map<
 async function phraseScores (db: Database, { words }: Search, { tokens, slop }: NonNullable<Search['phrase']>): Promise<Map<string, number>> {
   const scores = new Map<string, number>()
   const found = db.objects.find({ words: { $all: [...words] } }, { projection: { lines: 1, wordCount: 1 }, sort: { _id: 1 }, limit: MAX_PHRASE_MATCHES, batchSize: TEXT_BATCH, ...TIMED })
-  let began = performance.now()
+  const turn = new Turn()
   for await (const { _id, lines = '', wordCount } of found) {
     if (hasPhrase(lines, tokens, slop)) scores.set(_id, rounded(words.length * weight(wordCount)))
-    if (performance.now() - began < TURN_MS) continue
-    await setImmediate()
-    began = performance.now()
+    if (turn.isOver) await turn.next()
   }
   return scores
 }

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto'
 import type { ConfigCache } from '@jpulse/config-cache'
 import type { Paginate } from '@jpulse/cursor-pagination'
+import { Turn } from '@jpulse/plugin-kit'
 import { FST_ERR_RERUM_ANSWER_TOO_LARGE, FST_ERR_RERUM_NOT_FOUND } from '../errors.ts'
 import { MAX_TIME_MS, type Database } from './database.ts'
 import { isId } from './document.ts'
 import { EntryLoader } from './entries.ts'
-import type { Entry } from './entry.ts'
+import { charactersIn, type Entry } from './entry.ts'
 import type { Filter } from './filter.ts'
 import { queryPage, searchPage, type EntryPage, type PageRequest } from './pages.ts'
+import type { Parts } from './parts.ts'
 import type { Search } from './search.ts'
 import { ALL, objectTag, slugTag } from './tags.ts'
 
@@ -19,8 +21,7 @@ export interface Versions { of: Entry, entries: Entry[] }
 const TIMED = { maxTimeMS: MAX_TIME_MS }
 /** Of one answer. What would be larger can be read in parts: the versions of a later or an earlier one. */
 const MAX_CHARACTERS = 64 * 1024 * 1024
-/** As many versions are foreseen; beyond them, one after the other is read. */
-const MAX_FORESEEN = 20_000
+const MAX_VERSIONS = 20_000
 const AT_ONCE = 500
 
 /** The reads of one request. Every one goes through the cache. */
@@ -29,16 +30,20 @@ export class Reads {
   readonly #db: Database
   readonly #cache: ConfigCache
   readonly #paginate: Paginate
+  readonly #parts: Parts
   readonly #loader: EntryLoader
   /** What this request has read. */
   readonly #known = new Map<string, Entry | null>()
   #characters = 0
+  #versions = 0
+  readonly #turn = new Turn()
   #foreseen = false
 
-  constructor (db: Database, cache: ConfigCache, paginate: Paginate) {
+  constructor ({ db, cache, paginate, parts }: { db: Database, cache: ConfigCache, paginate: Paginate, parts: Parts }) {
     this.#db = db
     this.#cache = cache
     this.#paginate = paginate
+    this.#parts = parts
     this.#loader = new EntryLoader(db)
   }
 
@@ -86,11 +91,11 @@ export class Reads {
   }
 
   query ({ filter, text, tags }: Filter, page: PageRequest): Promise<EntryPage> {
-    return this.#cached(keyOf('query', text, page), [...tags, ALL], () => queryPage(this.#db, this.#paginate, filter, page))
+    return this.#listed(keyOf('query', text, page), [...tags, ALL], () => queryPage(this.#db, this.#paginate, filter, page))
   }
 
   search (search: Search, page: PageRequest): Promise<EntryPage> {
-    return this.#cached(keyOf('search', search.text, page), [...search.tags, ALL], () => searchPage(this.#db, search, page))
+    return this.#listed(keyOf('search', search.text, page), [...search.tags, ALL], () => searchPage(this.#db, search, page))
   }
 
   /** One more version of an object. Where something has to be loaded, everything in that direction is: two questions to the database, however many they are. */
@@ -98,28 +103,55 @@ export class Reads {
     if (this.#outcome === 'MISS' && !this.#foreseen && !this.#known.has(id)) await this.#foresee(of, direction)
     const entry = this.#known.get(id) ?? await this.#entry(id)
     if (entry === null || entry.version === null) return null
-    this.#characters += entry.json.length
-    if (this.#characters > MAX_CHARACTERS) throw new FST_ERR_RERUM_ANSWER_TOO_LARGE()
+    this.#characters += charactersIn(entry)
+    if (this.#characters > MAX_CHARACTERS || ++this.#versions > MAX_VERSIONS) throw new FST_ERR_RERUM_ANSWER_TOO_LARGE()
+    if (this.#turn.isOver) await this.#turn.next()
     return entry
   }
 
   /** Reads what will be asked for. Which versions there are is no more than a guess here: what is shown follows from the entries alone. */
   async #foresee ({ id, tree }: Entry, direction: 'parent' | 'next'): Promise<void> {
     this.#foreseen = true
-    const links = await this.#db.use(() => this.#db.objects.find({ tree }, { projection: { parent: 1 }, sort: { _id: 1 }, limit: MAX_FORESEEN, ...TIMED }).toArray())
-    const parents = new Map(links.map(({ _id, parent }) => [_id, parent]))
+    const parents = await this.#db.use(() => this.#parents(tree))
     const ids = direction === 'parent' ? ancestorsOf(id, parents) : descendantsOf(id, parents)
     let characters = 0
     for (let first = 0; first < ids.length && characters < MAX_CHARACTERS; first += AT_ONCE) {
       const entries = await Promise.all(ids.slice(first, first + AT_ONCE).map((one) => this.#entry(one)))
-      characters += entries.reduce((sum, entry) => sum + (entry?.json.length ?? 0), 0)
+      characters += entries.reduce((sum, entry) => sum + (entry === null ? 0 : charactersIn(entry)), 0)
     }
   }
 
+  async #parents (tree: string): Promise<Map<string, string | null>> {
+    const parents = new Map<string, string | null>()
+    for await (const { _id, parent } of this.#db.objects.find({ tree }, { projection: { parent: 1 }, sort: { _id: 1 }, limit: MAX_VERSIONS, ...TIMED })) {
+      parents.set(_id, parent)
+      if (this.#turn.isOver) await this.#turn.next()
+    }
+    return parents
+  }
+
   async #entry (id: string): Promise<Entry | null> {
-    const entry = await this.#cached(`entry:${id}`, [objectTag(id)], () => this.#loader.load(id))
+    const { entries: [entry = null] } = await this.#listed(`entry:${id}`, [objectTag(id)], async () => {
+      const loaded = await this.#loader.load(id)
+      return { entries: loaded === null ? [] : [loaded], more: false, cursor: null }
+    })
     this.#known.set(id, entry)
     return entry
+  }
+
+  async #listed (key: string, tags: readonly string[], load: () => Promise<EntryPage>): Promise<EntryPage> {
+    const made: EntryPage[] = []
+    const make = async () => {
+      made.push(await load())
+      return this.#parts.keep(made.at(-1)!)
+    }
+    const kept = await this.#cached(key, tags, make)
+    const page = made.at(-1) ?? await this.#parts.whole(kept)
+    if (page !== undefined) return page
+    // What it names was dropped: made anew, it is there again.
+    this.#outcome = 'MISS'
+    await this.#db.use(make)
+    return made.at(-1)!
   }
 
   #cached<T> (key: string, tags: readonly string[], load: () => Promise<T>): Promise<T> {

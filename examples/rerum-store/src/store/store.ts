@@ -8,6 +8,7 @@ import { makeIndexes, openDatabase, type Database } from './database.ts'
 import { isName } from './document.ts'
 import { TreeLocks } from './locks.ts'
 import { Maker } from './make.ts'
+import { Parts } from './parts.ts'
 import { Reads } from './reads.ts'
 import { Writes } from './writes.ts'
 
@@ -23,6 +24,7 @@ export class Store {
   readonly #db: Database
   readonly #commits: Commits
   readonly #idBase: string
+  readonly #parts: Parts
   #sweep: NodeJS.Timeout | undefined
 
   constructor (app: FastifyInstance, publicUrl: string) {
@@ -30,6 +32,7 @@ export class Store {
     this.contextUrl = `${publicUrl}/v1/context.json`
     this.#idBase = `${publicUrl}/v1/id/`
     this.#app = app
+    this.#parts = new Parts(app.configCache)
     this.#db = withIndexes(openDatabase(app))
     this.#commits = new Commits(this.#db, app.configCache)
     this.writes = new Writes({ db: this.#db, commits: this.#commits, locks: new TreeLocks(app.redisLink), make: new Maker(this.#idBase, this.contextUrl) })
@@ -37,7 +40,7 @@ export class Store {
 
   /** Reads for one request. */
   reads (): Reads {
-    return new Reads(this.#db, this.#app.configCache, this.#app.paginate)
+    return new Reads({ db: this.#db, cache: this.#app.configCache, paginate: this.#app.paginate, parts: this.#parts })
   }
 
   /**
