@@ -6,6 +6,9 @@ export const FST_ERR_RERUM_INVALID_BODY = createError<[problem: string]>('FST_ER
 /** The object has more bytes in the database's form than it takes: each number of a long list has its place in front of it. */
 export const FST_ERR_RERUM_TOO_LARGE = createError('FST_ERR_RERUM_TOO_LARGE', 'The object is too large: as BSON it has more than 15 MB', 413)
 
+/** A body of no media type, of several, or of one that is not taken here. The messages begin as the original's, which its clients look for. */
+export const FST_ERR_RERUM_MEDIA_TYPE = createError<[problem: string]>('FST_ERR_RERUM_MEDIA_TYPE', '%s', 415)
+
 /** A filter holds an operator that is not allowed, or makes no sense. */
 export const FST_ERR_RERUM_INVALID_FILTER = createError<[problem: string]>('FST_ERR_RERUM_INVALID_FILTER', 'The filter %s', 400)
 

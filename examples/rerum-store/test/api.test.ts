@@ -1,5 +1,8 @@
+import type { FastifyInstance } from 'fastify'
+import type { Redis } from 'ioredis'
 import { Collection } from 'mongodb'
 import t from 'tap'
+import { serversEnv, waitFor } from '../../../test/helpers/index.ts'
 import { openDatabase } from '../src/store/database.ts'
 import { ALICE, BOB, caller, idOf, store, tokenFor } from './helper.ts'
 
@@ -103,6 +106,62 @@ t.test('of two overwrites of what was read the second is refused, whichever way 
   const now = await call('GET', `/id/${idOf(x)}`)
   t.equal((await call('PUT', '/api/overwrite', { ...now.json, count: 2 }, { 'if-match': `"other", W/${String(now.headers.etag)}` })).status, 200)
   t.equal((await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 3 }, { 'if-match': '*' })).status, 200)
+})
+
+t.test('every write of one object is made only to what its conditions name', async (t) => {
+  const call = caller(await store(t))
+  const writes: Array<[method: 'PUT' | 'PATCH' | 'DELETE', path: string, change: object]> = [
+    ['PUT', '/api/update', { count: 2 }], ['PATCH', '/api/patch', { count: 2 }], ['PATCH', '/api/set', { more: 2 }], ['PATCH', '/api/unset', { count: null }],
+    ['PUT', '/api/overwrite', { count: 2 }], ['PATCH', '/api/release', {}], ['DELETE', '/api/delete', {}]
+  ]
+  const early = new Date(Date.now() - 60_000).toUTCString()
+  for (const [method, path, change] of writes) {
+    const { json: x } = await call('POST', '/api/create', { count: 0 })
+    const body = { '@id': x['@id'], ...change }
+    const old = String((await call('GET', `/id/${idOf(x)}`)).headers.etag)
+    t.equal((await call('PUT', '/api/overwrite', { '@id': x['@id'], count: 1 })).status, 200)
+    const read = await call('GET', `/id/${idOf(x)}`)
+    t.match(await call(method, path, body, { 'if-match': old }), { status: 412, json: { code: 'FST_ERR_RERUM_PRECONDITION', currentVersion: { count: 1 } } }, `${path} If-Match`)
+    t.match(await call(method, path, body, { 'if-unmodified-since': early }), { status: 412, json: { currentVersion: { count: 1 } } }, `${path} If-Unmodified-Since`)
+    t.same((await call('GET', `/id/${idOf(x)}`)).json, read.json, `${path}: nothing was written`)
+    t.ok([200, 204].includes((await call(method, path, body, { 'if-match': String(read.headers.etag), 'if-unmodified-since': early })).status), `${path}: If-Match alone counts`)
+  }
+  const foreign = { '@id': 'https://elsewhere.test/1', a: 1 }
+  t.equal((await call('PUT', '/api/update', foreign, { 'if-match': '*' })).status, 412, 'what is not here is nothing that it could name')
+  t.equal((await call('PUT', '/api/update', foreign, { 'if-unmodified-since': 'some day' })).status, 200, 'what is no time is no condition')
+})
+
+t.test('long answers are kept in parts: by another process they are read whole, and where a part was dropped they are made anew', async (t) => {
+  const env = await serversEnv(t)
+  const first = await store(t, env)
+  const call = caller(first)
+  for (let n = 0; n < 2; n++) await call('POST', '/api/bulkCreate', Array.from({ length: 50 }, (_, i) => ({ kind: 'long', n: n * 50 + i, text: 'é\u{1f98a}'.repeat(3000) })))
+  const { json: large } = await call('POST', '/api/create', { kind: 'large', text: 'é\u{1f98a}'.repeat(200_000) })
+  const reads: Array<[method: 'GET' | 'POST', path: string, body?: object]> = [['POST', '/api/query', { kind: 'long' }], ['GET', `/id/${idOf(large)}`]]
+  await waitFor(() => first.configCache.mode === 'coherent')
+  const made = await Promise.all(reads.map((read) => call(...read)))
+  t.equal(made[0]!.json.length, 100)
+  t.ok(made[0]!.text.length > 500_000)
+  t.same(made[1]!.json, large)
+  const cached = async (app: FastifyInstance, outcome: string, about: string): Promise<void> => {
+    for (const [n, read] of reads.entries()) {
+      const answer = await caller(app)(...read)
+      t.match(answer.headers, { 'x-cache': outcome, etag: made[n]!.headers.etag, 'content-length': made[n]!.headers['content-length'] }, `${about}: ${read[1]}`)
+      t.ok(answer.text === made[n]!.text, `${about}: ${read[1]}`)
+    }
+  }
+  await cached(first, 'HIT', 'in this process')
+  const second = await store(t, { ...env, SERVER_ID: '026' })
+  await waitFor(() => second.configCache.mode === 'coherent')
+  await cached(second, 'HIT', 'of Redis')
+  const third = await store(t, { ...env, SERVER_ID: '027' })
+  await waitFor(() => third.configCache.mode === 'coherent')
+  const redis = first.redisLink.client as Redis
+  const parts = await redis.keys(`*${env.SITE_ID}*part:*`)
+  t.ok(parts.length > 8, `${parts.length} parts`)
+  await redis.del(...parts)
+  await cached(third, 'MISS', 'without its parts')
+  await cached(third, 'HIT', 'made anew')
 })
 
 t.test('the address of an object is written in several ways, and names one object', async (t) => {

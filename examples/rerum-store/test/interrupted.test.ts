@@ -47,9 +47,9 @@ async function isWhole (t: Test, { objects, intents }: Database): Promise<void> 
 }
 
 const OPERATIONS: Record<string, (writes: Writes, x: Living) => Promise<unknown>> = {
-  update: (writes, x) => writes.edit(idOf(x), ALICE, () => ({ text: 'new' })),
+  update: (writes, x) => writes.edit(idOf(x), () => ({ text: 'new' }), ALICE),
   delete: (writes, x) => writes.remove(idOf(x), ALICE),
-  release: (writes, x) => writes.release(idOf(x), ALICE, undefined)
+  release: (writes, x) => writes.release(idOf(x), undefined, ALICE)
 }
 
 for (const [name, operation] of Object.entries(OPERATIONS)) {
@@ -88,7 +88,7 @@ t.test('an interrupted write is completed without another one, and every read is
   const db = openDatabase(app)
   const { json: x } = await call('POST', '/api/create', { text: 'x' })
   t.equal((await call('POST', '/api/query', { '__rerum.history.previous': x['@id'] })).json.length, 0)
-  await t.rejects(writesOn(app, dying(db, 2)).edit(idOf(x), ALICE, () => ({ text: 'late' })), { message: 'killed' })
+  await t.rejects(writesOn(app, dying(db, 2)).edit(idOf(x), () => ({ text: 'late' }), ALICE), { message: 'killed' })
   const found = await waitFor(async () => {
     const { json } = await call('POST', '/api/query', { '__rerum.history.previous': x['@id'] })
     return json.length === 1 && json[0]
@@ -120,7 +120,7 @@ t.test('a writer that slept through the end of its lock does not write what it h
       }
     })
   }
-  const late = writesOn(app, sleepy).edit(idOf(x), ALICE, () => ({ text: 'late' }))
+  const late = writesOn(app, sleepy).edit(idOf(x), () => ({ text: 'late' }), ALICE)
   await announcing
   const intents = await db.intents.find({}).toArray()
   t.equal(intents.length, 1)

@@ -4,7 +4,8 @@ import fp from 'fastify-plugin'
 /** As long as the original lets browsers remember. */
 const MAX_AGE_SECONDS = '600'
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
-const HEADERS = 'Authorization, Content-Type, Accept, If-Match, If-None-Match, If-Overwritten-Version, Slug, X-HTTP-Method-Override'
+/** Whatever a page sends, named where an older browser does not know the star; it never stands for Authorization. */
+const HEADERS = 'Authorization, Content-Type, Accept, Cache-Control, If-Match, If-None-Match, If-Overwritten-Version, If-Unmodified-Since, Slug, X-HTTP-Method-Override, *'
 const EXPOSED = 'Location, Link, ETag, Allow, Last-Modified, Current-Overwritten-Version, Pagination-Limit, Pagination-Skip, Pagination-Limit-Max, Pagination-Skip-Max, Retry-After, WWW-Authenticate, X-Cache, X-Worker'
 
 /**

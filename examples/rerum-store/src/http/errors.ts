@@ -1,9 +1,9 @@
 import { tellOf } from '@jpulse/plugin-kit'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { errorCodes, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { MongoServerError } from 'mongodb'
 import { DocumentsUnavailableError } from 'server-kit'
-import { FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_NO_ROUTE, FST_ERR_RERUM_TOO_SLOW } from '../errors.ts'
+import { FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_MEDIA_TYPE, FST_ERR_RERUM_NO_ROUTE, FST_ERR_RERUM_TOO_SLOW } from '../errors.ts'
 import type { Living } from '../store/document.ts'
 import { shown } from '../store/identity.ts'
 
@@ -22,7 +22,7 @@ export default fp(async (app: FastifyInstance) => {
 const RETRY_AFTER_SECONDS = '1'
 
 export function sendError (thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const err = known(thrown)
+  const err = known(thrown, request)
   const { statusCode, code, error, headers } = tellOf(err, 'FST_ERR_RERUM')
   if (statusCode >= 500 && statusCode !== 503) request.log.error({ err }, 'request failed')
   else if (statusCode === 503 && !(err instanceof DocumentsUnavailableError)) request.log.warn({ err }, 'request refused')
@@ -32,8 +32,9 @@ export function sendError (thrown: unknown, request: FastifyRequest, reply: Fast
   return reply.type('application/json; charset=utf-8').send({ success: false, error, code, statusCode, ...(current !== undefined && { currentVersion: shown(current) }) })
 }
 
-/** What the database says, in the words of this API. */
-function known (err: unknown): unknown {
+/** What Fastify and the database say, in the words of this API. */
+function known (err: unknown, { headers }: FastifyRequest): unknown {
+  if (err instanceof errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE) return new FST_ERR_RERUM_MEDIA_TYPE(`Unsupported Content-Type: ${headers['content-type']}`)
   if (!(err instanceof MongoServerError)) return err
   const code = Number(err.code)
   if (code === MAX_TIME_EXPIRED) return Object.assign(new FST_ERR_RERUM_TOO_SLOW(), { cause: err })

@@ -1,5 +1,6 @@
-import { errorCodes, type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { FST_ERR_RERUM_MEDIA_TYPE } from '../errors.ts'
 
 const TOKEN = "[\\w!#$%&'*+.^`|~-]+"
 /** RFC 9110, section 8.3.1: a type, and parameters that are each a name and a value. */
@@ -13,6 +14,8 @@ export default fp(async (app: FastifyInstance) => {
   app.addHook('preParsing', async ({ headers }) => {
     const type = headers['content-type']?.trim()
     const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-    if (hasBody && type !== undefined && (type.length > 1000 || !MEDIA_TYPE.test(type))) throw new errorCodes.FST_ERR_CTP_INVALID_MEDIA_TYPE(type.slice(0, 100))
+    if (!hasBody) return
+    if (type === undefined || type === '') throw new FST_ERR_RERUM_MEDIA_TYPE('Missing or empty Content-Type header')
+    if (type.length > 1000 || !MEDIA_TYPE.test(type)) throw new FST_ERR_RERUM_MEDIA_TYPE(`Multiple Content-Type values are not allowed, nor is what is none: ${JSON.stringify(type.slice(0, 100))}`)
   })
 }, { name: 'rerum-media-types', fastify: '5.x' })

@@ -40,7 +40,7 @@ const bulk: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store })
     for (const { content, own, uri } of bodies.map((body) => ({ content: contentOf(body), ...target(body, store) }))) {
       try {
         if (own === undefined) missing.push(uri)
-        else made.push(await store.writes.edit(own, request.agent, () => content))
+        else made.push(await store.writes.edit(own, () => content, request.agent))
       } catch (err) {
         if (err instanceof FST_ERR_RERUM_NOT_FOUND) missing.push(uri)
         else if (err instanceof FST_ERR_RERUM_DELETED) deleted.push(uri)

@@ -18,6 +18,8 @@ interface Planned<T> { plan: Plan, result: T }
 
 /** Turns the content of a version into that of the next one; undefined where nothing changes. */
 export type Edit = (content: Body) => Body | undefined
+/** Throws where the present document is not the one that may be changed. */
+export type Allow = (current: LivingStored) => void
 
 /**
  * The writes of the store. Each reads what it changes, under the lock of its versions, makes a plan, and hands it to the
@@ -48,9 +50,10 @@ export class Writes {
   }
 
   /** A new version; the object itself where the edit changes nothing. */
-  edit (name: string, agent: string, edit: Edit): Promise<Living> {
+  edit (name: string, edit: Edit, agent: string, allow?: Allow): Promise<Living> {
     return this.#change<Living>(name, async (stored, op) => {
       const living = alive(stored)
+      allow?.(living)
       const content = edit(contentIn(living))
       if (content === undefined) return { plan: { op, tree: stored.tree, changes: [] }, result: living.object }
       const version = this.#make.version(living, content, agent, op)
@@ -61,19 +64,19 @@ export class Writes {
     })
   }
 
-  /** @param allow throws where the present object is not the one that may be overwritten */
-  overwrite (name: string, agent: string, content: Body, allow: (current: Living) => void): Promise<Living> {
+  overwrite (name: string, content: Body, agent: string, allow?: Allow): Promise<Living> {
     return this.#change(name, async (stored, op) => {
       const living = changeable(stored, agent)
-      allow(living.object)
+      allow?.(living)
       const after = this.#make.overwritten(living, content, op)
       return { plan: { op, tree: stored.tree, changes: [{ before: living, after }] }, result: after.object }
     })
   }
 
-  async remove (name: string, agent: string): Promise<void> {
+  async remove (name: string, agent: string, allow?: Allow): Promise<void> {
     await this.#change(name, async (stored, op) => {
       const living = changeable(stored, agent)
+      allow?.(living)
       const tree = await this.#tree(stored.tree)
       tree.remove(living._id)
       const changes = [{ before: living, after: this.#make.tombstone(living, agent, op) }, ...tree.changes(op)]
@@ -81,9 +84,10 @@ export class Writes {
     })
   }
 
-  release (name: string, agent: string, slug: string | undefined): Promise<Living> {
+  release (name: string, slug: string | undefined, agent: string, allow?: Allow): Promise<Living> {
     return this.#change(name, async (stored, op) => {
       const living = changeable(stored, agent)
+      allow?.(living)
       const { __rerum } = living.object
       const about = { ...__rerum, isReleased: new Date().toISOString(), slug: slug ?? __rerum.slug, releases: { ...__rerum.releases, replaces: __rerum.releases.previous } }
       const released: LivingStored = { ...living, ...(slug !== undefined && { slug }), object: { ...living.object, __rerum: about } }
