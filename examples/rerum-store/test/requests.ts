@@ -28,7 +28,7 @@ export class Requests {
     this.#isFull = isFull
   }
 
-  /** Fills the store: many small objects, some of ten kilobytes, one with many versions. Returns how many. */
+  /** Fills the store: many small objects, some of ten kilobytes, one with many versions, the last of which are long. Returns how many. */
   async seed (): Promise<number> {
     const canvas = 'https://example.org/canvas/loop'
     const [small, hundreds, versions] = this.#isFull ? [3, 3, 120] : [1, 1, 30]
@@ -38,10 +38,12 @@ export class Requests {
     const first = uri
     for (let n = 1; n <= versions; n++) uri = (await this.#write('PUT', 'update', { '@id': uri, kind: 'versions', n, text: this.#text(2000) }))['@id']
     this.#ids.push(...[first, uri].map((one) => one.slice(one.lastIndexOf('/') + 1)))
-    return small * 200 + hundreds * 100 + 1 + versions
+    for (let n = 1; n <= 6; n++) uri = (await this.#write('PUT', 'update', { '@id': uri, kind: 'versions', n: versions + n, text: this.#text(1000).repeat(this.#isFull ? 300 : 100) }))['@id']
+    this.#ids.push(uri.slice(uri.lastIndexOf('/') + 1))
+    return small * 200 + hundreds * 100 + 1 + versions + 6
   }
 
-  /** Adds objects as large as a body may be, or with as many parts as a document may have, and one with versions of a megabyte. */
+  /** Adds objects as large as a body may be, and one of many parts. */
   async seedLarge (): Promise<void> {
     this.#ids.length = 0
     const share = this.#isFull ? 1 : 0.2
@@ -49,27 +51,20 @@ export class Requests {
     const target = 'https://example.org/canvas/large'
     const large = [
       { text: 'lorem ipsum dolor '.repeat(280_000 * share) },
-      { text: scripts.repeat(220 * share) },
-      { text: '"\n'.repeat(1_200_000 * share) },
-      { type: 'Annotation', target, body: { value: scripts.repeat(200 * share) } },
-      { '@context': 'http://www.w3.org/ns/anno.jsonld', type: 'Annotation', target, body: { value: scripts.repeat(200 * share) } },
-      { items: Array.from({ length: 40_000 * share }, (_, n) => ({ id: `https://example.org/${n}`, type: 'Canvas', height: n, width: 1000, label: { none: [`page ${n}`] } })) },
-      { list: Array.from({ length: 900_000 * share }, (_, n) => n % 10) }
+      { text: `"\n${scripts}`.repeat(210 * share) },
+      { type: 'Annotation', target, body: { value: scripts.repeat(150 * share) } },
+      { list: Array.from({ length: 300_000 * share }, (_, n) => n % 10) }
     ]
     for (const one of large) await this.#make([{ kind: 'large', ...one }])
-    let { '@id': uri } = (await this.#make([{ kind: 'large', n: 0 }]))[0]!
-    for (let n = 1; n <= 20 * share; n++) uri = (await this.#write('PUT', 'update', { '@id': uri, kind: 'versions', n, text: scripts.repeat(40) }))['@id']
-    this.#ids.push(uri.slice(uri.lastIndexOf('/') + 1))
   }
 
   /** Each twice: what has to be read, and what is kept. */
   * large (): Generator<Asked> {
     const page = { accept: 'application/ld+json;profile="http://www.w3.org/ns/anno.jsonld"' }
     for (let again = 0; again < 2; again++) {
-      for (const [n, id] of this.#ids.entries()) for (const kind of ['id', 'history', 'since']) yield { name: `${kind} of the large object ${n}`, method: 'GET', path: `/${kind}/${id}` }
+      for (const [n, id] of this.#ids.entries()) yield { name: `the large object ${n}`, method: 'GET', path: `/id/${id}` }
       yield { name: 'query: large objects', method: 'POST', path: '/api/query?limit=500', body: '{"kind":"large"}', headers: json }
       yield { name: 'query: large objects as an AnnotationPage', method: 'POST', path: '/api/query?limit=500', body: '{"kind":"large","type":"Annotation"}', headers: { ...json, ...page } }
-      for (const path of ['/api/search', '/api/search/phrase']) yield { name: `${path}: large objects`, method: 'POST', path: `${path}?limit=500`, body: '"dolor lorem"', headers: json }
     }
   }
 
@@ -116,7 +111,7 @@ export class Requests {
       for (let i = 0; i < (this.#isFull ? 10 : 2); i++) yield search(`text ${i}`, this.#text(1 + Math.floor(this.#random() * 1200)))
       yield { name: `${path}: too large`, method: 'POST', path, body: 'x'.repeat(5_000_000), headers: { 'content-type': 'text/plain' } }
     }
-    for (const id of this.#ids) for (const kind of ['id', 'history', 'since']) yield { name: `${kind} of ${id === this.#ids.at(-1) ? 'the last version' : 'the first version'}`, method: 'GET', path: `/${kind}/${id}` }
+    for (const id of this.#ids) for (const kind of ['id', 'history', 'since']) yield { name: `${kind} of version ${this.#ids.indexOf(id)}`, method: 'GET', path: `/${kind}/${id}` }
     yield { name: 'a long address', method: 'GET', path: `/id/${'x'.repeat(8000)}` }
     yield { name: 'a write without a token', method: 'POST', path: '/api/create', body: 'x'.repeat(4_000_000), headers: json }
   }
