@@ -1,7 +1,6 @@
+import { pathToFileURL } from 'node:url'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
-import { clusterBroadcast } from '@jpulse/cluster-broadcast'
-import { redisLink } from '@jpulse/redis-link'
 
 /**
  * One way to publish and subscribe, as the benchmark needs it.
@@ -32,10 +31,19 @@ export const peers = {
   on: (url) => ours(url, {})
 }
 
-/** @param {string} url @param {false | {}} replay @returns {Promise<Peer>} */
-async function ours (url, replay) {
+/** @param {string} kind one of `peers`, or `off@` and `on@` with the folder of another checkout @param {string} url @returns {Promise<Peer>} */
+export function makePeer (kind, url) {
+  const [name = '', folder] = kind.split('@')
+  return folder === undefined ? /** @type {NonNullable<typeof peers[string]>} */ (peers[name])(url) : ours(url, name === 'off' ? false : {}, folder)
+}
+
+/** @param {string} url @param {false | {}} replay @param {string} [folder] of a checkout @returns {Promise<Peer>} */
+async function ours (url, replay, folder) {
+  /** @param {string} name @returns {Promise<any>} */
+  const load = (name) => import(folder === undefined ? `@jpulse/${name}` : pathToFileURL(`${folder}/packages/${name}/dist/index.js`).href)
+  const [{ redisLink }, { clusterBroadcast }] = [await load('redis-link'), await load('cluster-broadcast')]
   const app = Fastify()
-  app.register(redisLink, { url, siteId: 'bench', env: replay === false ? 'off' : 'on' })
+  app.register(redisLink, { url, siteId: 'bench', env: `${replay === false ? 'off' : 'on'}${folder === undefined ? '' : '-before'}` })
   app.register(clusterBroadcast, { replay, serverId: 'bench', pmId: String(process.pid) })
   await app.ready()
   const { broadcast } = app.appCluster

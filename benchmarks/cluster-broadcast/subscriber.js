@@ -1,8 +1,8 @@
-import { peers } from './peer.js'
+import { makePeer } from './peer.js'
 
 // A process that counts what it hears and how late. argv: peer, url, channel.
 const [kind = '', url = '', channel = ''] = process.argv.slice(2)
-const peer = await /** @type {NonNullable<typeof peers[string]>} */ (peers[kind])(url)
+const peer = await makePeer(kind, url)
 /** @type {number[]} */
 let delays = []
 let count = 0

@@ -1,5 +1,6 @@
 // Throughput and latency of cluster-broadcast, replay off and on, against JSON over a bare ioredis PUBLISH and
 // SUBSCRIBE: one publisher, four subscriber processes, one Redis, all in one run, in turns. Ratios are what counts.
+// BENCH_BEFORE names the folder of another checkout that is built, to compare with.
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -9,13 +10,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { redisBinary } from '../../scripts/servers/binaries.js'
 import { startRedis } from '../../scripts/servers/redis.js'
-import { peers } from './peer.js'
+import { makePeer } from './peer.js'
 
 const MESSAGES = Number(process.env.MESSAGES ?? 20_000)
 const ROUNDS = Number(process.env.ROUNDS ?? 3)
 const OUTSTANDING = 256
 const PACED = 300
-const KINDS = ['ioredis', 'off', 'on']
+const BEFORE = process.env.BENCH_BEFORE
+const KINDS = ['ioredis', 'off', 'on', ...(BEFORE === undefined ? [] : [`off@${BEFORE}`, `on@${BEFORE}`])]
 
 const dir = mkdtempSync(join(tmpdir(), 'jpulse-bench-'))
 const redis = await startRedis({ binary: redisBinary(console.error), dir: join(dir, 'redis') })
@@ -34,9 +36,10 @@ try {
 /** @param {string} kind @returns {Promise<Measured>} */
 async function measure (kind) {
   const subscribers = await Promise.all(Array.from({ length: 4 }, () => subscriber(kind)))
-  const peer = await /** @type {NonNullable<typeof peers[string]>} */ (peers[kind])(redis.url)
+  const peer = await makePeer(kind, redis.url)
   try {
-    await flood(peer, subscribers, 2000)
+    // What is compiled and collected for the first time is none of a message's cost.
+    await flood(peer, subscribers, MESSAGES)
     const begin = performance.now()
     await flood(peer, subscribers, MESSAGES)
     const seconds = (performance.now() - begin) / 1000
@@ -118,7 +121,7 @@ function report () {
   const bare = median('ioredis', 'perSecond')
   console.log(`${MESSAGES} messages to 4 subscribers, ${OUTSTANDING} outstanding, median of ${ROUNDS} rounds`)
   for (const kind of KINDS) {
-    console.log(`${kind.padEnd(8)} ${Math.round(median(kind, 'perSecond'))} deliveries/s (${(median(kind, 'perSecond') / bare).toFixed(2)}x), ` +
+    console.log(`${kind.replace(/@.*/, ', before').padEnd(11)} ${Math.round(median(kind, 'perSecond'))} deliveries/s (${(median(kind, 'perSecond') / bare).toFixed(2)}x), ` +
       `latency p50 ${median(kind, 'p50').toFixed(2)} ms p99 ${median(kind, 'p99').toFixed(2)} ms (p50 ${(median(kind, 'p50') / median('ioredis', 'p50')).toFixed(2)}x)` +
       (kind === 'ioredis' ? '' : `, ask of 5 members p50 ${median(kind, 'ask').toFixed(2)} ms = ${(median(kind, 'ask') / median(kind, 'ping')).toFixed(2)} bare round trips`))
   }
