@@ -143,6 +143,13 @@ export function nodeName ({ options: { host, port } }: Redis): string {
   return `${host}:${port}`
 }
 
+/** Whether the server of a connection is none of the Redis Cluster any more. */
+export function hasLeft (client: RedisClient, connection: Redis): boolean {
+  if (!client.isCluster) return false
+  const nodes = (client as Cluster).nodes('all')
+  return nodes.length > 0 && !nodes.some((node) => nodeName(node) === nodeName(connection))
+}
+
 /**
  * A connection of its own for subscriptions, which its maker reconnects. Null while a Redis Cluster knows no node.
  *

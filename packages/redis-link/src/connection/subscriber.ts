@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
 import { callSafely, emitSafely } from '@jpulse/plugin-kit'
-import type { Cluster, Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
-import { makeSubscriberConnection, nodeName } from './client.ts'
+import { hasLeft, makeSubscriberConnection, nodeName } from './client.ts'
 import { DeliveryProbe } from './delivery-probe.ts'
 import { isOutage, isReply } from './refusals.ts'
 import { backoff, bounded } from './time.ts'
@@ -213,7 +213,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#connection = connection
     this.#attempted = new Promise((resolve) => { this.#endAttempt = resolve })
     connection.on('error', (err: Error) => { this.#error = err })
-    connection.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#hear('subscribe', String(channel), message, String(channel)))
+    connection.on('messageBuffer', (channel: Buffer, message: Buffer) => this.#hear('subscribe', String(channel), message))
     connection.on('pmessageBuffer', (pattern: string | Buffer, channel: Buffer, message: Buffer) => this.#hear('psubscribe', String(pattern), message, String(channel)))
     connection.once('ready', () => this.#resubscribe(connection))
     connection.once('end', () => this.#lost(connection))
@@ -267,7 +267,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (heard) return
     this.#checking = true
     try {
-      if (this.#hasLeft(connection)) return this.#replace(connection, 'its server left the Cluster')
+      if (hasLeft(this.#client, connection)) return this.#replace(connection, 'its server left the Cluster')
       const isBroken = this.#refused.subscribe.has(this.#delivery.channel) ? null : await this.#delivery.isBroken()
       if (isBroken === true) this.#replace(connection, 'it did not hear a message to itself')
       // Where that cannot be proved, at least the connection lives.
@@ -279,12 +279,6 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     }
   }
 
-  #hasLeft (connection: Redis): boolean {
-    if (!this.#client.isCluster) return false
-    const nodes = (this.#client as Cluster).nodes('all')
-    return nodes.length > 0 && !nodes.some((node) => nodeName(node) === nodeName(connection))
-  }
-
   #replace (connection: Redis, reason: string): void {
     if (connection !== this.#connection || connection.status !== 'ready') return
     this.#avoid = nodeName(connection)
@@ -292,7 +286,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     connection.disconnect()
   }
 
-  #hear (kind: Kind, name: string, message: Buffer, channel: string): void {
+  #hear (kind: Kind, name: string, message: Buffer, channel = name): void {
     if (name !== this.#delivery.channel) this.#heard = true
     // One listener's fault must not keep the message from the others, nor end the process.
     const onFault = (err: unknown): void => this.#faults.onFault(err, channel)
