@@ -355,6 +355,46 @@ t.test('a session that a request makes does not time out before its reply', asyn
   }))
 })
 
+both('a request that was sent before a login or regenerate, and comes after it, takes the new cookie from nobody', async (t, setup) => {
+  const handlers: Record<string, Handler> = {
+    count: async ({ session }) => {
+      session.n = Number(session.n ?? 0) + 1
+      return 'x'
+    },
+    saves: async ({ session }) => {
+      session.n = 1
+      await session.save()
+      return 'x'
+    },
+    again: async ({ session }) => {
+      await session.regenerate()
+      return 'x'
+    }
+  }
+  const more = setup()
+  const app = await serve(t, handlers, more)
+  // Without Redis each process has sessions of its own.
+  const another = more.redis === undefined ? app : await serve(t, handlers, more)
+  const browser = new Browser(app)
+  await browser.get('/count')
+  for (const replace of ['/login', '/again', '/login']) {
+    const headers = { cookie: browser.header() }
+    await (replace === '/login' ? browser.post(replace, { user: 'u' }) : browser.get(replace))
+    for (const each of [app, another]) {
+      for (const url of ['/count', '/saves']) {
+        const late = await each.inject({ url, headers })
+        t.equal(late.statusCode, 200)
+        t.notOk(late.headers['set-cookie'], `${url} after ${replace}`)
+      }
+    }
+    t.equal((await browser.get('/me', another)).json().userId, 'u')
+  }
+  const headers = { cookie: browser.header() }
+  await browser.post('/logout')
+  t.ok((await another.inject({ url: '/count', headers })).headers['set-cookie'], 'who logged out is a visitor like others')
+  t.ok((await app.inject({ method: 'POST', url: '/login', payload: { user: 'u' }, headers })).headers['set-cookie'])
+})
+
 both('who sets request.session to null ends the session', async (t, setup) => {
   const app = await serve(t, { out: async (request) => { request.session = null as never; return 'out' } }, setup())
   const ended: string[] = []

@@ -99,6 +99,14 @@ export class BackedStore implements SessionStore {
     return removed.value
   }
 
+  async noteReplaced (ref: SessionRef): Promise<void> {
+    await this.#primary.noteReplaced?.(ref)
+  }
+
+  async wasReplaced (ref: SessionRef): Promise<boolean> {
+    return await this.#primary.wasReplaced?.(ref) ?? false
+  }
+
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
     const note = (mark: number) => this.#backup.endAll(tag, mark, this.now() + this.#longestMs, options.except)
     try {

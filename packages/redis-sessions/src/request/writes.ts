@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { unavailable } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
-import type { SessionRef } from '../stores/ids.ts'
+import { refOf, type SessionRef } from '../stores/ids.ts'
 import { changesOf, checkNames, fieldsOf, toJson, type Fields } from '../record/fields.ts'
 import { newMeta, type Requester, type SessionMeta } from '../record/record.ts'
 import type { Loaded } from '../record/session-records.ts'
@@ -26,11 +26,11 @@ export class Writes {
   }
 
   /** Stores what the request changed in a session object. */
-  async save (known: KnownSession, session: object, { failure, unreadable }: TokenLookup): Promise<void> {
+  async save (known: KnownSession, session: object, lookup: TokenLookup): Promise<void> {
     if (known.isEnded || known.isGone) return
-    if (failure !== null) throw failure
+    if (lookup.failure !== null) throw lookup.failure
     const fields = fieldsOf(session)
-    if (known.loaded === null) return this.#saveFirst(known, fields, unreadable)
+    if (known.loaded === null) return this.#saveFirst(known, fields, lookup)
     const changes = changesOf(known.base, fields)
     if (changes.size === 0) return
     checkNames(changes.keys())
@@ -74,6 +74,7 @@ export class Writes {
     if (left.isEnded) return 'ended'
     if (left.isGone) return 'gone'
     if (left.loaded === null) return null
+    await this.#shared.records.store.noteReplaced?.(left.ref)
     const ended = await this.end(left.ref, reason)
     left.loaded = null
     left.isEnded = true
@@ -87,11 +88,14 @@ export class Writes {
     this.#shared.log.info({ reqId: this.#request.id }, 'a session ended while a request was using it; what the request wrote to it is dropped')
   }
 
-  async #saveFirst (known: KnownSession, fields: Fields, unreadable: Error | null): Promise<void> {
+  async #saveFirst (known: KnownSession, fields: Fields, { id, refused, unreadable }: TokenLookup): Promise<void> {
     const json = toJson(fields)
     if (json === '{}') return
     if (unreadable !== null) throw unreadable
     checkNames(Object.keys(fields))
+    // Sent before the browser had the cookie of a login: one of a new session would take that from it.
+    const former = refused === 'unknown' && id !== null ? refOf(id) : null
+    if (former !== null && await this.#shared.records.store.wasReplaced?.(former)) return this.markGone(known)
     const created = await this.create(known, newMeta(this.#request as Requester, null), json)
     known.isNew = true
     this.#shared.events.emit('created', eventOf(created))

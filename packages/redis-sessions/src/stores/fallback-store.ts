@@ -102,6 +102,14 @@ export class FallbackStore implements SessionStore {
     }
   }
 
+  async noteReplaced (ref: SessionRef): Promise<void> {
+    await this.#primaryOrMemory(this.#outage.isHere(ref), async (store) => store.noteReplaced?.(ref))
+  }
+
+  async wasReplaced (ref: SessionRef): Promise<boolean> {
+    return await this.#memory.wasReplaced(ref) || await this.#primaryOrMemory(this.#outage.isHere(ref), async (store) => await store.wasReplaced?.(ref) ?? false)
+  }
+
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
     const { except } = options
     this.#outage.endAll(tag, except)

@@ -1,6 +1,6 @@
 import { newVersion, type StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
-import { expiryOf, LONGEST_MS, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from './store.ts'
+import { expiryOf, LONGEST_MS, REPLACED_MS, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from './store.ts'
 
 const SWEEP_MS = 60_000
 
@@ -16,6 +16,7 @@ export class MemoryStore implements SessionStore {
   readonly #entries = new Map<string, Entry>()
   readonly #groups = new Map<string, Set<string>>()
   readonly #watermarks = new Map<string, number>()
+  readonly #replaced = new Map<string, number>()
   #lastMicros = 0
   onExpired: SessionStore['onExpired']
   #sweptAt = steadyNow()
@@ -70,6 +71,14 @@ export class MemoryStore implements SessionStore {
     return entry.stored
   }
 
+  async noteReplaced ({ hash }: SessionRef): Promise<void> {
+    this.#replaced.set(hash, steadyNow())
+  }
+
+  async wasReplaced ({ hash }: SessionRef): Promise<boolean> {
+    return (this.#replaced.get(hash) ?? -Infinity) > steadyNow() - REPLACED_MS
+  }
+
   /** In one turn of the event loop, so that a parallel logout never finds it half done. */
   async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
     const kept = except === undefined ? undefined : this.#live(except)
@@ -121,6 +130,7 @@ export class MemoryStore implements SessionStore {
     this.#entries.clear()
     this.#groups.clear()
     this.#watermarks.clear()
+    this.#replaced.clear()
   }
 
   #watermark (tag: string): number {
@@ -178,6 +188,7 @@ export class MemoryStore implements SessionStore {
     if (now - this.#sweptAt < everyMs) return
     this.#sweptAt = now
     for (const entry of this.#entries.values()) if (entry.expiresAt <= now) this.#expire(entry)
+    for (const [hash, at] of this.#replaced) if (at <= now - REPLACED_MS) this.#replaced.delete(hash)
     const oldest = (now - Math.max(this.#lifetimes.absoluteTimeoutMs, LONGEST_MS)) * 1000
     for (const [tag, mark] of this.#watermarks) if (mark < oldest) this.#watermarks.delete(tag)
   }

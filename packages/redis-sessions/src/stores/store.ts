@@ -57,6 +57,9 @@ export interface EndedAll {
   readonly known: readonly ListedSession[]
 }
 
+/** How long it is known of a session that another took its place: requests with its cookie may be on their way. */
+export const REPLACED_MS = 60_000
+
 /** A session that timed out. */
 export interface ExpiredSession {
   /** `hash` of its `SessionRef`. */
@@ -95,6 +98,10 @@ export interface SessionStore {
   touch (ref: SessionRef, seen?: Seen): Promise<boolean>
   /** Ends a session for good and returns what it was; null where there was none. */
   remove (ref: SessionRef): Promise<StoredSession | null>
+  /** Notes for a minute that another session is about to take the place of this one. */
+  noteReplaced? (ref: SessionRef): Promise<void>
+  /** Whether that was noted. */
+  wasReplaced? (ref: SessionRef): Promise<boolean>
   /** Ends all sessions of a group that exist now, known to the index or not. */
   removeAll (tag: string, options?: EndAllOptions): Promise<EndedAll>
   /** The live sessions of a group. */

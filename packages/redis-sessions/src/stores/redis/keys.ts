@@ -32,6 +32,11 @@ export class Keys {
     return this.#key('user', `notices${this.#realm}`, `{${tag}}`)
   }
 
+  /** `user:replaced:{<tag>}:<hash>`, string: another session took the place of this one. */
+  replaced ({ tag, hash }: SessionRef): string {
+    return this.#key('user', `replaced${this.#realm}`, `{${tag}}`, hash)
+  }
+
   /** `user:watermark:{<tag>}`, string: sessions with a stamp up to this one are void. */
   watermark (tag: string): string {
     return this.#key('user', `watermark${this.#realm}`, `{${tag}}`)

@@ -2,7 +2,7 @@ import type { RedisClient, RedisClock, RedisLink, Script, ScriptParameters } fro
 import { unavailable } from '../../errors.ts'
 import { newVersion, parseStored, unknownOf, type StoredSession } from '../header.ts'
 import type { SessionRef } from '../ids.ts'
-import { LONGEST_MS, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from '../store.ts'
+import { LONGEST_MS, REPLACED_MS, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from '../store.ts'
 import type { Keys } from './keys.ts'
 import { ReadBatch, type Read } from './read-batch.ts'
 import * as scripts from './scripts.ts'
@@ -78,6 +78,16 @@ export class RedisStore implements SessionStore {
   async remove (ref: SessionRef): Promise<StoredSession | null> {
     const text = await this.#run(scripts.remove, { keys: this.#keysOf(ref), args: [memberOf(ref), this.#tombstoneMs, this.#standsMs] })
     return text === null ? null : parseStored(text)
+  }
+
+  async noteReplaced (ref: SessionRef): Promise<void> {
+    const key = this.#keys.replaced(ref)
+    await this.#ask(key, (client) => client.set(key, '1', 'PX', REPLACED_MS))
+  }
+
+  async wasReplaced (ref: SessionRef): Promise<boolean> {
+    const key = this.#keys.replaced(ref)
+    return await this.#ask(key, (client) => client.exists(key)) === 1
   }
 
   async missed (ref: SessionRef): Promise<void> {
