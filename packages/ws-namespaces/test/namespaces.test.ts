@@ -7,6 +7,8 @@ import t from 'tap'
 import { Type } from 'typebox'
 import { connect as connectRedis, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { wsNamespaces, type Connection } from '../src/index.ts'
+import { Cluster } from '../src/cluster/cluster.ts'
+import { Requests } from '../src/cluster/requests.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, resume, type Client } from './support/client.ts'
 
@@ -397,6 +399,39 @@ t.test('a question to a room or a user: each answer as it comes, over all worker
   const tooLarge = { code: 'FST_ERR_WS_NAMESPACES_MESSAGE_TOO_LARGE' }
   t.throws(() => chat.requestEach({ room: 'r' }, 'vote', 'x'.repeat(300_000)), tooLarge)
   await t.rejects(chat.request('ann', 'vote', 'x'.repeat(300_000)), tooLarge)
+})
+
+t.test('of a user all connections enter a room that may; what is not known of the cluster is told; what nobody reads on is not kept', async (t) => {
+  const { app, port } = await build(t, { setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, clientRooms: true, limits: { rooms: 1 } }) } })
+  const [full, free] = [await connect(t, port, `${P}/chat`, { user: 'ann' }), await connect(t, port, `${P}/chat`, { user: 'ann' })]
+  await full.request({ type: 'join', data: { room: 'other' } })
+  const chat = app.wsNamespaces.get('chat')!
+  t.equal(await chat.joinUser('ann', 'staff'), 1)
+  t.same((await chat.connections('ann')).find(({ clientId }) => clientId === free.connected.clientId)!.rooms, ['staff'])
+
+  for (const [what, state, replies, missing, status] of [
+    ['all answered', 'up', [{ value: {} }], [], 'green'],
+    ['one did not', 'up', [{ value: {} }], ['b'], 'yellow'],
+    ['one with an error', 'up', [{ value: {} }, { error: 'of a later release' }], [], 'yellow'],
+    ['not connected yet', 'connecting', [{ value: {} }], [], 'red'],
+    ['away', 'down', [{ value: {} }], [], 'red'],
+    ['without Redis', 'disabled', [{ value: {} }], [], 'green']
+  ] as const) {
+    const cluster = new Cluster({ ask: async () => ({ replies, missing }) } as never, { state } as never, {} as never, 'a')
+    t.equal((await cluster.statsOf('nowhere')).status, status, what)
+  }
+
+  const requests = new Requests({} as never, 'a', {} as never)
+  let id = ''
+  const answers = requests.each(async (asked) => { id = asked; return 2 }, 20)
+  const first = answers.next()
+  await waitFor(() => id !== '')
+  requests.answered(id, { data: 1 }, { clientId: 'c', userId: null })
+  t.match((await first).value, { data: 1 })
+  const began = performance.now()
+  await waitFor(() => performance.now() - began > 40)
+  requests.answered(id, { data: 2 }, { clientId: 'd', userId: null })
+  t.equal((await answers.next()).done, true, 'after its time the question is nobody\'s')
 })
 
 t.test('what is too long for the others nobody gets, and a client is told so of what it relays', async (t) => {

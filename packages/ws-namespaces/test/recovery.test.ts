@@ -4,6 +4,7 @@ import { redisServer, sharedRedis, uniqueName, waitFor, type Scope } from '../..
 import { UserSlots } from '../src/cluster/user-slots.ts'
 import { Once } from '../src/namespace/once.ts'
 import type { Peer } from '../src/namespace/peer.ts'
+import { MemoryRecords } from '../src/recovery/records.ts'
 import { MemoryReceipts } from '../src/recovery/memory-receipts.ts'
 import type { Receipts } from '../src/recovery/receipts.ts'
 import { RedisReceipts } from '../src/recovery/redis-receipts.ts'
@@ -368,6 +369,9 @@ t.test('a message whose client moved meanwhile is handled there, waits for who h
 })
 
 t.test('what the process itself remembers is bounded, and what was handled is not handled again', async (t) => {
+  const records = new MemoryRecords(60_000, 1000)
+  for (const client of ['a', 'b', 'c', 'c']) await records.write(client, { userId: null, rooms: new Map([['x'.repeat(200), { since: null, byClient: true }]]) })
+  t.same(await Promise.all(['a', 'b', 'c'].map(async (client) => await records.read(client) !== null)), [false, true, true], 'rooms of clients')
   const receipts = new MemoryReceipts('a', 1000, 3)
   const sender = (clientId: string) => ({ namespace: 'chat', userId: null, clientId })
   for (const client of ['a', 'b']) {

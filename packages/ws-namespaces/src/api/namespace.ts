@@ -77,7 +77,8 @@ export interface Namespace<Schema extends TSchema = TSchema, Ctx extends Identit
   /** A user's connections, on every instance. */
   connections (userId: string): Promise<ConnectionInfo[]>
   /**
-   * Has all of a user's connections enter a room, on every instance. Resolves with how many there were, when the room is heard.
+   * Has all of a user's connections enter a room, on every instance. Resolves with how many did, when the room is heard: one that is in
+   * `limits.rooms` rooms does not.
    *
    * @throws FST_ERR_WS_NAMESPACES_INVALID_ARGUMENT
    */

@@ -13,10 +13,10 @@ export interface NamespaceStats {
   connections: number
   messages: number
   rooms: number
-  /** How many instances have connections. */
+  /** How many instances have connections to it; `online` and `presence` name theirs. */
   instances: number
   drops: Drops
-  /** `red`: Redis is away, so this is one process' view. `yellow`: an instance did not answer. */
+  /** `red`: Redis is away, so this is one process' view. `yellow`: an instance did not answer, or with an error. */
   status: 'green' | 'yellow' | 'red'
   lastActivity: number | null
 }
@@ -71,17 +71,22 @@ export class Cluster {
   }
 
   /** All namespaces. */
-  async stats (namespace?: string): Promise<ClusterStats> {
+  async stats (): Promise<ClusterStats> {
+    return (await this.#stats()).all
+  }
+
+  async statsOf (namespace: string): Promise<NamespaceStats> {
+    const { all, status } = await this.#stats(namespace)
+    return all[namespace] ?? none(status)
+  }
+
+  async #stats (namespace?: string): Promise<{ all: ClusterStats, status: NamespaceStats['status'] }> {
     const { values, missing } = await this.#ask<Record<string, LocalStats>>({ op: 'stats', ...(namespace === undefined ? {} : { namespace }) })
     const status = this.#link.state === 'down' || this.#link.state === 'connecting' ? 'red' : missing > 0 ? 'yellow' : 'green'
     const all: ClusterStats = Object.create(null)
     for (const value of values) for (const [name, local] of Object.entries(value)) add((all[name] ??= none(status)), local)
     await Promise.all(Object.entries(all).filter(([, { instances }]) => instances > 1).map(([name, stats]) => this.#distinct(name, stats)))
-    return all
-  }
-
-  async statsOf (namespace: string): Promise<NamespaceStats> {
-    return (await this.stats(namespace))[namespace] ?? none(this.#link.state === 'down' ? 'red' : 'green')
+    return { all, status }
   }
 
   /** The users that are connected, or in a room, or one of them. */
@@ -109,7 +114,7 @@ export class Cluster {
     await this.#ask({ op: 'replace', namespace, userId, clientId, by: this.#bootId })
   }
 
-  /** Has all connections of a user enter or leave a room; resolves with how many there were. */
+  /** Has all connections of a user enter or leave a room; resolves with how many did. */
   async move (op: 'join' | 'leave', namespace: string, userId: string, room: string): Promise<number> {
     return sum((await this.#ask<number>({ op, namespace, userId, room })).values)
   }
@@ -133,7 +138,9 @@ export class Cluster {
 
   async #ask<T> (ask: Ask, bytes: Uint8Array | null = null): Promise<{ values: T[], missing: number }> {
     const { replies, missing } = await this.#bus.ask(CHANNEL, ask, LOGGED.has(ask.op) ? { timeoutMs: ASK_MS } : { ...LOOK_UP, bytes: bytes ?? undefined })
-    return { values: replies.flatMap((reply) => 'value' in reply && reply.value !== undefined && reply.value !== null ? [reply.value as T] : []), missing: missing.length }
+    const values = replies.flatMap((reply) => 'value' in reply && reply.value !== undefined && reply.value !== null ? [reply.value as T] : [])
+    // An instance that answered with an error is not among them either.
+    return { values, missing: missing.length + replies.length - values.length }
   }
 
   async #answer (ask: Ask, bytes: Uint8Array | null): Promise<unknown> {
@@ -150,7 +157,8 @@ export class Cluster {
     const peers = [...hub.peersOf(ask.op === 'sendRoom' ? `room:${ask.room}` : `user:${ask.userId}` satisfies Topic)].filter(({ isOpen }) => isOpen)
     if (ask.op === 'connections') return peers.map(({ clientId, rooms }) => ({ clientId, rooms: [...rooms] }))
     switch (ask.op) {
-      case 'join': await Promise.all(peers.map((peer) => peer.join(ask.room))); break
+      // One that is in as many rooms as it may be hides none of the others.
+      case 'join': return (await Promise.allSettled(peers.map((peer) => peer.join(ask.room)))).filter(({ status }) => status === 'fulfilled').length
       case 'leave': for (const peer of peers) peer.leave(ask.room); break
       case 'replace': for (const peer of ask.by === this.#bootId ? [] : peers) if (peer.clientId === ask.clientId) peer.transport.terminate(); break
       case 'disconnect': for (const peer of peers) peer.close(ask.code, ask.reason); break

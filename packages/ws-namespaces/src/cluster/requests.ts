@@ -77,7 +77,11 @@ export class Requests {
   async * each (send: (id: string) => Promise<number>, timeoutMs: number): AsyncGenerator<Answer, void, undefined> {
     const stream = new AnswerStream()
     const id = this.#begin((answer, from) => stream.hear(answer, from))
-    const stop = deadline(timeoutMs, () => stream.end())
+    // An iteration that the application neither ends nor goes on with holds nothing after that.
+    const stop = deadline(timeoutMs, () => {
+      stream.end()
+      this.#pending.delete(id)
+    })
     try {
       send(id).then((count) => stream.expect(count), (err: unknown) => stream.fail(err))
       for (let answer = await stream.next(); answer !== null; answer = await stream.next()) yield answer

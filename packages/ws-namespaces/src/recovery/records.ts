@@ -25,13 +25,20 @@ export interface Records {
   leave (userId: string, room: string, place: Place): Promise<void>
 }
 
+/** Characters of all rooms' names, and some for each. Beyond them the client that was recorded first is forgotten, and told so where it missed something in a room. */
+const MOST_CHARACTERS = 32 * 1024 * 1024
+const PER_ROOM = 100
+
 /** Where no Redis is configured. */
 export class MemoryRecords implements Records {
   readonly #ttlMs: number
-  readonly #records = new Map<string, { record: ClientRecord & { rooms: Map<string, Membership> }, until: number }>()
+  readonly #most: number
+  #size = 0
+  readonly #records = new Map<string, { record: ClientRecord & { rooms: Map<string, Membership> }, until: number, size: number }>()
 
-  constructor (ttlMs: number) {
+  constructor (ttlMs: number, most = MOST_CHARACTERS) {
     this.#ttlMs = ttlMs
+    this.#most = most
   }
 
   async read (clientId: string): Promise<ClientRecord | null> {
@@ -45,13 +52,20 @@ export class MemoryRecords implements Records {
 
   async write (clientId: string, { userId, rooms }: ClientRecord): Promise<void> {
     const now = performance.now()
+    const size = [...rooms.keys()].reduce((sum, room) => sum + room.length + PER_ROOM, PER_ROOM)
     // Least recently written first.
-    this.#records.delete(clientId)
-    this.#records.set(clientId, { record: { userId, rooms: new Map(rooms) }, until: now + this.#ttlMs })
+    this.#forget(clientId)
+    this.#records.set(clientId, { record: { userId, rooms: new Map(rooms) }, until: now + this.#ttlMs, size })
+    this.#size += size
     for (const [oldest, { until }] of this.#records) {
-      if (until >= now) break
-      this.#records.delete(oldest)
+      if (until >= now && this.#size <= this.#most) break
+      this.#forget(oldest)
     }
+  }
+
+  #forget (clientId: string): void {
+    this.#size -= this.#records.get(clientId)?.size ?? 0
+    this.#records.delete(clientId)
   }
 }
 
