@@ -47,9 +47,17 @@ interface Counted {
   blockedUntil: number
 }
 
+/** Of all limits together; beyond it those that were asked for least recently are forgotten. */
+const MOST_BYTES = 32 * 1024 * 1024
+const BYTES_EACH = 200
+
 /** Counts in the process, by the same rule: any window holds at most `max` allowed events. */
 export class MemoryRateLimit {
-  readonly #limits = new LRUCache<string, Counted>({ max: 10_000 })
+  readonly #limits: LRUCache<string, Counted>
+
+  constructor (maxBytes = MOST_BYTES) {
+    this.#limits = new LRUCache({ max: 10_000, maxSize: maxBytes, sizeCalculation: ({ times }, name) => BYTES_EACH + 2 * name.length + 8 * times.length })
+  }
 
   take (name: string, max: number, windowMs: number, { cost = 1, blockMs = 0 }: RateLimitOptions, degraded: boolean): RateLimitResult {
     const now = performance.now()

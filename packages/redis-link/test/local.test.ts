@@ -6,6 +6,7 @@ import { DAY_MS } from '@jpulse/plugin-kit'
 import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { RedisClock } from '../src/connection/clock.ts'
 import type { FastifyRedisLinkOptions, RedisClient } from '../src/index.ts'
+import { MemoryRateLimit } from '../src/rate-limit.ts'
 import { memoryStore } from '../src/testing/index.ts'
 import { build, rejection } from './build.ts'
 
@@ -430,3 +431,12 @@ function warningsDuring (t: Test): Error[] {
   t.teardown(() => process.off('warning', onWarning))
   return warnings
 }
+
+t.test('limits in the process are bounded by bytes: those asked for least recently are forgotten', (t) => {
+  const limits = new MemoryRateLimit(10_000)
+  for (const name of ['a', 'b']) t.equal(limits.take(name, 500, 60_000, { cost: 500 }, false).remaining, 0)
+  t.equal(limits.take('b', 500, 60_000, { cost: 0 }, false).remaining, 0)
+  t.equal(limits.take('c', 500, 60_000, { cost: 500 }, false).allowed, true)
+  t.same(['a', 'b', 'c'].map((name) => limits.take(name, 500, 60_000, { cost: 0 }, false).remaining), [500, 0, 0])
+  t.end()
+})
