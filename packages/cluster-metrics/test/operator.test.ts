@@ -637,7 +637,7 @@ t.test('names that would be one to a scraper, and exemplars that it would refuse
     t.same(bodies[1]!.match(/ # .*/g)?.map((exemplar) => exemplar.split(' ').slice(0, 4).join(' ')), [' # {trace="abc"} 2.5'], 'the exemplar that is none is left out')
   }
   const { body } = await ask(app, '/metrics?scope=cluster')
-  for (const [pod, count] of [['x', 1], ['y', 2]]) t.ok(body.includes(`\npods{exported_instance="${pod}",instance="web1:0"} ${count}\n`), 'a label of that name stays, as Prometheus calls it')
+  for (const [pod, count] of [['x', 1], ['y', 2]]) t.ok(body.includes(`\npods{exported_instance="${pod}",instance="web1:0",boot="${app.appCluster.bootId}"} ${count}\n`), 'a label of that name stays, as Prometheus calls it')
   t.match(body, /^cluster_metrics_left_out\{reason="name"\} 1$/m, 'what has no name is said')
 })
 
