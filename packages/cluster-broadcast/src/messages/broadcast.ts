@@ -41,6 +41,7 @@ export class Broadcast {
   protected readonly messenger: Messenger
   readonly #claims: Claims
   readonly #owner: ReservedPrefix | null
+  #checked: string | null = null
 
   /** @param owner the reserved prefix that this handle is for; null for the application's */
   constructor (messenger: Messenger, claims: Claims, owner: ReservedPrefix | null) {
@@ -112,8 +113,11 @@ export class Broadcast {
     return this.messenger.ask(channel, json, replay ?? this.messenger.isLogged(channel), timeoutMs, own ?? bytes)
   }
 
+  /** The same name again, as most are, was checked already. */
   protected check (channel: string): void {
+    if (channel === this.#checked) return
     checkChannel(channel, this.#owner)
+    this.#checked = channel
   }
 
   protected async add (pattern: string, handler: Handler, omitSelf: boolean, raw: boolean): Promise<Unsubscribe> {
