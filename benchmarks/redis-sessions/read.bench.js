@@ -1,7 +1,5 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import autocannon from 'autocannon'
+import { startServer } from '../server-process.js'
 
 // Requests per second, and CPU time of the Node process per request, of a route that reads its session, for one logged-in
 // browser on 20 connections. All variants in one run, each in a process of its own, in turns, so that what else the
@@ -12,20 +10,9 @@ const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3)
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 3)
 const CONNECTIONS = 20
 
-/** @typedef {{ name: string, call: (what: string) => Promise<any>, stop: () => void, rates: number[], cpu: number[] }} Server */
+/** @typedef {import('../server-process.js').ServerProcess} Server */
 
-/** @param {string} name @returns {Promise<Server>} */
-async function start (name) {
-  const child = fork(fileURLToPath(new URL('server.js', import.meta.url)), [name], { env: { ...process.env, NODE_ENV: 'production' } })
-  /** @param {string} what */
-  const call = async (what) => {
-    const answer = once(child, 'message')
-    child.send(what)
-    return (await answer)[0]
-  }
-  await once(child, 'message')
-  return { name, call, stop: () => { child.kill() }, rates: [], cpu: [] }
-}
+const start = (/** @type {string} */ name) => startServer(new URL('server.js', import.meta.url), name)
 
 /** @param {Server} server @param {number} duration */
 async function load ({ call }, duration) {

@@ -1,21 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { redisCluster, redisServer, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { connect, resume, type Client } from './support/client.ts'
+import { connect, gotBy, has, range, resume, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
 
 const PATH = '/api/1/ws/chat'
-const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
-
-/** Everything that a user got over all of its connections. */
-const gotBy = (lives: readonly Client[], type = 'n'): number[] => lives.flatMap((client) => client.of(type) as number[])
-
-async function has (lives: readonly Client[], count: number): Promise<number[]> {
-  await waitFor(() => gotBy(lives).length >= count, { what: `${count} messages`, timeoutMs: 60_000 })
-    .catch((err: Error) => { throw new Error(`${err.message}: ${gotBy(lives).length}, the last is ${gotBy(lives).at(-1)}`) })
-  return gotBy(lives)
-}
-
 /** Clients that come back, wherever, as soon as they lost their connection, until told to stop. */
 function population (t: Test, ports: () => number[], users: readonly string[]): { lives: Map<string, Client[]>, recovered: boolean[], stop (): void } {
   const lives = new Map<string, Client[]>()

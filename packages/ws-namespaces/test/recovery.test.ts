@@ -9,21 +9,10 @@ import { MemoryReceipts } from '../src/recovery/memory-receipts.ts'
 import type { Receipts } from '../src/recovery/receipts.ts'
 import { RedisReceipts } from '../src/recovery/redis-receipts.ts'
 import { build, byHeader } from './support/build.ts'
-import { connect, resume, type Client } from './support/client.ts'
+import { connect, has, range, resume, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
 
 const PATH = '/api/1/ws/chat'
-const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
-
-/** Everything that a user got over all of its connections. */
-const gotBy = (lives: readonly Client[], type = 'n'): number[] => lives.flatMap((client) => client.of(type) as number[])
-
-async function has (lives: readonly Client[], count: number): Promise<number[]> {
-  await waitFor(() => gotBy(lives).length >= count, { what: `${count} messages`, timeoutMs: 60_000 })
-    .catch((err: Error) => { throw new Error(`${err.message}: ${gotBy(lives).length}, the last is ${gotBy(lives).at(-1)}`) })
-  return gotBy(lives)
-}
-
 t.test('a client that resumes on another worker gets what it missed, in order, then live messages', async (t) => {
   const [a, b] = await servers(t, sharedRedis(), 2, { namespaces: { chat: { history: { maxLength: 50, maxAgeMs: 60_000 }, limits: { messages: 1000 } }, 'rooms/:id': { history: {} } } })
   const first = await connect(t, a!.port, PATH, { user: 'ann', headers: { rooms: 'red' } })

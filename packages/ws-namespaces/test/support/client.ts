@@ -221,3 +221,16 @@ export async function connectSeveral (t: Scope, port: number, { user, headers = 
 export function resume (t: Scope, port: number, path: string, before: Client, user: string): Promise<Client> {
   return connect(t, port, path, { user, offset: before.offset, clientId: before.connected.clientId })
 }
+
+/** Numbers from the first to the last. */
+export const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+
+/** Everything that a user got over all of its connections. */
+export const gotBy = (lives: readonly Client[], type = 'n'): number[] => lives.flatMap((client) => client.of(type) as number[])
+
+/** Waits until a user got so many. */
+export async function has (lives: readonly Client[], count: number): Promise<number[]> {
+  await waitFor(() => gotBy(lives).length >= count, { what: `${count} messages`, timeoutMs: 60_000 })
+    .catch((err: Error) => { throw new Error(`${err.message}: ${gotBy(lives).length}, the last is ${gotBy(lives).at(-1)}`) })
+  return gotBy(lives)
+}
