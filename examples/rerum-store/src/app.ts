@@ -36,6 +36,8 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     bodyLimit: BODY_LIMIT,
     rewriteUrl: asWritten,
+    // An object's address is written with them, too.
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     // A worker that drains still answers: its clients leave with `connection: close`.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))

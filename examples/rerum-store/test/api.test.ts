@@ -164,6 +164,17 @@ t.test('long answers are kept in parts: by another process they are read whole, 
   await cached(third, 'HIT', 'made anew')
 })
 
+t.test('an object without an identity of its own gets one, however its client says that it has none', async (t) => {
+  const call = caller(await store(t))
+  for (const id of [undefined, null, '']) {
+    t.equal((await call('POST', '/api/create', { '@id': id, a: 1 })).status, 201)
+    t.equal((await call('POST', '/api/create', { '@context': 'http://www.w3.org/ns/anno.jsonld', id, a: 1 })).status, 201)
+    t.equal((await call('POST', '/api/bulkCreate', [{ '@id': id, a: 1 }])).status, 201)
+  }
+  const { json: x } = await call('POST', '/api/create', { a: 1 })
+  for (const path of [`/id/${idOf(x)}/`, `//id//${idOf(x)}`]) t.same((await call('GET', path)).json, x, path)
+})
+
 t.test('the address of an object is written in several ways, and names one object', async (t) => {
   const call = caller(await store(t))
   const { json: x } = await call('POST', '/api/create', { count: 0 })

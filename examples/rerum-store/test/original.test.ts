@@ -424,6 +424,7 @@ const SECTIONS: Record<string, Record<string, (t: Test, tools: Tools) => Promise
         t.match(await send(app, 'POST', path, '<root/>', { 'content-type': 'application/xml' }), { status: 415, text: 'Unsupported Content-Type' }, `${path} XML`)
       }
       t.equal((await send(app, 'POST', '/api/query', 'x', TEXT)).status, 415)
+      t.match(await send(app, 'POST', '/api/query', '{"test":"x"}', { 'content-type': 'application/json', 'content-encoding': 'gzip' }), { status: 415, text: 'Unsupported Content-Encoding' })
     }
   },
   'Methods, and where to begin': {

@@ -46,14 +46,14 @@ const operations: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { st
 
   app.get('/', { schema: { summary: 'Where to begin' } }, async (_request, reply) => reply.type('text/html; charset=utf-8').send(WELCOME))
 
-  app.get('/client/verify', { onRequest: app.asAgent, schema: { summary: 'Whether a token is valid, and whose it is', response: { 200: Type.String(), ...failures } } }, async (request, reply) =>
+  app.get('/client/verify', { onRequest: app.asAgent, schema: { summary: 'Whether a token is valid, and whose it is', response: { 200: { content: { 'text/plain': { schema: Type.String() } } }, ...failures } } }, async (request, reply) =>
     reply.type('text/plain; charset=utf-8').send(`The token is valid. Its agent is ${request.agent}`))
 
   app.get('/v1/openapi.json', { schema: { summary: 'This description', response: { 200: JsonObject } } }, async () => app.swagger())
 
   app.get('/v1/api', { schema: { summary: 'The endpoints', response: { 200: Endpoints } } }, async () => ({ message: 'Endpoints below /v1/api; /v1/openapi.json describes them', endpoints: endpointsOf(app.swagger()) }))
 
-  app.get('/v1/context.json', { schema: { response: { 200: JsonObject } } }, async (_request, reply) =>
+  app.get('/v1/context.json', { schema: { response: { 200: { content: { 'application/ld+json': { schema: JsonObject } } } } } }, async (_request, reply) =>
     reply.type('application/ld+json; charset=utf-8').send(CONTEXT))
 
   app.get('/v1/api/cache/stats', { schema: { response: { 200: JsonObject, ...failures } } }, async () => ({ ...app.configCache.stats(), worker: app.identity.instanceId }))

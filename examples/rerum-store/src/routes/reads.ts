@@ -12,18 +12,20 @@ import type { EntryPage, PageRequest } from '../store/pages.ts'
 import type { Outcome, Versions } from '../store/reads.ts'
 import { readSearch } from '../store/search.ts'
 import type { Store } from '../store/store.ts'
-import { DEFAULT_LIMIT, failures, JsonObject, MAX_LIMIT, MAX_SKIP, Named, Objects, Paged } from './schemas.ts'
+import { DEFAULT_LIMIT, failures, JsonObject, linked, MAX_LIMIT, MAX_SKIP, Named, Objects, Paged } from './schemas.ts'
 
 /** Requests without a token: bodies this small are read and checked within a few milliseconds. */
 const QUERY_LIMIT = 64 * 1024
 const SEARCH_LIMIT = 4 * 1024
 const MAXIMA = { 'Pagination-Limit-Max': MAX_LIMIT, 'Pagination-Skip-Max': MAX_SKIP }
 const TAGS = ['read']
+/** An array or, by negotiation, an AnnotationPage. */
+const Listed = Type.Union([Objects, JsonObject])
 
 const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }) => {
   const { contextUrl, publicUrl } = store
 
-  app.get('/id/:id', { schema: { tags: TAGS, summary: 'An object by its id or slug', params: Named, response: { 200: JsonObject, ...failures } } }, async (request, reply) => {
+  app.get('/id/:id', { schema: { tags: TAGS, summary: 'An object by its id or slug', params: Named, response: { 200: linked(JsonObject), ...failures } } }, async (request, reply) => {
     const reads = store.reads()
     return answerObject(request, reply, await reads.object(known(request.params.id)), reads.outcome, contextUrl)
   })
@@ -33,7 +35,7 @@ const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }
     const modified = entries.reduce((last, one) => Math.max(last, one.modified), of.modified)
     return answerList(request, reply, { entries, outcome, url: publicUrl + request.url, modified }, contextUrl)
   }
-  const several = { params: Named, response: { 200: Objects, ...failures } }
+  const several = { params: Named, response: { 200: linked(Listed), ...failures } }
 
   app.get('/history/:id', { schema: { tags: TAGS, summary: 'What an object was made from, nearest first', ...several } }, async (request, reply) => {
     const reads = store.reads()
@@ -59,7 +61,7 @@ const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }
     return answerList(request, reply, { entries: page.entries, outcome, url, next: page.more ? `${publicUrl}${path}?${after.toString()}` : undefined }, contextUrl)
   }
   const paged = { bodyLimit: QUERY_LIMIT, preValidation: readsExactly, errorHandler: withMaxima }
-  const list = { tags: TAGS, querystring: Paged, response: { 200: Objects, ...failures } }
+  const list = { tags: TAGS, querystring: Paged, response: { 200: linked(Listed), ...failures } }
 
   const query = async (request: FastifyRequest<{ Querystring: Static<typeof Paged>, Body: unknown }>, reply: FastifyReply) => {
     const reads = store.reads()

@@ -1,5 +1,5 @@
 import { Failure as Common } from '@jpulse/plugin-kit'
-import { Type } from 'typebox'
+import { Type, type TSchema } from 'typebox'
 
 export const DEFAULT_LIMIT = 100
 export const MAX_LIMIT = 500
@@ -13,5 +13,8 @@ export const Paged = Type.Object({
 })
 export const JsonObject = Type.Object({}, { additionalProperties: true, description: 'a JSON object' })
 export const Objects = Type.Array(JsonObject)
+
+/** A response of which a context, or the client, says whether it is JSON or JSON-LD. */
+export const linked = <T extends TSchema>(schema: T) => ({ content: { 'application/json': { schema }, 'application/ld+json': { schema } } })
 const Failure = Type.Object({ ...Common.properties, currentVersion: Type.Optional(JsonObject) })
 export const failures = { '4xx': Failure, '5xx': Failure }

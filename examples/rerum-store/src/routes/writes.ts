@@ -10,7 +10,7 @@ import { lastTimeIn } from '../store/entry.ts'
 import { identified, unidentified } from '../store/identity.ts'
 import type { Store } from '../store/store.ts'
 import type { Allow } from '../store/writes.ts'
-import { failures, JsonObject, Named } from './schemas.ts'
+import { failures, JsonObject, linked, Named } from './schemas.ts'
 import { ownTarget, target } from './targets.ts'
 
 const TAGS = ['write']
@@ -19,7 +19,7 @@ const EDITED = { patch: 'changed, null removes one', set: 'added', unset: 'remov
 const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }) => {
   const { contextUrl } = store
   app.addHook('onRequest', app.asAgent)
-  const object = (summary: string) => ({ schema: { tags: TAGS, summary, body: JsonObject, response: { 200: JsonObject, 201: JsonObject, ...failures } } })
+  const object = (summary: string) => ({ schema: { tags: TAGS, summary, body: JsonObject, response: { 200: linked(JsonObject), 201: linked(JsonObject), ...failures } } })
   const known = (body: unknown): unknown => identified(body, (uri) => store.isOwn(uri))
   const update = async (request: FastifyRequest): Promise<Living> => {
     const body = known(request.body)
@@ -65,7 +65,7 @@ const writes: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store 
       await store.writes.remove(named(request), request.agent, unchanged(request))
       return reply.code(204).send(null)
     })
-    app.patch(`/release${path}`, { schema: { tags: TAGS, summary: 'Locks an object for good; the header Slug names it', ...where, response: { 200: JsonObject, ...failures } } }, async (request, reply) => {
+    app.patch(`/release${path}`, { schema: { tags: TAGS, summary: 'Locks an object for good; the header Slug names it', ...where, response: { 200: linked(JsonObject), ...failures } } }, async (request, reply) => {
       const released = await store.writes.release(named(request), slugIn(request.headers.slug), request.agent, unchanged(request))
       return answerWrite(reply, released, contextUrl)
     })

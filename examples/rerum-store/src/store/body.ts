@@ -22,13 +22,13 @@ export function contentOf (body: unknown): Body {
 /**
  * What a client wants to be stored as a new object.
  *
- * @param isTaken which `@id` it must not have; any other is not kept
+ * @param isTaken which `@id` it must not have; any other is not kept, and an empty one or null is none
  * @throws FST_ERR_RERUM_INVALID_BODY
  */
 export function newContentOf (body: unknown, isTaken: (uri: string) => boolean = () => true): Body {
   const content = contentOf(body)
   const { '@id': uri } = body as Body
-  if (uri !== undefined && (typeof uri !== 'string' || isTaken(uri))) throw new FST_ERR_RERUM_INVALID_BODY('has an @id: update makes a new version of an object, or imports one')
+  if (uri !== undefined && uri !== null && uri !== '' && (typeof uri !== 'string' || isTaken(uri))) throw new FST_ERR_RERUM_INVALID_BODY('has an @id: update makes a new version of an object, or imports one')
   if (Object.keys(content).length === 0) throw new FST_ERR_RERUM_INVALID_BODY('is empty')
   return content
 }
