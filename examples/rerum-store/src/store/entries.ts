@@ -10,7 +10,7 @@ const MAX_IDS = 500
 const SOME_IDS = 100
 
 /** The fields of which entries are made, by the id of their documents. */
-export async function fieldsOf (db: Database, ids: readonly string[]): Promise<Map<string, EntryFields>> {
+async function fieldsOf (db: Database, ids: readonly string[]): Promise<Map<string, EntryFields>> {
   const found = new Map<string, EntryFields>()
   let turn = new Turn()
   // Documents are decoded one by one, as they are asked for.
