@@ -6,7 +6,7 @@ import { checkFlag } from './features/index.ts'
 import { checkName, documentKey, featureKey, FEATURES, isFlagKey, listOf, type Names } from './names.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { ConfigSource, LoaderContext } from './sources/index.ts'
-import { toText, type WrittenValue } from './values.ts'
+import { toStoredText, type WrittenValue } from './values.ts'
 import { isOf, type Versions } from './versions.ts'
 
 const CONFIG = 'config'
@@ -52,7 +52,7 @@ export class Documents {
   async set (key: string, value: unknown, options: SetOptions | undefined): Promise<void> {
     const { collection = CONFIG, ifVersion } = checked(options)
     const composed = this.#checked(collection, key)
-    const text = toText(value, this.#options.maxValueBytes)
+    const text = toStoredText(value, this.#options.maxValueBytes)
     // Such as undefined or NaN: whoever means null says so.
     if (text === 'null' && value !== null) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(`${textOf(value)} has no JSON form but null`)
     if (collection === FEATURES) checkDocumentOfFlags(composed, JSON.parse(text))

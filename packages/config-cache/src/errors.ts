@@ -32,7 +32,7 @@ export const FST_ERR_CONFIG_CACHE_INVALID_SCOPE = createError<[what: string]>(
 export const FST_ERR_CONFIG_CACHE_NOT_IN_FORCE = createError<[url: string, problem: string]>(
   'FST_ERR_CONFIG_CACHE_NOT_IN_FORCE', 'The route %s %s', 500)
 
-/** A value has no JSON form. */
+/** A value has no JSON form, or none that the source keeps. */
 export const FST_ERR_CONFIG_CACHE_INVALID_VALUE = createError<[problem: string]>(
   'FST_ERR_CONFIG_CACHE_INVALID_VALUE', 'The value cannot be stored: %s', 400)
 

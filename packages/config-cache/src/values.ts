@@ -15,6 +15,20 @@ export function toText (value: unknown, maxBytes = Infinity): string {
   return text
 }
 
+/** JSON writes half of a surrogate pair, and nothing else of that range, as an escape. */
+const HALF_PAIR = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
+
+/**
+ * The JSON of a value that is to be stored. UTF-8 has no form for half a surrogate pair: a database would keep another text than Redis.
+ *
+ * @throws FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_TOO_LARGE
+ */
+export function toStoredText (value: unknown, maxBytes: number): string {
+  const text = toText(value, maxBytes)
+  if (HALF_PAIR.test(text)) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE('it holds half of a surrogate pair')
+  return text
+}
+
 /**
  * A value nobody can change. Every level hands out what its JSON says, so that a value is the same whether it came from
  * the process, from Redis or from the source. Frozen once per load instead of cloned once per read: a hit costs nothing.

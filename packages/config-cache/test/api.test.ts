@@ -219,7 +219,9 @@ t.test('bad input is refused before anything is written', async (t) => {
     await t.rejects(cache.getOrLoad(key, {}, async () => 1), code('INVALID_KEY'))
     await t.rejects(cache.write({ tags: [key] }, async () => t.fail('must not run')), code('INVALID_KEY'))
   }
-  for (const value of [10n, cyclic, () => {}, Symbol('s'), undefined, NaN, new Date(NaN)]) await t.rejects(cache.set('a', value), code('INVALID_VALUE'))
+  for (const value of [10n, cyclic, () => {}, Symbol('s'), undefined, NaN, new Date(NaN), 'a\ud800b', [{ '\udc00': 1 }], '\\\ud800']) await t.rejects(cache.set('a', value), code('INVALID_VALUE'))
+  for (const value of ['\\ud800', '\ud83d\ude00']) await cache.set('b', value)
+  await cache.delete('b')
   await t.rejects(cache.set('a', 'x'.repeat(99)), { ...code('TOO_LARGE'), statusCode: 413 })
   await t.rejects(cache.set('a', 1, { collection: 'nope' }), code('UNKNOWN_COLLECTION'))
   await cache.get('a')

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { checkerOf, Ms } from '../checks.ts'
+import { FST_ERR_CONFIG_CACHE_INVALID_VALUE } from '../errors.ts'
 import { uniqueId } from '../id.ts'
 import { globToRegExp, type ConfigDocument, type ConfigSource } from './source.ts'
 
@@ -31,11 +32,24 @@ export interface MongoSourceOptions {
 /** Errors of servers that are no member of a replica set, or know no such read concern. */
 const NOT_REPLICATED = new Set([76, 115, 123, 238])
 const DUPLICATE_KEY = 11000
+/** What a server refuses of a value: BadValue, Overflow (nested too deeply), InvalidBSON, names with dollars or dots, its validator, its length. */
+const REFUSED = new Set([2, 15, 22, 52, 57, 121, 10_334, 17_419, 17_420])
 
 /** The caller's decoding would make other values of the same documents: of `raw` nothing, of `promoteLongs: false` and `useBigInt64` no JSON. */
 const DECODING = { raw: false, fieldsAsRaw: {}, promoteValues: true, promoteLongs: true, promoteBuffers: false, useBigInt64: false, bsonRegExp: false }
 
 const setting = (key: string, value: unknown) => ({ $set: { key, value: value ?? null, updatedAt: new Date(), revision: uniqueId() } })
+
+/** @throws FST_ERR_CONFIG_CACHE_INVALID_VALUE where the driver or the server refuses the value, which is the caller's fault */
+async function kept<T> (write: Promise<T>): Promise<T> {
+  try {
+    return await write
+  } catch (err) {
+    const { code, name, message } = err as { code?: unknown, name?: unknown, message?: unknown }
+    if (!REFUSED.has(Number(code)) && !String(name).startsWith('BSON')) throw err
+    throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(String(message).split('\n', 1)[0]!.slice(0, 200))
+  }
+}
 
 /**
  * Documents `{ key, value, updatedAt, revision }` in MongoDB, one collection for each collection of the cache, with a unique index
@@ -85,7 +99,7 @@ class MongoSource implements ConfigSource {
 
   async save (collection: string, key: string, value: unknown): Promise<void> {
     await this.#ensureIndex(collection)
-    await this.#collection(collection).updateOne({ key }, setting(key, value), { upsert: true, maxTimeMS: this.#maxTimeMS })
+    await kept(this.#collection(collection).updateOne({ key }, setting(key, value), { upsert: true, maxTimeMS: this.#maxTimeMS }))
   }
 
   /** A document's `revision` and `updatedAt` tell whether anybody wrote since it was read; the release before writes the latter only. */
@@ -99,7 +113,7 @@ class MongoSource implements ConfigSource {
     const same = { key, updatedAt: seen?.updatedAt ?? null, revision: seen?.revision ?? null, ...(seen === null && { value: null }) }
     if (next === undefined) return seen === null || (await documents.deleteOne(same, { maxTimeMS })).deletedCount > 0
     try {
-      const { matchedCount, upsertedCount } = await documents.updateOne(same, setting(key, next), { upsert: seen === null, maxTimeMS })
+      const { matchedCount, upsertedCount } = await kept(documents.updateOne(same, setting(key, next), { upsert: seen === null, maxTimeMS }))
       return matchedCount + upsertedCount > 0
     } catch (err) {
       if ((err as { code?: unknown }).code === DUPLICATE_KEY) return false
