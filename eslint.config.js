@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 
 export default [
-  { ignores: ['**/dist/**', '.tap/**', '.run/**', '.cache/**', '**/playwright-report/**'] },
+  { ignores: ['**/dist/**', '.tap/**', '.run/**', '.cache/**', '**/playwright-report/**', 'packages/cluster-metrics/dashboard/files.js'] },
   ...neostandard({ ts: true }),
   {
     files: ['examples/*/public/**/*.js', 'packages/*/dashboard/**/*.js'],

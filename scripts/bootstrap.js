@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { embedDashboard } from './embed-dashboard.js'
 
 /** The checkout. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -29,6 +30,7 @@ export function bootstrap () {
     writeFileSync(marker, wanted)
   }
   say('building')
+  embedDashboard(ROOT)
   const force = packages().some((folder) => !existsSync(join(folder, 'dist')))
   run(process.execPath, [join(ROOT, 'node_modules/typescript-native/bin/tsc'), '-b', ...(force ? ['--force'] : [])])
 }
@@ -54,7 +56,8 @@ function checkNode () {
   process.exit(1)
 }
 
-function packageManager () {
+/** pnpm, in the version that wrote the lockfile. @returns {string} */
+export function packageManager () {
   return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).packageManager
 }
 

@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module'
 import type { MetricsRegistry } from './registry.ts'
 
-const { cache } = createRequire(import.meta.url)
+// One cache for the whole process, whoever asks. A bundle in CommonJS has no import.meta.url.
+const { cache } = createRequire(process.execPath)
 const CLIENT = /[\\/](?:prom-client|@prometheus-io[\\/]client)[\\/](?:dist[\\/]|lib[\\/])?index\.c?js$/
 
 let seen = { modules: -1, registries: [] as MetricsRegistry[] }

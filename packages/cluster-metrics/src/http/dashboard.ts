@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises'
 import { posix } from 'node:path'
 import { failures } from '@jpulse/plugin-kit'
 import type { FastifyInstance } from 'fastify'
 import { Type } from 'typebox'
+import { files } from '../../dashboard/files.js'
 import type { Guard } from './metrics.ts'
 
 /** What the page may load: its own files. Nothing of it is inline, so the site's own policy can be as strict. */
@@ -12,10 +12,8 @@ const SCRIPTS = ['dashboard.js', 'page.js', 'cluster.js', 'instance.js', 'health
 
 const FILES = [...SCRIPTS.map((file) => ({ file, type: 'text/javascript; charset=utf-8' })), { file: 'dashboard.css', type: 'text/css; charset=utf-8' }]
 
-const read = (file: string): Promise<string> => readFile(new URL(`../../dashboard/${file}`, import.meta.url), 'utf8')
-
 /**
- * The dashboard: a page and its files, read once. All addresses in it are relative, so that it works below any path that a
+ * The dashboard: a page and its files. All addresses in it are relative, so that it works below any path that a
  * proxy or a prefix of Fastify puts before it.
  */
 export async function dashboardRoutes (fastify: FastifyInstance, path: string, apiPrefix: string, may: Guard): Promise<void> {
@@ -27,14 +25,14 @@ export async function dashboardRoutes (fastify: FastifyInstance, path: string, a
     .header('cache-control', 'no-store')
     .send(bodyOf(request.url)))
 
-  const page = await read('index.html')
+  const page = files['index.html']!
   const pageAt = (base: string, folder: string) => page.replaceAll('%BASE%', attribute(base)).replaceAll('%API%', attribute(posix.relative(folder, apiPrefix || '/') || '.'))
   const plain = pageAt(`${posix.basename(path)}/`, posix.dirname(path))
   const slashed = pageAt('', path)
   // With Fastify's option ignoreTrailingSlash both are addresses of the page.
   add(path, 'text/html; charset=utf-8', (url) => url.split('?', 1)[0]!.endsWith('/') ? slashed : plain)
   for (const { file, type } of FILES) {
-    const text = await read(file)
+    const text = files[file]!
     add(`${path}/${file}`, type, () => text)
   }
 }
