@@ -25,7 +25,7 @@ import { ONCE_MS } from './recovery/receipts.ts'
 import { RedisReceipts } from './recovery/redis-receipts.ts'
 import { MemoryRecords, RedisRecords } from './recovery/records.ts'
 import { onlineOfLongNames, routes } from './http/routes.ts'
-import { closeRefusedUpgrades, passOnOtherUpgrades, multiplexRoute, upgradeRoute } from './admission/upgrade.ts'
+import { closeRefusedUpgrades, multiplexRoute, passOnOtherUpgrades, refuseUpgradesOfPages, upgradeRoute } from './admission/upgrade.ts'
 import type { QueuedSocket } from './delivery/queued-socket.ts'
 import { Listener } from './delivery/listener.ts'
 
@@ -71,6 +71,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   fastify.decorate<WsNamespaces>('wsNamespaces', namespaces)
   await bringWebSockets(fastify, resolved.maxPayloadBytes)
   closeRefusedUpgrades(fastify)
+  refuseUpgradesOfPages(fastify)
   passOnOtherUpgrades(fastify)
   const heartbeat = new Heartbeat(resolved, sockets, sessions, () => {
     hubs.beat()

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { prepareScope } from '@jpulse/plugin-kit'
+import { answers, failures, prepareScope } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { Type } from 'typebox'
 import type { Socket } from '../delivery/socket.ts'
-import { FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
+import { FST_ERR_WS_NAMESPACES_NOT_FOUND, FST_ERR_WS_NAMESPACES_UPGRADE_REQUIRED } from '../errors.ts'
 import { Multiplex, type MultiplexParts } from './multiplex.ts'
 import { serveSingle } from './single.ts'
 import type { Slot } from './slot.ts'
@@ -24,6 +25,7 @@ export async function upgradeRoute (scope: FastifyInstance, parts: MultiplexPart
   scope.route({
     method: 'GET',
     url: '/*',
+    schema: { description: 'A WebSocket of one namespace; without the upgrade, why it would be refused.', response: answers(Type.Unknown()) },
     // Plain requests pass the same checks, so that a page can ask why its WebSocket did not open.
     preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
       const path = pathOf(request)
@@ -51,6 +53,7 @@ export async function multiplexRoute (scope: FastifyInstance, parts: MultiplexPa
   scope.route({
     method: 'GET',
     url: '',
+    schema: { description: 'A WebSocket of several namespaces; without the upgrade, why it would be refused.', response: failures },
     preHandler: async (request: FastifyRequest) => {
       parts.gate.admitSocket(request)
       if ((request as MaybeUpgrade).ws !== true) throw upgradeRequired()
@@ -112,6 +115,18 @@ export function closeRefusedUpgrades (fastify: FastifyInstance): void {
     const end = (): void => { socket.end(() => socket.destroy()) }
     if (response.writableFinished) end()
     else response.once('finish', end)
+  })
+}
+
+/** @fastify/websocket opens a WebSocket at any route, and closes it where nobody waits for one: what is no WebSocket says so instead. */
+export function refuseUpgradesOfPages (fastify: FastifyInstance): void {
+  fastify.addHook('onRoute', (route: RouteOptions & { websocket?: boolean, wsHandler?: unknown }) => {
+    if (route.websocket === true || route.wsHandler !== undefined) return
+    const { handler } = route
+    route.handler = function (request, reply) {
+      if ((request as MaybeUpgrade).ws === true) throw new FST_ERR_WS_NAMESPACES_NOT_FOUND()
+      return handler.call(this, request, reply)
+    }
   })
 }
 
