@@ -1,11 +1,15 @@
-import { execFile, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { build } from 'esbuild'
 import t from 'tap'
 import { cleanEnv } from '../scripts/bootstrap.js'
+import { packAll, publish, published, tarball } from '../scripts/release.js'
 import { freePort, sharedRedis, temporaryFolder, waitFor } from './helpers/index.ts'
 
 const run = promisify(execFile)
@@ -16,18 +20,75 @@ const { packageManager, devDependencies } = JSON.parse(readFileSync(join(root, '
 /** An environment of its own: the loader that runs these tests would run the compiler too. */
 const BARE = ['-i', `PATH=${process.env.PATH}`, `HOME=${process.env.HOME}`]
 
-t.test('a packed redis-link installs into an empty project, and the example of its README runs there', async (t) => {
+const SERVER = `
+import clusterBroadcast from '@jpulse/cluster-broadcast'
+import clusterMetrics from '@jpulse/cluster-metrics'
+import configCache, { memorySource } from '@jpulse/config-cache'
+import cursorPagination from '@jpulse/cursor-pagination'
+import redisLink from '@jpulse/redis-link'
+import redisSessions from '@jpulse/redis-sessions'
+import wsNamespaces from '@jpulse/ws-namespaces'
+import Fastify from 'fastify'
+
+const secret = 'a secret of more than thirty-two characters'
+const app = Fastify()
+app.register(redisLink)
+app.register(redisSessions, { secret })
+app.register(clusterBroadcast, { authorize: () => true })
+app.register(wsNamespaces, { routePrefix: '/api/1/ws' })
+app.register(configCache, { source: memorySource() })
+app.register(clusterMetrics, { authorize: () => true })
+app.register(cursorPagination, { secret })
+app.listen({ port: Number(process.env.PORT), host: '127.0.0.1' })
+`
+
+/** What npm test has built, packed: prepack, which would build it again, has a test of its own. */
+const tarballs = temporaryFolder(t)
+t.before(() => packAll(tarballs, ['--config.ignore-scripts=true']))
+
+t.test('each package is complete when packed, and npm would publish it', async (t) => {
+  // No package is known here, as before the first release.
+  const registry = createServer((_request, response) => { response.writeHead(404, { 'content-type': 'application/json' }).end('{}') }).listen(0, '127.0.0.1')
+  t.teardown(() => registry.close())
+  await once(registry, 'listening')
+  const { port } = registry.address() as AddressInfo
+  await Promise.all(published().map(async ({ name, version, folder }) => {
+    const file = join(tarballs, tarball({ name, version }))
+    const files = execFileSync('tar', ['-tzf', file], { encoding: 'utf8' }).trim().split('\n').map((path) => path.replace('package/', ''))
+    const packed = JSON.parse(execFileSync('tar', ['-xzOf', file, 'package/package.json'], { encoding: 'utf8' })) as Record<string, Record<string, string>>
+    t.match(packed, { license: 'MIT', engines: { node: '>=20.19' }, publishConfig: { access: 'public', provenance: true }, description: /./, keywords: [] }, name)
+    t.notMatch(JSON.stringify(packed), 'workspace:', name)
+    for (const [sibling, range] of Object.entries(packed.dependencies ?? {})) if (sibling.startsWith('@jpulse/')) t.match(range, /^\^\d/, `${name}: ${sibling}`)
+    const named = [...JSON.stringify([packed.exports, packed.bin]).matchAll(/"\.\/([^"*]+\.(?:js|ts))"/g)].map(([, path]) => path!)
+    t.same(['README.md', 'LICENSE', 'CHANGELOG.md', ...named].filter((path) => !files.includes(path)), [], name)
+    t.same(files.filter((path) => /^test\/|\.test\.|tsbuildinfo/.test(path)), [], `${name}: tests are not published`)
+    const sources = readdirSync(join(folder, 'src'), { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts')).map((path) => `dist/${path.replace(/\.ts$/, '.js')}`)
+    t.same(sources.filter((path) => !files.includes(path)), [], `${name}: each source is built`)
+    t.match(await publish(file, ['--dry-run', '--access', 'public', '--registry', `http://127.0.0.1:${port}/`]), `+ ${name}@${version}`)
+  }))
+})
+
+t.test('a package that nobody has built is built when it is packed', async (t) => {
+  // Beside the checkout, whose dist other tests use.
+  const checkout = temporaryFolder(t)
+  const folder = join(checkout, 'packages/plugin-kit')
+  cpSync(join(root, 'packages/plugin-kit'), folder, { recursive: true, filter: (path) => !/plugin-kit\/(?:dist|node_modules)/.test(path) })
+  for (const file of ['scripts', 'tsconfig.base.json', 'package.json']) cpSync(join(root, file), join(checkout, file), { recursive: true })
+  symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
+  mkdirSync(join(checkout, 'out'))
+  symlinkSync(join(root, 'packages/plugin-kit/node_modules'), join(folder, 'node_modules'))
+  await run('env', [...BARE, 'npm', 'exec', '--yes', '--prefer-offline', `--package=${packageManager}`, '--', 'pnpm', '--ignore-workspace', 'pack', '--pack-destination', join(checkout, 'out')], { cwd: folder })
+  const [file = ''] = readdirSync(join(checkout, 'out'))
+  t.match(execFileSync('tar', ['-tzf', join(checkout, 'out', file)], { encoding: 'utf8' }), 'package/dist/index.js')
+})
+
+t.test('the packages install into an empty project, and the example of redis-link’s README runs there', async (t) => {
   const folder = join(root, 'packages/redis-link')
   const project = temporaryFolder(t)
-  // What it depends on is not published yet, so it lies beside it.
-  for (const name of ['plugin-kit', 'redis-link']) {
-    await run('env', [...BARE, 'npm', 'exec', '--yes', '--prefer-offline', `--package=${packageManager}`, '--', 'pnpm', 'pack', '--pack-destination', project], { cwd: join(root, 'packages', name) })
-  }
-  const tarballs = readdirSync(project).map((name) => `./${name}`)
+  const needed = published().map((one) => join(tarballs, tarball(one)))
   writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module', private: true }))
-  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...tarballs, `fastify@${devDependencies.fastify}`], { cwd: project, env: cleanEnv() })
+  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...needed, `fastify@${devDependencies.fastify}`], { cwd: project, env: cleanEnv() })
   t.ok(existsSync(join(project, 'node_modules/@jpulse/redis-link/LICENSE')))
-  t.notOk(existsSync(join(project, 'node_modules/@jpulse/redis-link/test')), 'tests are not published')
 
   const example = /```js\n([^]*?)```/.exec(readFileSync(join(folder, 'README.md'), 'utf8'))?.[1]
   writeFileSync(join(project, 'app.js'), example!)
@@ -51,6 +112,33 @@ t.test('what was built of a source that is gone is not packed', async (t) => {
   const { stdout } = await run('env', [...BARE, 'npm', 'exec', '--yes', '--prefer-offline', `--package=${packageManager}`, '--', 'pnpm', 'pack', '--json', '--pack-destination', folder], { cwd: join(root, 'packages/plugin-kit') })
   t.match(stdout, 'dist/index.js')
   t.notMatch(stdout, 'gone')
+})
+
+t.test('a server with every plugin, bundled into one file, boots and serves the dashboard', async (t) => {
+  for (const [format, file] of [['esm', 'server.mjs'], ['cjs', 'server.cjs']] as const) {
+    const folder = temporaryFolder(t)
+    const outfile = join(folder, file)
+    await build({
+      stdin: { contents: SERVER, resolveDir: root, loader: 'ts' },
+      outfile,
+      format,
+      bundle: true,
+      platform: 'node',
+      logLevel: 'error',
+      logOverride: { 'empty-import-meta': 'silent' },
+      // Fastify and ioredis are CommonJS, and require what Node has built in.
+      ...(format === 'esm' && { banner: { js: "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url)" } })
+    })
+    const port = String(await freePort())
+    const server = spawn('/usr/bin/env', [...BARE, `PORT=${port}`, process.execPath, outfile], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
+    let said = ''
+    server.stderr.on('data', (chunk) => { said += chunk })
+    t.teardown(async () => { if (server.exitCode === null && server.signalCode === null && server.kill('SIGKILL')) await once(server, 'exit') })
+    const page = await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/admin/cluster`)).text(), { timeoutMs: 30_000 }).catch(() => t.fail(said) as unknown as string)
+    t.match(page, '<h1 id="title"', format)
+    const script = await fetch(`http://127.0.0.1:${port}/admin/cluster/dashboard.js`)
+    t.equal(await script.text(), readFileSync(join(root, 'packages/cluster-metrics/dashboard/dashboard.js'), 'utf8'), format)
+  }
 })
 
 t.test('a published package names ranges, so that an application keeps one copy of what it has too', async (t) => {
