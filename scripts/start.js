@@ -65,7 +65,8 @@ async function start () {
   } catch (err) {
     throw new StartError(/** @type {Error} */ (err).message)
   }
-  process.stdout.write(`\n  jpulse-site: ${site.address}\n${account}  Ctrl-C stops it and all that it started.\n\n`)
+  const pending = servers?.pending === undefined ? '' : `  ${servers.pending}.\n`
+  process.stdout.write(`\n  jpulse-site: ${site.address}\n${account}${pending}  Ctrl-C stops it and all that it started.\n\n`)
   await Promise.race([stopped.promise, site.exited.then((status) => { throw new StartError(`the site ended by itself with status ${status}; see ${log}`) })])
 }
 

@@ -1,6 +1,9 @@
 import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
-import t from 'tap'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { mongoWireBinary, onPath } from '../scripts/servers/binaries.js'
 import { temporaryFolder, waitFor } from './helpers/index.ts'
 import { NPM_START, nothingIsLeft, page, serverPorts, start, visits, workersOf, type Started } from './helpers/npm-start.ts'
 
@@ -23,13 +26,27 @@ async function me ({ address }: Started, cookie: string): Promise<string> {
   return (await fetch(`${address}/api/1/auth/status`, { headers: { cookie } })).text()
 }
 
-t.test('npm start serves the site from two PM2 workers on servers of its own; Ctrl-C leaves nothing but the data, which the next run has', async (t) => {
+/** The environment of a machine on which MongoDB has to be built first, and how to let the build end. */
+async function slowBuild (t: Test): Promise<{ env: Record<string, string>, end: () => void }> {
+  const built = onPath('mongod', 'ferretdb') === undefined ? await mongoWireBinary(() => {}) : undefined
+  if (built === undefined) return { env: {}, end: () => {} }
+  const folder = temporaryFolder(t)
+  mkdirSync(join(folder, 'bin'))
+  writeFileSync(join(folder, 'bin/go'), `#!/bin/sh\nwhile [ ! -e '${folder}/end' ]; do sleep 0.1; done\ncp '${built}' "$3"\n`, { mode: 0o755 })
+  return { env: { XDG_CACHE_HOME: join(folder, 'cache'), PATH: `${folder}/bin:${process.env.PATH}` }, end: () => writeFileSync(join(folder, 'end'), '') }
+}
+
+t.test('npm start serves the site from two PM2 workers on servers of its own, also while MongoDB is still to be built; Ctrl-C leaves nothing but the data, which the next run has', async (t) => {
   const dir = temporaryFolder(t)
-  const first = await start(t, dir, { command: NPM_START, env: { SEED_PEOPLE: '300' } })
+  const build = await slowBuild(t)
+  const first = await start(t, dir, { command: NPM_START, env: { SEED_PEOPLE: '300', ...build.env } })
   await first.ready(60_000)
   t.same(await workersOf(first, 2), ['025:0', '025:1'])
+  t.equal((await fetch(first.address)).status, 200)
+  if (build.env.PATH !== undefined) t.match(first.output(), 'MongoDB is being prepared')
+  build.end()
+  await waitFor(async () => (await sign(first, 'Ada')).status === 201, { what: 'MongoDB', timeoutMs: 60_000 })
   t.equal(serverPorts(first).length, 2, 'a Redis and a MongoDB of its own')
-  t.equal((await sign(first, 'Ada')).status, 201)
   const [, password = ''] = /Administrator: admin, password (\S+) \(shown once/.exec(first.output()) ?? []
   const cookie = await waitFor(() => signIn(first, password), { what: 'the administrator', timeoutMs: 60_000 })
   await waitFor(async () => (await page(first, '/api/1/analytics/performance')).includes('"people":300,'), { what: 'the people of the listing', timeoutMs: 120_000, everyMs: 500 })

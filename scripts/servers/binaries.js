@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { homedir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { spawnGuarded } from './guarded.js'
 
 /** A server that can be neither found nor provided; the message says which command would help. */
 export class CannotProvide extends Error {
@@ -81,6 +82,14 @@ export function prometheusTools (say) {
   return { prometheus: prometheus ?? join(folder, 'usr/bin/prometheus'), promtool: promtool ?? join(folder, 'usr/bin/promtool'), python, pythonPath }
 }
 
+/** @param {Say} say @returns {string | undefined} an nginx: the one on PATH, else Debian's, unpacked into the cache folder */
+export function nginxBinary (say) {
+  const found = onPath('nginx')
+  if (found !== undefined) return found
+  const folder = join(cacheFolder(), `nginx-${process.arch}`)
+  return existsSync(folder) || unpackDebian(folder, ['nginx'], say) ? join(folder, 'usr/sbin/nginx') : undefined
+}
+
 /** @param {string} folder @param {string[]} packages @param {Say} say @returns {boolean} */
 function unpackDebian (folder, packages, say) {
   if (onPath('apt-get') === undefined || onPath('dpkg') === undefined) return false
@@ -97,41 +106,48 @@ function unpackDebian (folder, packages, say) {
     }
     renameSync(join(made, 'out'), folder)
   } catch {
-    say('there is no Prometheus here: the tests that need it say so')
+    say(`${packages.join(', ')} cannot be had here: the tests that need it say so`)
   }
   rmSync(made, { recursive: true, force: true })
   return existsSync(folder)
 }
 
-const cacheFolder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'jpulse-suite')
+/** Where what is fetched or built once is kept for all checkouts of this user. */
+export const cacheFolder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'jpulse-suite')
 
 const MONGO_WIRE = fileURLToPath(new URL('../../test/servers/mongo-wire/', import.meta.url))
+
+/** Where the server of our Go module is once it is built: one for each state of its source. */
+function mongoWirePath () {
+  const hash = createHash('sha256')
+  for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(MONGO_WIRE, file)))
+  return join(cacheFolder(), `mongo-wire-${hash.digest('hex').slice(0, 16)}-${process.arch}`)
+}
+
+/** Whether a server of the MongoDB wire protocol has to be built first, which takes a minute. */
+export function mongoIsToBeBuilt () {
+  return onPath('mongod', 'ferretdb') === undefined && onPath('go') !== undefined && !existsSync(mongoWirePath())
+}
 
 /**
  * The MongoDB wire protocol from our Go module, built once per source into the user's cache folder.
  * @param {Say} say
- * @returns {string | undefined} undefined where Go is absent
+ * @returns {Promise<string | undefined>} undefined where Go is absent
  */
-export function mongoWireBinary (say) {
-  const hash = createHash('sha256')
-  for (const file of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(MONGO_WIRE, file)))
-  const binary = join(cacheFolder(), `mongo-wire-${hash.digest('hex').slice(0, 16)}-${process.arch}`)
+export async function mongoWireBinary (say) {
+  const binary = mongoWirePath()
   if (existsSync(binary)) return binary
   const go = onPath('go')
   if (go === undefined) return undefined
   say('building the MongoDB wire server (FerretDB) with Go, about a minute, once')
   mkdirSync(dirname(binary), { recursive: true })
   const built = `${binary}.${process.pid}`
-  try {
-    execFileSync(go, ['build', '-o', built, '.'], {
-      cwd: MONGO_WIRE,
-      env: { ...process.env, GOFLAGS: '-mod=readonly', CGO_ENABLED: '0' },
-      stdio: ['ignore', 'ignore', 'inherit'],
-      timeout: 600_000
-    })
-  } catch {
-    throw new CannotProvide('A MongoDB wire server', 'go build failed (see above). Install mongod, or set MONGODB_URI.')
-  }
+  const log = `${built}.log`
+  const build = await spawnGuarded(go, ['build', '-o', built, '.'], { cwd: MONGO_WIRE, env: { ...process.env, GOFLAGS: '-mod=readonly', CGO_ENABLED: '0' }, log })
+  const status = await build.exited
+  const said = readFileSync(log, 'utf8').trim()
+  rmSync(log)
+  if (status !== 0) throw new CannotProvide('A MongoDB wire server', `go build failed: ${said}. Install mongod, or set MONGODB_URI.`)
   // Renamed into place, so that two runs at once never start a half-written binary.
   renameSync(built, binary)
   return binary

@@ -20,37 +20,38 @@ import { firstLine, spawnGuarded } from './guarded.js'
  * @param {object} options
  * @param {string} options.dir folder of its data
  * @param {import('./binaries.js').Say} options.say
+ * @param {number} [options.port] a free one unless given
  * @returns {Promise<MongoProcess>}
  */
-export async function startMongo ({ dir, say }) {
+export async function startMongo ({ dir, say, port }) {
   mkdirSync(dir, { recursive: true })
   const mongod = onPath('mongod')
-  if (mongod !== undefined) return startMongod(mongod, dir)
+  if (mongod !== undefined) return startMongod(mongod, dir, port)
   const ferretdb = onPath('ferretdb')
-  if (ferretdb !== undefined) return startFerret(ferretdb, dir)
-  const wire = mongoWireBinary(say)
-  if (wire !== undefined) return startWire(wire, dir)
-  return startMongod(await downloadMongod(say), dir)
+  if (ferretdb !== undefined) return startFerret(ferretdb, dir, port)
+  const wire = await mongoWireBinary(say)
+  if (wire !== undefined) return startWire(wire, dir, port)
+  return startMongod(await downloadMongod(say), dir, port)
 }
 
-/** @param {string} binary @param {string} dir */
-async function startWire (binary, dir) {
-  const process = await spawnGuarded(binary, ['-dir', dir])
+/** @param {string} binary @param {string} dir @param {number} [port] */
+async function startWire (binary, dir, port = 0) {
+  const process = await spawnGuarded(binary, ['-dir', dir, '-listen', `127.0.0.1:${port}`])
   const url = await firstLine(process, 20_000)
   return { url: url.replace(/\/$/, ''), kind: 'FerretDB (SQLite)', process }
 }
 
-/** @param {string} binary @param {string} dir */
-async function startMongod (binary, dir) {
-  const port = await freePort()
+/** @param {string} binary @param {string} dir @param {number} [given] */
+async function startMongod (binary, dir, given) {
+  const port = given ?? await freePort()
   const process = await spawnGuarded(binary, ['--dbpath', dir, '--port', String(port), '--bind_ip', '127.0.0.1', '--quiet'],
     { log: join(dir, 'mongod.log') })
   return listening(process, port, 'mongod')
 }
 
-/** @param {string} binary @param {string} dir */
-async function startFerret (binary, dir) {
-  const port = await freePort()
+/** @param {string} binary @param {string} dir @param {number} [given] */
+async function startFerret (binary, dir, given) {
+  const port = given ?? await freePort()
   const process = await spawnGuarded(binary, [`--listen-addr=127.0.0.1:${port}`, '--handler=sqlite', `--sqlite-url=file:${dir}/`,
     '--telemetry=disable', '--debug-addr=-', `--state-dir=${dir}`], { log: join(dir, 'ferretdb.log') })
   return listening(process, port, 'ferretdb')

@@ -1,8 +1,8 @@
 import { bootstrap, say } from '../bootstrap.js'
-import { CannotProvide, mongoWireBinary, onPath, redisBinary } from '../servers/binaries.js'
-import { namesMongo, namesRedis } from './given.js'
+import { CannotProvide, redisBinary } from '../servers/binaries.js'
+import { namesRedis } from './given.js'
 
-// The slow and blocking part of `npm start` (install, build, fetch servers), in a process of its own that a signal
+// The slow and blocking part of `npm start` (install, build, fetch Redis), in a process of its own that a signal
 // can end at once.
 
 /** Exit status: a server can be neither found nor provided. */
@@ -12,7 +12,6 @@ bootstrap()
 if (!process.argv.includes('--embedded')) {
   try {
     if (!namesRedis(process.env)) redisBinary(say)
-    if (!namesMongo(process.env) && onPath('mongod', 'ferretdb') === undefined) mongoWireBinary(say)
   } catch (err) {
     if (!(err instanceof CannotProvide)) throw err
     process.stderr.write(`${err.message}\n`)

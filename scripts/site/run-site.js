@@ -21,7 +21,10 @@ import { answers } from './answers.js'
  * @property {() => Promise<void>} stop drains the workers and ends them; bounded
  */
 
-/** @typedef {RunningSite & { pm2: (...args: string[]) => Promise<string> }} ClusterSite with PM2's command line for this site's PM2 */
+/**
+ * @typedef {RunningSite & { home: string, pm2: (...args: string[]) => Promise<string>, shell: (script: string, env?: NodeJS.ProcessEnv) => Promise<string> }} ClusterSite
+ *   `home`: PM2's folder; `pm2`, `shell`: PM2's command line for this site's PM2, and a script in which it is the command `pm2`
+ */
 
 const PM2 = join(ROOT, 'node_modules/pm2/bin')
 /** The longest path of a Unix socket that every system takes, less the name of PM2's longest one. */
@@ -43,26 +46,27 @@ export async function runCluster ({ env, log, home, instances, ecosystem = join(
   mkdirSync(folder, { recursive: true })
   const pm2Env = { ...env, INSTANCES: String(instances), PM2_HOME: folder, PM2_DISCRETE_MODE: 'true', PM2_DISABLE_VERSION_CHECK: '1' }
   const site = await run([join(PM2, 'pm2-runtime'), 'start', ecosystem, '--only', app], { env: pm2Env, log }, instances)
+  /** @param {string} file @param {string[]} args @param {NodeJS.ProcessEnv} [env] */
+  const execute = async (file, args, env) => (await promisify(execFile)(file, args, { cwd: ROOT, env: { ...pm2Env, ...env }, maxBuffer: 2 ** 24 })).stdout
   return {
     ...site,
+    home: folder,
+    shell: (script, own) => execute('/bin/sh', ['-ec', `PATH=${PM2}:$PATH; ${script}`], own),
     async stop () {
       await site.stop()
       rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
     },
-    async pm2 (...args) {
-      const { stdout } = await promisify(execFile)(process.execPath, [join(PM2, 'pm2'), ...args], { cwd: ROOT, env: pm2Env, maxBuffer: 2 ** 24 })
-      return stdout
-    }
+    pm2: (...args) => execute(process.execPath, [join(PM2, 'pm2'), ...args])
   }
 }
 
 /**
- * Runs the site as one process without PM2.
- * @param {SiteOptions} options
+ * Runs the site, or another server, as one process without PM2.
+ * @param {SiteOptions & { script?: string }} options `script`: the server, from the root
  * @returns {Promise<RunningSite>}
  */
-export function runSingle (options) {
-  return run([join(ROOT, 'examples/jpulse-site/dist/server.js')], options, 1)
+export function runSingle ({ script = 'examples/jpulse-site/dist/server.js', ...options }) {
+  return run([join(ROOT, script)], options, 1)
 }
 
 /**

@@ -1,6 +1,9 @@
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { mongoIsToBeBuilt } from '../servers/binaries.js'
+import { freePort } from '../servers/free-port.js'
+import { startMongo } from '../servers/mongo.js'
 import { provideMongo, provideRedis } from '../servers/provider.js'
 import { namesMongo, namesRedis, redisOf } from './given.js'
 
@@ -9,7 +12,7 @@ const FILE = 'servers.json'
 
 /**
  * @typedef {NodeJS.ProcessEnv} ServersEnv the variables of the site that say which Redis and MongoDB it uses, and what of them
- * @typedef {{ env: ServersEnv, stop: () => Promise<void> }} Servers
+ * @typedef {{ env: ServersEnv, stop: () => Promise<void>, pending?: string }} Servers `pending`: what is not there yet, for people
  */
 
 /**
@@ -45,16 +48,41 @@ export async function provideServers ({ dir, say, signal }) {
       started.push(redis)
       servers.REDIS_URL = redis.url
     }
-    if (!namesMongo(env)) {
+    /** @type {string | undefined} */
+    let pending
+    if (!namesMongo(env) && mongoIsToBeBuilt()) {
+      const port = await freePort()
+      servers.MONGODB_URI = patient(`mongodb://127.0.0.1:${port}`)
+      pending = 'MongoDB is being prepared: accounts, lists and the guest book are there in a minute or two'
+      provideLater({ dir, say, port, signal }).then((mongo) => { if (mongo !== undefined) started.push(mongo) })
+    } else if (!namesMongo(env)) {
       const mongo = await provideMongo({ dir, say })
       started.push(mongo)
       servers.MONGODB_URI = patient(mongo.url)
     }
     renameSync(write(file, servers), file)
-    return { env: servers, stop }
+    return { env: servers, stop, ...(pending !== undefined && { pending }) }
   } catch (err) {
     await stop()
     throw err
+  }
+}
+
+/**
+ * A MongoDB that comes while the site serves already: its workers try its address until somebody answers.
+ *
+ * @param {{ dir: string, say: (line: string) => void, port: number, signal: AbortSignal }} options
+ * @returns {Promise<import('../servers/provider.js').Provided | undefined>} undefined where it cannot be provided, which has been said
+ */
+async function provideLater ({ dir, say, port, signal }) {
+  try {
+    const { url, kind, process } = await startMongo({ dir: join(dir, 'mongo'), say, port })
+    if (signal.aborted) await process.stop()
+    else say(`MongoDB: ${kind} at ${url}; now the site has its documents`)
+    return { url, stop: () => process.stop() }
+  } catch (err) {
+    if (!signal.aborted) say(`The site stays without documents. ${/** @type {Error} */ (err).message}`)
+    return undefined
   }
 }
 

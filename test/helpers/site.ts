@@ -23,6 +23,10 @@ export interface TestSite {
   readonly address: string
   /** PM2's command line for this site's PM2 alone: `pm2('reload', 'jpulse-site')` resolves with what it printed. */
   pm2 (...args: string[]): Promise<string>
+  /** Runs a script of a document's, in which `pm2` is this site's, with variables over those that the site has. */
+  shell (script: string, env?: Record<string, string>): Promise<string>
+  /** PM2's folder. */
+  readonly home: string
   /** What the workers and PM2 printed so far. */
   output (): string
   /** Drains the workers and ends them. It also happens at the end of the test. */
@@ -42,13 +46,15 @@ export async function site (t: Scope, { workers = 2, app, ecosystem, env: own = 
   const env = { ...await baseEnv(), ...workers > 0 && await serversEnv(t), ...own }
   const running = workers > 0
     ? await runCluster({ env, log, home: join(dir, 'pm2'), instances: workers, ...app !== undefined && { app }, ...ecosystem !== undefined && { ecosystem } })
-    : { ...await runSingle({ env, log }), pm2: async () => { throw new Error('the embedded site has no PM2') } }
+    : { ...await runSingle({ env, log }), home: dir, pm2: noPm2, shell: noPm2 }
   let stopped: Promise<void> | undefined
   const stop = () => (stopped ??= running.stop())
   t.teardown(stop)
   await running.ready(AbortSignal.timeout(START_TIMEOUT_MS))
-  return { address: running.address, pm2: running.pm2, output: () => readFileSync(log, 'utf8'), stop }
+  return { address: running.address, pm2: running.pm2, shell: running.shell, home: running.home, output: () => readFileSync(log, 'utf8'), stop }
 }
+
+const noPm2 = async () => { throw new Error('the embedded site has no PM2') }
 
 /** The environment without what configures a site. */
 async function baseEnv (): Promise<Record<string, string>> {

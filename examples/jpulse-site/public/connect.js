@@ -1,4 +1,7 @@
-import { connect } from '/assets/ws/client.js'
+import { connect } from './ws/client.js'
+
+/** Where the site is, also below a path. */
+export const BASE = new URL('..', import.meta.url)
 
 // A form that is on its way leads somewhere already: signing out ends the session before its answer is here.
 let leaving = false
@@ -10,7 +13,7 @@ window.addEventListener('submit', (event) => { if (!event.defaultPrevented) leav
  * @param {Element | null} [shown]
  */
 export function open (namespace, shown = null) {
-  const url = new URL(`/api/1/ws/${namespace}`, window.location.href)
+  const url = new URL(`api/1/ws/${namespace}`, BASE)
   url.protocol = window.location.protocol === 'https:' ? 'wss:' : 'ws:'
   const connection = connect(url.href, {
     onStatus (status) {
@@ -19,7 +22,7 @@ export function open (namespace, shown = null) {
         shown.className = `state ${status === 'connected' ? 'up' : 'connecting'}`
       }
       // The session has ended, here or on another device.
-      if (status === 'auth-required' && !leaving) window.location.assign(`/sign-in?next=${encodeURIComponent(window.location.pathname)}`)
+      if (status === 'auth-required' && !leaving) window.location.assign(new URL(`sign-in?next=${encodeURIComponent(`/${window.location.pathname.slice(BASE.pathname.length)}`)}`, BASE))
     }
   })
   window.addEventListener('pagehide', () => connection.close())

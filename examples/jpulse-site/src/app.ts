@@ -22,6 +22,7 @@ import live from './live/namespaces.ts'
 import notices from './live/notices.ts'
 import pages from './pages/routes.ts'
 import assets from './plugins/assets.ts'
+import basePath from './plugins/base-path.ts'
 import errors from './plugins/errors.ts'
 import openApi from './plugins/open-api.ts'
 import { CONTENT_SECURITY_POLICY, serverOptions } from './server-options.ts'
@@ -36,14 +37,15 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(worker, { identity })
   await app.register(drain)
   await app.register(errors)
-  await app.register(openApi)
+  await app.register(basePath, { base: config.basePath })
+  await app.register(openApi, { base: config.basePath })
   await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, xFrameOptions: { action: 'deny' } })
   await app.register(formbody)
 
   // Closed in the reverse order: sockets, metrics and membership, then Redis, then MongoDB. Sessions come before what asks them.
   if (mongoUri !== undefined) await app.register(mongo, { url: mongoUri, database: siteId })
   await app.register(redisLink, { siteId, env: environment, ...redis })
-  await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs })
+  await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs, cookie: { path: config.basePath || '/' } })
   await app.register(sameSite, { secret: secrets[0]! })
   await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })
   await app.register(clusterMetrics, { authorize: mayScrape(config.metricsToken), isDraining: () => app.drain.active, environment })

@@ -8,6 +8,8 @@ export interface SiteConfig {
   port: number
   /** `HOST`: the address to listen on. @default '127.0.0.1' */
   host: string
+  /** `BASE_PATH`: where the site is on its host, for a proxy that hands paths on as they are. @default '' */
+  basePath: string
   /** `SITE_ID`: keeps this site's Redis keys and database apart from another's. @default 'jpulse' */
   siteId: string
   /** `LOG_LEVEL`. @default 'info' */
@@ -54,6 +56,7 @@ export function loadConfig (given: Env = process.env): Readonly<SiteConfig> {
     environment,
     port: integer(env, 'PORT', { min: 0, max: 65_535, fallback: 3000 }),
     host: host(env),
+    basePath: matching(env, 'BASE_PATH', /^(?:\/[a-z0-9][\w.-]*)+$/i, 'a path such as /shop, without a slash at its end') ?? '',
     siteId: matching(env, 'SITE_ID', /^[a-z0-9][a-z0-9_-]{0,31}$/, 'up to 32 lower-case letters, digits, dashes and underscores') ?? 'jpulse',
     logLevel: oneOf(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
     trustProxy: trustProxy(env),

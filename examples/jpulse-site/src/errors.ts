@@ -15,6 +15,9 @@ export const CrossSiteError = createError('FST_ERR_SITE_CROSS_SITE', 'This reque
 /** The name and the password do not belong together; which of them is wrong stays unsaid. */
 export const CredentialsError = createError('FST_ERR_SITE_CREDENTIALS', 'User name or password is wrong.', 401)
 
+/** An administrator has locked the account. */
+export const LockedError = createError('FST_ERR_SITE_LOCKED', 'This account is locked. Please ask an administrator.', 403)
+
 /** Too many attempts. */
 export const TooManyError = createError('FST_ERR_SITE_TOO_MANY', 'Too many attempts. Please wait a few minutes.', 429)
 

@@ -1,5 +1,6 @@
 import { type FastifyServerOptions, LogController } from 'fastify'
 import type { SiteConfig } from './config.ts'
+import { withoutBase } from './plugins/base-path.ts'
 import { answerClientError, sendError } from './plugins/errors.ts'
 
 /** What browsers may load: this site's own files, and nothing inline. `'self'` covers WebSockets to the same host. */
@@ -17,11 +18,14 @@ export const CONTENT_SECURITY_POLICY = {
   }
 }
 
-export function serverOptions ({ identity, logLevel, trustProxy }: SiteConfig): FastifyServerOptions {
+export function serverOptions ({ basePath, identity, logLevel, trustProxy }: SiteConfig): FastifyServerOptions {
   return {
     logger: { level: logLevel },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     trustProxy: typeof trustProxy === 'object' ? [...trustProxy] : trustProxy,
+    // nginx names each request, in its own log and to the site. Nobody else may.
+    requestIdHeader: trustProxy === false ? false : 'x-request-id',
+    rewriteUrl: ({ url = '/' }) => withoutBase(basePath, url),
     // A worker that drains still answers: its clients leave with `connection: close`.
     return503OnClosing: false,
     clientErrorHandler: (error, socket) => answerClientError(error, socket, identity.instanceId),

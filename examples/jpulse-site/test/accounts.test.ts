@@ -50,13 +50,34 @@ for (const mode of MODES) {
     t.equal((await admin.form('/profile/password', { present: PASSWORD, wanted: 'the administrator has a new one' })).statusCode, 303)
 
     t.match((await admin.get('/admin/users')).body, 'Sign out everywhere: ada')
-    t.equal((await admin.form('/admin/users/sign-out', { username: 'ada' })).statusCode, 303)
+    const act = (username: string, action: string) => admin.form('/admin/users', { username, action })
+    t.equal((await act('ada', 'sign-out')).statusCode, 303)
     for (const client of [ada, phone]) t.same(await client.status(), { authenticated: false })
+
+    t.equal((await login(phone, 'ada', 'another good one')).statusCode, 200)
+    const [, fresh = ''] = /ada has the password ([\w-]{16})</.exec((await act('ada', 'reset')).body) ?? []
+    t.same(await phone.status(), { authenticated: false })
+    t.equal((await login(phone, 'ada', fresh)).statusCode, 200)
+    await phone.form('/profile/password', { present: fresh, wanted: 'another good one' })
+    t.match(await act('ada', 'lock'), { statusCode: 303, headers: { location: '/admin/users?done=ada%20is%20locked' } })
+    t.same(await phone.status(), { authenticated: false })
+    t.match((await login(phone, 'ada', 'another good one')).json(), { statusCode: 403, code: 'FST_ERR_SITE_LOCKED' })
+    t.equal((await login(phone, 'ada', 'wrong')).statusCode, 401, 'who does not know the password is not told')
+    t.match((await admin.get('/admin/users')).body, 'user, locked')
+    await act('ada', 'unlock')
+    t.equal((await login(phone, 'ada', 'another good one')).statusCode, 200)
+    for (const name of ['bob', 'bo.b', 'carl']) await new Client(app).signUp(name)
+    const found = async (search: string) => [...(await admin.get(`/admin/users?search=${search}`)).body.matchAll(/Delete: ([\w.]+)/g)].map(([, name]) => name).sort()
+    t.same([await found('bo'), await found('BO.'), await found('carl@example'), await found('b.')], [['bo.b', 'bob'], ['bo.b'], ['carl'], []])
+    t.equal((await act('bob', 'delete')).statusCode, 303)
+    t.same(await found('bob'), [])
+    t.match(await act('admin', 'delete'), { statusCode: 400, body: /another administrator/ })
+    t.equal((await phone.form('/admin/users', { username: 'ada', action: 'lock' })).statusCode, 403)
 
     await phone.form('/guestbook', { name: 'Spam', message: 'Buy this' })
     const [, id] = /guestbook\/remove">[^]*?name="id" value="([^"]+)"/.exec((await admin.get('/guestbook')).body) ?? []
     t.notMatch((await phone.get('/guestbook')).body, 'guestbook/remove')
-    t.equal((await phone.form('/admin/guestbook/remove', { id: id! })).statusCode, 401)
+    t.equal((await phone.form('/admin/guestbook/remove', { id: id! })).statusCode, 403)
     t.equal((await admin.form('/admin/guestbook/remove', { id: id! })).statusCode, 303)
     t.notMatch((await phone.get('/guestbook')).body, 'Buy this')
   })
@@ -242,6 +263,12 @@ t.test('every route of the API is described at /docs and in its OpenAPI document
     '/api/1/analytics/performance', '/api/1/users', '/api/1/admin/templates/refresh', '/health', '/health/live', '/health/redis', '/metrics'
   ]
   t.same(wanted.filter((path) => paths[path] === undefined), [])
+  const operations = Object.values(paths as Record<string, Record<string, { operationId?: string, tags?: string[], security?: object[] }>>).flatMap((one) => Object.values(one))
+  const names = operations.map(({ operationId }) => operationId)
+  t.ok(names.every((name) => /^[a-z]+(?:[A-Z]\w*)+$/.test(name ?? '')), names.join())
+  t.equal(new Set(names).size, names.length, 'each operation has a name of its own')
+  t.ok(operations.every(({ tags, security }) => tags?.length === 1 && security !== undefined))
+  for (const path of ['/api/1/broadcast', '/api/1/ws/stats']) t.same((Object.values(paths[path])[0] as { security: object[] }).security, [{ session: [] }], path)
   const page = (await admin.get('/docs')).body
   for (const path of wanted) t.match(page, `<code>${path}</code>`)
 })

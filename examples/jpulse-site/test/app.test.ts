@@ -1,9 +1,11 @@
+import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
+import { WebSocket } from 'ws'
 import { serversEnv } from '../../../test/helpers/index.ts'
 import { memoryGuestBook } from '../src/guestbook/memory-guestbook.ts'
-import { adminSite, form, MODES, site, siteIn } from './helper.ts'
+import { adminSite, Client, form, MODES, PASSWORD, site, siteIn } from './helper.ts'
 
 const API = '/api/1/guestbook'
 const HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(2)>&amp;'
@@ -199,10 +201,77 @@ t.test('a page is found with a slash too many or too few', async (t) => {
   t.match(await app.inject({ method: 'POST', url: '/analytics' }), { statusCode: 404 })
 })
 
+t.test('below a path each address of each page is below it, and leads somewhere', async (t) => {
+  const { app, admin } = await adminSite(t, 'embedded', { BASE_PATH: '/shop' })
+  const seen = new Set<string>()
+  const follow = async (url: string): Promise<void> => {
+    if (seen.has(url) || seen.size > 80) return
+    seen.add(url)
+    const { statusCode, body, headers } = await admin.get(url)
+    t.equal(statusCode, 200, url)
+    if (!String(headers['content-type']).startsWith('text/html')) {
+      t.same([...body.matchAll(/(?:from|import|fetch|assign)\s*\(?['"`](\/[^'"`]*)/g)].map(([, address]) => address), [], `${url} has no address from the root`)
+      return
+    }
+    for (const [, attribute, address = ''] of body.matchAll(/\b(href|src|action)="([^"]*)"/g)) {
+      if (attribute === 'action') t.match(address, /^\/shop\//, url)
+      else if (!/^[#?]|^https?:/.test(address)) await follow(new URL(address.replaceAll('&amp;', '&'), `http://h${url}`).pathname)
+    }
+  }
+  for (const url of ['/shop', '/shop/admin/cluster', '/shop/admin/', '/shop/profile', '/shop/devices', '/shop/guestbook']) await follow(url)
+  for (const url of ['/shop/assets/site.css', '/shop/assets/session.js', '/shop/admin/cluster/dashboard.js', '/shop/users', '/shop/docs/json']) t.ok(seen.has(url), url)
+  for (const file of ['connect.js', 'notices.js', 'ws/client.js']) await follow(`/shop/assets/${file}`)
+  t.match(await admin.form('/shop/profile/password', { present: PASSWORD, wanted: 'another good one' }), { statusCode: 303, headers: { location: '/shop/profile?changed' } })
+  t.match(await admin.get('/shop/analytics'), { statusCode: 308, headers: { location: '/shop/analytics/' } })
+  t.match(await new Client(app).get('/shop/profile'), { statusCode: 303, headers: { location: '/shop/sign-in?next=%2Fprofile' } })
+  t.equal((await app.inject('/health/live')).statusCode, 200, 'an app server itself is asked as ever')
+  t.equal((await app.inject('/shopping')).statusCode, 404)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const socket = new WebSocket(`ws://127.0.0.1:${port}/shop/api/1/ws/jpulse-ws-test`, { headers: { cookie: admin.cookie } })
+  const [first] = await once(socket, 'message')
+  t.match(JSON.parse(String(first)), { type: 'connected' })
+  socket.terminate()
+})
+
 t.test('names that fit no parameter are taken by the plugins, whose schemas do not depend on the validator of the site', async (t) => {
   const { admin } = await adminSite(t, 'embedded')
   for (const name of ['x', `${'x'.repeat(100)}:${'y'.repeat(50)}`]) t.match((await admin.json('POST', `/api/1/app-cluster/broadcast/${name}`, { data: 1 })).json(), { success: true }, name)
   t.match((await admin.json('POST', `/api/1/ws/rooms%2F${'x'.repeat(120)}/broadcast`, { type: 'x' })).json(), { success: true })
+})
+
+t.test('a value that the database does not keep as it is, or refuses, is refused, through the API and through the form', async (t) => {
+  const { admin } = await adminSite(t, 'servers')
+  for (const value of ['a\ud800b', { 'a\0b': 1 }]) {
+    t.match((await admin.json('PUT', '/api/1/config/config/site', { value })).json(), { statusCode: 400, code: 'FST_ERR_CONFIG_CACHE_INVALID_VALUE' })
+    t.match(await admin.form('/admin/config', { collection: 'config', key: 'site', value: JSON.stringify(value) }), { statusCode: 400 })
+  }
+  t.equal((await admin.get('/api/1/config/config/site')).statusCode, 404)
+})
+
+t.test('every route of every plugin takes or refuses whatever comes, under the validator of the site: none fails', async (t) => {
+  const { admin } = await adminSite(t, 'embedded')
+  type Operation = { parameters?: Array<{ name: string, in: string }>, requestBody?: object, responses: Record<string, unknown> }
+  const { paths } = (await admin.get('/docs/json')).json() as { paths: Record<string, Record<string, Operation>> }
+  const values = ['x', 'x'.repeat(200), '0', '-1', '1e999', '*', '..', '%00', '%F0%9F%98%80', '__proto__', 'true', '[]']
+  const bodies: unknown[] = [undefined, null, [], 'text', 1, {}, { data: 1, value: { '*': 1 }, text: 'x', type: 'x', body: 'x', keys: ['x'], tags: ['x'], enabled: true, version: 'x' }, { constructor: 1, value: null }]
+  let asked = 0
+  for (const [path, operations] of Object.entries(paths)) {
+    for (const [method, { parameters = [], responses }] of Object.entries(operations)) {
+      // Whoever signs out is nobody for the rest; and there is no Redis here to be healthy.
+      if (path.includes('/auth/logout') || path === '/health/redis') continue
+      for (const [n, value] of values.entries()) {
+        const query = parameters.filter((one) => one.in === 'query').map(({ name }) => `${name}=${value}`).join('&')
+        const url = `${path.replaceAll(/\{[^}]+\}/g, value)}${query === '' ? '' : `?${query}`}`
+        const body = method === 'get' || method === 'head' ? undefined : bodies[n % bodies.length]
+        const { statusCode } = await admin.send({ method: method.toUpperCase() as 'GET', url, ...(body !== undefined && { payload: JSON.stringify(body), headers: { 'content-type': 'application/json' } }) })
+        const isDescribed = [String(statusCode), `${String(statusCode)[0]}XX`, 'default'].some((status) => status in responses)
+        if (statusCode >= 500 || !(isDescribed || statusCode === 404 || statusCode === 308)) t.fail(`${method} ${url} ${JSON.stringify(body)}: ${statusCode}, of ${Object.keys(responses).join()}`)
+        asked++
+      }
+    }
+  }
+  t.ok(asked > 400, String(asked))
 })
 
 t.test('an error nobody expected is a 500 that tells the client nothing about it', async (t) => {

@@ -90,6 +90,6 @@ export async function adminSite (t: Scope, mode: Mode, env: Record<string, strin
   await app.ready()
   await prepare(app, loadConfig({ ...ADMIN, SEED_PEOPLE: '0', PASSWORD_COST: '10', ...env }))
   const admin = new Client(app)
-  await admin.json('POST', '/api/1/auth/login', { username: 'admin', password: PASSWORD })
+  await admin.json('POST', `${env.BASE_PATH ?? ''}/api/1/auth/login`, { username: 'admin', password: PASSWORD })
   return { app, admin }
 }

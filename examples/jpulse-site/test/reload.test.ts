@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { site, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
@@ -19,7 +19,7 @@ t.setTimeout(400_000)
 t.test(`a reload of ${WORKERS} workers under load: no request fails, ${SOCKETS} sockets come back with all they missed, nobody is signed out, and the secret of cookies is a new one`, async (t) => {
   const secrets = join(temporaryFolder(t), 'site.env')
   writeFileSync(secrets, `SESSION_SECRET="${OLD}"`, { mode: 0o600 })
-  const { address, pm2, output } = await site(t, { workers: WORKERS, env: { ...ADMIN, ENV_FILE: secrets } })
+  const { address, home, pm2, output } = await site(t, { workers: WORKERS, env: { ...ADMIN, ENV_FILE: secrets } })
   const pids = async (): Promise<number[]> => JSON.parse(await pm2('jlist')).map(({ pid }: { pid: number }) => pid)
   const admin = await waitFor(() => session(address, '/sign-in', 'admin', PASSWORD), { what: 'the administrator', timeoutMs: 60_000 })
   const cookies = await Promise.all(Array.from({ length: USERS }, (_, n) => session(address, '/sign-up', `user${n}`, PASSWORD)))
@@ -64,6 +64,8 @@ t.test(`a reload of ${WORKERS} workers under load: no request fails, ${SOCKETS} 
   t.same([...new Set(sockets.flatMap((socket) => socket.closes))].filter((code) => code !== 1001 && code !== 1006), [], 'the server went away; nobody was thrown out')
   for (const cookie of [admin, ...cookies]) t.match(JSON.parse((await ask(`${address}/api/1/auth/status`, { cookie })).text), { data: { authenticated: true } })
   t.ok(isSigned(await session(address, '/sign-in', 'user0', PASSWORD), NEW), 'as the runbook says, the reload took the new secret')
+  await pm2('save')
+  t.notMatch(readFileSync(join(home, 'dump.pm2'), 'utf8'), /secret of thirty-two/, 'what PM2 saves knows the name of the file alone')
   t.comment(`${traffic.succeeded} requests, ${atReload} of them until the reload was over; ${sent} messages`)
 })
 

@@ -179,4 +179,5 @@ t.test('a WebSocket is for whoever is signed in, and for pages of this site', as
     t.equal(await open(path, { cookie: admin.cookie, origin: 'https://evil.example' }), 403, path)
     t.equal(await open(path, { cookie: admin.cookie, origin: `http://${host}` }), 101, path)
   }
+  for (const page of ['/', '/api/1/users', '/nowhere']) t.equal(await open(page, { cookie: admin.cookie, origin: `http://${host}` }), 404, `${page} is no WebSocket, which is said before the handshake`)
 })

@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import type {} from '@jpulse/config-cache'
 import type {} from '@jpulse/redis-link'
 import type {} from '@jpulse/redis-sessions'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { CredentialsError, InputError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
+import { CredentialsError, InputError, LockedError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
 import type { Role, User } from '../users/users.ts'
 import { Attempts, networkOf } from './attempts.ts'
 import { checkPassword, hashPassword } from './password.ts'
@@ -38,15 +39,39 @@ class Accounts {
     return user
   }
 
-  /** The session gets a new id. @throws CredentialsError, TooManyError */
+  /** The session gets a new id. @throws CredentialsError, LockedError, TooManyError */
   async signIn (request: FastifyRequest, name: string, password: string): Promise<User> {
     const wanted = name.trim().toLowerCase()
     const attempt = await this.#attempts.begin(wanted, request.ip)
     const user = await this.#app.documents.users.find(wanted)
     if (!await checkPassword(password, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
     await attempt.right()
+    if (user.locked === true) throw new LockedError()
     await this.#app.sessions.login(request, user.username, { role: user.role })
-    return user
+    // Whoever locks or deletes an account ends its sessions, and may have done so before this one was there.
+    const now = await this.#app.documents.users.find(user.username)
+    if (now !== null && now.locked !== true) return user
+    await this.#app.sessions.logout(request)
+    throw new LockedError()
+  }
+
+  /** For whoever has forgotten it: another password, which an administrator hands on, and which changes at /profile. Ends the sessions. */
+  async resetPassword (username: string): Promise<string> {
+    const password = randomBytes(12).toString('base64url')
+    await this.#app.documents.users.setHash(username, await hashPassword(password, this.#cost))
+    await this.#app.sessions.logoutAll(username)
+    return password
+  }
+
+  /** Nobody can sign in with the account, and whoever is signed in with it is not any more. */
+  async lock (username: string): Promise<void> {
+    await this.#app.documents.users.setLocked(username, true)
+    await this.#app.sessions.logoutAll(username)
+  }
+
+  async delete (username: string): Promise<void> {
+    await this.#app.documents.users.remove(username)
+    await this.#app.sessions.logoutAll(username)
   }
 
   /** Gives whoever is signed in another password, and ends the sessions on other devices. @throws CredentialsError, InputError, TooManyError */

@@ -1,6 +1,5 @@
 import type { ClusterStats } from '@jpulse/ws-namespaces'
 import { html, type Html } from '../html.ts'
-import type { User } from '../users/users.ts'
 
 /** A flag as its forms show it. */
 export interface FlagView {
@@ -94,16 +93,5 @@ export function webSocketStatus (rows: Array<{ name: string } & ClusterStats[str
       <tbody>${rows.map(({ name, status, connections, users, messages, drops, instances }) => html`
         <tr data-namespace="${name}"><td><code>${name}</code></td><td><span class="state ${status === 'green' ? 'up' : ''}">${status}</span></td><td>${connections}</td><td>${users}</td><td>${messages}</td>
           <td>${drops.oversize + drops.rateLimit + drops.invalid + drops.slow}</td><td>${instances}</td></tr>`)}</tbody>
-    </table></div>`
-}
-
-export function userList (users: ReadonlyArray<Omit<User, 'hash'>>): Html {
-  return html`
-    <section class="hero"><h1>Users</h1><p class="lead">The newest accounts.</p></section>
-    <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>
-      <thead><tr>${['User name', 'E-mail', 'Role', 'Since', 'Sessions'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
-      <tbody>${users.map(({ username, email, role, createdAt }) => html`
-        <tr><td>${username}</td><td>${email}</td><td>${role}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
-          <td><form method="post" action="/admin/users/sign-out"><input type="hidden" name="username" value="${username}"><button type="submit" class="quiet" aria-label="Sign out everywhere: ${username}">Sign out everywhere</button></form></td></tr>`)}</tbody>
     </table></div>`
 }

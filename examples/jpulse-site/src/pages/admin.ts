@@ -7,16 +7,15 @@ import { edit, saveSeen, versionOf } from '../admin/edits.ts'
 import { isAdmin, viewer } from '../auth/viewer.ts'
 import { EditedError, InputError } from '../errors.ts'
 import adminFlags, { flagViews } from './admin-flags.ts'
-import { adminPage, type Again, againPage, userList, webSocketStatus } from './admin-views.ts'
+import adminUsers from './admin-users.ts'
+import { adminPage, type Again, againPage, webSocketStatus } from './admin-views.ts'
 import { pageResponses, sendPage, toSignIn } from './page.ts'
 
 const Version = Type.Optional(Type.String({ maxLength: 100 }))
 const Document = Type.Object({ version: Version, collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
 const Template = Type.Object({ version: Version, name: Type.String({ maxLength: 32 }), body: Type.Optional(Type.String({ maxLength: 20_000 })), action: Type.Optional(Type.Enum(['save', 'reset'])) })
 const Saved = Type.Object({ saved: Type.Optional(Type.String({ maxLength: 100 })) })
-const Username = Type.Object({ username: Type.String({ minLength: 1, maxLength: 64 }) })
 const Entry = Type.Object({ id: Type.String({ maxLength: 64 }) })
-const USERS_SHOWN = 100
 
 /** Flags, configuration, templates, sockets and users, for administrators. When a form has been answered, no worker serves what was before. */
 const admin: FastifyPluginAsyncTypebox = async (app) => {
@@ -45,6 +44,7 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
   })
 
   await app.register(adminFlags)
+  await app.register(adminUsers)
 
   app.post('/config', { schema: { body: Document, response: pageResponses } }, async (request, reply) => {
     const { collection, key, value, version } = request.body
@@ -79,17 +79,6 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
     const names = ['jpulse-ws-status', 'jpulse-ws-test', 'hello-emoji', 'hello-todo']
     const rows = await Promise.all(names.map(async (name) => ({ name, ...await app.wsNamespaces.get(name)!.stats() })))
     return sendPage(app, request, reply, { title: 'WebSockets · jPulse', path: '/admin/', content: webSocketStatus(rows) })
-  })
-
-  app.get('/users', { schema: { response: pageResponses } }, async (request, reply) => {
-    const users = await app.documents.users.list(USERS_SHOWN)
-    return sendPage(app, request, reply, { title: 'Users · jPulse', path: '/admin/', content: userList(users) })
-  })
-
-  app.post('/users/sign-out', { schema: { body: Username, response: pageResponses } }, async (request, reply) => {
-    const { username } = request.body
-    await app.sessions.logoutAll(username)
-    return saved(reply, `${username} is signed out everywhere`)
   })
 
   app.post('/guestbook/remove', { schema: { body: Entry, response: pageResponses } }, async (request, reply) => {

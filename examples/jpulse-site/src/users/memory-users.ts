@@ -16,6 +16,12 @@ export function memoryUsers (): Users {
       const user = users.get(username)
       if (user !== undefined) users.set(username, { ...user, hash })
     },
-    async list (limit) { return [...users.values()].reverse().slice(0, limit).map(({ hash, ...user }) => user) }
+    async setLocked (username, locked) {
+      const user = users.get(username)
+      if (user !== undefined) users.set(username, { ...user, locked })
+    },
+    async remove (username) { users.delete(username) },
+    source: () => [...users.values()].map(({ username, hash, ...rest }) => ({ _id: username, ...rest })),
+    use: (fn) => fn()
   }
 }

@@ -1,7 +1,7 @@
 import { MongoServerError, type Collection } from 'mongodb'
 import type { MongoLink } from 'server-kit'
 import { UserExistsError } from '../errors.ts'
-import type { User, Users } from './users.ts'
+import type { ListedUser, User, Users } from './users.ts'
 
 export interface UserDocument extends Omit<User, 'username'> { _id: string }
 
@@ -38,15 +38,17 @@ export function mongoUsers (collection: Collection<UserDocument>, link: MongoLin
     setHash (username, hash) {
       return link.use(async () => { await collection.updateOne({ _id: username }, { $set: { hash } }) })
     },
-    list (limit) {
-      return link.use(async () => {
-        const found = await collection.find().sort({ createdAt: -1, _id: 1 }).limit(limit).toArray()
-        return found.map(toUser).map(({ hash, ...user }) => user)
-      })
-    }
+    setLocked (username, locked) {
+      return link.use(async () => { await collection.updateOne({ _id: username }, { $set: { locked } }) })
+    },
+    remove (username) {
+      return link.use(async () => { await collection.deleteOne({ _id: username }) })
+    },
+    source: () => collection as unknown as Collection<ListedUser>,
+    use: (fn) => link.use(fn)
   }
 }
 
-function toUser ({ _id, email, hash, role, createdAt }: UserDocument): User {
-  return { username: _id, email, hash, role, createdAt }
+function toUser ({ _id, email, hash, role, createdAt, locked = false }: UserDocument): User {
+  return { username: _id, email, hash, role, createdAt, locked }
 }

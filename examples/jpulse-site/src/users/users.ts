@@ -1,3 +1,5 @@
+import type { Collection } from 'mongodb'
+
 export type Role = 'user' | 'admin'
 
 /** An account. The user name, in lower case, is its id. */
@@ -8,7 +10,12 @@ export interface User {
   hash: string
   role: Role
   createdAt: Date
+  /** Nobody can sign in with it. */
+  locked?: boolean
 }
+
+/** An account as it is listed: the name is the id of its document. */
+export interface ListedUser extends Omit<User, 'username' | 'hash'> { _id: string }
 
 /** Where the accounts live. Methods reject with DocumentsUnavailableError where that is out of reach. */
 export interface Users {
@@ -18,6 +25,9 @@ export interface Users {
   find (name: string): Promise<User | null>
   /** Gives an account another password. */
   setHash (username: string, hash: string): Promise<void>
-  /** Newest first, without what is secret. */
-  list (limit: number): Promise<Array<Omit<User, 'hash'>>>
+  setLocked (username: string, locked: boolean): Promise<void>
+  remove (username: string): Promise<void>
+  /** What `fastify.paginate` walks, within `use`. */
+  source (): Collection<ListedUser> | ListedUser[]
+  use<T> (fn: () => Promise<T>): Promise<T>
 }

@@ -1,0 +1,70 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { Page } from '@jpulse/cursor-pagination'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Type, type Static } from 'typebox'
+import { mustViewer } from '../auth/viewer.ts'
+import { InputError } from '../errors.ts'
+import { html, type Html } from '../html.ts'
+import type { ListedUser } from '../users/users.ts'
+import { pageResponses, sendPage } from './page.ts'
+
+const Query = Type.Object({ search: Type.Optional(Type.String({ maxLength: 100 })), cursor: Type.Optional(Type.String({ maxLength: 2000 })), done: Type.Optional(Type.String({ maxLength: 100 })) })
+const Act = Type.Object({ username: Type.String({ minLength: 1, maxLength: 64 }), action: Type.Enum(['sign-out', 'reset', 'lock', 'unlock', 'delete']) })
+const LISTED = { _id: 1, email: 1, role: 1, createdAt: 1, locked: 1 } as const
+
+const DONE = { reset: '', 'sign-out': 'is signed out everywhere', lock: 'is locked', unlock: 'can sign in again', delete: 'is deleted' }
+
+/** Accounts, newest first, found by the begin of their name or address; locked, deleted, their sessions ended. */
+const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
+  const { accounts, documents: { users }, sessions } = app
+
+  const send = async (request: FastifyRequest, reply: FastifyReply, { search = '', cursor, done }: Static<typeof Query>) => {
+    const wanted = search.trim().toLowerCase()
+    const begin = { $regex: `^${wanted.replaceAll(/[^a-z0-9@]/g, '\\$&')}` }
+    const page = await users.use(() => app.paginate(users.source(), {
+      ...(wanted !== '' && { filter: { $or: [{ _id: begin }, { email: begin }] } }), sort: { createdAt: -1, _id: 1 }, limit: 50, projection: LISTED, ...(cursor !== undefined && { cursor })
+    }))
+    return sendPage(app, request, reply, { title: 'Users · jPulse', path: '/admin/', content: userList(page, wanted, done) })
+  }
+
+  app.get('/users', { schema: { querystring: Query, response: pageResponses } }, async (request, reply) => {
+    return send(request, reply, request.query)
+  })
+
+  app.post('/users', { schema: { body: Act, response: pageResponses } }, async (request, reply) => {
+    const { username, action } = request.body
+    // Somebody has to be left who can undo it.
+    if (action !== 'sign-out' && username === mustViewer(app, request).username) throw new InputError('Your own account is for another administrator to lock or delete.')
+    request.log.info({ username, action, by: mustViewer(app, request).username }, 'an account is administered')
+    // Shown once, and in no address.
+    if (action === 'reset') return send(request, reply, { search: username, done: `${username} has the password ${await accounts.resetPassword(username)}` })
+    if (action === 'lock') await accounts.lock(username)
+    else if (action === 'delete') await accounts.delete(username)
+    else if (action === 'unlock') await users.setLocked(username, false)
+    else await sessions.logoutAll(username)
+    return told(reply, `${username} ${DONE[action]}`)
+  })
+}
+
+export default adminUsers
+
+const told = (reply: FastifyReply, what: string): FastifyReply => reply.redirect(`/admin/users?done=${encodeURIComponent(what)}`, 303)
+
+function userList ({ items, pageInfo }: Page<ListedUser>, search: string, done: string | undefined): Html {
+  const link = (cursor: string | null, label: string, rel: string) => cursor === null
+    ? html`<span class="button off" aria-disabled="true">${label}</span>`
+    : html`<a class="button" rel="${rel}" href="?${new URLSearchParams({ ...(search !== '' && { search }), cursor })}">${label}</a>`
+  return html`
+    <section class="hero"><h1>Users</h1><p class="lead">The newest accounts first.</p></section>${done !== undefined && html`
+    <p class="notice" role="status">${done}</p>`}
+    <form method="get" action="/admin/users" role="search"><label>Name or address begins with <input name="search" value="${search}" maxlength="100"></label> <button type="submit">Search</button></form>
+    <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>
+      <thead><tr>${['User name', 'E-mail', 'Role', 'Since', 'Account'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
+      <tbody>${items.map(({ _id: username, email, role, createdAt, locked = false }) => html`
+        <tr><td>${username}</td><td>${email}</td><td>${role}${locked && ', locked'}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
+          <td>${act(username, 'sign-out', 'Sign out everywhere')} ${act(username, 'reset', 'New password')} ${locked ? act(username, 'unlock', 'Unlock') : act(username, 'lock', 'Lock')} ${act(username, 'delete', 'Delete')}</td></tr>`)}</tbody>
+    </table></div>
+    <nav class="pages" aria-label="Pages">${link(pageInfo.prevCursor, '← Previous', 'prev')} ${link(pageInfo.nextCursor, 'Next →', 'next')}</nav>`
+}
+
+const act = (username: string, action: string, label: string): Html => html`<form method="post" action="/admin/users"><input type="hidden" name="username" value="${username}"><input type="hidden" name="action" value="${action}"><button type="submit" class="quiet" aria-label="${label}: ${username}">${label}</button></form>`
