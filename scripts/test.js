@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
-import { CannotProvide, chromiumBinary, prometheusTools, redisBinary } from './servers/binaries.js'
+import { CannotProvide, chromiumBinary, nginxBinary, prometheusTools, redisBinary } from './servers/binaries.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
 
 // npm test            everything: build, then every test on real servers, and beside them types, lint and the other checks
@@ -26,6 +26,7 @@ try {
   redisBinary(say)
   const chromium = chromiumBinary(say)
   if (files.length === 0 || files.some((file) => file.includes('cluster-metrics'))) prometheusTools(say)
+  if (files.length === 0 || files.some((file) => file.includes('operation'))) nginxBinary(say)
   // Installed only by now.
   const { transpile } = await import('./tests/transpile.js')
   await transpile(TRANSPILED)

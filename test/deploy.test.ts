@@ -1,10 +1,15 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { execFile, execFileSync } from 'node:child_process'
+import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { parseEnv } from 'node:util'
+import { parseEnv, promisify } from 'node:util'
 import t from 'tap'
 import { parse } from 'yaml'
 import { loadConfig } from '../examples/jpulse-site/src/config.ts'
-import { ROOT } from '../scripts/bootstrap.js'
+import { cleanEnv, ROOT } from '../scripts/bootstrap.js'
+import { onPath } from '../scripts/servers/binaries.js'
+import { spawnGuarded } from '../scripts/servers/guarded.js'
+import { COMMANDS, commandsOf } from './helpers/commands.ts'
+import { freePort, redisServer, temporaryFolder, waitFor } from './helpers/index.ts'
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 
@@ -16,6 +21,8 @@ const { services, volumes } = parse(filled, { merge: true }) as { services: Reco
 const named = (prefix: string) => Object.keys(services).filter((name) => name.startsWith(prefix))
 
 t.test('docker-compose.yml: three app servers, nginx, Redis with three Sentinels, three members of MongoDB, and the site takes its variables', async (t) => {
+  for (const name of named('mongo-').slice(0, 3)) t.match(JSON.stringify(services[name]), '--keyFile', `${name} lets nobody in without a password`)
+  t.same(Object.keys(parseEnv(read('deploy/compose.env.example'))).sort(), [...new Set([...read('deploy/docker-compose.yml').matchAll(/\$\{(\w+):/g)].map(([, name]) => name!))].sort(), 'compose.env.example names every variable')
   t.same([named('app-'), named('redis-'), named('sentinel-'), named('mongo-').slice(0, 3), named('nginx')].map(({ length }) => length), [3, 3, 3, 3, 1])
   const configs = named('app-').map((name) => loadConfig(services[name]!.environment))
   t.same(configs.map(({ identity }) => identity.serverId), ['001', '002', '003'])
@@ -23,7 +30,7 @@ t.test('docker-compose.yml: three app servers, nginx, Redis with three Sentinels
     t.match({ environment, redis, mongoUri, admin }, {
       environment: 'production',
       redis: { mode: 'sentinel', sentinel: { name: 'main', sentinels: named('sentinel-').map((host) => ({ host, port: 26_379 })) } },
-      mongoUri: /replicaSet=rs0/,
+      mongoUri: /^mongodb:\/\/jpulse:value-of-MONGODB_PASSWORD.*@.*replicaSet=rs0/,
       admin: { username: 'admin' }
     })
     t.ok(secrets[0]!.length >= 32)
@@ -50,15 +57,73 @@ t.test('.dockerignore: the image takes neither what git ignores, such as the sec
 
 t.test('jpulse-site.env.example: the site takes its variables, once the secrets are filled in', async (t) => {
   const example = parseEnv(read('deploy/jpulse-site.env.example'))
+  const [command, code] = /node -p "([^"]+)"/.exec(read('deploy/jpulse-site.env.example')) ?? []
+  t.ok(read('docs/deployment.md').includes(command!), 'the guide makes secrets in the same way')
+  const secret = execFileSync(process.execPath, ['-p', code!], { encoding: 'utf8' }).trim()
+  t.same(loadConfig({ ...example, SESSION_SECRET: secret, ADMIN_PASSWORD: 'x'.repeat(12) }).secrets, [secret])
   t.match(loadConfig({ ...example, SESSION_SECRET: 'x'.repeat(32), ADMIN_PASSWORD: 'x'.repeat(12) }), { host: '0.0.0.0', siteId: 'shop', redis: { mode: 'sentinel' }, mongoUri: /replicaSet/, metricsToken: undefined })
   for (const [name, value] of Object.entries(example)) if (/SECRET|PASSWORD|TOKEN/.test(name)) t.equal(value, '', `${name} holds nothing`)
 })
+
+t.test('jpulse-site.service is taken by systemd, where there is one', async (t) => {
+  const unit = join(ROOT, 'deploy/jpulse-site.service')
+  t.match(read('deploy/jpulse-site.service'), /^ExecReload=.* reload jpulse-site$/m)
+  if (onPath('systemd-analyze') === undefined) return t.comment('there is no systemd-analyze here')
+  const { stderr } = await promisify(execFile)('systemd-analyze', ['verify', unit], { env: cleanEnv() }).catch((err: { stderr: string }) => err)
+  t.notMatch(stderr, 'jpulse-site.service')
+})
+
+t.test('the backup of Redis that docs/deployment.md describes can be restored', async (t) => {
+  if (onPath('redis-cli') === undefined) return t.comment('there is no redis-cli here')
+  const [folder, document] = [temporaryFolder(t), read('docs/deployment.md')]
+  for (const command of ['redis-cli --rdb shop.rdb', 'redis-server --appendonly no', 'redis-cli config set appendonly yes']) t.ok(document.includes(command), command)
+  const cli = (port: number, ...args: string[]) => promisify(execFile)('redis-cli', ['-p', String(port), ...args], { cwd: folder, env: cleanEnv() })
+  const before = await redisServer(t, { args: ['--appendonly', 'yes'] })
+  await before.client.set('a', '1')
+  await cli(before.port, '--rdb', 'shop.rdb')
+  copyFileSync(join(folder, 'shop.rdb'), join(folder, 'dump.rdb'))
+  const after = await redisServer(t, { args: ['--appendonly', 'no', '--dir', folder] })
+  await cli(after.port, 'config', 'set', 'appendonly', 'yes')
+  t.equal(await after.client.get('a'), '1')
+})
+
+t.test('each command of a document is run by a test or a script, or says what it needs', async (t) => {
+  const scripts = (folder: string) => JSON.parse(read(join(folder, 'package.json'))).scripts as Record<string, string> | undefined
+  const used = new Set<RegExp>()
+  for (const { file, command } of commandsOf(ROOT)) {
+    const [pattern, where] = COMMANDS.find(([pattern]) => pattern.test(command)) ?? []
+    if (pattern === undefined || where === undefined) { t.fail(`${file}: nothing runs "${command}" (test/helpers/commands.ts)`); continue }
+    used.add(pattern)
+    for (const [path] of where.matchAll(/\b(?:test|packages|examples|scripts|benchmarks)\/[\w/.-]+\.\w+/g)) t.ok(existsSync(join(ROOT, path)), `${command}: ${path}`)
+    for (const [path] of command.matchAll(/\b(?:test|packages|examples|benchmarks|spec|deploy)\/[\w/.-]+\.\w+/g)) t.ok(existsSync(join(ROOT, path)) || existsSync(join(ROOT, dirname(file), '..', path)), `${file}: ${path}`)
+    const [, script] = /\bnpm run ([\w:]+)/.exec(command) ?? []
+    if (script !== undefined) t.ok([scripts('.'), scripts(existsSync(join(ROOT, dirname(file), 'package.json')) ? dirname(file) : '.')].some((known) => known?.[script] !== undefined), `${file}: npm run ${script}`)
+  }
+  t.same(COMMANDS.filter(([pattern]) => !used.has(pattern)).map(String), [], 'and every entry of the list is used')
+})
+
+if (process.env.DEPLOY === 'full') {
+  t.test('the commands of the Dockerfile leave a site that boots, with what production needs and nothing else', async (t) => {
+    const clone = join(temporaryFolder(t), 'app')
+    const env = cleanEnv()
+    execFileSync('git', ['clone', '-q', ROOT, clone])
+    const commands = [...read('deploy/Dockerfile').replaceAll(/\\\n\s*/g, '').matchAll(/^RUN (.*)$/gm)].map(([, command]) => command!)
+    t.equal(commands.length, 2)
+    for (const command of commands) await promisify(execFile)('/bin/sh', ['-ec', command], { cwd: clone, env: { ...env, CI: 'true' }, maxBuffer: 2 ** 26 })
+    for (const name of ['tap', 'typescript', 'eslint', 'fast-check']) t.notOk(existsSync(join(clone, 'node_modules', name)), name)
+    t.ok(existsSync(join(clone, 'node_modules/.bin/pm2-runtime')))
+    const port = String(await freePort())
+    const server = await spawnGuarded(process.execPath, ['node_modules/.bin/../pm2/bin/pm2-runtime', 'start', 'ecosystem.config.cjs', '--only', 'jpulse-site', '--env', 'production'], { cwd: clone, env: { ...env, PORT: port, HOST: '127.0.0.1', SESSION_SECRET: 'x'.repeat(32), INSTANCES: '2', PM2_HOME: join(clone, '.pm2') }, log: join(clone, 'log') })
+    t.teardown(() => server.stop('SIGTERM', 15_000))
+    t.equal((await waitFor(async () => await fetch(`http://127.0.0.1:${port}/health/live`), { timeoutMs: 60_000 })).status, 200)
+  })
+}
 
 t.test('nginx.conf: balances all app servers and upgrades WebSockets', async (t) => {
   const conf = read('deploy/nginx.conf').replaceAll(/#.*/g, '')
   t.equal(conf.match(/\{/g)?.length, conf.match(/\}/g)?.length)
   t.same([...conf.matchAll(/^\s*server (\S+):3000/gm)].map(([, name]) => name), named('app-'))
-  for (const line of ['proxy_http_version 1.1;', 'proxy_set_header Upgrade $upgrade;', '"~*^websocket$" websocket;', 'worker_shutdown_timeout', 'proxy_set_header Connection $connection_upgrade;', 'proxy_set_header Host $http_host;', 'proxy_set_header X-Forwarded-Proto $scheme;']) {
+  for (const line of ['proxy_http_version 1.1;', 'proxy_set_header Upgrade $upgrade;', '"~*^websocket /(api/1/ws|ws)(/|$)" websocket;', 'worker_shutdown_timeout', 'proxy_set_header Connection $connection_upgrade;', 'proxy_set_header Host $http_host;', 'proxy_set_header X-Request-Id $request_id;', 'proxy_set_header X-Forwarded-Proto $scheme;']) {
     t.ok(conf.includes(line), line)
   }
   t.same(conf.split(/\blocation\b/).slice(1).filter((location) => /proxy_set_header/.test(location)), [], 'a location with headers of its own would lose the others')

@@ -4,6 +4,7 @@ import { connect as tcpConnect, createServer, type AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { onPath } from '../scripts/servers/binaries.js'
 import { connect, freePort, mongo, redisCluster, redisServer, sentinel, tcpProxy, waitFor, workers } from './helpers/index.ts'
 
 const isAlive = (pid: number) => {
@@ -49,6 +50,15 @@ t.test('redisCluster: six nodes serve every slot, and a killed primary is replac
 
 t.test('sentinel: a killed primary is replaced', async (t) => {
   const watched = await sentinel(t)
+  if (onPath('redis-cli') === undefined) t.comment('there is no redis-cli here for the commands of the runbook and the checklist')
+  else {
+    const cli = async (...args: string[]) => (await promisify(execFile)('redis-cli', ['-p', String(watched.sentinels[0]!.port), 'sentinel', ...args])).stdout
+    const { port } = await watched.primary()
+    t.equal(await cli('get-master-addr-by-name', watched.name), `127.0.0.1\n${port}\n`)
+    t.equal(await cli('failover', watched.name), 'OK\n')
+    await waitFor(async () => (await watched.primary()).port !== port, { what: 'the failover', timeoutMs: 20_000 })
+    await watched.settled()
+  }
   const old = await watched.primary()
   await old.client.set('a', '1')
   await old.kill()

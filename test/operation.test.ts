@@ -1,0 +1,154 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { connect, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { text as textOf } from 'node:stream/consumers'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { ask, fromAll, session } from '../examples/jpulse-site/test/web.ts'
+import { LiveSocket } from '../examples/jpulse-site/test/socket.ts'
+import { ROOT } from '../scripts/bootstrap.js'
+import { answers } from '../scripts/site/answers.js'
+import { nginxBinary } from '../scripts/servers/binaries.js'
+import { spawnGuarded } from '../scripts/servers/guarded.js'
+import { freePort, site, temporaryFolder, waitFor, type Scope } from './helpers/index.ts'
+import { load } from './helpers/load.ts'
+
+t.setTimeout(240_000)
+
+const PASSWORD = 'correct horse battery'
+const [OLD, NEW] = ['the old secret of thirty-two signs', 'the new secret of thirty-two signs']
+const run = promisify(execFile)
+
+/** nginx with deploy/nginx.conf, on a port of its own, before servers of the test; `changes` shorten its times. */
+async function nginx (t: Scope, servers: readonly string[], changes: ReadonlyArray<readonly [string, string]> = []) {
+  const binary = nginxBinary(() => {})
+  if (binary === undefined) throw new Error('nginx was not found and cannot be provided: apt-get install nginx')
+  const folder = temporaryFolder(t)
+  for (const name of ['logs', 'temp']) mkdirSync(join(folder, name))
+  const port = await freePort()
+  const written = ([
+    ...['app-1', 'app-2', 'app-3'].map((name, n) => [`server ${name}:3000`, `server ${servers[n % servers.length]}`] as const),
+    ['listen 80;', `listen 127.0.0.1:${port};`],
+    ['worker_processes auto;', 'worker_processes 1;'],
+    ['/var/log/nginx/access.log', 'logs/access.log'],
+    ['http {', `http {\n${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path temp/${name};`).join('\n')}`],
+    ...changes
+  ] as const).reduce((conf, [from, to]) => {
+    if (!conf.includes(from)) throw new Error(`nginx.conf has no "${from}"`)
+    return conf.replace(from, to)
+  }, readFileSync(join(ROOT, 'deploy/nginx.conf'), 'utf8'))
+  const conf = join(folder, 'nginx.conf')
+  writeFileSync(conf, `daemon off;\npid ${folder}/nginx.pid;\n${process.getuid?.() === 0 ? 'user root;\n' : ''}${written}`)
+  const args = ['-p', folder, '-c', conf, '-e', 'logs/error.log']
+  const server = await spawnGuarded(binary, args, { log: join(folder, 'logs/out.log') })
+  t.teardown(() => server.stop('SIGTERM'))
+  const address = `http://127.0.0.1:${port}`
+  await waitFor(() => reaches(port), { what: 'nginx' })
+  return {
+    address,
+    port,
+    log: () => readFileSync(join(folder, 'logs/access.log'), 'utf8'),
+    reload: () => run(binary, [...args, '-s', 'reload']),
+    /** Pids of its workers. */
+    workers: () => readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').trim().split(' ')
+  }
+}
+
+const reaches = (port: number) => new Promise<boolean>((resolve) => {
+  const socket = connect(port, '127.0.0.1', () => { socket.destroy(); resolve(true) })
+  socket.once('error', () => resolve(false))
+})
+
+/** A command of a document, which has to have it. */
+function documented (document: string, command: string): string {
+  if (!readFileSync(join(ROOT, `docs/${document}.md`), 'utf8').includes(command)) throw new Error(`docs/${document}.md has no ${command}`)
+  return command
+}
+
+/** What a server says to bytes as they are. */
+const raw = (port: number, lines: readonly string[]) => textOf(connect(port, '127.0.0.1').end([...lines, '', ''].join('\r\n')))
+
+t.test('two PM2 workers behind nginx.conf: what proxies break works, a dead worker costs no GET, and the commands of the runbook do what they say', async (t) => {
+  const { address, pm2, shell, home } = await site(t, {
+    env: { ADMIN_USERNAME: 'admin', ADMIN_EMAIL: 'admin@example.org', ADMIN_PASSWORD: PASSWORD, SESSION_SECRET: OLD, TRUST_PROXY: '127.0.0.1' }
+  })
+  const proxy = await nginx(t, [address.slice('http://'.length)], [['worker_shutdown_timeout 10m', 'worker_shutdown_timeout 1s']])
+  const cookie = await waitFor(() => session(proxy.address, '/sign-in', 'admin', PASSWORD), { what: 'the administrator', timeoutMs: 60_000 })
+
+  await t.test('requests', async (t) => {
+    const offer = ['Host: x', 'Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA']
+    t.match(await raw(proxy.port, ['GET /health/live HTTP/1.1', ...offer, 'Connection: close']), /^HTTP\/1.1 200 /, 'h2c is an offer, not a wish')
+    const upgrade = ['Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']
+    t.match(await raw(proxy.port, ['GET / HTTP/1.1', ...upgrade]), /^HTTP\/1.1 200 /, 'a page is no WebSocket')
+    t.match(await raw(proxy.port, ['GET /api/1/ws/hello-todo HTTP/1.1', ...upgrade]), /^HTTP\/1.1 401 /)
+    const gzip = (url: string) => fetch(proxy.address + url, { headers: { 'accept-encoding': 'gzip' } })
+    const [file, page] = [await gzip('/assets/site.css'), await gzip('/')]
+    t.equal(file.headers.get('content-encoding'), 'gzip')
+    t.equal(page.headers.get('content-encoding'), null, 'what holds a token is not compressed')
+    t.equal((await fetch(`${proxy.address}/metrics`)).status, 404)
+    const { status } = await ask(`${proxy.address}/api/1/auth/login`, { json: { username: 'admin' } })
+    t.equal(status, 400)
+    await Promise.all([file.text(), page.text()])
+    // nginx writes a line when the answer has left.
+    await waitFor(() => /^127\.0\.0\.1 \[\S+\] "POST \/api\/1\/auth\/login HTTP\/1\.1" 400 \d+ \S+ [0-9a-f]{32} 127\.0\.0\.1:\d+ 400$/m.test(proxy.log()), { what: 'a line that names the request and who answered it' })
+  })
+
+  await t.test('nginx reload with open sockets: the old workers go, and the sockets come back with what they missed', async (t) => {
+    const socket = new LiveSocket(t, proxy.address, 'hello-todo', cookie)
+    await waitFor(() => socket.isOpen, { what: 'the socket' })
+    const [old] = proxy.workers()
+    await proxy.reload()
+    await waitFor(() => !proxy.workers().includes(old!), { what: 'the old worker to go', timeoutMs: 20_000 })
+    await waitFor(() => socket.recoveries.length > 0 && socket.isOpen, { what: 'the socket to be back', timeoutMs: 20_000 })
+    t.same(socket.recoveries, [true])
+  })
+
+  await t.test('a worker that dies under load: no GET fails', async (t) => {
+    const traffic = load(proxy.address, { connections: 8, paths: ['/health/live'] })
+    t.teardown(() => traffic.stop())
+    await waitFor(() => traffic.succeeded > 200, { what: 'the load to flow', timeoutMs: 60_000 })
+    const [first] = JSON.parse(await pm2('jlist')) as Array<{ pid: number }>
+    process.kill(first!.pid, 'SIGKILL')
+    const at = traffic.succeeded
+    await waitFor(() => traffic.succeeded > at + 400, { what: 'the load to go on', timeoutMs: 60_000 })
+    await traffic.stop()
+    t.same(traffic.failures, [])
+    t.equal((await answers(address, 2, AbortSignal.timeout(60_000))).size, 2, 'its successor is there')
+  })
+
+  await t.test('the commands of the runbook', async (t) => {
+    const profile = async (cookie: string) => [...new Set((await fromAll(`${address}/profile`, 2, { cookie })).map(({ status }) => status))]
+    t.same(await profile(cookie), [200])
+    await shell(documented('runbook', 'SESSION_SECRET=new,old pm2 reload jpulse-site --update-env').replace('new,old', `"${NEW},${OLD}"`))
+    t.same(await profile(cookie), [200], 'who was signed in is so still')
+    const fresh = await session(address, '/sign-in', 'admin', PASSWORD)
+    await shell(documented('runbook', 'SESSION_SECRET=new,old pm2 reload jpulse-site --update-env').replace('new,old', `"${NEW}"`))
+    t.same([await profile(cookie), await profile(fresh)], [[303], [200]], 'without the old secret who signed in meanwhile is')
+    await shell(documented('runbook', 'pm2 scale jpulse-site 3'))
+    t.equal((await answers(address, 3, AbortSignal.timeout(60_000))).size, 3)
+    t.match(await shell('pm2 describe jpulse-site'), 'online')
+    await shell('pm2 reloadLogs')
+    await shell(documented('deployment', '(umask 077 && pm2 save)'))
+    const { mode } = statSync(join(home, 'dump.pm2'))
+    t.equal(mode & 0o077, 0, 'what pm2 save writes is for its user alone')
+    await shell('pm2 restart 0')
+    t.equal((await answers(address, 3, AbortSignal.timeout(60_000))).size, 3)
+    await shell(`${documented('runbook', 'pm2 stop jpulse-site')}; pm2 delete jpulse-site`)
+    t.equal(JSON.parse(await pm2('jlist')).length, 0)
+  })
+})
+
+t.test('nginx.conf: a slow GET is asked once, one whose server refuses it is asked of another', async (t) => {
+  const asked: string[] = []
+  const slow = createServer(({ url }, response) => { asked.push(url!); if (url !== '/slow') response.end('ok') }).listen(0, '127.0.0.1')
+  t.teardown(() => { slow.closeAllConnections(); slow.close() })
+  await once(slow, 'listening')
+  const dead = await freePort()
+  const proxy = await nginx(t, [`127.0.0.1:${(slow.address() as AddressInfo).port}`, `127.0.0.1:${dead}`], [['proxy_read_timeout 30s', 'proxy_read_timeout 300ms']])
+  for (let n = 0; n < 4; n++) t.equal((await fetch(`${proxy.address}/quick`)).status, 200)
+  t.equal((await fetch(`${proxy.address}/slow`)).status, 504)
+  t.same(asked.filter((url) => url === '/slow'), ['/slow'])
+})
