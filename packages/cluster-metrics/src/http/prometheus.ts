@@ -8,12 +8,17 @@ import type { Guard } from './metrics.ts'
 
 const Query = Type.Object({ scope: Type.Optional(Type.Enum(['instance', 'cluster'])) })
 
+const Exposition = {
+  description: 'Prometheus text format 0.0.4, or OpenMetrics 1.0 where it is accepted',
+  content: { 'text/plain': { schema: Type.String() }, 'application/openmetrics-text': { schema: Type.String() } }
+}
+
 /** What Prometheus scrapes. */
 export async function prometheusRoutes (fastify: FastifyInstance, metrics: ClusterMetrics, path: string, may: Guard): Promise<void> {
   fastify.get<{ Querystring: Static<typeof Query> }>(path, {
     ...INFRASTRUCTURE,
     onRequest: may,
-    schema: { querystring: Query, response: { 200: Type.String({ description: 'Prometheus text format 0.0.4, or OpenMetrics 1.0 where it is accepted' }), ...failures } }
+    schema: { querystring: Query, response: { 200: Exposition, ...failures } }
   }, async ({ query, headers: { accept } }, reply) => {
     const format = formatOf(accept)
     const text = await metrics.prometheus(query.scope, format)
