@@ -58,7 +58,8 @@ async function runAll (env, checks) {
   const stop = () => fault.abort()
   for (const name of SIGNALS) process.on(name, stop)
   checks.then((code) => { if (code !== 0) stop() })
-  const first = await runOnce(files.length > 0 ? { files, jobs: 3 } : planOf(ROOT), env, fault.signal)
+  const plan = files.length > 0 ? { files, jobs: 3 } : planOf(ROOT)
+  const first = await runOnce({ ...plan, jobs: Number(values.jobs ?? plan.jobs) }, env, fault.signal)
   let { passed, failed } = first
   if (first.again.length > 0 && !fault.signal.aborted) {
     say(`again, one after the other, because a wait ran out: ${first.again.join(' ')}`)
@@ -88,8 +89,7 @@ async function runOnce (plan, env, signal) {
   const { runFiles } = await import('./tests/run-files.js')
   const { TapSummary } = await import('./tests/tap-summary.js')
   const summary = new TapSummary((line) => process.stdout.write(`${line}\n`))
-  const jobs = values.jobs === undefined ? plan.jobs : Number(values.jobs)
-  await runFiles({ ...plan, jobs }, { env, timeoutMs: Number(values.timeout) * 1000, signal, write: (tap) => summary.write(tap) })
+  await runFiles(plan, { env, timeoutMs: Number(values.timeout) * 1000, signal, write: (tap) => summary.write(tap) })
   return summary.end()
 }
 
