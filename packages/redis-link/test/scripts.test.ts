@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { redisBinaries } from '../../../scripts/servers/binaries.js'
 import { startRedis } from '../../../scripts/servers/redis.js'
 import { connect, redisServer, sharedRedis, temporaryFolder, uniqueName } from '../../../test/helpers/index.ts'
+import { Keys } from '../../redis-sessions/src/stores/redis/keys.ts'
 import type { RedisNeeds } from '../src/acl.ts'
 import { unknownCommands } from '../src/permissions.ts'
 import { defineScript, LEASE_LUA, reply, type RedisClient, type Script } from '../src/index.ts'
@@ -70,6 +71,16 @@ t.test('every command of a package\'s scripts is among its declared needs', asyn
     const { redisNeeds } = JSON.parse(readFileSync(join(PACKAGES, name, 'package.json'), 'utf8')) as { redisNeeds?: RedisNeeds }
     if (redisNeeds !== undefined) t.same(unknownCommands(redisNeeds), [], `the boot asks about each of ${name}`)
     t.same([...called].filter((command) => redisNeeds?.commands.includes(command) !== true), [], name)
+  }
+})
+
+t.test('the keys of sessions are among their declared needs, also of a registration with a name', async (t) => {
+  const { redisNeeds } = JSON.parse(readFileSync(join(PACKAGES, 'redis-sessions/package.json'), 'utf8')) as { redisNeeds: RedisNeeds }
+  for (const realm of ['', 'admin']) {
+    const keys = new Keys((...parts) => ['<site>', ...parts].join(':'), realm)
+    const ref = { tag: 't', hash: 'h', owned: true }
+    const all = [keys.session(ref), keys.session({ ...ref, owned: false }), keys.index('t'), keys.notices('t'), keys.replaced(ref), keys.watermark('t'), keys.backup('dirty')]
+    t.same(all.filter((key) => !redisNeeds.keys.some((pattern) => key.startsWith(pattern.slice(0, -1)))), [], realm)
   }
 })
 
