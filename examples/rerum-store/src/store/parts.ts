@@ -9,7 +9,7 @@ const PART = 128 * 1024
 const MAX_RECENT = 16 * 1024 * 1024
 
 /** A page as the cache keeps it: long texts are entries of their own, and stand here by their keys. */
-export interface KeptPage extends EntryPage {
+interface KeptPage extends EntryPage {
   readonly parts?: { readonly keys: readonly string[], /** Texts of each entry. */ readonly counts: readonly number[] }
 }
 
