@@ -315,6 +315,13 @@ t.test('the clock tells Redis\' time, that of another server when the link is up
   listeners.forEach((listener) => listener())
   await waitFor(() => isAhead(90_000), { what: 'the clock of another server' })
   t.ok(Number.isInteger(clock.now()))
+  // Answered at once, heard late: what it says is behind by half of that time.
+  let told = 0
+  const busy = new RedisClock({ client: {} as RedisClient, run: (async () => { const answer = await time(); told = now(); while (now() < told + 200); return answer }) as never, on: () => {} })
+  t.teardown(() => busy.stop())
+  await busy.ready
+  t.ok(busy.now() < now() + aheadMs - 50, 'what is known from afar may be behind')
+  t.ok(busy.latest() >= now() + aheadMs - 1, 'but not what is said of the latest')
 
   // A question to the server of before, which answers late.
   let answerLate = (_time: Array<string | number>): void => {}

@@ -29,6 +29,8 @@ export class RedisClock {
   #offsetMs: number | undefined
   /** What the measurement may be off by, at the time of the measurement. */
   #errorMs = Infinity
+  /** The same, also while another server is asked for the first time. */
+  #offByMs = 0
   #measuredAt = 0
   #asking: Promise<void> | null = null
   /** Grows with every `up`: what was asked before it is of another server, with another clock. */
@@ -54,6 +56,12 @@ export class RedisClock {
   /** Whole milliseconds since 1970. The clock of this process as long as Redis has told nothing. */
   now (): number {
     return this.#offsetMs === undefined ? Date.now() : Math.floor(this.#offsetMs + performance.now())
+  }
+
+  /** The latest that Redis' clock may say now: what was done there before has no later time. */
+  latest (): number {
+    const at = performance.now()
+    return this.#offsetMs === undefined ? Date.now() : Math.ceil(this.#offsetMs + at + this.#offByMs + (at - this.#measuredAt) * DRIFT)
   }
 
   stop (): void {
@@ -83,7 +91,7 @@ export class RedisClock {
     const errorMs = (after - before) / 2
     if (errorMs > this.#errorMs + (after - this.#measuredAt) * DRIFT) return
     this.#offsetMs = redisMs - (before + after) / 2
-    this.#errorMs = errorMs
+    this.#errorMs = this.#offByMs = errorMs
     this.#measuredAt = after
   }
 }

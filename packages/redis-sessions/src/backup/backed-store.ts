@@ -117,7 +117,8 @@ export class BackedStore implements SessionStore {
       return ended
     } catch (err) {
       // Where the caller carries the logout out later, the backup must not bring anybody back before.
-      await note(Math.round(this.now() - (options.ageMs ?? 0)) * 1000).catch(() => {})
+      // As late as Redis' clock may have been for the last login before it.
+      await note(Math.round((this.#primary.latest?.() ?? this.now()) + 1 - (options.ageMs ?? 0)) * 1000).catch(() => {})
       throw err
     }
   }

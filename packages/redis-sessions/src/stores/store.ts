@@ -108,6 +108,8 @@ export interface SessionStore {
   list (tag: string): Promise<ListedSession[]>
   /** What the clock says that `createdAt` and `touchedAt` are of, in milliseconds. @default `Date.now()` */
   now? (): number
+  /** The latest that this clock may say, where it is known from afar. @default what `now` says */
+  latest? (): number
   /** Set by the plugin: hears of sessions that timed out, of each once in all processes, when the store comes to know of it. */
   onExpired?: ((expired: readonly ExpiredSession[]) => void) | undefined
   /** Looks whether a session that is not there timed out, and tells `onExpired`. */

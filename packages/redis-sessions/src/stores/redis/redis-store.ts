@@ -124,6 +124,10 @@ export class RedisStore implements SessionStore {
     return this.#clock.now()
   }
 
+  latest (): number {
+    return this.#clock.latest()
+  }
+
   /** When a session expires unless it is seen again, by the clock of `now`; null where it is not there. */
   async expiryOf (ref: SessionRef): Promise<number | null> {
     const key = this.#keys.session(ref)
