@@ -57,12 +57,12 @@ function userList ({ items, pageInfo }: Page<ListedUser>, search: string, done: 
   return html`
     <section class="hero"><h1>Users</h1><p class="lead">The newest accounts first.</p></section>${done !== undefined && html`
     <p class="notice" role="status">${done}</p>`}
-    <form method="get" action="/admin/users" role="search"><label>Name or address begins with <input name="search" value="${search}" maxlength="100"></label> <button type="submit">Search</button></form>
+    <form class="card" method="get" action="/admin/users" role="search"><label>Name or address begins with <input name="search" value="${search}" maxlength="100"></label> <button type="submit">Search</button></form>
     <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>
       <thead><tr>${['User name', 'E-mail', 'Role', 'Since', 'Account'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
       <tbody>${items.map(({ _id: username, email, role, createdAt, locked = false }) => html`
         <tr><td>${username}</td><td>${email}</td><td>${role}${locked && ', locked'}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
-          <td>${act(username, 'sign-out', 'Sign out everywhere')} ${act(username, 'reset', 'New password')} ${locked ? act(username, 'unlock', 'Unlock') : act(username, 'lock', 'Lock')} ${act(username, 'delete', 'Delete')}</td></tr>`)}</tbody>
+          <td><div class="actions">${act(username, 'sign-out', 'Sign out everywhere')} ${act(username, 'reset', 'New password')} ${locked ? act(username, 'unlock', 'Unlock') : act(username, 'lock', 'Lock')} ${act(username, 'delete', 'Delete')}</div></td></tr>`)}</tbody>
     </table></div>
     <nav class="pages" aria-label="Pages">${link(pageInfo.prevCursor, '← Previous', 'prev')} ${link(pageInfo.nextCursor, 'Next →', 'next')}</nav>`
 }
