@@ -171,7 +171,7 @@ t.test('promtool and the parser of OpenMetrics accept both scopes, with metrics 
     const families = parsePrometheus(plain)
     for (const prefix of ['first', 'second']) {
       for (const name of ['sales_total', 'visits_total', 'pool_size', 'job_seconds', 'plain_seconds', 'size_bytes']) t.ok([...families.keys()].includes(`${prefix}_${name}`), `${prefix}_${name} ${url}`)
-      t.match(open, new RegExp(`\n${prefix}_job_seconds_bucket\\{job="x",app="[^\n]*",le="1\\.0"\\} 2 # \\{trace_id="${TRACE}"\\} 0\\.7 \\d`), url)
+      t.match(open, new RegExp(`\n${prefix}_job_seconds_bucket\\{(?:exported_)?job="x",app="[^\n]*",le="1\\.0"\\} 2 # \\{trace_id="${TRACE}"\\} 0\\.7 \\d`), url)
     }
     if (tools === undefined) continue
     t.equal(await judge(tools.promtool, ['check', 'metrics'], plain), '', `promtool, ${url}`)

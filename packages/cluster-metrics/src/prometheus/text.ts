@@ -19,14 +19,11 @@ export const TARGET_LABELS = ['instance', 'job'] as const
 /** Labels with the given names put behind `exported_`, as Prometheus does it without `honor_labels`. */
 export function exported (labels: Labels, names: readonly string[]): Labels {
   if (!names.some((name) => labels[name] !== undefined)) return labels
-  const kept = Object.fromEntries(Object.entries(labels).filter(([name]) => !names.includes(name)))
-  for (const name of names) {
-    if (labels[name] === undefined) continue
-    let free = `exported_${name}`
-    while (kept[free] !== undefined) free = `exported_${free}`
-    kept[free] = labels[name]
-  }
-  return kept
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => {
+    let free = name
+    if (names.includes(name)) do free = `exported_${free}`; while (labels[free] !== undefined)
+    return [free, value]
+  }))
 }
 
 /** What a scraper can read: Prometheus' text 0.0.4, or OpenMetrics 1.0, which has exemplars. */
