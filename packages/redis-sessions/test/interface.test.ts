@@ -100,7 +100,7 @@ const BEHAVIOURS: Record<string, (t: Test) => Promise<void>> = {
     const browser = new Browser(app)
     await browser.get('/x')
     const known = decodeURIComponent(browser.cookie!)
-    for (const value of [`${known.slice(0, -1)}A`, known.replace('.', ''), 'a'.repeat(32), '', '%', 'x'.repeat(5000), `${'b'.repeat(32)}.${known.split('.')[1]}`]) {
+    for (const value of [`${known.slice(0, -1)}${known.endsWith('A') ? 'E' : 'A'}`, known.replace('.', ''), 'a'.repeat(32), '', '%', 'x'.repeat(5000), `${'b'.repeat(32)}.${known.split('.')[1]}`]) {
       const response = await app.inject({ url: '/x', headers: { cookie: `sessionId=${value}` } })
       t.equal(response.statusCode, 200, value.slice(0, 50))
       t.match(cookieIn(response), /^sessionId=[\w-]{32}\./)
