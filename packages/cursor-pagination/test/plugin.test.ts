@@ -75,7 +75,12 @@ t.test('in a session the page and its total are read one after the other', async
       if (name !== 'find') return Reflect.get(target, name, target)
       return (...args: Parameters<typeof users.find>) => {
         const cursor = target.find(...args)
-        t.intercept(cursor, 'toArray', { value: timed('find', () => Object.getPrototypeOf(cursor).toArray.call(cursor)) })
+        const read = cursor[Symbol.asyncIterator].bind(cursor)
+        cursor[Symbol.asyncIterator] = async function * () {
+          calls.push('find begins')
+          yield * read()
+          calls.push('find ends')
+        }
         return cursor
       }
     }
