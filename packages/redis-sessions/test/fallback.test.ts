@@ -3,6 +3,8 @@ import * as fc from 'fast-check'
 import { EventEmitter } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
+import { BackedStore } from '../src/backup/backed-store.ts'
+import type { SessionBackup } from '../src/backup/backup.ts'
 import { unavailable } from '../src/errors.ts'
 import { FallbackStore } from '../src/stores/fallback-store.ts'
 import { newId, refOf, tagOf, type SessionRef } from '../src/stores/ids.ts'
@@ -332,10 +334,10 @@ class Scripted extends MemoryStore {
 }
 
 /** An outage with policy memory, told to the store by a read, and its end. */
-async function outage (about: object = {}) {
+async function outage (about: object = {}, behind = (redis: Scripted): SessionStore => redis) {
   const redis = new Scripted()
   const link = Object.assign(new EventEmitter(), { isUp: true, ping: async () => { if (redis.isAway) throw new Error('away') } })
-  const store = new FallbackStore(redis, link as unknown as RedisLink, LIFETIMES, { ...log as object, ...about } as never, 60_000)
+  const store = new FallbackStore(behind(redis), link as unknown as RedisLink, LIFETIMES, { ...log as object, ...about } as never, 60_000)
   const tag = tagOf('u')
   const newRef = () => refOf(newId(tag))!
   await store.read(newRef())
@@ -428,6 +430,35 @@ t.test('a Redis that is back and takes nothing is one warning, however often it 
   t.match(warned, [/kept in this process/, /Redis is back, but cannot be told/])
   t.equal(warned.length, 2)
   await store.close()
+})
+
+t.test('a login right after a logout-all of an outage is above its mark in the backup, which is as late as Redis\' clock may have been', async (t) => {
+  for (const tries of [1, 2]) {
+    const marks: number[] = []
+    let offByMs = 300
+    const backup = { get: async () => null, isEnded: async () => false, put: async () => {}, endAll: async (_tag: string, mark: number) => { marks.push(mark) } }
+    const reconciler = { markDirty: async () => {}, isComplete: async () => true }
+    const { redis, link, store, tag, logIn, recover } = await outage({}, (redis) => {
+      const primary = Object.assign(redis, { latest: () => redis.now() + offByMs })
+      return new BackedStore(primary, backup as unknown as SessionBackup, reconciler, LIFETIMES, log, async () => {})
+    })
+    await store.removeAll(tag)
+    now += 55
+    const ref = await logIn()
+    now += 1000
+    if (tries === 2) {
+      redis.isAway = false
+      redis.before.removeAll = () => { throw unavailable(new Error('away again')) }
+      offByMs = 900
+      link.emit('up')
+      await turn()
+      redis.before = {}
+    }
+    await recover()
+    t.equal(marks.length, 1 + tries)
+    t.ok((await redis.read(ref))!.stamp > Math.max(...marks), `at try ${tries}`)
+    await store.close()
+  }
 })
 
 t.test('a login that falls back to the process while its session is logged out is logged out', async (t) => {

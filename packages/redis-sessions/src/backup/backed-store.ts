@@ -118,7 +118,9 @@ export class BackedStore implements SessionStore {
     } catch (err) {
       // Where the caller carries the logout out later, the backup must not bring anybody back before.
       // As late as Redis' clock may have been for the last login before it.
-      await note(Math.round((this.#primary.latest?.() ?? this.now()) + 1 - (options.ageMs ?? 0)) * 1000).catch(() => {})
+      const mark = Math.round((this.#primary.latest?.() ?? this.now()) + 1 - (options.ageMs ?? 0)) * 1000
+      options.noted?.(mark)
+      await note(mark).catch(() => {})
       throw err
     }
   }

@@ -114,7 +114,8 @@ export class FallbackStore implements SessionStore {
     const { except } = options
     this.#outage.endAll(tag, except)
     const here = await this.#memory.removeAll(tag, options)
-    const asked = this.#primary.removeAll(tag, options)
+    let noted = 0
+    const asked = this.#primary.removeAll(tag, { ...options, noted: (mark) => { noted = mark } })
     this.#asking.add(asked)
     try {
       const { mark, known } = await asked
@@ -122,6 +123,7 @@ export class FallbackStore implements SessionStore {
       return { mark, known: [...here.known, ...known] }
     } catch (err) {
       this.#noteOutage(err)
+      this.#outage.noted(tag, noted)
       this.#outage.endAllLater({ tag, at: performance.now(), ...(except === undefined ? {} : { except }) })
       const { mark, known } = await this.#memory.removeAll(tag, options)
       return { mark, known: [...here.known, ...known] }
@@ -234,7 +236,8 @@ export class FallbackStore implements SessionStore {
 
   async #replayLogoutAll (late: LateLogout): Promise<void> {
     const { tag, at, except } = late
-    const { mark } = await this.#primary.removeAll(tag, { ageMs: performance.now() - at, ...(except === undefined ? {} : { except }) })
+    const noted = (mark: number) => this.#outage.noted(tag, mark)
+    const { mark } = await this.#primary.removeAll(tag, { ageMs: performance.now() - at, noted, ...(except === undefined ? {} : { except }) })
     this.#outage.toldEndAll(late, mark)
   }
 
@@ -264,16 +267,20 @@ export class FallbackStore implements SessionStore {
     return isNew
   }
 
-  #originOf (ref: SessionRef, { stamp, createdAt, touchedAt }: StoredSession, { mark }: Move): Origin {
+  #originOf (ref: SessionRef, { stamp, createdAt, touchedAt }: StoredSession, { mark, noted }: Move): Origin {
     const clock = this.#memory.now()
+    const ahead = Math.round(this.#thereNow() - clock)
     if (mark > 0) {
       // The watermark is of Redis' clock, so all of them are: the stamp to the microsecond, the others as well as it is known.
-      const ahead = Math.round(this.#thereNow() - clock)
       return { stamp: mark + 1, createdAt: createdAt + ahead, touchedAt: touchedAt + ahead }
     }
     // Never ahead of a logout-all that follows.
     const latest = Math.max(stamp, (clock + 1) * 1000)
-    return { stamp: this.#outage.followsLogout(ref) ? Math.min(stamp + CLOCK_SLACK_MICROS, latest) : stamp, createdAt, touchedAt, clock }
+    const made = this.#outage.followsLogout(ref) ? Math.min(stamp + CLOCK_SLACK_MICROS, latest) : stamp
+    const there = made + ahead * 1000
+    if (there > noted + CLOCK_SLACK_MICROS) return { stamp: made, createdAt, touchedAt, clock }
+    // What the backup has is as late as Redis' clock may have been; a restoration would find the session ended.
+    return { stamp: Math.max(there, noted + 1), createdAt: createdAt + ahead, touchedAt: touchedAt + ahead }
   }
 
   #thereNow (): number {

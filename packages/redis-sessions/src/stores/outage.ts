@@ -15,8 +15,8 @@ export type Work =
   | { readonly kind: 'wait' }
   | { readonly kind: 'done' }
 
-/** How a session goes to Redis. `mark` is the watermark that it has to be above, 0 for none. */
-export interface Move { readonly creates: boolean, readonly isFirst: boolean, readonly mark: number }
+/** How a session goes to Redis. `mark` is the watermark that it has to be above, 0 for none; `noted` the mark of its group elsewhere. */
+export interface Move { readonly creates: boolean, readonly isFirst: boolean, readonly mark: number, readonly noted: number }
 
 /** A session that was sent to Redis in this outage: at first when, and whether Redis said that it is there. */
 interface Sent { readonly ref: SessionRef, readonly at: number, isThere: boolean }
@@ -37,6 +37,8 @@ export class Outage {
   readonly #spared = new Map<string, Spared>()
   /** Groups whose logout-alls of this outage Redis has. */
   readonly #voided = new Set<string>()
+  /** The highest marks of late logout-alls that are kept elsewhere, by group: what the process has of it was made after them, or spared. */
+  readonly #noted = new Map<string, number>()
   #queue: SessionRef[] = []
   #phase: 'none' | 'away' | 'replay' = 'none'
 
@@ -128,6 +130,11 @@ export class Outage {
     this.#late.set(late.tag, late)
   }
 
+  /** A late logout-all has this mark in the backup. */
+  noted (tag: string, mark: number): void {
+    this.#noted.set(tag, Math.max(this.#noted.get(tag) ?? 0, mark))
+  }
+
   /** An `endAll` has its answer, or never gets one. */
   stopAsking (except?: SessionRef): void {
     const spared = except === undefined ? undefined : this.#spared.get(except.hash)
@@ -174,7 +181,7 @@ export class Outage {
     if (known === undefined) this.#sent.set(ref.hash, { ref, at: now, isThere: false })
     // By half, since the command takes its time.
     const creates = known === undefined || (!known.isThere && now - known.at < this.#refusesMs / 2)
-    return { creates, isFirst: known === undefined, mark: this.#spared.get(ref.hash)?.mark ?? 0 }
+    return { creates, isFirst: known === undefined, mark: this.#spared.get(ref.hash)?.mark ?? 0, noted: this.#noted.get(ref.tag) ?? 0 }
   }
 
   /** Redis has the session. */
@@ -195,7 +202,7 @@ export class Outage {
   /** Redis was told everything. */
   finish (): void {
     this.#phase = 'none'
-    for (const known of [this.#ended, this.#late, this.#sent, this.#spared, this.#voided]) known.clear()
+    for (const known of [this.#ended, this.#late, this.#sent, this.#spared, this.#voided, this.#noted]) known.clear()
     this.#queue = []
   }
 

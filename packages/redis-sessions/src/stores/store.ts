@@ -47,6 +47,8 @@ export interface EndAllOptions {
   readonly except?: SessionRef
   /** Ends only what became valid this long ago or earlier, in milliseconds: for a logout that is carried out late. @default 0 */
   readonly ageMs?: number
+  /** Hears of a mark, in microseconds of the store's clock, that is kept elsewhere where the store itself could not be asked: what is made later has to be above it. */
+  readonly noted?: (mark: number) => void
 }
 
 /** What a logout-all ended. */
