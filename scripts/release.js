@@ -55,6 +55,19 @@ function nameRepository () {
   }
 }
 
+/** @param {Pick<Package, 'name' | 'version'>} of whether the registry has it in this version. @param {string[]} [args] further arguments for npm */
+export async function isPublished ({ name, version }, args = []) {
+  // npm ends with an error where it knows no such package.
+  const { stdout } = await promisify(execFile)('npm', ['view', `${name}@${version}`, 'version', ...args], { env: cleanEnv() }).catch(() => ({ stdout: '' }))
+  return stdout.trim() === version
+}
+
+/** By git alone, without an author: where a tag cannot be made, the release ends with an error. @param {string} name */
+function tag (name) {
+  const known = spawnSync('git', ['tag', '--list', name], { cwd: ROOT, encoding: 'utf8' }).stdout.trim()
+  if (known === '') run('git', ['tag', name])
+}
+
 async function release () {
   const isReal = process.argv.includes('--publish')
   if (isReal && process.env.CI !== 'true') throw new Error('--publish is for the release workflow: provenance is proven there alone')
@@ -64,11 +77,11 @@ async function release () {
   try {
     await packAll(folder)
     for (const one of published()) {
-      const isThere = isReal && spawnSync('npm', ['view', `${one.name}@${one.version}`, 'version'], { encoding: 'utf8' }).stdout.trim() === one.version
-      if (isThere) { say(`${one.name}@${one.version} is published already`); continue }
+      // npm refuses it otherwise, also in a dry run.
+      if (await isPublished(one)) { say(`${one.name}@${one.version} is published already`); continue }
       say(await publish(join(folder, tarball(one)), isReal ? ['--access', 'public', '--provenance'] : ['--access', 'public', '--dry-run']))
     }
-    if (isReal) run('npm', ['exec', '--', 'changeset', 'tag'])
+    if (isReal) for (const one of published()) tag(`${one.name}@${one.version}`)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
+import { chmodSync, readFileSync } from 'node:fs'
 import { connect as tcpConnect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -116,6 +118,14 @@ t.test('a server goes when its test crashes', async (t) => {
   const pid = Number(output)
   t.ok(pid > 1)
   await waitFor(() => !isAlive(pid))
+})
+
+t.test('a process that does nothing but wait for the build of the MongoDB wire server waits for it', async (t) => {
+  const bin = t.testdir({ go: '#!/bin/sh\nsleep 0.2\nprintf built > "$3"\n' })
+  chmodSync(join(bin, 'go'), 0o755)
+  const source = `import { mongoWireBinary } from ${JSON.stringify(new URL('../scripts/servers/binaries.js', import.meta.url).href)}; console.log(await mongoWireBinary(() => {}))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', source], { env: { ...process.env, PATH: `${bin}:/usr/bin:/bin`, XDG_CACHE_HOME: bin } })
+  t.equal(readFileSync(stdout.trim(), 'utf8'), 'built')
 })
 
 t.test('freePort: nobody listens there', async (t) => {

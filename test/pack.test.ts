@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import t from 'tap'
 import { cleanEnv } from '../scripts/bootstrap.js'
-import { packAll, publish, published, tarball } from '../scripts/release.js'
+import { isPublished, packAll, publish, published, tarball } from '../scripts/release.js'
 import { freePort, sharedRedis, temporaryFolder, waitFor } from './helpers/index.ts'
 
 const run = promisify(execFile)
@@ -66,6 +66,19 @@ t.test('each package is complete when packed, and npm would publish it', async (
     t.same(sources.filter((path) => !files.includes(path)), [], `${name}: each source is built`)
     t.match(await publish(file, ['--dry-run', '--access', 'public', '--registry', `http://127.0.0.1:${port}/`]), `+ ${name}@${version}`)
   }))
+})
+
+t.test('what the registry has in this version is not published again', async (t) => {
+  const [one, other] = published()
+  const known = { name: one!.name, 'dist-tags': { latest: one!.version }, versions: { [one!.version]: { name: one!.name, version: one!.version, dist: { tarball: 'http://127.0.0.1/none.tgz' } } } }
+  const registry = createServer(({ url = '' }, response) => {
+    const isKnown = decodeURIComponent(url) === `/${one!.name}`
+    response.writeHead(isKnown ? 200 : 404, { 'content-type': 'application/json' }).end(isKnown ? JSON.stringify(known) : '{}')
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => registry.close())
+  await once(registry, 'listening')
+  const args = ['--registry', `http://127.0.0.1:${(registry.address() as AddressInfo).port}/`]
+  t.same(await Promise.all([one!, { ...one!, version: '9.9.9' }, other!].map((each) => isPublished(each, args))), [true, false, false])
 })
 
 t.test('a package that nobody has built is built when it is packed', async (t) => {

@@ -115,6 +115,8 @@ function unpackDebian (folder, packages, say) {
 /** Where what is fetched or built once is kept for all checkouts of this user. */
 export const cacheFolder = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'jpulse-suite')
 
+/** The longest time of the build, which fetches its modules the first time. */
+const BUILD_MS = 600_000
 const MONGO_WIRE = fileURLToPath(new URL('../../test/servers/mongo-wire/', import.meta.url))
 
 /** Where the server of our Go module is once it is built: one for each state of its source. */
@@ -144,7 +146,10 @@ export async function mongoWireBinary (say) {
   const built = `${binary}.${process.pid}`
   const log = `${built}.log`
   const build = await spawnGuarded(go, ['build', '-o', built, '.'], { cwd: MONGO_WIRE, env: { ...process.env, GOFLAGS: '-mod=readonly', CGO_ENABLED: '0' }, log })
+  // This timer also keeps the process: the guard does not, and nothing else may run yet.
+  const limit = setTimeout(() => { build.stop('SIGKILL', 0) }, BUILD_MS)
   const status = await build.exited
+  clearTimeout(limit)
   const said = readFileSync(log, 'utf8').trim()
   rmSync(log)
   if (status !== 0) throw new CannotProvide('A MongoDB wire server', `go build failed: ${said}. Install mongod, or set MONGODB_URI.`)
