@@ -56,6 +56,8 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   #candidacies = 0
   readonly #schedules = new Set<Schedule>()
   readonly #watch: DuplicateWatch
+  /** Before `#closing`: whoever is deposed by the close may stand again at once. */
+  #isClosing = false
   #closing: Promise<void> | undefined
 
   constructor (link: RedisLink, options: ResolvedOptions, log: FastifyBaseLogger) {
@@ -118,7 +120,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     // A name of its own: the resignation of the one before may still be on its way, and must not end the term of this one.
     const leader = new Leader({ terms: this.#termsOf(name), holder: `${this.bootId}.${++this.#candidacies}`, leaseMs, log: this.#log })
     this.#leaders.set(name, leader)
-    if (this.#closing !== undefined) leader.resign()
+    if (this.#isClosing) leader.resign()
     return leader
   }
 
@@ -135,7 +137,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     for (const other of this.#schedules) if (other.isStopped) this.#schedules.delete(other)
     const schedule = new Schedule(name, cron, fn, options, this.#claims, this.#log)
     this.#schedules.add(schedule)
-    if (this.#closing !== undefined) schedule.stop()
+    if (this.#isClosing) schedule.stop()
     return schedule
   }
 
@@ -167,6 +169,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
 
   /** Leaves the cluster, within half a second. Further calls return the same promise. */
   close (): Promise<void> {
+    this.#isClosing = true
     this.#closing ??= this.#close()
     return this.#closing
   }

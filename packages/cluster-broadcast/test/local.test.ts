@@ -71,7 +71,11 @@ t.test('without Redis a process leads at once; whoever resigned stands anew when
   for (const [name, leaseMs] of [['', 1000], ['x'.repeat(1025), 1000], ['a', 499], ['a', 1.5], ['a', Infinity]] as const) {
     t.throws(() => app.appCluster.leader(name, { leaseMs }), { code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT' })
   }
+  let again = next
+  next.on('deposed', () => { again = app.appCluster.leader('other') })
   await app.close()
+  await again.stand()
+  t.same([again === next, again.isLeader], [false, false], 'nor does who stands again while the application closes')
   const late = app.appCluster.leader('late')
   await late.stand()
   t.equal(late.isLeader, false, 'a closed application leads nothing')

@@ -39,6 +39,8 @@ export class Leader extends EventEmitter<LeaderEvents> {
   #renewal: NodeJS.Timeout | undefined
   #end: NodeJS.Timeout | undefined
   #standing: Promise<void> | null = null
+  /** Before `#closing`: whoever hears that it is deposed may stand again at once. */
+  #isOver = false
   #closing: Promise<void> | undefined
 
   constructor (election: Election) {
@@ -62,7 +64,7 @@ export class Leader extends EventEmitter<LeaderEvents> {
 
   /** Whether this process resigned. */
   get isOver (): boolean {
-    return this.#closing !== undefined
+    return this.#isOver
   }
 
   /** Stands or renews at once, and not only three times per lease. Resolves when that is over, whatever its outcome. */
@@ -73,6 +75,7 @@ export class Leader extends EventEmitter<LeaderEvents> {
 
   /** Leads no longer and stands no more; another one is elected at once or within a third of the lease. Never rejects. */
   resign (): Promise<void> {
+    this.#isOver = true
     this.#closing ??= this.#resign()
     return this.#closing
   }
@@ -89,7 +92,7 @@ export class Leader extends EventEmitter<LeaderEvents> {
 
   async #stand (): Promise<void> {
     clearTimeout(this.#renewal)
-    if (this.#closing !== undefined) return
+    if (this.#isOver) return
     const { terms, holder, leaseMs, log } = this.#election
     // Counted from before the question: Redis began later.
     const sentAt = performance.now()
@@ -100,12 +103,12 @@ export class Leader extends EventEmitter<LeaderEvents> {
     } catch (err) {
       log.debug({ err }, 'who leads cannot be told')
     }
-    if (this.#closing === undefined) this.#renewal = setTimeout(() => { this.stand() }, leaseMs / 3).unref()
+    if (!this.#isOver) this.#renewal = setTimeout(() => { this.stand() }, leaseMs / 3).unref()
   }
 
   #lead (token: number, until: number): void {
     // An answer that took longer than the lease is about a term that has ended.
-    if (this.#closing !== undefined || until <= performance.now()) return
+    if (this.#isOver || until <= performance.now()) return
     if (token !== this.#token) this.#depose()
     const isNew = this.#token === null
     this.#token = token
