@@ -91,12 +91,12 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   }
 
   /**
-   * Redis' time, known without a question each time: measured from the first use on, at every `up` and each minute. No instance's
+   * Redis' time, known without a question each time: measured from the first use on, at every change of the servers and each minute. No instance's
    * own clock, which may be wrong or be set, enters into it.
    */
   get clock (): RedisClock {
     if (this.#clock === undefined) {
-      this.#clock = new RedisClock(this)
+      this.#clock = new RedisClock(this, this.#log)
       if (this.#connection.isClosed) this.#clock.stop()
     }
     return this.#clock
@@ -143,7 +143,8 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * beside each other. Returns their answers in the same order.
    *
    * @param commands each is given the pipeline or client, and a function that runs a script on it; what it returns is of no use, and what it does after an `await` comes too late
-   * @throws the first error among the answers; otherwise as `run`
+   * @throws what the first of the functions throws, or rejects with at once before it has sent anything, while what the others sent is carried out;
+   *   the first error among the answers; otherwise as `run`
    */
   runAll (commands: ReadonlyArray<(client: RedisClient, call: CallScript) => unknown>): Promise<unknown[]> {
     return this.#connection.runAll(commands)

@@ -155,6 +155,10 @@ for (const [where, options] of ways) {
       await other.close()
       t.equal((await waiting).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'nobody waits for a link that is closed')
       t.same([(await working).code, told], ['FST_ERR_REDIS_LINK_LOCK_LOST', 'FST_ERR_REDIS_LINK_LOCK_LOST'], 'nor works on without a word')
+      const { app: closing } = await build(t, options())
+      const begun = rejection(closing.redisLink.using('begun', { ttlMs: 60_000 }, () => t.fail()))
+      await closing.redisLink.close()
+      t.equal((await begun).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'nor begins under a lock that it was about to get')
       const abort = new AbortController()
       const aborted = link.using('work', { signal: abort.signal }, (signal) => new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason))
@@ -297,7 +301,8 @@ t.test('limits and tokens under a clock of Redis that went back', async (t) => {
 t.test('the clock tells Redis\' time, that of another server when the link is up again, and one\'s own clock has no say', async (t) => {
   const { now } = Date
   t.teardown(() => { Date.now = now })
-  const listeners: Array<() => void> = []
+  const listeners: Array<(change: { state: 'up' }) => void> = []
+  const up = { state: 'up' } as const
   let aheadMs = 5000
   const time = async () => {
     const at = now() + aheadMs
@@ -312,7 +317,7 @@ t.test('the clock tells Redis\' time, that of another server when the link is up
   Date.now = () => now() + 3_600_000
   t.ok(isAhead(5000), 'a clock that was set')
   aheadMs = 90_000
-  listeners.forEach((listener) => listener())
+  listeners.forEach((listener) => listener(up))
   await waitFor(() => isAhead(90_000), { what: 'the clock of another server' })
   t.ok(Number.isInteger(clock.now()))
   // Answered at once, heard late: what it says is behind by half of that time.
@@ -335,7 +340,7 @@ t.test('the clock tells Redis\' time, that of another server when the link is up
   const ready = other.ready
   t.ok(ready, 'asked again where the first question failed')
   t.equal(asked, 2)
-  listeners.at(-1)!()
+  listeners.at(-1)!(up)
   await waitFor(isKnown)
   answerLate([0, 0])
   await ready
@@ -350,6 +355,47 @@ t.test('the clock tells Redis\' time, that of another server when the link is up
   const before = Date.now()
   t.ok(app.redisLink.clock.now() >= before, 'without Redis that of the process')
   t.equal(app.redisLink.clock.ready, null)
+})
+
+t.test('on a Redis Cluster the latest is that of the primary that is ahead, also of one that took over, and now goes by one', async (t) => {
+  let [listener, asked] = [(_change: { state: 'up' }) => {}, 0]
+  const node = (port: number, aheadMs: number) => ({ options: { host: 'a', port }, time: async () => { asked++; return [0, Math.round((Date.now() + aheadMs) * 1000)] } })
+  let nodes = [node(2, 900), node(1, 0), node(3, -900)]
+  const client = { isCluster: true, nodes: () => nodes, time: () => nodes[2]!.time() } as unknown as RedisClient
+  const clock = new RedisClock({ client, run: (command) => command(client), on: (_event, told) => { listener = told } })
+  t.teardown(() => clock.stop())
+  await clock.ready
+  t.equal(asked, 3)
+  t.ok(clock.latest() >= Date.now() + 899)
+  t.ok(Math.abs(clock.now() - Date.now()) < 400)
+  nodes = [node(1, 0), node(4, 5000)]
+  listener({ state: 'up' })
+  await waitFor(() => clock.latest() >= Date.now() + 4999, { what: 'a primary that took over' })
+  nodes = [node(1, 0)]
+  listener({ state: 'up' })
+  await waitFor(() => clock.latest() < Date.now() + 900, { what: 'none of one that left' })
+  t.ok(Math.abs(clock.now() - Date.now()) < 400)
+})
+
+t.test('a Redis that may not be asked for its time is asked less and less often, and warned of once', async (t) => {
+  const { setTimeout } = globalThis
+  t.teardown(() => { globalThis.setTimeout = setTimeout })
+  const pauses: number[] = []
+  globalThis.setTimeout = ((fn: () => void, ms: number) => {
+    pauses.push(ms)
+    return setTimeout(fn, pauses.length > 8 ? ms : 0)
+  }) as unknown as typeof setTimeout
+  const refused = Object.assign(new Error('NOPERM this user has no permissions to run the \'time\' command'), { name: 'ReplyError' })
+  const warnings: string[] = []
+  const clock = new RedisClock({ client: {} as RedisClient, run: () => Promise.reject(refused), on: () => {} }, { warn: (_about: object, text: string) => { warnings.push(text) } } as never)
+  t.teardown(() => clock.stop())
+  await new Promise<void>((resolve) => {
+    const look = () => { if (pauses.length > 8) resolve(); else setImmediate(look) }
+    look()
+  })
+  t.same(pauses, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000])
+  t.equal(warnings.length, 1)
+  t.match(warnings[0], /NOPERM/)
 })
 
 t.test('a lock that is lost aborts the signal by the own clock, before somebody else has it', async (t) => {
