@@ -72,6 +72,13 @@ t.test('commands that were never sent still wait for a node that is connecting, 
   t.same(await redisLink.runAll([(client) => { client.set('b', 2) }, (client) => { client.get('b') }, (client) => client.set('c', 3)]), ['OK', '2', 'OK'], 'what many commands are answered, whatever the functions return')
   const failing = (client: RedisClient) => client.lpush('b', 1)
   t.match((await rejection(redisLink.runAll([failing, async (client) => { await failing(client) }, failing, () => { throw new Error('as asked') }]))).message, 'as asked', 'and nobody is left with a rejection')
+  // A function that fails by itself keeps no other from being sent, and is no rejection that nobody handles.
+  for (const fails of [() => { throw new Error('as asked') }, async () => { throw new Error('as asked') }]) {
+    t.match((await rejection(redisLink.runAll([(client) => client.set(redisLink.key('faults'), 'old'), fails, (client) => client.set(redisLink.key('faults'), 'sent')]))).message, 'as asked')
+    t.equal(await redisLink.run((client) => client.getdel(redisLink.key('faults'))), 'sent')
+  }
+  t.same(await redisLink.runAll([async (client) => { client.set(redisLink.key('faults'), 1); throw new Error('what it makes of an answer') }]), ['OK'])
+  t.match((await rejection(redisLink.runAll([async () => { throw new Error('as asked') }]))).message, 'as asked', 'also where nothing is sent')
   t.match((await rejection(redisLink.runAll([(client) => client.get('c'), failing, (client) => { client.lpush('c', 1) }]))).message, /WRONGTYPE/)
 })
 

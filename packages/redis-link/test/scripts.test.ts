@@ -114,6 +114,13 @@ async function scriptSuite (t: Test, link: Awaited<ReturnType<typeof build>>['ap
   t.same(await link.runAll([(client) => { client.set(link.key('a'), 2) }, (client) => { client.get(link.key('a')) }]), ['OK', '2'], 'whatever the functions return')
   const failing = (client: RedisClient) => client.incr(key)
   t.match((await rejection(link.runAll([failing, async (client) => { await failing(client) }, () => { throw new Error('as asked') }, failing]))).message, 'as asked')
+  // A function that fails by itself keeps no other from being sent, and is no rejection that nobody handles.
+  for (const fails of [() => { throw new Error('as asked') }, async () => { throw new Error('as asked') }]) {
+    t.match((await rejection(link.runAll([(client) => client.set(link.key('faults'), 'old'), fails, (client) => client.set(link.key('faults'), 'sent')]))).message, 'as asked')
+    t.equal(await link.run((client) => client.getdel(link.key('faults'))), 'sent')
+  }
+  t.same(await link.runAll([async (client) => { client.set(link.key('faults'), 1); throw new Error('what it makes of an answer') }]), ['OK'])
+  t.match((await rejection(link.runAll([async () => { throw new Error('as asked') }]))).message, 'as asked', 'also where nothing is sent')
   // Declared after the link was made.
   const late = defineScript({ name: 'redisLinkTestLateV1', keys: [], args: [], reply: reply<number>(), lua: 'return 7' })
   t.same(await link.runAll([(_client, call) => call(late, { keys: [], args: [] })]), [7])
