@@ -45,6 +45,11 @@ export async function using<T> (locks: Locks, name: string, options: UsingOption
   if (lock === null) throw link.unavailable() ?? new FST_ERR_REDIS_LINK_LOCK_HELD(name)
   const held = new Holding(name, lock, ttlMs, link.closed)
   try {
+    if (held.isLost()) {
+      // The link closed while it was taken.
+      await lock.release()
+      throw link.unavailable() ?? held.signal.reason
+    }
     const result = await work(signal === undefined ? held.signal : AbortSignal.any([held.signal, signal]), lock.token)
     if (held.isLost()) throw held.signal.reason
     return result
