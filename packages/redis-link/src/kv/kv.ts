@@ -32,7 +32,7 @@ export interface KvLink {
   onUp (listener: () => void): void
 }
 
-/** Where a value is that was set: in Redis, or in this process only. */
+/** Where a value is that was set: in Redis, or in this process. Where the answer of Redis was lost or late, it may be in Redis as well. */
 export type KvPlace = 'redis' | 'memory'
 
 /**
@@ -72,8 +72,9 @@ export class Kv {
   }
 
   /**
-   * Stores any JSON value, and says where. `memory`: in this process only, because Redis is away, is not configured or refuses it (OOM,
-   * READONLY and the like, which the log says too); with a Redis that answers, `get` tells what Redis has.
+   * Stores any JSON value, and says where. `memory`: in this process, because Redis is away, is not configured or refuses it (OOM,
+   * READONLY and the like, which the log says too); with a Redis that answers, `get` tells what Redis has. After a timeout or a connection
+   * that broke, Redis may have stored it as well.
    *
    * @param ttlSeconds time to live, fractions allowed; `undefined` keeps the value until it is deleted
    * @throws FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_VALUE, _INVALID_NUMBER
