@@ -98,6 +98,24 @@ t.test('a stream that is away is a warning of the process where nobody hears of 
   t.equal(warned.length, 2)
 })
 
+t.test('tags that throw are a warning of their own, once, and a stream that is away later is one all the same', async (t) => {
+  const oplog = new Oplog()
+  const warned: string[] = []
+  const hear = (warning: Error) => { if (/change stream.*(no tags|went away)/.test(warning.message)) warned.push(warning.message) }
+  process.on('warning', hear)
+  t.teardown(() => process.off('warning', hear))
+  const { dropped } = await watching(t, oplog, { onState: undefined, tags: () => { throw new Error('no tags') } })
+  for (const id of [1, 2]) {
+    oplog.push(update(id))
+    await waitFor(() => dropped.length === 1 + id)
+  }
+  t.strictSame(dropped, [['users'], ['users'], ['users']])
+  oplog.fail(new Error('went away'))
+  await waitFor(() => warned.some((text) => /went away/.test(text)), { what: 'the outage to be told' })
+  t.match(warned, [/tags of a change stream.*was dropped: no tags/, /behind.*went away/])
+  t.equal(warned.length, 2)
+})
+
 t.test('close does not wait for the next attempt to open a stream', async (t) => {
   const oplog = new Oplog()
   const { states, watcher } = await watching(t, oplog)

@@ -37,7 +37,7 @@ export interface WatchOptions {
   tags?: ((change: Change) => Names | null | undefined) | undefined
   /** Stages before the changes, such as a `$match`. It must not hide `_id` and `operationType`. @default none */
   pipeline?: object[] | undefined
-  /** Hears whether changes are heard, and if not why. @default a warning of the process (`process.emitWarning`) where they are not, once until they are again */
+  /** Hears whether changes are heard, and if not why. @default a warning of the process (`process.emitWarning`) where they are not, once until they are again, and of the first error of `tags` */
   onState?: ((state: WatchState, err?: unknown) => void) | undefined
 }
 
@@ -90,6 +90,7 @@ class Watch implements Watcher {
   #resumePoint: { resumeAfter: unknown } | { startAfter: unknown } | undefined
   #state: WatchState = 'behind'
   #hasWarned = false
+  #hasWarnedOfTags = false
   readonly #closing = new AbortController()
   #running: Promise<void> = Promise.resolve()
 
@@ -195,7 +196,9 @@ class Watch implements Watcher {
       const tags = listOf('A tag', this.#options.tags?.(change))
       return tags.length === 0 ? this.#all : tags
     } catch (err) {
-      this.#setState(this.#state, err)
+      if (this.#options.onState !== undefined) this.#setState(this.#state, err)
+      else if (!this.#hasWarnedOfTags) this.#warn('tags of a change stream', 'failed, and everything that the stream covers was dropped', err)
+      this.#hasWarnedOfTags = true
       return this.#all
     }
   }
@@ -210,8 +213,12 @@ class Watch implements Watcher {
     if (state === this.#state && err === undefined) return
     this.#state = state
     if (this.#options.onState !== undefined) return callSafely(() => {}, this.#options.onState, state, err)
-    if (err !== undefined && !this.#hasWarned) process.emitWarning(`a change stream of @jpulse/config-cache is ${state}, and what it covers may be read old: ${textOf((err as Error | null)?.message ?? err)}. Pass onState to hear of it`, { code: 'JPULSE_CONFIG_CACHE_CHANGES' })
-    this.#hasWarned = err !== undefined
+    if (state === 'behind' && !this.#hasWarned) this.#warn('a change stream', 'is behind, and what it covers may be read old', err)
+    this.#hasWarned = state === 'behind'
+  }
+
+  #warn (what: string, problem: string, err: unknown): void {
+    process.emitWarning(`${what} of @jpulse/config-cache ${problem}: ${textOf((err as Error | null | undefined)?.message ?? err)}. Pass onState to hear of it`, { code: 'JPULSE_CONFIG_CACHE_CHANGES' })
   }
 }
 
