@@ -14,11 +14,11 @@ export class Notices {
     this.#counters = counters
   }
 
-  /** A value is handed out and not kept, so it is loaded at each read. @param cause what is logged once a minute */
-  unkept (key: string, reason: string, cause = key): void {
+  /** A value is handed out and not kept, so it is loaded at each read. @param cause what is logged once a minute @param err with its stack in the log */
+  unkept (key: string, reason: string, cause = key, err?: unknown): void {
     this.#counters.unkept++
     unkept.publish({ key, level: 'process', reason })
-    this.#warn(`unkept ${cause}`, { key, reason }, 'a value is not cached')
+    this.#warn(`unkept ${cause}`, { key, reason, ...(err !== undefined && { err }) }, 'a value is not cached')
   }
 
   /** Redis did not take a value, so every instance loads it. */

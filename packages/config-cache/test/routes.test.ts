@@ -410,8 +410,9 @@ t.test('a route that tells requests apart by a header says so in the Vary of eac
 
 t.test('a when that fails, or answers later, costs the response its place and nobody an answer', async (t) => {
   let runs = 0
-  const app = await build(t, {}, (app) => {
-    app.get('/throws', { config: { cache: { when: () => { throw new Error('no') } } } }, async () => ({ runs: ++runs }))
+  const lines: string[] = []
+  const app = await build(t, { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } }, (app) => {
+    app.get('/throws', { config: { cache: { when: () => { throw new Error(`no ${runs}`) } } } }, async () => ({ runs: ++runs }))
     app.get('/later', { config: { cache: { when: (async () => false) as never } } }, async () => ({ runs: ++runs }))
     app.get('/rejects', { config: { cache: { when: (async () => { throw new Error('no') }) as never } } }, async () => ({ runs: ++runs }))
   })
@@ -420,6 +421,9 @@ t.test('a when that fails, or answers later, costs the response its place and no
   }
   t.equal(runs, 6)
   t.match(app.configCache.stats(), { unkept: 6 })
+  const told = lines.filter((line) => line.includes('/throws: its when failed'))
+  t.equal(told.length, 1, 'whatever its message')
+  t.match(JSON.parse(told[0]!), { err: { message: 'no 1', stack: /routes\.test/ } })
 })
 
 t.test('a route that asks for caching, and whose responses are never kept for a reason that does not stand in them, says so once', async (t) => {

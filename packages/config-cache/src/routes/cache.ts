@@ -204,13 +204,14 @@ class CachedRoute {
       callSafely(() => {}, () => told)
       throw new TypeError('it returned a promise: it must answer at once')
     } catch (err) {
-      this.#notKept(key, request, `its when failed (${textOf((err as Error | null | undefined)?.message ?? err)})`)
+      // Its message may differ at each request.
+      this.#notKept(key, request, `its when failed (${textOf((err as Error | null | undefined)?.message ?? err)})`, 'when', err)
       return false
     }
   }
 
-  #notKept (key: string, request: FastifyRequest, reason: string): void {
-    this.#writes.unkept(key, `a response of ${request.routeOptions.url}: ${reason}`, `${request.routeOptions.url} ${reason}`)
+  #notKept (key: string, request: FastifyRequest, reason: string, cause = reason, err?: unknown): void {
+    this.#writes.unkept(key, `a response of ${request.routeOptions.url}: ${reason}`, `${request.routeOptions.url} ${cause}`, err)
   }
 
   /** What the response says that it varies by. A hook that compresses says so of what it made, and makes it anew for each response. */

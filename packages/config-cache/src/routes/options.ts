@@ -40,7 +40,7 @@ export type RouteInvalidates = Names | ((request: FastifyRequest) => Names | Pro
 export interface CoherentWrites {
   isCaching (): boolean
   /** Counts and publishes a response that is not kept though its route asks for that, and logs each cause once a minute. */
-  unkept (key: string, reason: string, cause: string): void
+  unkept (key: string, reason: string, cause: string, err?: unknown): void
   /** Milliseconds since 1970 by the clock that all instances have: how old a response is must not depend on which one made it. */
   now (): number
   write<T> (touched: { tags: readonly string[] }, work: () => Promise<T>): Promise<T>
