@@ -40,9 +40,9 @@ export const FST_ERR_CONFIG_CACHE_INVALID_VALUE = createError<[problem: string]>
 export const FST_ERR_CONFIG_CACHE_INVALID_FEATURE = createError<[path: string, problem: string]>(
   'FST_ERR_CONFIG_CACHE_INVALID_FEATURE', 'The definition of the flag: %s %s', 400)
 
-/** A flag that is asked for has a definition that is none: it was written behind the cache, so who asks is not to blame. */
+/** A flag that is asked for has a definition that is none: it was written behind the cache or by an older release, which did not check it, so who asks is not to blame. */
 export const FST_ERR_CONFIG_CACHE_BROKEN_FEATURE = createError<[name: string, problem: string]>(
-  'FST_ERR_CONFIG_CACHE_BROKEN_FEATURE', 'The flag "%s" was written behind the cache, and cannot be evaluated. %s', 500)
+  'FST_ERR_CONFIG_CACHE_BROKEN_FEATURE', 'The flag "%s" was written unchecked, behind the cache or by an older release, and cannot be evaluated. %s', 500)
 
 /** The JSON of a value is longer than `maxValueBytes`. */
 export const FST_ERR_CONFIG_CACHE_TOO_LARGE = createError<[bytes: number, limit: number]>(
