@@ -54,6 +54,8 @@ export class Member {
   #timer: NodeJS.Timeout | undefined
   #token = ''
   #running = false
+  /** Counts how often it started over. */
+  #starts = 0
   #again = false
   #closed = false
 
@@ -106,6 +108,13 @@ export class Member {
     await this.connection.script(leaveScript, this.connection.keys.core, uniqueId(), id).catch(() => {})
   }
 
+  /** Ends the lease: only what Redis says from now on begins another, not the reply to a renewal that is under way. */
+  startOver (): void {
+    this.#starts++
+    this.#view.endLease()
+    this.renewNow()
+  }
+
   /** Renews now; a call during a renewal makes it run once more. */
   async renew (): Promise<void> {
     if (this.#running) {
@@ -133,10 +142,12 @@ export class Member {
     // The lease runs from before the request was sent: whatever delays the reply shortens it.
     const sentAt = now()
     const { version } = this.connection
+    const starts = this.#starts
+    const isOld = (): boolean => this.#closed || version !== this.connection.version || starts !== this.#starts
     const [reply, isFree] = await Promise.all([this.#ask(), this.#mayLease()])
-    if (this.#closed || version !== this.connection.version) return
+    if (isOld()) return
     if (this.#order.compare(reply) === 'late') await this.#waitForMessages(reply)
-    if (this.#closed || version !== this.connection.version) return
+    if (isOld()) return
     if (reply.isBlind && !await this.#serverRun.isSame(reply.nonce, version)) {
       this.#again = true
       return

@@ -23,7 +23,7 @@ import type { View } from './view.ts'
 import { ServerRun } from './server-run.ts'
 import { RedisWritePath } from './writes.ts'
 
-/** Longest wait for an own message; a clear that another one overtook waits for it in vain. */
+/** Longest wait for an own message; a clear that another one overtook waits for it in vain, and what it waited for comes with the next lease. */
 const HEARD_MS = 500
 
 /** What the shared level has to know: whom to ask, and which values are of now. */
@@ -112,6 +112,7 @@ export class RedisCoherence implements Coherence {
     }
     // Until its message has come this process would read what was before in Redis.
     for (const until = now() + HEARD_MS; this.#member.space !== space && this.#view.isLeased && now() < until;) await pause(1)
+    if (this.#isMember && this.#member.space !== space) this.#member.startOver()
   }
 
   /** Bounded: a frozen Redis answers nothing. */
