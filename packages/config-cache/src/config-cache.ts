@@ -43,7 +43,8 @@ export class ConfigCache {
     this.#held = parts.held
     const { claim } = parts
     this.#documents = new Documents(parts.options, parts.source, parts.reads, parts.lastKnown, {
-      write: (tags, work, valuesOf) => this.#write(tags, work, valuesOf, () => claim?.forWrite()),
+      write: (tags, work, valuesOf) => this.#write(tags, work, valuesOf, claim),
+      willChange: () => claim?.keep(),
       forLoad: async () => { await claim?.forLoad().catch((err: Error) => this.#foreign(err)) }
     })
   }
@@ -123,11 +124,11 @@ export class ConfigCache {
     await this.#write(touchedBy({ tags }), async () => {})
   }
 
-  async #write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[], prepare?: () => Promise<void> | undefined): Promise<T> {
+  async #write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[], claim: DocumentClaim | null = null): Promise<T> {
     if (this.#closing !== undefined) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     try {
-      await prepare?.()
-      const value = await this.#coherence.write(tags, work, valuesOf === undefined ? undefined : (value) => this.#jittered(valuesOf(value)))
+      const write = () => this.#coherence.write(tags, work, valuesOf === undefined ? undefined : (value) => this.#jittered(valuesOf(value)))
+      const value = await (claim === null ? write() : claim.during(write))
       this.#counters.writes++
       return value
     } catch (err) {
@@ -151,7 +152,7 @@ export class ConfigCache {
   /**
    * Whether a flag exists and is on for the context. One with variants that are no booleans is on where it is enabled.
    *
-   * @throws as `get`, and FST_ERR_CONFIG_CACHE_BROKEN_FEATURE of a definition that was written behind the cache; neither where there is a `default`
+   * @throws as `get`, and FST_ERR_CONFIG_CACHE_BROKEN_FEATURE of a definition that was written unchecked, behind the cache or by an older release; neither where there is a `default`
    */
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
     if (options === undefined) return isOn(name, (await this.get(featureKey(name), IN_FEATURES)) as Feature | null)
@@ -186,7 +187,8 @@ export class ConfigCache {
 
   /**
    * Loads the documents whose keys match, at most 1000 for each glob; how many it loaded. A glob that begins with the name
-   * of a collection and a colon (`features:*`) means that collection, any other means `config`. A text is one glob.
+   * of a collection and a colon (`features:*`) means that collection, any other means `config`. A text is one glob. It loads none while
+   * another process has the documents of a private source.
    *
    * @throws FST_ERR_CONFIG_CACHE_INVALID_KEY; what the source throws
    */

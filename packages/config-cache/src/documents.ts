@@ -1,6 +1,6 @@
 import { textOf } from '@jpulse/plugin-kit'
 import { checkGet, checkSet, type GetOptions, type SetOptions } from './calls.ts'
-import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
+import { FST_ERR_CONFIG_CACHE_INVALID_KEY, FST_ERR_CONFIG_CACHE_INVALID_VALUE, FST_ERR_CONFIG_CACHE_PRECONDITION_REQUIRED, FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE, FST_ERR_CONFIG_CACHE_UNKNOWN_COLLECTION, FST_ERR_CONFIG_CACHE_UNSUPPORTED, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
 import type { Fallback, LastKnown, Reads, Wanted } from './levels/index.ts'
 import { checkFlag } from './features/index.ts'
 import { checkName, documentKey, featureKey, FEATURES, isFlagKey, listOf, type Names } from './names.ts'
@@ -17,6 +17,8 @@ const SHARE_OF_NAMES = 1 / 16
 export interface Access {
   /** A coherent write of one entry, which knows what that is afterwards. */
   write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf: () => readonly WrittenValue[]): Promise<T>
+  /** Within a write, where the source is about to change, or may have. */
+  willChange (): void
   /** Before a load: rejects where the documents are in another process. */
   forLoad (): Promise<void>
 }
@@ -56,14 +58,14 @@ export class Documents {
     // Such as undefined or NaN: whoever means null says so.
     if (text === 'null' && value !== null) throw new FST_ERR_CONFIG_CACHE_INVALID_VALUE(`${textOf(value)} has no JSON form but null`)
     if (collection === FEATURES) checkDocumentOfFlags(composed, JSON.parse(text))
-    const work = this.#workOf(collection, key, ifVersion, JSON.parse(text)) ?? (() => this.#source.save(collection, key, JSON.parse(text)))
+    const work = this.#workOf(collection, key, ifVersion, JSON.parse(text)) ?? (() => this.#save(collection, key, JSON.parse(text)))
     await this.#writeText<unknown>(collection, composed, text, work)
   }
 
   async delete (key: string, options: SetOptions | undefined): Promise<boolean> {
     const { collection = CONFIG, ifVersion } = checked(options)
     const composed = this.#checked(collection, key)
-    const work = this.#workOf(collection, key, ifVersion, undefined) ?? (() => this.#source.remove(collection, key))
+    const work = this.#workOf(collection, key, ifVersion, undefined) ?? (() => this.#remove(collection, key))
     return this.#writeText(collection, composed, 'null', work)
   }
 
@@ -71,15 +73,22 @@ export class Documents {
     if (globs === undefined || globs === null) throw new FST_ERR_CONFIG_CACHE_INVALID_KEY('A glob', 'must be a text or an array of texts')
     let loaded = 0
     for (const glob of listOf('A glob', globs)) {
-      const [collection, rest] = this.#placeOf(glob)
-      await this.#access.forLoad()
-      const documents = await this.#source.list(collection, rest)
-      for (let first = 0; first < documents.length; first += 20) {
-        await Promise.all(documents.slice(first, first + 20).map(({ key }) => this.get(key, { collection })))
-      }
-      loaded += documents.length
+      // While another process has the documents there is nothing to load: one that takes its place at a reload has to start all the same.
+      loaded += await this.#warm(...this.#placeOf(glob)).catch((err: unknown) => {
+        if (err instanceof FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE) return 0
+        throw err
+      })
     }
     return loaded
+  }
+
+  async #warm (collection: string, glob: string): Promise<number> {
+    await this.#access.forLoad()
+    const documents = await this.#source.list(collection, glob)
+    for (let first = 0; first < documents.length; first += 20) {
+      await Promise.all(documents.slice(first, first + 20).map(({ key }) => this.get(key, { collection })))
+    }
+    return documents.length
   }
 
   async #read (collection: string, key: string, options: GetOptions | undefined, hit: Promise<unknown> | undefined, fallback: Pick<Fallback, 'defaultValue' | 'onStale'> | undefined): Promise<unknown> {
@@ -93,6 +102,21 @@ export class Documents {
   async #load (collection: string, key: string, context: LoaderContext): Promise<unknown> {
     await this.#access.forLoad()
     return this.#source.load(collection, key, context)
+  }
+
+  #save (collection: string, key: string, value: unknown): Promise<void> {
+    this.#access.willChange()
+    return this.#source.save(collection, key, value)
+  }
+
+  async #remove (collection: string, key: string): Promise<boolean> {
+    let mayHaveBeen = true
+    try {
+      mayHaveBeen = await this.#source.remove(collection, key)
+      return mayHaveBeen
+    } finally {
+      if (mayHaveBeen) this.#access.willChange()
+    }
   }
 
   #writeText<T> (collection: string, composed: string, text: string, work: () => Promise<T>): Promise<T> {
@@ -114,6 +138,7 @@ export class Documents {
       const isWritten = await this.#source.update!(collection, key, (current) => {
         wasThere = current !== null
         if (!isOf(ifVersion, current)) throw conflict(problemOf(ifVersion, current))
+        if (wasThere || next !== undefined) this.#access.willChange()
         return next
       })
       if (!isWritten) throw conflict('somebody else wrote it at the same moment, read it again')

@@ -17,7 +17,7 @@ export interface ConfigDocument {
 export interface ConfigSource {
   /**
    * Whether no other process sees what is saved here, as in `memorySource`. Where instances share a Redis, the first that writes a document
-   * has them then, and the others refuse to write and to load any. @default false
+   * has them then, and the others refuse to write and to load any (`warmup` loads none). @default false
    */
   readonly isPrivate?: boolean | undefined
   /** The value, or null where there is none. `context.signal` is aborted when nobody waits for it any more. */
