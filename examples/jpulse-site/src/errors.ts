@@ -18,6 +18,9 @@ export const CredentialsError = createError('FST_ERR_SITE_CREDENTIALS', 'User na
 /** An administrator has locked the account. */
 export const LockedError = createError('FST_ERR_SITE_LOCKED', 'This account is locked. Please ask an administrator.', 403)
 
+/** The account is gone, or never was. */
+export const NoAccountError = createError<[string]>('FST_ERR_SITE_NO_ACCOUNT', 'There is no account %s.', 404)
+
 /** Too many attempts. */
 export const TooManyError = createError('FST_ERR_SITE_TOO_MANY', 'Too many attempts. Please wait a few minutes.', 429)
 

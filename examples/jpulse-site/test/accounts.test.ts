@@ -71,6 +71,9 @@ for (const mode of MODES) {
     t.same([await found('bo'), await found('BO.'), await found('carl@example'), await found('b.')], [['bo.b', 'bob'], ['bo.b'], ['carl'], []])
     t.equal((await act('bob', 'delete')).statusCode, 303)
     t.same(await found('bob'), [])
+    for (const action of ['sign-out', 'reset', 'lock', 'unlock', 'delete']) t.match(await act('bob', action), { statusCode: 404, body: /no account bob/ }, `${action}: it is gone`)
+    for (const search of ['é', '日本', '(', '-', '/', '\\', '$']) t.same(await found(encodeURIComponent(search)), [], search)
+    t.equal((await admin.get('/admin/users?search=a%00b')).statusCode, 400)
     t.match(await act('admin', 'delete'), { statusCode: 400, body: /another administrator/ })
     t.equal((await phone.form('/admin/users', { username: 'ada', action: 'lock' })).statusCode, 403)
 
@@ -80,6 +83,50 @@ for (const mode of MODES) {
     t.equal((await phone.form('/admin/guestbook/remove', { id: id! })).statusCode, 403)
     t.equal((await admin.form('/admin/guestbook/remove', { id: id! })).statusCode, 303)
     t.notMatch((await phone.get('/guestbook')).body, 'Buy this')
+  })
+
+  t.test(`${mode}: whoever checks the old password while it changes does not stay in, nor undoes the change`, async (t) => {
+    const { app } = await adminSite(t, mode)
+    const { accounts, documents: { users } } = app
+    const find = users.find.bind(users)
+    /** What happens between the look at the account and the check of the password. */
+    const meanwhile = (act: () => Promise<unknown>) => {
+      users.find = async (name) => {
+        const found = await find(name)
+        users.find = find
+        await act()
+        return found
+      }
+    }
+    const [ada, thief] = [new Client(app), new Client(app)]
+    await ada.signUp('ada')
+    const login = () => thief.json('POST', '/api/1/auth/login', { username: 'ada', password: PASSWORD })
+    meanwhile(() => ada.form('/profile/password', { present: PASSWORD, wanted: 'another good one' }))
+    t.equal((await login()).statusCode, 401, 'another password')
+    t.same(await thief.status(), { authenticated: false })
+    t.match(await ada.status(), { authenticated: true })
+
+    let fresh = ''
+    meanwhile(async () => { fresh = await accounts.resetPassword('ada') })
+    await ada.form('/profile/password', { present: 'another good one', wanted: 'the one of a thief' })
+    t.equal((await ada.json('POST', '/api/1/auth/login', { username: 'ada', password: fresh })).statusCode, 200, 'a reset stands')
+
+    await ada.form('/profile/password', { present: fresh, wanted: PASSWORD })
+    meanwhile(async () => {
+      await accounts.delete('ada')
+      await new Client(app).signUp('ada')
+    })
+    t.equal((await login()).statusCode, 401, 'another account of this name')
+    t.same(await thief.status(), { authenticated: false })
+
+    const add = users.add.bind(users)
+    users.add = async (user) => {
+      await add(user)
+      await accounts.delete(user.username)
+    }
+    t.equal((await thief.signUp('bob')).statusCode, 401)
+    t.same(await thief.status(), { authenticated: false }, 'who is deleted while signing up')
+    users.add = add
   })
 
   t.test(`${mode}: devices are listed and signed out one by one, and everywhere ends the session that pressed it too`, async (t) => {

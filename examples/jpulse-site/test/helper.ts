@@ -5,6 +5,7 @@ import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config.ts'
 import { prepare } from '../src/prepare.ts'
 // For their decorators' types.
+import type {} from '../src/auth/accounts.ts'
 import type {} from '../src/documents.ts'
 import type {} from 'server-kit'
 

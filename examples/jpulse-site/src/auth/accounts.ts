@@ -4,7 +4,7 @@ import type {} from '@jpulse/redis-link'
 import type {} from '@jpulse/redis-sessions'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { CredentialsError, InputError, LockedError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
+import { CredentialsError, InputError, LockedError, NoAccountError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
 import type { Role, User } from '../users/users.ts'
 import { Attempts, networkOf } from './attempts.ts'
 import { checkPassword, hashPassword } from './password.ts'
@@ -30,12 +30,12 @@ class Accounts {
     this.#cost = passwordCost
   }
 
-  /** Makes an account and signs it in. @throws InputError, UserExistsError, TooManyError, SignUpClosedError */
+  /** Makes an account and signs it in. @throws CredentialsError, LockedError, InputError, UserExistsError, TooManyError, SignUpClosedError */
   async signUp (request: FastifyRequest, account: NewAccount): Promise<User> {
     if (await this.#app.configCache.isFeatureEnabled('sign-up-closed')) throw new SignUpClosedError()
     await this.#limit(`signup:${networkOf(request.ip)}`)
     const user = await this.#add(account, 'user')
-    await this.#app.sessions.login(request, user.username, { role: user.role })
+    await this.#login(request, user)
     return user
   }
 
@@ -47,31 +47,35 @@ class Accounts {
     if (!await checkPassword(password, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
     await attempt.right()
     if (user.locked === true) throw new LockedError()
-    await this.#app.sessions.login(request, user.username, { role: user.role })
-    // Whoever locks or deletes an account ends its sessions, and may have done so before this one was there.
-    const now = await this.#app.documents.users.find(user.username)
-    if (now !== null && now.locked !== true) return user
-    await this.#app.sessions.logout(request)
-    throw new LockedError()
+    await this.#login(request, user)
+    return user
   }
 
-  /** For whoever has forgotten it: another password, which an administrator hands on, and which changes at /profile. Ends the sessions. */
+  /** For whoever has forgotten it: another password, which an administrator hands on, and which changes at /profile. Ends the sessions. @throws NoAccountError */
   async resetPassword (username: string): Promise<string> {
     const password = randomBytes(12).toString('base64url')
-    await this.#app.documents.users.setHash(username, await hashPassword(password, this.#cost))
-    await this.#app.sessions.logoutAll(username)
+    await this.#endSessions(username, await this.#app.documents.users.setHash(username, await hashPassword(password, this.#cost)))
     return password
   }
 
-  /** Nobody can sign in with the account, and whoever is signed in with it is not any more. */
+  /** Nobody can sign in with the account, and whoever is signed in with it is not any more. @throws NoAccountError */
   async lock (username: string): Promise<void> {
-    await this.#app.documents.users.setLocked(username, true)
-    await this.#app.sessions.logoutAll(username)
+    await this.#endSessions(username, await this.#app.documents.users.setLocked(username, true))
   }
 
+  /** @throws NoAccountError */
+  async unlock (username: string): Promise<void> {
+    if (!await this.#app.documents.users.setLocked(username, false)) throw new NoAccountError(username)
+  }
+
+  /** @throws NoAccountError */
   async delete (username: string): Promise<void> {
-    await this.#app.documents.users.remove(username)
-    await this.#app.sessions.logoutAll(username)
+    await this.#endSessions(username, await this.#app.documents.users.remove(username))
+  }
+
+  /** On every device. @throws NoAccountError */
+  async signOut (username: string): Promise<void> {
+    await this.#endSessions(username, (await this.#app.documents.users.find(username))?.username === username)
   }
 
   /** Gives whoever is signed in another password, and ends the sessions on other devices. @throws CredentialsError, InputError, TooManyError */
@@ -79,9 +83,10 @@ class Accounts {
     checkNew(wanted)
     const attempt = await this.#attempts.begin(username, request.ip)
     const user = await this.#app.documents.users.find(username)
-    if (!await checkPassword(present, user?.hash ?? null, this.#cost)) throw new CredentialsError()
+    if (!await checkPassword(present, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
     await attempt.right()
-    await this.#app.documents.users.setHash(username, await hashPassword(wanted, this.#cost))
+    // An administrator may have given it another one meanwhile, which stands.
+    if (!await this.#app.documents.users.setHash(username, await hashPassword(wanted, this.#cost), user.hash)) throw new CredentialsError()
     await this.#app.sessions.logoutOthers(request)
   }
 
@@ -94,6 +99,22 @@ class Accounts {
     } catch (err) {
       if (!(err instanceof UserExistsError)) throw err
     }
+  }
+
+  /** @throws CredentialsError, LockedError where that was true of the account as it was looked up, and is not any more */
+  async #login (request: FastifyRequest, { username, role, hash }: User): Promise<void> {
+    await this.#app.sessions.login(request, username, { role })
+    // Who locks or deletes an account or gives it another password ends its sessions, and may have done so before this one was there.
+    const now = await this.#app.documents.users.find(username)
+    if (now?.hash === hash && now.locked !== true) return
+    await this.#app.sessions.logout(request)
+    throw now?.hash === hash ? new LockedError() : new CredentialsError()
+  }
+
+  /** Also where the account is gone: whoever deleted it may have come no further. */
+  async #endSessions (username: string, isThere: boolean): Promise<void> {
+    await this.#app.sessions.logoutAll(username)
+    if (!isThere) throw new NoAccountError(username)
   }
 
   async #add ({ username, email, password }: NewAccount, role: Role): Promise<User> {

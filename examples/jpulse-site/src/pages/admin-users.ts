@@ -16,11 +16,12 @@ const DONE = { reset: '', 'sign-out': 'is signed out everywhere', lock: 'is lock
 
 /** Accounts, newest first, found by the begin of their name or address; locked, deleted, their sessions ended. */
 const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
-  const { accounts, documents: { users }, sessions } = app
+  const { accounts, documents: { users } } = app
 
   const send = async (request: FastifyRequest, reply: FastifyReply, { search = '', cursor, done }: Static<typeof Query>) => {
     const wanted = search.trim().toLowerCase()
-    const begin = { $regex: `^${wanted.replaceAll(/[^a-z0-9@]/g, '\\$&')}` }
+    if (/\p{Cc}/u.test(wanted)) throw new InputError('A name or an address has no control characters.')
+    const begin = { $regex: `^${wanted.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}` }
     const page = await users.use(() => app.paginate(users.source(), {
       ...(wanted !== '' && { filter: { $or: [{ _id: begin }, { email: begin }] } }), sort: { createdAt: -1, _id: 1 }, limit: 50, projection: LISTED, ...(cursor !== undefined && { cursor })
     }))
@@ -40,8 +41,8 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
     if (action === 'reset') return send(request, reply, { search: username, done: `${username} has the password ${await accounts.resetPassword(username)}` })
     if (action === 'lock') await accounts.lock(username)
     else if (action === 'delete') await accounts.delete(username)
-    else if (action === 'unlock') await users.setLocked(username, false)
-    else await sessions.logoutAll(username)
+    else if (action === 'unlock') await accounts.unlock(username)
+    else await accounts.signOut(username)
     return told(reply, `${username} ${DONE[action]}`)
   })
 }
@@ -55,7 +56,7 @@ function userList ({ items, pageInfo }: Page<ListedUser>, search: string, done: 
     ? html`<span class="button off" aria-disabled="true">${label}</span>`
     : html`<a class="button" rel="${rel}" href="?${new URLSearchParams({ ...(search !== '' && { search }), cursor })}">${label}</a>`
   return html`
-    <section class="hero"><h1>Users</h1><p class="lead">The newest accounts first.</p></section>${done !== undefined && html`
+    <section class="hero"><h1>Users</h1><p class="lead">The newest accounts first. One that ADMIN_USERNAME names comes back after Delete, at the next start.</p></section>${done !== undefined && html`
     <p class="notice" role="status">${done}</p>`}
     <form class="card" method="get" action="/admin/users" role="search"><label>Name or address begins with <input name="search" value="${search}" maxlength="100"></label> <button type="submit">Search</button></form>
     <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>

@@ -12,15 +12,19 @@ export function memoryUsers (): Users {
       users.set(user.username, user)
     },
     async find (name) { return find(name) },
-    async setHash (username, hash) {
+    async setHash (username, hash, from) {
       const user = users.get(username)
-      if (user !== undefined) users.set(username, { ...user, hash })
+      if (user === undefined || (from !== undefined && user.hash !== from)) return false
+      users.set(username, { ...user, hash })
+      return true
     },
     async setLocked (username, locked) {
       const user = users.get(username)
-      if (user !== undefined) users.set(username, { ...user, locked })
+      if (user === undefined) return false
+      users.set(username, { ...user, locked })
+      return true
     },
-    async remove (username) { users.delete(username) },
+    async remove (username) { return users.delete(username) },
     source: () => [...users.values()].map(({ username, hash, ...rest }) => ({ _id: username, ...rest })),
     use: (fn) => fn()
   }

@@ -35,14 +35,14 @@ export function mongoUsers (collection: Collection<UserDocument>, link: MongoLin
         return found === null ? null : toUser(found)
       })
     },
-    setHash (username, hash) {
-      return link.use(async () => { await collection.updateOne({ _id: username }, { $set: { hash } }) })
+    setHash (username, hash, from) {
+      return link.use(async () => (await collection.updateOne({ _id: username, ...(from !== undefined && { hash: from }) }, { $set: { hash } })).matchedCount > 0)
     },
     setLocked (username, locked) {
-      return link.use(async () => { await collection.updateOne({ _id: username }, { $set: { locked } }) })
+      return link.use(async () => (await collection.updateOne({ _id: username }, { $set: { locked } })).matchedCount > 0)
     },
     remove (username) {
-      return link.use(async () => { await collection.deleteOne({ _id: username }) })
+      return link.use(async () => (await collection.deleteOne({ _id: username })).deletedCount > 0)
     },
     source: () => collection as unknown as Collection<ListedUser>,
     use: (fn) => link.use(fn)

@@ -23,10 +23,12 @@ export interface Users {
   add (user: User): Promise<void>
   /** By user name or e-mail address. */
   find (name: string): Promise<User | null>
-  /** Gives an account another password. */
-  setHash (username: string, hash: string): Promise<void>
-  setLocked (username: string, locked: boolean): Promise<void>
-  remove (username: string): Promise<void>
+  /** Gives an account another password; where `from` is given, only in place of that one. False where there is no such account. */
+  setHash (username: string, hash: string, from?: string): Promise<boolean>
+  /** False where there is no such account. */
+  setLocked (username: string, locked: boolean): Promise<boolean>
+  /** False where there is no such account. */
+  remove (username: string): Promise<boolean>
   /** What `fastify.paginate` walks, within `use`. */
   source (): Collection<ListedUser> | ListedUser[]
   use<T> (fn: () => Promise<T>): Promise<T>
