@@ -60,14 +60,18 @@ async function start () {
   const site = servers === undefined ? await embedded(env, log) : await cluster(withServers(env, servers.env), log)
   started.push(site.stop)
   say(`starting ${site.workers === 1 ? 'one process' : `${site.workers} workers`} (log: ${log})`)
+  const pending = servers?.pending
+  /** @type {Promise<never> | undefined} */
+  const failed = pending?.failed.then((err) => { throw new StartError(`Without documents nobody could sign in. ${err.message}\nThe site without either server, in one process: EMBEDDED=1 npm start`) })
+  // It may fail while nobody waits for it yet.
+  failed?.catch(() => {})
   try {
     await site.ready(AbortSignal.any([stopped, AbortSignal.timeout(readyTimeoutMs(site.workers))]))
   } catch (err) {
     throw new StartError(/** @type {Error} */ (err).message)
   }
-  const pending = servers?.pending === undefined ? '' : `  ${servers.pending}.\n`
-  process.stdout.write(`\n  jpulse-site: ${site.address}\n${account}${pending}  Ctrl-C stops it and all that it started.\n\n`)
-  await Promise.race([stopped.promise, site.exited.then((status) => { throw new StartError(`the site ended by itself with status ${status}; see ${log}`) })])
+  process.stdout.write(`\n  jpulse-site: ${site.address}\n${account}${pending === undefined ? '' : `  ${pending.what}.\n`}  Ctrl-C stops it and all that it started.\n\n`)
+  await Promise.race([stopped.promise, site.exited.then((status) => { throw new StartError(`the site ended by itself with status ${status}; see ${log}`) }), ...(failed === undefined ? [] : [failed])])
 }
 
 /** The environment of the workers, with the address decided. */

@@ -12,7 +12,7 @@ const FILE = 'servers.json'
 
 /**
  * @typedef {NodeJS.ProcessEnv} ServersEnv the variables of the site that say which Redis and MongoDB it uses, and what of them
- * @typedef {{ env: ServersEnv, stop: () => Promise<void>, pending?: string }} Servers `pending`: what is not there yet, for people
+ * @typedef {{ env: ServersEnv, stop: () => Promise<void>, pending?: { what: string, failed: Promise<Error> } }} Servers `pending`: what is not there yet, for people, and why it never will be
  */
 
 /**
@@ -48,13 +48,15 @@ export async function provideServers ({ dir, say, signal }) {
       started.push(redis)
       servers.REDIS_URL = redis.url
     }
-    /** @type {string | undefined} */
+    /** @type {Servers['pending']} */
     let pending
     if (!namesMongo(env) && mongoIsToBeBuilt()) {
       const port = await freePort()
       servers.MONGODB_URI = patient(`mongodb://127.0.0.1:${port}`)
-      pending = 'MongoDB is being prepared: accounts, lists and the guest book are there in a minute or two'
-      provideLater({ dir, say, port, signal }).then((mongo) => { if (mongo !== undefined) started.push(mongo) })
+      pending = {
+        what: 'MongoDB is being prepared: accounts, lists and the guest book are there in a minute or two',
+        failed: new Promise((resolve) => { provideLater({ dir, say, port, signal }).then((mongo) => started.push(mongo), resolve) })
+      }
     } else if (!namesMongo(env)) {
       const mongo = await provideMongo({ dir, say })
       started.push(mongo)
@@ -72,18 +74,14 @@ export async function provideServers ({ dir, say, signal }) {
  * A MongoDB that comes while the site serves already: its workers try its address until somebody answers.
  *
  * @param {{ dir: string, say: (line: string) => void, port: number, signal: AbortSignal }} options
- * @returns {Promise<import('../servers/provider.js').Provided | undefined>} undefined where it cannot be provided, which has been said
+ * @returns {Promise<import('../servers/provider.js').Provided>}
+ * @throws {import('../servers/binaries.js').CannotProvide}
  */
 async function provideLater ({ dir, say, port, signal }) {
-  try {
-    const { url, kind, process } = await startMongo({ dir: join(dir, 'mongo'), say, port })
-    if (signal.aborted) await process.stop()
-    else say(`MongoDB: ${kind} at ${url}; now the site has its documents`)
-    return { url, stop: () => process.stop() }
-  } catch (err) {
-    if (!signal.aborted) say(`The site stays without documents. ${/** @type {Error} */ (err).message}`)
-    return undefined
-  }
+  const { url, kind, process } = await startMongo({ dir: join(dir, 'mongo'), say, port })
+  if (signal.aborted) await process.stop()
+  else say(`MongoDB: ${kind} at ${url}; now the site has its documents`)
+  return { url, stop: () => process.stop() }
 }
 
 /** The database that is provided reads all of a collection for a sorted page, so it is given longer. @param {string} uri */
