@@ -23,7 +23,7 @@ export function serverOptions ({ basePath, identity, logLevel, trustProxy }: Sit
     logger: { level: logLevel },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     trustProxy: typeof trustProxy === 'object' ? [...trustProxy] : trustProxy,
-    // nginx names each request, in its own log and to the site. Nobody else may.
+    // nginx names each request, in its own log and to the site. Once a proxy is trusted the name is taken from every peer, so only the proxy should reach the port.
     requestIdHeader: trustProxy === false ? false : 'x-request-id',
     rewriteUrl: ({ url = '/' }) => withoutBase(basePath, url),
     // A worker that drains still answers: its clients leave with `connection: close`.

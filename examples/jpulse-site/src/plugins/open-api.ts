@@ -8,7 +8,7 @@ const FOR_PROGRAMS = /^\/(?:api|health|metrics)(?:[/?]|$)/
 const PUBLIC = /^(?:get|post) (?:\/health(?:\/.*)?|\/api\/1\/(?:health|metrics|auth\/(?:login|logout|status)|guestbook))$|^get \/api\/1\/(?:users|analytics\/performance|features\/:name)$/
 
 const SCHEMES = {
-  session: { type: 'apiKey', in: 'cookie', name: 'sessionId', description: 'Of POST /api/1/auth/login. Where the site is on https its name is __Host-sessionId.' },
+  session: { type: 'apiKey', in: 'cookie', name: 'sessionId', description: 'Of POST /api/1/auth/login. Where the site is on https, and not below BASE_PATH, its name is __Host-sessionId.' },
   metricsToken: { type: 'http', scheme: 'bearer', description: 'METRICS_TOKEN: reads /metrics, and nothing else' }
 } as const
 
