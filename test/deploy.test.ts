@@ -123,7 +123,7 @@ t.test('nginx.conf: balances all app servers and upgrades WebSockets', async (t)
   const conf = read('deploy/nginx.conf').replaceAll(/#.*/g, '')
   t.equal(conf.match(/\{/g)?.length, conf.match(/\}/g)?.length)
   t.same([...conf.matchAll(/^\s*server (\S+):3000/gm)].map(([, name]) => name), named('app-'))
-  for (const line of ['proxy_http_version 1.1;', 'proxy_set_header Upgrade $upgrade;', '"~*^websocket /(api/1/ws|ws)(/|$)" websocket;', 'worker_shutdown_timeout', 'proxy_set_header Connection $connection_upgrade;', 'proxy_set_header Host $http_host;', 'proxy_set_header X-Request-Id $request_id;', 'proxy_set_header X-Forwarded-Proto $scheme;']) {
+  for (const line of ['proxy_http_version 1.1;', 'proxy_set_header Upgrade $upgrade;', '"~*^websocket (/[\\w.-]+)*/(api/1/ws|ws)(/|$)" websocket;', 'proxy_next_upstream error timeout;', 'proxy_next_upstream_timeout 3s;', 'worker_shutdown_timeout', 'proxy_set_header Connection $connection_upgrade;', 'proxy_set_header Host $http_host;', 'proxy_set_header X-Request-Id $request_id;', 'proxy_set_header X-Forwarded-Proto $scheme;']) {
     t.ok(conf.includes(line), line)
   }
   t.same(conf.split(/\blocation\b/).slice(1).filter((location) => /proxy_set_header/.test(location)), [], 'a location with headers of its own would lose the others')

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, createServer as createTcpServer, type AddressInfo, type Server } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -11,7 +11,7 @@ import { LiveSocket } from '../examples/jpulse-site/test/socket.ts'
 import { ROOT } from '../scripts/bootstrap.js'
 import { answers } from '../scripts/site/answers.js'
 import { nginxBinary } from '../scripts/servers/binaries.js'
-import { spawnGuarded } from '../scripts/servers/guarded.js'
+import { firstLine, spawnGuarded } from '../scripts/servers/guarded.js'
 import { freePort, site, temporaryFolder, waitFor, type Scope } from './helpers/index.ts'
 import { load } from './helpers/load.ts'
 
@@ -82,7 +82,11 @@ t.test('two PM2 workers behind nginx.conf: what proxies break works, a dead work
   const { address, pm2, shell, home } = await site(t, {
     env: { ADMIN_USERNAME: 'admin', ADMIN_EMAIL: 'admin@example.org', ADMIN_PASSWORD: PASSWORD, SESSION_SECRET: OLD, TRUST_PROXY: '127.0.0.1' }
   })
-  const proxy = await nginx(t, [address.slice('http://'.length)], [['worker_shutdown_timeout 10m', 'worker_shutdown_timeout 1s']])
+  const proxy = await nginx(t, [address.slice('http://'.length)], [
+    ['worker_shutdown_timeout 10m', 'worker_shutdown_timeout 1s'],
+    // All three are one server here, which a worker that dies must not close to everybody.
+    ...Array.from({ length: 3 }, () => ['max_fails=2', 'max_fails=0'] as const)
+  ])
   const cookie = await waitFor(() => session(proxy.address, '/sign-in', 'admin', PASSWORD), { what: 'the administrator', timeoutMs: 60_000 })
 
   await t.test('requests', async (t) => {
@@ -96,6 +100,7 @@ t.test('two PM2 workers behind nginx.conf: what proxies break works, a dead work
     t.equal(file.headers.get('content-encoding'), 'gzip')
     t.equal(page.headers.get('content-encoding'), null, 'what holds a token is not compressed')
     t.equal((await fetch(`${proxy.address}/metrics`)).status, 404)
+    t.equal((await fetch(`${proxy.address}/api/1/metrics`)).status, 200, 'which is the site itself')
     const { status } = await ask(`${proxy.address}/api/1/auth/login`, { json: { username: 'admin' } })
     t.equal(status, 400)
     await Promise.all([file.text(), page.text()])
@@ -149,14 +154,51 @@ t.test('two PM2 workers behind nginx.conf: what proxies break works, a dead work
   })
 })
 
-t.test('nginx.conf: a slow GET is asked once, one whose server refuses it is asked of another', async (t) => {
+/** Where it listens. */
+async function listening (t: Scope, server: Server): Promise<string> {
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`
+}
+
+/** A server whose machine is gone: nobody takes what is sent there. Its process stands still, and its queue is full. */
+async function gone (t: Scope): Promise<string> {
+  const code = "const s = require('net').createServer().listen(0, '127.0.0.1', 1, () => console.log(s.address().port))"
+  const server = await spawnGuarded(process.execPath, ['-e', code])
+  t.teardown(() => server.stop('SIGKILL'))
+  const port = Number(await firstLine(server, 30_000))
+  server.kill('SIGSTOP')
+  for (let n = 0; n < 4; n++) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    t.teardown(() => { socket.destroy() })
+  }
+  return `127.0.0.1:${port}`
+}
+
+t.test('nginx.conf: a slow GET is asked once, one whose server refuses it or is gone is asked of another', async (t) => {
   const asked: string[] = []
-  const slow = createServer(({ url }, response) => { asked.push(url!); if (url !== '/slow') response.end('ok') }).listen(0, '127.0.0.1')
-  t.teardown(() => { slow.closeAllConnections(); slow.close() })
-  await once(slow, 'listening')
-  const dead = await freePort()
-  const proxy = await nginx(t, [`127.0.0.1:${(slow.address() as AddressInfo).port}`, `127.0.0.1:${dead}`], [['proxy_read_timeout 30s', 'proxy_read_timeout 300ms']])
+  const slow = createServer(({ url }, response) => { asked.push(url!); if (url !== '/slow') response.end('ok') })
+  t.teardown(() => slow.closeAllConnections())
+  const servers = [await listening(t, slow), await listening(t, createTcpServer((socket) => { socket.destroy() })), await gone(t)]
+  // Longer than the time in which another server may be asked, as the one of the file is.
+  const proxy = await nginx(t, servers, [['proxy_read_timeout 30s', 'proxy_read_timeout 4s'], ['proxy_connect_timeout 2s', 'proxy_connect_timeout 200ms'], ['proxy_next_upstream_tries 2', 'proxy_next_upstream_tries 3']])
   for (let n = 0; n < 4; n++) t.equal((await fetch(`${proxy.address}/quick`)).status, 200)
   t.equal((await fetch(`${proxy.address}/slow`)).status, 504)
   t.same(asked.filter((url) => url === '/slow'), ['/slow'])
+})
+
+t.test('nginx.conf: below BASE_PATH sockets upgrade and /metrics is closed as well', async (t) => {
+  const upgrades: string[] = []
+  const site = createServer(({ url, headers }, response) => response.end(`${url} ${headers.upgrade}`))
+  site.on('upgrade', ({ url }, socket) => { upgrades.push(url!); socket.end('HTTP/1.1 401 no\r\n\r\n') })
+  t.teardown(() => site.closeAllConnections())
+  const proxy = await nginx(t, [await listening(t, site)])
+  const upgrade = ['Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']
+  const sockets = ['/api/1/ws/todo', '/ws/todo', '/shop/api/1/ws/todo', '/big/shop-2/ws/todo']
+  for (const path of sockets) t.match(await raw(proxy.port, [`GET ${path} HTTP/1.1`, ...upgrade]), /^HTTP\/1.1 401 /, path)
+  t.same(upgrades, sockets)
+  for (const path of ['/', '/shop/', '/shop/news/']) t.match(await raw(proxy.port, [`GET ${path} HTTP/1.1`, ...upgrade]), /^HTTP\/1.1 200 /, path)
+  for (const path of ['/metrics', '/shop/metrics', '/big/shop-2/metrics']) t.equal((await fetch(proxy.address + path)).status, 404, path)
+  for (const path of ['/api/1/metrics', '/shop/api/1/metrics', '/shop/api/1/features/metrics']) t.equal((await fetch(proxy.address + path)).status, 200, path)
 })
