@@ -21,6 +21,8 @@ const worker = {
   // A configuration that makes no sense does not get better by trying again.
   stop_exit_codes: [78],
   merge_logs: true,
+  // Where the journal or the container keeps what pm2-runtime prints, and nobody would rotate PM2's own files.
+  ...(process.env.NO_LOG_FILES === '1' && { out_file: '/dev/null', error_file: '/dev/null' }),
   env_production: { NODE_ENV: 'production' }
 }
 

@@ -28,7 +28,7 @@ export const COMMANDS: ReadonlyArray<readonly [pattern: RegExp, where: string]> 
   [/^pm2 (?:stop|describe|restart) /, 'test/operation.test.ts'],
   [/^pm2 delete /, 'by hand'],
   [/^pm2 reloadLogs$/, 'test/operation.test.ts'],
-  [/^(?:install -m |export ENV_FILE=|systemctl )/, 'needs root and an init system; the files: test/deploy.test.ts'],
+  [/^(?:useradd |install -m |export ENV_FILE=|systemctl )/, 'needs root and an init system; the files: test/deploy.test.ts'],
   [/^node -p /, 'test/deploy.test.ts'],
   [/^(?:ulimit -n|kill -9)/, 'of the shell'],
   [/^redis-cli -p 26379 sentinel /, 'test/helpers.test.ts'],

@@ -9,6 +9,8 @@ const CONFIG_ERROR = 78
 
 try {
   const config = loadConfig()
+  // For systemd, which wants to know before PM2 starts (deploy/jpulse-site.service).
+  if (process.argv[2] === '--check') process.exit()
   const app = await buildApp(config)
   endGracefully(app)
   await app.ready()

@@ -12,10 +12,10 @@ const SERVER = fileURLToPath(new URL('../dist/server.js', import.meta.url))
 interface Server { child: ChildProcess, port: number, exited: Promise<number | null>, output: () => string }
 
 /** The built server as a child process, as PM2 runs it: with a channel for messages. */
-async function start (t: Scope, env: Record<string, string> = {}): Promise<Server> {
+async function start (t: Scope, env: Record<string, string> = {}, args: readonly string[] = []): Promise<Server> {
   const port = await freePort()
   const { REDIS_URL: _redis, MONGODB_URI: _mongo, ...inherited } = process.env
-  const child = spawn(process.execPath, [SERVER], {
+  const child = spawn(process.execPath, [SERVER, ...args], {
     env: { ...inherited, PORT: String(port), LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe', 'ipc']
   })
@@ -141,4 +141,6 @@ t.test('a configuration that makes no sense ends it with 78 and one line, withou
     t.equal(await server.exited, 78, name)
     t.match(server.output(), line)
   }
+  t.equal(await (await start(t, { PORT: 'abc' }, ['--check'])).exited, 78, 'as systemd asks before it starts PM2')
+  t.equal(await (await start(t, {}, ['--check'])).exited, 0)
 })
