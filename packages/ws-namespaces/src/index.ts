@@ -59,7 +59,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     records: (name, { stateMs }) => link.client === null ? new MemoryRecords(stateMs) : new RedisRecords(link, name, stateMs)
   }, appCluster)
   const requests = new Requests(bus, appCluster.bootId, log)
-  const cluster = new Cluster(bus, link, hubs, appCluster.bootId)
+  const cluster = new Cluster(bus, link, hubs, appCluster.bootId, appCluster)
   const sessions = new WatchedSessions(resolved.sessionActivity)
   const stalls = new Stalls()
   const expiries = new Expiries(() => stalls.look())
@@ -81,7 +81,10 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   fastify.addHook('preClose', () => drain.start())
   fastify.addHook('onClose', async () => {
     heartbeat.stop()
+    // Whose client comes back to another worker is told what was done.
+    await receipts.settled(drain.leftMs)
     for (const { stop } of subscriptions) stop()
+    cluster.close()
     expiries.stop()
     receipts.close()
     appCluster.off('leave', onLeave)

@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net'
+import fastifyWebsocket from '@fastify/websocket'
 import { clusterBroadcast } from '@jpulse/cluster-broadcast'
 import { redisLink } from '@jpulse/redis-link'
 import { redisSessions } from '@jpulse/redis-sessions'
@@ -114,16 +115,18 @@ t.test('a session that ends while its connection is being made does not get one 
 })
 
 t.test('with several realms of sessions each registration lets in those of the realm in its own scope', async (t) => {
-  const app = Fastify()
+  const complaints: string[] = []
+  const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { complaints.push(JSON.parse(line).msg) } } } })
   t.teardown(() => app.close())
   app.register(redisLink, { siteId: uniqueName('ses') })
   app.register(clusterBroadcast)
+  app.register(fastifyWebsocket, { options: { maxPayload: 1_048_576 }, preClose: (done) => done() })
   const scopes: Record<string, FastifyInstance> = {}
   for (const realm of ['shop', 'staff']) {
     app.register(async (scope) => {
       scopes[realm] = scope
       scope.register(redisSessions, { secret, name: realm, cookieName: realm })
-      scope.register(wsNamespaces, { routePrefix: `/${realm}/ws`, pingIntervalMs: 300, pongTimeoutMs: 10_000 })
+      scope.register(wsNamespaces, { routePrefix: `/${realm}/ws`, pingIntervalMs: 300, pongTimeoutMs: 10_000, authorize: async () => true })
       scope.post(`/${realm}/login`, async (request) => { await scope.sessions.login(request, 'ann') })
       scope.after(() => { scope.wsNamespaces.create(`${realm}-news`) })
     })
@@ -139,6 +142,13 @@ t.test('with several realms of sessions each registration lets in those of the r
   await scopes.staff!.wsNamespaces.get('staff-news')!.broadcast('n', 1)
   t.same(await staff.wait('n'), [1])
   t.equal(staff.closed, null, 'the same user of the other realm')
+  const { shop: inShop, staff: inStaff } = Object.fromEntries(Object.entries(scopes).map(([realm, scope]) => [realm, scope.wsNamespaces.get(`${realm}-news`)!]))
+  t.same([(await inShop!.online('ann')).online, (await inStaff!.online('ann')).online], [false, true], 'one registration answers for all')
+  t.match(await inStaff!.stats(), { connections: 1, users: 1, instances: 1, status: 'green' })
+  t.equal(await inStaff!.joinUser('ann', 'desk'), 1)
+  t.match(await inStaff!.connections('ann'), [{ rooms: ['desk'] }])
+  for (const realm of Object.keys(scopes)) t.same(Object.keys((await app.inject(`/${realm}/ws/stats`)).json().data), [`${realm}-news`], 'and tells each of its own')
+  t.same(complaints, [])
   const several = await connectSeveral(t, port, { path: '/staff/ws', headers: { cookie: cookies.join('; ') } })
   t.equal((await several.open('staff-news')).refused, null)
   t.equal((await several.open('shop-news')).refused?.status, 404)

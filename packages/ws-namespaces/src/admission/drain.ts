@@ -10,6 +10,7 @@ export class Drain {
   readonly #sockets: ReadonlySet<QueuedSocket>
   readonly #ms: number
   #done: Promise<void> | undefined
+  #end = 0
 
   constructor (sockets: ReadonlySet<QueuedSocket>, ms: number) {
     this.#sockets = sockets
@@ -21,6 +22,11 @@ export class Drain {
     return this.#done !== undefined
   }
 
+  /** What is left of `drainMs`. */
+  get leftMs (): number {
+    return Math.max(0, this.#end - performance.now())
+  }
+
   /** Resolves when all connections are closed, within `drainMs`. Further calls return the same promise. */
   start (): Promise<void> {
     this.#done ??= this.#run()
@@ -28,7 +34,7 @@ export class Drain {
   }
 
   async #run (): Promise<void> {
-    const end = performance.now() + this.#ms
+    const end = this.#end = performance.now() + this.#ms
     const all = [...this.#sockets]
     const size = Math.max(LEAST, Math.ceil(all.length / SLICES))
     for (let first = 0; first < all.length && performance.now() < end; first += size) {

@@ -51,28 +51,43 @@ const LOGGED: ReadonlySet<Ask['op']> = new Set(['disconnect', 'join', 'leave'])
 /** Others are of use now only, and would push messages out of the log. */
 const LOOK_UP = { timeoutMs: ASK_MS, replay: false }
 
+/** Of all registrations of the plugin on one cluster-broadcast: a process gives one answer, so the first of them gives it for all. */
+const related = new WeakMap<object, Set<Hubs>>()
+
 /** Asks all processes for what they know, or to do something, and answers them. */
 export class Cluster {
   readonly #bus: InternalBroadcast
   readonly #link: RedisLink
   readonly #hubs: Hubs
   readonly #bootId: string
+  readonly #related: Set<Hubs>
 
-  constructor (bus: InternalBroadcast, link: RedisLink, hubs: Hubs, bootId: string) {
+  /** @param shared as in Hubs */
+  constructor (bus: InternalBroadcast, link: RedisLink, hubs: Hubs, bootId: string, shared: object) {
     this.#bus = bus
     this.#bootId = bootId
     this.#link = link
     this.#hubs = hubs
+    this.#related = related.get(shared) ?? new Set()
+    related.set(shared, this.#related.add(hubs))
   }
 
   /** Answers the others. */
   open (): Promise<Unsubscribe> {
-    return this.#bus.subscribe<Ask>(CHANNEL, ({ data, bytes = null }) => this.#answer(data, bytes))
+    return this.#bus.subscribe<Ask>(CHANNEL, ({ data, bytes = null }) => this.#isFirst ? this.#answer(data, bytes) : undefined)
   }
 
-  /** All namespaces. */
+  /** Answers no more: the next registration does. */
+  close (): void {
+    this.#related.delete(this.#hubs)
+  }
+
+  /** All namespaces of this registration, and what only other processes have. */
   async stats (): Promise<ClusterStats> {
-    return (await this.#stats()).all
+    const { all } = await this.#stats()
+    const others = [...this.#related].filter((hubs) => hubs !== this.#hubs)
+    for (const name of Object.keys(all)) if (others.some(({ directory }) => directory.find(name) !== null)) delete all[name]
+    return all
   }
 
   async statsOf (namespace: string): Promise<NamespaceStats> {
@@ -143,11 +158,17 @@ export class Cluster {
     return { values, missing: missing.length + replies.length - values.length }
   }
 
+  get #isFirst (): boolean {
+    const [first] = this.#related
+    return first === this.#hubs
+  }
+
   async #answer (ask: Ask, bytes: Uint8Array | null): Promise<unknown> {
     // Of a later release: a number of connections would say that it was done.
     if (!OPS.has(ask.op)) throw new Error(`${String(ask.op)} is not known here`)
-    if (ask.op === 'stats') return this.#hubs.local(ask.namespace)
-    const hub = this.#hubs.get(ask.namespace)
+    const all = [...this.#related]
+    if (ask.op === 'stats') return Object.assign(Object.create(null), ...all.map((hubs) => hubs.local(ask.namespace)))
+    const hub = all.map((hubs) => hubs.get(ask.namespace)).find((hub) => hub !== undefined)
     if (hub === undefined) return ask.op === 'users' || ask.op === 'rooms' || ask.op === 'connections' ? [] : 0
     if (ask.op === 'rooms') return hub.roomNames
     if (ask.op === 'users') {

@@ -89,7 +89,8 @@ export class Dispatcher {
     }
     if (message.type === HEARTBEAT) return conn.transport.socket.beat()
     this.#onMessage(conn)
-    if (message.once !== true || message.id === undefined) this.#handle(conn, message)
+    // An answer is none to be answered, so nothing would end its claim.
+    if (message.once !== true || message.id === undefined || message.replyTo !== undefined) this.#handle(conn, message)
     else this.#once.take(conn, message.id, (record) => this.#handle(conn, message, record))
   }
 

@@ -52,6 +52,8 @@ export class MemoryReceipts implements Receipts {
 
   async giveUp (): Promise<void> {}
 
+  async settled (): Promise<void> {}
+
   close (): void {}
 
   #of ({ namespace, userId, clientId }: Sender): Kept {

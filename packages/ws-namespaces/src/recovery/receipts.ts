@@ -21,6 +21,8 @@ export interface Receipts {
   free (sender: Sender, id: number): Promise<void>
   /** Nobody tries a claim again that was rejected: what Redis may have of it ends. Never rejects. */
   giveUp (sender: Sender, id: number): Promise<void>
+  /** Resolves when the answers to all that this process claimed are recorded, or after so long. */
+  settled (withinMs: number): Promise<void>
   close (): void
 }
 

@@ -58,6 +58,8 @@ return 1
 const BEAT_MS = 1000
 /** Pause before what could not be recorded is tried again. */
 const RETRY_MS = 500
+/** Between two looks whether all is recorded. */
+const LOOK_MS = 20
 const RUNNING = /^running (\S+) \d+ /
 
 function receiptOf (found: string): Receipt {
@@ -73,6 +75,8 @@ interface Claim {
   readonly id: number
   readonly attempt: number
   beats: number
+  /** Redis lost it: no beat brings it back. */
+  isForgotten: boolean
   /** What could not be recorded yet. */
   answer: string | null
 }
@@ -100,7 +104,7 @@ export class RedisReceipts implements Receipts {
     const held = this.#held.get(name)
     if (held !== undefined) return held.answer === null ? { state: 'running', bootId: this.#bootId, beat: null } : { state: 'done', answer: held.answer }
     const attempt = ++this.#attempts
-    const claim: Claim = { key, id, attempt, beats: 0, answer: null }
+    const claim: Claim = { key, id, attempt, beats: 0, isForgotten: false, answer: null }
     this.#held.set(name, claim)
     this.#lost.set(name, claim)
     let receipt: Receipt | null = null
@@ -140,6 +144,10 @@ export class RedisReceipts implements Receipts {
     await this.#settle(claim, '')
   }
 
+  async settled (withinMs: number): Promise<void> {
+    for (const until = performance.now() + withinMs; this.#held.size > 0 && performance.now() < until;) await sleep(LOOK_MS)
+  }
+
   close (): void {
     this.#isClosed = true
     clearInterval(this.#timer)
@@ -147,27 +155,31 @@ export class RedisReceipts implements Receipts {
 
   /** Another worker that got the message waits for this: tried for as long as the claim may stand. */
   async #settle (claim: Claim, value: string): Promise<void> {
-    for (const until = performance.now() + ONCE_MS; performance.now() < until && !this.#isClosed;) {
+    const until = performance.now() + ONCE_MS
+    do {
       try {
         await this.#change(claim, value)
         return
       } catch {
         await sleep(RETRY_MS, undefined, { ref: false })
       }
-    }
+    } while (performance.now() < until && !this.#isClosed)
   }
 
   #beat (): void {
-    for (const claim of this.#held.values()) {
-      if (claim.answer === null) this.#change(claim, `running ${this.#bootId} ${claim.attempt} ${++claim.beats}`).catch(() => {})
+    for (const [name, claim] of this.#held) {
+      // Of a claim that has no reply yet nothing is known.
+      if (claim.answer !== null || claim.isForgotten || this.#lost.has(name)) continue
+      this.#change(claim, `running ${this.#bootId} ${claim.attempt} ${++claim.beats}`).then((stood) => { claim.isForgotten = !stood }, () => {})
     }
     if (this.#held.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
   }
 
-  async #change ({ key, id, attempt }: Claim, value: string): Promise<void> {
-    await this.#link.runScript(changeClaim, { keys: [key], args: [id, this.#bootId, attempt, value] })
+  /** Whether the claim stood. */
+  async #change ({ key, id, attempt }: Claim, value: string): Promise<boolean> {
+    return await this.#link.runScript(changeClaim, { keys: [key], args: [id, this.#bootId, attempt, value] }) === 1
   }
 
   #key ({ namespace, userId, clientId }: Sender): string {
