@@ -138,7 +138,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     on: (type: string, handler: Handler) => handlers.add(type, handler),
     onStatus (watcher) {
       watchers.add(watcher)
-      return () => { watchers.delete(watcher) }
+      return () => watchers.delete(watcher)
     },
     send,
     request,
@@ -148,9 +148,9 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     namespace (name: string, own?: NamespaceOptions): Client<any, any> {
       let namespace = namespaces.get(name)
       if (!namespace || isOver(namespace)) {
-        namespaces.forEach((one, name) => { if (isOver(one)) namespaces.delete(name) })
+        namespaces.forEach((one, name) => isOver(one) && namespaces.delete(name))
         // No deadline of its own: the socket has one.
-        namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, { ...env, onWake: channels.onUp }))
+        namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, queue: own?.queue ?? queue, onError: own?.onError ?? onError, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, { ...env, onWake: channels.onUp }))
         if (isOver(connection)) namespace.end(connection.status, {})
       }
       return namespace

@@ -39,7 +39,7 @@ export function createHandlers (write: (frame: Frame) => unknown, report: (err: 
     add (type, handler) {
       const handlers = byType.get(type) ?? new Set()
       byType.set(type, handlers.add(handler))
-      return () => { handlers.delete(handler) }
+      return () => handlers.delete(handler)
     },
     emit (type, { data, ctx, id, error }) {
       const message = { type, ctx, error } as Received

@@ -361,6 +361,13 @@ t.test('namespaces on one socket end as it ended, and say why', async (t) => {
   t.same(told, [['disconnected', {}]], 'not reconnecting before')
   t.equal(other.status, 'disconnected')
   t.equal(open.client.namespace('later').status, 'disconnected')
+  const queueing = await connected({ queue: { maxMessages: 1 } })
+  const isFull = (queue: undefined | false): boolean => {
+    const one = queueing.client.namespace(`n${queue}`, { queue })
+    return one.send('x') && !one.send('y')
+  }
+  t.same([isFull(undefined), isFull(false)], [true, false], 'what is undefined is as the socket has it')
+  queueing.client.close()
 })
 
 /** A socket of several namespaces that stands. */
