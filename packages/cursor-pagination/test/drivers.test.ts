@@ -60,6 +60,25 @@ for (const [what, options] of Object.entries(hostile)) {
   })
 }
 
+t.test('a collection that wraps one of either driver and maps its cursors has every document mapped, and once', async (t) => {
+  const client = await MongoClient6.connect(url)
+  t.teardown(() => client.close())
+  for (const collection of [db.collection<Document>('mapped'), client.db(name).collection('mapped') as unknown as Collection<Document>]) {
+    await collection.deleteMany({})
+    await collection.insertMany(Array.from({ length: 9 }, (_, n) => ({ n, times: 0 })))
+    const mapped = <T extends object>(cursor: { map (change: (one: Document) => Document): T }): T => cursor.map((one) => ({ ...one, times: one['times'] + 1 }))
+    const wrapped = new Proxy(collection, {
+      get: (target, key) => key === 'find'
+        ? (filter: object, options: object) => mapped(target.find(filter, options))
+        : key === 'aggregate' ? (stages: object[], options: object) => mapped(target.aggregate(stages, options)) : Reflect.get(target, key, target) as unknown
+    })
+    const expected = Array.from({ length: 6 }, (_, n) => [n, 1])
+    for (const page of [await paginate(wrapped, { sort: { n: 1 }, limit: 6 }), await paginate.pipeline(wrapped, [], { sort: { n: 1 }, limit: 6 })]) {
+      t.strictSame(page.items.map(({ n, times }: Document) => [n, times]), expected)
+    }
+  }
+})
+
 t.test('UUID keys under promoteBuffers are walked both ways, and items have the buffers that the client asked for', async (t) => {
   const source = await connect({ promoteBuffers: true })
   const keys = Array.from({ length: 9 }, (_, i) => new UUID(`${i}0000000-0000-4000-8000-00000000000${i}`))

@@ -20,6 +20,8 @@ interface DriverCursor {
   [Symbol.asyncIterator]? (): AsyncIterator<object>
   /** Of what the server sent already: decodes so many documents. */
   readBufferedDocuments? (number: number): object[]
+  /** What `cursor.map` was given: no part of the driver's API, but where each of its versions keeps it. */
+  readonly transform?: unknown
   explain (verbosity: string): Promise<unknown>
 }
 
@@ -56,7 +58,8 @@ const SLICE = 4
 /** What a cursor yields. Documents are decoded in turns: all of a page in one go would keep the process from others for as long as they are large. */
 export async function documentsOf (cursor: DriverCursor): Promise<object[]> {
   const iterable = cursor[Symbol.asyncIterator] === undefined ? undefined : cursor as AsyncIterable<object>
-  if (iterable === undefined || cursor.readBufferedDocuments === undefined) return cursor.toArray()
+  // Buffered documents do not go through `cursor.map`, which a collection that wraps another one may have called: toArray applies it to each.
+  if (iterable === undefined || cursor.readBufferedDocuments === undefined || cursor.transform != null) return cursor.toArray()
   const documents: object[] = []
   for await (const first of iterable) {
     const turn = new Turn()
