@@ -52,8 +52,11 @@ export class Maker {
     const { '@id': id } = stored.object
     const object = { '@id': id, __deleted: { object: stored.object, deletor: agent, time: new Date().toISOString() } }
     // It leaves the tree, and keeps its slug: nobody else may have a name that once led to it.
-    const { large: _large, ...rest } = stored
-    return { ...rest, rev: stored.rev + 1, op, modified: nextModified(stored), tree: stored._id, parent: null, words: [], lines: '', wordCount: 0, ...storedJson(object), object }
+    const { large: _large, json: _json, ...rest } = stored
+    const bare = { ...rest, rev: stored.rev + 1, op, modified: nextModified(stored), tree: stored._id, parent: null, words: [], lines: '', wordCount: 0, object }
+    const whole = { ...bare, ...storedJson(object) }
+    // An object of an earlier release may be about as large as the database takes, without its JSON: that is then made when it is read.
+    return BSON.calculateObjectSize(whole) > MAX_DOCUMENT_BYTES ? bare : whole
   }
 
   #stored (place: Pick<Stored, '_id' | 'tree' | 'parent' | 'op' | 'slug'>, content: Body, __rerum: Living['__rerum']): LivingStored {
@@ -66,7 +69,9 @@ export class Maker {
   }
 }
 
-/** MongoDB takes 16 MiB, and an intent that holds the document somewhat more. What changes later, links and a deletion, has room above it. */
+/** What MongoDB takes. */
+const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+/** Of an object with its JSON; an intent that holds the document is somewhat larger. What changes later, links and a deletion, has room above it. */
 const MAX_BYTES = 15 * 1024 * 1024
 
 /**
