@@ -15,6 +15,11 @@ interface KeptPage extends EntryPage {
 
 class Lost extends Error {}
 
+/** A page that is being made anew because a part of it was dropped. */
+interface Remake { readonly began: number, readonly page: Promise<EntryPage> }
+
+const ATTEMPTS = 3
+
 /**
  * Keeps long pages in parts: to encode, to send to Redis or to decode one of some megabytes in one go would hold the process
  * for longer than others may wait. A part is named by what it holds, so it is never stale; only the page can be, which has the tags.
@@ -24,6 +29,8 @@ export class Parts {
   /** For who waited while another request made a page, and for times at which nothing is kept. */
   readonly #recent = new Map<string, readonly string[]>()
   #characters = 0
+  readonly #remakes = new Map<string, Remake>()
+  #moments = 0
 
   constructor (cache: ConfigCache) {
     this.#cache = cache
@@ -36,7 +43,7 @@ export class Parts {
     for (const { key, texts } of partsOf(page.entries)) {
       keys.push(key)
       this.#remember(key, texts)
-      await this.#cache.getOrLoad(key, {}, async () => texts)
+      await this.#keepPart(key, texts)
       if (turn.isOver) await turn.next()
     }
     return { ...page, entries: page.entries.map((entry) => ({ ...entry, texts: [] })), parts: { keys, counts: page.entries.map(({ texts }) => texts.length) } }
@@ -62,6 +69,44 @@ export class Parts {
         at += parts.counts[n]!
         return { ...entry, texts: texts.slice(from, at) }
       })
+    }
+  }
+
+  /** A moment, to tell what began before from what began after it. */
+  moment (): number {
+    return ++this.#moments
+  }
+
+  /**
+   * A page whose part was dropped, made anew once for all who read it. Who joins may see nothing older than its own read:
+   * only what began after that read is its answer. What began before may bring back the very parts that it misses.
+   */
+  async remade (key: string, kept: KeptPage, since: number, make: () => Promise<EntryPage>): Promise<EntryPage> {
+    const earlier = this.#remakes.get(key)
+    if (earlier !== undefined && earlier.began < since) {
+      await earlier.page.catch(() => {})
+      const page = await this.whole(kept)
+      if (page !== undefined) return page
+    }
+    const running = this.#remakes.get(key)
+    if (running !== undefined && running.began > since) return running.page
+    const remake: Remake = {
+      began: this.moment(),
+      page: make().finally(() => { if (this.#remakes.get(key) === remake) this.#remakes.delete(key) })
+    }
+    this.#remakes.set(key, remake)
+    return remake.page
+  }
+
+  /** A load of this part by a reader, who has no texts, may be in flight: who joins it gets its error. Later readers find the part among the recent ones. */
+  async #keepPart (key: string, texts: readonly string[]): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      try {
+        await this.#cache.getOrLoad(key, {}, async () => texts)
+        return
+      } catch (err) {
+        if (!(err instanceof Lost)) throw err
+      }
     }
   }
 

@@ -140,18 +140,21 @@ export class Reads {
   }
 
   async #listed (key: string, tags: readonly string[], load: () => Promise<EntryPage>): Promise<EntryPage> {
-    const made: EntryPage[] = []
-    const make = async () => {
-      made.push(await load())
-      return this.#parts.keep(made.at(-1)!)
-    }
-    const kept = await this.#cached(key, tags, make)
-    const page = made.at(-1) ?? await this.#parts.whole(kept)
+    const since = this.#parts.moment()
+    let made: EntryPage | undefined
+    const kept = await this.#cached(key, tags, async () => {
+      made = await load()
+      return this.#parts.keep(made)
+    })
+    const page = made ?? await this.#parts.whole(kept)
     if (page !== undefined) return page
     // What it names was dropped: made anew, it is there again.
     this.#outcome = 'MISS'
-    await this.#db.use(make)
-    return made.at(-1)!
+    return this.#parts.remade(key, kept, since, () => this.#db.use(async () => {
+      const page = await load()
+      await this.#parts.keep(page)
+      return page
+    }))
   }
 
   #cached<T> (key: string, tags: readonly string[], load: () => Promise<T>): Promise<T> {
