@@ -1,9 +1,13 @@
+import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
-import { Collection } from 'mongodb'
+import { BSON, Collection } from 'mongodb'
 import t from 'tap'
 import { serversEnv, waitFor } from '../../../test/helpers/index.ts'
 import { openDatabase } from '../src/store/database.ts'
+import { entryOfAll } from '../src/store/entry.ts'
+import { Maker } from '../src/store/make.ts'
+import { Parts } from '../src/store/parts.ts'
 import { ALICE, BOB, caller, idOf, store, tokenFor } from './helper.ts'
 
 t.setTimeout(180_000)
@@ -162,6 +166,21 @@ t.test('long answers are kept in parts: by another process they are read whole, 
   await redis.del(...parts)
   await cached(third, 'MISS', 'without its parts')
   await cached(third, 'HIT', 'made anew')
+
+  // A page is kept while another request of it looks for its parts; and many requests that miss one ask the database once or twice.
+  const fourth = await store(t, { ...env, SERVER_ID: '028' })
+  await waitFor(() => fourth.configCache.mode === 'coherent')
+  await redis.del(...await redis.keys(`*${env.SITE_ID}*part:*`))
+  const { find } = Collection.prototype
+  t.teardown(() => { Object.assign(Collection.prototype, { find }) })
+  let questions = 0
+  Collection.prototype.find = function (this: Collection, ...args: Parameters<typeof find>) { questions++; return find.apply(this, args) } as typeof find
+  const answers = await Promise.all(Array.from({ length: 20 }, async (_, n) => {
+    for (let turns = 0; turns < n % 5; turns++) await setImmediate()
+    return Promise.all(reads.map((read) => caller(fourth)(...read)))
+  }))
+  for (const [n, { text }] of made.entries()) t.strictSame(new Set(answers.map((one) => `${one[n]!.status} ${one[n]!.text === text ? 'whole' : one[n]!.text.slice(0, 200)}`)), new Set(['200 whole']), `at the same time: ${reads[n]![1]}`)
+  t.ok(questions <= 24, `${questions} questions of 40 requests`)
 })
 
 t.test('an object without an identity of its own gets one, however its client says that it has none', async (t) => {
@@ -364,6 +383,19 @@ t.test('who follows the links of a query meets each object once, while others de
   t.match(await call('POST', '/api/query?cursor=nonsense', { type: 'Harvested' }), { status: 400, json: { code: 'FST_ERR_CURSOR_PAGINATION_INVALID_CURSOR' } })
 })
 
+t.test('a part is kept also where a reader that looks for it in vain came first', async (t) => {
+  const { configCache } = await store(t)
+  await waitFor(() => configCache.mode === 'coherent')
+  const object = new Maker('http://store.test/v1/id/', 'http://store.test/v1/context.json').root({ text: 'x'.repeat(200_000) }, ALICE, 'op')
+  const page = { entries: [entryOfAll({ ...object, json: undefined as never })], more: false, cursor: null }
+  const kept = await new Parts(configCache).keep(page)
+  await configCache.write({ keys: [...kept.parts!.keys] }, async () => {})
+  const parts = new Parts(configCache)
+  const [missed] = await Promise.all([parts.whole(kept), parts.keep(page)])
+  t.equal(missed, undefined)
+  t.same(await new Parts(configCache).whole(kept), page)
+})
+
 t.test('the versions of an object are read with a few questions to the database, however many they are', async (t) => {
   const app = await store(t)
   const call = caller(app)
@@ -400,6 +432,35 @@ t.test('objects that an earlier release wrote, or overwrote, are shown as they a
   t.match((await call('POST', '/api/search', { searchText: 'early x' })).json, [{ text: 'early x' }])
   t.match((await call('PUT', '/api/overwrite', { '@id': x['@id'], text: 'now x' })).json, { text: 'now x' })
   t.match((await call('POST', '/api/search/phrase', { searchText: 'now x' })).json, [{ text: 'now x' }])
+
+  // As it was stored for a while: another order, a long text that is one, and what a page leaves out counted in another way.
+  const { json: [note, long] } = await call('POST', '/api/bulkCreate', [{ type: 'Annotation', body: 'b', target: 't', kind: 'then' }, { text: 'é'.repeat(40_000), kind: 'then' }])
+  const then = async ({ __rerum: _rerum, '@id': id, ...rest }: Record<string, unknown>, more: object) => {
+    const text = JSON.stringify({ ...rest, '@id': id })
+    const json = { of: '', form: 'json', ...more }
+    await objects.updateOne({ _id: idOf({ '@id': id as string }) }, { $set: text.length > 32_768 ? { json, large: text } as object : { json: { ...json, text } } })
+  }
+  await then(note, { annotation: { context: 0 } })
+  await then(long, {})
+  await call('POST', '/api/query', {})
+  for (const one of [note, long]) {
+    const read = await call('GET', `/id/${idOf(one)}`)
+    t.strictSame([read.status, read.json], [200, one])
+    t.equal((await call('PATCH', '/api/set', { '@id': one['@id'], more: 1 }, { 'if-match': String(read.headers.etag) })).status, 200, 'its tag is that which writes compare')
+  }
+  const page = await call('POST', '/api/query', { kind: 'then', more: { $exists: false } }, { accept: 'application/ld+json;profile="http://www.w3.org/ns/anno.jsonld"' })
+  t.match(page.json, { type: 'AnnotationPage', items: [{ id: note['@id'], type: 'Annotation', body: 'b' }] })
+})
+
+t.test('of an object that is as large as the database takes a tombstone is made that it takes', async (t) => {
+  const make = new Maker('http://store.test/v1/id/', 'http://store.test/v1/context.json')
+  const { json: _json, ...stored } = make.root({ text: '' }, ALICE, 'op')
+  for (const [length, hasJson] of [[1000, true], [15_600_000, false]] as const) {
+    const tombstone = make.tombstone({ ...stored, object: { ...stored.object, text: 'x'.repeat(length) } }, ALICE, 'op')
+    t.ok(BSON.calculateObjectSize(tombstone) <= 16 * 1024 * 1024, `${length}`)
+    t.equal('json' in tombstone, hasJson)
+    t.match(JSON.parse(entryOfAll(tombstone).texts.join('')), { __deleted: { deletor: ALICE } })
+  }
 })
 
 t.test('query: filters, pages in a stable order', async (t) => {

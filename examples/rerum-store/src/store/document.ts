@@ -26,6 +26,8 @@ export interface Tombstone { '@id': string, __deleted: { object: Living, deletor
  * it: for one of some megabytes each would hold the process for longer than others may wait.
  */
 export interface StoredJson {
+  /** How it is made (entry.ts): what is of another version, or of none, is made anew from the object. */
+  version?: number
   /** The state that it is of: a writer that does not know this field changes an object and leaves it as it was. */
   of: string
   /** Without `__rerum`, which changes with other versions. Absent where it is long: then it stands in `large` of the document. */

@@ -29,6 +29,8 @@ export interface Entry {
 export type EntryFields = Pick<Stored, '_id' | 'tree' | 'parent' | 'modified' | 'json' | 'large' | 'object'>
 export const ENTRY_FIELDS = { tree: 1, parent: 1, modified: 1, json: 1, 'object.@id': 1, 'object.__rerum': 1, 'object.__deleted.time': 1 } as const
 
+/** Of the JSON that is stored; to be raised with every change of it. */
+const JSON_VERSION = 2
 /** Characters of a text that stands among the other fields. */
 const LONG = 32 * 1024
 /** Bytes of a long text that become a text of the entry at once. */
@@ -49,6 +51,7 @@ function encoded (object: Living | Tombstone): StoredJson & { text: string } {
   const name = isMapped ? '"id":' : '"@id":'
   const rest = JSON.stringify(content)
   return {
+    version: JSON_VERSION,
     of: stateOf(object),
     text: `${first}${name}${JSON.stringify(id)}${rest === '{}' ? '}' : `,${rest.slice(1)}`}`,
     form: formOf(object),
@@ -59,10 +62,10 @@ function encoded (object: Living | Tombstone): StoredJson & { text: string } {
 /** The entry of a whole document, whoever wrote it. */
 export const entryOfAll = (stored: EntryFields, score?: number): Entry => entryOf(stored, score) ?? entryOf({ ...stored, json: encoded(stored.object) }, score)!
 
-/** Undefined where the text is long or absent, or of another state than the object. */
+/** Undefined where the text is long or absent, or of another state than the object, or made in another way. */
 export function entryOf (fields: EntryFields, score?: number): Entry | undefined {
   const { json, object } = fields
-  if (json?.text === undefined || json.of !== stateOf(object)) return undefined
+  if (json?.text === undefined || !isCurrent(json, object)) return undefined
   const rerum = rerumOf(object, score)
   const text = rerum === undefined ? json.text : withRerum(json.text, rerum)
   return made(fields, json, [text], { bytes: Buffer.byteLength(text), etag: etagOf(text) })
@@ -71,7 +74,7 @@ export function entryOf (fields: EntryFields, score?: number): Entry | undefined
 /** As `entryOf`, of a long text, in turns. */
 export async function longEntryOf (fields: EntryFields, turn: Turn, score?: number): Promise<Entry | undefined> {
   const { json, large, object } = fields
-  if (json === undefined || large === undefined || json.of !== stateOf(object)) return undefined
+  if (json === undefined || large === undefined || !isCurrent(json, object)) return undefined
   const rerum = rerumOf(object, score)
   const hash = createHash('sha256')
   const texts: string[] = []
@@ -137,6 +140,8 @@ const rerumOf = (object: Living | Tombstone, score: number | undefined): Scored 
 const rerumText = (rerum: Scored): string => `,"__rerum":${JSON.stringify(rerum)}}`
 const withRerum = (text: string, rerum: Scored): string => text.slice(0, -1) + rerumText(rerum)
 const stateOf = (object: Living | Tombstone): string => isTombstone(object) ? `deleted ${object.__deleted.time}` : object.__rerum.isOverwritten
+
+const isCurrent = ({ version, of }: StoredJson, object: Living | Tombstone): boolean => version === JSON_VERSION && of === stateOf(object)
 
 /** For documents that do not say when they changed. */
 export function lastTimeIn (object: Living | Tombstone): string {

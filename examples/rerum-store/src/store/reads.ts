@@ -131,7 +131,7 @@ export class Reads {
   }
 
   async #entry (id: string): Promise<Entry | null> {
-    const { entries: [entry = null] } = await this.#listed(`entry:${id}`, [objectTag(id)], async () => {
+    const { entries: [entry = null] } = await this.#listed(`object:${id}`, [objectTag(id)], async () => {
       const loaded = await this.#loader.load(id)
       return { entries: loaded === null ? [] : [loaded], more: false, cursor: null }
     })
@@ -180,4 +180,4 @@ function descendantsOf (id: string, parents: ReadonlyMap<string, string | null>)
 }
 
 const keyOf = (kind: string, text: string, { limit, skip, cursor = '' }: PageRequest): string =>
-  `page:${kind}:${createHash('sha256').update(JSON.stringify([text, limit, skip, cursor])).digest('base64url')}`
+  `list:${kind}:${createHash('sha256').update(JSON.stringify([text, limit, skip, cursor])).digest('base64url')}`
