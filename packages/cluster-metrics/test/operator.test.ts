@@ -92,6 +92,15 @@ t.test('a check that hangs is down, and probes do not pile its calls up', async 
   }, { what: 'it to be up again', ...settled })
 })
 
+t.test('a check of which five calls never end is up again with its dependency, and stays up', async (t) => {
+  const { app } = await build(t, { options: { registry: false, checkTimeoutMs: 20, reportIntervalMs: 100 } })
+  let calls = 0
+  app.clusterMetrics.check('disk', () => ++calls <= 5 ? new Promise(() => {}) : true)
+  const probe = async () => (await ask(app, '/health')).json().checks.disk.status
+  await waitFor(async () => await probe() === 'up', { what: 'it to be up again', ...settled })
+  for (let i = 0; i < 6; i++) t.equal(await probe(), 'up')
+})
+
 t.test('a registry whose metrics throw, hang, or are meant for OpenMetrics breaks no scrape', async (t) => {
   const registry = new Registry()
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never)

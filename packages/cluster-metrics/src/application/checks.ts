@@ -20,8 +20,9 @@ interface Registered {
   timeoutMs: number
   critical: boolean
   running: Promise<boolean> | null
-  /** Calls that have not ended, and when the last one began. */
-  open: number
+  /** Calls, the latest of them that ended, and when the last one began. Calls before one that ended are given up: some never end. */
+  calls: number
+  ended: number
   calledAt: number
 }
 
@@ -70,7 +71,7 @@ export class HealthChecks {
     if (!(Number.isInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= 60_000)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('timeoutMs', 'a whole number of milliseconds from 1 to 60000')
     if (this.#checks.has(name) || RESERVED.includes(name)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE('check', name)
     if (this.#checks.size >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('checks', MOST)
-    this.#checks.set(name, { check, timeoutMs, critical, running: null, open: 0, calledAt: -Infinity })
+    this.#checks.set(name, { check, timeoutMs, critical, running: null, calls: 0, ended: 0, calledAt: -Infinity })
   }
 
   async read (): Promise<Health> {
@@ -107,7 +108,8 @@ export class HealthChecks {
 
   async #run (name: string, one: Registered): Promise<boolean> {
     try {
-      if (one.open >= MOST_OPEN && performance.now() - one.calledAt < this.#pauseMs) throw new Error(`no answer to ${one.open} calls`)
+      const open = one.calls - one.ended
+      if (open >= MOST_OPEN && performance.now() - one.calledAt < this.#pauseMs) throw new Error(`no answer to ${open} calls`)
       return await callWithin(one.timeoutMs, () => call(one), () => new Error(`no answer within ${one.timeoutMs} ms`)) !== false
     } catch (err) {
       this.#faults.note('check', name, err)
@@ -117,11 +119,11 @@ export class HealthChecks {
 }
 
 async function call (one: Registered): Promise<unknown> {
-  one.open++
+  const number = ++one.calls
   one.calledAt = performance.now()
   try {
     return await one.check()
   } finally {
-    one.open--
+    one.ended = Math.max(one.ended, number)
   }
 }
