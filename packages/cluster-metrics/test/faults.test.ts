@@ -241,6 +241,20 @@ t.test('an instance that closes while its report hangs is gone at once all the s
   release!()
   for (let i = 0; i < 20; i++) await data(stays)
   t.match((await data(stays)).statistics, { totalInstances: 1, counters: { orders: 3 } }, 'and its last counts are kept')
+
+  const { parts: { reporter } } = await build(t, { link, pmId: '2' })
+  await waitFor(async () => (await data(stays)).statistics.totalInstances === 2, slow)
+  let waits = false
+  reporter.beforeWrite = () => {
+    waits = true
+    return new Promise((resolve) => { release = resolve })
+  }
+  await waitFor(() => waits, slow)
+  const report = reporter.now()
+  await reporter.stop()
+  release!()
+  await report
+  t.equal((await data(stays)).statistics.totalInstances, 1, 'nor does one that waited to hand over what it had announced')
 })
 
 t.test('a slow Redis never makes two reports overlap', async (t) => {

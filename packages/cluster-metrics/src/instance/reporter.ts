@@ -106,6 +106,8 @@ export class Reporter {
     await this.#local.refresh()
     if (this.#stopped) return
     await this.beforeWrite().catch((err: unknown) => { this.#log.debug({ err }, 'what was announced could not be handed over') })
+    // It may have left meanwhile.
+    if (this.#stopped) return
     this.#writing = this.#write().finally(() => { this.#writing = null })
     await this.#writing
     if (this.#link.isUp && !this.#stopped) await this.#maintain()
