@@ -13,7 +13,7 @@ export interface Ended {
   /** Boot id → which of its writes was added, -1 where it had none. */
   boots: ReadonlyMap<string, number>
   totals: Totals
-  /** Series that had no place of their own, each time that one was added. */
+  /** Series that had no place of their own: the most of one instance, since most have the same ones. */
   folded: number
 }
 
@@ -46,11 +46,14 @@ export function withEnded ({ version, boots, totals, folded }: Ended, ended: Rea
   const dropped = [...boots.keys()].filter((bootId) => !inIndex.has(bootId))
   const all = new Map(boots)
   for (const bootId of dropped.slice(0, -MOST_DROPPED)) all.delete(bootId)
+  let most = folded
   for (const [bootId, its] of ended) {
+    const before = sum.folded
     if (its !== null) sum.add(its)
+    most = Math.max(most, sum.folded - before)
     all.set(bootId, its?.seq ?? -1)
   }
-  return write(version, all, sum.read(), folded + sum.folded)
+  return write(version, all, sum.read(), most)
 }
 
 /** The state without the counts of an instance that had not ended after all. */

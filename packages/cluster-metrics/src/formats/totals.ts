@@ -33,7 +33,7 @@ export type TotalsOfOne = Totals & { bootId: string }
 export interface EverybodysTotals {
   living: TotalsOfOne[]
   ended: Totals | null
-  /** Series of those that ended that are counted as `__other__`. */
+  /** Series of those that ended that are counted as `__other__`: the most of one of them. */
   folded: number
 }
 

@@ -25,7 +25,7 @@ export class EndedSum {
   readonly #onFolded: (series: number) => void
   #known: { text: string | null, ended: Ended | null } = { text: null, ended: readEnded(null) }
 
-  /** @param onFolded gets the number of series that had no place of their own, and are counted as `__other__` */
+  /** @param onFolded gets the number of series of one instance that had no place of their own, and are counted as `__other__`, where it grows */
   constructor (link: RedisLink, keys: Keys, members: Members, { ttlMs, keepMs }: { ttlMs: number, keepMs: number }, onFolded: (series: number) => void) {
     this.#link = link
     this.#keys = keys
@@ -65,8 +65,8 @@ export class EndedSum {
     const lost = silent.length === 0 ? 0 : await this.#countMissed(silent, members.filter(([, at]) => now - at < this.#ttlMs))
     const text = withEnded(ended, readable.map(({ bootId, totals }) => [bootId, totals]), new Set(members.map(([bootId]) => bootId)), lost)
     if (!await this.#replace(ended.version, text)) return
-    const folded = (readEnded(text)?.folded ?? 0) - ended.folded
-    if (folded > 0) this.#onFolded(folded)
+    const folded = readEnded(text)?.folded ?? 0
+    if (folded > ended.folded) this.#onFolded(folded)
     await runMany(this.#link, readable.map(({ bootId }) => (client) => client.pexpire(this.#keys.totals(bootId), this.#keepMs)))
   }
 
