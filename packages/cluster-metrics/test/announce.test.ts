@@ -152,7 +152,8 @@ t.test('each incident is told once, and its end, however short it was and howeve
   t.same(told.toSorted(), all, 'to listeners')
   t.same(posted().sort(), all, 'by the webhook')
   t.equal(new Set(received.map(({ headers }) => headers['webhook-id'])).size, received.length, 'and each message once')
-  t.same([...await parts.store.left(['nobody', sick.appCluster.bootId])], ['nobody'], 'who ended so long ago that it is forgotten is missed by nobody')
+  for (const [bootId, text] of [['newer', '{"format":2}'], ['newerLeft', '{"format":2,"left":true}'], ['broken', 'x']] as const) await sick.redisLink.run((client) => client.set(parts.store.keys.totals(bootId), text, 'PX', 60_000))
+  t.same([...await parts.store.left(['nobody', sick.appCluster.bootId, 'newer', 'newerLeft', 'broken'])], ['nobody', 'newerLeft'], 'who ended so long ago that it is forgotten is missed by nobody, and who says what cannot be read is')
 })
 
 t.test('what is bad in two reports in a row is an incident', async (t) => {
@@ -203,6 +204,10 @@ t.test('what is told follows from what is known and what is', async (t) => {
   t.same(look([[well]], [[], ['1']], [[report('a', '2')]]), ['', '', ''], 'left, and back: a deploy')
   t.same(look([[well]], [[report('a', '2')]]), ['', ''], 'back before it was missed')
   t.same(look([[well]], null, null, null, null, [[]], [[]], [[]], [[]]), ['', '', '', '', 'down gone'], 'after an outage everybody is given time to report')
+  const away = { reports: [], left: new Set<string>() }
+  const times = { now: 1e9, graceMs: 30_000 }
+  const { known } = transitions({ ...transitions(NOTHING_KNOWN, { ...away, reports: [well] }, times).known, resumedAt: 2e9, comparedAt: 2e9 }, away, times)
+  t.match(transitions(known, away, { ...times, now: 1e9 + 30_000 }).events, [{ reason: 'gone' }], 'after the clock was set back too')
   t.same(look([[report('a', '1', 'ok', { announcesLeaving: false })]], [[]]), ['', ''], 'a release that does not say so')
   const degraded = report('a', '1', 'degraded')
   const unsettled = report('a', '1', 'degraded', { settled: false })
@@ -230,25 +235,59 @@ t.test('options of the webhook', async (t) => {
   t.equal(resolveOptions({ webhook: { url } }).webhook?.url, url)
 })
 
-t.test('a process that has lost the lock delivers no more of what is queued', async (t) => {
-  const event: HealthEvent = { type: 'down', subject: 'instance', instanceId: 'web1:0', serverId: 'web1', at: new Date(0).toISOString() }
-  const outbox = ['a', 'b', 'c'].map((id) => ({ id, at: 0, events: [event], attempts: 0, notBefore: 0 }))
-  let text = `1 ${JSON.stringify({ format: 1, known: NOTHING_KNOWN, outbox })}`
-  const delivered: string[] = []
+/** An announcer on a Redis that holds one text. */
+function announcerOn (t: Scope & { comment: (problem: object) => unknown }, given: { text: string, isUp?: boolean, replaces?: () => boolean, extend?: () => boolean }, own: object) {
+  const delivered: Array<{ id: string, events: HealthEvent[] }> = []
+  const kept = { text: given.text }
   const link = {
     isUp: true,
     key: (...parts: string[]) => parts.join(':'),
-    run: async (ask: (client: object) => unknown) => ask({ get: () => text, pexpire: () => 1 }),
+    run: async (ask: (client: object) => unknown) => ask({ get: () => kept.text, pexpire: () => 1 }),
     runScript: async (_script: object, { args }: { args: [string, string] }) => {
-      text = args[1]
+      if (given.replaces?.() === false) return 0
+      kept.text = args[1]
       return 1
     },
-    tryLock: async () => ({ extend: async () => delivered.length < 2, release: async () => true })
+    tryLock: async () => ({ extend: async () => given.extend?.() ?? true, release: async () => true })
   }
-  const view = { reports: async () => [], own: () => ({ instanceId: 'x', bootId: 'x', serverId: 'x', instance: { status: 'stopping' } }) as never, left: async () => new Set<string>(), now: () => 1, isSpeaker: () => false }
-  const recipient = { name: 'slow', isPresent: true, timeoutMs: 5000, deliver: async ({ id }: { id: string }) => { delivered.push(id); return 'done' as const } }
+  const view = { reports: async () => [own as Report], own: () => own as Report, left: async () => new Set<string>(), now: () => 1, isSpeaker: () => true }
+  const recipient = { name: 'slow', isPresent: true, timeoutMs: 5000, deliver: async (batch: { id: string, events: HealthEvent[] }) => { delivered.push(batch); return 'done' as const } }
   const announcer = new Announcer(recipient, link as never, view, { reportIntervalMs: 10_000, ttlMs: 30_000 }, { debug: (problem: object) => t.comment(problem) } as never)
+  return { announcer, link, delivered, kept }
+}
+
+const stopping = { instanceId: 'x', bootId: 'x', serverId: 'x', instance: { status: 'stopping' } }
+const event: HealthEvent = { type: 'down', subject: 'instance', instanceId: 'web1:0', serverId: 'web1', at: new Date(0).toISOString() }
+const queued = (ids: string[], notBefore = 0) => `1 ${JSON.stringify({ format: 1, known: NOTHING_KNOWN, outbox: ids.map((id) => ({ id, at: 0, events: [event], attempts: 0, notBefore })) })}`
+
+t.test('a process that has lost the lock delivers no more of what is queued', async (t) => {
+  const { announcer, delivered, kept } = announcerOn(t, { text: queued(['a', 'b', 'c']), extend: () => delivered.length < 2 }, stopping)
   await announcer.run()
-  t.same(delivered, ['a', 'b'])
-  t.ok(text.includes('"id":"c"'), 'the rest is somebody else\'s')
+  t.same(delivered.map(({ id }) => id), ['a', 'b'])
+  t.ok(kept.text.includes('"id":"c"'), 'the rest is somebody else\'s')
+})
+
+t.test('a message waits for its next attempt, and not for a clock that was set back', async (t) => {
+  for (const [notBefore, count] of [[60_000, 0], [3600_000, 1]] as const) {
+    const { announcer, delivered } = announcerOn(t, { text: queued(['a'], notBefore) }, stopping)
+    await announcer.run()
+    t.equal(delivered.length, count, `${notBefore}`)
+  }
+})
+
+t.test('what was told while Redis was away is handed over until it has arrived, and not told again', async (t) => {
+  const own = { ...stopping, incidents: { instance: { count: 1, now: 'degraded', worst: 'degraded', ms: 5 } }, instance: { status: 'online', health: { status: 'degraded', checks: {} } } }
+  let isReplaced = true
+  const { announcer, link, delivered, kept } = announcerOn(t, { text: queued([]), replaces: () => isReplaced }, own)
+  const told = () => delivered.flatMap(({ events }) => events.map(({ type }) => type))
+  link.isUp = false
+  await announcer.run()
+  t.same(told(), ['degraded'])
+  link.isUp = true
+  isReplaced = false
+  await announcer.run()
+  isReplaced = true
+  await announcer.run()
+  t.same(told(), ['degraded'])
+  t.match(kept.text, /"announced":\{"\[\\"x\\"\]"/)
 })

@@ -4,7 +4,7 @@ import { emitSafely, type OnFault } from '@jpulse/plugin-kit'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Report } from '../formats/index.ts'
-import { MemorySlot, RedisSlot, type Batch, type Slot, type Announced } from './slot.ts'
+import { LONGEST_PAUSE_MS, MemorySlot, RedisSlot, type Batch, type Slot, type Announced } from './slot.ts'
 import { announcedOf, missing, NOTHING_KNOWN, transitions, type Known, type Present } from './transitions.ts'
 
 /** Where events are delivered. */
@@ -82,6 +82,8 @@ export class Announcer {
   /** One of the processes does, in each interval. The lock is not given back: it is the pause until the next one does. Resolves with whether something is to be delivered. */
   async #compare (): Promise<boolean> {
     await this.handOver()
+    // Not handed over: what was told alone is kept, and would be told again.
+    if (this.#hasSpoken) return false
     await this.#prepareForOutage()
     if (await this.#link.tryLock(`metrics:announced:${this.#recipient.name}`, this.#everyMs) === null) return false
     const found = await this.#shared.read()
@@ -145,7 +147,7 @@ export class Announcer {
   async #deliver (slot: Slot, isOurs: () => Promise<boolean>): Promise<void> {
     for (let count = 0; count < MOST_BATCHES; count++) {
       const [batch] = (await slot.read())?.state.outbox ?? []
-      if (batch === undefined || batch.notBefore > this.#view.now() || !await isOurs()) return
+      if (batch === undefined || isEarly(batch, this.#view.now()) || !await isOurs()) return
       const outcome = await this.#recipient.deliver(batch)
       const rest = outcome === 'done' ? [] : [{ ...batch, attempts: batch.attempts + 1, notBefore: this.#view.now() + outcome }]
       await update(slot, (state) => ({ ...state, outbox: state.outbox.flatMap((one) => one.id === batch.id ? rest : [one]) }))
@@ -153,6 +155,9 @@ export class Announcer {
     }
   }
 }
+
+/** Whether its pause is not over. One that is longer than any pause is left of a clock that was set back. */
+const isEarly = ({ notBefore }: Batch, now: number): boolean => notBefore > now && notBefore - now <= LONGEST_PAUSE_MS
 
 /** Whether it could be written. */
 async function update (slot: Slot, change: (state: Announced) => Announced): Promise<boolean> {

@@ -14,6 +14,9 @@ export interface Batch {
   notBefore: number
 }
 
+/** Between two attempts. */
+export const LONGEST_PAUSE_MS = 60_000
+
 /** What was announced to a recipient, and what is still to be delivered. */
 export interface Announced {
   known: Known

@@ -53,7 +53,7 @@ export function missing ({ living }: Known, reports: readonly Report[]): string[
  */
 export function transitions (known: Known, present: Present, times: Times): { known: Known, events: HealthEvent[] } {
   const { now, graceMs } = times
-  const resumedAt = known.comparedAt > 0 && now - known.comparedAt > graceMs ? now : known.resumedAt
+  const resumedAt = known.comparedAt > 0 && now - known.comparedAt > graceMs ? now : Math.min(known.resumedAt, now)
   const subjects = subjectsOf(known, present.reports, now)
   const next: Known = { living: {}, announced: {}, comparedAt: now, resumedAt }
   const began: Array<[key: string, problem: Problem]> = []

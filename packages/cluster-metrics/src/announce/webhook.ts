@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import { sentenceOf, type HealthStatus } from './events.ts'
 import type { Recipient } from './announcer.ts'
-import type { Batch } from './slot.ts'
+import { LONGEST_PAUSE_MS, type Batch } from './slot.ts'
 
 /** Where to tell that instances and checks go down and come up again. */
 export interface WebhookOptions {
@@ -21,7 +21,6 @@ export interface WebhookOptions {
 const DEFAULT_TIMEOUT_MS = 5000
 const DEFAULT_ATTEMPTS = 6
 const FIRST_PAUSE_MS = 2000
-const LONGEST_PAUSE_MS = 60_000
 const MOST_EVENTS = 100
 /** Answers that a later attempt may change; redirects are not followed, since what is signed is for one address. */
 const AGAIN = new Set([408, 425, 429])

@@ -1,6 +1,6 @@
 import { DAY_MS } from '@jpulse/plugin-kit'
 import type { RedisClock, RedisLink } from '@jpulse/redis-link'
-import { decodePoint, inTurns, readError, readReport, readTotals, type Ended, type EverybodysTotals, type Point, type Report, type StoredError, type Totals, type TotalsOfOne } from '../formats/index.ts'
+import { decodePoint, inTurns, parse, readError, readReport, readTotals, type Ended, type EverybodysTotals, type Point, type Report, type StoredError, type Totals, type TotalsOfOne } from '../formats/index.ts'
 import { minutesOf, type Counts } from '../requests/index.ts'
 import { getMany, runMany, type Command } from './batch.ts'
 import { EndedSum } from './ended-sum.ts'
@@ -84,13 +84,10 @@ export class Store {
     await runMany(this.#link, [(client) => client.del(this.keys.instance(this.#bootId)), this.#members.reported(this.#bootId, this.#ttlMs)])
   }
 
-  /** Which of these processes have said that they leave, or ended so long ago that nobody knows. */
+  /** Which of these processes have said that they leave, or ended so long ago that nobody knows. Of totals that another release wrote only that is read. */
   async left (bootIds: string[]): Promise<ReadonlySet<string>> {
     const texts = await getMany(this.#link, bootIds.map((bootId) => this.keys.totals(bootId)))
-    return new Set(bootIds.filter((_, index) => {
-      const totals = texts[index] === null ? null : readTotals(texts[index]!)
-      return totals === null || totals.left === true
-    }))
+    return new Set(bootIds.filter((_, index) => texts[index] === null || (parse(texts[index]!) as { left?: unknown } | null)?.left === true))
   }
 
   /** Adds what ended instances counted to the cluster's sum. */
