@@ -204,6 +204,7 @@ t.test('what is told follows from what is known and what is', async (t) => {
   t.same(look([[well]], [[], ['1']], [[report('a', '2')]]), ['', '', ''], 'left, and back: a deploy')
   t.same(look([[well]], [[report('a', '2')]]), ['', ''], 'back before it was missed')
   t.same(look([[well]], null, null, null, null, [[]], [[]], [[]], [[]]), ['', '', '', '', 'down gone'], 'after an outage everybody is given time to report')
+  t.same(look([[well]], null, [[]], [[]], [[]], [[]]), ['', '', '', '', 'down gone'], 'also after one that is shorter than reports live')
   const away = { reports: [], left: new Set<string>() }
   const times = { now: 1e9, graceMs: 30_000 }
   const { known } = transitions({ ...transitions(NOTHING_KNOWN, { ...away, reports: [well] }, times).known, resumedAt: 2e9, comparedAt: 2e9 }, away, times)

@@ -53,7 +53,8 @@ export function missing ({ living }: Known, reports: readonly Report[]): string[
  */
 export function transitions (known: Known, present: Present, times: Times): { known: Known, events: HealthEvent[] } {
   const { now, graceMs } = times
-  const resumedAt = known.comparedAt > 0 && now - known.comparedAt > graceMs ? now : Math.min(known.resumedAt, now)
+  // Reports that are written three times as often as they expire may be gone after a pause of two thirds of that time.
+  const resumedAt = known.comparedAt > 0 && now - known.comparedAt > graceMs / 2 ? now : Math.min(known.resumedAt, now)
   const subjects = subjectsOf(known, present.reports, now)
   const next: Known = { living: {}, announced: {}, comparedAt: now, resumedAt }
   const began: Array<[key: string, problem: Problem]> = []
