@@ -14,7 +14,8 @@ function ineffective (given: FastifyRedisSessionsOptions, { idleTimeoutMs, absol
   const canHaveHost = cookie.path === '/' && cookie.domain === undefined && cookie.secure !== false
   const ofCookies = (['cookieName', 'formerCookieNames', 'cookie'] as const).filter((name) => given[name] !== undefined)
   const found: Array<[isSo: boolean, text: string]> = [
-    [idleTimeoutMs > absoluteTimeoutMs, `sessions end after absoluteTimeoutMs (${absoluteTimeoutMs}), which is before the idle timeout (${idleTimeoutMs}, by idleTimeoutMs or SESSION_TTL): make absoluteTimeoutMs the longer one`],
+    // Whoever only bounds the whole life has said nothing of the other.
+    [(given.idleTimeoutMs !== undefined || Boolean(process.env.SESSION_TTL)) && idleTimeoutMs > absoluteTimeoutMs, `sessions end after absoluteTimeoutMs (${absoluteTimeoutMs}), which is before the idle timeout (${idleTimeoutMs}, by idleTimeoutMs or SESSION_TTL): make the idle timeout the shorter one`],
     [(given.touchIntervalMs ?? 0) > touchIntervalMs, `touchIntervalMs is cut to ${touchIntervalMs}, because a session is noted as seen at least twice within its idle timeout: make it less than half of idleTimeoutMs (${idleTimeoutMs})`],
     [cookie.sameSite === 'none' && cookie.secure === false, 'cookie.sameSite "none" is sent as "lax", because browsers refuse it without Secure: serve by https, and set cookie.secure to "auto" or true'],
     [cookie.partitioned && cookie.secure === false, 'cookie.partitioned has no effect without Secure: serve by https, and set cookie.secure to "auto" or true'],

@@ -534,12 +534,13 @@ both('a login whose client left before the reply began leaves no session behind'
   }, setup())
   const ended: string[] = []
   app.sessions.on('ended', ({ reason }) => { ended.push(reason) })
-  const known = new Browser(app)
+  const [known, again] = [new Browser(app), new Browser(app)]
   await known.post('/login', { user: 'k' })
+  await again.post('/set', { n: 1 })
   await app.listen({ port: 0, host: '127.0.0.1' })
   let gone = 0
   app.server.on('connection', (socket) => socket.on('close', () => { gone++ }))
-  const requests = [['login', ''], ['write', ''], ['write', `cookie: ${known.header()}\r\n`]]
+  const requests = [['login', ''], ['login', `cookie: ${again.header()}\r\n`], ['write', ''], ['write', `cookie: ${known.header()}\r\n`]]
   const sockets = requests.map(([path, header]) => connect((app.server.address() as AddressInfo).port, '127.0.0.1').end(`GET /${path} HTTP/1.1\r\nhost: x\r\n${header}\r\n`))
   await gates.arrived('in', sockets.length)
   for (const socket of sockets) socket.resetAndDestroy()
@@ -547,8 +548,10 @@ both('a login whose client left before the reply began leaves no session behind'
   gates.open('in')
   await waitFor(async () => (await known.get('/me')).json().fields.n === 1, { what: 'the write of a session that the client has' })
   await waitFor(async () => await app.sessions.count() === 1, { what: 'the end of the others' })
-  await waitFor(() => ended.length === 1)
-  t.same(ended, ['aborted'])
+  await waitFor(() => ended.length === 2)
+  t.same(ended, ['aborted', 'aborted'])
+  // The old cookie is the one that the browser has.
+  await waitFor(async () => (await app.inject({ method: 'POST', url: '/set', payload: { n: 2 }, headers: { cookie: again.header() } })).headers['set-cookie'] !== undefined, { what: 'a new session' })
 })
 
 both('a reply that was taken over carries the cookie of what became of the session, beside those of the application', async (t, setup) => {

@@ -370,7 +370,7 @@ t.test('each misconfiguration is one warning that names the cure', { buffered: f
     [{ header: 'authorization', cookieName: 'sid', cookie: {} }, /cookieName, cookie have no effect beside header/]
   ]
   for (const [sessions, text] of ineffective) t.equal((await serve({ sessions })).warned(text), 1, String(text))
-  const sound: object[] = [{}, { touchIntervalMs: 0 }, { idleTimeoutMs: 60_000, touchIntervalMs: 29_999 }, { cookie: { sameSite: 'none', partitioned: true, hostPrefix: 'read' } }, { header: 'authorization' }, { cookieName: '__Host-sid' }]
+  const sound: object[] = [{}, { absoluteTimeoutMs: 8 * 3600_000 }, { touchIntervalMs: 0 }, { idleTimeoutMs: 60_000, touchIntervalMs: 29_999 }, { cookie: { sameSite: 'none', partitioned: true, hostPrefix: 'read' } }, { header: 'authorization' }, { cookieName: '__Host-sid' }]
   for (const sessions of sound) t.equal((await serve({ sessions })).warned(/./), 0, JSON.stringify(sessions))
   await t.rejects(makeApp(t, { sessions: { encryption: { keys: [Buffer.alloc(32)], writePlain: true, acceptPlain: false } } }), { message: /encryption.acceptPlain/ })
 

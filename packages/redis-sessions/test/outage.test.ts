@@ -44,7 +44,7 @@ t.test('policy error: with Redis killed, using a session answers 503 with Retry-
 })
 
 for (const onUnavailable of ['error', 'memory'] as const) {
-  t.test(`policy ${onUnavailable}: a write that loses Redis between load and save answers 503, and is not lost`, async (t) => {
+  t.test(`policy ${onUnavailable}: a write that loses Redis between load and save is an error that says when to try again`, async (t) => {
     const redis = await redisServer(t)
     const app = await makeApp(t, {
       redis: { url: redis.url, ...quick },

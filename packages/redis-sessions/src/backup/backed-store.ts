@@ -107,6 +107,10 @@ export class BackedStore implements SessionStore {
     return await this.#primary.wasReplaced?.(ref) ?? false
   }
 
+  async forgetReplaced (ref: SessionRef): Promise<void> {
+    await this.#primary.forgetReplaced?.(ref)
+  }
+
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
     const note = (mark: number) => this.#backup.endAll(tag, mark, this.now() + this.#longestMs, options.except)
     try {

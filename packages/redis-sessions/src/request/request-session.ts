@@ -229,7 +229,7 @@ export class RequestSession implements Owner {
   async #abandon (): Promise<void> {
     const { known } = this
     if (known.loaded === null || known.id === this.#lookup.id || !this.#shared.cookies.isUsed) return
-    await this.#writes.end(known.ref, 'aborted')
+    await this.#writes.abandon(known.ref, this.#lookup.id)
     this.#markEnded(known)
     if (this.#cookie.isLost) this.#shared.log.info({ reqId: this.request.id }, 'the client left before it had the cookie of a new session, which was ended')
     else this.#shared.log.warn({ reqId: this.request.id }, 'a hijacked reply began without the cookie of a new session, which was ended: await login or session.save() before its headers leave')

@@ -69,6 +69,14 @@ export class Writes {
     return ended
   }
 
+  /** Ends a session that does not reach the browser. That goes on with the cookie that it had: what it sends next is not late. */
+  async abandon (made: SessionRef | null, formerId: string | null): Promise<void> {
+    await this.end(made, 'aborted')
+    const former = formerId === null ? null : refOf(formerId)
+    // Where this fails, the note ends by itself.
+    if (former !== null) await this.#shared.records.store.forgetReplaced?.(former).catch(() => {})
+  }
+
   /** Ends a session for another to begin. */
   async endFor (left: KnownSession, reason: EndReason | null): Promise<Ended> {
     if (left.isEnded) return 'ended'

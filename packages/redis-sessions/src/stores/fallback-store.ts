@@ -110,6 +110,11 @@ export class FallbackStore implements SessionStore {
     return await this.#memory.wasReplaced(ref) || await this.#primaryOrMemory(this.#outage.isHere(ref), async (store) => await store.wasReplaced?.(ref) ?? false)
   }
 
+  async forgetReplaced (ref: SessionRef): Promise<void> {
+    await this.#memory.forgetReplaced(ref)
+    await this.#primaryOrMemory(this.#outage.isHere(ref), async (store) => store.forgetReplaced?.(ref))
+  }
+
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
     const { except } = options
     this.#outage.endAll(tag, except)

@@ -79,6 +79,10 @@ export class MemoryStore implements SessionStore {
     return (this.#replaced.get(hash) ?? -Infinity) > steadyNow() - REPLACED_MS
   }
 
+  async forgetReplaced ({ hash }: SessionRef): Promise<void> {
+    this.#replaced.delete(hash)
+  }
+
   /** In one turn of the event loop, so that a parallel logout never finds it half done. */
   async removeAll (tag: string, { except, ageMs = 0 }: EndAllOptions = {}): Promise<EndedAll> {
     const kept = except === undefined ? undefined : this.#live(except)

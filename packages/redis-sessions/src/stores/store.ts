@@ -60,7 +60,7 @@ export interface EndedAll {
 }
 
 /** How long it is known of a session that another took its place: requests with its cookie may be on their way. */
-export const REPLACED_MS = 60_000
+export const REPLACED_MS = 10_000
 
 /** A session that timed out. */
 export interface ExpiredSession {
@@ -100,10 +100,12 @@ export interface SessionStore {
   touch (ref: SessionRef, seen?: Seen): Promise<boolean>
   /** Ends a session for good and returns what it was; null where there was none. */
   remove (ref: SessionRef): Promise<StoredSession | null>
-  /** Notes for a minute that another session is about to take the place of this one. */
+  /** Notes for ten seconds that another session is about to take the place of this one. */
   noteReplaced? (ref: SessionRef): Promise<void>
   /** Whether that was noted. */
   wasReplaced? (ref: SessionRef): Promise<boolean>
+  /** Takes that note back: the other session did not reach the browser. */
+  forgetReplaced? (ref: SessionRef): Promise<void>
   /** Ends all sessions of a group that exist now, known to the index or not. */
   removeAll (tag: string, options?: EndAllOptions): Promise<EndedAll>
   /** The live sessions of a group. */

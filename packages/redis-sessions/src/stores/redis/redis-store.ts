@@ -90,6 +90,11 @@ export class RedisStore implements SessionStore {
     return await this.#ask(key, (client) => client.exists(key)) === 1
   }
 
+  async forgetReplaced (ref: SessionRef): Promise<void> {
+    const key = this.#keys.replaced(ref)
+    await this.#ask(key, (client) => client.unlink(key))
+  }
+
   async missed (ref: SessionRef): Promise<void> {
     if (ref.owned) this.#tell(await this.#run(scripts.missed, { keys: this.#keysOf(ref), args: [ref.hash] }) ?? [])
   }
