@@ -97,7 +97,8 @@ t.test('while Redis is away one process tells of itself, and says when it is bac
   const server = await redisServer(t)
   const { received, url } = await receiver(t, { statuses: [302] })
   const link = { url: server.url, siteId: uniqueName(), env: 'test' }
-  const options = { reportIntervalMs: 100, ttlMs: 2000, webhook: { url, events: ['degraded', 'up'] as const } }
+  // Longer than the outage and the pauses after which the processes, each at its own time, connect again.
+  const options = { reportIntervalMs: 100, ttlMs: 10_000, webhook: { url, events: ['degraded', 'up'] as const } }
   const told: string[] = []
   const apps = await Promise.all(['0', '1', '2'].map(async (pmId) => {
     const built = await build(t, { link, pmId, options })
@@ -207,7 +208,8 @@ t.test('what is told follows from what is known and what is', async (t) => {
   t.same(look([[well]], null, [[]], [[]], [[]], [[]]), ['', '', '', '', 'down gone'], 'also after one that is shorter than reports live')
   const away = { reports: [], left: new Set<string>() }
   const times = { now: 1e9, graceMs: 30_000 }
-  const { known } = transitions({ ...transitions(NOTHING_KNOWN, { ...away, reports: [well] }, times).known, resumedAt: 2e9, comparedAt: 2e9 }, away, times)
+  let { known } = transitions({ ...transitions(NOTHING_KNOWN, { ...away, reports: [well] }, times).known, resumedAt: 2e9, comparedAt: 2e9 }, away, times)
+  for (const ms of [10_000, 20_000]) ({ known } = transitions(known, away, { ...times, now: 1e9 + ms }))
   t.match(transitions(known, away, { ...times, now: 1e9 + 30_000 }).events, [{ reason: 'gone' }], 'after the clock was set back too')
   t.same(look([[report('a', '1', 'ok', { announcesLeaving: false })]], [[]]), ['', ''], 'a release that does not say so')
   const degraded = report('a', '1', 'degraded')
