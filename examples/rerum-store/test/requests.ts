@@ -135,7 +135,10 @@ export class Requests {
   }
 
   async #write (method: string, name: string, body: unknown): Promise<{ '@id': string }> {
-    const response = await fetch(`${this.#address}/v1/api/${name}`, { method, headers: { ...json, authorization: this.#authorization }, body: JSON.stringify(body) })
+    const send = () => fetch(`${this.#address}/v1/api/${name}`, { method, headers: { ...json, authorization: this.#authorization }, body: JSON.stringify(body) })
+    let response = await send()
+    // The database is shared with other tests and may not answer in time. A version that it made all the same is a branch.
+    for (let tries = 1; response.status === 503 && tries < 5; tries++) response = await send()
     if (!response.ok) throw new Error(`${name}: ${response.status} ${await response.text()}`)
     return await response.json() as { '@id': string }
   }

@@ -17,13 +17,13 @@ local function clock() return math.floor(micros() / 1000) end
  * Holds CLOCK_LUA.
  *
  * - `leaseForgive(leases, beats, now, lease, beat, forgives)`: notes that somebody renews now, in the field `beatAt` of the
- *   hash `beats`, and where `forgives` is true credits a pause in which nobody could: it counts as one heartbeat (`beat`
- *   ms) against every lease, and one over three heartbeats not at all; none ends later than one taken now would. Many who
- *   renew note it four times a heartbeat: a pause may look a quarter of one longer than it was.
+ *   hash `beats`, and where `forgives` is true credits a pause in which nobody could: what it had over one heartbeat (`beat`
+ *   ms) is added to every lease, and after one of more than one and a half each is whole again; none ends later than one taken
+ *   now would. Many who renew note it four times a heartbeat: a pause may look a quarter of one longer than it was.
  * - `leaseTake(leases, holder, now, lease)`: takes or renews a lease of `lease` ms; returns 1 where it is taken anew.
  * - `leaseLapsed(leases, now)`, `leaseLiving(leases, now)`: the holders whose lease has ended, or not.
  *
- * Closes: Redis was away, nobody could renew, and the first who is back would remove those who are slower.
+ * Closes: Redis was away, nobody could renew, and the first who is back would remove those who are slower, by up to a lease.
  */
 export const LEASE_LUA = `${CLOCK_LUA}
 local function leaseForgive(leases, beats, now, lease, beat, forgives)
@@ -31,7 +31,7 @@ local function leaseForgive(leases, beats, now, lease, beat, forgives)
   local pause = now - tonumber(last or now)
   if last and pause >= 0 and pause < beat / 4 then return end
   if forgives and pause > beat then
-    local grant = pause > 3 * beat and pause or pause - beat
+    local grant = pause > 1.5 * beat and pause + lease or pause - beat
     local held = redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')
     for i = 1, #held, 2 do redis.call('ZADD', leases, 'GT', int(math.min(held[i + 1] + grant, now + lease)), held[i]) end
   end
