@@ -166,7 +166,8 @@ export async function linkSuite (t: Test, start: (t: Test) => Promise<Topology>)
     await publish('exact', 'one')
     await publish('glob:a', 'two')
     await waitFor(() => heard.length === 2)
-    t.same(heard, ['one', 'glob:a two'])
+    // Nodes of a Cluster pass on what they get, each over a line of its own.
+    t.same(heard.sort(), ['glob:a two', 'one'])
     t.equal(gaps, 0)
 
     await topology.kill()
