@@ -33,7 +33,8 @@ export const LONG = [
 ]
 
 /**
- * All tests: one of those that fill the machine, and beside it three that mostly wait for leases, timeouts and processes.
+ * All tests: one of those that fill the machine, and beside it two that mostly wait for leases, timeouts and processes. Together they
+ * take all of two cores: more at a time would only wait for each other.
  *
  * @param {string} root @returns {Plan}
  */
@@ -41,7 +42,7 @@ export function planOf (root) {
   const folders = ['packages', 'examples'].flatMap((group) => readdirSync(join(root, group)).map((name) => join(root, group, name, 'test')))
   const files = [...folders, join(root, 'test')].flatMap((folder) => testsBelow(folder)).map((file) => relative(root, file))
   const first = [...ALONE, ...LONG].filter((file) => files.includes(file))
-  return { files: [...first, ...files.filter((file) => !first.includes(file)).sort()], alone: new Set(ALONE), jobs: 4 }
+  return { files: [...first, ...files.filter((file) => !first.includes(file)).sort()], alone: new Set(ALONE), jobs: 3 }
 }
 
 /** @param {string} folder @returns {string[]} */
