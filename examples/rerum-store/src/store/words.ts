@@ -1,6 +1,8 @@
 const MAX_WORDS = 2000
 const MAX_TOKENS = 5000
 const MAX_CHARACTERS = 200_000
+/** Letters, digits and signs in a row that are no word any more, but data: an image in base64. */
+const DATA = 1000
 
 /** Scripts that put no spaces between words. */
 const SPACELESS = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u
@@ -24,20 +26,46 @@ export function tokensIn (text: string): string[] {
   return words.flatMap((word) => word.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase().match(/[\p{L}\p{N}]{1,64}/gu) ?? [])
 }
 
-/** The words of all texts in an object: the first 2000 different ones, of 200,000 characters. What begins with @ or __ is no text of its author's. */
+/** The words of all texts in an object: the first 2000 different ones, of 200,000 characters without data. What begins with @ or __ is no text of its author's. */
 export function searchTextOf (object: object): SearchText {
   const words = new Set<string>()
   const lines: string[] = []
   let left = { characters: MAX_CHARACTERS, tokens: MAX_TOKENS }
-  for (const text of textsIn(object)) {
+  for (const whole of textsIn(object)) {
     if (left.characters <= 0 || words.size >= MAX_WORDS) break
-    const tokens = tokensIn(text.slice(0, left.characters))
+    const text = withoutData(whole, left.characters)
+    const tokens = tokensIn(text)
     for (const word of tokens) words.add(word)
     if (tokens.length > 0 && left.tokens > 0) lines.push(tokens.slice(0, left.tokens).join(' '))
     left = { characters: left.characters - text.length, tokens: left.tokens - tokens.length }
   }
   return { words: [...words].slice(0, MAX_WORDS), lines: lines.join('\n') }
 }
+
+/** So many characters of a text, without what stands in it as data. */
+function withoutData (text: string, most: number): string {
+  const kept: string[] = []
+  let [characters, from, run] = [0, 0, 0]
+  const keep = (to: number): void => {
+    const part = text.slice(from, Math.min(to, from + most - characters))
+    kept.push(part)
+    characters += part.length
+  }
+  for (let at = 0; at <= text.length && characters + run - from < most; at++) {
+    const code = at < text.length ? text.charCodeAt(at) : SPACE
+    if (code > SPACE && code < DELETE) continue
+    if (at - run >= DATA) {
+      keep(run)
+      from = at
+    }
+    run = at + 1
+  }
+  keep(text.length)
+  return kept.join(' ')
+}
+
+/** Between the two are the signs of ASCII that can be seen. */
+const [SPACE, DELETE] = [0x20, 0x7f]
 
 function * textsIn (value: unknown): Generator<string> {
   if (typeof value === 'string') yield value
