@@ -13,6 +13,7 @@ import cors from './http/cors.ts'
 import errors, { sendError } from './http/errors.ts'
 import mediaTypes from './http/media-types.ts'
 import methods from './http/methods.ts'
+import { textOf } from './http/utf8.ts'
 import bulk from './routes/bulk.ts'
 import operations from './routes/operations.ts'
 import reads from './routes/reads.ts'
@@ -49,8 +50,12 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeContentTypeParser('application/json')
   // Clients say their content type with each request, also where nothing follows it. A route that needs a body misses it.
-  app.addContentTypeParser(['application/json', 'application/ld+json'], { parseAs: 'string' }, (request, body, done) =>
-    body === '' ? done(null, undefined) : parseJson(request, body as string, done))
+  app.addContentTypeParser<Buffer>(['application/json', 'application/ld+json'], { parseAs: 'buffer' }, (request, body, done) => {
+    const text = textOf(body)
+    if (text instanceof Error) done(text, undefined)
+    else if (text === '') done(null, undefined)
+    else parseJson(request, text, done)
+  })
 
   await app.register(worker, { identity })
   await app.register(drain)

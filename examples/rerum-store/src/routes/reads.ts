@@ -5,6 +5,7 @@ import { FST_ERR_RERUM_INVALID_PAGE, FST_ERR_RERUM_NOT_FOUND } from '../errors.t
 import { answerObject } from '../http/answer.ts'
 import { sendError } from '../http/errors.ts'
 import { answerList } from '../http/lists.ts'
+import { textOf } from '../http/utf8.ts'
 import { isName } from '../store/document.ts'
 import { etagOf } from '../store/entry.ts'
 import { readFilter } from '../store/filter.ts'
@@ -75,7 +76,11 @@ const reads: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { store }
   app.head('/api/query', { ...paged, schema: { ...list, summary: 'The headers of a query, 404 where nothing matches', body: JsonObject } }, query)
 
   await app.register(async (scope) => {
-    scope.addContentTypeParser('text/plain', { parseAs: 'string' }, (_request, body, done) => done(null, body))
+    scope.addContentTypeParser<Buffer>('text/plain', { parseAs: 'buffer' }, (_request, body, done) => {
+      const text = textOf(body)
+      if (text instanceof Error) done(text, undefined)
+      else done(null, text)
+    })
     for (const [path, kind, summary] of [['/api/search', 'words', 'Objects with all words of a text, best first'], ['/api/search/phrase', 'phrase', 'Objects in which the words of a text follow each other']] as const) {
       scope.post<{ Querystring: Static<typeof Paged>, Body: unknown }>(path, { ...paged, bodyLimit: SEARCH_LIMIT, schema: { ...list, summary, body: Type.Unknown() } }, async (request, reply) => {
         const reads = store.reads()

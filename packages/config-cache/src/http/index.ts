@@ -67,7 +67,7 @@ export async function addRoutes (fastify: FastifyInstance, cache: ConfigCache, o
 }
 
 function addHealth (scope: FastifyInstance, cache: ConfigCache): void {
-  const schema = { response: answers(Type.Object({ status: Type.String(), mode: Type.String() })) }
+  const schema = { summary: 'Whether the cache works', response: answers(Type.Object({ status: Type.String(), mode: Type.String() })) }
   scope.get('/cache/health', { schema }, async () => ok({ status: 'ok', mode: cache.mode }))
 }
 

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifySchemaCompiler, FastifySerializerCompiler } from 'fastify'
 import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
@@ -10,7 +11,7 @@ import { answerFailure } from './failure.ts'
  * schema, a formatter of validation errors or an error handler of its own would break a plugin's routes or change their answers.
  * Here TypeBox checks what comes, texts in the path and the query become the numbers and booleans that the schema wants, nothing
  * leaves that the response's schema does not name, and every error is answered in the envelope. A JSON type with nothing behind it is
- * no body: clients say their type with each request.
+ * no body: clients say their type with each request. Other bytes than those of UTF-8 are refused: they would be read as letters that nobody sent.
  *
  * @param plugin start of the plugin's codes: `FST_ERR_CONFIG_CACHE`
  */
@@ -20,8 +21,11 @@ export function prepareScope (scope: FastifyInstance, plugin: string): void {
   scope.setErrorHandler((err, request, reply) => answerFailure(err, request, reply, plugin))
   const parseJson = scope.getDefaultJsonParser('error', 'error')
   scope.removeContentTypeParser('application/json')
-  scope.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) =>
-    body === '' ? done(null, undefined) : parseJson(request, body, done))
+  scope.addContentTypeParser<Buffer>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (!isUtf8(body)) done(Object.assign(new Error('Body is no UTF-8, and JSON is sent in no other encoding'), { code: 'FST_ERR_CTP_INVALID_JSON_BODY', statusCode: 400 }), undefined)
+    else if (body.length === 0) done(null, undefined)
+    else parseJson(request, body.toString(), done)
+  })
 }
 
 const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => (given: unknown) => {
