@@ -77,9 +77,13 @@ export const contextLink = (contextUrl: string): string => `<${contextUrl}>; rel
 const isKnown = ({ method, headers }: FastifyRequest, etag: string): boolean =>
   (method === 'GET' || method === 'HEAD') && names(headers['if-none-match'] ?? '', etag)
 
-/** Whether an object is one that `If-Match` names; a weak tag of the same content is that of a proxy which compressed it. */
+/** Whether an object is one that `If-Match` names. */
 export function isMatched (header: string | undefined, object: Living): boolean {
   return header === undefined || names(header, jsonOf(object).etag)
 }
 
-const names = (header: string, etag: string): boolean => header.split(',').some((one) => [etag, `W/${etag}`, '*'].includes(one.trim()))
+/** What proxies make of a tag when they compress an answer: `W/"…"` (nginx), `"…-gzip"` (Apache), `"…--gzip"` (Jetty), `"…;gzip"` (others). */
+const HANDED_ON = /^(?:W\/)?("[^"]*?)(?:(?:--?|;)(?:gzip|br|zstd|deflate))?"$/
+
+/** The tag of the same content counts, whoever compressed it: a client can name no other one than that which it was handed. */
+const names = (header: string, etag: string): boolean => header.split(',').map((one) => one.trim()).some((one) => one === '*' || one === etag || one.replace(HANDED_ON, '$1"') === etag)

@@ -5,7 +5,8 @@ import { FST_ERR_RERUM_METHOD } from '../errors.ts'
 const METHODS: readonly HTTPMethods[] = ['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE']
 
 /**
- * Says with each answer, in `Allow`, which methods its address takes, and answers OPTIONS. Decorates with `refuseOtherMethods`: call it
+ * Says with each answer, in `Allow`, which methods its address takes, and answers OPTIONS. A PATCH is taken as a POST too, of a client that
+ * says so (`X-HTTP-Method-Override`). Decorates with `refuseOtherMethods`: call it
  * when all routes are there, and every address answers 405 to the methods that it does not take.
  */
 export default fp(async (app: FastifyInstance) => {
@@ -13,7 +14,7 @@ export default fp(async (app: FastifyInstance) => {
   let closed = false
   const allowed = (url: string | undefined): string | undefined => {
     const methods = url === undefined ? undefined : taken.get(url)
-    return methods && [...methods, 'OPTIONS'].sort().join(', ')
+    return methods && [...new Set([...methods, ...methods.has('PATCH') ? ['POST'] : [], 'OPTIONS'])].sort().join(', ')
   }
   app.addHook('onRoute', ({ url, method }) => {
     if (closed) return

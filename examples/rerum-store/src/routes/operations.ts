@@ -44,7 +44,9 @@ const operations: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { st
     })
   })
 
-  app.get('/', { schema: { summary: 'Where to begin' } }, async (_request, reply) => reply.type('text/html; charset=utf-8').send(WELCOME))
+  for (const [url, hide] of [['/', false], ['/v1', true]] as const) {
+    app.get(url, { schema: { summary: 'Where to begin', hide } }, async (_request, reply) => reply.type('text/html; charset=utf-8').send(WELCOME))
+  }
 
   app.get('/client/verify', { onRequest: app.asAgent, schema: { summary: 'Whether a token is valid, and whose it is', response: { 200: { content: { 'text/plain': { schema: Type.String() } } }, ...failures } } }, async (request, reply) =>
     reply.type('text/plain; charset=utf-8').send(`The token is valid. Its agent is ${request.agent}`))
@@ -56,9 +58,9 @@ const operations: FastifyPluginAsyncTypebox<{ store: Store }> = async (app, { st
   app.get('/v1/context.json', { schema: { response: { 200: { content: { 'application/ld+json': { schema: JsonObject } } } } } }, async (_request, reply) =>
     reply.type('application/ld+json; charset=utf-8').send(CONTEXT))
 
-  app.get('/v1/api/cache/stats', { schema: { response: { 200: JsonObject, ...failures } } }, async () => ({ ...app.configCache.stats(), worker: app.identity.instanceId }))
+  app.get('/v1/api/cache/stats', { schema: { summary: 'The cache of the worker that answers', response: { 200: JsonObject, ...failures } } }, async () => ({ ...app.configCache.stats(), worker: app.identity.instanceId }))
 
-  app.post('/v1/api/cache/clear', { onRequest: app.asAdmin, schema: { response: { 200: Type.Object({ cleared: Type.Boolean() }), ...failures } } }, async () => {
+  app.post('/v1/api/cache/clear', { onRequest: app.asAdmin, schema: { summary: 'Drops what is cached in all workers', response: { 200: Type.Object({ cleared: Type.Boolean() }), ...failures } } }, async () => {
     await app.configCache.clear()
     return { cleared: true }
   })

@@ -14,7 +14,8 @@ export interface Filter {
 
 const MAX_DEPTH = 10
 const MAX_CONDITIONS = 100
-const MAX_LIST = 200
+/** Values of one condition. */
+export const MAX_LIST = 200
 const TOO_MANY = `holds more than ${MAX_CONDITIONS} conditions`
 /** Of one query: where more would be needed, every write drops it. */
 const MAX_TAGS = 60

@@ -6,6 +6,7 @@ import { isRecord } from './body.ts'
 import { Commits } from './commit.ts'
 import { makeIndexes, openDatabase, type Database } from './database.ts'
 import { isName } from './document.ts'
+import { MAX_LIST } from './filter.ts'
 import { TreeLocks } from './locks.ts'
 import { Maker } from './make.ts'
 import { Parts } from './parts.ts'
@@ -63,16 +64,22 @@ export class Store {
     return URL.canParse(uri) && this.nameIn(uri) !== undefined
   }
 
-  /** A filter for what is stored: `_id` and, where it holds an address of this store, `id` stand for `@id` as they do in objects. */
+  /** A filter for what is stored: `_id` and, where it holds an address of this store, `id` stand for `@id` as they do in objects, and that address may be written in any way. */
   located (filter: unknown): unknown {
     if (!isRecord(filter)) return filter
     const { _id, id, ...rest } = filter
-    const own = typeof id === 'string' && rest['@id'] === undefined ? this.#nameOrNone(id) : undefined
     const more: unknown[] = []
-    if (_id !== undefined) more.push({ '@id': typeof _id === 'string' ? this.uri(_id) : _id })
-    if (own !== undefined) more.push({ $or: [{ '@id': this.uri(own) }, { id }] })
+    if (rest['@id'] !== undefined) rest['@id'] = eachText(rest['@id'], (text) => this.#ownUri(text) ?? text)
+    if (_id !== undefined) more.push({ '@id': eachText(_id, (text) => this.uri(text)) })
+    const own = typeof id === 'string' && rest['@id'] === undefined ? this.#ownUri(id) : undefined
+    if (own !== undefined) more.push({ $or: [{ '@id': own }, { id }] })
     else if (id !== undefined) Object.assign(rest, { id })
-    return more.length === 0 ? filter : { ...rest, $and: [...Array.isArray(rest.$and) ? rest.$and as unknown[] : [], ...more] }
+    return more.length === 0 ? rest : { ...rest, $and: [...Array.isArray(rest.$and) ? rest.$and as unknown[] : [], ...more] }
+  }
+
+  #ownUri (uri: string): string | undefined {
+    const name = this.#nameOrNone(uri)
+    return name === undefined ? undefined : this.uri(name)
   }
 
   #nameOrNone (uri: string): string | undefined {
@@ -109,6 +116,17 @@ export class Store {
     clearInterval(this.#sweep)
   }
 }
+
+/** A condition with other texts in the place of those that it compares with. */
+function eachText (condition: unknown, change: (text: string) => string): unknown {
+  if (typeof condition === 'string') return change(condition)
+  // A longer one is refused.
+  if (Array.isArray(condition)) return condition.length > MAX_LIST ? condition : condition.map((one) => typeof one === 'string' ? change(one) : one)
+  if (!isRecord(condition)) return condition
+  return Object.fromEntries(Object.entries(condition).map(([name, part]) => [name, TEXTS.has(name) && (typeof part === 'string' || Array.isArray(part)) ? eachText(part, change) : part]))
+}
+
+const TEXTS: ReadonlySet<string> = new Set(['$eq', '$ne', '$in', '$nin', '$all'])
 
 /** Nothing is asked of the database before its unique index stands. Made once, tried again where that failed. */
 function withIndexes (db: Database): Database {
