@@ -125,7 +125,7 @@ t.test('nobody stays online after 200 random connects, disconnects, kills and lo
   t.same(Array.from({ length: 12 }, (_, index) => seen(observer, `u${index}`)).filter((events) => events.some((event, index) => event === events[index - 1])), [], 'joins and leaves in turn')
 })
 
-t.test('a pause in which nobody could renew counts as one renewal, a long one not at all', async (t) => {
+t.test('a pause in which nobody could renew counts as one renewal at most', async (t) => {
   const siteId = uniqueName('pre')
   const leaseMs = 60_000
   const [worker] = await servers(t, sharedRedis(), 1, { siteId, namespaces, options: { presenceLeaseMs: leaseMs } }) as [Awaited<ReturnType<typeof servers>>[0]]
@@ -148,6 +148,27 @@ t.test('a pause in which nobody could renew counts as one renewal, a long one no
   t.notOk(await stays(leaseMs / 4), 'no pause')
   t.ok(await stays(leaseMs * 2 / 3), 'some renewals were not possible')
   t.ok(await stays(leaseMs * 4), 'none for long')
+})
+
+t.test('the users of a worker that was killed stay offline when the first one comes to another worker', async (t) => {
+  const { app, port } = await build(t, {
+    link: { url: sharedRedis(), siteId: uniqueName('pre') },
+    options: { presenceLeaseMs: 60_000 },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { presence: true, authorize: byHeader }) }
+  })
+  const link = app.redisLink
+  const [online, leases, beats] = ['online', 'leases', 'beats'].map((name) => link.key('ws', name, '{chat}')) as [string, string, string]
+  const minutesAgo = (minutes: number) => Date.now() - 60_000 * minutes
+  await link.run(async (redis) => {
+    await redis.hset(beats, 'gen', 'g', 'beatAt', minutesAgo(3))
+    await redis.hset(online, 'lost', 'dead/test:dead')
+    await redis.zadd(leases, minutesAgo(2), 'dead/test:dead')
+  })
+  const first = await connect(t, port, PATH, { user: 'first' })
+  await waitFor(async () => (await app.wsNamespaces.get('chat')!.online('first')).online)
+  t.same(await app.wsNamespaces.get('chat')!.online('lost'), { online: false, instances: [] })
+  t.equal(await link.run((redis) => redis.hexists(online, 'lost')), 0)
+  t.equal(first.closed, null)
 })
 
 t.test('instances that die at once leave at once, also where there are guests alone; what a later release announces is not guessed', async (t) => {

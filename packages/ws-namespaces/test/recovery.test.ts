@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { redisServer, sharedRedis, uniqueName, waitFor, type Scope } from '../../../test/helpers/index.ts'
 import { UserSlots } from '../src/cluster/user-slots.ts'
+import { Keys } from '../src/delivery/keys.ts'
 import { Once } from '../src/namespace/once.ts'
 import type { Peer } from '../src/namespace/peer.ts'
 import { MemoryRecords } from '../src/recovery/records.ts'
@@ -467,4 +468,31 @@ t.test('the connections of a user are counted over processes, and over an outage
   fourth!()
   await until(() => b.slots.isIdle, 'the slot to be free')
   t.type(await a.slots.claim('ann', client(5), 1), 'function')
+})
+
+t.test('the connections of a killed process count no more when its lease ends, also where nobody had any to renew', async (t) => {
+  const { app: { redisLink: link } } = await build(t, { link: { url: sharedRedis(), siteId: uniqueName('slots'), env: 'test' } })
+  const leaseMs = 60_000
+  const process = (bootId: string) => new UserSlots('chat', { link, bootId, leaseMs, onReplaced: () => {} })
+  const keys = new Keys(link, 'chat')
+  /** As if so many leases had gone by in which nobody did anything. */
+  const later = (leases: number) => link.run(async (client) => {
+    for (const process of await client.zrange(keys.slotLeases, '0', '-1')) await client.zincrby(keys.slotLeases, -leases * leaseMs, process)
+    await client.hset(keys.slotBeats, 'beatAt', Number(await client.hget(keys.slotBeats, 'beatAt')) - leases * leaseMs)
+  })
+  const [victim, other] = [process('dead'), process('next')]
+  for (const user of ['ann', 'bob']) t.type(await victim.claim(user, 'client-of-the-dead', 1), 'function')
+  for (const leases of [0, 0.6]) {
+    await later(leases)
+    t.equal(await other.claim('ann', 'client-that-tries', 1), null, 'its lease has not ended')
+  }
+  await later(0.6)
+  const free = await other.claim('ann', 'client-that-tries', 1)
+  t.type(free, 'function')
+  t.type(await other.claim('bob', 'client-that-tries', 1), 'function')
+  const third = process('last')
+  t.type(await third.claim('cleo', 'client-of-another', 1), 'function')
+  // Who has something to renew takes it for an outage.
+  await later(5)
+  t.equal(await third.claim('ann', 'another-client', 1), null)
 })

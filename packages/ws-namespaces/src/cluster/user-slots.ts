@@ -1,9 +1,16 @@
 import { defineScript, LEASE_LUA, reply, type RedisLink } from '@jpulse/redis-link'
 import { Keys } from '../delivery/keys.ts'
+import { Renewing } from '../presence/renewing.ts'
 
+/** `renews`: see `Renewing`. Who gets no slot takes no lease either, since nobody would renew it. */
 const SLOTS_LUA = `${LEASE_LUA}
-local now, lease = clock(), tonumber(ARGV[1])
-leaseForgive(KEYS[2], KEYS[3], now, lease, lease / 3, true)
+local now, lease, renews = clock(), tonumber(ARGV[1]), ARGV[2] == '1'
+if renews then leaseForgive(KEYS[2], KEYS[3], now, lease, lease / 3, true) end
+local function take(process)
+  for _, one in ipairs(leaseLapsed(KEYS[2], now)) do redis.call('ZREM', KEYS[2], one) end
+  if not renews then leaseForgive(KEYS[2], KEYS[3], now, lease, lease / 3, false) end
+  leaseTake(KEYS[2], process, now, lease)
+end
 local function keep() for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], int(4 * lease)) end end
 `
 
@@ -17,25 +24,25 @@ local function keep() for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], int(4 * lea
  * before its old connection was found dead counts once; the slots of a killed worker are free when its lease has lapsed.
  */
 const claimSlot = defineScript({
-  name: 'wsNamespacesSlotClaimV1',
+  name: 'wsNamespacesSlotClaimV2',
   keys: ['slots', 'leases', 'beats'],
-  args: ['leaseMs', 'process', 'user', 'client', 'number', 'most'],
+  args: ['leaseMs', 'renews', 'process', 'user', 'client', 'number', 'most'],
   reply: reply<[claimed: number, replaced: string]>(),
   lua: `${SLOTS_LUA}
-local process, user, client = ARGV[2], ARGV[3], ARGV[4]
-leaseTake(KEYS[2], process, now, lease)
-local living = {}
+local process, user, client = ARGV[3], ARGV[4], ARGV[5]
+local living = { [process] = true }
 for _, one in ipairs(leaseLiving(KEYS[2], now)) do living[one] = true end
 local kept, replaced = {}, ''
 for id, holder, number in string.gmatch(redis.call('HGET', KEYS[1], user) or '', '([^%s@]+)@([^%s#]+)#(%d+)') do
   if living[holder] and id ~= client then kept[#kept + 1] = id .. '@' .. holder .. '#' .. number
   elseif living[holder] and holder ~= process then replaced = holder end
 end
-if #kept >= tonumber(ARGV[6]) then
+if #kept >= tonumber(ARGV[7]) then
   keep()
   return { 0, '' }
 end
-kept[#kept + 1] = client .. '@' .. process .. '#' .. ARGV[5]
+take(process)
+kept[#kept + 1] = client .. '@' .. process .. '#' .. ARGV[6]
 redis.call('HSET', KEYS[1], user, table.concat(kept, ' '))
 keep()
 return { 1, replaced }
@@ -58,14 +65,13 @@ return redis.call('HSET', KEYS[1], ARGV[1], table.concat(kept, ' '))
 
 /** Renews the lease of a process. Returns 1 where it had lapsed or was lost, so that its slots may be. */
 const renewSlots = defineScript({
-  name: 'wsNamespacesSlotRenewV1',
+  name: 'wsNamespacesSlotRenewV2',
   keys: ['slots', 'leases', 'beats'],
-  args: ['leaseMs', 'process'],
+  args: ['leaseMs', 'renews', 'process'],
   reply: reply<number>(),
   lua: `${SLOTS_LUA}
-local ends = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[2]) or '0')
-for _, one in ipairs(leaseLapsed(KEYS[2], now)) do redis.call('ZREM', KEYS[2], one) end
-leaseTake(KEYS[2], ARGV[2], now, lease)
+local ends = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[3]) or '0')
+take(ARGV[3])
 keep()
 return ends <= now and 1 or 0
 `
@@ -91,6 +97,7 @@ export class UserSlots {
   readonly #own = new Map<number, { readonly userId: string, readonly clientId: string }>()
   /** Slots that were given back and are not free in Redis yet, with their users. */
   readonly #unfreed = new Map<string, string>()
+  readonly #renewing: Renewing
   /** Whether one of ours may not be in Redis. */
   #isUncertain = false
   /** Grows when our lease may have lapsed: what is in Redis under the token before counts no more. */
@@ -101,6 +108,7 @@ export class UserSlots {
     this.#context = context
     this.#namespace = namespace
     this.#keys = new Keys(context.link, namespace)
+    this.#renewing = new Renewing(context.link.outages)
   }
 
   /** Whether nothing of this process is in Redis. */
@@ -127,12 +135,12 @@ export class UserSlots {
 
   /** Called with each heartbeat. Rejects while Redis is away. */
   async renew (): Promise<void> {
-    if (this.isIdle) return
+    if (this.isIdle) return this.#renewing.idle()
     this.#fence()
     const { link, leaseMs } = this.#context
     await this.#flush()
-    const wasLost = await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, this.#token] }) === 1
-    this.#renewedAt = performance.now()
+    const wasLost = await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, this.#renewing.flag, this.#token] }) === 1
+    this.#renewed()
     if (!wasLost && !this.#isUncertain) return
     this.#isUncertain = false
     try {
@@ -149,6 +157,11 @@ export class UserSlots {
       await this.#context.link.runScript(freeSlot, { keys: [this.#keys.slots], args: [userId, slot] })
       this.#unfreed.delete(slot)
     }))
+  }
+
+  #renewed (): void {
+    this.#renewedAt = performance.now()
+    this.#renewing.renewed()
   }
 
   get #token (): string {
@@ -171,8 +184,8 @@ export class UserSlots {
 
   async #claim (userId: string, clientId: string, number: number, most: number): Promise<boolean> {
     const { link, bootId, leaseMs, onReplaced } = this.#context
-    const [claimed, replaced] = await link.runScript(claimSlot, { keys: this.#all, args: [leaseMs, this.#token, userId, clientId, number, most === Infinity ? Number.MAX_SAFE_INTEGER : most] })
-    this.#renewedAt = performance.now()
+    const [claimed, replaced] = await link.runScript(claimSlot, { keys: this.#all, args: [leaseMs, this.#renewing.flag, this.#token, userId, clientId, number, most === Infinity ? Number.MAX_SAFE_INTEGER : most] })
+    if (claimed === 1) this.#renewed()
     if (replaced !== '' && !replaced.startsWith(`${bootId}.`)) onReplaced(this.#namespace, userId, clientId)
     return claimed === 1
   }

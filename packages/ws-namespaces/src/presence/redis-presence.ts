@@ -5,6 +5,7 @@ import { Keys } from '../delivery/keys.ts'
 import type { Listener } from '../delivery/listener.ts'
 import { Announcer } from './announcer.ts'
 import type { Presence, PresenceSink, Present } from './presence.ts'
+import { Renewing } from './renewing.ts'
 import { readOnline, publishPresence } from './scripts.ts'
 
 /** What all namespaces of a process share. */
@@ -28,6 +29,7 @@ export class RedisPresence implements Presence {
   readonly #context: PresenceContext
   readonly #announcer: Announcer
   readonly #keys: Keys
+  readonly #renewing: Renewing
   readonly #here = new Set<string>()
   /** Users whose change was not published yet. */
   readonly #unpublished = new Set<string>()
@@ -40,6 +42,7 @@ export class RedisPresence implements Presence {
   constructor (namespace: string, context: PresenceContext, sink: PresenceSink) {
     this.#context = context
     this.#keys = new Keys(context.link, namespace)
+    this.#renewing = new Renewing(context.link.outages)
     this.#announcer = new Announcer(context, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink)
   }
 
@@ -77,7 +80,7 @@ export class RedisPresence implements Presence {
 
   async beat (dead?: string): Promise<void> {
     // Where there are guests alone somebody has to notice too that an instance has died.
-    if (this.#here.size === 0 && this.#unpublished.size === 0 && !this.#announcer.isAttached) return
+    if (this.#here.size === 0 && this.#unpublished.size === 0 && !this.#announcer.isAttached) return this.#renewing.idle()
     if (dead !== undefined) this.#dead.add(dead)
     await this.#flush(true)
   }
@@ -107,8 +110,9 @@ export class RedisPresence implements Presence {
     const [dead = ''] = this.#dead
     const [generation, known] = await this.#context.link.runScript(publishPresence, {
       keys: [online, leases, beats],
-      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
+      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, this.#renewing.flag, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
     })
+    this.#renewing.renewed()
     this.#dead.delete(dead)
     // A user who changed meanwhile is published again.
     for (const [userId, wasHere] of states) if (this.#here.has(userId) === wasHere) this.#unpublished.delete(userId)

@@ -7,13 +7,14 @@ import { defineScript, LEASE_LUA, reply } from '@jpulse/redis-link'
  * user and 1 or 0 in turn. Returns { generation, 1 where the lease was known before }.
  *
  * Closes: two workers that see a user's first or last socket at once announce it once; an instance that was taken for dead
- * learns it and comes again; a pause in which nobody could renew (Redis was away) counts as one renewal, a third of a
- * lease, and a long one not at all, else the first who is back would take the slower ones for dead.
+ * learns it and comes again; a pause in which nobody could renew (Redis was away) counts as one renewal at most, a third of a
+ * lease, else the first who is back would take the slower ones for dead. `renews` says whether the instance itself renewed up to now, or tried
+ * to: one that had nothing to renew would take any pause for such a one.
  */
 export const publishPresence = defineScript({
-  name: 'wsNamespacesPresenceV1',
+  name: 'wsNamespacesPresenceV2',
   keys: ['online', 'leases', 'beats'],
-  args: ['candidate', 'token', 'leaseMs', 'channel', 'dead', 'some', '...changes'],
+  args: ['candidate', 'token', 'leaseMs', 'channel', 'dead', 'some', 'renews', '...changes'],
   reply: reply<[generation: string, known: number]>(),
   lua: `${LEASE_LUA}
 local now = clock()
@@ -36,9 +37,9 @@ local function keep(user, tokens)
     left[#left + 1] = user
   else redis.call('HSET', KEYS[1], user, tokens) end
 end
-leaseForgive(KEYS[2], KEYS[3], now, lease, lease / 3, true)
+leaseForgive(KEYS[2], KEYS[3], now, lease, lease / 3, ARGV[7] == '1')
 local known = redis.call('ZSCORE', KEYS[2], token)
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local user = ARGV[i]
   local tokens = redis.call('HGET', KEYS[1], user) or ''
   local others = without(tokens, { [token] = true })
