@@ -1,7 +1,7 @@
 export { freePort } from '../../scripts/servers/free-port.js'
 export { mongo, type TestMongo } from './mongo.ts'
 export { redisCluster, type TestCluster } from './redis-cluster.ts'
-export { connect, redisServer, sharedRedis, type TestRedis } from './redis-server.ts'
+export { connect, isBeforeRedis7, redisServer, sharedRedis, type TestRedis } from './redis-server.ts'
 export { temporaryFolder, uniqueName, type Scope } from './scope.ts'
 export { sentinel, type TestSentinel } from './sentinel.ts'
 export { serversEnv, site, type SiteOptions, type TestSite } from './site.ts'

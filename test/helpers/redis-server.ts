@@ -68,6 +68,11 @@ export function serverBinary (): string {
   return redisBinary((line) => { process.stderr.write(`· ${line}\n`) })
 }
 
+/** Whether the server is older than Redis 7: an ACL has no selectors there, nor does a script's cache tell one run of the server from another. */
+export function isBeforeRedis7 (): boolean {
+  return /^Redis server v=[0-6]\./.test(spawnSync(serverBinary(), ['--version'], { encoding: 'utf8', timeout: 5000 }).stdout)
+}
+
 /** The first of the named servers, and of those on PATH, that was built with TLS: it misses the key of a certificate. */
 function tlsBinary (): string {
   const all = [serverBinary(), onPath('redis-server'), onPath('valkey-server')].filter((binary) => binary !== undefined)

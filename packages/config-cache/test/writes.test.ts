@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
-import { redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { isBeforeRedis7, redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, type ConfigCache } from '../src/index.ts'
 import { CacheKeys } from '../src/coherence/keys.ts'
 import { releaseText } from '../src/coherence/messages.ts'
@@ -24,13 +24,18 @@ function onStep (t: Test, listener: (message: Step) => void): void {
 }
 
 async function build (t: Test, url: string, siteId: string, options: object = {}): Promise<FastifyInstance> {
+  const app = await connected(t, url, siteId, options)
+  await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
+  return app
+}
+
+async function connected (t: Test, url: string, siteId: string, options: object = {}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(redisLink, { url, siteId, commandTimeoutMs: 10_000 })
   // Stands for a database of all.
   await app.register(configCache, { source: Object.assign(memorySource(), { isPrivate: false }), blockTtlMs: 500, ...options })
   await app.ready()
-  await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
   return app
 }
 
@@ -414,6 +419,12 @@ t.test('a user of Redis to whom INFO is forbidden: it caches, and an old snapsho
   const redis = await redisServer(t, { args: ['--appendonly', 'no', '--save', '', '--user', 'app', 'on', '>secret', '~*', '&*', '+@all', '-@dangerous'] })
   const siteId = uniqueName()
   const url = redis.url.replace('redis://', 'redis://app:secret@')
+  if (isBeforeRedis7()) {
+    const app = await connected(t, url, siteId)
+    await waitFor(() => /version 7 or newer/.test(app.configCache.stats().reason ?? ''))
+    t.equal(app.configCache.mode, 'bypass')
+    return
+  }
   const one = (await build(t, url, siteId)).configCache
   const other = (await build(t, url, siteId)).configCache
   await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent')
@@ -488,7 +499,7 @@ async function pairOfUsers (t: Test, options: object = {}) {
   return { redis, keys, acl, one: one.configCache, other: other.configCache }
 }
 
-t.test('PUBLISH refused within a script: a block leaves nothing behind, a release is a lost message, and the tag is shared again', ALONE, async (t) => {
+t.test('PUBLISH refused within a script: a block leaves nothing behind, a release is a lost message, and the tag is shared again', { ...ALONE, skip: isBeforeRedis7() && 'an ACL has no selectors' }, async (t) => {
   const { redis, keys, acl, one, other } = await pairOfUsers(t)
   const client = redis.connect()
   const state = async () => [await client.hget(keys.core[0], 'seq'), await client.hkeys(keys.core[2]), await client.hkeys(keys.core[3])]
