@@ -2,12 +2,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { Follower } from '../src/log/follower.ts'
 import { HighWaterMark, isBefore, isSameRoot, type LogFormat, type LogFrame, type Place } from '../src/log/format.ts'
-import { bytesLine, joinLines, readLine, splitLines } from '../src/log/lines.ts'
+import { bytesLine, countLines, joinLines, readLine, splitLines } from '../src/log/lines.ts'
 import { Outbox, type Batch } from '../src/log/outbox.ts'
 import { Pace, type Most } from '../src/log/pace.ts'
 import type { Reading } from '../src/log/reading.ts'
 import { GivenUp, Seen } from '../src/log/seen.ts'
-import { frameFormat, writeLine } from '../src/messages/frame.ts'
+import { frameFormat, writeLine, type Frame, type WireMessage } from '../src/messages/frame.ts'
 
 /** A frame of the model: its messages are their publisher and number. */
 interface ModelFrame extends LogFrame {
@@ -409,15 +409,18 @@ t.test('bytes in lines: whatever they are, lines stay lines, and who reads the f
     const frame = joinLines('head\n', all.map(([text, bytes]) => bytes === null ? text : bytesLine(text, bytes)))
     const [head, ...lines] = splitLines(Buffer.from(frame as string))
     const asText = Buffer.from(frame as string).toString().split('\n').slice(1)
-    return head === 'head' && lines.length === all.length && asText.length === all.length && lines.every((line, index) => {
+    return head === 'head' && lines.length === all.length && countLines(Buffer.from(frame as string)) === 1 + all.length && asText.length === all.length && lines.every((line, index) => {
       const read = readLine(line)
       const [text, bytes] = all[index]!
       return read.text === text && asText[index]!.startsWith(text) && (bytes === null ? read.bytes === null : Buffer.compare(read.bytes!, bytes) === 0)
     })
   }), { numRuns: 2000 })
-  const format = frameFormat('a:0')
+  const [publisher, reader] = ['abcdefghijkl', 'mnopqrstuvwx'].map((bootId) => frameFormat({ bootId, instanceId: 'a:0' })) as [LogFormat<Frame, WireMessage>, LogFormat<Frame, WireMessage>]
   const message = { id: 'abcdefghijkl-e1', bootId: 'abcdefghijkl', instanceId: 'a:0', timestamp: 1, channel: 'x', json: '{"a":"ü"}' }
   const sent = [{ ...message, kind: 'tell' as const }, { ...message, id: 'abcdefghijkl-e2', kind: 'ask' as const, bytes: Uint8Array.of(10, 255, 254, 0) }]
-  const frame = format.read(Buffer.concat([Buffer.from('- 0 0'), format.write('abcdefghijkl', 1, sent.map(writeLine)) as Buffer]), '')!
-  t.strictSame([0, 1].map((index) => format.messageOf(frame, index)), sent)
+  const read = (format: LogFormat<Frame, WireMessage>, numbers: string) => format.read(Buffer.concat([Buffer.from(numbers), publisher.write('abcdefghijkl', 1, sent.map(writeLine)) as Buffer]), '')
+  const frame = read(reader, '- 0 0')!
+  t.strictSame([0, 1].map((index) => reader.messageOf(frame, index)), sent)
+  t.same(['- 0 0', 'e.0 7 8', 'e.0 7 9', 'e.0 7 7'].map((numbers) => read(publisher, numbers)?.count), [2, 2, undefined, undefined], 'who published it counts what it does not take apart')
+  t.equal(publisher.messageOf(read(publisher, 'e.0 7 8')!, 0), null)
 })

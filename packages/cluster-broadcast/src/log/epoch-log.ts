@@ -8,7 +8,7 @@ import { isOutage, Pace, type Most } from './pace.ts'
 import { fieldsOf, type Reading } from './reading.ts'
 import { append, hand, piece, read, turn } from './scripts.ts'
 
-export { bytesLine, joinLines, readLine, splitLines, type Line } from './lines.ts'
+export { bytesLine, countLines, joinLines, readLine, splitLines, type Line } from './lines.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
 export type { FollowerSink } from './delivery.ts'
 export { isOutage, type Pace } from './pace.ts'

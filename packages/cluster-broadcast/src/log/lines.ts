@@ -54,6 +54,13 @@ export function joinLines (head: string, lines: readonly Line[]): Line {
   return Buffer.concat(lines.flatMap((line, index) => [Buffer.from(index === 0 ? head : '\n'), typeof line === 'string' ? Buffer.from(line) : line]))
 }
 
+/** How many lines `splitLines` makes of it. */
+export function countLines (frame: Buffer): number {
+  let count = 1
+  for (let at = frame.indexOf(LINE_FEED); at !== -1; at = frame.indexOf(LINE_FEED, at + 1)) count++
+  return count
+}
+
 /** The lines of a frame. Those with bytes stay as they are. @throws where it is longer than a text of the engine can be */
 export function splitLines (frame: Buffer): Line[] {
   if (!frame.includes(BYTES)) return frame.toString().split('\n')

@@ -51,8 +51,8 @@ export class RedisTransport implements Transport {
     this.#bootId = record.bootId
     this.#retryMs = options.heartbeatMs
     this.#keys = new Keys(link)
-    this.#bus = new EpochLog(link, subscriber, record.bootId, this.#busOptions(record.instanceId, options.maxLength))
-    this.#ownLogs = new OwnLogs(options.replay, (prefix) => new EpochLog(link, subscriber, record.bootId, this.#ownLogOptions(prefix, record.instanceId, options.maxLength)))
+    this.#bus = new EpochLog(link, subscriber, record.bootId, this.#busOptions(record, options.maxLength))
+    this.#ownLogs = new OwnLogs(options.replay, (prefix) => new EpochLog(link, subscriber, record.bootId, this.#ownLogOptions(prefix, record, options.maxLength)))
     this.#membership = new Membership(link, this.#keys, record, options.heartbeatMs, {
       onJoin: (member) => this.#listener.onJoin(member),
       onLeave: (member) => this.#listener.onLeave(member),
@@ -190,11 +190,11 @@ export class RedisTransport implements Transport {
     this.#listener.onMode(mode)
   }
 
-  #busOptions (instanceId: string, maxLength: number): EpochLogOptions<Frame, WireMessage> {
+  #busOptions (record: MemberRecord, maxLength: number): EpochLogOptions<Frame, WireMessage> {
     const { state, log, leases } = this.#keys
     return {
       keys: { state, log, leases, publisher: this.#keys.publisher(this.#bootId) },
-      format: frameFormat(instanceId),
+      format: frameFormat(record),
       // Members of the previous release turn the log without saying where the new epoch begins.
       rules: { hearsAll: true, knowsBase: false, skipsOwn: true },
       isConsecutive: true,
@@ -217,10 +217,10 @@ export class RedisTransport implements Transport {
     }
   }
 
-  #ownLogOptions (prefix: string, instanceId: string, maxLength: number): EpochLogOptions<Frame, WireMessage> {
+  #ownLogOptions (prefix: string, record: MemberRecord, maxLength: number): EpochLogOptions<Frame, WireMessage> {
     const route = { channel: this.#keys.ownBus(prefix), topic: '', isLogged: true }
     return {
-      ...this.#busOptions(instanceId, maxLength),
+      ...this.#busOptions(record, maxLength),
       keys: this.#keys.ownLog(prefix, this.#bootId),
       rules: { hearsAll: true, knowsBase: true, skipsOwn: true },
       route: () => route,
