@@ -155,16 +155,19 @@ return { leaseLiving(KEYS[1], now), leaseLapsed(KEYS[1], now) }`, 2, leases, bea
     ['another within a heartbeat', 'b', 900, true, { a: 3000, b: 3900 }],
     ['of a pause of less than one and a half heartbeats one counts', 'a', 2300, true, { a: 5300, b: 4300 }],
     ['none ends later than one that is taken now', 'a', 3700, true, { a: 6700, b: 4700 }],
-    ['after a longer pause each lease is whole', 'a', 5300, true, { a: 8300, b: 8300 }],
-    ['also after one that was longer than a lease', 'b', 14_000, true, { a: 17_000, b: 17_000 }],
-    ['who may not forgive lets the others lapse', 'c', 24_000, false, { a: 17_000, b: 17_000, c: 27_000 }]
+    ['after a longer pause each lease is whole', 'a', 5300, true, { a: 8300, b: 8300.5 }],
+    ['but not again: one heartbeat counts of each', 'a', 7300, true, { a: 10_300, b: 9300.5 }],
+    ['so that the dead end, however late the others are', 'a', 10_300, true, { a: 13_300, b: 11_300.5 }],
+    ['who has renewed is forgiven again', 'b', 10_700, true, { a: 13_300, b: 13_700 }],
+    ['also after a pause that was longer than a lease', 'b', 20_000, true, { a: 23_000.5, b: 23_000 }],
+    ['who may not forgive lets the others lapse', 'c', 30_000, false, { a: 23_000.5, b: 23_000, c: 33_000 }]
   ]
   for (const [what, holder, at, forgives, expected] of cases) {
     await beat(holder, start + at, forgives)
     t.same(await ends(), Object.fromEntries(Object.entries(expected).map(([one, end]) => [one, start + end])), what)
     t.equal(await client.hget(beats, 'beatAt'), String(start + at))
   }
-  t.same(await beat('c', start + 24_000), [['c'], ['a', 'b']], 'living and lapsed')
+  t.same(await beat('c', start + 30_000), [['c'], ['b', 'a']], 'living and lapsed')
 })
 
 t.test('what is known of an outage', async (t) => {

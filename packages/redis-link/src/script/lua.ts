@@ -18,8 +18,9 @@ local function clock() return math.floor(micros() / 1000) end
  *
  * - `leaseForgive(leases, beats, now, lease, beat, forgives)`: notes that somebody renews now, in the field `beatAt` of the
  *   hash `beats`, and where `forgives` is true credits a pause in which nobody could: what it had over one heartbeat (`beat`
- *   ms) is added to every lease, and after one of more than one and a half each is whole again; none ends later than one taken
- *   now would. Many who renew note it four times a heartbeat: a pause may look a quarter of one longer than it was.
+ *   ms) is added to every lease, none of which ends later than one taken now would. After one of more than one and a half each is whole
+ *   again, once until its holder renews it, else the dead would live for as long as who renews is late each time; such a one ends
+ *   at half a millisecond. Many who renew note it four times a heartbeat: a pause may look a quarter of one longer than it was.
  * - `leaseTake(leases, holder, now, lease)`: takes or renews a lease of `lease` ms; returns 1 where it is taken anew.
  * - `leaseLapsed(leases, now)`, `leaseLiving(leases, now)`: the holders whose lease has ended, or not.
  *
@@ -31,9 +32,16 @@ local function leaseForgive(leases, beats, now, lease, beat, forgives)
   local pause = now - tonumber(last or now)
   if last and pause >= 0 and pause < beat / 4 then return end
   if forgives and pause > beat then
-    local grant = pause > 1.5 * beat and pause + lease or pause - beat
     local held = redis.call('ZRANGE', leases, 0, -1, 'WITHSCORES')
-    for i = 1, #held, 2 do redis.call('ZADD', leases, 'GT', int(math.min(held[i + 1] + grant, now + lease)), held[i]) end
+    for i = 1, #held, 2 do
+      local ends, whole = math.floor(held[i + 1]), now + lease
+      if ends < whole then
+        local isForgiven = held[i + 1] - ends > 0
+        if pause > 1.5 * beat and not isForgiven then ends, isForgiven = whole, true
+        else ends = math.min(ends + pause - beat, whole) end
+        redis.call('ZADD', leases, int(ends) .. (isForgiven and '.5' or ''), held[i])
+      end
+    end
   end
   redis.call('HSET', beats, 'beatAt', int(now))
 end
