@@ -7,7 +7,8 @@ import type { Keys } from './keys.ts'
 import { ReadBatch, type Read } from './read-batch.ts'
 import * as scripts from './scripts.ts'
 
-const SLICE = 500
+/** Sessions that are read at once: of the default size these are a megabyte or two, which a slow line takes within the time of a command. */
+const SLICE = 100
 
 type SessionKeys = [session: string, watermark: string, index: string, notices: string]
 
