@@ -308,7 +308,7 @@ t.test('a function for the password that never answers is told, and asked again'
 
 t.test('connection options reach ioredis', async (t) => {
   const path = join(temporaryFolder(t), 'redis.sock')
-  const redis = await redisServer(t, { args: ['--unixsocket', path] })
+  const redis = await redisServer(t, { args: ['--unixsocket', path, '--bind', '127.0.0.1', '-::1'] })
   const { app } = await build(t, { url: redis.url, db: 2, connectionName: 'shop', family: 4, keepAliveMs: 5000 })
   await waitFor(() => app.redisLink.subscriber()!.isUp)
   const lines = (await redis.client.call('CLIENT', 'LIST') as string).split('\n').filter((line) => line.includes(' name=shop '))
@@ -316,6 +316,9 @@ t.test('connection options reach ioredis', async (t) => {
   t.ok(lines.every((line) => line.includes(' db=2 ')))
   const { app: local } = await build(t, { single: { path }, required: true })
   t.equal(await local.redisLink.kv.increment('n'), 1)
+  const overIpv6 = await build(t, { url: redis.url.replace('127.0.0.1', '[::1]'), connectTimeoutMs: 20_000 })
+  // Not every machine has it.
+  t.ok(overIpv6.app.redisLink.isUp || /EADDRNOTAVAIL|EAFNOSUPPORT/.test(overIpv6.app.redisLink.reason ?? ''), overIpv6.app.redisLink.reason ?? 'up')
   const natMap = { '10.0.0.1:6379': { host: '127.0.0.1', port: 1 } }
   const dnsLookup: NonNullable<FastifyRedisLinkOptions['dnsLookup']> = (address, callback) => callback(null, address)
   const { app: cluster } = await build(t, { cluster: { nodes: [{ port: 1 }] }, natMap, dnsLookup, connectTimeoutMs: 0 })
