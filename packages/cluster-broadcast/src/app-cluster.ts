@@ -79,12 +79,15 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
     this.#messenger = new Messenger(this, identity, transport, options, log)
     this.#claims = this.#cluster?.claims() ?? (subscriber === null ? new MemoryClaims() : new RedisClaims(link, subscriber, new Keys(link), log))
     this.broadcast = new Broadcast(this.#messenger, this.#claims, null)
-    this.#watch = new DuplicateWatch(() => this.members(), options.leaseMs, (instanceId) => {
+    this.#watch = new DuplicateWatch(options.leaseMs, (instanceId) => {
       log.warn({ duplicate: instanceId }, 'two live processes bear one instanceId; set serverId (SERVER_ID) or pmId')
     })
     this.on('join', (member) => this.#watch.joined(member))
-    // Its place may be free.
-    this.on('leave', () => { for (const leader of this.#leaders.values()) leader.stand() })
+    this.on('leave', (member) => {
+      this.#watch.left(member)
+      // Its place may be free.
+      for (const leader of this.#leaders.values()) leader.stand()
+    })
   }
 
   /** `cluster`: this process is a member, hears the others and is heard. `local`: it is alone, or Redis is away. */
@@ -99,8 +102,9 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
 
   /** Instance ids that more than one member bears now, be it for the seconds in which one replaces the other. Both keep working. */
   duplicates (): string[] {
-    const ids = this.members().map(({ instanceId }) => instanceId)
-    return [...new Set(ids.filter((id, index) => ids.indexOf(id) !== index))]
+    const [known, twice] = [new Set<string>(), new Set<string>()]
+    for (const { instanceId } of this.members()) (known.has(instanceId) ? twice : known).add(instanceId)
+    return [...twice]
   }
 
   /**

@@ -18,24 +18,26 @@ export type Outcome = { readonly value?: unknown } | { readonly error: string }
 
 interface Pending {
   readonly replies: Map<string, AskReply>
-  /** Boot ids of those who owe an answer, null until the members are known. */
-  expected: Set<string> | null
   readonly left: Set<string>
+  /** Boot ids of those who were asked, null until the members are known. */
+  expected: readonly string[] | null
+  /** Those of them who owe an answer. */
+  readonly owing: Set<string>
   readonly end: () => void
 }
 
 /** The asks of this process that wait for answers. */
 export class Asks {
   readonly #pending = new Map<string, Pending>()
-  readonly #nameOf: (bootId: string) => string
+  readonly #namesOf: (bootIds: readonly string[]) => string[]
   readonly #known: () => string[]
 
   /**
-   * @param nameOf instance id of a member
+   * @param namesOf instance ids of members
    * @param known boot ids of the members as this process knows them
    */
-  constructor (nameOf: (bootId: string) => string, known: () => string[]) {
-    this.#nameOf = nameOf
+  constructor (namesOf: (bootIds: readonly string[]) => string[], known: () => string[]) {
+    this.#namesOf = namesOf
     this.#known = known
   }
 
@@ -46,23 +48,24 @@ export class Asks {
    */
   async wait (id: string, members: Promise<string[]>, timeoutMs: number): Promise<AskResult> {
     let stop = () => {}
-    const pending: Pending = { replies: new Map(), expected: null, left: new Set(), end: () => {} }
+    const pending: Pending = { replies: new Map(), left: new Set(), expected: null, owing: new Set(), end: () => {} }
     const over = new Promise<void>((resolve) => {
       Object.assign(pending, { end: resolve })
       stop = deadline(timeoutMs, resolve)
     })
     this.#pending.set(id, pending)
     members.then((bootIds) => {
-      pending.expected = new Set(bootIds)
-      this.#look(pending)
+      pending.expected = bootIds
+      for (const bootId of bootIds) if (!pending.replies.has(bootId) && !pending.left.has(bootId)) pending.owing.add(bootId)
+      look(pending)
     })
     await over
     stop()
     this.#pending.delete(id)
     // Redis may take longer than the ask: then nobody is known to have heard it, which must not look like nobody was asked.
-    const expected = pending.expected ?? new Set([...this.#known(), ...pending.left])
-    const missing = [...expected].filter((bootId) => !pending.replies.has(bootId))
-    return { replies: [...pending.replies.values()], missing: missing.map((bootId) => this.#nameOf(bootId)) }
+    const expected = pending.expected ?? [...new Set([...this.#known(), ...pending.left])]
+    const missing = expected.filter((bootId) => !pending.replies.has(bootId))
+    return { replies: [...pending.replies.values()], missing: this.#namesOf(missing) }
   }
 
   /** Takes an answer; a second one of a member, and one that is late, change nothing. */
@@ -72,14 +75,14 @@ export class Asks {
     pending.replies.set(bootId, 'error' in outcome
       ? { instanceId, bootId, error: outcome.error }
       : { instanceId, bootId, value: outcome.value })
-    this.#look(pending)
+    settle(pending, bootId)
   }
 
   /** Who left will not answer. */
   leave (bootId: string): void {
     for (const pending of this.#pending.values()) {
       pending.left.add(bootId)
-      this.#look(pending)
+      settle(pending, bootId)
     }
   }
 
@@ -87,10 +90,13 @@ export class Asks {
   close (): void {
     for (const pending of this.#pending.values()) pending.end()
   }
+}
 
-  #look ({ expected, replies, left, end }: Pending): void {
-    if (expected === null) return
-    for (const bootId of expected) if (!replies.has(bootId) && !left.has(bootId)) return
-    end()
-  }
+/** A member owes no answer any more. */
+function settle (pending: Pending, bootId: string): void {
+  if (pending.owing.delete(bootId)) look(pending)
+}
+
+function look ({ owing, end }: Pending): void {
+  if (owing.size === 0) end()
 }

@@ -82,8 +82,8 @@ function readFrame (bytes: Buffer, own: string): Frame | null {
   const numbersEnd = bytes.indexOf(LINE_FEED)
   const senderEnd = numbersEnd === -1 ? -1 : bytes.indexOf(LINE_FEED, numbersEnd + 1)
   if (senderEnd === -1) return null
-  const head = NUMBERS.exec(bytes.latin1Slice(0, numbersEnd))
-  const sender = SENDER.exec(bytes.latin1Slice(numbersEnd + 1, senderEnd))
+  const head = NUMBERS.exec(bytes.toString('latin1', 0, numbersEnd))
+  const sender = SENDER.exec(bytes.toString('latin1', numbersEnd + 1, senderEnd))
   if (head === null || sender === null) return null
   const messages = bytes.subarray(senderEnd + 1)
   const lines = sender[1] === own ? NO_LINES : toLines(messages)

@@ -31,7 +31,7 @@ export class Messenger {
   readonly #events: EventEmitter<ClusterEvents>
   readonly #identity: Identity
   readonly #log: FastifyBaseLogger
-  readonly #asks = new Asks((bootId) => this.#nameOf(bootId), () => this.#known())
+  readonly #asks = new Asks((bootIds) => this.#namesOf(bootIds), () => this.#known())
   readonly #counters = { logged: 0, direct: 0 }
   /** Own messages that their handlers have not got yet, each followed by who wants the answer. */
   #local: Array<[message: Outgoing, done: ((outcome: Outcome) => void) | undefined]> = []
@@ -186,8 +186,10 @@ export class Messenger {
     return this.transport.members().map((member) => member.bootId)
   }
 
-  #nameOf (bootId: string): string {
-    return this.transport.members().find((member) => member.bootId === bootId)?.instanceId ?? this.#left.get(bootId) ?? bootId
+  #namesOf (bootIds: readonly string[]): string[] {
+    if (bootIds.length === 0) return []
+    const names = new Map(this.transport.members().map(({ bootId, instanceId }) => [bootId, instanceId]))
+    return bootIds.map((bootId) => names.get(bootId) ?? this.#left.get(bootId) ?? bootId)
   }
 }
 

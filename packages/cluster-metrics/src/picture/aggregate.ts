@@ -230,7 +230,9 @@ function mergeGauges (reports: readonly Report[]): Statistics['gauges'] {
 }
 
 function duplicatesOf (ids: string[]): string[] {
-  return [...new Set(ids.filter((id, index) => ids.indexOf(id) !== index))]
+  const [known, twice] = [new Set<string>(), new Set<string>()]
+  for (const id of ids) (known.has(id) ? twice : known).add(id)
+  return [...twice]
 }
 
 function sum<T> (list: readonly T[], of: (one: T) => number): number {
