@@ -1,12 +1,13 @@
 import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import { Follower, type FollowerRules } from './follower.ts'
-import { HighWaterMark, type LogFormat, type LogFrame, type Place } from './format.ts'
+import { epochsOf, HighWaterMark, type LogFormat, type LogFrame, type Place } from './format.ts'
 import type { FollowerSink } from './delivery.ts'
 import { joinLines, type Line } from './lines.ts'
 import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
-import { isOutage, Pace, type Most } from './pace.ts'
-import { fieldsOf, type Reading } from './reading.ts'
-import { append, hand, piece, read, turn } from './scripts.ts'
+import { isOutage, Pace } from './pace.ts'
+import { LogReader } from './reader.ts'
+import type { Reading } from './reading.ts'
+import { append, hand, turn } from './scripts.ts'
 
 export { bytesLine, countLines, joinLines, readLine, splitLines, type Line } from './lines.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
@@ -82,6 +83,7 @@ export class EpochLog<Frame extends LogFrame, Message> {
   readonly #outbox: Outbox<Message, Ack>
   readonly #follower: Follower<Frame, Message>
   readonly #highWater = new HighWaterMark()
+  readonly #reader: LogReader<Frame, Message>
 
   /** @param publisher name of this process among the publishers */
   constructor (link: RedisLink, subscriber: Subscriber, publisher: string, options: EpochLogOptions<Frame, Message>) {
@@ -90,8 +92,9 @@ export class EpochLog<Frame extends LogFrame, Message> {
     this.#publisher = publisher
     this.#options = options
     const { rules, format, sink, isConsecutive, onGiveUp } = options
+    this.#reader = new LogReader(link, options, this.#highWater)
     this.#follower = new Follower({ ...rules, publisher }, format, {
-      read: (after, most) => this.#read(after, most),
+      read: (after, most) => this.#reader.read(after, most),
       turn: async (epoch, base) => { await link.runScript(turn, { keys: [options.keys.state], args: [epoch, format.separator, base] }) },
       hears: () => subscriber.isUp,
       pause: () => link.outages.changed(RETRY_MS)
@@ -178,21 +181,8 @@ export class EpochLog<Frame extends LogFrame, Message> {
    * @param pace keeps how much can be read at once, for the next try
    * @throws FST_ERR_REDIS_LINK_UNAVAILABLE, FST_ERR_REDIS_LINK_TIMEOUT
    */
-  async read (from: Place | null, frames: number, pace: Pace): Promise<Reading<Frame>> {
-    const entries: Array<Reading<Frame>['entries'][number]> = []
-    for (;;) {
-      try {
-        const most = from === null ? 0 : Math.min(frames - entries.length, pace.most.frames)
-        const reading = await this.#read(entries.at(-1)?.seq ?? from?.seq ?? 0, { frames: most, bytes: pace.most.bytes })
-        pace.succeeded()
-        if (reading.epoch !== from?.epoch) return { ...reading, entries: [] }
-        entries.push(...reading.entries)
-        if (reading.entries.length === 0 || entries.at(-1)!.seq >= reading.seq || entries.length >= frames) return { ...reading, entries }
-      } catch (err) {
-        pace.failed(err)
-        throw err
-      }
-    }
+  read (from: Place | null, frames: number, pace: Pace): Promise<Reading<Frame>> {
+    return this.#reader.readOn(from, frames, pace)
   }
 
   /** For `read`, to be kept over its tries. */
@@ -241,51 +231,11 @@ export class EpochLog<Frame extends LogFrame, Message> {
     const { keys, format, route, maxLength, logMs, stateMs, marks } = this.#options
     const [epoch, seq, last, living] = await this.#link.runScript(append, {
       keys: [keys.state, keys.log, keys.publisher, ...(wantsLiving && keys.leases !== undefined ? [keys.leases] : [])],
-      args: [...this.#epochs(), batch, maxLength, logMs, stateMs, marks?.every ?? 0,
+      args: [...epochsOf(format, this.#highWater), batch, maxLength, logMs, stateMs, marks?.every ?? 0,
         marks === undefined ? '' : route(marks.destination).channel, format.write(this.#publisher, 0, []), ...runs.flatMap((run) => this.#write(run))]
     })
     this.#highWater.said(epoch, Number(seq))
     return [epoch, Number(last), living]
-  }
-
-  async #read (after: number, { frames, bytes }: Most): Promise<Reading<Frame>> {
-    const { keys: { state, log }, format, stateMs } = this.#options
-    const [epochBytes, seqBytes, base, now, head, entries] = await this.#link.runScript(read, {
-      keys: [state, log], args: [...this.#epochs(), after, frames, bytes, stateMs]
-    })
-    const [epoch, seq] = [String(epochBytes), Number(seqBytes)]
-    this.#highWater.said(epoch, seq)
-    return {
-      epoch,
-      seq,
-      base: Number(base),
-      now: Number(now),
-      head: format.readHead(String(head)),
-      entries: await Promise.all(entries.map(async ([id, fields]) => {
-        const seq = Number.parseInt(String(id))
-        const { f, t = '', m = 0, size = 0 } = fieldsOf(fields)
-        const frame = f === undefined ? null : format.read(f.length < Number(size) ? await this.#rest(seq, f, Number(size)) : f, String(t))
-        return { seq, frame, at: Number(m) }
-      }))
-    }
-  }
-
-  /** The whole of a frame that alone is more than can be read at once. */
-  async #rest (seq: number, begin: Buffer, size: number): Promise<Buffer> {
-    const pieces = [begin]
-    for (let read = begin.length; read < size; read += pieces.at(-1)!.length) {
-      const next = await this.#link.runScript(piece, { keys: [this.#options.keys.log], args: [seq, read, begin.length] })
-      if (next.length === 0) throw new Error('the entry was trimmed while it was read')
-      pieces.push(next)
-    }
-    return Buffer.concat(pieces)
-  }
-
-  /** What a script needs to make a log, or to see that it went back. */
-  #epochs (): [first: string, separator: string, known: string, knownSeq: number] {
-    const { format } = this.#options
-    const { epoch, seq } = this.#highWater.place
-    return [format.newEpoch(), format.separator, epoch, seq]
   }
 
   /** An outage shorter than `waitMs` loses nothing. It is counted from the begin of the outage, so that in a long one no publish waits. */

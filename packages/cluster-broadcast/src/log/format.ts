@@ -80,6 +80,11 @@ export function isBefore (one: string, other: string): boolean {
   return root === otherRoot && turn < otherTurn
 }
 
+/** What a script needs to make a log, or to see that it went back. */
+export function epochsOf (format: Pick<LogFormat<LogFrame, unknown>, 'separator' | 'newEpoch'>, { place: { epoch, seq } }: HighWaterMark): [first: string, separator: string, known: string, knownSeq: number] {
+  return [format.newEpoch(), format.separator, epoch, seq]
+}
+
 /** High-water mark: the furthest place of a log that a process knows of. A log that ends before it lost its end. */
 export class HighWaterMark {
   place: Place = NOWHERE
