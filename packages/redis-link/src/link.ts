@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { EventEmitter, setMaxListeners } from 'node:events'
-import { emitSafely } from '@jpulse/plugin-kit'
+import { emitSafely, within } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { primaries } from './connection/client.ts'
 import { RedisClock } from './connection/clock.ts'
@@ -10,7 +10,7 @@ import type { Subscriber } from './connection/subscriber.ts'
 import { Kv, type KvMode } from './kv/kv.ts'
 import { MemoryKvStore } from './kv/memory-store.ts'
 import { RedisKvStore } from './kv/redis-store.ts'
-import type { Lock, Locks } from './lock/locks.ts'
+import { NO_LOCKS, type Lock, type Locks } from './lock/locks.ts'
 import { MemoryLocks } from './lock/memory-locks.ts'
 import { RedisLocks } from './lock/redis-locks.ts'
 import { using, type UsingOptions, type UsingWork } from './lock/using.ts'
@@ -33,10 +33,13 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   readonly #log: FastifyBaseLogger
   readonly #connection: Connection
   readonly #closed = new AbortController()
+  /** What runs under a lock. */
+  readonly #using = new Set<Promise<unknown>>()
   readonly #memoryLocks: Locks
   readonly #redisLocks: Locks
   readonly #memoryRateLimit: MemoryRateLimit
   #clock: RedisClock | undefined
+  #closing: Promise<void> | undefined
 
   constructor (options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
@@ -156,7 +159,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   }
 
   /**
-   * Takes a lock, or null: somebody holds it, or Redis is down. Without Redis configured it holds within the process.
+   * Takes a lock, or null: somebody holds it, Redis is down, or the link is closed. Without Redis configured it holds within the process.
    *
    * @param ttlMs after which it is free again whatever happens
    * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER; a Redis error reply as it is
@@ -176,8 +179,10 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    */
   async using<T> (name: string, options: UsingOptions, work: UsingWork<T>): Promise<T> {
     const closed = this.#closed.signal
-    const canLock = (): boolean => !closed.aborted && (this.isUp || this.state === 'disabled')
-    return using(this.#locks, name, options, work, { closed, unavailable: () => canLock() ? null : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#connection.reason) })
+    const result = using(this.#locks, name, options, work, { closed, unavailable: () => this.#whyNoLock() })
+    const over = result.then(() => {}, () => {}).finally(() => this.#using.delete(over))
+    this.#using.add(over)
+    return result
   }
 
   /**
@@ -228,11 +233,21 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     return this.#connection.open()
   }
 
-  /** Ends every connection that the link made, within `closeTimeoutMs`; what is asked afterwards rejects. Further calls do nothing. */
-  async close (): Promise<void> {
+  /**
+   * Ends every connection that the link made, within `closeTimeoutMs`; what is asked afterwards rejects. Who works under a lock is told
+   * first, and gives it back where it ends in that time. Further calls return the same promise.
+   */
+  close (): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close (): Promise<void> {
     this.#closed.abort()
     this.#clock?.stop()
-    const closed = this.#connection.close()
+    const end = performance.now() + this.#options.closeTimeoutMs
+    if (this.isUp && this.#using.size > 0) await within(this.#options.closeTimeoutMs, Promise.all(this.#using), () => new Error('it takes too long')).catch(() => {})
+    const closed = this.#connection.close(Math.max(0, end - performance.now()))
     await this.kv.close()
     await closed
   }
@@ -242,7 +257,13 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     emitSafely(this, (err) => this.#log.error({ err, event }, 'a listener of the link to Redis failed'), event, change)
   }
 
+  #whyNoLock (): Error | null {
+    if (this.#closed.signal.aborted) return new FST_ERR_REDIS_LINK_UNAVAILABLE('the link is closed')
+    return this.isUp || this.state === 'disabled' ? null : new FST_ERR_REDIS_LINK_UNAVAILABLE(this.#connection.reason)
+  }
+
   get #locks (): Locks {
+    if (this.#closed.signal.aborted) return NO_LOCKS
     return this.state === 'disabled' ? this.#memoryLocks : this.#redisLocks
   }
 

@@ -141,7 +141,10 @@ for (const [where, options] of ways) {
       await t.rejects(link.using('work', { waitMs: 0 }, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_LOCK_HELD', statusCode: 409 })
       await t.rejects(link.using('work', { waitMs: 60_000, signal: AbortSignal.timeout(50) }, () => t.fail()), { name: 'TimeoutError' })
       await lock!.release()
-      const { app: other } = await build(t, options())
+      const both = { siteId: uniqueName(), ...options() }
+      if (where === 'in the process') both.store = memoryStore()
+      const { app: other } = await build(t, both)
+      const { app: heir } = await build(t, both)
       await other.redisLink.tryLock('held', 60_000)
       const waiting = rejection(other.redisLink.using('held', { waitMs: 60_000 }, () => t.fail()))
       let told: unknown
@@ -155,6 +158,9 @@ for (const [where, options] of ways) {
       await other.close()
       t.equal((await waiting).code, 'FST_ERR_REDIS_LINK_UNAVAILABLE', 'nobody waits for a link that is closed')
       t.same([(await working).code, told], ['FST_ERR_REDIS_LINK_LOCK_LOST', 'FST_ERR_REDIS_LINK_LOCK_LOST'], 'nor works on without a word')
+      t.ok(await heir.redisLink.tryLock('works', 60_000), 'what was worked under is given back')
+      t.equal(await other.redisLink.tryLock('free', 60_000), null, 'and a closed link gives no lock')
+      await t.rejects(other.redisLink.tryLock('free', 0), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
       const { app: closing } = await build(t, options())
       const begun = rejection(closing.redisLink.using('begun', { ttlMs: 60_000 }, () => t.fail()))
       await closing.redisLink.close()

@@ -144,13 +144,13 @@ export class Connection {
     }
   }
 
-  /** Ends every connection that was made here, within `closeTimeoutMs`. Further calls return the same promise. */
-  close (): Promise<void> {
-    this.#closing ??= this.#close()
+  /** Ends every connection that was made here, within that time; 0 cuts at once. Further calls return the same promise. */
+  close (withinMs = this.#options.closeTimeoutMs): Promise<void> {
+    this.#closing ??= this.#close(withinMs)
     return this.#closing
   }
 
-  async #close (): Promise<void> {
+  async #close (withinMs: number): Promise<void> {
     this.#monitor?.stop()
     this.#credentials?.stop()
     this.#subscriber?.close()
@@ -163,8 +163,8 @@ export class Connection {
     if (client?.listenerCount('error') === 0) client.on('error', () => {})
     if (client === null || (this.#options.client !== undefined && !this.#options.closeClient)) return
     // A connection may look open while nobody answers on it.
-    if (wasUp && client.status === 'ready' && this.#options.closeTimeoutMs > 0) {
-      await bounded(client.quit(), this.#options.closeTimeoutMs).catch(() => {})
+    if (wasUp && client.status === 'ready' && withinMs > 0) {
+      await bounded(client.quit(), withinMs).catch(() => {})
     }
     cutClient(client)
   }

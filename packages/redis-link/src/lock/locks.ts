@@ -1,3 +1,5 @@
+import { checkKey, checkMs } from '../check.ts'
+
 /** A lock that this process holds, until its time is over. */
 export interface Lock {
   /**
@@ -27,4 +29,13 @@ export interface Locks {
    * @param onRefused hears why it was certainly not taken, where nobody may hold it: Redis is away, or refuses to write
    */
   tryLock (name: string, ttlMs: number, onRefused?: (err: Error) => void): Promise<HeldLock | null>
+}
+
+/** Of a link that is closed: it gives none. */
+export const NO_LOCKS: Locks = {
+  async tryLock (name, ttlMs) {
+    checkKey('The name of a lock', name)
+    checkMs('ttlMs', ttlMs)
+    return null
+  }
 }

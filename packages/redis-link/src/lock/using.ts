@@ -31,7 +31,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1
  * function goes on to do is not protected, and what it returns is not handed on.
  *
  * @param link `closed` aborts when it closes: then nobody waits any longer, and who works under a lock is told that it is lost, since
- *   nobody extends it; and why Redis cannot be used, null where it can
+ *   nobody extends it any more. Who ends at that gives it back, as long as the link can; and why Redis cannot be used, null where it can
  */
 export async function using<T> (locks: Locks, name: string, options: UsingOptions, work: UsingWork<T>, link: { readonly closed: AbortSignal, unavailable (): Error | null }): Promise<T> {
   checkCall(options, ['ttlMs', 'waitMs', 'signal'], invalid)
@@ -40,7 +40,7 @@ export async function using<T> (locks: Locks, name: string, options: UsingOption
   if (ttlMs < 3) throw new FST_ERR_REDIS_LINK_INVALID_NUMBER('ttlMs', 'at least 3 milliseconds')
   checkCount('waitMs', waitMs, Number.MAX_SAFE_INTEGER, 0)
   const end = performance.now() + waitMs
-  const lock = await waitFor(locks, name, ttlMs, () => link.closed.aborted ? 0 : end - performance.now(), signal)
+  const lock = await waitFor(locks, name, ttlMs, end, signal, link.closed)
   if (lock instanceof Error) throw lock
   if (lock === null) throw link.unavailable() ?? new FST_ERR_REDIS_LINK_LOCK_HELD(name)
   const held = new Holding(name, lock, ttlMs, link.closed)
@@ -59,28 +59,31 @@ export async function using<T> (locks: Locks, name: string, options: UsingOption
 }
 
 /** The lock; why the last try could not be made, or null where somebody else held it or that cannot be told. @throws the reason of the signal */
-async function waitFor (locks: Locks, name: string, ttlMs: number, leftMs: () => number, signal: AbortSignal | undefined): Promise<HeldLock | Error | null> {
+async function waitFor (locks: Locks, name: string, ttlMs: number, end: number, signal: AbortSignal | undefined, closed: AbortSignal): Promise<HeldLock | Error | null> {
   for (;;) {
     signal?.throwIfAborted()
     let refusal: Error | null = null
     const lock = await locks.tryLock(name, ttlMs, (err) => { refusal = err })
     if (lock !== null && signal?.aborted === true) await lock.release()
     else if (lock !== null) return lock
-    const left = leftMs()
+    const left = end - performance.now()
     if (left <= 0) return refusal
-    await pause(Math.min(left, RETRY_MS * (1 + Math.random()) / 2), signal)
+    await pause(Math.min(left, RETRY_MS * (1 + Math.random()) / 2), signal, closed)
+    if (closed.aborted) return refusal
   }
 }
 
-function pause (ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Ends when one of the signals aborts, too. */
+function pause (ms: number, ...signals: Array<AbortSignal | undefined>): Promise<void> {
   return new Promise((resolve) => {
     const over = (): void => {
       clearTimeout(timer)
-      signal?.removeEventListener('abort', over)
+      for (const signal of signals) signal?.removeEventListener('abort', over)
       resolve()
     }
     const timer = setTimeout(over, ms)
-    signal?.addEventListener('abort', over)
+    if (signals.some((signal) => signal?.aborted)) return over()
+    for (const signal of signals) signal?.addEventListener('abort', over)
   })
 }
 
@@ -119,7 +122,7 @@ class Holding {
   async end (): Promise<void> {
     this.#over = true
     this.#stop()
-    if (!this.signal.aborted) await this.#lock.release()
+    if (!this.signal.aborted || this.#closed.aborted) await this.#lock.release()
   }
 
   #later (ms: number): void {
