@@ -1,5 +1,4 @@
 import { channel } from 'node:diagnostics_channel'
-import { deadline } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Cluster, Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
@@ -8,6 +7,7 @@ import { Scripts, type CallScript } from '../script/script.ts'
 import { cutClient, makeClient } from './client.ts'
 import { Credentials } from './credentials.ts'
 import { diagnose } from './diagnose.ts'
+import { firstAnswer } from './first-answer.ts'
 import { Monitor } from './monitor.ts'
 import { LinkOutages } from './outages.ts'
 import { isOutage, RefusalLog } from './refusals.ts'
@@ -135,7 +135,8 @@ export class Connection {
     if (this.#state !== 'connecting' || this.client === null) return
     if (this.#credentials !== null) this.#credentials.renew()
     else if (this.client.status === 'wait') this.client.connect().catch(() => {})
-    await this.#firstAnswer()
+    // A password that is asked for may be another at the next try.
+    await firstAnswer(this.#monitor!, this.#options.connectTimeoutMs, this.#credentials !== null)
     if (this.#state === 'connecting') this.#turn('down')
     if (this.#options.required && this.state !== 'up') {
       const reason = this.reason
@@ -215,25 +216,6 @@ export class Connection {
     this.#tell('change', change)
   }
 
-  /** Resolves when Redis is up, when waiting longer makes no sense, or when the time of the boot is over. */
-  #firstAnswer (): Promise<void> {
-    return new Promise((resolve) => {
-      const monitor = this.#monitor!
-      const stop = deadline(this.#options.connectTimeoutMs, done)
-      const isOver = (err: Error | undefined) => this.#credentials === null && isFinal(err)
-      const onDown = (err: Error | undefined) => { if (isOver(err)) done() }
-      function done () {
-        stop()
-        monitor.off('up', done)
-        monitor.off('down', onDown)
-        resolve()
-      }
-      monitor.on('up', done)
-      monitor.on('down', onDown)
-      if (isOver(monitor.error)) done()
-    })
-  }
-
   #outage (err: Error): Error {
     if (isTypedOutage(err)) return err
     const typed = err.message === 'Command timed out'
@@ -259,9 +241,4 @@ export class Connection {
 
 export function isTypedOutage (err: unknown): boolean {
   return err instanceof FST_ERR_REDIS_LINK_TIMEOUT || err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE
-}
-
-/** A wrong password or certificate does not become right by waiting. */
-function isFinal (err: Error | undefined): boolean {
-  return err !== undefined && /^(WRONGPASS|NOAUTH)|invalid password|certificate/i.test(err.message)
 }
