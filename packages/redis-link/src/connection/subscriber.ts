@@ -5,11 +5,11 @@ import { FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { hasLeft, makeSubscriberConnection, nodeName } from './client.ts'
 import { DeliveryProbe } from './delivery-probe.ts'
+import { Listeners, type Kind, type Listener } from './listeners.ts'
 import { isOutage, isReply } from './refusals.ts'
 import { backoff, bounded } from './time.ts'
 
-/** Receives one message as it came over the wire, and the channel it came on. */
-export type Listener = (message: Buffer, channel: string) => void
+export type { Listener } from './listeners.ts'
 
 /** Ends a subscription; the channel is left with its last listener. */
 export type Unsubscribe = () => Promise<void>
@@ -36,7 +36,6 @@ export interface SubscriberFaults {
   onAway (err: Error | undefined): void
 }
 
-type Kind = 'subscribe' | 'psubscribe'
 type Command = Kind | 'unsubscribe' | 'punsubscribe'
 
 const SLICE = 500
@@ -46,8 +45,6 @@ const CHECK_EVERY = 1.5
 const REPORT_AFTER = 4
 /** A connection that lasted less long was no success: who is cut off again and again comes back less and less often. */
 const STEADY_MS = 5000
-/** Refusals that are remembered, so that the log has each once. */
-const MOST_REPORTED = 1000
 
 /**
  * The one subscriber connection of a process. It reconnects and resubscribes by itself, and says when it had a gap.
@@ -59,11 +56,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #client: RedisClient
   readonly #options: ResolvedOptions
   readonly #faults: SubscriberFaults
-  /** By name: who listens, and how many of its subscriptions stand. Each of them hears until it is ended itself. */
-  readonly #listeners: Record<Kind, Map<string, Map<Listener, number>>> = { subscribe: new Map(), psubscribe: new Map() }
-  readonly #refused: Record<Kind, Map<string, string>> = { subscribe: new Map(), psubscribe: new Map() }
-  /** Channels whose refusal was logged: another attempt to subscribe is not logged again. */
-  readonly #reported = new Set<string>()
+  readonly #listeners = new Listeners()
   readonly #delivery: DeliveryProbe
   readonly #probe: NodeJS.Timeout
   #connection: Redis | null = null
@@ -92,7 +85,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#client = client
     this.#options = options
     this.#delivery = new DeliveryProbe(client, channel, options.commandTimeoutMs)
-    this.#listeners.subscribe.set(channel, new Map([[this.#delivery.hear, 1]]))
+    this.#listeners.add('subscribe', channel, this.#delivery.hear)
     this.#probe = setInterval(() => { this.#check().catch(() => {}) }, CHECK_EVERY * options.probeIntervalMs).unref()
     this.#connect()
   }
@@ -104,7 +97,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   /** Why Redis refuses a channel or pattern that somebody listens to. */
   get refused (): ReadonlyMap<string, string> {
-    return new Map([...this.#refused.subscribe, ...this.#refused.psubscribe])
+    return this.#listeners.refused
   }
 
   /** Whether every subscription is heard now, but for those that Redis refuses. */
@@ -128,7 +121,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
    * @param instead heard where Redis refuses the pattern, without a line in the log: an ACL allows only patterns that it names
    */
   async psubscribe (pattern: string, listener: Listener, instead?: string): Promise<Unsubscribe> {
-    if (instead !== undefined) this.#reported.add(pattern)
+    if (instead !== undefined) this.#listeners.keepQuiet(pattern)
     return this.#add('psubscribe', pattern, listener).catch((err: unknown) => {
       if (instead === undefined || !(err instanceof FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED)) throw err
       return this.#add('psubscribe', instead, listener)
@@ -142,39 +135,26 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     clearTimeout(this.#retry)
     this.#connection?.disconnect()
     this.#endAttempt()
-    for (const names of Object.values(this.#listeners)) names.clear()
+    this.#listeners.clear()
     this.removeAllListeners()
   }
 
   async #add (kind: Kind, name: string, listener: Listener): Promise<Unsubscribe> {
-    const names = this.#listeners[kind]
-    const listeners = names.get(name) ?? new Map<Listener, number>()
-    names.set(name, listeners.set(listener, (listeners.get(listener) ?? 0) + 1))
+    this.#listeners.add(kind, name, listener)
     // Sent for a known name too: its first SUBSCRIBE may still be on its way, and the caller wants to hear now.
     if (this.#connection?.status === 'ready') await this.#send(kind, [name])
     else await this.#attempted
-    const reason = this.#refused[kind].get(name)
+    const reason = this.#listeners.reasonOf(kind, name)
     if (reason !== undefined) {
-      this.#forget(kind, name, listener)
+      this.#listeners.remove(kind, name, listener)
       throw new FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED(name, reason)
     }
     let hasEnded = false
     return async () => {
       if (hasEnded) return
       hasEnded = true
-      if (this.#forget(kind, name, listener)) await this.#send(kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe', [name])
+      if (this.#listeners.remove(kind, name, listener)) await this.#send(kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe', [name])
     }
-  }
-
-  #forget (kind: Kind, name: string, listener: Listener): boolean {
-    const listeners = this.#listeners[kind].get(name)
-    const count = listeners?.get(listener)
-    if (listeners === undefined || count === undefined) return false
-    if (count > 1) listeners.set(listener, count - 1)
-    else listeners.delete(listener)
-    if (listeners.size > 0) return false
-    this.#refused[kind].delete(name)
-    return this.#listeners[kind].delete(name)
   }
 
   /** Sends on the present connection. Where that fails the connection is replaced, and its successor subscribes to all. */
@@ -183,7 +163,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (connection?.status !== 'ready' || names.length === 0) return
     try {
       await bounded(connection[command](...names) as Promise<unknown>, this.#options.commandTimeoutMs)
-      if (command === 'subscribe' || command === 'psubscribe') this.#accept(command, names)
+      if (command === 'subscribe' || command === 'psubscribe') this.#listeners.accept(command, names)
     } catch (err) {
       if (!isReply(err) || isOutage(err)) connection.disconnect()
       else if (names.length > 1) for (const name of names) await this.#send(command, [name])
@@ -191,19 +171,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     }
   }
 
-  #accept (kind: Kind, names: string[]): void {
-    for (const name of names) {
-      this.#refused[kind].delete(name)
-      this.#reported.delete(name)
-    }
-  }
-
   #refuse (kind: Kind, name: string, reason: string): void {
-    this.#refused[kind].set(name, reason)
-    if (this.#reported.has(name) || name === this.#delivery.channel) return
-    if (this.#reported.size >= MOST_REPORTED) this.#reported.clear()
-    this.#reported.add(name)
-    this.#faults.onRefusal(name, reason)
+    if (this.#listeners.refuse(kind, name, reason) && name !== this.#delivery.channel) this.#faults.onRefusal(name, reason)
   }
 
   #connect (): void {
@@ -222,7 +191,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   async #resubscribe (connection: Redis): Promise<void> {
     for (const kind of ['subscribe', 'psubscribe'] as const) {
-      const names = [...this.#listeners[kind].keys()]
+      const names = this.#listeners.names(kind)
       for (let first = 0; first < names.length; first += SLICE) await this.#send(kind, names.slice(first, first + SLICE))
     }
     if (this.#closed || connection !== this.#connection || connection.status !== 'ready') return
@@ -268,7 +237,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#checking = true
     try {
       if (hasLeft(this.#client, connection)) return this.#replace(connection, 'its server left the Cluster')
-      const isBroken = this.#refused.subscribe.has(this.#delivery.channel) ? null : await this.#delivery.isBroken()
+      const isBroken = this.#listeners.reasonOf('subscribe', this.#delivery.channel) !== undefined ? null : await this.#delivery.isBroken()
       if (isBroken === true) this.#replace(connection, 'it did not hear a message to itself')
       // Where that cannot be proved, at least the connection lives.
       else if (isBroken === null) await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
@@ -290,7 +259,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (name !== this.#delivery.channel) this.#heard = true
     // One listener's fault must not keep the message from the others, nor end the process.
     const onFault = (err: unknown): void => this.#faults.onFault(err, channel)
-    for (const listener of this.#listeners[kind].get(name)?.keys() ?? []) callSafely(onFault, listener, message, channel)
+    for (const listener of this.#listeners.of(kind, name)) callSafely(onFault, listener, message, channel)
   }
 
   #tell (event: keyof SubscriberEvents, ...args: unknown[]): void {
