@@ -54,7 +54,7 @@ export const ADMIN = { username: 'admin', password: 'admin' }
  * What the user may besides. Keys of the tests' own, as an application has them, by a selector of Redis 7; and all channels: an ACL
  * allows a pattern only where it names the very same one, and each test has a site of its own. test/acl.test.ts has one site.
  */
-const BESIDES = ['&*', '+script|flush', `(+@all ${['a', 'b', 'c', 'd', 'x', 'y', 'z', 'key', 'counter', 'still', 'list', '{counter}*', 't????????????', 't????????????:over', '*:*:a', '*:*:list', '*:*:other'].map((key) => `~${key}`).join(' ')})`]
+const BESIDES = ['&*', '+script|flush', `(+@all ${['a', 'b', 'c', 'd', 'x', 'y', 'z', 'key', 'counter', 'still', 'list', '{counter}*', 't????????????', 't????????????:over', '*:*:a', '*:*:list', '*:*:other', '*:*:faults'].map((key) => `~${key}`).join(' ')})`]
 
 /** @param {string[]} given arguments of the test @returns {Promise<string[]>} */
 async function aclArgs (given) {
