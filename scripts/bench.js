@@ -5,9 +5,10 @@ import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
 
 // npm run bench             every benchmark, one after the other
-// npm run bench -- NAME…    those whose path holds one of the names
+// npm run bench -- NAME…    those whose path holds one of the names; what begins with -- is handed to them
 
-const wanted = process.argv.slice(2)
+const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
+const options = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
 const folder = join(ROOT, 'benchmarks')
 const benchmarks = readdirSync(folder, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && entry.name !== 'node_modules')
@@ -20,7 +21,7 @@ const redis = await provideRedis({ dir, say })
 const mongo = await provideMongo({ dir, say })
 for (const path of benchmarks) {
   say(path)
-  run(process.execPath, [join(folder, path)], { ...cleanEnv(), REDIS_URL: redis.url, MONGODB_URI: mongo.url })
+  run(process.execPath, [join(folder, path), ...options], { ...cleanEnv(), REDIS_URL: redis.url, MONGODB_URI: mongo.url })
 }
 await redis.stop()
 await mongo.stop()
