@@ -1,4 +1,4 @@
-import { defineScript, reply } from '@jpulse/redis-link'
+import { defineScript, giveBackScript, reply } from '@jpulse/redis-link'
 import { within } from '@jpulse/plugin-kit'
 import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
 import { uniqueId } from '../id.ts'
@@ -24,17 +24,6 @@ local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] and held ~= ARGV[3] then return held end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ''
-`
-})
-
-const unclaimScript = defineScript({
-  name: 'configCacheUnclaimV1',
-  keys: ['claim'],
-  args: ['mine'],
-  reply: reply<number>(),
-  lua: `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
 `
 })
 
@@ -177,7 +166,7 @@ export class DocumentClaim {
       if (!mayStand || (writes > 0 && users.size > 0)) return
       this.#holding.heldUntil = -Infinity
       this.#holding.mayStand = false
-      await this.#connection.script(unclaimScript, [this.#connection.keys.claim], this.#mine)
+      await this.#connection.script(giveBackScript, [this.#connection.keys.claim], this.#mine)
     })
   }
 

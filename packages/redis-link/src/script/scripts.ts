@@ -50,14 +50,14 @@ return { 1, int(token) }
 })
 
 /**
- * Gives a lock back. Returns 1 where it was the holder's, else 0.
+ * Removes a key that holds the text of its holder: gives a lock or a claim back. Returns 1 where it was the holder's, else 0.
  *
- * Closes: a holder whose lock expired must not delete the lock of its successor.
+ * Closes: a holder whose key expired must not remove that of its successor.
  */
 export const release = defineScript({
   name: 'redisLinkReleaseV1',
-  keys: ['lock'],
-  args: ['token'],
+  keys: ['held'],
+  args: ['holder'],
   reply: reply<number>(),
   lua: `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
