@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import t, { type Test } from 'tap'
 import { Readable } from 'node:stream'
@@ -424,6 +425,21 @@ t.test('a when that fails, or answers later, costs the response its place and no
   const told = lines.filter((line) => line.includes('/throws: its when failed'))
   t.equal(told.length, 1, 'whatever its message')
   t.match(JSON.parse(told[0]!), { err: { message: 'no 1', stack: /routes\.test/ } })
+})
+
+t.test('a body that is longer than maxValueBytes has the tag that a short one would have, and is neither kept nor turned into JSON', async (t) => {
+  const lines: string[] = []
+  const long = { '/text': 'ä'.repeat(3_000_000), '/bytes': Buffer.alloc(5_000_000, 'b') }
+  const app = await build(t, { logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } }, (app) => {
+    for (const [url, body] of Object.entries(long)) app.get(url, { config: { cache: {} } }, async (_request, reply) => reply.send(body))
+  })
+  for (const [url, body] of Object.entries(long)) {
+    const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 27)}"`
+    t.match(await cached(app, 'GET', url), { statusCode: 200, headers: { 'x-cache': 'MISS', etag } })
+    t.match(await cached(app, 'GET', url, undefined, { 'if-none-match': etag }), { statusCode: 304, headers: { 'x-cache': 'MISS' } })
+  }
+  t.match(lines.map((line) => JSON.parse(line).reason), [/text: its body is longer than maxValueBytes/, /bytes: its body is longer/])
+  t.match(app.configCache.stats(), { unkept: 4, entries: 0 })
 })
 
 t.test('a route that asks for caching, and whose responses are never kept for a reason that does not stand in them, says so once', async (t) => {

@@ -13,7 +13,7 @@ import { isForOrigin, isUnchanged } from './conditions.ts'
 import type { Paths } from './paths.ts'
 import { told } from './told.ts'
 import { ageOf, hiddenObstacle, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
-import { addVary, bodyOf, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
+import { addVary, bodyOf, etagInTurns, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
 
 /** A response under way that may be kept. */
 interface Pending {
@@ -99,15 +99,15 @@ class CachedRoute {
   async finish (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> {
     const pending = pendingOf.get(request)
     const hit = hitOf.get(request)
-    if (pending !== undefined) this.#keep(pending, request, reply, payload)
+    const kept = pending === undefined ? null : this.#keep(pending, request, reply, payload)
     addVary(reply, this.#vary)
     if (reply.statusCode < 200 || reply.statusCode > 299 || reply.statusCode === 206) return payload
     const made = pending?.made.answer?.body ?? (hit === undefined ? null : bodyOf(hit))
     if (!reply.hasHeader('etag')) {
-      const known = hit?.etag ?? (made === null || made === undefined ? null : etagOf(made))
+      const known = hit?.etag ?? kept?.etag ?? (made === null || made === undefined ? null : await etagInTurns(made))
       // A hook made another body of it: the same in meaning, not in bytes.
       if (known !== null) reply.header('ETag', isSame(payload, made) || payload === null || request.method === 'HEAD' ? known : `W/${known}`)
-      else if (typeof payload === 'string' || Buffer.isBuffer(payload)) reply.header('ETag', etagOf(payload))
+      else if (typeof payload === 'string' || Buffer.isBuffer(payload)) reply.header('ETag', await etagInTurns(payload))
     }
     if (!reply.hasHeader('cache-control')) reply.header('Cache-Control', 'no-cache')
     if (!isUnchanged(request.method, request.headers, reply.getHeaders())) return payload
@@ -150,13 +150,14 @@ class CachedRoute {
     return null
   }
 
-  #keep (pending: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): void {
+  /** What was made of the response to be kept, if anything. */
+  #keep (pending: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): Stored | null {
     pendingOf.delete(request)
     const stored = this.#storedOf(pending, request, reply, payload)
     if (stored === null) {
       this.#unkept.set(pending.wanted.key, true)
       this.#reads.drop(pending.fill)
-      return
+      return null
     }
     const { response, lifeMs } = stored
     // Where it varies by more than was known, the next request asks for another key. Redis was asked for the generations of the one before.
@@ -167,6 +168,7 @@ class CachedRoute {
     this.#hasKept ||= isShort
     if (isShort) this.#unkept.delete(pending.wanted.key)
     else this.#unkept.set(pending.wanted.key, true)
+    return response
   }
 
   #storedOf ({ wanted: { key }, before, made: { answer: made } }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
@@ -175,9 +177,11 @@ class CachedRoute {
     if (isNeverKept(statusCode) || !(this.#cache.when === undefined ? isKept(statusCode, headers) : this.#isWanted(key, this.#cache.when, request, reply))) return null
     const exchange = { statusCode, requestHeaders: request.headers, headers, isScoped: this.#cache.scope !== undefined }
     const lifeMs = Math.floor(Math.min(lifeOf(exchange), Number.MAX_SAFE_INTEGER))
-    const obstacle = made === undefined ? 'it is a stream, or a text that its own serializer made' : lifeMs === 0 ? hiddenObstacle(exchange) : null
+    const obstacle = made === undefined
+      ? 'it is a stream, or a text that its own serializer made'
+      : lifeMs === 0 ? hiddenObstacle(exchange) : Buffer.byteLength(made.body ?? '') > this.#options.maxValueBytes ? 'its body is longer than maxValueBytes' : null
     if (obstacle !== null) this.#notKept(key, request, obstacle)
-    if (made === undefined || lifeMs === 0) return null
+    if (made === undefined || lifeMs === 0 || obstacle !== null) return null
     const time = Date.now()
     const kept: Stored['headers'] = { date: new Date(time).toUTCString(), ...headersOf(before, made.headers, this.#only) }
     const varies = this.#variesOf(headers.vary, made, payload, kept)
