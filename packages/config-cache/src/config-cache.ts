@@ -152,7 +152,7 @@ export class ConfigCache {
   /**
    * Whether a flag exists and is on for the context. One with variants that are no booleans is on where it is enabled.
    *
-   * @throws as `get`, and FST_ERR_CONFIG_CACHE_BROKEN_FEATURE of a definition that was written unchecked, behind the cache or by an older release; neither where there is a `default`
+   * @throws as `get`, also where there is no `name`, and FST_ERR_CONFIG_CACHE_BROKEN_FEATURE of a definition that was written unchecked, behind the cache or by an older release; neither where there is a `default`
    */
   async isFeatureEnabled (name: string, options?: FeatureOptions): Promise<boolean> {
     if (options === undefined) return isOn(name, (await this.get(featureKey(name), IN_FEATURES)) as Feature | null)

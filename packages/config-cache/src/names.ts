@@ -13,10 +13,14 @@ export const documentKey = (collection: string, key: string): string => `config:
 
 /** Collection of the flags. */
 export const FEATURES = 'features'
-/** Key of a flag in its collection. */
-export const featureKey = (name: string): string => `feature:${name}`
+const FLAG = 'feature:'
+/** Key of a flag in its collection. @throws FST_ERR_CONFIG_CACHE_INVALID_KEY where there is no name, which would be that of a flag called "undefined" */
+export function featureKey (name: string): string {
+  if (typeof name !== 'string' || name === '') throw new FST_ERR_CONFIG_CACHE_INVALID_KEY('The name of a flag', 'must be a string of at least one character')
+  return FLAG + name
+}
 /** Whether an entry is a flag. */
-export const isFlagKey = (key: string): boolean => key.startsWith(documentKey(FEATURES, featureKey('')))
+export const isFlagKey = (key: string): boolean => key.startsWith(documentKey(FEATURES, FLAG))
 
 /** @throws FST_ERR_CONFIG_CACHE_INVALID_KEY */
 export function checkName (what: string, name: unknown): asserts name is string {

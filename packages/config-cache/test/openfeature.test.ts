@@ -178,6 +178,7 @@ const bound = (source: ReturnType<typeof memorySource>) => ({ save: source.save.
 t.test('shares are stable by key, grow without taking anybody back, and are what their weights say', async (t) => {
   // Made with another implementation of SHA-256: a change of these moves every user.
   for (const [seed, key, bucket] of VECTORS) t.equal(bucketOf(seed, key).toFixed(9), bucket, `${seed} ${key}`)
+  for (const key of [123, 1e21, true]) t.equal(bucketOf('seed', key), bucketOf('seed', String(key)), 'as an evaluation places it')
   const flag = (percentage: number): Feature => ({ enabled: true, split: [{ variant: 'on', weight: percentage }, { variant: 'off', weight: 100 - percentage }] })
   const isOn = (percentage: number, key: string, name = 'roll-out') => evaluate(name, flag(percentage), { targetingKey: key }).value === true
   fc.assert(fc.property(fc.string({ minLength: 1, unit: 'grapheme' }), fc.nat(100), fc.nat(100), (key, a, b) => {

@@ -26,7 +26,7 @@ export function evaluate (name: string, feature: Feature, context: FeatureContex
     if (weighty.length === 1) return as(weighty[0]!.variant, 'SPLIT')
     const key = attributeOf(context, splitBy)
     if (key === undefined || key === null || key === '' || typeof key === 'object') return as(undefined, 'TARGETING_KEY_MISSING')
-    return as(chosen(shares, bucketOf(seed, String(key))), 'SPLIT')
+    return as(chosen(shares, bucketOf(seed, key as string | number | boolean)), 'SPLIT')
   }
   if (!enabled) return as(offVariant, 'DISABLED')
   const rule = targeting.find((one) => one.if.every((condition) => holds(condition, context)))
@@ -61,10 +61,10 @@ function isEnabledFor (name: string, feature: Feature, context: FeatureContext |
 
 /**
  * Where a key stands between 0 and 1: the first 48 bits of the SHA-256 of the JSON text `["seed","key"]`, as a fraction. Whoever computes it elsewhere gets the same.
- * A key keeps its place: a share that grows keeps those whom it has, as long as the shares before it do not shrink.
+ * A key keeps its place: a share that grows keeps those whom it has, as long as the shares before it do not shrink. A number or boolean is its text.
  */
-export function bucketOf (seed: string, key: string): number {
-  return createHash('sha256').update(JSON.stringify([seed, key])).digest().readUIntBE(0, 6) / 2 ** 48
+export function bucketOf (seed: string, key: string | number | boolean): number {
+  return createHash('sha256').update(JSON.stringify([seed, String(key)])).digest().readUIntBE(0, 6) / 2 ** 48
 }
 
 function chosen (shares: readonly FeatureShare[], bucket: number): string {
