@@ -229,6 +229,11 @@ t.test('bad input is refused before anything is written', async (t) => {
   await t.rejects(cache.getOrLoad('a', { tags: [''] }, async () => 1), code('INVALID_KEY'))
   await t.rejects(cache.write({}, async () => t.fail('must not run')), code('INVALID_WRITE'))
   await t.rejects(cache.write({ tags: Array.from({ length: 1001 }, (_, i) => `t${i}`) }, async () => t.fail('must not run')), code('INVALID_WRITE'))
+  for (const name of ['', undefined, null, 7]) {
+    await t.rejects(cache.isFeatureEnabled(name as string, { default: true }), code('INVALID_KEY'))
+    await t.rejects(cache.getFeature(name as string), code('INVALID_KEY'))
+    await t.rejects(cache.setFeature(name as string, { enabled: true }), code('INVALID_KEY'))
+  }
   const required = { ...code('PRECONDITION_REQUIRED'), statusCode: 428, message: /ifVersion is undefined/ }
   const unsent = { ifVersion: undefined } as never
   await t.rejects(cache.set('a', 1, unsent), required)
@@ -600,6 +605,30 @@ t.test('clear empties every instance', async (t) => {
   }
 })
 
+t.test('clear whose own message is lost ends the lease: nothing of before is read from Redis', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { url: sharedRedis(), siteId: uniqueName() })
+  let isDeaf = false
+  const subscriber = app.redisLink.subscriber()!
+  const subscribeFully = subscriber.subscribe.bind(subscriber)
+  subscriber.subscribe = (channel, listener) => subscribeFully(channel, (message, from) => { if (!isDeaf) listener(message, from) })
+  // A renewal, which tells of the loss as well, is seconds away.
+  await app.register(configCache, { blockTtlMs: 500, leaseMs: 20_000 })
+  await app.ready()
+  const { configCache: cache } = app
+  await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000 })
+  const read = (key: string, value: string) => cache.getOrLoad(key, {}, async () => value)
+  t.equal(await read('a', 'before'), 'before')
+  await waitFor(async () => await app.redisLink.run((client) => client.keys(`*${app.redisLink.key('cache')}*a`)).then((keys) => keys.length > 0), { what: 'the value in Redis' })
+  isDeaf = true
+  await cache.clear()
+  t.equal(await read('a', 'after'), 'after')
+  await waitFor(() => cache.mode === 'coherent', { timeoutMs: 10_000 })
+  t.equal(await read('b', 'kept'), 'kept')
+  t.equal(await read('b', 'loaded again'), 'kept', 'it caches again')
+})
+
 t.test('clear has every instance forget last known values, also one that missed the message, and says where Redis is away', async (t) => {
   const redis = await redisServer(t)
   const proxy = await tcpProxy(t, redis.port)
@@ -833,6 +862,30 @@ t.test('a write that wrote no document leaves the documents to others', async (t
   t.equal(await two.get('a'), 1)
   await twin.close()
   t.equal(await client.get(claim), null)
+})
+
+t.test('close during the first write of a document: written or refused, and the documents are nobody\'s afterwards', async (t) => {
+  const redis = await redisServer(t)
+  const proxy = await tcpProxy(t, redis.port)
+  const client = redis.connect()
+  for (const delayMs of [0, 5, 20]) {
+    for (const turns of [0, 1, 3, 10]) {
+      const siteId = uniqueName()
+      const source = memorySource()
+      const app = await build(t, { source }, { siteId, url: `redis://127.0.0.1:${proxy.port}` })
+      const claim = app.redisLink.key('cache', 'documents')
+      proxy.delay(delayMs)
+      const written = app.configCache.set('a', 1).then(() => 'written', ({ code }: { code: string }) => code)
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve))
+      await app.configCache.close()
+      const outcome = await written
+      t.ok(['written', 'FST_ERR_CONFIG_CACHE_CLOSED'].includes(outcome), `${delayMs} ms, ${turns} turns: ${outcome}`)
+      t.equal(await source.load('config', 'a'), outcome === 'written' ? 1 : null)
+      t.equal(await client.get(claim), null, 'given up')
+      await t.rejects(app.configCache.set('a', 2), { code: 'FST_ERR_CONFIG_CACHE_CLOSED' })
+      proxy.delay(0)
+    }
+  }
 })
 
 t.test('close is quick while Redis is frozen, and writes are refused afterwards', async (t) => {
