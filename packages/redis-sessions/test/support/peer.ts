@@ -3,12 +3,13 @@ import fastifySession from '@fastify/session'
 import { RedisStore } from 'connect-redis'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { createClient } from 'redis'
+import { ADMIN, hasPrintedAcl } from '../../../../scripts/servers/redis.js'
 import { uniqueName, type Scope } from '../../../../test/helpers/index.ts'
 import { SECRET } from './app.ts'
 
 /** The stack that most applications use: @fastify/session with connect-redis on node-redis. */
 export async function makePeer (t: Scope, url: string): Promise<FastifyInstance> {
-  const client = createClient({ url })
+  const client = createClient({ url, ...(hasPrintedAcl() && ADMIN) })
   client.on('error', () => {})
   await client.connect()
   const app = Fastify()
