@@ -1,21 +1,17 @@
-import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
+import { connect, sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
 import { ReadBatch } from '../src/stores/redis/read-batch.ts'
 
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
 
 /** A batch on a real Redis, and the keys of each command that it sent. */
 async function setup (t: Test, count: number) {
-  const redis = new Redis(sharedRedis())
+  const redis = connect(t, Number(new URL(sharedRedis()).port))
   const site = uniqueName()
   const keysOf = (n: number) => [`${site}:s${n}`, `${site}:m${n}`] as const
   const keys = Array.from({ length: count }, (_, n) => keysOf(n))
   for (const [session, mark] of keys) await redis.mset(session, `text of ${session}`, mark, `mark of ${session}`)
-  t.teardown(async () => {
-    await redis.del(keys.flat())
-    redis.disconnect()
-  })
+  t.teardown(() => redis.del(keys.flat()))
   const sent: string[][] = []
   const batch = new ReadBatch((keys) => {
     sent.push(keys)
