@@ -3,7 +3,7 @@ import { isRecord } from './record/fields.ts'
 import type { FastifyRedisSessionsOptions, ResolvedOptions } from './options.ts'
 
 /** Names that browsers take with certain attributes only (RFC 6265bis, section 4.1.3). */
-const PREFIXED = /^__(?:Host|Secure)-/i
+export const PREFIXED = /^__(?:Host|Secure)-/i
 
 /** Warns once of each option that is accepted and not in force, and says what would put it in force. */
 export function warnOfIneffective (given: FastifyRedisSessionsOptions, resolved: ResolvedOptions, log: FastifyBaseLogger): void {
@@ -20,7 +20,7 @@ function ineffective (given: FastifyRedisSessionsOptions, { idleTimeoutMs, absol
     [cookie.sameSite === 'none' && cookie.secure === false, 'cookie.sameSite "none" is sent as "lax", because browsers refuse it without Secure: serve by https, and set cookie.secure to "auto" or true'],
     [cookie.partitioned && cookie.secure === false, 'cookie.partitioned has no effect without Secure: serve by https, and set cookie.secure to "auto" or true'],
     [PREFIXED.test(cookieName) && cookie.secure === false, `browsers refuse a cookie named ${cookieName} without Secure: serve by https, and set cookie.secure to "auto" or true`],
-    [cookieName.startsWith('__Host-') && (cookie.path !== '/' || cookie.domain !== undefined), `browsers refuse a cookie named ${cookieName} with a domain, or with another path than "/": leave these out, or take another name`],
+    [/^__Host-/i.test(cookieName) && (cookie.path !== '/' || cookie.domain !== undefined), `browsers refuse a cookie named ${cookieName} with a domain, or with another path than "/": leave these out, or take another name`],
     [cookie.hostPrefix !== 'only' && !canHaveHost, `cookie.hostPrefix "${cookie.hostPrefix}" has no effect: browsers take the prefix __Host- only with the path "/", no domain, and cookie.secure "auto" or true. For the change to another name there is formerCookieNames`],
     [given.header !== undefined && ofCookies.length > 0, `${ofCookies.join(', ')} ${ofCookies.length === 1 ? 'has' : 'have'} no effect beside header, which carries the session in place of a cookie: leave out the one or the other`]
   ]

@@ -436,6 +436,19 @@ t.test('a cookie of the same name from elsewhere, whatever comes first, leaves a
   t.notOk('userId' in (await app.inject({ url: '/me', headers: { cookie: `${other}; ${other}` } })).json(), 'two of others')
 })
 
+t.test('a cookie whose value a client puts into quotes, as RFC 6265 has it, is the session', async (t) => {
+  const app = await makeApp(t, { sessions: { formerCookieNames: ['sid'] } })
+  const browser = await logIn(app, 'u')
+  const value = browser.cookie!
+  const dead = `${'x'.repeat(54)}.${'y'.repeat(43)}`
+  for (const cookie of [`sessionId="${value}"`, `sessionId="${dead}"; sessionId="${value}"`, `sid="${value}"`, `a="b"; sessionId="${decodeURIComponent(value)}"`]) {
+    t.equal((await app.inject({ url: '/me', headers: { cookie } })).json().userId, 'u', cookie)
+  }
+  for (const cookie of [`sessionId="${value}`, `sessionId=${value}"`, `sessionId=""${value}""`, 'sessionId="', 'sessionId=""']) {
+    t.notOk((await app.inject({ url: '/me', headers: { cookie } })).json().userId, cookie)
+  }
+})
+
 t.test('a stored value that is garbage is an anonymous session and a log line; a foreign type is no error either', async (t) => {
   const lines: string[] = []
   const redis = { url: sharedRedis(), siteId: uniqueName(), env: 'e' }

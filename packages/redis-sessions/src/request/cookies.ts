@@ -1,4 +1,5 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import { PREFIXED } from '../ineffective.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { guardCookie, type CookieReply } from './caching.ts'
 import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
@@ -61,7 +62,7 @@ export class Cookies {
     if (this.#header !== undefined) return []
     const found = this.#names(request).flatMap((name) => {
       const all = valuesOf(request, name)
-      return all.length > 0 ? all : [request.cookies[name] ?? '']
+      return all.length > 0 ? all : [unquoted(request.cookies[name] ?? '')]
     })
     return [...new Set(found)].filter((other) => other !== token && other.length <= MOST && isOurs(other)).slice(0, MOST_OF_A_NAME)
   }
@@ -89,6 +90,9 @@ export class Cookies {
     }
     if (!secure && saysHttps(request)) {
       this.#warnOnce('a proxy says that the visitor came by https, but Fastify does not trust it, so the session cookie is sent without Secure: set trustProxy of Fastify')
+    }
+    if (!secure && request.protocol !== 'https' && PREFIXED.test(name) && this.#options.secure === 'auto') {
+      this.#warnOnce(`browsers refuse a cookie named ${name} without Secure, and the request came by http: serve by https (behind a proxy that ends TLS, with trustProxy of Fastify), or leave out the prefix, which is added on https where it can be`)
     }
     checkAttributes(cookie)
     const { path, domain, sameSite, httpOnly, expires } = cookie
@@ -145,7 +149,7 @@ export class Cookies {
     if (cookies[name] === undefined) name = this.#names(request).find((one) => cookies[one] !== undefined)
     if (name === undefined) return undefined
     const all = valuesOf(request, name)
-    return all.length < 2 ? cookies[name] : all.find((token) => token.length <= MOST && isOurs(token)) ?? cookies[name]
+    return (all.length < 2 ? undefined : all.find((token) => token.length <= MOST && isOurs(token))) ?? unquoted(cookies[name]!)
   }
 
   /** The name that is written. */
@@ -168,7 +172,12 @@ export class Cookies {
 function valuesOf ({ headers: { cookie = '' }, server }: FastifyRequest, name: string): string[] {
   if (cookie.indexOf(`${name}=`) === cookie.lastIndexOf(`${name}=`)) return []
   const values = cookie.split(';').map((one) => server.parseCookie(one)[name])
-  return values.filter((value) => value !== undefined).slice(0, MOST_OF_A_NAME)
+  return values.filter((value) => value !== undefined).slice(0, MOST_OF_A_NAME).map(unquoted)
+}
+
+/** A value may stand in quotes (RFC 6265, section 4.1.1), in which some clients and proxies put it. */
+function unquoted (value: string): string {
+  return value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value
 }
 
 /** What a proxy says that Fastify does not trust. */
