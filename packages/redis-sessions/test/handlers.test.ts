@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { Browser, fieldsOf, Gates, makeApp, type Setup } from './support/app.ts'
+import { Browser, cookieOf, fieldsOf, Gates, makeApp, undisturbed, type Setup } from './support/app.ts'
 
 // What ordinary handlers do: they do not return their reply, do not await, stream, hijack, throw.
 
@@ -315,18 +315,21 @@ t.test('a request that comes before the idle timeout and ends after it keeps its
         return 'x'
       }
     }, { redis, sessions: { idleTimeoutMs, touchIntervalMs } })
-    const browser = new Browser(app)
-    await browser.post('/login', { user: 'u' })
-    // The browser of the test would drop it by the clock while the request runs.
-    const headers = { cookie: browser.header() }
-    await sleep(waitMs)
-    t.equal((await app.inject({ url: '/slow', headers })).statusCode, 200)
-    t.match((await app.inject({ url: '/me', headers })).json(), { userId: 'u', fields: { n: 1 } }, `${waitMs} ms`)
+    const [slow, me] = await undisturbed(idleTimeoutMs / 5, async () => {
+      const browser = new Browser(app)
+      await browser.post('/login', { user: 'u' })
+      // The browser of the test would drop it by the clock while the request runs.
+      const headers = { cookie: browser.header() }
+      await sleep(waitMs)
+      return [await app.inject({ url: '/slow', headers }), await app.inject({ url: '/me', headers })]
+    })
+    t.equal(slow.statusCode, 200)
+    t.match(me.json(), { userId: 'u', fields: { n: 1 } }, `${waitMs} ms`)
   }))
 })
 
 t.test('a session that a request makes does not time out before its reply', async (t) => {
-  const idleTimeoutMs = 600
+  const idleTimeoutMs = 1500
   const made = {
     login: async (request: FastifyRequest) => { await request.server.sessions.login(request, 'u') },
     own: async (request: FastifyRequest) => { await request.server.sessions.login(request, 'u', {}, { idleTimeoutMs }) },
@@ -347,10 +350,11 @@ t.test('a session that a request makes does not time out before its reply', asyn
         return 'x'
       }
     }, { redis: index % 2 === 0 ? {} : { url: sharedRedis() }, sessions: { idleTimeoutMs: name === 'own' ? 3600_000 : idleTimeoutMs } })
-    const browser = new Browser(app)
-    const { headers } = await browser.get('/slow')
-    const cookie = String(headers['set-cookie']).split(';')[0]!
-    const { userId, fields } = (await app.inject({ url: '/me', headers: { cookie } })).json()
+    const { userId, fields } = await undisturbed(idleTimeoutMs / 5, async () => {
+      const { headers } = await app.inject('/slow')
+      const cookie = String(headers['set-cookie']).split(';')[0]!
+      return (await app.inject({ url: '/me', headers: { cookie } })).json()
+    })
     t.equal(userId ?? fields.user, 'u', name)
   }))
 })
@@ -552,6 +556,76 @@ both('a login whose client left before the reply began leaves no session behind'
   t.same(ended, ['aborted', 'aborted'])
   // The old cookie is the one that the browser has.
   await waitFor(async () => (await app.inject({ method: 'POST', url: '/set', payload: { n: 2 }, headers: { cookie: again.header() } })).headers['set-cookie'] !== undefined, { what: 'a new session' })
+})
+
+both('where another session did not take the place of one after all, what the browser sends with the cookie of before is not late', async (t, setup) => {
+  const replaced: Record<string, (app: FastifyInstance, request: FastifyRequest) => Promise<unknown>> = {
+    'a login that failed': async (app, request) => {
+      const { create } = app.sessions.store
+      app.sessions.store.create = async () => {
+        app.sessions.store.create = create
+        throw new Error('refused')
+      }
+      await app.sessions.login(request, 'u')
+    },
+    'a regenerate in whose middle the user was logged out everywhere': async (app, { session }) => {
+      const { remove } = app.sessions.store
+      app.sessions.store.remove = async (ref) => {
+        app.sessions.store.remove = remove
+        const removed = await app.sessions.store.remove(ref)
+        await app.sessions.logoutAll('u')
+        return removed
+      }
+      await session.regenerate()
+    }
+  }
+  for (const [name, replace] of Object.entries(replaced)) {
+    const app = await serve(t, { replace: async (request, _reply, app) => replace(app, request).then(() => 'x') }, setup())
+    const browser = new Browser(app)
+    await browser.post('/login', { user: 'u' })
+    const headers = { cookie: browser.header() }
+    await app.inject({ url: '/replace', headers })
+    t.notOk((await app.inject({ url: '/me', headers })).json().userId, name)
+    const { headers: { 'set-cookie': made } } = await app.inject({ method: 'POST', url: '/set', payload: { n: 1 }, headers })
+    t.ok(made, `${name}: a session of its own`)
+    t.equal((await app.inject({ url: '/me', headers: { cookie: String(made).split(';')[0]! } })).json().fields.n, 1)
+  }
+})
+
+both('a new session whose cookie cannot be made ends: nobody could use it', async (t, setup) => {
+  const app = await serve(t, {
+    login: async (request, _reply, app) => {
+      await app.sessions.login(request, 'u')
+      cookieOf(request.session).expires = new Date(NaN)
+      return 'x'
+    },
+    set: async ({ session }) => {
+      session.n = 1
+      Object.assign(cookieOf(session), { domain: 'a b' })
+      return 'x'
+    },
+    hijack: async (request, reply, app) => {
+      reply.hijack()
+      await app.sessions.login(request, 'u')
+      cookieOf(request.session).expires = new Date(NaN)
+      try {
+        reply.raw.writeHead(200)
+      } catch {}
+      reply.raw.destroy()
+    }
+  }, setup())
+  const ended: string[] = []
+  app.sessions.on('ended', ({ reason }) => { ended.push(reason) })
+  for (const path of ['/login', '/set']) {
+    const response = await app.inject(path)
+    t.equal(response.json().code, 'FST_ERR_REDIS_SESSIONS_INVALID_COOKIE')
+    t.notOk(response.headers['set-cookie'])
+    t.equal(await app.sessions.count(), 0, path)
+  }
+  t.same(ended, ['aborted'])
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  await fetch(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}/hijack`).catch(() => {})
+  await waitFor(async () => await app.sessions.count() === 0 && ended.length === 2, { what: 'the end of the session of a hijacked reply' })
 })
 
 both('a reply that was taken over carries the cookie of what became of the session, beside those of the application', async (t, setup) => {

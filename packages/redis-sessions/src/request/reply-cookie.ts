@@ -18,6 +18,8 @@ interface Told {
 export class ReplyCookie {
   /** What became of the session is in the headers of the reply. */
   isSet = false
+  /** It could not be made, for an attribute that the application set. */
+  isRefused = false
   /** The browser may have been sent the cookie of a session that this request ended. */
   mayBeThere = false
   readonly #told: Told
@@ -33,9 +35,18 @@ export class ReplyCookie {
 
   set (reply: CookieReply, isEnded = this.#told.known.isEnded): void {
     const { known, session, request, token } = this.#told
-    this.isSet = true
     if (!isEnded && known.loaded !== null && known.isNew) this.#renewal.setCookie(reply, known, known.loaded, session)
     else if (isEnded && (token !== undefined || this.mayBeThere)) this.#cookies.clear(request, reply)
+    this.isSet = true
+  }
+
+  /** Beside an error that is told in any case. */
+  trySet (reply: CookieReply): void {
+    try {
+      this.set(reply)
+    } catch {
+      this.isRefused = true
+    }
   }
 
   /** Where the application takes the reply over, no hook is asked before its headers leave. */

@@ -181,10 +181,10 @@ export class RequestSession implements Owner {
     try {
       await this.#finish(reply)
     } catch (err) {
-      this.#cookie.set(reply)
+      this.#cookie.trySet(reply)
       throw err
     } finally {
-      if (this.#cookie.isLost) await this.#abandon()
+      if (this.#cookie.isLost || this.#cookie.isRefused) await this.#abandon()
     }
   }
 
@@ -231,7 +231,8 @@ export class RequestSession implements Owner {
     if (known.loaded === null || known.id === this.#lookup.id || !this.#shared.cookies.isUsed) return
     await this.#writes.abandon(known.ref, this.#lookup.id)
     this.#markEnded(known)
-    if (this.#cookie.isLost) this.#shared.log.info({ reqId: this.request.id }, 'the client left before it had the cookie of a new session, which was ended')
+    if (this.#cookie.isRefused) this.#shared.log.warn({ reqId: this.request.id }, 'the cookie of a new session could not be made, and the session was ended: see the error of its request')
+    else if (this.#cookie.isLost) this.#shared.log.info({ reqId: this.request.id }, 'the client left before it had the cookie of a new session, which was ended')
     else this.#shared.log.warn({ reqId: this.request.id }, 'a hijacked reply began without the cookie of a new session, which was ended: await login or session.save() before its headers leave')
   }
 
@@ -273,6 +274,7 @@ export class RequestSession implements Owner {
     this.#give(next)
     return this.#queue.add(async () => {
       const left = Session.knownOf(previous)!
+      const wasStored = left.loaded !== null
       try {
         await make(await this.#writes.endFor(left, reason))
         known.isNew = known.loaded !== null
@@ -282,6 +284,7 @@ export class RequestSession implements Owner {
       } catch (err) {
         known.isEnded = true
         if (this.#session === next) this.#give(previous)
+        if (wasStored) await this.#writes.forgetReplaced(left.ref)
         throw err
       } finally {
         if (this.known.isEnded) setSession(this.request, null)

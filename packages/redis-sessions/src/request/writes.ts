@@ -57,7 +57,9 @@ export class Writes {
     // With its old stamp: a logout-all that came between must hold for this session too.
     const { meta, stored: { stamp, createdAt } } = ended
     known.keep(await this.#shared.records.create(known.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
-    if (known.loaded === null) this.markGone(known)
+    if (known.loaded !== null) return
+    this.markGone(known)
+    await this.forgetReplaced(ended.ref)
   }
 
   /** Ends a stored session, and tells why where there is somebody to tell of. */
@@ -73,8 +75,12 @@ export class Writes {
   async abandon (made: SessionRef | null, formerId: string | null): Promise<void> {
     await this.end(made, 'aborted')
     const former = formerId === null ? null : refOf(formerId)
-    // Where this fails, the note ends by itself.
-    if (former !== null) await this.#shared.records.store.forgetReplaced?.(former).catch(() => {})
+    if (former !== null) await this.forgetReplaced(former)
+  }
+
+  /** Nothing took the place of a session after all. Never rejects: the note ends by itself, too. */
+  async forgetReplaced (former: SessionRef): Promise<void> {
+    await this.#shared.records.store.forgetReplaced?.(former).catch(() => {})
   }
 
   /** Ends a session for another to begin. */

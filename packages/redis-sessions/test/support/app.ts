@@ -144,3 +144,20 @@ function deferred (): PromiseWithResolvers {
   const promise = new Promise<void>((_resolve) => { resolve = _resolve })
   return { promise, resolve }
 }
+
+/**
+ * What a trial found that needs the process to be awake: it is repeated where the process stood still for longer than `limitMs`,
+ * in which no session could be noted as seen. What the last one found, where all were disturbed.
+ */
+export async function undisturbed<T> (limitMs: number, trial: () => Promise<T>, trials = 10): Promise<T> {
+  let [last, longest] = [performance.now(), 0]
+  const look = () => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+  }
+  const timer = setInterval(look, 10)
+  const found = await trial().finally(() => clearInterval(timer))
+  look()
+  return longest > limitMs && trials > 1 ? undisturbed(limitMs, trial, trials - 1) : found
+}
