@@ -222,8 +222,11 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     if (most === 0) return
     const others = this.#records.decodeAll(await this.store.list(ref.tag)).filter((other) => isBefore(other, made))
     const tooMany = others.sort((a, b) => a.stored.touchedAt - b.stored.touchedAt).slice(0, Math.max(0, others.length + 1 - most))
-    const ended = (await Promise.all(tooMany.map((other) => this.#records.end(other.ref)))).filter((loaded) => loaded !== null)
-    if (ended.length > 0) await this.#events.ended({ userId: meta.userId!, handles: ended.map((loaded) => loaded.meta.handle), reason: 'limit' })
+    const ends = await Promise.allSettled(tooMany.map((other) => this.#records.end(other.ref)))
+    const handles = ends.flatMap((end) => end.status === 'fulfilled' && end.value !== null ? [end.value.meta.handle] : [])
+    if (handles.length > 0) await this.#events.ended({ userId: meta.userId!, handles, reason: 'limit' })
+    const failed = ends.find((end) => end.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
   }
 
   async #sessionsOf (userId: string): Promise<Loaded[]> {

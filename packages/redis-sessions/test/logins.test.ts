@@ -76,6 +76,24 @@ both('of more sessions of a user than there may be, those that were seen longest
   t.same(ended, [['limit', 1], ['limit', 1]])
 })
 
+t.test('of sessions beyond a limit that was lowered those that ended are told of, also where the end of one failed', async (t) => {
+  const redis = { url: sharedRedis(), siteId: uniqueName() }
+  const [before, app] = [await makeApp(t, { redis }), await makeApp(t, { redis, sessions: { maxSessionsPerUser: 2 } })]
+  for (let index = 0; index < 4; index++) await new Browser(before).post('/login', { user: 'u' })
+  const known = (await app.sessions.list('u')).map(({ handle }) => handle)
+  const told: string[] = []
+  app.sessions.on('ended', ({ handles, reason }) => { told.push(...handles.map((handle) => `${reason} ${handle}`)) })
+  const { remove } = app.sessions.store
+  app.sessions.store.remove = async (ref) => {
+    app.sessions.store.remove = remove
+    throw new Error('away')
+  }
+  t.equal((await new Browser(app).post('/login', { user: 'u' })).statusCode, 200, 'a warning')
+  const alive = new Set((await app.sessions.list('u')).map(({ handle }) => handle))
+  t.equal(alive.size, 3)
+  t.same(told.sort(), known.filter((handle) => !alive.has(handle)).map((handle) => `limit ${handle}`).sort())
+})
+
 both('of parallel logins beyond the limit the last ones stay, and they do not end each other', async (t, setup) => {
   for (const maxSessionsPerUser of [1, 2]) {
     const app = await makeApp(t, setup({ sessions: { maxSessionsPerUser } }))
@@ -359,6 +377,16 @@ t.test('each misconfiguration is one warning that names the cure', { buffered: f
   for (const headers of [{ 'x-forwarded-proto': 'https' }, { forwarded: 'for=192.0.2.1;proto=https' }]) await auto.app.inject({ ...login, headers })
   t.equal(auto.warned(/without Secure.*trustProxy/), 1)
 
+  for (const cookieName of ['__Host-sid', '__Secure-sid']) {
+    const prefixed = await serve({ sessions: { cookieName } })
+    await prefixed.app.inject({ ...login, headers: { 'x-forwarded-proto': 'https' } })
+    for (let index = 0; index < 2; index++) await prefixed.app.inject(login)
+    t.equal(prefixed.warned(new RegExp(`refuse a cookie named ${cookieName} without Secure, and the request came by http.*leave out the prefix`)), 1)
+    const trusted = await serve({ sessions: { cookieName }, fastify: { trustProxy: true } })
+    await trusted.app.inject({ ...login, headers: { 'x-forwarded-proto': 'https' } })
+    t.equal(trusted.warned(/./), 0)
+  }
+
   const ineffective: Array<[sessions: object, text: RegExp]> = [
     [{ idleTimeoutMs: 60_000, absoluteTimeoutMs: 50_000 }, /end after absoluteTimeoutMs \(50000\)/],
     [{ idleTimeoutMs: 60_000, touchIntervalMs: 30_000 }, /touchIntervalMs is cut to 29999/],
@@ -367,6 +395,7 @@ t.test('each misconfiguration is one warning that names the cure', { buffered: f
     [{ cookie: { hostPrefix: 'read', path: '/app' } }, /hostPrefix \\"read\\" has no effect.*formerCookieNames/],
     [{ cookieName: '__Secure-sid', cookie: { secure: false } }, /refuse a cookie named __Secure-sid without Secure/],
     [{ cookieName: '__Host-sid', cookie: { domain: 'example.org' } }, /refuse a cookie named __Host-sid with a domain/],
+    [{ cookieName: '__host-sid', cookie: { path: '/app' } }, /refuse a cookie named __host-sid with a domain/],
     [{ header: 'authorization', cookieName: 'sid', cookie: {} }, /cookieName, cookie have no effect beside header/]
   ]
   for (const [sessions, text] of ineffective) t.equal((await serve({ sessions })).warned(text), 1, String(text))
