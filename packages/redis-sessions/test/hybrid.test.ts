@@ -185,6 +185,55 @@ t.test('while the backup is away logins go on, and a logout that would not hold 
   t.throws(() => mongoBackup({} as MongoBackupCollection), { code: 'FST_ERR_REDIS_SESSIONS_INVALID_OPTION' })
 })
 
+t.test('a logout-all that the backup did not hear of is refused, and spares the login after it', async (t) => {
+  const all = await hybrid(t, 600_000)
+  const { app, collection } = all
+  await isComplete(app)
+  const before = await logIn(app, 'u')
+  const { updateOne } = collection
+  let answer = () => {}
+  const answered = new Promise<void>((resolve) => { answer = resolve })
+  let asked = 0
+  collection.updateOne = async (...args) => {
+    if (asked++ > 0) return updateOne.apply(collection, args)
+    await answered
+    throw new Error('the backup is away')
+  }
+  const refused = app.sessions.logoutAll('u')
+  await waitFor(() => asked === 1)
+  const after = await logIn(app, 'u')
+  answer()
+  await t.rejects(refused, { code: 'FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE' })
+  t.notOk((await before.get('/me')).json().userId, 'it holds in Redis')
+  await loseRedis(all)
+  t.equal((await after.get('/me')).json().userId, 'u')
+})
+
+t.test('a session is restored as soon as the backup answers, also where it failed in the middle of a restoration', async (t) => {
+  const all = await hybrid(t, 600_000)
+  const { app, collection } = all
+  const [stays, out] = [await logIn(app, 'stays'), await logIn(app, 'out')]
+  await isComplete(app)
+  const key = app.redisLink.key('sess')
+  const forget = async () => app.redisLink.run(async (client) => client.unlink(...(await client.keys(`${key}:*`))))
+  const { find } = collection
+  let asked = 0
+  const failFrom = (from: number) => {
+    asked = 0
+    collection.find = (...args) => {
+      if (++asked >= from) throw new Error('the backup is away')
+      return find.apply(collection, args)
+    }
+  }
+  await forget()
+  failFrom(2)
+  t.equal((await stays.get('/me')).statusCode, 503)
+  t.equal((await stays.get('/me')).statusCode, 503, 'and not in Redis meanwhile, of which nobody knows whether it ended')
+  collection.find = find
+  t.equal((await stays.get('/me')).json().userId, 'stays')
+  t.equal((await out.get('/me')).json().userId, 'out')
+})
+
 t.test('policy memory with a backup: an outage of the backup is none of Redis, and a logout in an outage of Redis is in the backup at once', async (t) => {
   const all = await hybrid(t, 600_000, { onUnavailable: 'memory' })
   const { app, redis, another } = all

@@ -13,6 +13,12 @@ export interface Reconciler {
   isComplete (): Promise<boolean>
 }
 
+/** A store in which a session can be put as it was. */
+export interface Restorable extends SessionStore {
+  /** Undoes that, without a word that the session ended; not where somebody wrote to it meanwhile. */
+  takeBack? (ref: SessionRef, version: string): Promise<void>
+}
+
 /** How long a changed session may wait for its batch before it is written by the request that changes it. */
 const MOST_BEHIND_MS = 5 * 60_000
 const REMEMBERED = 100_000
@@ -27,7 +33,7 @@ const REMEMBERED = 100_000
  */
 export class BackedStore implements SessionStore {
   readonly mode = 'hybrid'
-  readonly #primary: SessionStore
+  readonly #primary: Restorable
   readonly #backup: SessionBackup
   readonly #reconciler: Reconciler
   readonly #lifetimes: Lifetimes
@@ -37,7 +43,7 @@ export class BackedStore implements SessionStore {
   /** The longest that a session was given which this process met: so long an end is remembered. */
   #longestMs: number
 
-  constructor (primary: SessionStore, backup: SessionBackup, reconciler: Reconciler, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
+  constructor (primary: Restorable, backup: SessionBackup, reconciler: Reconciler, lifetimes: Lifetimes, log: FastifyBaseLogger, onClose: () => Promise<void>) {
     this.#primary = primary
     this.#backup = backup
     this.#reconciler = reconciler
@@ -113,20 +119,19 @@ export class BackedStore implements SessionStore {
 
   async removeAll (tag: string, options: EndAllOptions = {}): Promise<EndedAll> {
     const note = (mark: number) => this.#backup.endAll(tag, mark, this.now() + this.#longestMs, options.except)
-    try {
-      const ended = await this.#primary.removeAll(tag, options)
-      await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
-      // Redis made it valid anew.
-      if (options.except !== undefined) await this.#reconciler.markDirty(options.except)
-      return ended
-    } catch (err) {
+    const ended = await this.#primary.removeAll(tag, options).catch(async (err) => {
       // Where the caller carries the logout out later, the backup must not bring anybody back before.
       // As late as Redis' clock may have been for the last login before it.
       const mark = Math.round((this.#primary.latest?.() ?? this.now()) + 1 - (options.ageMs ?? 0)) * 1000
       options.noted?.(mark)
       await note(mark).catch(() => {})
       throw err
-    }
+    })
+    // Redis' own mark, and no later one: a login may have come since.
+    await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
+    // Redis made it valid anew.
+    if (options.except !== undefined) await this.#reconciler.markDirty(options.except)
+    return ended
   }
 
   async list (tag: string): Promise<ListedSession[]> {
@@ -156,7 +161,12 @@ export class BackedStore implements SessionStore {
     const restored = await restore(this.#primary, entry)
     if (restored === null) return this.#primary.read(ref)
     // A logout may have come between the two, and Redis have lost its tombstone as it lost the session.
-    if (await this.#backup.get(ref).catch(() => null) !== null) return restored
+    const still = await this.#backup.get(ref).catch(async (err) => {
+      // Nobody knows: it is restored by who asks when the backup answers.
+      await this.#primary.takeBack?.(ref, restored.version)
+      throw backupUnavailable(err)
+    })
+    if (still !== null) return restored
     await this.#primary.remove(ref)
     return null
   }

@@ -81,6 +81,11 @@ export class RedisStore implements SessionStore {
     return text === null ? null : parseStored(text)
   }
 
+  /** Forgets a session that was put here with this version, so that it can be put here again; not where somebody wrote to it since. */
+  async takeBack (ref: SessionRef, version: string): Promise<void> {
+    await this.#run(scripts.takeBack, { keys: this.#keysOf(ref), args: [version, memberOf(ref), this.#standsMs] })
+  }
+
   async noteReplaced (ref: SessionRef): Promise<void> {
     const key = this.#keys.replaced(ref)
     await this.#ask(key, (client) => client.set(key, '1', 'PX', REPLACED_MS))

@@ -174,6 +174,26 @@ return text
 })
 
 /**
+ * Forgets a session as if it had not been restored. ARGV: 1 version that it has, 2 member or '', 3 absolute ms. Returns 1, or 0 where it was left.
+ *
+ * Closes: a backup that fails between the two looks of a restoration leaves a session in doubt, which the next request would take
+ * for alive; a tombstone would keep it out when the backup answers.
+ */
+export const takeBack = defineScript({
+  name: 'redisSessionsTakeBackV1',
+  keys: KEYS,
+  args: ['version', 'member', 'absoluteMs'],
+  reply: reply<number>(),
+  lua: `${common}
+local text = live(tonumber(ARGV[3]))
+if not text or string.sub(text, 3, 14) ~= ARGV[1] then return 0 end
+redis.call('UNLINK', KEYS[1])
+if ARGV[2] ~= '' then redis.pcall('ZREM', KEYS[3], ARGV[2]) end
+return 1
+`
+})
+
+/**
  * Declares all sessions of a group void that exist now. KEYS[1] the session to keep, or the watermark again for none.
  *
  * ARGV: 1 age ms, 2 ms that the watermark stands, 3 '1' to keep KEYS[1], 4 absolute ms. Returns { watermark, members of the index }.
