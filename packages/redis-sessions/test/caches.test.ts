@@ -229,5 +229,6 @@ t.test(`behind a shared cache, of ${50 * REQUESTS} requests of 50 users none get
   }))
   t.equal(owners.size, 50)
   t.equal(foreign, 0)
+  t.comment(JSON.stringify({ requests: 50 * REQUESTS, hits: cache.hits, foreign }))
   t.ok(cache.hits > 10, `${cache.hits} answers were those of the cache`)
 })

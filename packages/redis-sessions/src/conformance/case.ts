@@ -26,6 +26,25 @@ export const anonymous = () => refOf(newId())!
 /** What the store's clock says, which need not be that of this machine. */
 export const clockOf = (store: SessionStore): number => store.now?.() ?? Date.now()
 
+const TRIALS = 10
+
+/**
+ * A trial of what has to come before a session times out. Where the machine stood still for so long that it did not, nothing
+ * is promised: the trial tells so, and is repeated.
+ *
+ * @param trial false where it could not be judged
+ */
+export async function judge (trial: () => Promise<boolean>): Promise<void> {
+  for (let index = 0; index < TRIALS; index++) if (await trial()) return
+  process.emitWarning(`In each of ${TRIALS} trials this machine stood still for too long to tell when sessions end.`)
+}
+
+/** Tells whether so much time was over since this call, at the most. */
+export function stopwatch (): (ms: number) => boolean {
+  const from = performance.now()
+  return (ms) => performance.now() - from >= ms
+}
+
 /** Collects cases. */
 export function suite (): { cases: ConformanceCase[], promise: (name: string, run: ConformanceCase['run'], lifetimes?: Lifetimes) => void } {
   const cases: ConformanceCase[] = []
