@@ -5,7 +5,7 @@ import { UserSlots } from '../src/cluster/user-slots.ts'
 import { Keys } from '../src/delivery/keys.ts'
 import { Once } from '../src/namespace/once.ts'
 import type { Peer } from '../src/namespace/peer.ts'
-import { MemoryRecords } from '../src/recovery/records.ts'
+import { MemoryRecords, RedisRecords } from '../src/recovery/records.ts'
 import { MemoryReceipts } from '../src/recovery/memory-receipts.ts'
 import type { Receipts } from '../src/recovery/receipts.ts'
 import { RedisReceipts } from '../src/recovery/redis-receipts.ts'
@@ -171,6 +171,33 @@ for (const [where, link] of [['over two workers', { url: sharedRedis() }], ['wit
     t.same((real.connected.presence as Array<{ userId: string }>).map(({ userId }) => userId).sort(), ['bob', 'member-to-be', 'quiet'])
   })
 }
+
+t.test('a client whose rooms cannot be read is not told that it recovered, and is in them when it joined again', async (t) => {
+  const { app, port } = await build(t, {
+    link: { url: sharedRedis() },
+    setup: ({ wsNamespaces }) => wsNamespaces.create('chat', { authorize: byHeader, history: {}, clientRooms: () => true })
+  })
+  const chat = app.wsNamespaces.get('chat')!
+  const ann = await connect(t, port, PATH, { user: 'ann' })
+  await ann.request({ type: 'join', data: { room: 'own' } })
+  ann.ws.terminate()
+  await ann.end()
+  const { read } = RedisRecords.prototype
+  t.teardown(() => { RedisRecords.prototype.read = read })
+  RedisRecords.prototype.read = async function (...args) {
+    RedisRecords.prototype.read = read
+    await read.apply(this, args)
+    throw new Error('the answer was lost')
+  }
+  const back = await resume(t, port, PATH, ann, 'ann')
+  t.equal(back.connected.recovered, false)
+  await back.request({ type: 'join', data: { room: 'own' } })
+  await chat.toRoom('own', 'n', 1)
+  t.same(await has([back], 1), [1])
+  back.ws.terminate()
+  await back.end()
+  t.equal((await resume(t, port, PATH, back, 'ann')).connected.recovered, true)
+})
 
 t.test('the age of the history ends the recovery', async (t) => {
   const [a] = await servers(t, sharedRedis(), 1, { namespaces: { chat: { history: { maxLength: 50, maxAgeMs: 1000 } } } })

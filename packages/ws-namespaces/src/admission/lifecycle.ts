@@ -131,7 +131,9 @@ function presenceOf ({ presence }: Hub, { userId }: Peer): { presence?: Array<{ 
 async function open (hub: Hub, peer: Peer, { offset, clientId }: ResumeRequest): Promise<{ opening: Opening, record: ClientRecord | null }> {
   const opening = await hub.carrier.open(offset)
   if (hub.records === null || !opening.recovered || clientId !== peer.clientId) return { opening, record: null }
-  const record = await hub.records.read(clientId, peer.userId).catch(() => null)
+  const record = await hub.records.read(clientId, peer.userId).catch(() => undefined)
+  // Not taken for none: nobody can tell in which rooms it was, so it is to join again.
+  if (record === undefined) return { opening: { ...opening, recovered: false, missed: [] }, record: null }
   // The rooms are subscribed only now: what they said between the first read and that is in a second read.
   const again = isOf(record, peer) && await peer.membership.restore(record)
   return { opening: again ? await hub.carrier.open(offset) : opening, record }
