@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { unavailable } from '../src/errors.ts'
 import { Browser, cookieOf, fieldsOf, Gates, makeApp, undisturbed, type Setup } from './support/app.ts'
 
 // What ordinary handlers do: they do not return their reply, do not await, stream, hijack, throw.
@@ -589,6 +590,29 @@ both('where another session did not take the place of one after all, what the br
     const { headers: { 'set-cookie': made } } = await app.inject({ method: 'POST', url: '/set', payload: { n: 1 }, headers })
     t.ok(made, `${name}: a session of its own`)
     t.equal((await app.inject({ url: '/me', headers: { cookie: String(made).split(';')[0]! } })).json().fields.n, 1)
+  }
+})
+
+both('a new session whose making was not answered leaves nothing behind', async (t, setup) => {
+  const app = await serve(t, {
+    login: async (request, _reply, app) => { await app.sessions.login(request, 'u') },
+    set: async ({ session }) => { session.n = 1 },
+    again: async ({ session }) => session.regenerate().then(() => 'x')
+  }, setup())
+  const { create } = app.sessions.store
+  for (const path of ['/login', '/set', '/again']) {
+    const browser = new Browser(app)
+    if (path === '/again') await browser.post('/login', { user: 'u' })
+    let made: unknown = null
+    app.sessions.store.create = async (...args) => {
+      app.sessions.store.create = create
+      made = await app.sessions.store.create(...args)
+      throw unavailable(new Error('the answer was lost'))
+    }
+    t.equal((await browser.get(path)).statusCode, 503, path)
+    t.ok(made)
+    t.equal(await app.sessions.count(), 0, `${path}: no orphan`)
+    t.same(await app.sessions.list('u'), [])
   }
 })
 

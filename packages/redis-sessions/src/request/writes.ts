@@ -3,8 +3,9 @@ import { unavailable } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
 import { refOf, type SessionRef } from '../stores/ids.ts'
 import { changesOf, checkNames, fieldsOf, toJson, type Fields } from '../record/fields.ts'
-import { newMeta, type Requester, type SessionMeta } from '../record/record.ts'
+import { newMeta, type Requester, type SessionMeta, type SessionRecord } from '../record/record.ts'
 import type { Loaded } from '../record/session-records.ts'
+import type { Origin } from '../stores/store.ts'
 import type { KnownSession } from './known-session.ts'
 import type { TokenLookup } from './token-lookup.ts'
 import type { Shared } from './shared.ts'
@@ -43,7 +44,7 @@ export class Writes {
 
   /** Stores a session that was not. */
   async create (known: KnownSession, meta: SessionMeta, json: string): Promise<Loaded> {
-    const created = await this.#shared.records.create(known.ref, { meta, json })
+    const created = await this.#make(known.ref, { meta, json })
     known.keep(created)
     if (created === null) throw unavailable(new Error('the new session was refused'))
     return created
@@ -56,7 +57,7 @@ export class Writes {
     if (ended === null || typeof ended === 'string') return
     // With its old stamp: a logout-all that came between must hold for this session too.
     const { meta, stored: { stamp, createdAt } } = ended
-    known.keep(await this.#shared.records.create(known.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
+    known.keep(await this.#make(known.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
     if (known.loaded !== null) return
     this.markGone(known)
     await this.forgetReplaced(ended.ref)
@@ -100,6 +101,17 @@ export class Writes {
     known.isGone = true
     known.loaded = null
     this.#shared.log.info({ reqId: this.#request.id }, 'a session ended while a request was using it; what the request wrote to it is dropped')
+  }
+
+  async #make (ref: SessionRef, record: SessionRecord, origin?: Origin): Promise<Loaded | null> {
+    const { records } = this.#shared
+    try {
+      return await records.create(ref, record, origin)
+    } catch (err) {
+      // It may be there, and only the answer was lost: nobody could use it, or end it. Where this fails, too, it times out.
+      if ((err as { statusCode?: unknown }).statusCode === 503) await records.store.remove(ref).catch(() => {})
+      throw err
+    }
   }
 
   async #saveFirst (known: KnownSession, fields: Fields, { id, refused, unreadable }: TokenLookup): Promise<void> {
