@@ -18,8 +18,8 @@ interface Told {
 export class ReplyCookie {
   /** What became of the session is in the headers of the reply. */
   isSet = false
-  /** It could not be made, for an attribute that the application set. */
-  isRefused = false
+  /** Why it could not be made: an attribute that the application set. */
+  refused: unknown = null
   /** The browser may have been sent the cookie of a session that this request ended. */
   mayBeThere = false
   readonly #told: Told
@@ -40,12 +40,12 @@ export class ReplyCookie {
     this.isSet = true
   }
 
-  /** Beside an error that is told in any case. */
+  /** Where nobody waits for an error, or there is one already. */
   trySet (reply: CookieReply): void {
     try {
       this.set(reply)
-    } catch {
-      this.isRefused = true
+    } catch (err) {
+      this.refused = err
     }
   }
 
@@ -54,7 +54,7 @@ export class ReplyCookie {
     const { reply } = this.#told
     if (reply === null || this.#isWatched || this.#told.isOver || !this.#cookies.isUsed) return
     this.#isWatched = true
-    beforeHead(reply.raw, () => { if (reply.sent && !this.#told.isOver) this.set(rawReply(reply)) })
+    beforeHead(reply.raw, () => { if (reply.sent && !this.#told.isOver) this.trySet(rawReply(reply)) })
   }
 
   /** Whether the client left before the reply began. */

@@ -184,7 +184,7 @@ export class RequestSession implements Owner {
       this.#cookie.trySet(reply)
       throw err
     } finally {
-      if (this.#cookie.isLost || this.#cookie.isRefused) await this.#abandon()
+      if (this.#cookie.isLost || this.#cookie.refused !== null) await this.#abandon()
     }
   }
 
@@ -231,7 +231,7 @@ export class RequestSession implements Owner {
     if (known.loaded === null || known.id === this.#lookup.id || !this.#shared.cookies.isUsed) return
     await this.#writes.abandon(known.ref, this.#lookup.id)
     this.#markEnded(known)
-    if (this.#cookie.isRefused) this.#shared.log.warn({ reqId: this.request.id }, 'the cookie of a new session could not be made, and the session was ended: see the error of its request')
+    if (this.#cookie.refused !== null) this.#shared.log.error({ err: this.#cookie.refused, reqId: this.request.id }, 'the cookie of a new session could not be made, and the session was ended')
     else if (this.#cookie.isLost) this.#shared.log.info({ reqId: this.request.id }, 'the client left before it had the cookie of a new session, which was ended')
     else this.#shared.log.warn({ reqId: this.request.id }, 'a hijacked reply began without the cookie of a new session, which was ended: await login or session.save() before its headers leave')
   }
