@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { inTurns, readEnded, readError, readReport, readTotals, withEnded, withoutEnded, TotalsSum, type Ended, type Family, type Gauges, type Totals } from '../src/formats/index.ts'
@@ -7,6 +8,7 @@ import { BoundedRegistry } from '../src/application/index.ts'
 import { growing } from '../src/prometheus/application.ts'
 import { bucketsInUse } from '../src/prometheus/buckets.ts'
 import { build, data } from './build.ts'
+import { parsePrometheus } from './prometheus-parser.ts'
 
 interface Stats {
   path: string
@@ -49,7 +51,7 @@ t.test('what an instance reports can be read, at and over every bound', async (t
   await app.inject('/odd%0Aroute%22')
   await app.inject(`/fails${'y'.repeat(2000)}`)
   const odd = [NaN, -Infinity, undefined, null, 'x'.repeat(20_000), { deep: [[{}]] }, [1, 'a'], new Date(NaN), () => 1, 10n]
-  for (let i = 0; i < 250; i++) clusterMetrics.gauge(`${'g'.repeat(60)}${i}`, () => odd[i % odd.length])
+  for (let i = 0; i < 250; i++) clusterMetrics.gauge(`${'g'.repeat(60)}${i}`, () => odd[i % odd.length], { reduce: i % 2 === 0 ? 'concat' : 'sum' })
   for (let i = 0; i < 250; i++) clusterMetrics.increment(`${'c'.repeat(60)}${i}`, Number.MAX_SAFE_INTEGER)
   for (let i = 0; i < 47; i++) clusterMetrics.provider(`${'p'.repeat(60)}${i}`, () => ({ [`key\n${i}`]: odd[i % 9], text: 'x'.repeat(16_000), ['k'.repeat(200)]: 1 }), { reduce: { text: 'concat' } })
   await parts.reporter.now()
@@ -74,6 +76,50 @@ t.test('what an instance reports can be read, at and over every bound', async (t
   t.strictSame(readError(JSON.stringify(error)), error)
 })
 
+t.test('whatever the application counts and says, its report can be read, and what is none is refused or left out, and said', async (t) => {
+  const registry = new Registry()
+  const { app, parts: { local, reporter }, lines } = await build(t, { options: { registry } })
+  const { clusterMetrics } = app
+  const argument = { code: 'FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT', statusCode: 400 }
+  for (const by of ['2', [2], true, null, 2n, Object(2), Infinity, 1e17]) t.throws(() => clusterMetrics.increment('orders', by as never), { ...argument, message: /^by must be a number from 0 to 9007199254740991/ })
+  for (const value of ['2', [2], true, null, 2n, Infinity]) t.throws(() => clusterMetrics.observe('seconds', value as never), argument)
+  for (const value of [{}, [], () => 1, Symbol('x'), 2n]) t.throws(() => clusterMetrics.increment('orders', 1, { kind: value as never }), { ...argument, message: /^The label kind must be / })
+  clusterMetrics.increment('orders', 2)
+  clusterMetrics.increment('orders', 1, { kind: undefined, paid: null } as never)
+  for (let i = 0; i < 3; i++) clusterMetrics.observe('huge', Number.MAX_VALUE)
+  const huge = new Counter({ name: 'registry_huge_total', help: 'x', registers: [registry] })
+  huge.inc(Number.MAX_VALUE)
+  const wrong = { text: '15 MB', digits: '15', list: [1], object: { a: 1 }, yes: true, date: new Date(0) }
+  for (const [name, value] of Object.entries(wrong)) clusterMetrics.gauge(name, () => value)
+  clusterMetrics.gauge('none', () => null)
+  clusterMetrics.gauge('texts', () => 'x', { reduce: 'concat' })
+  clusterMetrics.provider('mail', () => ({ sent: '5' }), { reduce: { sent: 'sum' } })
+  clusterMetrics.provider('well', () => ({ sent: 5, oldest: null, host: 'mx' }), { reduce: { sent: 'sum', oldest: 'max', host: 'first' } })
+  new Histogram({ name: 'twice', help: 'x', buckets: [1, 1, 5], registers: [registry] }).observe(0.5)
+  new Histogram({ name: 'astray', help: 'x', buckets: [5, 1], registers: [registry] }).observe(3)
+  new Histogram({ name: 'fine', help: 'x', buckets: [-1, 1], registers: [registry] }).observe(-3)
+  new Gauge({ name: 'endless', help: 'x', registers: [registry] }).set(Infinity)
+  await reporter.now()
+  huge.reset()
+  huge.inc(Number.MAX_VALUE)
+  await reporter.now()
+  t.not(readReport(JSON.stringify(local.report())), null)
+  const totals = readTotals(JSON.stringify(local.totals()))
+  t.not(totals, null)
+  // Two such instances have ended.
+  const ended = readEnded(withEnded(readEnded(null)!, [['a', totals], ['b', totals]], new Set()))
+  t.equal(ended?.totals.families?.find(({ name }) => name === 'registry_huge_total')?.samples[0]?.[1][0], Number.MAX_VALUE)
+  const { statistics } = await clusterMetrics.aggregate()
+  t.same([statistics.counters.orders, statistics.gauges, statistics.components], [3, { texts: ['x'] }, { well: { instances: 1, sent: 5, oldest: null, host: 'mx' } }])
+  for (const scope of ['instance', 'cluster'] as const) {
+    const text = parsePrometheus(await clusterMetrics.prometheus(scope))
+    t.same(text.get('orders_total')?.lines.map(({ labels, value }) => [labels, value]), [[{}, 3]], 'a label without a value is none')
+    t.same([...Object.keys(wrong), 'twice', 'astray', 'fine'].filter((name) => text.has(name)), ['fine'])
+  }
+  t.same(parsePrometheus(await clusterMetrics.prometheus('cluster')).get('cluster_metrics_left_out')?.lines.find(({ labels }) => labels.reason === 'value')?.value, 1)
+  for (const fault of ['"gauge":"digits"', 'a gauge with reduce sum gives a number, not a string', '"component":"mail"', '"registry":"twice"']) t.ok(lines.some((line) => line.includes(fault)), fault)
+})
+
 t.test('an instance with more and longer namespaces than fit is seen by the others, and all its connections count', async (t) => {
   const link = { url: sharedRedis(), siteId: uniqueName(), env: 'test' }
   const local = namespaces(1003, 1001)
@@ -84,6 +130,29 @@ t.test('an instance with more and longer namespaces than fit is seen by the othe
     return (seen.statistics.totalInstances === 2 || seen.statistics.skippedReports > 0) && seen
   }, { what: 'its report', timeoutMs: 60_000 })
   t.match(statistics, { totalInstances: 2, skippedReports: 0, totalWebSocketConnections: sumTo(1003), totalWebSocketMessages: 2 * sumTo(1003), totalWebSocketNamespaces: 1000 })
+})
+
+t.test('what a living instance counted is there also where its report has just expired, or cannot be read', async (t) => {
+  const link = { url: sharedRedis(), siteId: uniqueName(), env: 'test' }
+  const options = { reportIntervalMs: 60_000 }
+  const { app: one, parts: { reporter, store } } = await build(t, { link, options, pmId: '0' })
+  const { app: two, parts: { reporter: other } } = await build(t, { link, options, pmId: '1' })
+  await waitFor(() => one.redisLink.isUp && two.redisLink.isUp, { what: 'Redis' })
+  one.clusterMetrics.increment('orders', 5)
+  one.clusterMetrics.increment('visits', 2, { page: 'home' })
+  await reporter.now()
+  await other.now()
+  const seen = async () => {
+    const { statistics: { counters, totalInstances, skippedReports } } = await data(two)
+    return [counters.orders, counters.visits, totalInstances, skippedReports]
+  }
+  t.same(await seen(), [5, 2, 2, 0])
+  const key = store.keys.instance(one.appCluster.bootId)
+  const client = one.redisLink.client!
+  await client.set(key, '{"startedAt":"of another release"}')
+  t.same(await seen(), [5, 2, 1, 1])
+  await client.del(key)
+  t.same(await seen(), [5, 2, 1, 0])
 })
 
 t.test('the sum of those that ended is the sum of what they counted, in whatever order they are added and taken back', async () => {

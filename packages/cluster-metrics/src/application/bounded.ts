@@ -11,6 +11,8 @@ export interface Reported {
   exemplars: NonNullable<Report['exemplars']>
   /** Series that are beyond the bound, by metric. */
   cut: ReadonlyMap<string, number>
+  /** Gauges that JSON has no number for: NaN, and what is infinite. */
+  endless: number
 }
 
 /** What the cluster is told of the registries: within a bound of series and bytes. */
@@ -24,16 +26,18 @@ export class BoundedRegistry {
   take ({ grows, gauges, unknown, exemplars }: Pick<Collected, 'grows' | 'gauges' | 'unknown' | 'exemplars'>): Reported {
     const cut = this.#monotonic.take(grows, unknown)
     const bounded = boundedGauges(gauges.filter(({ rule }) => String(rule) !== 'omit'), this.#monotonic.left)
-    return { families: this.#monotonic.read(), labelled: bounded.labelled, exemplars: latest(exemplars), cut: new Map([...cut, ...bounded.cut]) }
+    return { families: this.#monotonic.read(), labelled: bounded.labelled, exemplars: latest(exemplars), cut: new Map([...cut, ...bounded.cut]), endless: bounded.endless }
   }
 }
 
 /** As many gauges as there is room for, those with the fewest labels first; numbers that JSON does not have are left out. */
-function boundedGauges (gauges: readonly Gauges[], { series, bytes }: Budget): Pick<Reported, 'labelled' | 'cut'> {
+function boundedGauges (gauges: readonly Gauges[], { series, bytes }: Budget): Pick<Reported, 'labelled' | 'cut' | 'endless'> {
   const cut = new Map<string, number>()
   const labelled: Gauges[] = []
+  let endless = 0
   for (const one of gauges.toSorted((a, b) => a.samples.length - b.samples.length)) {
     const finite = one.samples.filter(([, value]) => Number.isFinite(value))
+    endless += one.samples.length - finite.length
     const hasRoom = labelled.length < MOST_FAMILIES
     const samples = finite.filter((sample) => {
       const size = JSON.stringify(sample).length
@@ -45,7 +49,7 @@ function boundedGauges (gauges: readonly Gauges[], { series, bytes }: Budget): P
     if (samples.length > 0) labelled.push({ ...one, help: fit(one.help), samples })
     if (samples.length < finite.length) cut.set(one.name, finite.length - samples.length)
   }
-  return { labelled, cut }
+  return { labelled, cut, endless }
 }
 
 /** As many exemplars as there is room for, the latest first. */

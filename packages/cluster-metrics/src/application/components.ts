@@ -1,6 +1,6 @@
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
 import { redactJson, type Faults } from '../failures/index.ts'
-import { checkReduce, type Reduce } from '../formats/index.ts'
+import { checkReduce, checkValue, type Reduce } from '../formats/index.ts'
 import { checkName } from './names.ts'
 import { plain, Source, type SourceTimes } from './source.ts'
 
@@ -36,7 +36,7 @@ export class Components {
     for (const way of Object.values(reduce)) checkReduce(way)
     if (this.#providers.has(name)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE('component', name)
     if (this.#providers.size >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('components', MOST)
-    const take = (fields: unknown) => fields === null ? null : checked(redactJson(plain(fields)))
+    const take = (fields: unknown) => fields === null ? null : checked(redactJson(plain(fields)), reduce)
     this.#providers.set(name, { source: new Source(read, take, this.#times, (err) => { this.#faults.note('component', name, err) }), reduce: { ...reduce } })
   }
 
@@ -53,8 +53,9 @@ export class Components {
   }
 }
 
-function checked (fields: unknown): Fields {
+function checked (fields: unknown, reduce: Record<string, Reduce>): Fields {
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) throw new TypeError('a provider returns an object of fields')
   if (JSON.stringify(fields).length > MAX_BYTES) throw new RangeError(`the fields of a component are longer than ${MAX_BYTES} characters`)
+  for (const [field, way] of Object.entries(reduce)) checkValue(`the field ${field} of a component`, way, (fields as Fields)[field])
   return fields as Fields
 }

@@ -1,7 +1,7 @@
 import { checkCall } from '@jpulse/plugin-kit'
 import { FST_ERR_CLUSTER_METRICS_DUPLICATE, FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_TOO_MANY } from '../errors.ts'
 import { redactJson, type Faults } from '../failures/index.ts'
-import { BOUNDS, checkReduce, counterName, isOurs, keyOf, type Family, type Labels, type Reduce } from '../formats/index.ts'
+import { BOUNDS, checkReduce, checkValue, counterName, finite, isOurs, keyOf, type Family, type Labels, type Reduce } from '../formats/index.ts'
 import { checkName, invalidOption, labelsOf, type MetricLabels } from './names.ts'
 import { plain, Source, type SourceTimes } from './source.ts'
 
@@ -41,7 +41,8 @@ export class CustomMetrics {
   }
 
   increment (name: string, by: number, given?: MetricLabels): void {
-    if (!(by >= 0 && by <= Number.MAX_SAFE_INTEGER)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('by', 'a number from 0: what also falls is a gauge')
+    // A text would be appended to the sum, which readers then take for no report.
+    if (!(typeof by === 'number' && by >= 0 && by <= Number.MAX_SAFE_INTEGER)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('by', `a number from 0 to ${Number.MAX_SAFE_INTEGER}: what also falls is a gauge`)
     const labels = given === undefined ? undefined : labelsOf(given)
     if (!this.#isKnown('counter', name)) this.#take('counter', name)
     if (labels === undefined) {
@@ -57,7 +58,7 @@ export class CustomMetrics {
     if (typeof read !== 'function') throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('fn', 'a function')
     checkReduce(reduce)
     this.#take('gauge', name)
-    this.#gauges.set(name, { source: new Source(read, (value) => redactJson(plain(value)), this.#times, (err) => { this.#faults.note('gauge', name, err) }), reduce })
+    this.#gauges.set(name, { source: new Source(read, (value) => valueOf(value, reduce), this.#times, (err) => { this.#faults.note('gauge', name, err) }), reduce })
   }
 
   histogram (name: string, options: HistogramOptions): void {
@@ -78,7 +79,7 @@ export class CustomMetrics {
     const bounds = family.bounds!
     const values = this.#sampleOf(family, labels, bounds.length + 2)
     const bucket = bounds.findIndex((bound) => value <= bound)
-    values[0]! += value
+    values[0] = finite(values[0]! + value)
     values[bucket === -1 ? bounds.length + 1 : bucket + 1]! += 1
   }
 
@@ -152,6 +153,12 @@ export class CustomMetrics {
     this.#count++
     for (const one of exposed) this.#taken.set(one, { kind, name })
   }
+}
+
+function valueOf (given: unknown, reduce: Reduce): unknown {
+  const value = plain(given)
+  checkValue('a gauge', reduce, value)
+  return redactJson(value)
 }
 
 /** The names of the series that Prometheus sees, and the bare one of a counter, which the document has. */

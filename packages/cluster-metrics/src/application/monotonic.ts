@@ -1,4 +1,4 @@
-import { fit, keyOf, MOST_FAMILIES, type Family, type Labels } from '../formats/index.ts'
+import { finite, fit, keyOf, MOST_FAMILIES, type Family, type Labels } from '../formats/index.ts'
 
 const MOST_BOUNDS = 500
 /** The rest are of metrics that are not the registry's. */
@@ -68,7 +68,7 @@ export class MonotonicFamilies {
     return [...this.#known.values()].map(({ family, series, former }) => ({
       ...family,
       ...(former ? { former } : {}),
-      samples: [...series.values()].map(({ labels, before, now }) => [labels, now.map((value, index) => value + before[index]!)])
+      samples: [...series.values()].map(({ labels, before, now }) => [labels, now.map((value, index) => finite(value + before[index]!))])
     }))
   }
 
@@ -110,7 +110,7 @@ const familyKey = ({ name, type, bounds }: Omit<Family, 'samples'>): string => J
 
 /** What comes next begins at nothing. */
 function end (one: Series): void {
-  one.before = one.before.map((value, index) => value + one.now[index]!)
+  one.before = one.before.map((value, index) => finite(value + one.now[index]!))
   one.now = one.now.map(() => 0)
 }
 

@@ -3,8 +3,8 @@ import { FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT, FST_ERR_CLUSTER_METRICS_INVAL
 import { redact } from '../failures/index.ts'
 import { fit, type Labels } from '../formats/index.ts'
 
-/** Labels of a metric of the application. */
-export type MetricLabels = Readonly<Record<string, string | number | boolean>>
+/** Labels of a metric of the application. One without a value, or with an empty one, is none, as for Prometheus. */
+export type MetricLabels = Readonly<Record<string, string | number | boolean | null | undefined>>
 
 const NAME = /^[a-zA-Z_][a-zA-Z0-9_]{0,63}$/
 const MOST_LABELS = 20
@@ -25,10 +25,12 @@ export function labelsOf (given: MetricLabels): Labels {
   // Of a Map they would all be lost, and counted as one.
   if (entries.length === 0 && !(typeof given === 'object' && given !== null && isPlain(given))) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('labels', 'an object of names and values')
   if (entries.length > MOST_LABELS) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('labels', `at most ${MOST_LABELS} labels`)
-  return Object.fromEntries(entries.map(([name, value]) => {
+  return Object.fromEntries(entries.flatMap(([name, value]) => {
     checkName('The label', name)
     if (name.startsWith('__') || name === 'le' || name === 'quantile') throw new FST_ERR_CLUSTER_METRICS_INVALID_NAME('The label', 'another one: Prometheus uses it itself')
-    return [name, safeLabel(String(value))]
+    if (value === undefined || value === null || value === '') return []
+    if (!['string', 'number', 'boolean'].includes(typeof value)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT(`The label ${name}`, 'a string, number or boolean')
+    return [[name, safeLabel(String(value))]]
   }))
 }
 

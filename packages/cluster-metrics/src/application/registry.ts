@@ -86,7 +86,7 @@ export class Registries {
       return registry.getMetricsAsArray().filter((metric): metric is { name?: unknown, get (): unknown } => typeof (metric as { get?: unknown } | null)?.get === 'function').map((metric) => {
         const known = this.#sources.get(metric)
         if (known !== undefined) return [String(metric.name), known]
-        const source = new Source<Metric>(() => metric.get(), (value) => metricOf(value, defaults), this.#times, (err) => { this.#faults.note('registry', String(metric.name), err) })
+        const source = new Source<Metric>(() => metric.get(), (value) => metricOf(value, defaults, (metric as { upperBounds?: unknown }).upperBounds), this.#times, (err) => { this.#faults.note('registry', String(metric.name), err) })
         this.#sources.set(metric, source)
         return [String(metric.name), source]
       })
@@ -115,8 +115,9 @@ export class Registries {
   }
 }
 
-/** Null where it is not a metric that Prometheus takes. */
-function metricOf (given: unknown, defaults: Labels): Metric | null {
+/** Null where it is not a metric that Prometheus takes. @throws RangeError where a histogram counts wrongly by itself: prom-client takes any buckets */
+function metricOf (given: unknown, defaults: Labels, bounds: unknown): Metric | null {
+  if (Array.isArray(bounds) && bounds.some((bound, index) => index > 0 && !(bound > bounds[index - 1]))) throw new RangeError('buckets of a histogram ascend, each once')
   const { name, help, type, aggregator, values } = (given ?? {}) as Record<string, unknown>
   if (typeof name !== 'string' || name.length > LONGEST_TEXT || !NAME.test(name) || !Array.isArray(values)) return null
   return {
@@ -133,9 +134,9 @@ function metricOf (given: unknown, defaults: Labels): Metric | null {
   }
 }
 
-/** Bounds and quantiles are numbers that the histogram made; the rest may be anything. */
+/** Bounds and quantiles are numbers that the histogram made; the rest may be anything. An empty label is none for Prometheus, and with it and without it a series would be there twice. */
 function labelsOf (given: Record<string, unknown>): Labels {
-  return Object.fromEntries(Object.entries(given).filter(([name, value]) => LABEL.test(name) && value !== undefined)
+  return Object.fromEntries(Object.entries(given).filter(([name, value]) => LABEL.test(name) && value !== undefined && value !== '')
     .map(([name, value]) => [name, name === 'le' || name === 'quantile' ? String(value) : safeLabel(String(value))]))
 }
 

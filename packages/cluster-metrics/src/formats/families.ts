@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { LONGEST_TEXT, MOST_FAMILIES } from './limits.ts'
+import { finite, LONGEST_TEXT, MOST_FAMILIES } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -69,7 +69,7 @@ export class FamilySum {
     for (const [labels, given] of family.samples) {
       const values = family.type === 'histogram' ? rebucket(given, family.bounds, sum.bounds) : given
       const its = this.#sampleOf(sum, labels, family.type === 'counter' ? 1 : family.type === 'summary' ? 2 : values.length)
-      for (let index = 0; index < its.length; index++) its[index]! += factor * (values[index] ?? 0)
+      for (let index = 0; index < its.length; index++) its[index] = finite(its[index]! + factor * (values[index] ?? 0))
     }
   }
 

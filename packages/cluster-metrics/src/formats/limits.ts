@@ -12,6 +12,9 @@ export const MOST_EXEMPLARS = 200
 /** The route of requests that no route matched. */
 export const UNMATCHED = '__unmatched__'
 
+/** A sum as JSON has it: one beyond the largest number stands still there, where Infinity would make all of a report unreadable. */
+export const finite = (sum: number): number => Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, sum))
+
 /** A text that readers take: a longer one is cut, and stays apart from others that begin alike. */
 export function fit (text: string): string {
   if (text.length <= LONGEST_TEXT) return text

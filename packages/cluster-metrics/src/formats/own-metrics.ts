@@ -31,7 +31,7 @@ export const OWN = {
   cluster_instance_active_requests: ['gauge', 'Requests that are being answered, by instance'],
   cluster_instance_eventloop_delay_max_seconds: ['gauge', 'Longest event loop delay of the last minute, by instance'],
   cluster_metrics_errors_total: ['counter', 'Gauges, components, checks and metrics of the registry that could not be read'],
-  cluster_metrics_left_out: ['gauge', 'Series of the application that are not shown, by reason: bound (beyond maxSeries), name (another metric has it, as the plugin has some of collectDefaultMetrics), buckets (not all instances have them), ended (of instances that ended, counted as __other__: the most of one of them)']
+  cluster_metrics_left_out: ['gauge', 'Series of the application that are not shown, by reason: bound (beyond maxSeries), name (another metric has it, as the plugin has some of collectDefaultMetrics), buckets (not all instances have them), value (gauges that are no finite number), ended (of instances that ended, counted as __other__: the most of one of them)']
 } as const satisfies Record<string, readonly ['counter' | 'gauge' | 'histogram', string]>
 
 export type OwnName = keyof typeof OWN

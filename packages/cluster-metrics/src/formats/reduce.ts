@@ -33,6 +33,16 @@ export function checkReduce (way: unknown): asserts way is Reduce {
   if (!isReduce(way)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('reduce', `one of ${Object.keys(WAYS).join(', ')}`)
 }
 
+/** Of anything but numbers these would say 0. */
+const OF_NUMBERS: ReadonlySet<Reduce> = new Set(['sum', 'avg', 'max', 'min'])
+
+/** @throws TypeError where the way has no use for the value, which is JSON; null is no value, and none that is missing */
+export function checkValue (what: string, way: Reduce, value: unknown): void {
+  if (!OF_NUMBERS.has(way) || value === null || value === undefined || typeof value === 'number') return
+  const kind = typeof value === 'object' ? Array.isArray(value) ? 'a list' : 'an object' : `a ${typeof value}`
+  throw new TypeError(`${what} with reduce ${way} gives a number, not ${kind}`)
+}
+
 /** The one value, null where there is none. */
 export function reduce (way: Reduce, values: readonly Reducible[]): Reducible {
   const value = WAYS[way](values.filter((value) => value !== null && value !== undefined))

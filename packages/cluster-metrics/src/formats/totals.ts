@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import Compile from 'typebox/compile'
 import { FamilySchema, FamilySum } from './families.ts'
-import { LONGEST_TEXT, MOST_FAMILIES, parse } from './limits.ts'
+import { finite, LONGEST_TEXT, MOST_FAMILIES, parse } from './limits.ts'
 
 const Num = Type.Number()
 const Str = Type.String({ maxLength: LONGEST_TEXT })
@@ -106,5 +106,5 @@ export class TotalsSum {
 export const OTHER = '__other__'
 
 function addAll (sums: Map<string, number>, values: Record<string, number>, factor: number): void {
-  for (const [name, value] of Object.entries(values)) sums.set(name, (sums.get(name) ?? 0) + factor * value)
+  for (const [name, value] of Object.entries(values)) sums.set(name, finite((sums.get(name) ?? 0) + factor * value))
 }

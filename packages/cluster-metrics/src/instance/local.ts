@@ -35,7 +35,7 @@ export class Local {
   readonly #pm2: Pm2Siblings
   /** Of two applications in one process the one that was made first is the older one. */
   readonly #startedAt = PROCESS_STARTED_AT + made++ / 1000
-  #registry: Reported & { taken: number } = { families: [], labelled: [], exemplars: [], cut: new Map(), taken: 0 }
+  #registry: Reported & { taken: number } = { families: [], labelled: [], exemplars: [], cut: new Map(), endless: 0, taken: 0 }
   #rotatedAt = performance.now()
   #closing = false
   #toldCut = false
@@ -113,7 +113,7 @@ export class Local {
   report (): Report {
     const { recorder } = this
     const { bootId, instanceId, serverId } = this.#fastify.appCluster
-    const { cut, taken, labelled, exemplars } = this.#registry
+    const { cut, endless, taken, labelled, exemplars } = this.#registry
     return {
       bootId,
       instanceId,
@@ -132,7 +132,7 @@ export class Local {
       counters: sumCounters([Object.fromEntries(this.custom.counters), Object.fromEntries(this.custom.labelledSums)]),
       labelled,
       exemplars,
-      leftOut: { bound: [...cut.values()].reduce((sum, count) => sum + count, 0), name: taken }
+      leftOut: { bound: [...cut.values()].reduce((sum, count) => sum + count, 0), name: taken, value: endless }
     }
   }
 

@@ -108,17 +108,26 @@ export class Store {
     const wanted = members.filter((member) => isAlive(member) || (member[0] !== this.#bootId && !ended?.boots.has(member[0])))
     const texts = await getMany(this.#link, wanted.map((member) => isAlive(member) ? this.keys.instance(member[0]) : this.keys.totals(member[0])))
     const found: Found = { reports: [], ended: ended === null ? [] : [ended.totals], hasOwn: ended?.boots.has(this.#bootId) === true, skipped: ended === null ? 1 : 0 }
+    const unshown: string[] = []
     await inTurns(wanted, (member, index) => {
       const text = texts[index]
-      if (text === null || text === undefined) return
       const [bootId, at] = member
-      const value = this.#read(bootId, text, isAlive(member) ? parseReport : parseTotals)
+      const value = text === null || text === undefined ? null : this.#read(bootId, text, isAlive(member) ? parseReport : parseTotals)
+      if (value === null && isAlive(member)) unshown.push(bootId)
+      if (text === null || text === undefined) return
       if (value === null) found.skipped++
       else if ('report' in value) found.reports.push({ report: ended?.boots.has(bootId) === true ? { ...value.report, counters: {} } : value.report, ageMs: Math.max(0, now - at) })
       else found.ended.push(value.totals)
     })
+    found.ended.push(...await this.#countedBy(unshown.filter((bootId) => bootId !== this.#bootId && ended?.boots.has(bootId) !== true)))
     if (this.#parsed.size > 2 * members.length + 100) this.#parsed.clear()
     return withoutReplaced(found)
+  }
+
+  /** What living processes counted that nobody can show: a report expires a moment before its process is gone from the index, and another release may have written it. */
+  async #countedBy (bootIds: readonly string[]): Promise<Totals[]> {
+    const texts = await getMany(this.#link, bootIds.map((bootId) => this.keys.totals(bootId)))
+    return texts.map((text) => text === null ? null : readTotals(text)).filter((totals) => totals !== null)
   }
 
   /** What only grows, of the living and of those that ended, as they last reported: this process too. */
