@@ -34,6 +34,7 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
     await scope.register((inner) => metricsRoutes(inner, metrics, options), { prefix: options.routePrefix })
     await addRevealing(scope, metrics, options)
   })
+  if (given.webhook !== undefined && options.webhook === undefined) log.info('the webhook has no url: it is off')
   if (options.authorize === undefined) log.info('without the option authorize there is no dashboard, and no route that reveals something')
   return parts
 }

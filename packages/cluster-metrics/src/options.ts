@@ -1,5 +1,5 @@
 import { callback, checker, DAY_MS, opaque, type Authorize } from '@jpulse/plugin-kit'
-import type { WebhookOptions } from './announce/index.ts'
+import { areHeaders, type WebhookOptions } from './announce/index.ts'
 import { globalRegistries, type GaugeRule, type MetricsRegistry } from './application/index.ts'
 import type { AttributeNames } from './formats/index.ts'
 import { Type } from 'typebox'
@@ -73,7 +73,7 @@ export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOption
   registries: () => readonly MetricsRegistry[]
   prometheusScope: 'instance' | 'cluster' | undefined
   ignoreRoutes: ReadonlySet<string>
-  webhook: WebhookOptions | undefined
+  webhook: WebhookOptions & { url: string } | undefined
 }>
 
 const Text = Type.String({ minLength: 1, maxLength: 100 })
@@ -105,7 +105,8 @@ const check = checker(Type.Object({
   isDraining: Type.Optional(callback<() => boolean>()),
   errorStacks: Type.Optional(Type.Boolean()),
   webhook: Type.Optional(Type.Object({
-    url: opaque<string>('an address of http or https without credentials', isWebAddress),
+    url: Type.Optional(opaque<string>('an address of http or https without credentials', isWebAddress)),
+    headers: Type.Optional(opaque<Record<string, string | undefined>>('at most 20 texts by names that HTTP takes, and that the messages do not have themselves', areHeaders)),
     secret: Type.Optional(opaque<string>('whsec_ and base64, or a text of 16 characters or more', isSigningSecret)),
     events: Type.Optional(Type.Array(Type.Enum(['down', 'up', 'degraded']))),
     timeoutMs: Type.Optional(Ms(100, 30_000)),
@@ -122,6 +123,7 @@ const check = checker(Type.Object({
  */
 export function resolveOptions (options: FastifyClusterMetricsOptions = {}): ResolvedOptions {
   const given = check(options)
+  if (given.webhook !== undefined && !('url' in options.webhook!)) throw new FST_ERR_CLUSTER_METRICS_INVALID_OPTION('webhook.url', 'is missing: it must be an address of http or https without credentials')
   const { reportIntervalMs = 10_000 } = given
   const ttlMs = given.ttlMs ?? Math.max(30_000, 3 * reportIntervalMs)
   const keepMs = given.keepMs ?? Math.max(3_600_000, ttlMs)
@@ -150,13 +152,14 @@ export function resolveOptions (options: FastifyClusterMetricsOptions = {}): Res
     maxRoutes: given.maxRoutes ?? 200,
     checkTimeoutMs: given.checkTimeoutMs ?? 1000,
     errorStacks: given.errorStacks ?? false,
-    webhook: given.webhook,
+    webhook: given.webhook?.url ? { ...given.webhook, url: given.webhook.url } : undefined,
     pm2: given.pm2 ?? true,
     sessionCountIntervalMs: given.sessionCountIntervalMs ?? 60_000
   })
 }
 
 function isWebAddress (value: unknown): boolean {
+  if (value === '') return true
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : null
   return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === ''
 }

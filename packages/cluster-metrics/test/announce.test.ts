@@ -41,7 +41,7 @@ t.test('what becomes of instances and checks is told once per cluster: to listen
   const { received, url } = await receiver(t, { statuses: [500] })
   const environment = (index: number) => ({
     LINK: JSON.stringify({ url: sharedRedis(), siteId, env: 'test' }),
-    OPTIONS: JSON.stringify({ reportIntervalMs: 200, ttlMs: 4000, webhook: { url, secret: SECRET } }),
+    OPTIONS: JSON.stringify({ reportIntervalMs: 200, ttlMs: 4000, webhook: { url, secret: SECRET, headers: { Authorization: 'Bearer T0PSECRETTOKEN4' } } }),
     SERVER_ID: 'web1',
     NODE_APP_INSTANCE: String(index),
     LISTENS: 'yes'
@@ -85,11 +85,12 @@ t.test('what becomes of instances and checks is told once per cluster: to listen
     const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`
     t.equal(headers['webhook-signature'], `v1,${createHmac('sha256', 'a signing key of a test, of 32 b').update(signed).digest('base64')}`)
     t.equal(headers['content-type'], 'application/json')
+    t.equal(headers.authorization, 'Bearer T0PSECRETTOKEN4')
   }
   t.match(received[1], { site: `${siteId}:test`, text: '■ web1:0 is gone', events: [{ type: 'down', subject: 'instance', reason: 'gone', serverId: 'web1' }] })
   t.ok(received.some(({ text }) => text.split('\n').sort().join() === '■ disk of web1:2 is down,■ web1:2 is not ready'))
   const lines = [logged, ...await Promise.all(living.map((worker) => worker.call<string[]>('logged')))].flat().join('')
-  for (const secret of ['T0PSECRETPATH9', SECRET, 'abc123def']) t.notOk(lines.includes(secret), secret)
+  for (const secret of ['T0PSECRETPATH9', 'T0PSECRETTOKEN4', SECRET, 'abc123def']) t.notOk(lines.includes(secret), secret)
   t.match(lines, /a listener of clusterMetrics failed/)
 })
 
@@ -231,11 +232,13 @@ t.test('options of the webhook', async (t) => {
   const url = 'https://hooks.example/T0PSECRETPATH9'
   for (const [webhook, name] of [
     [{}, 'webhook.url'], [{ url: 'ftp://hooks.example/' }, 'webhook.url'], [{ url: 'https://ann:pw@hooks.example/' }, 'webhook.url'], [{ url, secret: 'short' }, 'webhook.secret'],
-    [{ url, secret: 'whsec_no base64 at all' }, 'webhook.secret'], [{ url, attempts: 0 }, 'webhook.attempts'], [{ url, events: ['gone'] }, 'webhook.events'], [{ url, nonsense: 1 }, 'webhook.nonsense']
+    [{ url, secret: 'whsec_no base64 at all' }, 'webhook.secret'], [{ url, attempts: 0 }, 'webhook.attempts'], [{ url, events: ['gone'] }, 'webhook.events'], [{ url, headers: [] }, 'webhook.headers'], [{ url, headers: new Headers({ authorization: 'x' }) }, 'webhook.headers'], [{ url, headers: { 'a b': 'x' } }, 'webhook.headers'], [{ url, headers: { authorization: 'a\nb' } }, 'webhook.headers'],
+    [{ url, headers: { authorization: 5 } }, 'webhook.headers'], [{ url, headers: { 'Webhook-Id': 'x' } }, 'webhook.headers'], [{ url, headers: { authorization: 'T0PSECRET\u20ac' } }, 'webhook.headers'], [{ url, nonsense: 1 }, 'webhook.nonsense']
   ] as const) {
     t.throws(() => resolveOptions({ webhook } as never), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_OPTION', message: new RegExp(`option ${name.replace('.', '\\.')}`) }, JSON.stringify(webhook))
   }
   t.equal(resolveOptions({ webhook: { url } }).webhook?.url, url)
+  for (const none of [undefined, '']) t.equal(resolveOptions({ webhook: { url: none, headers: { authorization: undefined } } }).webhook, undefined, 'a variable of the environment that is not set')
 })
 
 /** An announcer on a Redis that holds one text. */

@@ -33,6 +33,7 @@ test('events', () => {
 
 test('options', () => {
   expect<FastifyClusterMetricsOptions>().type.toBeAssignableFrom({ webhook: { url: 'https://hooks.example/', secret: undefined } })
+  expect<FastifyClusterMetricsOptions>().type.toBeAssignableFrom({ webhook: { url: process.env.ALERT_URL, headers: { authorization: process.env.ALERT_TOKEN } } })
   expect<FastifyClusterMetricsOptions>().type.toBeAssignableFrom({ authorize: () => true, reportIntervalMs: 1000, mongo: false as const })
   expect<FastifyClusterMetricsOptions>().type.not.toBeAssignableFrom({ authorize: true })
 })

@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto'
+import { isPlain } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { sentenceOf, type HealthStatus } from './events.ts'
 import type { Recipient } from './announcer.ts'
@@ -6,8 +7,10 @@ import { LONGEST_PAUSE_MS, type Batch } from './slot.ts'
 
 /** Where to tell that instances and checks go down and come up again. */
 export interface WebhookOptions {
-  /** http or https, without credentials. It is never logged: paths of webhooks are secrets. */
-  url: string
+  /** http or https, without credentials. It is never logged: paths of webhooks are secrets. Undefined or empty, as a variable of the environment may be, is none: the webhook is off, which the log says. */
+  url: string | undefined
+  /** Headers of each message beside its own, `authorization` for instance; one that is undefined is left out. Their values are never logged. @default {} */
+  headers?: Readonly<Record<string, string | undefined>> | undefined
   /** Signs what is sent: `whsec_` and base64, as the Standard Webhooks specification has it, or any text of 16 characters or more. @default undefined: no signature */
   secret?: string | undefined
   /** Which events. @default all */
@@ -16,6 +19,17 @@ export interface WebhookOptions {
   timeoutMs?: number | undefined
   /** Attempts until an event is given up, 1 to 20; the pauses double, from 2 s to a minute. @default 6 */
   attempts?: number | undefined
+}
+
+/** Headers that a message has itself, or that belong to the connection. */
+const OWN_HEADERS = new Set(['content-type', 'content-length', 'webhook-id', 'webhook-timestamp', 'webhook-signature', 'host', 'connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'expect', 'te', 'trailer', 'proxy-connection', 'proxy-authorization'])
+const MOST_HEADERS = 20
+
+/** Whether these may be headers of a message: what fetch would refuse at the first incident is refused at register. */
+export function areHeaders (given: unknown): boolean {
+  if (typeof given !== 'object' || given === null || !isPlain(given) || Object.keys(given).length > MOST_HEADERS) return false
+  return Object.entries(given).every(([name, value]) => /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name) && !OWN_HEADERS.has(name.toLowerCase()) &&
+    (value === undefined || (typeof value === 'string' && /^[\t\x20-\x7e\x80-\xff]*$/.test(value))))
 }
 
 const DEFAULT_TIMEOUT_MS = 5000
@@ -32,12 +46,12 @@ const AGAIN = new Set([408, 425, 429])
 export class Webhook implements Recipient {
   readonly name = 'webhook'
   readonly timeoutMs: number
-  readonly #options: WebhookOptions
+  readonly #options: WebhookOptions & { url: string }
   readonly #about: Readonly<Record<string, string | null>>
   readonly #log: FastifyBaseLogger
 
   /** @param about the application, in each message */
-  constructor (options: WebhookOptions, about: Readonly<Record<string, string | null>>, log: FastifyBaseLogger) {
+  constructor (options: WebhookOptions & { url: string }, about: Readonly<Record<string, string | null>>, log: FastifyBaseLogger) {
     this.#options = options
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
     this.#about = about
@@ -64,9 +78,10 @@ export class Webhook implements Recipient {
   }
 
   async #send (id: string, body: string): Promise<'sent' | { again: boolean, problem: string }> {
-    const { url, secret } = this.#options
+    const { url, secret, headers: given = {} } = this.#options
     const timestamp = String(Math.floor(Date.now() / 1000))
-    const headers: Record<string, string> = { 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': timestamp }
+    const others = Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined)
+    const headers: Record<string, string> = { ...Object.fromEntries(others), 'content-type': 'application/json', 'webhook-id': id, 'webhook-timestamp': timestamp }
     if (secret !== undefined) headers['webhook-signature'] = `v1,${createHmac('sha256', keyOf(secret)).update(`${id}.${timestamp}.${body}`).digest('base64')}`
     try {
       const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: AbortSignal.timeout(this.timeoutMs) })
