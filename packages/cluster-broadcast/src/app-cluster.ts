@@ -1,8 +1,8 @@
 import { EventEmitter } from 'node:events'
-import { checkCall, within } from '@jpulse/plugin-kit'
+import { acceptOnly, checkCall, within } from '@jpulse/plugin-kit'
 import type { RedisLink, RedisState } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
-import { FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
+import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, FST_ERR_CLUSTER_BROADCAST_INVALID_OPTION } from './errors.ts'
 import { Keys } from './keys.ts'
 import { checkElection, Leader, type LeaderOptions } from './leader/leader.ts'
 import { MemoryTerms, RedisTerms, type Terms } from './leader/terms.ts'
@@ -63,6 +63,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   constructor (link: RedisLink, options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
     this.setMaxListeners(0)
+    acceptOnly<ClusterEvents>(this, { join: true, leave: true, mode: true, gap: true, heartbeat: true }, (wanted) => new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('The event', wanted))
     const identity = identify(options)
     this.instanceId = identity.instanceId
     this.serverId = identity.serverId

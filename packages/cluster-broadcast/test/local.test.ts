@@ -11,6 +11,14 @@ import { ReplayRules } from '../src/messages/replay-rules.ts'
 import { memoryCluster } from '../src/testing/index.ts'
 import { build } from './build.ts'
 
+t.test('an event that there is not is refused', async (t) => {
+  const { app: { appCluster } } = await build(t, {})
+  const refused = (wanted: string) => ({ code: 'FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT', statusCode: 400, message: `The event must be ${wanted}` })
+  t.throws(() => appCluster.on('joined' as 'join', () => {}), refused('one of join, leave, mode, gap, heartbeat'))
+  t.throws(() => appCluster.leader('x').once('elect' as 'elected', () => {}), refused('one of elected, deposed'))
+  t.throws(() => appCluster.schedule('x', '0 0 1 1 *', () => {}).on('miss' as 'missed', () => {}), refused('missed'))
+})
+
 t.test('without Redis the same API works within the process', async (t) => {
   const { app } = await build(t, {}, { serverId: 'web', pmId: '3' })
   const { appCluster } = app

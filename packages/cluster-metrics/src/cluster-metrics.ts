@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
 import { EventEmitter } from 'node:events'
+import { acceptOnly } from '@jpulse/plugin-kit'
 import type { RedisLink } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import type { HealthEvents } from './announce/index.ts'
@@ -14,9 +15,6 @@ import { clusterText, instanceText, type Format } from './prometheus/index.ts'
 import type { Counts } from './requests/index.ts'
 import type { Found, Store } from './store/index.ts'
 
-const TOLD = ['down', 'degraded', 'up']
-/** With those of every emitter. */
-const EVENTS: ReadonlySet<string> = new Set([...TOLD, 'error', 'newListener', 'removeListener'])
 const SCOPES = ['instance', 'cluster']
 const FORMATS = ['prometheus', 'openmetrics']
 /** A day, and what is kept of requests and errors. */
@@ -59,10 +57,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
   constructor (link: RedisLink, { local, store, errors, reporter }: Parts, options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
     this.setMaxListeners(0)
-    // Of an event that does not exist nobody would ever hear.
-    this.on('newListener' as never, ((type: string | symbol) => {
-      if (typeof type === 'string' && !EVENTS.has(type)) throw new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('The event', `one of ${TOLD.join(', ')}`)
-    }) as never)
+    acceptOnly<HealthEvents>(this, { down: true, degraded: true, up: true }, (wanted) => new FST_ERR_CLUSTER_METRICS_INVALID_ARGUMENT('The event', wanted))
     this.#link = link
     this.#log = log
     this.#options = options

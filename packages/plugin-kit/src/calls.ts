@@ -29,6 +29,24 @@ export function emitSafely (emitter: EventEmitter, onFault: OnFault, event: stri
   return listeners.length > 0
 }
 
+/** Events that every emitter has. */
+const COMMON: ReadonlySet<string> = new Set(['error', 'newListener', 'removeListener'])
+
+/**
+ * Refuses listeners of events that an emitter does not have: of such an event nobody would ever hear. Symbols are let through, which
+ * tools of Node use.
+ *
+ * @param events all that there are; the type sees to it that none is forgotten
+ * @param refuse makes the error that `on` and its like throw, from what the event must be
+ */
+export function acceptOnly<Events extends Record<keyof Events, unknown[]>> (emitter: EventEmitter<Events>, events: Readonly<Record<keyof Events & string, true>>, refuse: (wanted: string) => Error): void {
+  const names = Object.keys(events)
+  const wanted = names.length === 1 ? names[0]! : `one of ${names.join(', ')}`
+  ;(emitter as unknown as EventEmitter).on('newListener', (event: string | symbol) => {
+    if (typeof event === 'string' && !names.includes(event) && !COMMON.has(event)) throw refuse(wanted)
+  })
+}
+
 /** A timer that fires later than this was held up by this process itself. */
 const BUSY_MS = 20
 /** Longest delay of a timer of Node; a longer one would fire at once. */

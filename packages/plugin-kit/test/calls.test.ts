@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { MessageChannel } from 'node:worker_threads'
 import t from 'tap'
-import { callSafely, callWithin, deadline, emitSafely, isOneOfSeveral, jsonOf, LogThrottle, mayHaveSiblings, within } from '../src/index.ts'
+import { acceptOnly, callSafely, callWithin, deadline, emitSafely, isOneOfSeveral, jsonOf, LogThrottle, mayHaveSiblings, within } from '../src/index.ts'
 
 const late = (): Error => new Error('late')
 const never = new Promise<never>(() => {})
@@ -18,6 +18,16 @@ t.test('neither a throw nor a rejection of a callback reaches who calls it', asy
   await new Promise(setImmediate)
   t.strictSame(got, [1, 'b'])
   t.strictSame(faults, ['thrown', 'rejected'])
+})
+
+t.test('an event that an emitter does not have is refused, however it is listened to', (t) => {
+  const emitter = new EventEmitter<{ up: [], down: [] }>()
+  acceptOnly<{ up: [], down: [] }>(emitter, { up: true, down: true }, (wanted) => new RangeError(wanted))
+  for (const add of ['on', 'once', 'addListener', 'prependListener', 'prependOnceListener'] as const) t.throws(() => emitter[add]('upp' as 'up', () => {}), { name: 'RangeError', message: 'one of up, down' })
+  t.throws(() => emitter.on('toString' as 'up', () => {}), { name: 'RangeError' })
+  t.equal(emitter.listenerCount('upp' as 'up'), 0)
+  for (const event of ['up', 'down', 'error', 'newListener', 'removeListener', Symbol('of a tool')]) emitter.on(event as 'up', () => {})
+  t.end()
 })
 
 t.test('the fault of one listener keeps the event from no other', async (t) => {

@@ -28,6 +28,10 @@ export const FST_ERR_REDIS_LINK_INVALID_VALUE = createError<[problem: string]>(
 export const FST_ERR_REDIS_LINK_INVALID_NUMBER = createError<[what: string, wanted: string]>(
   'FST_ERR_REDIS_LINK_INVALID_NUMBER', '%s must be %s', 400)
 
+/** There is no such event to listen to. */
+export const FST_ERR_REDIS_LINK_INVALID_ARGUMENT = createError<[what: string, wanted: string]>(
+  'FST_ERR_REDIS_LINK_INVALID_ARGUMENT', '%s must be %s', 400)
+
 /** `increment` met a stored value that is not an integer, or the sum would leave the range of 64 bits. */
 export const FST_ERR_REDIS_LINK_NOT_A_COUNTER = createError<[key: string]>(
   'FST_ERR_REDIS_LINK_NOT_A_COUNTER', 'The value at %s is not an integer that can be incremented', 409)

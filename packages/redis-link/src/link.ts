@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { EventEmitter, setMaxListeners } from 'node:events'
-import { emitSafely, within } from '@jpulse/plugin-kit'
+import { acceptOnly, emitSafely, within } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { primaries } from './connection/client.ts'
 import { RedisClock } from './connection/clock.ts'
@@ -14,7 +14,7 @@ import { NO_LOCKS, type Lock, type Locks } from './lock/locks.ts'
 import { MemoryLocks } from './lock/memory-locks.ts'
 import { RedisLocks } from './lock/redis-locks.ts'
 import { using, type UsingOptions, type UsingWork } from './lock/using.ts'
-import { FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
+import { FST_ERR_REDIS_LINK_INVALID_ARGUMENT, FST_ERR_REDIS_LINK_UNAVAILABLE } from './errors.ts'
 import { clientOption, type RedisClient, type RedisMode, type ResolvedOptions } from './options.ts'
 import { MemoryRateLimit, checkRateLimit, rateLimitInRedis, type RateLimitOptions, type RateLimitResult } from './rate-limit.ts'
 import type { CallScript, Run, Script, ScriptParameters } from './script/script.ts'
@@ -44,6 +44,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   constructor (options: ResolvedOptions, log: FastifyBaseLogger) {
     super()
     this.setMaxListeners(0)
+    acceptOnly<RedisLinkEvents>(this, { up: true, down: true, change: true }, (wanted) => new FST_ERR_REDIS_LINK_INVALID_ARGUMENT('The event', wanted))
     setMaxListeners(0, this.#closed.signal)
     this.#options = options
     this.#log = log

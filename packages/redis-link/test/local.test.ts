@@ -16,6 +16,14 @@ const ways: Array<[name: string, options: () => FastifyRedisLinkOptions]> = [
 ]
 
 for (const [where, options] of ways) {
+  t.test(`an event that there is not is refused, ${where}`, async (t) => {
+    const { app: { redisLink } } = await build(t, options())
+    const refused = { code: 'FST_ERR_REDIS_LINK_INVALID_ARGUMENT', statusCode: 400, message: /^The event must be one of / }
+    t.throws(() => redisLink.on('ready' as 'up', () => {}), refused)
+    const subscriber = redisLink.subscriber()
+    if (subscriber !== null) t.throws(() => subscriber.on('message' as 'up', () => {}), refused)
+  })
+
   t.test(`kv ${where}`, async (t) => {
     const { app } = await build(t, options())
     const { kv } = app.redisLink

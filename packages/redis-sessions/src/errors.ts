@@ -4,6 +4,10 @@ import { createError } from '@fastify/error'
 export const FST_ERR_REDIS_SESSIONS_INVALID_OPTION = createError<[option: string, problem: string]>(
   'FST_ERR_REDIS_SESSIONS_INVALID_OPTION', 'redis-sessions: option %s %s', 500)
 
+/** There is no such event to listen to. */
+export const FST_ERR_REDIS_SESSIONS_INVALID_ARGUMENT = createError<[what: string, wanted: string]>(
+  'FST_ERR_REDIS_SESSIONS_INVALID_ARGUMENT', '%s must be %s', 400)
+
 /** The session cannot be read or written now. Carries a `Retry-After` header. */
 export const FST_ERR_REDIS_SESSIONS_UNAVAILABLE = createError<[reason: string]>(
   'FST_ERR_REDIS_SESSIONS_UNAVAILABLE', 'The session is not available now: %s', 503)

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events'
+import { acceptOnly } from '@jpulse/plugin-kit'
 import type { FastifyRequest, Session } from 'fastify'
 import {
-  FST_ERR_REDIS_SESSIONS_INVALID_USER, FST_ERR_REDIS_SESSIONS_NO_SESSION, FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN,
+  FST_ERR_REDIS_SESSIONS_INVALID_ARGUMENT, FST_ERR_REDIS_SESSIONS_INVALID_USER, FST_ERR_REDIS_SESSIONS_NO_SESSION, FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN,
   FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE
 } from './errors.ts'
 import { eventOf, type EndReason, type Events, type SessionsEvents } from './events.ts'
@@ -58,6 +59,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   constructor (records: SessionRecords, options: ResolvedOptions, events: Events) {
     super()
     this.setMaxListeners(0)
+    acceptOnly<SessionsEvents>(this, { created: true, login: true, refused: true, renewed: true, expired: true, ended: true }, (wanted) => new FST_ERR_REDIS_SESSIONS_INVALID_ARGUMENT('The event', wanted))
     this.#records = records
     this.#options = options
     this.#events = events

@@ -359,3 +359,8 @@ t.test('lifetimes of a login that are none are a typed error that names the opti
   t.equal(await app.sessions.count(), 0)
   for (options of [undefined, {}, { remember: undefined, idleTimeoutMs: undefined }]) t.equal((await app.inject('/in')).statusCode, 200)
 })
+
+t.test('an event that there is not is refused', async (t) => {
+  const { sessions } = await makeApp(t, {})
+  t.throws(() => sessions.on('logout' as 'ended', () => {}), { code: 'FST_ERR_REDIS_SESSIONS_INVALID_ARGUMENT', statusCode: 400, message: 'The event must be one of created, login, refused, renewed, expired, ended' })
+})

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { emitSafely } from '@jpulse/plugin-kit'
+import { acceptOnly, emitSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT } from '../errors.ts'
 import type { Terms } from './terms.ts'
@@ -47,6 +47,7 @@ export class Leader extends EventEmitter<LeaderEvents> {
     super()
     // All who ask a process for one name share it.
     this.setMaxListeners(0)
+    acceptOnly<LeaderEvents>(this, { elected: true, deposed: true }, (wanted) => new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('The event', wanted))
     this.#election = election
     // The caller listens first.
     queueMicrotask(() => { this.stand() })

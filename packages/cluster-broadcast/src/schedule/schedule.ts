@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events'
-import { callSafely, emitSafely } from '@jpulse/plugin-kit'
+import { acceptOnly, callSafely, emitSafely } from '@jpulse/plugin-kit'
 import { Cron } from 'croner'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT } from '../errors.ts'
@@ -52,6 +52,7 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
   constructor (name: string, pattern: string, run: (at: Date) => unknown, { timeZone, graceMs = 60_000 }: ScheduleOptions, claims: Claims, log: FastifyBaseLogger) {
     super()
     this.setMaxListeners(0)
+    acceptOnly<ScheduleEvents>(this, { missed: true }, (wanted) => invalid('The event', wanted))
     if (typeof name !== 'string' || name.length < 1 || name.length > 512) throw invalid('The name of a timetable', 'a string of 1 to 512 characters')
     if (typeof run !== 'function') throw invalid('fn', 'a function')
     if (!Number.isSafeInteger(graceMs) || graceMs < 0 || graceMs > 600_000) throw invalid('graceMs', 'a whole number from 0 to 600000')

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
-import { callSafely, emitSafely } from '@jpulse/plugin-kit'
+import { acceptOnly, callSafely, emitSafely } from '@jpulse/plugin-kit'
 import type { Redis } from 'ioredis'
-import { FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
+import { FST_ERR_REDIS_LINK_INVALID_ARGUMENT, FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { hasLeft, makeSubscriberConnection, nodeName } from './client.ts'
 import { DeliveryProbe } from './delivery-probe.ts'
@@ -82,6 +82,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#faults = faults
     // Every plugin and namespace of a process may listen to this one connection.
     this.setMaxListeners(0)
+    acceptOnly<SubscriberEvents>(this, { up: true, down: true, gap: true }, (wanted) => new FST_ERR_REDIS_LINK_INVALID_ARGUMENT('The event', wanted))
     this.#client = client
     this.#options = options
     this.#delivery = new DeliveryProbe(client, channel, options.commandTimeoutMs)
