@@ -4,6 +4,7 @@ import t from 'tap'
 import { temporaryFolder } from '../../../test/helpers/index.ts'
 import { loadConfig } from '../src/config.ts'
 import { identify } from 'server-kit'
+import { placeOf } from '../../../packages/cluster-broadcast/src/membership/identity.ts'
 
 const SECRET = 'x'.repeat(32)
 
@@ -136,4 +137,12 @@ t.test('the instance is named after SERVER_ID, else after the host', async (t) =
   t.equal(identify({}, 'a-rather-long-hostname').instanceId, 'a-rather-lon:0', 'the first 12 characters')
   t.equal(identify({}, '3f1c0a9b2217').instanceId, '3f1c0a9b2217:0', 'a container')
   t.equal(identify({ KUBERNETES_SERVICE_HOST: '10.0.0.1' }, 'site-6d9fdb7f8c-x2x11').instanceId, 'site-6d9fdb7f8c-x2x11:0', 'a pod')
+  // What the option of cluster-broadcast is given is what it would find itself.
+  for (const [env, host] of [
+    [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', NODE_NAME: 'node-a.internal' }, 'site-6d9fdb7f8c-x2x11'], [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', NODE_NAME: 'node-a', POD_NAME: 'site-1', NODE_APP_INSTANCE: '2' }, 'x'],
+    [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', POD_NAME: 'site-1' }, 'x'], [{ NODE_APP_INSTANCE: '3' }, 'web25'], [{}, '3f1c0a9b2217'], [{}, 'büro']
+  ] as Array<[Record<string, string>, string]>) {
+    const { server, process } = placeOf(env, host, '')
+    t.match(identify(env, host), { serverId: server, pmId: process, instanceId: `${server}:${process}` }, JSON.stringify(env))
+  }
 })
