@@ -24,6 +24,8 @@ export async function install (fastify: FastifyInstance, given: FastifyClusterMe
   const all = announcers(fastify, metrics, parts, options, log)
   reporter.beforeWrite = async () => { await Promise.all(all.map((announcer) => announcer.handOver())) }
   reporter.onReported = () => { for (const announcer of all) announcer.run() }
+  link.on('down', () => { for (const announcer of all) announcer.linkTurned(false) })
+  link.on('up', () => { for (const announcer of all) announcer.linkTurned(true) })
   fastify.decorate('clusterMetrics', metrics)
   addHooks(fastify, parts)
   await fastify.register(async (scope) => {

@@ -228,6 +228,24 @@ t.test('what is told follows from what is known and what is', async (t) => {
   t.same(look([[well, report('a', '2', 'error')]], [[report('a', '2', 'error'), well]], [[well]]), ['down disk,down not ready', '', 'up,up disk'], 'of two with one id the worse one')
 })
 
+t.test('who takes long to connect again after an outage is not missed, and one connection that breaks again and again hides nobody', async (t) => {
+  const report = (instanceId: string) => ({ instanceId, bootId: instanceId, serverId: 's', announcesLeaving: true, incidents: {}, instance: { status: 'online', health: { status: 'ok', checks: {} } } }) as unknown as Report
+  const graceMs = 30_000
+  let known: Known = NOTHING_KNOWN
+  const look = (now: number, ids: string[], isBack = false) => {
+    const seen = transitions(known, { reports: ids.map(report), left: new Set() }, { now, graceMs, isBack })
+    known = seen.known
+    return seen.events.map(({ type, instanceId, reason }) => [type, instanceId, reason].join(' ').trim())
+  }
+  t.same(look(1_000_000, ['a', 'b', 'c']), [])
+  t.same(look(1_014_000, ['a'], true), [], 'an outage of less than half of ttlMs: b and c connect again later')
+  t.same(look(1_024_000, ['a', 'b'], true), [])
+  t.same(look(1_034_000, ['a', 'b'], true), [], 'within ttlMs')
+  t.same(look(1_045_000, ['a', 'b'], true), ['down c gone'], 'and not put off by what breaks again')
+  t.same(look(1_055_000, ['a'], true), ['down b gone'])
+  t.same(look(1_065_000, ['a', 'b', 'c']), ['up c', 'up b'])
+})
+
 t.test('options of the webhook', async (t) => {
   const url = 'https://hooks.example/T0PSECRETPATH9'
   for (const [webhook, name] of [

@@ -51,6 +51,9 @@ export class Announcer {
   readonly #alone = new MemorySlot()
   /** Whether this process has announced by itself while Redis was away, and the others do not know of it. */
   #hasSpoken = false
+  /** When this process was last cut off from Redis, and when it was back after that took long enough to matter. */
+  #cutAt: number | null = null
+  #backAt = -Infinity
   /** What of this process was announced before Redis went away. */
   #before: Known['announced'] = {}
   #comparing: Promise<void> | null = null
@@ -64,6 +67,16 @@ export class Announcer {
     this.#everyMs = reportIntervalMs
     this.#graceMs = ttlMs
     this.#shared = new RedisSlot(link, link.key('health', 'announced', recipient.name))
+  }
+
+  /** The link has lost Redis, or has it again. */
+  linkTurned (isUp: boolean): void {
+    const now = performance.now()
+    if (!isUp) this.#cutAt ??= now
+    else {
+      if (this.#cutAt !== null && now - this.#cutAt > this.#everyMs / 2) this.#backAt = now
+      this.#cutAt = null
+    }
   }
 
   /** Compares and announces. A delivery that takes long holds up no comparison. Never rejects. */
@@ -128,7 +141,8 @@ export class Announcer {
   /** Writes the comparison and its events; null where another process has. */
   async #record (slot: Slot, { version, state }: { version: string, state: Announced }, present: Present): Promise<Announced | null> {
     const now = this.#view.now()
-    const { known, events } = transitions(state.known, present, { now, graceMs: this.#graceMs })
+    const isBack = performance.now() - this.#backAt < this.#graceMs
+    const { known, events } = transitions(state.known, present, { now, graceMs: this.#graceMs, isBack })
     const outbox = events.length === 0 ? state.outbox : [...state.outbox, { id: `msg_${randomUUID()}`, at: now, events, attempts: 0, notBefore: 0 }].slice(-MOST_BATCHES)
     const next = { known, outbox }
     return await slot.replace(version, next) ? next : null

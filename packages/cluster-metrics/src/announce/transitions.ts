@@ -32,9 +32,14 @@ interface Times {
   now: number
   /** How long all may take to report again after an outage. */
   graceMs: number
+  /** Whether the process that compares has just been without Redis for a while, as the others may have been. */
+  isBack?: boolean
 }
 
 export const NOTHING_KNOWN: Known = { living: {}, announced: {}, comparedAt: 0, resumedAt: 0 }
+
+/** One process whose own connection breaks again and again may not keep the others from being missed: pauses of `graceMs` between two that it brings about. */
+const REST = 3
 
 /** How long an instance is remembered that is gone: another one may have taken its place for good. */
 const FORGET_MS = 24 * 3600_000
@@ -52,9 +57,11 @@ export function missing ({ living }: Known, reports: readonly Report[]): string[
  * is told as both. After a pause, in which Redis was away, nobody is missed before `graceMs` are over.
  */
 export function transitions (known: Known, present: Present, times: Times): { known: Known, events: HealthEvent[] } {
-  const { now, graceMs } = times
-  // Reports that are written three times as often as they expire may be gone after a pause of two thirds of that time.
-  const resumedAt = known.comparedAt > 0 && now - known.comparedAt > graceMs / 2 ? now : Math.min(known.resumedAt, now)
+  const { now, graceMs, isBack = false } = times
+  // Reports that are written three times as often as they expire may be gone after a pause of two thirds of that time; and after a
+  // shorter one where a process takes long to connect again.
+  const hasPaused = known.comparedAt > 0 && (now - known.comparedAt > graceMs / 2 || (isBack && now - known.resumedAt > REST * graceMs))
+  const resumedAt = hasPaused ? now : Math.min(known.resumedAt, now)
   const subjects = subjectsOf(known, present.reports, now)
   const next: Known = { living: {}, announced: {}, comparedAt: now, resumedAt }
   const began: Array<[key: string, problem: Problem]> = []
