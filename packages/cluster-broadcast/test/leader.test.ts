@@ -131,7 +131,9 @@ t.test('without a fault of Redis no two ever lead at a time, whatever is late, l
 
 t.test('tokens grow with every term, and a resource that checks them refuses every old leader: failovers that lose terms, a Redis that lost all, clocks set forward', async (t) => {
   let both = 0
-  fc.assert(fc.property(fc.array(fc.oneof(...rough), { minLength: 20, maxLength: 60 }), (steps) => { both += run(steps).both }), { numRuns: 200 })
+  // A term that its failover lost: chance alone may find none.
+  const lost: Step[] = [{ kind: 'ask', who: 0 }, { kind: 'hear', who: 0 }, { kind: 'failover' }, { kind: 'ask', who: 1 }, { kind: 'hear', who: 1 }]
+  fc.assert(fc.property(fc.array(fc.oneof(...rough), { minLength: 20, maxLength: 60 }), (steps) => { both += run(steps).both }), { numRuns: 200, examples: [[lost]] })
   t.ok(both > 0, `two led at a time in ${both} steps, which only the token tells apart`)
 })
 
