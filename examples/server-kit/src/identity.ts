@@ -7,24 +7,25 @@ export interface Identity {
    * trailing digits padded to three, else its first 12 characters. cluster-broadcast, which is given it, would find the same.
    */
   serverId: string
-  /** Which of the server's workers, as PM2 numbers them; the name of the pod where the server is a node of Kubernetes. */
+  /** Which of the server's workers, as PM2 numbers them; the name of the pod where the server is not the pod itself. */
   pmId: string
   /** Both, for people: `025:0`. During a reload two processes bear the same one. */
   instanceId: string
 }
 
 export function identify (env: Env, host = hostname()): Identity {
-  const given = matching(env, 'SERVER_ID', /^[\w.-]{1,32}$/, 'up to 32 letters, digits, dots, dashes and underscores')
+  const named = matching(env, 'SERVER_ID', /^[\w.-]{1,32}$/, 'up to 32 letters, digits, dots, dashes and underscores') ?? ''
   const worker = plain(env.NODE_APP_INSTANCE || env.pm_id || '')
-  const { server, process } = env.KUBERNETES_SERVICE_HOST ? inPod(env, host, worker) : { server: serverOf(host), process: worker || '0' }
-  const serverId = given ?? server
-  return Object.freeze({ serverId, pmId: process, instanceId: `${serverId}:${process}` })
+  const { server, process } = env.KUBERNETES_SERVICE_HOST ? inPod(env, host, worker, named) : { server: named || serverOf(host), process: worker || '0' }
+  return Object.freeze({ serverId: server, pmId: process, instanceId: `${server}:${process}` })
 }
 
-/** A pod is its own server, or a process of the node that NODE_NAME names. */
-function inPod (env: Env, host: string, worker: string): { server: string, process: string } {
+/** A pod is its own server, or a process of the one that SERVER_ID or NODE_NAME names. */
+function inPod (env: Env, host: string, worker: string, named: string): { server: string, process: string } {
   const pod = plain(env.POD_NAME || host)
-  return env.NODE_NAME ? { server: plain(env.NODE_NAME), process: worker === '' ? pod : `${pod}.${worker}` } : { server: pod, process: worker || '0' }
+  const server = named || plain(env.NODE_NAME ?? '') || pod
+  if (server === pod) return { server, process: worker || '0' }
+  return { server, process: worker === '' ? pod : `${pod}.${worker}` }
 }
 
 function serverOf (host: string): string {

@@ -8,7 +8,7 @@ import { MemoryCluster } from './testing/memory-cluster.ts'
 export interface FastifyClusterBroadcastOptions {
   /** Name of the server in instance ids: 1 to 64 letters, digits, `.`, `_`, `-`. @default SERVER_ID; in Kubernetes NODE_NAME, else the pod's name; the id of a Docker container; else the trailing digits of the hostname padded to 3, else its first 12 characters */
   serverId?: string | undefined
-  /** Name of the process on its server, by the same rule. @default NODE_APP_INSTANCE, else pm_id; the pod's name beside NODE_NAME; the instance of a systemd template; else '0' */
+  /** Name of the process on its server, by the same rule. @default NODE_APP_INSTANCE, else pm_id; the pod's name beside NODE_NAME, and where serverId is another name than the pod's; the instance of a systemd template; else '0' */
   pmId?: string | undefined
   /** Longest data of one message, in bytes of JSON, 1 to 16 MiB. @default 262144 (256 KiB) */
   maxMessageBytes?: number | undefined

@@ -315,13 +315,15 @@ t.test('of prefixes that a channel lies under the longest says whether it is log
 })
 
 t.test('identity comes from the options, else the environment, else the hostname', async (t) => {
-  const ids = (env: NodeJS.ProcessEnv, host: string, groups = '') => {
-    const { server, process } = placeOf(env, host, groups)
+  const ids = (env: NodeJS.ProcessEnv, host: string, groups = '', named = '') => {
+    const { server, process } = placeOf(env, host, groups, named)
     return `${server}:${process}`
   }
   const pod = { KUBERNETES_SERVICE_HOST: '10.0.0.1' }
   t.same(['x2v9q', 'x2v97', 'k4t97', '8zzzz'].map((end) => ids(pod, `shop-7d9f8b6c5d-${end}`)), ['x2v9q', 'x2v97', 'k4t97', '8zzzz'].map((end) => `shop-7d9f8b6c5d-${end}:0`), 'pods of one Deployment')
   t.equal(ids({ ...pod, NODE_NAME: 'node-a', POD_NAME: 'shop-0' }, 'x'), 'node-a:shop-0', 'grouped by the node, where it is known')
+  t.same(['x2v9q', 'x2v97'].map((end) => ids(pod, `shop-7d-${end}`, '', 'web')), ['web:shop-7d-x2v9q', 'web:shop-7d-x2v97'], 'pods of one Deployment with one SERVER_ID')
+  t.equal(ids({ ...pod, POD_NAME: 'shop-0' }, 'x', '', 'shop-0'), 'shop-0:0', 'a SERVER_ID that is the name of the pod')
   t.same(['3f2b1c0d9e89', '4f2b1c0d9e89'].map((host) => ids({}, host)), ['3f2b1c0d9e89:0', '4f2b1c0d9e89:0'], 'containers')
   t.same(['1', '2'].map((unit) => ids({}, 'web25', `0::/system.slice/system-shop.slice/shop@${unit}.service`)), ['025:1', '025:2'], 'instances of a unit')
   t.equal(ids({}, 'web25', '0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope'), '025:0')

@@ -21,26 +21,31 @@ export function randomId (): string {
 
 /** @param given what the options name */
 export function identify (given: { serverId?: string, pmId?: string }): Identity {
-  const place = placeOf(process.env, hostname(), ownGroups())
-  const serverId = given.serverId ?? (plain(process.env.SERVER_ID ?? '') || place.server)
+  const named = given.serverId ?? plain(process.env.SERVER_ID ?? '')
+  const place = placeOf(process.env, hostname(), ownGroups(), named)
+  const serverId = place.server
   const pmId = given.pmId ?? place.process
   return Object.freeze({ serverId, instanceId: `${serverId}:${pmId}`, bootId: randomId() })
 }
 
 /**
  * Where a process runs, by what started it: PM2 numbers its workers; a pod of Kubernetes is its own server, or a process of
- * the node that NODE_NAME names; an instance of a systemd template is named by its unit.
+ * the one that is named, by the application or as NODE_NAME, which all pods of a Deployment may have in common; an instance of a
+ * systemd template is named by its unit.
  *
  * @param groups text of /proc/self/cgroup
+ * @param named the server's name, where the application gives one
  */
-export function placeOf (env: NodeJS.ProcessEnv, host: string, groups: string): { server: string, process: string } {
+export function placeOf (env: NodeJS.ProcessEnv, host: string, groups: string, named = ''): { server: string, process: string } {
   const worker = plain(env.NODE_APP_INSTANCE || env.pm_id || '')
   if (env.KUBERNETES_SERVICE_HOST) {
     const pod = plain(env.POD_NAME || host)
-    return env.NODE_NAME ? { server: plain(env.NODE_NAME), process: worker === '' ? pod : `${pod}.${worker}` } : { server: pod, process: worker || '0' }
+    const server = named || plain(env.NODE_NAME ?? '') || pod
+    if (server === pod) return { server, process: worker || '0' }
+    return { server, process: worker === '' ? pod : `${pod}.${worker}` }
   }
   const unit = /@([^@/]+)\.service$/m.exec(groups)?.[1] ?? ''
-  return { server: serverOf(host), process: worker || plain(unit) || '0' }
+  return { server: named || serverOf(host), process: worker || plain(unit) || '0' }
 }
 
 /** `web25` → `025`; the id that Docker gives a container is kept whole, and another name is cut to its first 12 characters. */
