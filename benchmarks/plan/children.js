@@ -40,7 +40,8 @@ export async function start (script, options) {
       settle(value)
     }
     waiting.set(id, { resolve: settled(resolve), reject: settled(reject) })
-    process_.send({ id, name, args })
+    // Without a callback a child that is gone would be an error that nobody catches.
+    process_.send({ id, name, args }, (err) => { if (err !== null) waiting.get(id)?.reject(err) })
   })
   ended.then(([code, signal]) => {
     living.delete(child)

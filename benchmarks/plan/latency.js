@@ -16,6 +16,8 @@ const WORKERS = 4
 const CLIENTS_EACH = 10
 /** Of what takes longer, so many times fewer are measured. */
 const SLOWER = 5
+/** Longest way of a message. */
+const LONGEST_MS = 10_000
 
 /** @param {{ isShort: boolean, say: (line: string) => void }} options */
 export async function measureLatency ({ isShort, say }) {
@@ -71,7 +73,13 @@ async function broadcasts (ports, count) {
   const times = []
   for (let index = 0; index < count; index++) {
     heard = 0
-    const all = new Promise((resolve) => { done = () => resolve(undefined) })
+    const all = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`only ${heard} of ${sockets.length} clients have the message`)), LONGEST_MS)
+      done = () => {
+        clearTimeout(timer)
+        resolve(undefined)
+      }
+    })
     const begin = clock()
     sockets[index % sockets.length]?.send(JSON.stringify({ type: 'say', data: { index, text: 'x'.repeat(60) } }))
     await all

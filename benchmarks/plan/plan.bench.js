@@ -33,20 +33,25 @@ const figures = JSON.parse(readFileSync(FIGURES, 'utf8'))
 const page = readFileSync(PAGE, 'utf8')
 const say = (/** @type {string} */ line) => { process.stderr.write(`  ${line}\n`) }
 
-try {
-  for (const [name, measure] of Object.entries(PARTS)) {
-    if (!only.includes(name)) continue
-    const begin = performance.now()
+const isKept = !isShort || args.includes('--write')
+let hasFailed = false
+
+for (const [name, measure] of Object.entries(PARTS)) {
+  if (!only.includes(name)) continue
+  const begin = performance.now()
+  try {
     figures[name] = { command, date: new Date().toISOString().slice(0, 10), machine, figures: await measure({ isShort, say }) }
     say(`${name} took ${Math.round((performance.now() - begin) / 1000)} s`)
     // Part by part, so that nothing is lost where a later one fails.
-    if (!isShort || args.includes('--write')) writeFileSync(FIGURES, `${JSON.stringify(figures, null, 1)}\n`)
+    if (isKept) writeFileSync(FIGURES, `${JSON.stringify(figures, null, 1)}\n`)
+  } catch (err) {
+    hasFailed = true
+    console.error(err)
   }
-} finally {
   await killAll()
 }
 const filled = fill(page, figures)
-if (!isShort || args.includes('--write')) writeFileSync(PAGE, filled)
+if (isKept) writeFileSync(PAGE, filled)
 console.log(filled.match(/<!-- plan:[^]*?<!-- \/plan:.*? -->/g)?.join('\n\n'))
 // A row that is missing is told on the page, and by the status.
-process.exit((figures.members?.figures.failed.length ?? 0) > 0 ? 1 : 0)
+process.exit(hasFailed || (figures.members?.figures.failed.length ?? 0) > 0 ? 1 : 0)
