@@ -61,9 +61,11 @@ export interface ListedMember {
   readonly until: number
 }
 
-/** A write that waits for members. */
+/** A write that waits for members. An acknowledgement costs the same however many members there are: only the last one wakes the writer. */
 export class Pending {
   readonly #acked = new Set<string>()
+  /** Whom the writer waits for. */
+  readonly #awaited = new Set<string>()
   /** Who acknowledged last. */
   last = ''
   #wake = (): void => {}
@@ -71,7 +73,7 @@ export class Pending {
   acknowledge (memberId: string): void {
     this.#acked.add(memberId)
     this.last = memberId
-    this.#wake()
+    if (this.#awaited.delete(memberId) && this.#awaited.size === 0) this.#wake()
   }
 
   /**
@@ -80,18 +82,20 @@ export class Pending {
    * @returns the members that did not acknowledge
    */
   async wait (members: ReadonlyMap<string, ListedMember>): Promise<string[]> {
-    const dead = new Set<string>()
+    for (const id of members.keys()) if (!this.#acked.has(id)) this.#awaited.add(id)
     let probeAt = now() + PROBE_MS
     for (;;) {
       const time = now()
-      const silent = [...members.keys()].filter((id) => !this.#acked.has(id))
-      if (time >= probeAt) {
-        for (const id of silent) if (isDead(members.get(id)!.host)) dead.add(id)
-        probeAt = time + PROBE_MS
+      const isProbed = time >= probeAt
+      if (isProbed) probeAt = time + PROBE_MS
+      let wakeAt = probeAt
+      for (const id of this.#awaited) {
+        const { host, until } = members.get(id)!
+        if (time >= until || (isProbed && isDead(host))) this.#awaited.delete(id)
+        else wakeAt = Math.min(wakeAt, until)
       }
-      const ends = silent.filter((id) => !dead.has(id)).map((id) => members.get(id)!.until).filter((until) => time < until)
-      if (ends.length === 0) return silent
-      await this.#acknowledgedOr(Math.min(probeAt, ...ends) - time)
+      if (this.#awaited.size === 0) return [...members.keys()].filter((id) => !this.#acked.has(id))
+      await this.#acknowledgedOr(wakeAt - time)
     }
   }
 
