@@ -194,3 +194,28 @@ t.test('instances that die at once leave at once, also where there are guests al
   await guest.wait('presence:leave', 2)
   t.same(guest.of('presence:leave').map(({ userId }) => userId), ['one', 'two'])
 })
+
+t.test('Redis looks through the users once, however many instances die at once', async (t) => {
+  const redis = await redisServer(t)
+  const { app, port } = await build(t, {
+    link: { url: redis.url, siteId: uniqueName('pre') },
+    options: { presenceLeaseMs: 60_000 },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { presence: true, public: true, authorize: async (request) => await byHeader(request) ?? { userId: null } }) }
+  })
+  const [online, leases, beats] = ['online', 'leases', 'beats'].map((name) => app.redisLink.key('ws', name, '{chat}')) as [string, string, string]
+  const dead = Array.from({ length: 40 }, (_, index) => `boot${index}`)
+  await redis.client.hset(beats, 'gen', 'g')
+  for (const bootId of dead) {
+    await redis.client.hset(online, bootId, `${bootId}/test:${bootId}`)
+    await redis.client.zadd(leases, Date.now() + 60_000, `${bootId}/test:${bootId}`)
+  }
+  const guest = await connect(t, port, PATH)
+  const looks = async () => Number(/^cmdstat_hgetall:calls=(\d+)/m.exec(await redis.client.info('commandstats'))?.[1] ?? 0)
+  const before = await looks()
+  for (const bootId of dead) app.appCluster.emit('leave', { bootId, instanceId: `test:${bootId}`, serverId: 'test', pid: 1, startedAt: 0, lastSeenMs: 0 })
+  await guest.wait('presence:leave', dead.length)
+  // What was asked before it is answered before it: every look that was begun is counted.
+  await app.redisLink.ping()
+  t.equal(await looks() - before, 1)
+  t.same(await app.wsNamespaces.get('chat')!.presence(), [])
+})

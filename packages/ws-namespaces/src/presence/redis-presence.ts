@@ -107,13 +107,13 @@ export class RedisPresence implements Presence {
     const states = users.map((userId) => [userId, this.#here.has(userId)] as const)
     const { token, leaseMs } = this.#context
     const { online, leases, beats, presence } = this.#keys
-    const [dead = ''] = this.#dead
+    const dead = [...this.#dead].slice(0, MOST_AT_ONCE)
     const [generation, known] = await this.#context.link.runScript(publishPresence, {
       keys: [online, leases, beats],
-      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead, this.#here.size > 0 ? 1 : 0, this.#renewing.flag, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
+      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead.join(' '), this.#here.size > 0 ? 1 : 0, this.#renewing.flag, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
     })
     this.#renewing.renewed()
-    this.#dead.delete(dead)
+    for (const one of dead) this.#dead.delete(one)
     // A user who changed meanwhile is published again.
     for (const [userId, wasHere] of states) if (this.#here.has(userId) === wasHere) this.#unpublished.delete(userId)
     this.#checkGeneration(generation, known === 1, new Set(users))

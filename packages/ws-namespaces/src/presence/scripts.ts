@@ -3,16 +3,17 @@ import { defineScript, LEASE_LUA, reply } from '@jpulse/redis-link'
 /**
  * Renews an instance's lease in a namespace, notes who came and went there, and removes instances that are dead.
  *
- * `dead` is the token of an instance that is known to have ended, or ''; `some` 1 where the instance has users; the changes are
- * user and 1 or 0 in turn. Returns { generation, 1 where the lease was known before }.
+ * `dead` are the tokens of instances that are known to have ended, with spaces between; `some` 1 where the instance has users;
+ * the changes are user and 1 or 0 in turn. Returns { generation, 1 where the lease was known before }.
  *
  * Closes: two workers that see a user's first or last socket at once announce it once; an instance that was taken for dead
  * learns it and comes again; a pause in which nobody could renew (Redis was away) counts as one renewal at most, a third of a
  * lease, else the first who is back would take the slower ones for dead. `renews` says whether the instance itself renewed up to now, or tried
- * to: one that had nothing to renew would take any pause for such a one.
+ * to: one that had nothing to renew would take any pause for such a one. The users of all are looked through once for all who died,
+ * since Redis serves nobody meanwhile.
  */
 export const publishPresence = defineScript({
-  name: 'wsNamespacesPresenceV2',
+  name: 'wsNamespacesPresenceV3',
   keys: ['online', 'leases', 'beats'],
   args: ['candidate', 'token', 'leaseMs', 'channel', 'dead', 'some', 'renews', '...changes'],
   reply: reply<[generation: string, known: number]>(),
@@ -52,7 +53,9 @@ if ARGV[6] == '1' then leaseTake(KEYS[2], token, now, lease) else redis.call('ZR
 local dead = {}
 local some = false
 for _, one in ipairs(leaseLapsed(KEYS[2], now)) do dead[one] = true some = true end
-if ARGV[5] ~= '' and redis.call('ZSCORE', KEYS[2], ARGV[5]) then dead[ARGV[5]] = true some = true end
+for one in string.gmatch(ARGV[5], '%S+') do
+  if redis.call('ZSCORE', KEYS[2], one) then dead[one] = true some = true end
+end
 if some then
   for one in pairs(dead) do redis.call('ZREM', KEYS[2], one) end
   local all = redis.call('HGETALL', KEYS[1])
