@@ -36,7 +36,7 @@ export default fp(async (app: FastifyInstance) => {
         exposeHeadRoute: false,
         schema: { hide: true } as object,
         // Before a body is read.
-        onRequest: async (request) => { throw new FST_ERR_RERUM_METHOD(request.method) },
+        onRequest: async (request) => { throw new FST_ERR_RERUM_METHOD(request.method === 'POST' && methods.has('PATCH') ? 'POST without X-HTTP-Method-Override: PATCH' : request.method) },
         handler: async () => undefined
       })
     }

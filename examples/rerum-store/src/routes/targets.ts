@@ -7,9 +7,12 @@ import { isWellFormed } from '../store/text.ts'
 export function target (body: Body, store: Store): { own: string | undefined, uri: string } {
   const uri = body['@id']
   if (uri === undefined) throw new FST_ERR_RERUM_INVALID_BODY('has no @id')
-  if (typeof uri !== 'string' || uri.length > 2000 || !isWellFormed(uri) || !URL.canParse(uri)) throw new FST_ERR_RERUM_INVALID_ID(String(uri).slice(0, 200))
+  if (typeof uri !== 'string' || uri.length > 2000 || !isWellFormed(uri) || !URL.canParse(uri)) throw new FST_ERR_RERUM_INVALID_ID(shownId(uri))
   return { own: store.nameIn(uri), uri }
 }
+
+/** What was given, as an error says it. */
+const shownId = (uri: unknown): string => (typeof uri === 'string' ? uri : JSON.stringify(uri)).slice(0, 200)
 
 export function ownTarget (body: unknown, store: Store): string {
   if (!isRecord(body)) throw new FST_ERR_RERUM_INVALID_BODY('must be a JSON object')
