@@ -225,7 +225,10 @@ export class ConfigCache {
     await this.#coherence.clear()
   }
 
-  /** Leaves the cluster, within 2 s whatever Redis does. Reads go to the source from then on; writes are refused. */
+  /**
+   * Leaves the cluster, within 2 s whatever Redis does. Writes under way have half a second to end; what lasts longer may reject as unconfirmed.
+   * Reads go to the source from then on; further writes are refused.
+   */
   close (): Promise<void> {
     this.#closing ??= this.#coherence.close()
     return this.#closing

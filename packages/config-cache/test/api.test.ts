@@ -2,9 +2,11 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
+import type { Redis } from 'ioredis'
 import { Long, MongoClient, type MongoClientOptions } from 'mongodb'
 import { mongo, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, mongoSource, versionOf, type ConfigCache, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
+import { CacheKeys } from '../src/coherence/keys.ts'
 
 interface Site { siteId: string, url?: string | undefined }
 
@@ -886,6 +888,33 @@ t.test('close during the first write of a document: written or refused, and the 
       proxy.delay(0)
     }
   }
+})
+
+t.test('close lets the writes that are under way end, for a moment', async (t) => {
+  const [one, other] = await buildTwo(t, { blockTtlMs: 2000 })
+  const read = (value: string) => other.configCache.getOrLoad('a', {}, async () => value)
+  let end = (): void => {}
+  let begin = (): void => {}
+  const begun = new Promise<void>((resolve) => { begin = resolve })
+  const write = one.configCache.write({ keys: 'a' }, () => new Promise<string>((resolve) => {
+    end = () => resolve('done')
+    begin()
+  }))
+  await begun
+  const keys = new CacheKeys((...parts) => other.redisLink.key(...parts), (...parts) => other.redisLink.channel(...parts))
+  const asked = other.redisLink.client as Redis
+  const before = await asked.hlen(keys.core[1])
+  const closed = one.close()
+  // What closes without a look at the write has left and is gone by then.
+  await waitFor(async () => await asked.hlen(keys.core[1]) === before - 1, { what: 'the instance to leave' })
+  for (let i = 0; i < 50; i++) await asked.ping()
+  await t.rejects(one.configCache.write({ keys: 'b' }, async () => {}), { code: 'FST_ERR_CONFIG_CACHE_CLOSED' })
+  end()
+  t.equal(await write, 'done')
+  await closed
+  t.equal(await read('new'), 'new')
+  t.equal(await read('loaded again'), 'new', 'no block is left')
+  t.match(one.configCache.stats(), { unconfirmed: 0 })
 })
 
 t.test('close is quick while Redis is frozen, and writes are refused afterwards', async (t) => {

@@ -118,7 +118,9 @@ export class RedisCoherence implements Coherence {
   /** Bounded: a frozen Redis answers nothing. */
   async close (): Promise<void> {
     this.#view.endLease()
-    await Promise.race([Promise.allSettled([this.#member.close(), this.#fence?.close(), this.claim?.close(), this.#redisWrites.close()]).then(() => this.#connection.unsubscribe()), pause(1000)])
+    // While a document is being written it is still ours.
+    const written = this.#redisWrites.close().then(() => this.claim?.close())
+    await Promise.race([Promise.allSettled([this.#member.close(), this.#fence?.close(), written]).then(() => this.#connection.unsubscribe()), pause(1000)])
     this.#connection.close()
   }
 }

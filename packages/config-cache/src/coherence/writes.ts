@@ -11,6 +11,8 @@ import { stored } from './messages.ts'
 import { WriteBudget, type Admission } from './write-budget.ts'
 
 const REPAIR_MS = 200
+/** Longest wait for writes under way at close. */
+const CLOSE_MS = 500
 
 interface WriteOptions {
   readonly blockTtlMs: number
@@ -26,6 +28,7 @@ export class RedisWritePath implements WritePath {
   readonly #blocks: Blocks
   readonly #options: WriteOptions
   readonly #notices: Notices
+  readonly #underWay = new Set<Promise<unknown>>()
   readonly #repairs = new Set<Promise<void>>()
   readonly #budget = new WriteBudget()
   #closed = false
@@ -47,9 +50,12 @@ export class RedisWritePath implements WritePath {
   async write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
     if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     const admission = this.#budget.admit(tags)
+    const write = this.#write(tags, work, valuesOf, admission)
+    this.#underWay.add(write)
     try {
-      return await this.#write(tags, work, valuesOf, admission)
+      return await write
     } finally {
+      this.#underWay.delete(write)
       if (!admission.isUndecided) admission.end()
     }
   }
@@ -86,10 +92,10 @@ export class RedisWritePath implements WritePath {
     return done.value
   }
 
-  /** Ends the repairs that are under way; the blocks they leave are removed by the other members. */
+  /** Lets the writes that are under way end, for a moment, and ends the repairs; the blocks they leave are removed by the other members. */
   async close (): Promise<void> {
     this.#closed = true
-    await Promise.race([Promise.allSettled([...this.#repairs]), pause(500)])
+    await Promise.race([Promise.allSettled([...this.#underWay, ...this.#repairs]), pause(CLOSE_MS)])
   }
 
   /**
