@@ -45,12 +45,10 @@ export function createConnection (address: Address, options: ClientOptions, env:
   const machine = createMachine({
     ...options,
     connectTimeoutMs,
-    isRenewable: typeof address === 'function' || typeof protocols === 'function' || !!token,
-    // Another class may send headers that the probe would not.
-    canProbe: !options.WebSocket,
+    isRenewable: [address, protocols, token].some((one) => typeof one === 'function'),
     random: env.random
   })
-  let url: URL | undefined
+  let url: string | undefined
   let bearer: string | null | undefined
   let socket: WebSocketLike | null = null
   let timer: unknown = null
@@ -93,7 +91,7 @@ export function createConnection (address: Address, options: ClientOptions, env:
         const own = [await given(protocols) ?? []].flat()
         const secret = await given(token)
         if (attempt !== machine.attempt) return
-        url = new URL(target)
+        url = target.href
         bearer = secret
         owner.address(target.searchParams)
         // The server accepts the first subprotocol, so the secret must not be first: it would be in the response.

@@ -1,7 +1,7 @@
 import { createConnection, given, type Connection } from './connection.ts'
 import type { Environment } from './environment.ts'
 import { createChannels, SHARED } from './channels.ts'
-import { createHandlers, type Handler } from './handlers.ts'
+import { createHandlers } from './handlers.ts'
 import type { Liveness } from './machine.ts'
 import { createOutbox } from './outbox.ts'
 import { decode, encode, type Payload } from './payload.ts'
@@ -34,8 +34,12 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   const push = (payload: Payload): boolean => connection.push(payload)
   const channels = createChannels(push)
   const namespaces = new Map<string, SharingClient>()
-  let settle: { resolve (data: Connected): void, reject (err: ClientError): void }
-  const ready = new Promise<Connected>((resolve, reject) => { settle = { resolve, reject } })
+  let resolveReady: (data: Connected) => void
+  let rejectReady: (err: ClientError) => void
+  const ready = new Promise<Connected>((resolve, reject) => {
+    resolveReady = resolve
+    rejectReady = reject
+  })
   ready.catch(() => {})
 
   const report = (err: unknown): void => queueMicrotask(() => {
@@ -45,10 +49,6 @@ export function createClient (address: Address, options: ClientOptions, env: Env
 
   /** An address or token that fails is asked again, and the status tells of it: without `onError` it must not end a Node process as an uncaught error. */
   const reportIfHandled = (err: unknown): unknown => onError && report(err)
-
-  const callSafely = (callback: () => unknown, failed: (err: unknown) => unknown = report): void => {
-    given(callback).catch(failed)
-  }
 
   const handlers = createHandlers((frame) => push(encode(frame)), report)
   const outbox = createOutbox({
@@ -60,27 +60,27 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   const heard = (payload: Parameters<typeof decode>[0]): void => {
     const frame = decode(payload)
     // Another kind of server may send a frame of this type.
-    if (!frame || (frame.type === 'connected' && typeof frame.data?.clientId !== 'string')) return
+    if (!frame || (frame.type === 'connected' && !frame.data?.clientId)) return
     const { type = '', data, replyTo } = frame
     if (channels.heard(frame)) return
     if (type === 'connected') begin(data)
     else if (frame.offset) offset = frame.offset
     if (type === HEARTBEAT || (type === 'offset' && frame.offset)) return
     // Not tried again here: the server sends EXPIRING again.
-    if (type === EXPIRING && token) callSafely(async () => push(encode({ type: RENEW, data: await token() })), reportIfHandled)
+    if (type === EXPIRING && token) given(async () => push(encode({ type: RENEW, data: await token() }))).catch(reportIfHandled)
     if (replyTo) outbox.settle(String(replyTo), frame)
     else handlers.emit(type, frame)
   }
 
   const begin = (data: Welcome): void => {
     const isOther = userId !== undefined && data.userId !== userId
-    const onceMs = data.clientId === clientId ? data.onceMs : 0
+    const isSame = data.clientId === clientId
     clientId = data.clientId
     userId = data.userId
     // Missed messages follow with offsets of their own: a connection that breaks before they came resumes from the old offset.
     if (!data.recovered) offset = data.offset
-    outbox.begin(data.limits, onceMs ?? 0, isOther)
-    settle.resolve(data)
+    outbox.begin(data.limits, (isSame && data.onceMs) || 0, isOther)
+    resolveReady(data)
     connection.welcomed(data.heartbeat, data.reconnectWindowMs)
     // A socket of several is of none itself.
     if (!data.namespace) channels.turn(true)
@@ -107,7 +107,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
   const ended = (status: Status, detail: StatusDetail): void => {
     const message = `no connection: ${detail.reason || status}`
     outbox.end(message)
-    settle.reject(new ClientError('NOT_CONNECTED', message))
+    rejectReady(new ClientError('NOT_CONNECTED', message))
     namespaces.forEach((namespace) => namespace.end(status, detail))
   }
 
@@ -125,9 +125,9 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     },
     ended,
     status (status, detail) {
-      for (const watcher of [...watchers]) callSafely(() => watcher(status, detail))
+      for (const watcher of [...watchers]) given(() => watcher(status, detail)).catch(report)
     },
-    missing: (reason) => settle.reject(new ClientError('NOT_FOUND', reason)),
+    missing: (reason) => rejectReady(new ClientError('NOT_FOUND', reason)),
     report: reportIfHandled
   })
 
@@ -135,7 +135,7 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     ready,
     get status () { return connection.status },
     get clientId () { return clientId },
-    on: (type: string, handler: Handler) => handlers.add(type, handler),
+    on: handlers.add,
     onStatus (watcher) {
       watchers.add(watcher)
       return () => watchers.delete(watcher)
@@ -145,12 +145,12 @@ export function createClient (address: Address, options: ClientOptions, env: Env
     // Rooms belong to a connection: `once` would answer with what was done on the one before.
     join: (room) => request('join', { room }, {}, false),
     leave: (room) => request('leave', { room }, {}, false),
-    namespace (name: string, own?: NamespaceOptions): Client<any, any> {
+    namespace (name: string, { onStatus, onError: failed = onError, maxWaiting: most = maxWaiting, queue: kept = queue }: NamespaceOptions = {}): Client<any, any> {
       let namespace = namespaces.get(name)
       if (!namespace || isOver(namespace)) {
         namespaces.forEach((one, name) => isOver(one) && namespaces.delete(name))
         // No deadline of its own: the socket has one.
-        namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus: undefined, ...own, queue: own?.queue ?? queue, onError: own?.onError ?? onError, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, { ...env, onWake: channels.onUp }))
+        namespaces.set(name, namespace = createClient(SHARED + name, { ...options, onStatus, onError: failed, maxWaiting: most, queue: kept, connectTimeoutMs: 1e9, WebSocket: channels.WebSocket }, { ...env, onWake: channels.onUp }))
         if (isOver(connection)) namespace.end(connection.status, {})
       }
       return namespace

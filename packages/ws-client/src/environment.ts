@@ -6,7 +6,7 @@ import type { ClientOptions } from './types.ts'
 export interface Environment {
   readonly WebSocket?: ClientOptions['WebSocket'] | undefined
   /** Never rejects. */
-  probe (url: URL, timeoutMs: number, token: string | null | undefined): Promise<Refusal | null>
+  probe (url: string, timeoutMs: number, token: string | null | undefined): Promise<Refusal | null>
   /** Milliseconds of a clock that never goes back. */
   now (): number
   random (): number
@@ -33,12 +33,10 @@ export const environment: Environment = {
   clearTimer: (handle) => clearTimeout(handle),
   onWake (wake) {
     const listening = new AbortController()
-    const listen = (target: Target | undefined, ...types: string[]): void => {
-      for (const type of types) target?.addEventListener?.(type, wake, listening)
+    for (const target of [scope, scope.document]) {
+      // `resume`: of a page that the browser had frozen.
+      for (const type of ['online', 'pageshow', 'visibilitychange', 'resume']) target?.addEventListener?.(type, wake, listening)
     }
-    listen(scope, 'online', 'pageshow')
-    // `resume`: of a page that the browser had frozen.
-    listen(scope.document, 'visibilitychange', 'resume')
     return () => listening.abort()
   }
 }

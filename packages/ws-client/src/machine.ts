@@ -6,6 +6,8 @@ export interface Refusal {
   readonly reason: string
   /** As a close code: 4401, 4403, 4404 and so on from a server of namespaces; 0 from a proxy, which knows nothing of that. */
   readonly code: number
+  /** How long to stay away, in milliseconds, as `Retry-After` says; NaN, or no more than 0, where it does not. */
+  readonly holdMs?: number
 }
 
 /** How often the server lets itself be heard, and how long it may be silent beyond that. */
@@ -17,7 +19,7 @@ interface Handlers {
   heard (now: number): void
   welcomed (now: number, liveness: Liveness | undefined, windowMs: number | undefined): void
   /** The socket said close or error, or could not be made. */
-  lost (now: number, code: number, reason: string, refusal?: Refusal | null): void
+  lost (now: number, code: number, reason?: string, refusal?: Refusal | null): void
   probed (now: number, refusal: Refusal | null): void
   /** The deadline passed. */
   time (now: number): void
@@ -45,12 +47,10 @@ export interface Effects {
 
 type Effect = { [T in keyof Effects]: readonly [type: T, ...rest: Parameters<Effects[T]>] }[keyof Effects]
 
-export interface MachineOptions extends Pick<ClientOptions, 'minDelayMs' | 'maxDelayMs'> {
+export interface MachineOptions extends Pick<ClientOptions, 'minDelayMs' | 'maxDelayMs' | 'WebSocket'> {
   readonly connectTimeoutMs: number
   /** Whether credentials are asked for anew at each attempt, so that who was refused may be let in the next time. */
   readonly isRenewable: boolean
-  /** Whether it can be found out why a WebSocket did not open. */
-  readonly canProbe: boolean
   /** From 0 to 1. */
   random (): number
 }
@@ -64,7 +64,13 @@ export interface Machine {
   on (now: number, ...event: Event): readonly Effect[]
 }
 
-type Phase = 'opening' | 'greeting' | 'online' | 'probing' | 'waiting' | 'ended'
+/** What the client is up to, in the order in which it comes: numbers, which a bundler puts in the place of their names. */
+const OPENING = 0
+const GREETING = 1
+const ONLINE = 2
+const PROBING = 3
+const WAITING = 4
+const ENDED = 5
 
 /** A connection that stands so long resets the backoff. */
 const STABLE_MS = 10_000
@@ -84,12 +90,14 @@ const PENALTY_CODES = [1009, 1013, 4429]
  *
  * A closure and not a class, as elsewhere in this package: minifiers rename variables, and leave `this` before each field.
  */
-export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs = 10_000, isRenewable, canProbe, random }: MachineOptions): Machine {
-  let phase: Phase = 'waiting'
+export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs = 10_000, isRenewable, WebSocket, random }: MachineOptions): Machine {
+  let phase = WAITING
   let status: Status = 'connecting'
   let attempt = 0
   let deadline = -Infinity
   let startedAt = -Infinity
+  /** How long the last refusal wants the client to stay away. */
+  let holdMs: number | undefined
   /** Attempts that failed since a connection was stable. */
   let failures = 0
   let refusals = 0
@@ -108,7 +116,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
   let lastHttpStatus: number | undefined
   let effects: Effect[] = []
 
-  const enter = (next: Phase, now: number, withinMs: number, effect?: 'open' | 'probe'): void => {
+  const enter = (next: number, now: number, withinMs: number, effect?: 'open' | 'probe'): void => {
     phase = next
     deadline = now + withinMs
     if (effect) effects.push([effect])
@@ -120,7 +128,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
   }
 
   const heard = (now: number): void => {
-    if (phase !== 'online') return
+    if (phase !== ONLINE) return
     heardAt = now
     askedAt = null
     wasAskedAgain = false
@@ -133,15 +141,14 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
   }
 
   const setStatus = (next: Status): void => {
-    const { httpStatus } = detail
-    if (next === status && (httpStatus === undefined || httpStatus === lastHttpStatus)) return
+    if (next === status && (!detail.httpStatus || detail.httpStatus === lastHttpStatus)) return
     status = next
-    lastHttpStatus = httpStatus
+    lastHttpStatus = detail.httpStatus
     effects.push(['status', next, detail])
   }
 
   const end = (next: Status): void => {
-    phase = 'ended'
+    phase = ENDED
     attempt++
     deadline = Infinity
     setStatus(next)
@@ -155,10 +162,15 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
    * (Marc Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015); never without a pause.
    */
   const wait = (now: number): void => {
-    const isPenalty = PENALTY_CODES.includes(detail.code!)
-    if (isPenalty) failures = Math.max(failures, PENALTY_FAILURES)
-    const least = isPenalty ? 0.5 : 0.1
-    enter('waiting', now, bound() * (least + (1 - least) * random()))
+    let least = 0.1
+    if (PENALTY_CODES.includes(detail.code!)) {
+      least = 0.5
+      failures = Math.max(failures, PENALTY_FAILURES)
+    }
+    // As if the attempt began when it may be repeated: so no wake shortens that.
+    if (holdMs! > 0) startedAt = now += holdMs!
+    // The pause comes on top: those who were told the same do not come back at the same moment.
+    enter(WAITING, now, bound() * (least + (1 - least) * random()))
     failures++
     setStatus('reconnecting')
   }
@@ -170,26 +182,29 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
   }
 
   /** Whether a refusal of the server is final. */
-  const learn = (refusal: Refusal | null, code: number): boolean => {
+  const learn = (refusal: Refusal | null | undefined, closeCode?: number): boolean => {
+    const code = refusal?.code || closeCode
+    holdMs = refusal?.holdMs
     if (refusal) detail = { ...detail, httpStatus: refusal.httpStatus, reason: refusal.reason }
     if (code === NOT_FOUND) effects.push(['missing', detail.reason!])
     return code === UNAUTHENTICATED || code === FORBIDDEN
   }
 
-  const lost = (now: number, code: number, reason: string, refusal: Refusal | null = null): void => {
-    const hadOpened = phase === 'greeting' || phase === 'online'
+  const lost = (now: number, code: number, reason?: string, refusal?: Refusal | null): void => {
+    const hadOpened = phase !== OPENING
     // A server that restarts refuses for a moment: no probe.
     const isFirst = wasOnline && failures <= 1
     // Later events of this attempt are stale.
     attempt++
     effects.push(['abandon'])
     detail = { code, reason }
-    const isRefused = learn(refusal, refusal?.code || code)
+    const isRefused = learn(refusal, code)
     if (code === FORBIDDEN) end('auth-required')
     else if (isRefused) refused(now)
-    // A browser does not show a page why a WebSocket did not open, but answers a plain request of the same address.
-    else if (hadOpened || refusal || isFirst || !canProbe) wait(now)
-    else enter('probing', now, connectTimeoutMs, 'probe')
+    // A browser does not show a page why a WebSocket did not open, but answers a plain request of the same address; a class of the
+    // application's may send headers that such a request would not.
+    else if (hadOpened || refusal || isFirst || WebSocket) wait(now)
+    else enter(PROBING, now, connectTimeoutMs, 'probe')
   }
 
   const look = (now: number): void => {
@@ -209,11 +224,11 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
   }
 
   const handlers: Handlers = {
-    opened (now) { if (phase === 'opening') enter('greeting', now, 2 * connectTimeoutMs) },
+    opened (now) { if (phase === OPENING) enter(GREETING, now, 2 * connectTimeoutMs) },
     heard,
     welcomed (now, liveness, windowMs = 0) {
-      if (phase !== 'opening' && phase !== 'greeting') return
-      phase = 'online'
+      if (phase > GREETING) return
+      phase = ONLINE
       wasOnline = true
       everyMs = liveness?.everyMs ?? Infinity
       timeoutMs = liveness?.timeoutMs ?? 0
@@ -225,25 +240,25 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
     },
     lost,
     probed (now, refusal) {
-      if (phase !== 'probing') return
-      if (learn(refusal, refusal?.code ?? 0)) refused(now)
+      if (phase !== PROBING) return
+      if (learn(refusal)) refused(now)
       else wait(now)
     },
     time (now) {
       if (now < deadline) return
-      if (phase === 'waiting') {
+      if (phase === WAITING) {
         startedAt = now
-        enter('opening', now, connectTimeoutMs, 'open')
-      } else if (phase === 'probing') wait(now)
-      else if (phase === 'online') look(now)
+        enter(OPENING, now, connectTimeoutMs, 'open')
+      } else if (phase === PROBING) wait(now)
+      else if (phase === ONLINE) look(now)
       else lost(now, ABNORMAL, 'timeout')
     },
     wake (now) {
-      if (phase === 'online' && everyMs < Infinity && askedAt === null) {
+      if (phase === ONLINE && everyMs < Infinity && askedAt === null) {
         ask(now)
         watch()
       // What the server said of this client, with a code above, holds however well the network is.
-      } else if (phase === 'waiting' && detail.code! <= ABNORMAL) deadline = Math.min(deadline, Math.max(now, startedAt + Math.min(LEAST_BETWEEN_MS, bound())))
+      } else if (phase === WAITING && detail.code! <= ABNORMAL) deadline = Math.min(deadline, Math.max(now, startedAt + Math.min(LEAST_BETWEEN_MS, bound())))
     },
     close (_now, status, why) {
       effects.push(['abandon'])
@@ -257,7 +272,7 @@ export function createMachine ({ connectTimeoutMs, minDelayMs = 250, maxDelayMs 
     get attempt () { return attempt },
     get deadline () { return deadline },
     on (now, ...[type, of, ...rest]: Event) {
-      if (phase !== 'ended' && (of === undefined || of === attempt)) (handlers[type] as (now: number, ...rest: unknown[]) => void)(now, ...rest)
+      if (phase !== ENDED && (of === undefined || of === attempt)) (handlers[type] as (now: number, ...rest: unknown[]) => void)(now, ...rest)
       const done = effects
       effects = []
       return done

@@ -19,7 +19,7 @@ function check (value: any, at: string): void {
   const kind = typeof value
   const isObject = kind === 'object' && value
   const isOwn = isObject && typeof value.toJSON !== 'function'
-  if (isObject ? ArrayBuffer.isView(value) || (isOwn && isFormless(value)) : kind === 'function' || kind === 'symbol' || (kind === 'number' && !Number.isFinite(value))) {
+  if (isObject ? ArrayBuffer.isView(value) || (isOwn && isFormless(value)) : /fun|sym/.test(kind) || (kind === 'number' && !isFinite(value))) {
     throw new TypeError(`${at.slice(1)} has no JSON form`)
   }
   if (isOwn) for (const key of Object.keys(value)) check(value[key], `${at}.${key}`)

@@ -311,6 +311,43 @@ t.test('only what a server of namespaces says is final; a way in that is asked f
   await t.rejects(renewed.client.request('x'), { code: 'NOT_CONNECTED' })
 })
 
+t.test('a Retry-After is kept, whatever wakes the client, and those who were told the same come back apart', async (t) => {
+  const pauses: number[] = []
+  for (const random of [0, 1]) {
+    const world = new World({ minDelayMs: 1000 })
+    world.random = random
+    world.refusal = readRefusal(429, '{"statusCode":429,"code":"FST_ERR_RATE_LIMIT"}', '30')
+    await world.rest()
+    world.socket.end(1006)
+    await world.rest()
+    t.match(world.told.at(-1), { status: 'reconnecting', detail: { httpStatus: 429 } })
+    for (let second = 0; second < 29; second++) {
+      world.wake()
+      await world.pass(1000)
+    }
+    t.equal(world.sockets.length, 1, 'not before')
+    t.ok(await world.until(() => world.sockets.length === 2, 3000))
+    pauses.push(world.attemptsAt[1]!)
+    // What holds is what was said last.
+    world.socket.open()
+    world.socket.end(1006)
+    await world.pass(2000)
+    t.ok(await world.until(() => world.sockets.length === 3, 1000), 'and only once')
+    world.client.close()
+  }
+  t.ok(pauses[0]! >= 30_000 && pauses[1]! > pauses[0]! + 800, String(pauses))
+  // A day would look like a client that is broken; what is no number of seconds is none.
+  for (const [header, mostMs] of [['86400', 610_000], ['Wed, 21 Oct 2037 07:28:00 GMT', 10_000], ['-5', 10_000], ['', 10_000], ['x', 10_000], [null, 10_000], [undefined, 10_000]] as const) {
+    const world = new World()
+    world.refusal = readRefusal(503, '', header)
+    await world.rest()
+    world.socket.end(1006)
+    t.ok(await world.until(() => world.sockets.length === 2, mostMs), String(header))
+    t.ok(world.attemptsAt[1]! > 0, 'never without a pause')
+    world.client.close()
+  }
+})
+
 t.test('what is sent before the first connection waits, in order and bounded, over attempts that fail', async (t) => {
   const world = new World({ maxWaiting: 4 })
   t.ok(world.client.send('a', 1))
@@ -337,6 +374,20 @@ t.test('what is sent before the first connection waits, in order and bounded, ov
   const waiting = t.rejects(never.client.request('x'), { code: 'NOT_CONNECTED' })
   never.client.close()
   await Promise.all([gone, waiting])
+})
+
+t.test('a namespace whose options are undefined has those of its socket', async (t) => {
+  const world = new World({ maxWaiting: 2 })
+  for (const options of [undefined, {}, { maxWaiting: undefined, queue: undefined, onError: undefined, onStatus: undefined }]) {
+    const namespace = world.client.namespace(`n${world.errors.length}`, options)
+    t.same([1, 2, 3].map((data) => namespace.send('x', data)), [true, true, false])
+    namespace.onStatus(() => { throw new Error('of the namespace') })
+    namespace.close()
+    await world.rest()
+  }
+  t.equal(world.errors.length, 3)
+  t.same([1, 2].map((data) => world.client.namespace('own', { maxWaiting: 1 }).send('x', data)), [true, false])
+  world.client.close()
 })
 
 t.test('namespaces on one socket end as it ended, and say why', async (t) => {
@@ -441,7 +492,7 @@ t.test('namespaces of a socket never storm, in whatever order it breaks, comes b
 })
 
 t.test('an address that is none is a typed error that names the cure, at once or as the reason of the status', async (t) => {
-  for (const address of ['/api/1/ws/chat', 'chat', '', 'http://[']) t.throws(() => connect(address, { WebSocket: FakeSocket as never }), { code: 'INVALID_ADDRESS', message: `begin with ws://: ${address}`, name: 'ClientError' }, address)
+  for (const address of ['/api/1/ws/chat', 'chat', '', 'http://[', 'localhost:3000', 'web:3000/chat', 'w:1', 's:1', 'file:///chat', 'ftp://server/chat']) t.throws(() => connect(address, { WebSocket: FakeSocket as never }), { code: 'INVALID_ADDRESS', message: `begin with ws://: ${address}`, name: 'ClientError' }, address)
   const world = new World({ address: async () => '/chat' })
   await world.rest()
   t.match(world.told, [{ status: 'reconnecting', detail: { code: 1006, reason: 'ClientError: begin with ws://: /chat' } }])

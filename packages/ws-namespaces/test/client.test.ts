@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import { sharedRedis, tcpProxy, waitFor, type Scope } from '../../../test/helpers/index.ts'
+import { environment } from '../../ws-client/src/environment.ts'
 import { ClientError, connect, type Address, type Client, type ClientOptions, type Connected, type Messages, type Status, type StatusDetail } from '@jpulse/ws-client'
 import { build, byHeader } from './support/build.ts'
 import { servers } from './support/processes.ts'
@@ -228,6 +229,19 @@ t.test('a network that fails: silence without a FIN, a handshake that never ends
   await waitFor(() => dropped.details.length > 0, { what: 'the answer to a plain request' })
   t.match(dropped.details[0], { code: 1006, reason: /WebSocket/, httpStatus: 426 })
   t.equal(dropped.client.status, 'reconnecting', 'the proxy may be mended')
+
+  const attempts: number[] = []
+  const busy = createServer((_request, response) => response.writeHead(429, { 'retry-after': '1' }).end('slowly')).on('upgrade', (_request, socket) => {
+    attempts.push(performance.now())
+    socket.end('HTTP/1.1 429 No\r\nretry-after: 1\r\ncontent-length: 6\r\nconnection: close\r\n\r\nslowly')
+  }).listen(0, '127.0.0.1')
+  await once(busy, 'listening')
+  t.teardown(() => busy.close())
+  const busyPort = (busy.address() as AddressInfo).port
+  at(busyPort, 'chat')
+  await waitFor(() => attempts.length === 2, { what: 'the second attempt', timeoutMs: 30_000 })
+  t.ok(attempts[1]! - attempts[0]! > 1000, 'not before Retry-After says')
+  t.match(await environment.probe(`ws://127.0.0.1:${busyPort}/api/1/ws/chat`, 30_000, null), { httpStatus: 429, holdMs: 1000, code: 0 }, 'as a page asks')
 })
 
 t.test('what handlers throw reaches the application, and no other handler', async (t) => {
