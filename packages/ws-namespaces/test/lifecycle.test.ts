@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import fastifyWebsocket from '@fastify/websocket'
 import t from 'tap'
-import { WebSocket } from 'ws'
+import { WebSocket, WebSocketServer } from 'ws'
 import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { QueuedSocket } from '../src/delivery/queued-socket.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, type Client } from './support/client.ts'
 import { servers } from './support/processes.ts'
@@ -12,13 +13,24 @@ import { servers } from './support/processes.ts'
 const PATH = '/api/1/ws/chat'
 const MIB = 1024 * 1024
 
+function upgradeOf (path: string, user: string, extensions = ''): string {
+  return `GET ${path} HTTP/1.1\r\nHost: x\r\nUser: ${user}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n${extensions}\r\n`
+}
+
+/** A text frame of a client, with a mask of zeros. */
+function frameOf (text: string): Buffer {
+  const body = Buffer.from(text)
+  const length = body.length < 126 ? [0x80 | body.length] : [0x80 | 126, body.length >> 8, body.length & 255]
+  return Buffer.concat([Buffer.of(0x81, ...length, 0, 0, 0, 0), body])
+}
+
 /** A client that upgrades and then never reads, nor answers. */
 async function deaf (t: { teardown (fn: () => unknown): unknown }, port: number, user: string, extensions = ''): Promise<void> {
   const socket = connectTcp(port, '127.0.0.1')
   socket.on('error', () => {})
   t.teardown(() => socket.destroy())
   await once(socket, 'connect')
-  socket.write(`GET ${PATH} HTTP/1.1\r\nHost: x\r\nUser: ${user}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${randomBytes(16).toString('base64')}\r\n${extensions}\r\n`)
+  socket.write(upgradeOf(PATH, user, extensions))
   await once(socket, 'readable')
   // Not another byte from now on.
   socket.pause()
@@ -157,6 +169,78 @@ t.test('drain: 1001 for all in slices, bounded with clients that do not answer, 
   t.ok(ms < 25_000)
   t.equal((await server!.call<Record<string, { connections: number }>>('local')).chat!.connections, 0, 'also the deaf ones')
   await server!.call('close')
+})
+
+t.test('who is slow is not dead: a long message on its way up counts as heard, on both kinds of sockets', async (t) => {
+  const got: number[] = []
+  const { app, port } = await build(t, {
+    options: { pingIntervalMs: 100, pongTimeoutMs: 1500 },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, onMessage: (_conn, { data }) => { got.push((data as string).length) } }) }
+  })
+  const text = 'x'.repeat(40_000)
+  const upgraded = async (path: string) => {
+    const socket = connectTcp(port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    let heard = ''
+    socket.on('data', (chunk) => { heard += String(chunk) })
+    socket.write(upgradeOf(path, 'u'))
+    const said = (what: RegExp) => waitFor(() => what.exec(heard), { what: String(what), timeoutMs: 20_000 })
+    await said(/"connected"/)
+    return { socket, said }
+  }
+  const { socket: single } = await upgraded(PATH)
+  const { socket: several, said } = await upgraded('/api/1/ws')
+  several.write(frameOf('{"type":"open","id":1,"path":"chat"}'))
+  const channel = (await said(/"channel":(\d+)/))![1]!
+  await waitFor(() => app.wsNamespaces.local().chat!.connections === 2)
+  const frames = ['', channel].map((before) => frameOf(`${before}${JSON.stringify({ type: 'x', data: text })}`))
+  // Neither answers a ping meanwhile, as who has sent more than the network takes cannot.
+  const begun = performance.now()
+  let sent = 0
+  for (; performance.now() - begun < 5000; sent += 100) {
+    single.write(frames[0]!.subarray(sent, sent + 100))
+    several.write(frames[1]!.subarray(sent, sent + 100))
+    await new Promise((resolve) => { setTimeout(resolve, 50) })
+  }
+  t.equal(app.wsNamespaces.local().chat!.connections, 2, 'after more than three times what a silent one has')
+  single.write(frames[0]!.subarray(sent))
+  await waitFor(() => got.length === 1, { timeoutMs: 20_000 })
+  t.same(got, [text.length])
+  await waitFor(() => app.wsNamespaces.local().chat!.connections === 0, { what: 'who sends no more to be ended', timeoutMs: 20_000 })
+})
+
+t.test('who is slow is not dead: nor is who takes what lies before the ping', async (t) => {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const reader = connectTcp((server.address() as { port: number }).port, '127.0.0.1')
+  t.teardown(() => reader.destroy())
+  reader.write(upgradeOf('/', 'u'))
+  const [ws] = await once(server, 'connection')
+  t.teardown(() => ws.terminate())
+  const socket = new QueuedSocket(ws, true)
+  await once(reader, 'data')
+  reader.pause()
+  // More than the kernel takes, in one write.
+  socket.push(Buffer.alloc(64 * MIB))
+  await waitFor(() => !socket.isMoving() && socket.backlog > MIB, { what: 'the kernel to be full' })
+  socket.ping()
+  const asked = socket.pingedAt
+  t.notOk(socket.isMoving())
+  for (let round = 0; round < 3; round++) {
+    reader.resume()
+    await waitFor(() => socket.isMoving(), { what: 'the reader to have taken some', everyMs: 1 })
+    reader.pause()
+  }
+  await waitFor(() => !socket.isMoving() && socket.backlog > 0, { what: 'it to stop again' })
+  t.equal(socket.pingedAt, asked, 'the ping has not left')
+  reader.resume()
+  await waitFor(() => socket.pingedAt > asked, { what: 'the ping to leave', timeoutMs: 30_000 })
+  socket.isMoving()
+  // What the kernel takes from now on tells nothing of who should read it.
+  socket.push(Buffer.alloc(1000))
+  await waitFor(() => socket.backlog === 0)
+  t.notOk(socket.isMoving())
 })
 
 t.test('close() with Redis frozen and connections open is bounded; silent clients are found', async (t) => {

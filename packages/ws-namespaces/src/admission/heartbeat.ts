@@ -38,9 +38,7 @@ export class Heartbeat {
       if (socket.heardAt < socket.pingedAt) {
         if (sincePing >= pongTimeoutMs) silent.push(socket)
       } else if (sincePing >= pingIntervalMs && socket.isOpen && socket.owner.isReady) {
-        socket.pingedAt = now
-        socket.ws.ping()
-        socket.beat()
+        socket.ping()
         this.#sessions.look(socket.owner)
       }
     }
@@ -50,7 +48,18 @@ export class Heartbeat {
   /** After a stall of the event loop, pongs that came in time are still unread in the sockets: two turns read them before anybody is cut. */
   #cutSilent (silent: readonly QueuedSocket[]): void {
     setImmediate(() => setImmediate(() => {
-      for (const socket of silent) if (socket.heardAt < socket.pingedAt) socket.ws.terminate()
+      for (const socket of silent) {
+        if (socket.heardAt >= socket.pingedAt) continue
+        if (socket.isMoving()) this.#wait(socket)
+        else socket.ws.terminate()
+      }
     }))
+  }
+
+  /** For a client that is slow, once more as long. What comes with each ping does not wait for its answer. */
+  #wait (socket: QueuedSocket): void {
+    socket.pingedAt = performance.now()
+    socket.beat()
+    this.#sessions.look(socket.owner)
   }
 }

@@ -64,6 +64,11 @@ export class QueuedSocket {
   pingedAt = this.heardAt
   /** Bytes that were pushed since the beginning. */
   pushed = 0
+  /** Whether the last ping waits in this process, behind other bytes. */
+  #isPingWaiting = false
+  /** Bytes that were read, and taken by the kernel, at the last look. */
+  #read = 0
+  #taken = 0
   /** Asked once: the getter of ws makes a text each time. */
   readonly #isCompressed: boolean
   /** The queue: mostly there is one frame in a turn, and an array for each of them would be a third of the work. */
@@ -111,6 +116,32 @@ export class QueuedSocket {
         ws.send(body, { binary })
       }
     } else ws._socket.write(others === null ? first : flusher.join(first, others, bytes))
+  }
+
+  /** Asks the client to let itself be heard. */
+  ping (): void {
+    this.pingedAt = performance.now()
+    this.#isPingWaiting = true
+    this.isMoving()
+    this.ws.ping(undefined, undefined, () => {
+      this.#isPingWaiting = false
+      if (this.heardAt < this.pingedAt) this.pingedAt = performance.now()
+    })
+    this.beat()
+  }
+
+  /**
+   * Whether bytes moved since the last look, though no whole message came: the client is about to send a long one, or to take what lies
+   * before the ping. Who is slow is not dead. What leaves after the ping says nothing: the kernel takes it, whether anybody is there or not.
+   */
+  isMoving (): boolean {
+    const { bytesRead = 0, bytesWritten = 0, writableLength = 0, _handle } = this.ws._socket ?? {}
+    // Also what the kernel took of a write that is under way: one may hold all that waits.
+    const taken = _handle?.writeQueueSize === undefined ? bytesWritten - writableLength : _handle.bytesWritten! - _handle.writeQueueSize
+    const isMoving = bytesRead > this.#read || (this.#isPingWaiting && taken > this.#taken)
+    this.#read = bytesRead
+    this.#taken = taken
+    return isMoving
   }
 
   /** A heartbeat frame for clients that asked for it: pages do not see pings. */
