@@ -26,6 +26,10 @@ async function sample (app: FastifyInstance, authorize: Authorize = () => true):
     scope.post<Shape>('/send/*', { schema: { params: Wildcard, querystring: Query, body: Body, response: answers(Answer) } }, async ({ params, query, body }) =>
       ok({ name: params['*'], limit: query.limit ?? null, data: body.data, any: { a: [1] }, at: new Date(0), secret: 'not in the schema' }))
     scope.post('/clear', { schema: { response: answers(Type.Object({ cleared: Type.Boolean() })) } }, async ({ body }) => ok({ cleared: body === undefined }))
+    scope.get('/kept', { schema: { response: answers(Type.Object({})) } }, async (_request, reply) => {
+      reply.header('cache-control', 'private, no-cache')
+      return ok({})
+    })
     scope.get('/text', { schema: { response: { ...answers(Answer), 200: Type.String() } } }, async (_request, reply) => {
       reply.type('text/plain')
       throw Object.assign(new Error('E11000 duplicate key { password: "x" }'), { code: 11000 })
@@ -67,8 +71,12 @@ for (const [name, set] of APPLICATIONS) {
     t.strictSame([sent.statusCode, sent.json()], [200, { success: true, data: { name: 'a/b/c', limit: 5, data: { x: [1] }, any: { a: [1] }, at: '1970-01-01T00:00:00.000Z' } }])
     t.equal((await send(`/send/${'n'.repeat(150)}`, { data: 1 })).json().data.name.length, 150)
 
-    const refused = async (answer: Promise<{ statusCode: number, json: () => unknown }>, statusCode: number, code: string, error: string | RegExp): Promise<void> => {
-      const { statusCode: status, json } = await answer
+    t.equal(sent.headers['cache-control'], 'no-store')
+    t.equal((await app.inject('/kept')).headers['cache-control'], 'private, no-cache', 'unless the route says otherwise')
+
+    const refused = async (answer: Promise<{ statusCode: number, headers: Record<string, unknown>, json: () => unknown }>, statusCode: number, code: string, error: string | RegExp): Promise<void> => {
+      const { statusCode: status, headers, json } = await answer
+      t.equal(headers['cache-control'], 'no-store')
       const body = json() as { error: string }
       t.equal(status, statusCode)
       t.match(body, { success: false, error, code, statusCode })

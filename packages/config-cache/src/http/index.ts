@@ -50,8 +50,6 @@ export async function addRoutes (fastify: FastifyInstance, cache: ConfigCache, o
   const { authorize } = options
   await fastify.register(async (scope) => {
     prepareScope(scope, 'FST_ERR_CONFIG_CACHE')
-    // What is for certain eyes, or of this moment, is for no cache between.
-    scope.addHook('onSend', async (_request, reply) => { if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store') })
     addHealth(scope, cache)
     if (authorize === undefined) {
       fastify.log.info({ plugin: '@jpulse/config-cache' }, 'only the health route exists: the others need the option authorize')

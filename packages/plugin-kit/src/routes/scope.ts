@@ -12,6 +12,7 @@ import { answerFailure } from './failure.ts'
  * Here TypeBox checks what comes, texts in the path and the query become the numbers and booleans that the schema wants, nothing
  * leaves that the response's schema does not name, and every error is answered in the envelope. A JSON type with nothing behind it is
  * no body: clients say their type with each request. Other bytes than those of UTF-8 are refused: they would be read as letters that nobody sent.
+ * What is answered is for certain eyes, or of this moment: no cache keeps it, unless the route says otherwise.
  *
  * @param plugin start of the plugin's codes: `FST_ERR_CONFIG_CACHE`
  */
@@ -26,6 +27,7 @@ export function prepareScope (scope: FastifyInstance, plugin: string): void {
     else if (body.length === 0) done(null, undefined)
     else parseJson(request, body.toString(), done)
   })
+  scope.addHook('onSend', async (_request, reply) => { if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store') })
 }
 
 const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart = 'body' }) => (given: unknown) => {
