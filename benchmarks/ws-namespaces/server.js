@@ -115,12 +115,17 @@ const calls = {
     else running.publishAll(all)
   },
   usage: () => running.pid === undefined ? process.cpuUsage() : usageOf(running.pid),
+  // Without what V8 keeps of the heap for what comes next: it grows in steps of some MiB when many connect at once, and not each time, which
+  // made 7 MiB per 1000 clients of 4. Of several looks the least, because nothing makes it less than it is.
   memory: async () => {
+    let least = Infinity
     for (let turn = 0; turn < 10; turn++) {
       await sleep(50)
       globalThis.gc?.()
+      const { rss, heapTotal, heapUsed } = process.memoryUsage()
+      least = Math.min(least, rss - (heapTotal - heapUsed))
     }
-    return running.pid === undefined ? process.memoryUsage.rss() : 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${running.pid}/status`, 'utf8'))?.[1])
+    return running.pid === undefined ? least : 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${running.pid}/status`, 'utf8'))?.[1])
   }
 }
 

@@ -182,4 +182,10 @@ test('a handler may refer to the namespace that is being created', () => {
   expect(bare).type.toBe<Namespace>()
   const declared = app.wsNamespaces.create<Omit<Chat, 'answers'>>('chat', { onMessage: async (_conn, { type }) => type === 'clear' && chat.stats() })
   expect(declared.name).type.toBe<string>()
+  const deciding = app.wsNamespaces.create('deciding', {
+    authorize: async (): Promise<{ userId: string, level: number } | false> => (await deciding.presence()).length < 10 && { userId: 'ann', level: 3 },
+    renew: async (_conn, token): Promise<{ userId: string, level: number } | null> => (await deciding.online(token)).online ? null : { userId: token, level: 1 },
+    clientRooms: async (conn, room): Promise<boolean> => conn.ctx.level > 1 && (await deciding.presence(room)).length < 10
+  })
+  expect(deciding.name).type.toBe<string>()
 })
