@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connect, redisServer, uniqueName, sharedRedis, waitFor, workers, type Scope, type Worker } from '../../../test/helpers/index.ts'
-import { Announcer } from '../src/announce/index.ts'
+import { Announcer, Webhook } from '../src/announce/index.ts'
 import { NOTHING_KNOWN, transitions, type Known } from '../src/announce/transitions.ts'
 import { Incidents } from '../src/application/index.ts'
 import type { Health, Report } from '../src/formats/index.ts'
@@ -244,6 +244,20 @@ t.test('who takes long to connect again after an outage is not missed, and one c
   t.same(look(1_045_000, ['a', 'b'], true), ['down c gone'], 'and not put off by what breaks again')
   t.same(look(1_055_000, ['a'], true), ['down b gone'])
   t.same(look(1_065_000, ['a', 'b', 'c']), ['up c', 'up b'])
+})
+
+t.test('a webhook that names a time is not tried again before it, and after a minute at the latest', async (t) => {
+  const answers = ['7', '86400', 'Wed, 21 Oct 2037 07:28:00 GMT', '-5', 'x']
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(429, { 'retry-after': answers.shift() }).end()
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const webhook = new Webhook({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/` }, {}, { warn: () => {} } as never)
+  const pauses: unknown[] = []
+  while (answers.length > 0) pauses.push(await webhook.deliver({ id: 'one', at: 0, events: [{ type: 'down', subject: 'instance' }], attempts: 0, notBefore: 0 } as never))
+  t.same(pauses, [7000, 60_000, 2000, 2000, 2000])
 })
 
 t.test('options of the webhook', async (t) => {

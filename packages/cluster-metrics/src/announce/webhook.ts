@@ -74,10 +74,10 @@ export class Webhook implements Recipient {
     const isLast = !outcome.again || batch.attempts + 1 >= attempts
     // Neither the address nor what the far side said: both may hold secrets.
     this.#log.warn({ problem: outcome.problem, attempt: batch.attempts + 1, events: events.length }, isLast ? 'a webhook was given up' : 'a webhook could not be sent: it is tried again')
-    return isLast ? 'done' : Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** batch.attempts)
+    return isLast ? 'done' : Math.min(LONGEST_PAUSE_MS, Math.max(FIRST_PAUSE_MS * 2 ** batch.attempts, outcome.holdMs))
   }
 
-  async #send (id: string, body: string): Promise<'sent' | { again: boolean, problem: string }> {
+  async #send (id: string, body: string): Promise<'sent' | { again: boolean, problem: string, holdMs: number }> {
     const { url, secret, headers: given = {} } = this.#options
     const timestamp = String(Math.floor(Date.now() / 1000))
     const others = Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined)
@@ -86,10 +86,10 @@ export class Webhook implements Recipient {
     try {
       const response = await fetch(url, { method: 'POST', headers, body, redirect: 'manual', signal: AbortSignal.timeout(this.timeoutMs) })
       await response.body?.cancel()
-      return response.ok ? 'sent' : { again: response.status >= 500 || AGAIN.has(response.status), problem: `status ${response.status}` }
+      return response.ok ? 'sent' : { again: response.status >= 500 || AGAIN.has(response.status), problem: `status ${response.status}`, holdMs: Number(response.headers.get('retry-after')) * 1000 || 0 }
     } catch (err) {
       const { name, cause } = err as { name?: string, cause?: { code?: unknown } }
-      return { again: true, problem: name === 'TimeoutError' ? `no answer within ${this.timeoutMs} ms` : String(cause?.code ?? name) }
+      return { again: true, problem: name === 'TimeoutError' ? `no answer within ${this.timeoutMs} ms` : String(cause?.code ?? name), holdMs: 0 }
     }
   }
 }
