@@ -401,6 +401,14 @@ t.test('a question to a room or a user: each answer as it comes, over all worker
   await t.rejects(chat.request('ann', 'vote', 'x'.repeat(300_000)), tooLarge)
 })
 
+t.test('one guest and very many rooms: 256 where the namespace says nothing', async (t) => {
+  const { app, port } = await build(t, { setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { public: true, clientRooms: true, limits: { messages: 10_000 } }) } })
+  const guest = await connect(t, port, `${P}/chat`)
+  for (let room = 0; room < 1000; room++) guest.send({ type: 'join', id: room, data: { room: `r${room}` } })
+  await waitFor(() => guest.messages.length === 1000, { what: 'all answers', timeoutMs: 30_000 })
+  t.same([guest.errors.length, new Set(guest.errors), app.wsNamespaces.local().chat!.rooms], [744, new Set(['TOO_MANY_ROOMS']), 256])
+})
+
 t.test('of a user all connections enter a room that may; what is not known of the cluster is told; what nobody reads on is not kept', async (t) => {
   const { app, port } = await build(t, { setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, clientRooms: true, limits: { rooms: 1 } }) } })
   const [full, free] = [await connect(t, port, `${P}/chat`, { user: 'ann' }), await connect(t, port, `${P}/chat`, { user: 'ann' })]
