@@ -199,6 +199,19 @@ t.test('a client whose rooms cannot be read is not told that it recovered, and i
   t.equal((await resume(t, port, PATH, back, 'ann')).connected.recovered, true)
 })
 
+t.test('what Redis refuses though it is there is told once, and reaches the clients here', async (t) => {
+  const siteId = uniqueName('refused')
+  const { app, port, complaints } = await build(t, { link: { url: sharedRedis(), siteId, env: 'test' }, setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader, history: {} }) } })
+  const chat = app.wsNamespaces.get('chat')!
+  const client = await connect(t, port, PATH, { user: 'ann' })
+  t.same(await chat.broadcast('n', 1), { delivered: 'cluster' })
+  // An application that writes into what is ours: no number of ours comes after this one.
+  await app.redisLink.run((redis) => redis.xadd(app.redisLink.key('ws', 'log', '{chat}'), '99999999999999-0', 'a', 'b'))
+  for (const n of [2, 3]) t.same(await chat.broadcast('n', n), { delivered: 'local' })
+  t.same(await client.wait('n', 3), [1, 2, 3])
+  t.same(complaints, ['Redis refused a message, which reached the clients of this process only'])
+})
+
 t.test('the age of the history ends the recovery', async (t) => {
   const [a] = await servers(t, sharedRedis(), 1, { namespaces: { chat: { history: { maxLength: 50, maxAgeMs: 1000 } } } })
   const first = await connect(t, a!.port, PATH, { user: 'ann' })

@@ -62,7 +62,12 @@ export class LogCarrier implements Carrier {
         malformed: () => this.#complain({ namespace }, 'a message was ignored that is malformed or of a later release'),
         fault: (err) => this.#complain({ namespace, err }, 'a message could not be handed to the clients')
       },
-      onGiveUp: (message) => sink.deliver(message, null)
+      onGiveUp: (message) => sink.deliver(message, null),
+      // What Redis refuses though it is there is refused for ever, and would be `local` without a word. Of outages the link tells.
+      onFailure: (err) => {
+        const { code = '' } = err as { code?: unknown }
+        if (!String(code).startsWith('FST_ERR_REDIS_LINK')) this.#complain({ namespace, err }, 'Redis refused a message, which reached the clients of this process only')
+      }
     })!
   }
 
