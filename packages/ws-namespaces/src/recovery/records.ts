@@ -98,12 +98,11 @@ export class RedisRecords implements Records {
   }
 
   async read (clientId: string, userId: string | null): Promise<ClientRecord | null> {
-    const [text, left] = await this.#link.run((client) => Promise.all([
-      client.get(this.#keys.client(clientId)),
-      userId === null ? {} as Record<string, string> : client.hgetall(this.#keys.left(userId))
-    ]))
-    const record = parse(text)
-    return record && { ...record, rooms: new Map([...record.rooms].filter(([room, { since }]) => !isLeft(since, left[room]))) }
+    const record = parse(await this.#link.run((client) => client.get(this.#keys.client(clientId))))
+    if (record === null || userId === null || record.rooms.size === 0) return record
+    // Of its own rooms only: a user may have been put out of any number.
+    const left = await this.#link.run((client) => client.hmget(this.#keys.left(userId), ...record.rooms.keys()))
+    return { ...record, rooms: new Map([...record.rooms].filter(([, { since }], index) => !isLeft(since, left[index]))) }
   }
 
   async leave (userId: string, room: string, place: Place): Promise<void> {
@@ -118,7 +117,7 @@ export class RedisRecords implements Records {
 }
 
 /** Who came again after that has a later place. */
-function isLeft (since: Place | null, offset: string | undefined): boolean {
+function isLeft (since: Place | null, offset: string | null | undefined): boolean {
   const left = parseOffset(offset ?? null)
   return left !== null && (since === null || since.epoch !== left.epoch || since.seq <= left.seq)
 }
