@@ -1,0 +1,145 @@
+import { has, type Part } from './feature.ts'
+
+/** `src/app`: what is registered, in order. */
+export const app: Part = ({ features, name }, ts) => {
+  const routes = features.filter(({ route }) => route !== undefined)
+  return `import redisLink from '@jpulse/redis-link'
+${features.map(({ local, plugin }) => `import ${local} from '${plugin}'\n`).join('')}import Fastify from 'fastify'
+import { auth } from './auth.js'
+import home from './routes/home.js'
+${routes.map((feature) => `import ${feature.name} from './routes/${feature.name}.js'\n`).join('')}
+/** The application. It does not listen yet. Without REDIS_URL it is for one process. */
+export async function buildApp (env${ts(': NodeJS.ProcessEnv')} = process.env) {
+  const app = Fastify({ logger: { level: env.LOG_LEVEL ?? 'info' } })
+  app.decorate('auth', auth(env.ADMIN_PASSWORD))
+
+  await app.register(redisLink, { url: env.REDIS_URL, siteId: '${siteId(name)}' })
+${features.map(({ local, options }) => `  await app.register(${local}${options === '{}' ? '' : `, ${options}`})\n`).join('')}
+  await app.register(home)
+${routes.map((feature) => `  await app.register(${feature.name})\n`).join('')}  return app
+}
+`
+}
+
+/** The first part of every key in Redis. */
+function siteId (name: string): string {
+  return name.replaceAll(/[^A-Za-z0-9._-]/g, '-').replace(/^-+/, '').slice(0, 64)
+}
+
+export const server: Part = () => `import { existsSync } from 'node:fs'
+import { buildApp } from './app.js'
+
+// What the environment names goes before what the file names.
+if (existsSync('.env')) process.loadEnvFile()
+
+const app = await buildApp()
+
+let isEnding = false
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    // A second one ends it at once.
+    if (isEnding) process.exit(1)
+    isEnding = true
+    app.close().then(() => process.exit(), (err) => {
+      app.log.error(err)
+      process.exit(1)
+    })
+  })
+}
+
+await app.listen({ port: Number(process.env.PORT ?? 3000), host: process.env.HOST ?? '127.0.0.1' })
+// PM2 keeps the worker before until this one says so (ecosystem.config.cjs).
+process.send?.('ready')
+`
+
+export const auth: Part = (project, ts) => `import { createHash, timingSafeEqual } from 'node:crypto'
+${ts(`import type { FastifyReply, FastifyRequest } from 'fastify'
+
+declare module 'fastify' {
+  interface FastifyInstance { auth: ReturnType<typeof auth> }
+}
+`)}
+export const ADMIN = 'admin'
+
+const digest = (text${ts(': string')}) => createHash('sha256').update(text).digest()
+
+/** Who is the administrator: without a password nobody is. */
+export function auth (password${ts(': string | undefined')}) {
+  const isPassword = (given${ts(': string')}) => Boolean(password) && timingSafeEqual(digest(given), digest(password${ts(' ?? \'\'')}))
+${has(project, 'sessions')
+  ? `  const isAdmin = async (request${ts(': FastifyRequest')}) => request.server.sessions.current(request)?.userId === ADMIN
+`
+  : `  const isAdmin = async (request${ts(': FastifyRequest')}) => {
+    const [, token] = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '') ?? []
+    return token !== undefined && isPassword(token)
+  }
+`}  const onlyAdmin = async (request${ts(': FastifyRequest')}, reply${ts(': FastifyReply')}) => {
+    if (!await isAdmin(request)) return reply.code(401).send({ error: 'This is for the administrator' })
+  }
+  return { isPassword, isAdmin, onlyAdmin }
+}
+`
+
+export const home: Part = (project, ts) => `${ts("import type { FastifyInstance } from 'fastify'\n\n")}const PAGE = \`<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${project.name}</title>
+<h1>${project.name}</h1>
+${has(project, 'sessions')
+  ? `<form method="post" action="/login">
+  <p><label>Name <input name="name" value="admin" autocomplete="username"></label>
+  <p><label>Password, of the file .env <input name="password" type="password" autocomplete="current-password"></label>
+  <p><button>Sign in</button>
+</form>
+`
+  : ''}<ul>
+${pages(project).map((path) => `  <li><a href="${path}">${path}</a>\n`).join('')}</ul>
+</html>
+\`
+
+export default async function home (app${ts(': FastifyInstance')}) {
+  app.get('/', async (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE))
+}
+`
+
+function pages ({ features }: { features: ReadonlyArray<{ routes: readonly string[] }> }): string[] {
+  const links = features.flatMap(({ routes }) => routes.flatMap((line) => [...line.matchAll(/`(?:GET )?(\/[\w/-]+)[^`]*`/g)].map(([, path]) => path!)))
+  return links.filter((path) => !path.startsWith('/ws'))
+}
+
+export const helper: Part = (project, ts) => `${ts("import type { TestContext } from 'node:test'\nimport type { FastifyInstance } from 'fastify'\n")}import { buildApp } from '../src/app.js'
+
+const PASSWORD = 'of the administrator in tests'
+
+/** The application in this process alone, whatever the environment names. */
+export async function build (t${ts(': TestContext')}) {
+  const app = await buildApp({ LOG_LEVEL: 'warn', ADMIN_PASSWORD: PASSWORD, SESSION_SECRET: 'only for tests, longer than 32 characters' })
+  t.after(() => app.close())
+  return app
+}
+
+/** Headers of a request by the administrator. */
+export async function asAdmin (app${ts(': FastifyInstance')})${ts(': Promise<Record<string, string>>')} {
+${has(project, 'sessions')
+  ? `  const { statusCode, cookies } = await app.inject({ method: 'POST', url: '/login', payload: { name: 'admin', password: PASSWORD } })
+  if (statusCode !== 200) throw new Error(\`the login was answered with \${statusCode}\`)
+  return { cookie: cookies.map(({ name, value }) => \`\${name}=\${encodeURIComponent(value)}\`).join('; ') }
+`
+  : `  await app.ready()
+  return { authorization: \`Bearer \${PASSWORD}\` }
+`}}
+`
+
+export const homeTest: Part = () => `import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { build } from './helper.js'
+
+test('the first page is served', async (t) => {
+  const app = await build(t)
+  const { statusCode, headers } = await app.inject('/')
+  assert.equal(statusCode, 200)
+  assert.match(String(headers['content-type']), /^text\\/html/)
+})
+`

@@ -1,0 +1,121 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { cleanEnv } from '../../../scripts/bootstrap.js'
+import { packAll, published, tarball } from '../../../scripts/release.js'
+import { spawnGuarded } from '../../../scripts/servers/guarded.js'
+import { freePort, sharedRedis, temporaryFolder, waitFor } from '../../../test/helpers/index.ts'
+import { create, FEATURES } from '../src/index.ts'
+
+t.setTimeout(480_000)
+
+const run = promisify(execFile)
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+const installed = fileURLToPath(new URL('../node_modules', import.meta.url))
+const { REDIS_URL: _redis, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...env } = cleanEnv()
+const npm = { ...env, npm_config_prefer_offline: 'true', npm_config_audit: 'false', npm_config_fund: 'false' }
+
+t.test('npm create makes an application of packed packages that passes its tests, starts without a Redis, and runs on PM2 workers with one', async (t) => {
+  const folder = temporaryFolder(t)
+  const tarballs = join(folder, 'tarballs')
+  await packAll(tarballs, ['--config.ignore-scripts=true'])
+  const itself = join(tarballs, tarball(published().find(({ name }) => name === '@jpulse/create')!))
+  for (const language of ['typescript', 'javascript']) {
+    const project = join(folder, `my-${language}`)
+    // What `npm create @jpulse` runs, once the registry has it.
+    const { stdout } = await run('npm', ['exec', '--yes', `--package=${itself}`, '--', 'create', project, '--plugins', 'all', `--${language}`, '--packages', tarballs], { cwd: folder, env: npm })
+    t.match(stdout, 'npm start')
+    t.match((await run('npm', ['test'], { cwd: project, env: npm })).stdout, /^# fail 0$|^ℹ fail 0$/m, language)
+
+    const port = String(await freePort())
+    const server = await spawnGuarded('npm', ['start'], { cwd: project, env: { ...env, PORT: port }, log: join(folder, `${language}.log`) })
+    t.teardown(() => server.stop('SIGTERM', 10_000))
+    const page = await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/`)).text(), { timeoutMs: 60_000 })
+    t.match(page, `<h1>my-${language}</h1>`)
+    for (const [, path] of page.matchAll(/href="([^"]+)"/g)) t.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, ['/metrics', '/admin/cluster'].includes(path!) ? 401 : 200, path!)
+  }
+
+  const project = join(folder, 'my-typescript')
+  const port = String(await freePort())
+  writeFileSync(join(project, '.env'), readFileSync(join(project, '.env'), 'utf8').replace(/^REDIS_URL=$/m, `REDIS_URL=${sharedRedis()}`))
+  const pm2 = await spawnGuarded(process.execPath, [join(root, 'node_modules/pm2/bin/pm2-runtime'), 'start', 'ecosystem.config.cjs', '--env', 'production'],
+    { cwd: project, env: { ...env, PORT: port, INSTANCES: '2', PM2_HOME: join(folder, 'pm2'), PM2_DISCRETE_MODE: 'true' }, log: join(folder, 'pm2.log') })
+  t.teardown(() => pm2.stop('SIGTERM', 15_000))
+  const instances = new Set<string>()
+  await waitFor(async () => {
+    const { instance } = await (await fetch(`http://127.0.0.1:${port}/notices`, { headers: { connection: 'close' } })).json() as { instance: string }
+    return instances.add(instance).size === 2
+  }, { what: 'two workers', timeoutMs: 60_000 })
+})
+
+t.test('each choice of plugins compiles, and passes its tests', async (t) => {
+  const folder = temporaryFolder(t)
+  const choices = [['none', []], ...FEATURES.map(({ name }) => [name, [name]]), ['no-sessions', FEATURES.map(({ name }) => name).filter((name) => name !== 'sessions')]] as Array<[string, string[]]>
+  for (const [name, plugins] of choices) {
+    const [typed, plain] = [true, false].map((typescript) => {
+      const project = join(folder, `${name}-${typescript ? 'typescript' : 'javascript'}`)
+      create({ folder: project, plugins, typescript })
+      symlinkSync(installed, join(project, 'node_modules'))
+      return project
+    })
+    // With all of them it is compiled above; each alone adds nothing that these two leave out.
+    if (plugins.length !== 1) await t.resolves(run(process.execPath, [join(root, 'node_modules/typescript-native/bin/tsc'), '-p', typed!, '--noEmit'], { env }), `${name} compiles`)
+    const { stdout } = await run(process.execPath, ['--test', ...readdirSync(join(plain!, 'test')).filter((file) => file.endsWith('.test.js')).map((file) => join('test', file))], { cwd: plain!, env })
+    t.match(stdout, /^(?:#|ℹ) fail 0$/m, name)
+  }
+})
+
+t.test('the secrets are made for each application, stay out of git, and are for its owner alone', async (t) => {
+  const folder = temporaryFolder(t)
+  const secrets = ['one', 'two'].map((name) => {
+    create({ folder: join(folder, name), plugins: [] })
+    return readFileSync(join(folder, name, '.env'), 'utf8')
+  })
+  t.not(secrets[0], secrets[1])
+  t.match(secrets[0], /^SESSION_SECRET=[\w-]{43}$/m)
+  t.equal(statSync(join(folder, 'one/.env')).mode & 0o777, 0o600)
+  t.match(readFileSync(join(folder, 'one/.gitignore'), 'utf8'), /^\.env$/m)
+  t.match(readFileSync(join(folder, 'one/.env.example'), 'utf8'), /^SESSION_SECRET=$/m)
+})
+
+t.test('what cannot be made is one line that says why, and nothing is written', async (t) => {
+  const folder = temporaryFolder(t)
+  mkdirSync(join(folder, 'full'))
+  writeFileSync(join(folder, 'full/notes'), 'mine')
+  const cases: Array<[args: string[], message: string, status: number]> = [
+    [['full'], 'is not empty', 1],
+    [['My Site'], '"My Site" is no name of a package', 1],
+    [['site', '--plugins', 'sessions,cash'], 'There is no plugin cash: sessions, ', 1],
+    [['site', '--redis', 'localhost'], 'The address of Redis begins with redis:// or rediss://', 1],
+    [['site', '--packages', folder], 'There are no tarballs of the suite in', 1],
+    [['site', 'other'], 'One folder, and one language', 1],
+    [['site', '--pluggins', 'all'], "Unknown option '--pluggins'", 2]
+  ]
+  for (const [args, message, status] of cases) {
+    const { code, stderr } = await run(process.execPath, [join(root, 'packages/create/dist/cli.js'), '--yes', '--no-install', ...args], { cwd: folder, env }).catch((err: { code: number, stderr: string }) => err) as { code: number, stderr: string }
+    t.match({ code, stderr }, { code: status, stderr: message })
+    t.notMatch(stderr, /^ {4}at /m, 'no stack')
+  }
+  t.same(readdirSync(folder), ['full'])
+})
+
+t.test('a person is asked for what is not said', async (t) => {
+  const folder = temporaryFolder(t)
+  // A terminal of its own, since who is no terminal is not asked.
+  const script = `import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+os.write(terminal, b'shop\\nno\\nyes\\nno\\nno\\nno\\nno\\nno\\n\\n')
+try:
+  while os.read(terminal, 4096): pass
+except OSError: pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`
+  try { execFileSync('python3', ['--version'], { stdio: 'ignore' }) } catch { return t.comment('there is no python3 here, which has a terminal to give') }
+  await run('python3', ['-c', script, process.execPath, join(root, 'packages/create/dist/cli.js'), '--no-install'], { cwd: folder, env })
+  const { dependencies } = JSON.parse(readFileSync(join(folder, 'shop/package.json'), 'utf8')) as { dependencies: object }
+  t.same(Object.keys(dependencies), ['@fastify/formbody', '@jpulse/redis-link', '@jpulse/redis-sessions', 'fastify', 'ioredis'])
+  t.ok(readdirSync(join(folder, 'shop/src')).includes('app.js'))
+})
