@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { embedDashboard } from './embed-dashboard.js'
 
@@ -16,23 +16,61 @@ export function cleanEnv () {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_(config|package|lifecycle)_/i.test(name)))
 }
 
-/**
- * Makes a bare clone ready to run: installs the dependencies where a manifest, the lockfile or Node changed since the
- * last time, then builds every package. Uses Node's built-ins only.
- */
+/** Makes a bare clone ready to run: installs, then builds every package. Uses Node's built-ins only. */
 export function bootstrap () {
-  checkNode()
-  const marker = join(ROOT, 'node_modules', '.jpulse-installed')
-  const wanted = fingerprint()
-  if (!existsSync(marker) || readFileSync(marker, 'utf8') !== wanted) {
-    say('installing dependencies (pnpm)')
-    run('npm', ['exec', '--yes', '--prefer-offline', `--package=${packageManager()}`, '--', 'pnpm', 'install', '--frozen-lockfile', '--prefer-offline', '--reporter=append-only', '--loglevel=warn'])
-    writeFileSync(marker, wanted)
-  }
+  install()
   say('building')
   embedDashboard(ROOT)
   const force = packages().some((folder) => !existsSync(join(folder, 'dist')))
   run(process.execPath, [join(ROOT, 'node_modules/typescript-native/bin/tsc'), '-b', ...(force ? ['--force'] : [])])
+}
+
+/** Installs the dependencies where a manifest, the lockfile or Node changed since the last time. */
+export function install () {
+  checkNode()
+  if (installed() === fingerprint()) return
+  say('installing dependencies (pnpm)')
+  pnpmInstall()
+  writeFileSync(MARKER, fingerprint())
+}
+
+/**
+ * Makes a clone in which nobody works yet ready to run the site, and nothing else: a fifth of the dependencies, and no check of types.
+ * The lockfile is taken as it came with the clone: a check of the age of each of a thousand packages takes longer than all the rest.
+ *
+ * @returns {Promise<boolean>} false, and nothing is done, where everything is installed, as for tests
+ */
+export async function bootstrapSite () {
+  checkNode()
+  const known = installed()
+  if (known === null ? existsSync(dirname(MARKER)) : !known.startsWith(SITE)) return false
+  if (known !== SITE + fingerprint()) {
+    say('installing what the site needs (pnpm)')
+    // So that an installation that is broken off is known for what it is.
+    mkdirSync(dirname(MARKER), { recursive: true })
+    writeFileSync(MARKER, SITE)
+    pnpmInstall('--trust-lockfile', '--prod', '--filter', '.', '--filter', './scripts', '--filter', 'jpulse-site...')
+    writeFileSync(MARKER, SITE + fingerprint())
+  }
+  say('building the site')
+  embedDashboard(ROOT)
+  const { buildWithoutTypes } = await import('./site/build.js')
+  await buildWithoutTypes()
+  return true
+}
+
+const MARKER = join(ROOT, 'node_modules', '.jpulse-installed')
+/** Before the fingerprint where no more is installed than the site needs. */
+const SITE = 'site '
+
+/** @returns {string | null} what the last installation wrote; null where there was none */
+function installed () {
+  return existsSync(MARKER) ? readFileSync(MARKER, 'utf8') : null
+}
+
+/** @param {string[]} args */
+function pnpmInstall (...args) {
+  run('npm', ['exec', '--yes', '--prefer-offline', `--package=${packageManager()}`, '--', 'pnpm', 'install', '--frozen-lockfile', '--prefer-offline', '--reporter=append-only', '--loglevel=warn', ...args])
 }
 
 /**
@@ -70,7 +108,7 @@ function packages () {
 function fingerprint () {
   const hash = createHash('sha256').update(process.version)
   const manifests = ['packages', 'examples'].flatMap((group) => readdirSync(join(ROOT, group)).sort().map((name) => join(group, name, 'package.json')))
-  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json', 'benchmarks/package.json', ...manifests]) {
+  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json', 'benchmarks/package.json', 'docs/site/package.json', 'scripts/package.json', ...manifests]) {
     if (existsSync(join(ROOT, file))) hash.update(readFileSync(join(ROOT, file)))
   }
   return hash.digest('hex')

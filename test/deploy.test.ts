@@ -103,6 +103,20 @@ t.test('each command of a document is run by a test or a script, or says what it
 })
 
 if (process.env.DEPLOY === 'full') {
+  t.test('npm start in a fresh clone installs what the site needs and no more, and a build afterwards makes the rest', async (t) => {
+    const clone = join(temporaryFolder(t), 'app')
+    execFileSync('git', ['clone', '-q', ROOT, clone])
+    const port = String(await freePort())
+    const env = { ...cleanEnv(), PORT: port, EMBEDDED: '1', JPULSE_RUN_DIR: join(clone, '.run') }
+    const site = await spawnGuarded('npm', ['start'], { cwd: clone, env, log: join(clone, 'log') })
+    t.teardown(() => site.stop('SIGTERM', 15_000))
+    t.equal((await waitFor(async () => await fetch(`http://127.0.0.1:${port}/`), { timeoutMs: 120_000 }).catch((err) => { throw new Error(`${err.message}: ${readFileSync(join(clone, 'log'), 'utf8')}`) })).status, 200)
+    for (const name of ['tap', 'eslint', 'typescript-native']) t.notOk(existsSync(join(clone, 'node_modules', name)), name)
+    await site.stop('SIGTERM', 15_000)
+    await promisify(execFile)(process.execPath, ['scripts/build.js'], { cwd: clone, env, maxBuffer: 2 ** 26 })
+    for (const file of ['node_modules/tap', 'packages/redis-link/dist/index.d.ts', 'examples/rerum-store/dist/server.js']) t.ok(existsSync(join(clone, file)), file)
+  })
+
   t.test('the commands of the Dockerfile leave a site that boots, with what production needs and nothing else', async (t) => {
     const clone = join(temporaryFolder(t), 'app')
     const env = cleanEnv()

@@ -1,4 +1,4 @@
-import { bootstrap, say } from '../bootstrap.js'
+import { bootstrap, bootstrapSite, say } from '../bootstrap.js'
 import { CannotProvide, redisBinary } from '../servers/binaries.js'
 import { namesRedis } from './given.js'
 
@@ -8,7 +8,7 @@ import { namesRedis } from './given.js'
 /** Exit status: a server can be neither found nor provided. */
 const CANNOT_PROVIDE = 3
 
-bootstrap()
+if (!await bootstrapSite()) bootstrap()
 if (!process.argv.includes('--embedded')) {
   try {
     if (!namesRedis(process.env)) redisBinary(say)
