@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { SiteConfig } from './config.ts'
 import { PEOPLE } from './people/report.ts'
+import { COLLECTION as TEMPLATES } from './templates.ts'
 
 const RETRY_MS = 2000
 /** Longer than it takes. */
@@ -27,6 +28,30 @@ async function attempt (app: FastifyInstance, config: SiteConfig, closing: Abort
       app.log.warn({ err }, 'not prepared yet, trying again')
       await sleep(RETRY_MS, undefined, { ref: false, signal: closing }).catch(() => {})
     }
+  }
+}
+
+const LOOK_MS = 250
+/** A cache that begins on an empty Redis is in use after its lease, and one that is not in use after this has a reason. */
+const WARM_UP_MS = 30_000
+
+/**
+ * Reads what every page needs (settings, flags, templates) as soon as the cache is in use, so that no visitor waits for it after a deploy. A worker
+ * serves meanwhile: what is not there yet is read when somebody asks.
+ *
+ * @returns how many documents it read
+ */
+export async function warmUp (app: FastifyInstance): Promise<number> {
+  const { configCache, log } = app
+  const until = performance.now() + WARM_UP_MS
+  while (configCache.mode === 'bypass' && performance.now() < until && !app.drain.active) await sleep(LOOK_MS, undefined, { ref: false })
+  // What is read while nothing is kept would be read for nothing.
+  if (configCache.mode === 'bypass') return 0
+  try {
+    return await configCache.warmup(['config:*', 'features:*', 'doctypes:*', `${TEMPLATES}:*`])
+  } catch (err) {
+    log.warn({ err }, 'the cache is not warm: each document is read when it is asked for')
+    return 0
   }
 }
 

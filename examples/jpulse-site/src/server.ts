@@ -2,7 +2,7 @@ import { FST_ERR_REDIS_LINK_INVALID_OPTION } from '@jpulse/redis-link'
 import { ConfigError, endGracefully } from 'server-kit'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
-import { prepare } from './prepare.ts'
+import { prepare, warmUp } from './prepare.ts'
 
 /** EX_CONFIG of sysexits: PM2 does not restart a worker that ends with it (ecosystem.config.cjs). */
 const CONFIG_ERROR = 78
@@ -17,6 +17,7 @@ try {
   prepare(app, config)
   await app.listen({ port: config.port, host: config.host })
   process.send?.('ready')
+  warmUp(app)
 } catch (err) {
   const misconfigured = isMisconfiguration(err)
   process.stderr.write(`${misconfigured ? err.message : (err as Error).stack}\n`)
