@@ -11,6 +11,7 @@ import wsNamespaces from '@jpulse/ws-namespaces'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { drain, mongo, worker } from 'server-kit'
 import api from './api/routes.ts'
+import audit from './audit/listen.ts'
 import accounts from './auth/accounts.ts'
 import sameSite from './auth/same-site.ts'
 import { mayScrape } from './auth/scraper.ts'
@@ -55,6 +56,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   app.drain.first(() => app.wsNamespaces.drain())
 
   await app.register(documents)
+  await app.register(audit)
   await app.register(accounts, { passwordCost: config.passwordCost })
   await app.register(templates, { watch: environment === 'development' })
   await app.register(live)

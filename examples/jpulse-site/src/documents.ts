@@ -2,6 +2,7 @@ import type {} from '@fastify/mongodb'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type {} from 'server-kit'
+import { memoryAudit, mongoAudit, type Audit, type AuditEntry } from './audit/audit.ts'
 import { memoryGuestBook } from './guestbook/memory-guestbook.ts'
 import { mongoGuestBook, type EntryDocument } from './guestbook/mongo-guestbook.ts'
 import type { GuestBook } from './guestbook/guestbook.ts'
@@ -18,6 +19,7 @@ interface Documents {
   readonly directory: Directory
   readonly todos: Todos
   readonly guestBook: GuestBook
+  readonly audit: Audit
 }
 
 declare module 'fastify' {
@@ -32,7 +34,7 @@ export default fp(async (app: FastifyInstance) => {
 }, { name: 'site-documents', fastify: '5.x' })
 
 function inProcess (): Documents {
-  return { users: memoryUsers(), directory: memoryDirectory(), todos: memoryTodos(), guestBook: memoryGuestBook() }
+  return { users: memoryUsers(), directory: memoryDirectory(), todos: memoryTodos(), guestBook: memoryGuestBook(), audit: memoryAudit() }
 }
 
 function inMongo (app: FastifyInstance): Documents {
@@ -41,6 +43,7 @@ function inMongo (app: FastifyInstance): Documents {
     users: mongoUsers(db.collection<UserDocument>('users'), link),
     directory: mongoDirectory(db.collection<Person>('people'), link),
     todos: mongoTodos(db.collection<TodoDocument>('todos'), link),
-    guestBook: mongoGuestBook(db.collection<EntryDocument>('guestbook'), link)
+    guestBook: mongoGuestBook(db.collection<EntryDocument>('guestbook'), link),
+    audit: mongoAudit(db.collection<AuditEntry>('audit'), link)
   }
 }

@@ -101,7 +101,7 @@ t.test('administrators only: each of their routes refuses a user and a stranger,
   const { app } = await adminSite(t, 'embedded')
   const [user, stranger] = [new Client(app), new Client(app)]
   await user.signUp('ada')
-  const gets = ['/admin/', '/admin/users', '/admin/websockets', '/admin/cluster', '/metrics', '/api/1/metrics/servers', '/api/1/metrics/errors/recent', '/api/1/ws/stats', '/api/1/config/config/site', '/api/1/cache/stats', '/api/1/app-cluster/status', '/api/1/admin/templates/welcome']
+  const gets = ['/admin/', '/admin/users', '/admin/websockets', '/admin/audit', '/admin/cluster', '/metrics', '/api/1/metrics/servers', '/api/1/metrics/errors/recent', '/api/1/ws/stats', '/api/1/config/config/site', '/api/1/cache/stats', '/api/1/app-cluster/status', '/api/1/admin/templates/welcome']
   for (const url of gets) {
     t.equal((await user.get(url)).statusCode, 403, url)
     t.ok([401, 303].includes((await stranger.get(url)).statusCode), url)

@@ -14,6 +14,8 @@ const LISTED = { _id: 1, email: 1, role: 1, createdAt: 1, locked: 1 } as const
 
 const DONE = { reset: '', 'sign-out': 'is signed out everywhere', lock: 'is locked', unlock: 'can sign in again', delete: 'is deleted' }
 
+const WRITTEN = { reset: 'new password', 'sign-out': 'signed out everywhere', lock: 'locked', unlock: 'unlocked', delete: 'deleted' }
+
 /** Accounts, newest first, found by the begin of their name or address; locked, deleted, their sessions ended. */
 const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
   const { accounts, documents: { users } } = app
@@ -36,7 +38,10 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
     const { username, action } = request.body
     // Somebody has to be left who can undo it.
     if (action !== 'sign-out' && username === mustViewer(app, request).username) throw new InputError('Your own account is for another administrator to lock or delete.')
-    request.log.info({ username, action, by: mustViewer(app, request).username }, 'an account is administered')
+    const by = mustViewer(app, request).username
+    request.log.info({ username, action, by }, 'an account is administered')
+    // First, so that nothing is done of which nobody can read.
+    await app.documents.audit.add({ what: WRITTEN[action], user: username, by, ip: request.ip, userAgent: request.headers['user-agent'] ?? '' })
     // Shown once, and in no address.
     if (action === 'reset') return send(request, reply, { search: username, done: `${username} has the password ${await accounts.resetPassword(username)}` })
     if (action === 'lock') await accounts.lock(username)

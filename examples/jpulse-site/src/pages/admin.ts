@@ -6,6 +6,7 @@ import { DOCUMENTS } from '../admin/editable.ts'
 import { edit, saveSeen, versionOf } from '../admin/edits.ts'
 import { isAdmin, viewer } from '../auth/viewer.ts'
 import { EditedError, InputError } from '../errors.ts'
+import adminAudit from './admin-audit.ts'
 import adminFlags, { flagViews } from './admin-flags.ts'
 import adminUsers from './admin-users.ts'
 import { adminPage, type Again, againPage, webSocketStatus } from './admin-views.ts'
@@ -45,6 +46,7 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
 
   await app.register(adminFlags)
   await app.register(adminUsers)
+  await app.register(adminAudit)
 
   app.post('/config', { schema: { body: Document, response: pageResponses } }, async (request, reply) => {
     const { collection, key, value, version } = request.body
