@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
@@ -42,8 +42,30 @@ app.register(cursorPagination, { secret })
 app.listen({ port: Number(process.env.PORT), host: '127.0.0.1' })
 `
 
+const CLI = ['fastify-cli@^8.0.0', '@fastify/autoload@^6.0.0']
+const DECORATORS = ['redisLink', 'appCluster', 'sessions', 'wsNamespaces', 'configCache', 'clusterMetrics', 'paginate']
+const OPTIONS: Record<string, string> = { 'redis-sessions': '{ secret }', 'cursor-pagination': '{ secret }' }
+/** An application as fastify-cli makes one: its plugins are found in the order of their names, and need each other in another one. */
+const AUTOLOADED = {
+  'app.js': `
+import { dirname, join } from 'node:path'
+import autoload from '@fastify/autoload'
+
+export default async function (app, options) {
+  app.register(autoload, { dir: join(import.meta.dirname, 'plugins'), options })
+  app.register(autoload, { dir: join(import.meta.dirname, 'routes'), options })
+}`,
+  'routes/names.js': `export default async function (app) { app.get('/names', async () => ${JSON.stringify(DECORATORS)}.filter((name) => app.hasDecorator(name))) }`,
+  ...Object.fromEntries(['redis-link', 'redis-sessions', 'cluster-broadcast', 'ws-namespaces', 'config-cache', 'cluster-metrics', 'cursor-pagination'].map((name) => [`plugins/${name}.js`, `
+import plugin from '@jpulse/${name}'
+const secret = 'a secret of more than thirty-two characters'
+export default plugin
+export const autoConfig = ${OPTIONS[name] ?? '{}'}`]))
+}
+
 /** What npm test has built, packed: prepack, which would build it again, has a test of its own. */
 const tarballs = temporaryFolder(t)
+t.setTimeout(240_000)
 t.before(() => packAll(tarballs, ['--config.ignore-scripts=true']))
 
 t.test('each package is complete when packed, and npm would publish it', async (t) => {
@@ -100,7 +122,7 @@ t.test('the packages install into an empty project, and the example of redis-lin
   const project = temporaryFolder(t)
   const needed = published().map((one) => join(tarballs, tarball(one)))
   writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module', private: true }))
-  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...needed, `fastify@${devDependencies.fastify}`], { cwd: project, env: cleanEnv() })
+  await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', ...needed, `fastify@${devDependencies.fastify}`, ...CLI], { cwd: project, env: cleanEnv() })
   t.ok(existsSync(join(project, 'node_modules/@jpulse/redis-link/LICENSE')))
 
   const example = /```js\n([^]*?)```/.exec(readFileSync(join(folder, 'README.md'), 'utf8'))?.[1]
@@ -114,6 +136,21 @@ t.test('the packages install into an empty project, and the example of redis-lin
   const answer = await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/`)).json() as Promise<{ visits: number, redis: string }>, { timeoutMs: 30_000 })
   t.equal(answer.redis, 'up')
   t.ok(answer.visits >= 1)
+
+  await t.test('fastify-cli starts it where @fastify/autoload finds each plugin in a file of its own', async (t) => {
+    for (const [path, code] of Object.entries(AUTOLOADED)) {
+      mkdirSync(dirname(join(project, 'cli', path)), { recursive: true })
+      writeFileSync(join(project, 'cli', path), code)
+    }
+    const port = await freePort()
+    const app = spawn(process.execPath, ['node_modules/fastify-cli/cli.js', 'start', '--port', String(port), '--log-level', 'warn', 'cli/app.js'], { cwd: project, env: { PATH: process.env.PATH }, stdio: ['ignore', 'pipe', 'pipe'] })
+    let said = ''
+    for (const stream of [app.stdout, app.stderr]) stream.on('data', (chunk) => { said += chunk })
+    t.teardown(async () => { if (app.exitCode === null && app.signalCode === null && app.kill('SIGKILL')) await once(app, 'exit') })
+    const names = await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/names`)).json() as Promise<string[]>, { timeoutMs: 30_000 }).catch((err: Error) => { throw new Error(`${err.message}: ${said}`) })
+    t.same(names, DECORATORS)
+    t.equal((await fetch(`http://127.0.0.1:${port}/health`)).status, 200)
+  })
 })
 
 t.test('what was built of a source that is gone is not packed', async (t) => {
