@@ -2,7 +2,11 @@ import type {} from '@fastify/swagger'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { html, type Html } from '../html.ts'
+import { CONTENT_SECURITY_POLICY } from '../server-options.ts'
 import { pageResponses, sendPage } from './page.ts'
+
+/** Swagger UI has its icons within its style sheet. */
+const WITH_ICONS = { ...CONTENT_SECURITY_POLICY, directives: { ...CONTENT_SECURITY_POLICY.directives, imgSrc: ["'self'", 'data:'] } }
 
 interface Operation {
   description?: string
@@ -15,6 +19,17 @@ interface Operation {
 const docs: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/docs/json', { schema: { response: { 200: Type.Unknown() } } }, async () => app.swagger())
 
+  app.get('/docs/try', { helmet: { contentSecurityPolicy: WITH_ICONS }, schema: { response: pageResponses } }, async (request, reply) => sendPage(app, request, reply, {
+    title: 'Try the API · jPulse',
+    path: '/docs',
+    scripts: ['try.js'],
+    styles: ['swagger-ui/swagger-ui.css'],
+    content: html`
+    <section class="hero"><h1>Try the API</h1>
+    <p class="lead">Requests go to this site as whoever is signed in: what they change is changed. <a href="/docs">Back to the list</a></p></section>
+    <div class="card try" id="try"><a href="/docs/json">/docs/json</a></div>`
+  }))
+
   app.get('/docs', { schema: { response: pageResponses } }, async (request, reply) => {
     const paths = Object.entries(app.swagger().paths ?? {}) as Array<[string, Record<string, Operation>]>
     const groups = grouped(paths)
@@ -23,7 +38,7 @@ const docs: FastifyPluginAsyncTypebox = async (app) => {
       path: '/docs',
       content: html`
     <section class="hero"><h1>API</h1>
-    <p class="lead">Answers are <code>{ success: true, data }</code> or <code>{ success: false, error, code, statusCode }</code>. The same as OpenAPI 3.1: <a href="/docs/json">/docs/json</a></p></section>
+    <p class="lead">Answers are <code>{ success: true, data }</code> or <code>{ success: false, error, code, statusCode }</code>. <a href="/docs/try">Try requests</a>. The same as OpenAPI 3.1: <a href="/docs/json">/docs/json</a></p></section>
     ${[...groups].map(([name, entries]) => html`<section class="card api" aria-label="${name}"><h2>${name}</h2>${entries.map(([path, operations]) =>
       Object.entries(operations).map(([method, operation]) => operationOf(method, path, operation)))}</section>`)}`
     })

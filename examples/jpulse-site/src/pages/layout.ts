@@ -11,6 +11,8 @@ export interface Layout {
   viewer?: Viewer | null | 'unknown'
   /** Scripts below /assets/ that the page needs. */
   scripts?: readonly string[]
+  /** Style sheets below /assets/ that the page needs. */
+  styles?: readonly string[]
   /** What an administrator wrote for the foot of each page. */
   footer?: string
   content: Html
@@ -28,7 +30,7 @@ const NAVIGATION: readonly Item[] = [
   { path: '/admin/', label: 'Admin', admin: true }
 ]
 
-export function layout ({ title, path, worker, viewer = null, scripts = [], footer = '', content }: Layout): Html {
+export function layout ({ title, path, worker, viewer = null, scripts = [], styles = [], footer = '', content }: Layout): Html {
   const someone = viewer === 'unknown' ? null : viewer
   const isAdmin = someone?.role === 'admin'
   const modules = someone === null ? scripts : ['session.js', ...scripts]
@@ -40,7 +42,8 @@ export function layout ({ title, path, worker, viewer = null, scripts = [], foot
   <meta name="color-scheme" content="light dark">
   <title>${title}</title>
   <link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
-  <link rel="stylesheet" href="/assets/site.css">${modules.map((script) => html`
+  <link rel="stylesheet" href="/assets/site.css">${styles.map((style) => html`
+  <link rel="stylesheet" href="/assets/${style}">`)}${modules.map((script) => html`
   <script type="module" src="/assets/${script}"></script>`)}
 </head>
 <body>
