@@ -1,5 +1,6 @@
 import fastifyCookie from '@fastify/cookie'
 import fastifySession from '@fastify/session'
+import configCache from '@jpulse/config-cache'
 import redisLink from '@jpulse/redis-link'
 import redisSessions from '@jpulse/redis-sessions'
 import { RedisStore } from 'connect-redis'
@@ -16,8 +17,10 @@ const data = { name: 'A. N. Other', roles: ['user', 'editor'], theme: 'dark', vi
 const app = Fastify()
 
 if (variant.startsWith('ours')) {
-  await app.register(redisLink, { ...(variant === 'ours, Redis' ? { url } : {}), siteId: randomUUID() })
-  await app.register(redisSessions, { secret })
+  const localReads = variant === 'ours, copies' || variant === 'ours, not looked at'
+  await app.register(redisLink, { ...(variant === 'ours, memory' ? {} : { url }), siteId: randomUUID() })
+  if (localReads) await app.register(configCache, { blockTtlMs: 500 })
+  await app.register(redisSessions, { secret, localReads })
   app.post('/login', async (request) => app.sessions.login(request, 'user-1', data).then(() => 'in'))
 } else if (variant.startsWith('peer')) {
   const client = createClient({ url })
@@ -38,6 +41,7 @@ if (variant.startsWith('ours')) {
 } else {
   app.post('/login', async () => 'in')
 }
+app.get('/look-away', async () => ({ theme: 'none' }))
 app.get('/read', async ({ session }) => ({ theme: session === undefined ? 'none' : /** @type {any} */ (session).theme }))
 
 const address = await app.listen({ port: 0, host: '127.0.0.1' })

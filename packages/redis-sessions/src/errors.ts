@@ -12,6 +12,10 @@ export const FST_ERR_REDIS_SESSIONS_INVALID_ARGUMENT = createError<[what: string
 export const FST_ERR_REDIS_SESSIONS_UNAVAILABLE = createError<[reason: string]>(
   'FST_ERR_REDIS_SESSIONS_UNAVAILABLE', 'The session is not available now: %s', 503)
 
+/** With `localReads`: the other instances cannot be told that the session changes. It was not changed, or they are told in the background. Carries a `Retry-After` header. */
+export const FST_ERR_REDIS_SESSIONS_INCOHERENT = createError(
+  'FST_ERR_REDIS_SESSIONS_INCOHERENT', 'The other instances cannot be told now that the session changes', 503)
+
 /** The backup cannot be asked, and the answer depends on it: a logout that would not hold, or a session that Redis does not know. Carries a `Retry-After` header. */
 export const FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE = createError(
   'FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE', 'The backup of the sessions is not available now', 503)

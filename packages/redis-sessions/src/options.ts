@@ -64,6 +64,12 @@ export interface FastifyRedisSessionsOptions {
   encryption?: SessionEncryption | undefined
   /** Keeps a copy elsewhere, so that a Redis that lost its data loses nobody's session: see `mongoBackup`. @default none */
   backup?: SessionBackup | undefined
+  /**
+   * Keeps copies of sessions in the process and serves them without asking Redis, as long as a lease of @jpulse/config-cache,
+   * registered before, proves them current: see docs/local-reads.md. `'prepare'` serves none and tells the instances that do of
+   * what it changes: all instances of a site run with it before the first that has `true`. @default false
+   */
+  localReads?: boolean | 'prepare' | undefined
 }
 
 /** What the rest of the plugin works with. */
@@ -83,6 +89,7 @@ export interface ResolvedOptions {
   readonly maxBytes: number
   readonly encryption?: { readonly keys: readonly Buffer[], readonly acceptPlain: boolean, readonly writePlain: boolean }
   readonly backup?: SessionBackup
+  readonly localReads: boolean | 'prepare'
 }
 
 /** Lifetimes of one login. */
@@ -129,7 +136,8 @@ const Schema = Type.Object({
     acceptPlain: Type.Optional(Type.Boolean()),
     writePlain: Type.Optional(Type.Boolean())
   }, closed)),
-  backup: Type.Optional(opaque<SessionBackup>('a session backup, such as mongoBackup(collection)', (backup) => typeof (backup as SessionBackup | undefined)?.put === 'function'))
+  backup: Type.Optional(opaque<SessionBackup>('a session backup, such as mongoBackup(collection)', (backup) => typeof (backup as SessionBackup | undefined)?.put === 'function')),
+  localReads: Type.Optional(Type.Union([Type.Boolean(), Type.Literal('prepare')], { wanted: "true, false or 'prepare'" }))
 }, closed)
 
 const Login = Type.Object({
@@ -163,6 +171,7 @@ export function resolveOptions (options: FastifyRedisSessionsOptions): ResolvedO
     onUnavailable: given.onUnavailable ?? 'error',
     touchIntervalMs: Math.min(wanted, Math.ceil(idleTimeoutMs / 2) - 1),
     maxBytes: given.maxBytes ?? 16 * 1024,
+    localReads: given.localReads ?? false,
     ...(header === undefined ? {} : { header: header.toLowerCase() }),
     ...(encryption === undefined ? {} : { encryption: resolveEncryption(encryption as SessionEncryption) }),
     ...(backup === undefined ? {} : { backup })

@@ -1,12 +1,15 @@
+import configCache from '@jpulse/config-cache'
 import redisLink, { type FastifyRedisLinkOptions, type RedisLink } from '@jpulse/redis-link'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { mongo, redisCluster, sharedRedis, uniqueName } from '../../../test/helpers/index.ts'
+import { mongo, redisCluster, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { BackedStore } from '../src/backup/backed-store.ts'
 import { BackupJob } from '../src/backup/backup-job.ts'
 import { storeConformance } from '../src/conformance.ts'
 import { FallbackStore } from '../src/stores/fallback-store.ts'
+import { Copies } from '../src/stores/redis/copies.ts'
 import { Keys } from '../src/stores/redis/keys.ts'
+import { LocalRedisStore } from '../src/stores/redis/local-redis-store.ts'
 import { MemoryStore } from '../src/stores/memory-store.ts'
 import { mongoBackup } from '../src/backup/mongo-backup.ts'
 import { RedisStore } from '../src/stores/redis/redis-store.ts'
@@ -31,6 +34,8 @@ const stores: Record<string, (t: Test) => Promise<Make>> = {
     const { link: redis, keys } = await link(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } })
     return (lifetimes) => new RedisStore(redis, keys, lifetimes)
   },
+  'copies of what is on one server': (t) => copies(t, { url: sharedRedis() }),
+  'copies of what is on a Cluster': async (t) => copies(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } }),
   'FallbackStore with Redis': async (t) => {
     const { link: redis, keys, log } = await link(t, { url: sharedRedis() })
     return (lifetimes) => new FallbackStore(new RedisStore(redis, keys, lifetimes), redis, lifetimes, log)
@@ -49,6 +54,16 @@ const stores: Record<string, (t: Test) => Promise<Make>> = {
       return new BackedStore(primary, backup, job, lifetimes, log, () => job.close())
     }
   }
+}
+
+async function copies (t: Test, options: FastifyRedisLinkOptions): Promise<Make> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(redisLink, { siteId: uniqueName(), ...options })
+  await app.register(configCache, { blockTtlMs: 500 })
+  await waitFor(() => app.configCache.mode === 'coherent')
+  const { redisLink: redis, configCache: cache } = app
+  return (lifetimes) => new LocalRedisStore(cache, new Copies('', true), () => redis.isUp, redis, new Keys((...parts) => redis.key(...parts)), lifetimes)
 }
 
 for (const [name, prepare] of Object.entries(stores)) {

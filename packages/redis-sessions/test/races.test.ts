@@ -157,12 +157,12 @@ function addRoutes (app: FastifyInstance, gates: Gates): void {
   })
 }
 
-async function ours (t: Test, redis: object): Promise<Stack> {
+async function ours (t: Test, redis: object, localReads = false): Promise<Stack> {
   const gates = new Gates()
   const app = await makeApp(t, {
     redis,
     // Every request is noted as seen, so that each reader has a write that could go wrong.
-    sessions: { touchIntervalMs: 0 },
+    sessions: { touchIntervalMs: 0, localReads },
     routes (app) {
       addRoutes(app, gates)
       addLooseRoutes(app, gates)
@@ -189,6 +189,7 @@ async function race ({ app, gates }: Stack, run: (trial: Trial) => Promise<boole
 const stacks: Record<string, (t: Test) => Promise<Stack>> = {
   memory: (t) => ours(t, {}),
   Redis: (t) => ours(t, { url: sharedRedis() }),
+  'Redis, from copies': (t) => ours(t, { url: sharedRedis() }, true),
   'Redis Cluster': async (t) => ours(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } })
 }
 

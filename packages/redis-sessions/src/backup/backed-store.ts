@@ -61,6 +61,10 @@ export class BackedStore implements SessionStore {
     this.#primary.onExpired = listener
   }
 
+  get keepsCopies (): boolean {
+    return this.#primary.keepsCopies === true
+  }
+
   async missed (ref: SessionRef): Promise<void> {
     await this.#primary.missed?.(ref)
   }

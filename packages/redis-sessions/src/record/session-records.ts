@@ -5,13 +5,23 @@ import type { StoredSession } from '../stores/header.ts'
 import type { SessionRef } from '../stores/ids.ts'
 import { expiryOf, type Lifetimes, type ListedSession, type Origin, type SessionStore } from '../stores/store.ts'
 import type { Codec } from './cipher.ts'
-import { applyChanges, type Changes, type Fields } from './fields.ts'
+import { applyChanges, isFlat, type Changes, type Fields } from './fields.ts'
 import { decodeNotice, decodeRecord, encodeNotice, encodeRecord, type SessionMeta, type SessionRecord } from './record.ts'
 
 /** A session as a request knows it. */
 export interface Loaded extends SessionRecord {
   readonly ref: SessionRef
   readonly stored: StoredSession
+}
+
+interface Readable extends SessionRecord { readonly fields: Fields, readonly isFlat: boolean }
+
+/** A session that was read. */
+export interface Opened extends Loaded {
+  /** For a session object to take over. Where they are flat, other requests have them too: they are not to be changed. */
+  readonly fields: Fields
+  /** Whether no field holds an object. */
+  readonly isFlat: boolean
 }
 
 export interface RecordOptions extends Lifetimes { readonly maxBytes: number }
@@ -30,6 +40,8 @@ export class SessionRecords {
   readonly #options: RecordOptions
   readonly #log: FastifyBaseLogger
   #isExpiryHeard = () => false
+  /** What is in the copies that the store keeps: a copy is decoded once. */
+  readonly #decoded = new WeakMap<StoredSession, Readable>()
 
   constructor (store: SessionStore, codec: Codec, options: RecordOptions, log: FastifyBaseLogger) {
     this.store = store
@@ -43,7 +55,7 @@ export class SessionRecords {
    *
    * @throws FST_ERR_REDIS_SESSIONS_UNREADABLE where another instance can read what is stored
    */
-  async open (ref: SessionRef): Promise<(Loaded & { fields: Fields }) | null> {
+  async open (ref: SessionRef): Promise<Opened | null> {
     const stored = await this.store.read(ref)
     return stored === null ? this.#missed(ref) : this.#decode(ref, stored)
   }
@@ -143,7 +155,17 @@ export class SessionRecords {
     return null
   }
 
-  #decode (ref: SessionRef, stored: StoredSession): (Loaded & { fields: Fields }) | null {
+  #decode (ref: SessionRef, stored: StoredSession): Opened | null {
+    const record = this.#decoded.get(stored) ?? this.#recordOf(ref, stored)
+    if (record === null) return null
+    const { meta, json, isFlat } = record
+    // The time to live says the same, but for sessions from before the option was lowered.
+    if (stored.createdAt + this.lifetimesOf(meta).absoluteTimeoutMs <= this.now()) return null
+    const fields = isFlat || this.store.keepsCopies !== true ? record.fields : JSON.parse(json) as Fields
+    return { meta, json, fields, isFlat, ref, stored }
+  }
+
+  #recordOf (ref: SessionRef, stored: StoredSession): Readable | null {
     const decoded = this.#codec.decode(stored.payload, ref.hash)
     if (decoded === 'foreign') throw this.#foreign(ref)
     const record = decoded === 'damaged' ? null : decodeRecord(decoded.text)
@@ -151,9 +173,9 @@ export class SessionRecords {
       this.#log.warn({ session: ref.hash.slice(0, 8) }, 'a stored session cannot be read by anybody and counts as none')
       return null
     }
-    // The time to live says the same, but for sessions from before the option was lowered.
-    if (stored.createdAt + this.lifetimesOf(record.meta).absoluteTimeoutMs <= this.now()) return null
-    return { ...record, ref, stored }
+    const readable = { ...record, isFlat: isFlat(record.fields) }
+    if (this.store.keepsCopies === true) this.#decoded.set(stored, readable)
+    return readable
   }
 
   #foreign ({ hash }: SessionRef): Error {

@@ -16,6 +16,7 @@ const NOTHING_ELSE = { signed: false, domain: undefined, expires: undefined, max
 export class Cookies {
   readonly #name: string
   readonly #options: ResolvedOptions['cookie']
+  readonly #attributes: { readonly http: CookieAttributes, readonly https: CookieAttributes }
   readonly #header: string | undefined
   readonly #hostPrefix: string
   readonly #former: readonly string[]
@@ -31,6 +32,7 @@ export class Cookies {
     // RFC 6265bis, section 4.1.3.2: browsers take __Host- only with Secure, Path=/ and no Domain.
     const possible = cookie.path === '/' && cookie.domain === undefined && !cookieName.startsWith('__')
     this.#hostPrefix = possible ? '__Host-' : ''
+    this.#attributes = { http: attributesOf(cookie, false), https: attributesOf(cookie, true) }
   }
 
   /** Whether sessions come by a cookie, which leaves with the headers of a reply. */
@@ -69,10 +71,7 @@ export class Cookies {
 
   /** The attributes that the options give. */
   attributes ({ protocol }: { protocol?: string }): CookieAttributes {
-    const { sameSite, hostPrefix: _, ...attributes } = this.#options
-    const secure = attributes.secure === 'auto' ? protocol === 'https' : attributes.secure
-    // Browsers refuse SameSite=None without Secure.
-    return { ...attributes, secure, sameSite: sameSite === 'none' && !secure ? 'lax' : sameSite }
+    return protocol === 'https' ? this.#attributes.https : this.#attributes.http
   }
 
   /**
@@ -166,6 +165,12 @@ export class Cookies {
     this.#warned.add(text)
     this.#log.warn(text)
   }
+}
+
+function attributesOf ({ sameSite, hostPrefix: _, ...attributes }: ResolvedOptions['cookie'], isHttps: boolean): CookieAttributes {
+  const secure = attributes.secure === 'auto' ? isHttps : attributes.secure
+  // Browsers refuse SameSite=None without Secure.
+  return Object.freeze({ ...attributes, secure, sameSite: sameSite === 'none' && !secure ? 'lax' : sameSite })
 }
 
 /** The values of the cookies of a name; none where it can be seen at once that there is but one. */

@@ -22,7 +22,7 @@ export class IdStore {
 
   /** The fields of a session, or null. */
   get (id: string, callback: Callback<[fields?: Fields | null]>): void {
-    this.#answer(this.#open(id).then((found) => found?.fields ?? null), callback)
+    this.#answer(this.#open(id).then((found) => found === null ? null : { ...found.fields }), callback)
   }
 
   /** Writes the fields over those of a session that lives, and leaves its others. */

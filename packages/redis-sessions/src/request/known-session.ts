@@ -1,5 +1,6 @@
 import { newId, refOf, tagOf, type SessionRef } from '../stores/ids.ts'
-import type { Loaded } from '../record/session-records.ts'
+import { hasFields, isSame, type Fields } from '../record/fields.ts'
+import type { Loaded, Opened } from '../record/session-records.ts'
 import type { Shared } from './shared.ts'
 
 /** What a request knows of the stored session behind a session object. */
@@ -8,6 +9,8 @@ export class KnownSession {
   loaded: Loaded | null = null
   /** The JSON text of the fields as this request last knew them: others may have stored more since. */
   base = '{}'
+  /** The same as `base`, where no field holds an object. */
+  #flat: Fields | null = null
   /** Of whom it is, also before it is stored. */
   userId: string | null = null
   /** It was ended by this request, or never made: what is written to it goes nowhere. */
@@ -44,9 +47,20 @@ export class KnownSession {
   }
 
   /** What is stored now, and what the request knows of it. */
-  keep (loaded: Loaded | null, base = loaded?.json ?? '{}'): void {
+  keep (loaded: Loaded | null, base = loaded?.json ?? '{}', flat: Fields | null = null): void {
     this.loaded = loaded
     this.base = base
+    this.#flat = flat
     if (loaded !== null) this.userId = loaded.meta.userId
+  }
+
+  /** What was read. */
+  keepOpened (opened: Opened): void {
+    this.keep(opened, opened.json, opened.isFlat ? opened.fields : null)
+  }
+
+  /** Whether a session object has the fields that this request knows. Hot path: most requests change nothing, and most fields hold no objects. */
+  isSame (session: object): boolean {
+    return (this.#flat !== null && hasFields(session, this.#flat)) || isSame(this.base, session)
   }
 }

@@ -3,7 +3,7 @@ import { callSafely } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_SESSIONS_REPLY_SENT } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
 import { refOf } from '../stores/ids.ts'
-import { hasNoFields, isSame, toJson, type Fields } from '../record/fields.ts'
+import { hasNoFields, toJson, type Fields } from '../record/fields.ts'
 import { newMeta, type Requester, type OwnLifetimes } from '../record/record.ts'
 import type { Loaded } from '../record/session-records.ts'
 import { KnownSession } from './known-session.ts'
@@ -80,7 +80,7 @@ export class RequestSession implements Owner {
       return
     }
     const known = new KnownSession(this.#shared, { id: id!, ...(isOld ? {} : { token }) })
-    known.keep(found)
+    known.keepOpened(found)
     this.#give(this.#make(known, found.fields))
     this.#stay()
     // With less than half of the idle timeout left it might end while the request runs.
@@ -126,7 +126,7 @@ export class RequestSession implements Owner {
       const found = known.isEnded ? null : await this.#shared.records.open(known.ref)
       const next = new KnownSession(this.#shared, { id: known.id, token: known.token, userId: known.userId })
       next.isNew = known.isNew
-      if (found !== null) next.keep(found)
+      if (found !== null) next.keepOpened(found)
       else if (known.loaded !== null || known.isGone) this.#writes.markGone(next)
       next.isEnded = known.isEnded
       if (session === this.#session) this.#give(this.#make(next, found?.fields ?? {}))
@@ -173,7 +173,7 @@ export class RequestSession implements Owner {
     const { known } = this
     if (known.isEnded || known.isNew) return false
     if (known.loaded === null) return hasNoFields(this.#session)
-    return this.#renewal.isCookieCurrent(known, this.#renewal.isDue(known.loaded), this.#session) && isSame(known.base, this.#session)
+    return this.#renewal.isCookieCurrent(known, this.#renewal.isDue(known.loaded), this.#session) && known.isSame(this.#session)
   }
 
   /** Waits for the operations, saves, and says by the cookie what became of the session, also where something failed. */

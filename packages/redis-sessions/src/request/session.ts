@@ -1,5 +1,4 @@
 import { FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from '../errors.ts'
-import { isSame } from '../record/fields.ts'
 import type { KnownSession } from './known-session.ts'
 import { checkAttributes, SessionCookie, type CookieAttributes } from './session-cookie.ts'
 
@@ -90,7 +89,7 @@ export class Session {
   }
 
   isModified (): boolean {
-    return !isSame(this.#known.base, this)
+    return !this.#known.isSame(this)
   }
 
   isSaved (): boolean {

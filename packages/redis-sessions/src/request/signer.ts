@@ -1,9 +1,27 @@
 import { hash } from 'node:crypto'
 import { Signer as CookieSigner } from '@fastify/cookie'
+import { refOf, type SessionRef } from '../stores/ids.ts'
 
-/** Signs ids for the visitors, with secrets that no other realm has. */
+/** What a token is. */
+export interface Unsigned {
+  /** The id of a token that is signed by us, else null. */
+  readonly id: string | null
+  /** Null where it is not signed by us, or signs no id. */
+  readonly ref: SessionRef | null
+  /** Not signed with the first secret. */
+  readonly isOld: boolean
+}
+
+/** So many tokens are kept twice over: of those that come again, most are found. A token with what is known of it takes some 500 bytes. */
+const MOST = 5000
+/** What is no token of ours is not kept: anybody could send it. */
+const NONE: Unsigned = { id: null, ref: null, isOld: false }
+
+/** Signs ids for the visitors, with secrets that no other realm has. What it has verified once it knows for a while. */
 export class Signer {
   readonly #signer: CookieSigner
+  #known = new Map<string, Unsigned>()
+  #former = new Map<string, Unsigned>()
 
   /**
    * @param secrets the first signs, all verify
@@ -17,9 +35,23 @@ export class Signer {
     return this.#signer.sign(id)
   }
 
-  /** The id of a token, null where it is not signed by us; `isOld` where not with the first secret. */
-  unsign (token: string): { readonly id: string | null, readonly isOld: boolean } {
+  unsign (token: string): Unsigned {
+    const known = this.#known.get(token)
+    return known ?? this.#keep(token, this.#former.get(token) ?? this.#verify(token))
+  }
+
+  #verify (token: string): Unsigned {
     const { valid, renew, value } = this.#signer.unsign(token)
-    return { id: valid ? value : null, isOld: renew }
+    return valid && value !== null ? { id: value, ref: refOf(value), isOld: renew } : NONE
+  }
+
+  #keep (token: string, unsigned: Unsigned): Unsigned {
+    if (unsigned === NONE) return NONE
+    if (this.#known.size >= MOST) {
+      this.#former = this.#known
+      this.#known = new Map()
+    }
+    this.#known.set(token, unsigned)
+    return unsigned
   }
 }

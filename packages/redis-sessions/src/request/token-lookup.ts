@@ -1,9 +1,7 @@
 import { FST_ERR_REDIS_SESSIONS_UNREADABLE } from '../errors.ts'
 import type { Events, RefusedSession } from '../events.ts'
-import { refOf } from '../stores/ids.ts'
-import type { Fields } from '../record/fields.ts'
 import { newMeta, type Requester } from '../record/record.ts'
-import type { Loaded } from '../record/session-records.ts'
+import type { Opened } from '../record/session-records.ts'
 import type { Shared } from './shared.ts'
 
 /** What became of the token that a request carries. */
@@ -12,7 +10,7 @@ export interface TokenLookup {
   readonly id: string | null
   /** The token is signed with a secret that is on its way out. */
   readonly isOld: boolean
-  readonly found: (Loaded & { fields: Fields }) | null
+  readonly found: Opened | null
   /** Why the session could not be read: thrown where the request touches it. */
   readonly failure: Error | null
   /** Another instance can read what is stored: nothing is put in its place. */
@@ -24,8 +22,7 @@ export interface TokenLookup {
 export const NO_TOKEN: TokenLookup = { id: null, isOld: false, found: null, failure: null, unreadable: null, refused: null }
 
 async function lookUpToken (token: string, { records, signer }: Pick<Shared, 'records' | 'signer'>): Promise<TokenLookup> {
-  const { id, isOld } = signer.unsign(token)
-  const ref = id === null ? null : refOf(id)
+  const { id, ref, isOld } = signer.unsign(token)
   if (ref === null) return { ...NO_TOKEN, refused: 'signature' }
   try {
     const found = await records.open(ref)

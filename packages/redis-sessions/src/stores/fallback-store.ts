@@ -63,6 +63,10 @@ export class FallbackStore implements SessionStore {
     if (!this.#outage.isAway) await this.#primary.missed?.(ref)
   }
 
+  get keepsCopies (): boolean {
+    return this.#primary.keepsCopies === true
+  }
+
   get mode (): SessionStore['mode'] {
     return this.#outage.isAway ? 'memory' : this.#primary.mode
   }

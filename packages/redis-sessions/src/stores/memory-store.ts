@@ -12,6 +12,7 @@ interface Entry extends ListedSession { stored: StoredSession, lifetimes: Lifeti
 /** Sessions in the process, by the same rules: for an application of one process, and for outages. */
 export class MemoryStore implements SessionStore {
   readonly mode = 'memory'
+  readonly keepsCopies = true
   readonly #lifetimes: Lifetimes
   readonly #entries = new Map<string, Entry>()
   readonly #groups = new Map<string, Set<string>>()

@@ -86,6 +86,8 @@ export interface ListedSession {
 export interface SessionStore {
   /** Which kind it is, as `fastify.sessions.mode` tells. */
   readonly mode: 'redis' | 'memory' | 'hybrid'
+  /** Whether `read` returns the same object again as long as the session is the same. @default false */
+  readonly keepsCopies?: boolean
   /** The live session, or null. Changes nothing. */
   read (ref: SessionRef): Promise<StoredSession | null>
   /**

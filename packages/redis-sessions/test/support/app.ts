@@ -1,3 +1,4 @@
+import configCache from '@jpulse/config-cache'
 import redisLink, { type FastifyRedisLinkOptions } from '@jpulse/redis-link'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import { uniqueName, type Scope } from '../../../../test/helpers/index.ts'
@@ -22,6 +23,7 @@ export async function makeApp (t: Scope, { redis = {}, sessions = {}, fastify = 
   const app = Fastify(fastify)
   t.teardown(() => app.close())
   await app.register(redisLink, { siteId: uniqueName(), commandTimeoutMs: 2000, ...redis })
+  if (sessions.localReads === true) await app.register(configCache, { blockTtlMs: 500 })
   await app.register(redisSessions, { secret: SECRET, ...sessions })
   app.get('/public', async () => 'public')
   app.post('/login', async (request) => {

@@ -15,6 +15,7 @@ type SessionKeys = [session: string, watermark: string, index: string, notices: 
 /** Sessions in Redis. One session is one string with the idle timeout as its time to live; see scripts.ts. */
 export class RedisStore implements SessionStore {
   readonly mode = 'redis'
+  readonly keepsCopies: boolean = false
   readonly #link: RedisLink
   readonly #keys: Keys
   readonly #lifetimes: Lifetimes
