@@ -13,7 +13,7 @@ export interface Frame {
   channel?: number
 }
 
-export type Handler = (data: any, message: Received) => unknown
+type Handler = (data: any, message: Received) => unknown
 
 /** Who hears which type of message; what one throws concerns no other. */
 export interface Handlers {

@@ -19,7 +19,7 @@ export interface Socket {
 }
 
 /** Of a TCP or TLS socket, with what Node's own idle timeout goes by. */
-export interface TcpSocket extends Duplex {
+interface TcpSocket extends Duplex {
   readonly bytesRead?: number
   readonly bytesWritten?: number
   readonly _handle?: { readonly bytesWritten?: number, readonly writeQueueSize?: number } | null | undefined
