@@ -1,28 +1,43 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
+import { BY_NAME, choose } from './benchmarks.js'
+import { bootstrap, cleanEnv, ROOT, say } from './bootstrap.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
 
-// npm run bench             every benchmark, one after the other
+// npm run bench             every benchmark but the plan's, one after the other
 // npm run bench -- NAME…    those whose path holds one of the names; what begins with -- is handed to them
+// npm run bench -- plan     the plan's tables, into docs/scale.md
 
-const wanted = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
+const names = process.argv.slice(2).filter((arg) => !arg.startsWith('--'))
 const options = process.argv.slice(2).filter((arg) => arg.startsWith('--'))
 const folder = join(ROOT, 'benchmarks')
-const benchmarks = readdirSync(folder, { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && entry.name !== 'node_modules')
-  .flatMap(({ name }) => readdirSync(join(folder, name)).filter((file) => file.endsWith('.bench.js')).map((file) => join(name, file)))
-  .filter((path) => wanted.length === 0 || wanted.some((name) => path.includes(name)))
+const { paths, unknown } = choose(folder, names)
+if (unknown.length > 0) {
+  say(`no benchmark is called ${unknown.join(', ')}`)
+  process.exit(64)
+}
 
 bootstrap()
 const dir = mkdtempSync(join(tmpdir(), 'jpulse-bench-'))
-const redis = await provideRedis({ dir, say })
-const mongo = await provideMongo({ dir, say })
-for (const path of benchmarks) {
-  say(path)
-  run(process.execPath, [join(folder, path), ...options], { ...cleanEnv(), REDIS_URL: redis.url, MONGODB_URI: mongo.url })
+/** @type {Array<() => Promise<void>>} */
+const stops = []
+try {
+  const redis = await provideRedis({ dir, say })
+  stops.push(redis.stop)
+  const mongo = await provideMongo({ dir, say })
+  stops.push(mongo.stop)
+  for (const path of paths) {
+    say(path)
+    const { status, signal, error } = spawnSync(process.execPath, [join(folder, path), ...options], { cwd: ROOT, env: { ...cleanEnv(), REDIS_URL: redis.url, MONGODB_URI: mongo.url }, stdio: ['ignore', 'inherit', 'inherit'] })
+    if (error !== undefined) throw error
+    if (status === 0) continue
+    say(`${path} failed: ${signal ?? status}`)
+    process.exitCode ||= status ?? 1
+  }
+} finally {
+  for (const stop of stops) await stop()
+  rmSync(dir, { recursive: true, force: true })
 }
-await redis.stop()
-await mongo.stop()
-rmSync(dir, { recursive: true, force: true })
+if (names.length === 0) say(`${BY_NAME} was left out: npm run bench -- plan runs it for 20 minutes and writes docs/scale.md`)
