@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { costs, siteOf } from '../benchmarks/plan/model.js'
+import { siteOf } from '../benchmarks/plan/model.js'
 import { fill, growth, MARKS, siteText, USERS } from '../benchmarks/plan/page.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -28,20 +28,24 @@ const row = (topology: string, members: number) => ({
     loss: { lost: 1, seenMs: 5000, usersGoneMs: 5100, cpuMs: 20, seconds: 5, longestPingMs: 20, pingP99Ms: 5, writeP99Ms: 30 }
   }
 })
-/** As the bench would have measured them. */
-const figures = {
-  latency: of({ workers: 4, mongo: 'a database', rows: { 'session read': times, aggregation: times }, request: { perSecond: 5000, workerUs: 150, redisUs: 20, redisBytes: 500 } }),
+/** Of how many there are measurements: more than a site of 10,000 users has. */
+const MEASURED = { sessions: 1_000_000, sockets: 90_000, requests: 5000, members: 400, messages: 10, 'presence entry': 100_000, 'health report': 100_000, 'health history point': 100_000, 'cached value': 100_000, 'history message': 100_000 }
+const KINDS = ['presence entry', 'health report', 'health history point', 'cached value', 'history message'] as const
+/** As the bench would have measured them, of so many. */
+const measuredUpTo = (counts: Partial<typeof MEASURED> = {}, upTo = { ...MEASURED, ...counts }) => ({
+  latency: of({ workers: 4, mongo: 'a database', rows: { 'session read': times, aggregation: times }, request: { perSecond: upTo.requests, workerUs: 150, redisUs: 20, redisBytes: 500 } }),
   memory: of({
     planned: { 'health report': 500, 'history message': null },
     aggregates: { 1000: 250 },
-    rows: ['presence entry', 'health report', 'cached value', 'history message'].map((kind) => ({ kind, count: 100_000, redis: 500, process: kind === 'health report' ? null : 100, alone: null }))
+    rows: KINDS.map((kind) => ({ kind, count: upTo[kind], redis: 500, process: kind.startsWith('health') ? null : 100, alone: null }))
   }),
-  members: of({ rows: [row('single', 64), row('single', 400), row('cluster', 64)], failed: ['400 members, cluster: Error: it was too slow'], load: { readsEach: 1, messages: 10, writes: 1 }, users: 1000, leaseMs: 5000 }),
+  members: of({ rows: [row('single', Math.ceil(upTo.members / 4)), row('single', upTo.members), row('cluster', 64)], failed: ['400 members, cluster: Error: it was too slow'], load: { readsEach: 1, messages: upTo.messages, writes: 1 }, users: 1000, leaseMs: 5000 }),
   carry: of({
-    sessions: { count: 1_000_000, madePerSecond: 8000, redisMib: 1250, bytesEach: 1311, keys: 3_000_000, readP50: 0.1, readP99: 1, countMs: 2000 },
-    sockets: { wanted: 100_000, count: 90_000, workers: 8, openedPerSecond: 3000, bytesEach: 5000, redisBytesEach: 0, idleUsEachPerSecond: 1, deliveryUs: 5, toAllMs: 400 }
+    sessions: { count: upTo.sessions, madePerSecond: 8000, redisMib: 1250, bytesEach: 1311, keys: 3_000_000, readP50: 0.1, readP99: 1, countMs: 2000 },
+    sockets: { wanted: 100_000, count: upTo.sockets, workers: 8, openedPerSecond: 3000, bytesEach: 5000, redisBytesEach: 0, idleUsEachPerSecond: 1, deliveryUs: 5, toAllMs: 400 }
   })
-}
+})
+const figures = measuredUpTo()
 const partOf = (text: string, name: string) => new RegExp(`<!-- plan:${name} -->\\n([^]*?)<!-- /plan:${name} -->`).exec(text)?.[1] ?? ''
 
 t.test('every figure of the page is as it was measured, and says when and by which command', async (t) => {
@@ -65,19 +69,51 @@ t.test('a part that was not measured stays as it was; a page without its place i
   t.throws(() => fill('', figures), { message: /plan:/ })
 })
 
-t.test('what is beyond a measurement is marked as extrapolated', async (t) => {
-  const { session, socket, request, member } = costs(figures)
+t.test('what is beyond a measurement, and what is made of it, is marked as extrapolated, and nothing else', async (t) => {
+  const data = ['Redis: data', 'Redis: maxmemory', 'Redis: primaries']
+  const work = ['Redis: work', 'Redis: network', 'Redis: primaries']
+  const workers = ['workers', 'servers of 8 workers', 'memory of a worker for sockets', ...data, ...work]
+  const assumed = { sessions: 1, online: 0.1, requests: 0.1, messages: 0.01, room: 20, sockets: 500, cached: 10_000, history: 100_000, points: 360 }
+  // 10,000 users have 10,000 sessions, 1000 sockets, 100 requests and 10 messages a second, and 2 workers, to which each message goes.
+  const cases: Array<[just: Partial<typeof MEASURED>, tooFew: Partial<typeof MEASURED>, marked: string[]]> = [
+    [{ sessions: 10_000 }, { sessions: 9999 }, ['sessions', ...data]],
+    [{ sockets: 1000 }, { sockets: 999 }, ['sockets at the busiest hour', ...workers]],
+    [{ requests: 100 }, { requests: 99 }, ['requests a second', ...workers]],
+    [{ members: 2 }, { members: 1 }, workers],
+    [{ members: 2, messages: 10 }, { members: 2, messages: 9 }, work],
+    [{ 'presence entry': 1000 }, { 'presence entry': 999 }, data],
+    [{ 'health report': 2 }, { 'health report': 1 }, data],
+    [{ 'health history point': 720 }, { 'health history point': 719 }, data],
+    [{ 'cached value': 10_000 }, { 'cached value': 9999 }, data],
+    [{ 'history message': 100_000 }, { 'history message': 99_999 }, data]
+  ]
+  for (const [just, tooFew, expected] of cases) {
+    const marked = (counts: Partial<typeof MEASURED>) => siteOf(measuredUpTo(counts), 10_000, assumed).lines.filter(({ extrapolated }) => extrapolated).map(({ name }) => name)
+    t.same(marked(just), [], `measured: ${JSON.stringify(just)}`)
+    t.same(marked(tooFew).sort(), [...new Set(expected)].sort(), `measured: ${JSON.stringify(tooFew)}`)
+  }
   for (const users of SIZES) {
     const site = siteOf(figures, users)
-    const line = (name: string) => site.lines.find((one) => one.name === name)!
-    for (const [name, upTo] of [['sessions', session.upTo], ['sockets at the busiest hour', socket.upTo], ['requests a second', request.upTo]] as const) {
-      t.equal(line(name).extrapolated, line(name).value > upTo, `${name} of ${users}`)
-    }
-    const isBeyond = site.lines.some(({ extrapolated }) => extrapolated) || line('workers').value > member.upTo
-    for (const { name, extrapolated } of site.lines.filter(({ name }) => name.startsWith('Redis') || name === 'workers')) t.equal(extrapolated, isBeyond, `${name} of ${users}`)
-    const text = siteText(site)
-    t.equal(text.split('(extrapolated)').length - 1, site.lines.filter(({ extrapolated }) => extrapolated).length)
+    t.equal(siteText(site).split('(extrapolated)').length - 1, site.lines.filter(({ extrapolated }) => extrapolated).length)
   }
+})
+
+t.test('what all members share is on one primary, and the others are counted without it', async (t) => {
+  const assumed = { online: 0.1, requests: 0.000_001, cached: 1, history: 1, primary: 1000, sockets: 1_000_000 }
+  const at = (messages: number, requests = assumed.requests) => {
+    const { lines, redis, isTooMuch } = siteOf(figures, 10_000, { ...assumed, messages, requests })
+    return [lines.find(({ name }) => name === 'Redis: primaries')!.value, redis.match(/Cluster of (\d+)/)?.[1] ?? '1', isTooMuch]
+  }
+  t.same(at(0.01), [1, '1', false])
+  // Ten times the messages that are too much for one primary want no more primaries.
+  t.same([at(100), at(1000)], [[3, '3', true], [3, '3', true]])
+  // 100,000 requests a second at 20 µs are two cores: four primaries at half a core, and one for the messages.
+  t.same(at(0.01, 100), [5, '5', false])
+})
+
+t.test('the history of an instance is counted, for as long as it is kept', async (t) => {
+  const data = (points: number) => siteOf(figures, 10_000, { points }).lines.find(({ name }) => name === 'Redis: data')!.value
+  t.equal(Math.round((data(1360) - data(360)) * 2 ** 20), 2 * 1000 * 500, 'two workers, a thousand points each of 500 bytes')
 })
 
 t.test('more users never need less, and each number is one', async (t) => {
@@ -93,9 +129,14 @@ t.test('more users never need less, and each number is one', async (t) => {
   t.match(siteOf(figures, 100, { primary: 0.000001 }).redis, /Cluster of \d+ primaries/)
 })
 
-t.test('what grows with the square of the members is told', async (t) => {
-  const cpu = (power: number) => growth({ rows: [64, 400].map((members) => ({ ...row('cluster', members), idle: { ...cost, core: members ** power } })) }).find(({ name }) => name === 'idle: CPU of Redis')!
-  t.match([cpu(1), cpu(2), cpu(3)].map(({ exponent, isWithin }) => [Math.round(exponent), isWithin]), [[0, true], [1, true], [2, false]])
+t.test('the cost for each member is judged by n log n, and so, beside it, is that of all together', async (t) => {
+  const cpu = (of: (members: number) => number) => growth({ rows: [64, 400].map((members) => ({ ...row('cluster', members), idle: { ...cost, core: of(members) } })) }).find(({ name }) => name === 'idle: CPU of Redis')!
+  const judged = [(n: number) => n, (n: number) => n ** 1.1, (n: number) => n ** 2, (n: number) => n ** 2.1, (n: number) => n ** 2.5].map((of) => {
+    const { exponent, isWithin, isTotalWithin } = cpu(of)
+    return [Math.round(exponent * 10) / 10, isWithin, isTotalWithin]
+  })
+  t.same(judged, [[0, true, true], [0.1, true, true], [1, true, false], [1.1, true, false], [1.5, false, false]])
+  t.match(partOf(fill(page, figures), 'members-growth'), /\| cost \| members \| for each member: exponent \| at most n log n \| for all: exponent \| at most n log n \|/)
 })
 
 t.test('npm run capacity answers for a number of users, and says what it wants where that makes no sense', async (t) => {

@@ -17,6 +17,8 @@ const app = makeApp(redis)
 const MOST_SEEN = 10_000
 /** Of what a process made and does not hold. */
 const NOT_HELD = 'not held'
+/** Points of an instance's hour: its history is one sorted set. */
+const POINTS = 360
 /** Whatever has to stay reachable. @type {unknown[]} */
 const held = []
 
@@ -31,17 +33,7 @@ const kinds = {
   },
 
   async 'health report' () {
-    app.register(clusterMetrics, { reportIntervalMs: 1000, ttlMs: 3_600_000 })
-    app.register(async (scope) => { for (let route = 0; route < 20; route++) scope.get(`/route/${route}/:id`, async () => 'x') })
-    await app.ready()
-    for (let route = 0; route < 20; route++) for (let id = 0; id < 50; id++) await app.inject(`/route/${route}/${id}`)
-    const read = (/** @type {string[]} */ ...parts) => app.redisLink.run((client) => client.get(app.redisLink.key(...parts)))
-    const { bootId } = app.appCluster
-    /** @type {any} */
-    let report = null
-    await until(async () => Object.keys((report = JSON.parse(await read('health', 'instance', bootId) ?? '{}')).routes ?? {}).length === 20, 'a report of 20 routes', 10_000)
-    const totals = await read('metric', '-totals', bootId) ?? '{}'
-    const [point = ''] = await app.redisLink.run((client) => client.zrange(app.redisLink.key('health', 'history', bootId), '-1', '-1'))
+    const { report, totals, point } = await reported()
     return async (count) => {
       await many(count, (index) => {
         const boot = `bench${index}`
@@ -54,6 +46,18 @@ const kinds = {
       const { statistics } = await app.clusterMetrics.aggregate()
       if (statistics.totalInstances < count) throw new Error(`${statistics.totalInstances} of ${count} instances`)
       return performance.now() - begin
+    }
+  },
+
+  async 'health history point' () {
+    const { point } = await reported()
+    return async (count) => {
+      const now = Date.now()
+      await many(Math.ceil(count / POINTS), (index) => {
+        const times = Array.from({ length: Math.min(POINTS, count - index * POINTS) }, (_, step) => now - step * 10_000)
+        return app.redisLink.run((client) => client.zadd(app.redisLink.key('health', 'history', `bench${index}`), ...times.flatMap((at) => [at, `${at} ${point}`])))
+      }, 50)
+      return NOT_HELD
     }
   },
 
@@ -89,6 +93,24 @@ const kinds = {
       await many(count, (index) => /** @type {NonNullable<typeof spaces[number]>} */ (spaces[index % spaces.length]).broadcast('said', data), 500)
     }
   }
+}
+
+/** The report of this process, with its totals and the longest point of its history, when each of 20 routes was asked. */
+async function reported () {
+  app.register(clusterMetrics, { reportIntervalMs: 1000, ttlMs: 3_600_000 })
+  app.register(async (scope) => { for (let route = 0; route < 20; route++) scope.get(`/route/${route}/:id`, async () => 'x') })
+  await app.ready()
+  for (let route = 0; route < 20; route++) for (let id = 0; id < 50; id++) await app.inject(`/route/${route}/${id}`)
+  const read = (/** @type {string[]} */ ...parts) => app.redisLink.run((client) => client.get(app.redisLink.key(...parts)))
+  const { bootId } = app.appCluster
+  /** @type {any} */
+  let report = null
+  await until(async () => Object.keys((report = JSON.parse(await read('health', 'instance', bootId) ?? '{}')).routes ?? {}).length === 20, 'a report of 20 routes', 10_000)
+  const totals = await read('metric', '-totals', bootId) ?? '{}'
+  const points = await app.redisLink.run((client) => client.zrange(app.redisLink.key('health', 'history', bootId), '0', '-1'))
+  // One in which there were requests: without its time, which Redis puts before it.
+  const point = points.map((member) => member.slice(member.indexOf(' ') + 1)).reduce((longest, one) => one.length > longest.length ? one : longest, '')
+  return { report, totals, point }
 }
 
 const make = await /** @type {NonNullable<typeof kinds[string]>} */ (kinds[kind])()

@@ -6,10 +6,10 @@ import { round } from './numbers.js'
 import { startServers } from './servers.js'
 
 /** What the plan says of each, in bytes, where it says something. @type {Record<string, number | null>} */
-const PLANNED = { session: 1024, 'health report': 500, 'cached value': 200, 'presence entry': 100, 'history message': null }
+const PLANNED = { session: 1024, 'health report': 500, 'health history point': null, 'cached value': 200, 'presence entry': 100, 'history message': null }
 
 /** Only a process with Redis makes reports. */
-const NEEDS_REDIS = new Set(['health report'])
+const NEEDS_REDIS = new Set(['health report', 'health history point'])
 
 /** @typedef {{ kind: string, count: number, redis: number, process: number | null, alone: number | null }} Row bytes of each: in Redis, in the process that made it, and in a process without Redis */
 
