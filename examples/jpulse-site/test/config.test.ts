@@ -140,9 +140,11 @@ t.test('the instance is named after SERVER_ID, else after the host', async (t) =
   // What the option of cluster-broadcast is given is what it would find itself.
   for (const [env, host] of [
     [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', NODE_NAME: 'node-a.internal' }, 'site-6d9fdb7f8c-x2x11'], [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', NODE_NAME: 'node-a', POD_NAME: 'site-1', NODE_APP_INSTANCE: '2' }, 'x'],
-    [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', POD_NAME: 'site-1' }, 'x'], [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', SERVER_ID: 'web' }, 'site-6d9f-x2x11'], [{ NODE_APP_INSTANCE: '3' }, 'web25'], [{}, '3f1c0a9b2217'], [{}, 'büro']
+    [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', POD_NAME: 'site-1' }, 'x'], [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', SERVER_ID: 'web' }, 'site-6d9f-x2x11'], [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', SERVER_ID: 'web', NODE_APP_INSTANCE: '12' }, 's'.repeat(63)],
+    [{ KUBERNETES_SERVICE_HOST: '10.0.0.1', POD_NAME: `${'s'.repeat(100)}-x2x11`, NODE_NAME: 'node-a' }, 'x'], [{ NODE_APP_INSTANCE: '3' }, 'web25'], [{}, '3f1c0a9b2217'], [{}, 'büro']
   ] as Array<[Record<string, string>, string]>) {
     const { server, process } = placeOf(env, host, '', env.SERVER_ID)
     t.match(identify(env, host), { serverId: server, pmId: process, instanceId: `${server}:${process}` }, JSON.stringify(env))
+    t.ok(server.length <= 64 && process.length <= 64)
   }
 })

@@ -22,10 +22,10 @@ export function identify (env: Env, host = hostname()): Identity {
 
 /** A pod is its own server, or a process of the one that SERVER_ID or NODE_NAME names. */
 function inPod (env: Env, host: string, worker: string, named: string): { server: string, process: string } {
-  const pod = plain(env.POD_NAME || host)
+  const pod = lastOf(env.POD_NAME || host)
   const server = named || plain(env.NODE_NAME ?? '') || pod
   if (server === pod) return { server, process: worker || '0' }
-  return { server, process: worker === '' ? pod : `${pod}.${worker}` }
+  return { server, process: worker === '' ? pod : lastOf(`${pod}.${worker}`) }
 }
 
 function serverOf (host: string): string {
@@ -33,7 +33,14 @@ function serverOf (host: string): string {
   return /\d+$/.exec(host)?.[0].padStart(3, '0') ?? (plain(host).slice(0, 12) || 'server')
 }
 
-/** As it stands in ids. */
+/** As it stands in ids, of which each half has at most 64 characters. */
 function plain (text: string): string {
-  return text.replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 64)
+  return written(text).slice(0, 64)
 }
+
+/** Names of pods and of their workers differ at the end. */
+function lastOf (text: string): string {
+  return written(text).slice(-64)
+}
+
+const written = (text: string): string => text.replace(/[^A-Za-z0-9._-]/g, '-')

@@ -64,6 +64,20 @@ t.test('a push that was lost on the way is read from the log before the next one
   t.same(two.second.gaps, [])
 })
 
+t.test('who is named after a worker of a pod with a long name is heard', async (t) => {
+  const saved = { ...process.env }
+  t.teardown(() => { process.env = saved })
+  const two = await pair(t)
+  for (const length of [63, 100]) {
+    Object.assign(process.env, { KUBERNETES_SERVICE_HOST: '10.0.0.1', POD_NAME: 'p'.repeat(length), NODE_APP_INSTANCE: '0' })
+    const { app } = await two.add(`long${length}`)
+    await app.appCluster.broadcast.publish('n', length)
+  }
+  await two.publish(1)
+  await waitFor(() => two.got.includes(1))
+  t.same(two.got, [63, 100, 1])
+})
+
 t.test('a lost push that none follows is found by the next heartbeat', async (t) => {
   const two = await pair(t, { heartbeatMs: 200, leaseMs: 3000 })
   await two.publish(1)

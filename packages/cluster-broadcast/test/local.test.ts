@@ -324,6 +324,12 @@ t.test('identity comes from the options, else the environment, else the hostname
   t.equal(ids({ ...pod, NODE_NAME: 'node-a', POD_NAME: 'shop-0' }, 'x'), 'node-a:shop-0', 'grouped by the node, where it is known')
   t.same(['x2v9q', 'x2v97'].map((end) => ids(pod, `shop-7d-${end}`, '', 'web')), ['web:shop-7d-x2v9q', 'web:shop-7d-x2v97'], 'pods of one Deployment with one SERVER_ID')
   t.equal(ids({ ...pod, POD_NAME: 'shop-0' }, 'x', '', 'shop-0'), 'shop-0:0', 'a SERVER_ID that is the name of the pod')
+  for (const length of [62, 63, 64, 100]) {
+    const ends = ['x2v9q', 'x2v97'].map((end) => `${'shop-'.repeat(20).slice(0, length - end.length)}${end}`)
+    const all = ends.flatMap((host) => ['0', '12'].flatMap((worker) => [ids({ ...pod, NODE_APP_INSTANCE: worker }, host), ids({ ...pod, NODE_APP_INSTANCE: worker }, host, '', 'web')]))
+    t.equal(new Set(all).size, 8, `pods and workers whose names have ${length} characters are told apart`)
+    for (const id of all) t.match(id, /^[\w.-]{1,64}:[\w.-]{1,64}$/)
+  }
   t.same(['3f2b1c0d9e89', '4f2b1c0d9e89'].map((host) => ids({}, host)), ['3f2b1c0d9e89:0', '4f2b1c0d9e89:0'], 'containers')
   t.same(['1', '2'].map((unit) => ids({}, 'web25', `0::/system.slice/system-shop.slice/shop@${unit}.service`)), ['025:1', '025:2'], 'instances of a unit')
   t.equal(ids({}, 'web25', '0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope'), '025:0')

@@ -4,6 +4,9 @@ import { hostname } from 'node:os'
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
 
+/** Characters of each half of an instance id: nobody reads a message whose sender has a longer one. */
+const LONGEST = 64
+
 /** Who a process is. */
 export interface Identity {
   /** The server, for people: `025`. */
@@ -39,10 +42,10 @@ export function identify (given: { serverId?: string, pmId?: string }): Identity
 export function placeOf (env: NodeJS.ProcessEnv, host: string, groups: string, named = ''): { server: string, process: string } {
   const worker = plain(env.NODE_APP_INSTANCE || env.pm_id || '')
   if (env.KUBERNETES_SERVICE_HOST) {
-    const pod = plain(env.POD_NAME || host)
+    const pod = lastOf(env.POD_NAME || host)
     const server = named || plain(env.NODE_NAME ?? '') || pod
     if (server === pod) return { server, process: worker || '0' }
-    return { server, process: worker === '' ? pod : `${pod}.${worker}` }
+    return { server, process: worker === '' ? pod : lastOf(`${pod}.${worker}`) }
   }
   const unit = /@([^@/]+)\.service$/m.exec(groups)?.[1] ?? ''
   return { server: named || serverOf(host), process: worker || plain(unit) || '0' }
@@ -65,5 +68,12 @@ function ownGroups (): string {
 
 /** What stands in an instance id stands in messages between spaces, and is printed. */
 function plain (text: string): string {
-  return text.replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 64)
+  return written(text).slice(0, LONGEST)
 }
+
+/** Names of pods and of their workers differ at the end. */
+function lastOf (text: string): string {
+  return written(text).slice(-LONGEST)
+}
+
+const written = (text: string): string => text.replace(/[^A-Za-z0-9._-]/g, '-')
