@@ -3,9 +3,9 @@ import fc from 'fast-check'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { inTurns, readEnded, readError, readReport, readTotals, withEnded, withoutEnded, TotalsSum, type Ended, type Family, type Gauges, type Totals } from '../src/formats/index.ts'
+import { inTurns, readEnded, readError, readReport, readTotals, withEnded, withoutEnded, TotalsSum, type Ended, type Family, type Gauges, type Report, type Totals } from '../src/formats/index.ts'
 import { BoundedRegistry } from '../src/application/index.ts'
-import { growing } from '../src/prometheus/application.ts'
+import { growing, registryGauges } from '../src/prometheus/application.ts'
 import { bucketsInUse } from '../src/prometheus/buckets.ts'
 import { build, data } from './build.ts'
 import { parsePrometheus } from './prometheus-parser.ts'
@@ -240,6 +240,19 @@ t.test('a sum that a newer release wrote is neither read nor replaced, and beyon
   const many = readEnded(withEnded(ended, Array.from({ length: 3000 }, (_, i) => [`old${i}`, null]), new Set()))!
   const kept = readEnded(withEnded(many, [['one', null]], new Set(['old0'])))!
   t.ok(kept.boots.has('old0') && kept.boots.has('one') && !kept.boots.has('old1') && kept.boots.size < 1100, 'who is in the index is remembered')
+})
+
+t.test('a label without a value, as the release before wrote it, is the same series as none', async (t) => {
+  const totals = (labels: Record<string, string>): Totals => ({ instanceId: 'web1:0', counters: {}, series: [], families: [{ name: 'jobs_total', help: '', type: 'counter', samples: [[labels, [1]]] }] })
+  const before = readEnded(`1 ${JSON.stringify({ format: 1, boots: [['old', 1]], totals: totals({ kind: '', queue: 'a' }) })}`)!
+  const ended = readEnded(withEnded(before, [['new', totals({ queue: 'a' })]], new Set(['old', 'new'])))!
+  t.same(ended.totals.families?.[0]?.samples, [[{ queue: 'a' }, [2]]])
+  t.same(readEnded(withoutEnded(ended, 'old', totals({ queue: 'a', kind: '' })))!.totals.families?.[0]?.samples, [[{ queue: 'a' }, [1]]], 'and is taken back from it')
+  for (const rule of ['sum', 'instance'] as const) {
+    const report = (bootId: string, labels: Record<string, string>) => ({ instanceId: 'web1:0', bootId, labelled: [{ name: 'depth', help: '', rule, samples: [[labels, 2]] }] }) as unknown as Report
+    const [family] = registryGauges([report('old', { kind: '', instance: '' }), report('new', {})])
+    t.same(family?.samples, rule === 'sum' ? [['', {}, 4]] : ['old', 'new'].map((boot) => ['', { instance: 'web1:0', boot }, 2]))
+  }
 })
 
 t.test('of a registry with more metrics than readers take as many are told, and the sum of those that ended stays readable', async (t) => {

@@ -40,6 +40,9 @@ export type Labels = Record<string, string>
 /** The same for equal labels, in whatever order. */
 export const keyOf = (labels: Labels): string => JSON.stringify(Object.entries(labels).sort(([a], [b]) => a < b ? -1 : 1))
 
+/** Without those that have no value: that is the same series for Prometheus, and earlier releases wrote them. */
+export const valued = (labels: Labels): Labels => Object.values(labels).includes('') ? Object.fromEntries(Object.entries(labels).filter(([, value]) => value !== '')) : labels
+
 interface Sum extends Omit<Family, 'samples' | 'former'> {
   samples: Map<string, [labels: Labels, values: number[]]>
 }
@@ -68,7 +71,7 @@ export class FamilySum {
     if (sum === undefined) return
     for (const [labels, given] of family.samples) {
       const values = family.type === 'histogram' ? rebucket(given, family.bounds, sum.bounds) : given
-      const its = this.#sampleOf(sum, labels, family.type === 'counter' ? 1 : family.type === 'summary' ? 2 : values.length)
+      const its = this.#sampleOf(sum, valued(labels), family.type === 'counter' ? 1 : family.type === 'summary' ? 2 : values.length)
       for (let index = 0; index < its.length; index++) its[index] = finite(its[index]! + factor * (values[index] ?? 0))
     }
   }

@@ -1,6 +1,6 @@
 export { isLost, readEnded, withEnded, withoutEnded, type Ended } from './ended.ts'
 export { distinctErrors, readError, type ErrorEntry, type StoredError } from './error-entry.ts'
-export { keyOf, rebucket, sameBounds, type Exemplar, type Family, type Gauges, type Labels } from './families.ts'
+export { keyOf, rebucket, sameBounds, valued, type Exemplar, type Family, type Gauges, type Labels } from './families.ts'
 export { addSparse, BOUNDS, bucketOf, emptyHistogram, percentiles, toSparse, type Percentiles } from './histogram.ts'
 export { counterName, isOurs, OWN, type AttributeNames, type OwnName } from './own-metrics.ts'
 export { decodePoint, encodePoint, type Point } from './points.ts'

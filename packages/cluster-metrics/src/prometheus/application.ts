@@ -1,4 +1,4 @@
-import { counterName, keyOf, reduce, TotalsSum, type Exemplar, type Family, type Gauges, type Labels, type Reduce, type Report, type Totals } from '../formats/index.ts'
+import { counterName, keyOf, reduce, TotalsSum, valued, type Exemplar, type Family, type Gauges, type Labels, type Reduce, type Report, type Totals } from '../formats/index.ts'
 import { bucketsInUse, byBuckets, type Buckets } from './buckets.ts'
 import { exported, TARGET_LABELS, type Sample, type TextFamily } from './text.ts'
 
@@ -61,7 +61,8 @@ export function registryGauges (reports: readonly Report[]): TextFamily[] {
     for (const gauges of labelled) {
       const known = byName.get(gauges.name) ?? { gauges, values: new Map() }
       byName.set(gauges.name, known)
-      for (const [given, value] of gauges.samples) {
+      for (const [written, value] of gauges.samples) {
+        const given = valued(written)
         // The boot id, because two processes may bear one instance id.
         const labels = known.gauges.rule === 'instance' ? { ...exported(given, ['instance', 'boot', 'job']), instance: instanceId, boot: bootId } : exported(given, TARGET_LABELS)
         const sample = known.values.get(keyOf(labels)) ?? [labels, []]
