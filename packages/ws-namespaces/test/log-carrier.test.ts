@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import { clusterBroadcast } from '@jpulse/cluster-broadcast'
 import { redisLink, type RedisLink, type Subscriber } from '@jpulse/redis-link'
 import t, { type Test } from 'tap'
-import { redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { connect, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { Delivery, Place } from '../src/delivery/carrier.ts'
 import { Listener } from '../src/delivery/listener.ts'
 import { LogCarrier } from '../src/delivery/log-carrier.ts'
@@ -106,8 +106,8 @@ t.test('more messages than may wait: the oldest are given up, so that clients he
 })
 
 /** Takes what Redis has of a namespace's log; returns a function that puts it back, as a failover that lost the end does. */
-async function snapshot ({ link }: One): Promise<() => Promise<void>> {
-  const client = link.client!
+async function snapshot (t: Test, { link }: One): Promise<() => Promise<void>> {
+  const client = connect(t, Number(new URL(sharedRedis()).port))
   const keys = [link.key('ws', 'state', '{chat}'), link.key('ws', 'log', '{chat}')] as const
   const [state, log] = [(await client.dumpBuffer(keys[0]))!, (await client.dumpBuffer(keys[1]))!]
   return async () => { await client.multi().restore(keys[0], 0, state, 'REPLACE').restore(keys[1], 0, log, 'REPLACE').exec() }
@@ -126,7 +126,7 @@ async function three (t: Test): Promise<{ here: One, there: One, goBack: () => P
   await here.publish(1, 2)
   await there.publish(3)
   await waitFor(() => here.got.length === 3 && there.got.length === 3)
-  return { here, there, goBack: await snapshot(here) }
+  return { here, there, goBack: await snapshot(t, here) }
 }
 
 t.test('a log that went back and grew beyond again, by who knows it: what is new comes, once; who resumes is told', async (t) => {
@@ -176,7 +176,7 @@ t.test('a log that went back and grew beyond again, by who does not know it: who
 t.test('a log that went back, read before anything is added: a gap, and who resumes is told', async (t) => {
   const here = await one(t, sharedRedis(), uniqueName())
   await here.publish(1)
-  const goBack = await snapshot(here)
+  const goBack = await snapshot(t, here)
   await here.publish(2, 3)
   await waitFor(() => here.got.length === 3)
   const offset = offsetOf(here)

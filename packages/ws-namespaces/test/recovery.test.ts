@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { redisServer, sharedRedis, uniqueName, waitFor, type Scope } from '../../../test/helpers/index.ts'
+import { connect as connectRedis, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor, type Scope } from '../../../test/helpers/index.ts'
 import { UserSlots } from '../src/cluster/user-slots.ts'
 import { Keys } from '../src/delivery/keys.ts'
 import { Once } from '../src/namespace/once.ts'
@@ -510,16 +510,40 @@ t.test('the connections of a user are counted over processes, and over an outage
   t.type(await a.slots.claim('ann', client(5), 1), 'function')
 })
 
+t.test('what could not be freed in an outage of a lease is free when its process is back, whoever is first', async (t) => {
+  const redis = await redisServer(t)
+  const proxy = await tcpProxy(t, redis.port)
+  const { app: { redisLink: link } } = await build(t, { link: { url: `redis://127.0.0.1:${proxy.port}`, siteId: uniqueName('slots'), env: 'test', commandTimeoutMs: 300 } })
+  const leaseMs = 1000
+  for (const isFirst of [true, false]) {
+    const [a, b] = ['aaaa', 'bbbb'].map((bootId) => new UserSlots(`chat-${isFirst}`, { link, bootId, leaseMs, onReplaced: () => {} })) as [UserSlots, UserSlots]
+    const free = await a.claim('ann', 'client-of-a', 1)
+    await (isFirst ? a : b).claim('bob', 'client-of-another', 1)
+    proxy.cut()
+    await waitFor(() => !link.isUp, { what: 'the outage to be noticed' })
+    free!()
+    // Longer than a lease: the clock itself is what is tested.
+    for (const end = performance.now() + 1.5 * leaseMs; performance.now() < end; await sleep(100)) await Promise.allSettled([a.renew(), b.renew()])
+    proxy.mend()
+    const isBack = (slots: UserSlots) => waitFor(() => slots.renew().then(() => true, () => false), { what: 'Redis to be back', timeoutMs: 30_000, everyMs: 50 })
+    for (const slots of isFirst ? [a] : [b, a]) await isBack(slots)
+    t.type(await b.claim('ann', 'client-of-b', 1), 'function', isFirst ? 'the first to renew' : 'the second, with nothing else')
+    if (!isFirst) t.ok(a.isIdle)
+  }
+})
+
 t.test('the connections of a killed process count no more when its lease ends, also where nobody had any to renew', async (t) => {
   const { app: { redisLink: link } } = await build(t, { link: { url: sharedRedis(), siteId: uniqueName('slots'), env: 'test' } })
   const leaseMs = 60_000
   const process = (bootId: string) => new UserSlots('chat', { link, bootId, leaseMs, onReplaced: () => {} })
   const keys = new Keys(link, 'chat')
+  // Of its own: the link's user need not be allowed what no script does.
+  const client = connectRedis(t, Number(new URL(sharedRedis()).port))
   /** As if so many leases had gone by in which nobody did anything. */
-  const later = (leases: number) => link.run(async (client) => {
+  const later = async (leases: number) => {
     for (const process of await client.zrange(keys.slotLeases, '0', '-1')) await client.zincrby(keys.slotLeases, -leases * leaseMs, process)
     await client.hset(keys.slotBeats, 'beatAt', Number(await client.hget(keys.slotBeats, 'beatAt')) - leases * leaseMs)
-  })
+  }
   const [victim, other] = [process('dead'), process('next')]
   for (const user of ['ann', 'bob']) t.type(await victim.claim(user, 'client-of-the-dead', 1), 'function')
   for (const leases of [0, 0.6]) {

@@ -2,9 +2,14 @@ import { defineScript, LEASE_LUA, reply, type RedisLink } from '@jpulse/redis-li
 import { Keys } from '../delivery/keys.ts'
 import { Renewing } from '../presence/renewing.ts'
 
-/** `renews`: see `Renewing`. Who gets no slot takes no lease either, since nobody would renew it. */
+/**
+ * `renews`: see `Renewing`. `process`: `<boot id>.<generation>`; generations of it from `former` on are over, and none of them is forgiven
+ * a pause. Who gets no slot takes no lease either, since nobody would renew it.
+ */
 const SLOTS_LUA = `${LEASE_LUA}
 local now, lease, renews = clock(), tonumber(ARGV[1]), ARGV[2] == '1'
+local boot, generation = string.match(ARGV[3], '^(.*)%.(%d+)$')
+for former = tonumber(ARGV[4]), tonumber(generation) - 1 do redis.call('ZREM', KEYS[2], boot .. '.' .. int(former)) end
 if renews then leaseForgive(KEYS[2], KEYS[3], now, lease, lease / 3, true) end
 local function take(process)
   for _, one in ipairs(leaseLapsed(KEYS[2], now)) do redis.call('ZREM', KEYS[2], one) end
@@ -24,12 +29,12 @@ local function keep() for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], int(4 * lea
  * before its old connection was found dead counts once; the slots of a killed worker are free when its lease has lapsed.
  */
 const claimSlot = defineScript({
-  name: 'wsNamespacesSlotClaimV2',
+  name: 'wsNamespacesSlotClaimV3',
   keys: ['slots', 'leases', 'beats'],
-  args: ['leaseMs', 'renews', 'process', 'user', 'client', 'number', 'most'],
+  args: ['leaseMs', 'renews', 'process', 'former', 'user', 'client', 'number', 'most'],
   reply: reply<[claimed: number, replaced: string]>(),
   lua: `${SLOTS_LUA}
-local process, user, client = ARGV[3], ARGV[4], ARGV[5]
+local process, user, client = ARGV[3], ARGV[5], ARGV[6]
 local living = { [process] = true }
 for _, one in ipairs(leaseLiving(KEYS[2], now)) do living[one] = true end
 local kept, replaced = {}, ''
@@ -37,12 +42,12 @@ for id, holder, number in string.gmatch(redis.call('HGET', KEYS[1], user) or '',
   if living[holder] and id ~= client then kept[#kept + 1] = id .. '@' .. holder .. '#' .. number
   elseif living[holder] and holder ~= process then replaced = holder end
 end
-if #kept >= tonumber(ARGV[7]) then
+if #kept >= tonumber(ARGV[8]) then
   keep()
   return { 0, '' }
 end
 take(process)
-kept[#kept + 1] = client .. '@' .. process .. '#' .. ARGV[6]
+kept[#kept + 1] = client .. '@' .. process .. '#' .. ARGV[7]
 redis.call('HSET', KEYS[1], user, table.concat(kept, ' '))
 keep()
 return { 1, replaced }
@@ -65,9 +70,9 @@ return redis.call('HSET', KEYS[1], ARGV[1], table.concat(kept, ' '))
 
 /** Renews the lease of a process. Returns 1 where it had lapsed or was lost, so that its slots may be. */
 const renewSlots = defineScript({
-  name: 'wsNamespacesSlotRenewV2',
+  name: 'wsNamespacesSlotRenewV3',
   keys: ['slots', 'leases', 'beats'],
-  args: ['leaseMs', 'renews', 'process'],
+  args: ['leaseMs', 'renews', 'process', 'former'],
   reply: reply<number>(),
   lua: `${SLOTS_LUA}
 local ends = tonumber(redis.call('ZSCORE', KEYS[2], ARGV[3]) or '0')
@@ -102,6 +107,8 @@ export class UserSlots {
   #isUncertain = false
   /** Grows when our lease may have lapsed: what is in Redis under the token before counts no more. */
   #generation = 0
+  /** The first generation that may be in Redis. */
+  #oldest = 1
   #renewedAt = -Infinity
 
   constructor (namespace: string, context: UserSlotsContext) {
@@ -113,7 +120,7 @@ export class UserSlots {
 
   /** Whether nothing of this process is in Redis. */
   get isIdle (): boolean {
-    return this.#own.size === 0 && this.#unfreed.size === 0
+    return this.#own.size === 0 && this.#unfreed.size === 0 && this.#oldest >= this.#generation
   }
 
   /** Resolves with what frees the slot; null where the user has as many connections as it may. */
@@ -139,7 +146,9 @@ export class UserSlots {
     this.#fence()
     const { link, leaseMs } = this.#context
     await this.#flush()
-    const wasLost = await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, this.#renewing.flag, this.#token] }) === 1
+    const generation = this.#generation
+    const wasLost = await link.runScript(renewSlots, { keys: this.#all, args: [leaseMs, this.#renewing.flag, this.#token, this.#oldest] }) === 1
+    this.#oldest = generation
     this.#renewed()
     if (!wasLost && !this.#isUncertain) return
     this.#isUncertain = false
@@ -184,7 +193,9 @@ export class UserSlots {
 
   async #claim (userId: string, clientId: string, number: number, most: number): Promise<boolean> {
     const { link, bootId, leaseMs, onReplaced } = this.#context
-    const [claimed, replaced] = await link.runScript(claimSlot, { keys: this.#all, args: [leaseMs, this.#renewing.flag, this.#token, userId, clientId, number, most === Infinity ? Number.MAX_SAFE_INTEGER : most] })
+    const generation = this.#generation
+    const [claimed, replaced] = await link.runScript(claimSlot, { keys: this.#all, args: [leaseMs, this.#renewing.flag, this.#token, this.#oldest, userId, clientId, number, most === Infinity ? Number.MAX_SAFE_INTEGER : most] })
+    this.#oldest = generation
     if (claimed === 1) this.#renewed()
     if (replaced !== '' && !replaced.startsWith(`${bootId}.`)) onReplaced(this.#namespace, userId, clientId)
     return claimed === 1
