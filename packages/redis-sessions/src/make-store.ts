@@ -26,7 +26,7 @@ export function makeStore (fastify: FastifyInstance, options: ResolvedOptions, l
   }
   const keys = new Keys((...parts) => redisLink.key(...parts), name)
   const own = [redisLink, keys, options, backup === undefined && onUnavailable === 'error' ? 0 : TOMBSTONE_MS] as const
-  const redis = localReads === false ? new RedisStore(...own) : new LocalRedisStore(cacheOf(fastify), new Copies(name, localReads === true), () => redisLink.isUp, ...own)
+  const redis = localReads === false ? new RedisStore(...own) : new LocalRedisStore(cacheOf(fastify), new Copies(name, localReads === true), ...own)
   let store: SessionStore = redis
   if (backup !== undefined) {
     const job = new BackupJob(redisLink, keys, redis, backup, log)

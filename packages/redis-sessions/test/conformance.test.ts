@@ -34,8 +34,8 @@ const stores: Record<string, (t: Test) => Promise<Make>> = {
     const { link: redis, keys } = await link(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } })
     return (lifetimes) => new RedisStore(redis, keys, lifetimes)
   },
-  'copies of what is on one server': (t) => copies(t, { url: sharedRedis() }),
-  'copies of what is on a Cluster': async (t) => copies(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } }),
+  'copies of what is on one server': async (t) => (await copies(t, { url: sharedRedis() })).make,
+  'copies of what is on a Cluster': async (t) => (await copies(t, { mode: 'cluster', cluster: { nodes: (await redisCluster(t)).nodes.map(({ port }) => ({ port })) } })).make,
   'FallbackStore with Redis': async (t) => {
     const { link: redis, keys, log } = await link(t, { url: sharedRedis() })
     return (lifetimes) => new FallbackStore(new RedisStore(redis, keys, lifetimes), redis, lifetimes, log)
@@ -43,6 +43,16 @@ const stores: Record<string, (t: Test) => Promise<Make>> = {
   'FallbackStore without Redis': async (t) => {
     const { link: redis, keys, log } = await link(t, { url: 'redis://127.0.0.1:1', connectTimeoutMs: 0 })
     return (lifetimes) => new FallbackStore(new RedisStore(redis, keys, lifetimes), redis, lifetimes, log)
+  },
+  'BackedStore of copies': async (t) => {
+    const { db } = await mongo(t)
+    const { make, link: redis, keys, log } = await copies(t, { url: sharedRedis() })
+    return (lifetimes) => {
+      const backup = mongoBackup(db.collection(uniqueName('s')), { intervalMs: 500 })
+      const primary = make(lifetimes)
+      const job = new BackupJob(redis, keys, primary, backup, log)
+      return new BackedStore(primary, backup, job, lifetimes, log, () => job.close())
+    }
   },
   BackedStore: async (t) => {
     const { db } = await mongo(t)
@@ -56,14 +66,15 @@ const stores: Record<string, (t: Test) => Promise<Make>> = {
   }
 }
 
-async function copies (t: Test, options: FastifyRedisLinkOptions): Promise<Make> {
+async function copies (t: Test, options: FastifyRedisLinkOptions) {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(redisLink, { siteId: uniqueName(), ...options })
   await app.register(configCache, { blockTtlMs: 500 })
   await waitFor(() => app.configCache.mode === 'coherent')
-  const { redisLink: redis, configCache: cache } = app
-  return (lifetimes) => new LocalRedisStore(cache, new Copies('', true), () => redis.isUp, redis, new Keys((...parts) => redis.key(...parts)), lifetimes)
+  const keys = new Keys((...parts) => app.redisLink.key(...parts))
+  const make = (lifetimes: Lifetimes) => new LocalRedisStore(app.configCache, new Copies('', true), app.redisLink, keys, lifetimes)
+  return { make, link: app.redisLink, keys, log: app.log }
 }
 
 for (const [name, prepare] of Object.entries(stores)) {

@@ -124,7 +124,7 @@ export class BackupJob implements Reconciler {
   async #entry (member: string): Promise<BackupEntry | null> {
     const [kind, tag = '', hash = ''] = member.split(':')
     const ref = { hash, tag, owned: kind === 'u' }
-    const [stored, expiresAt] = await Promise.all([this.#primary.read(ref), this.#primary.expiryOf(ref)])
+    const [stored, expiresAt] = await Promise.all([this.#primary.readStored(ref), this.#primary.expiryOf(ref)])
     return stored === null || expiresAt === null || stored.version === '' ? null : { ref, stored, expiresAt }
   }
 
@@ -148,7 +148,7 @@ export class BackupJob implements Reconciler {
 
   /** @returns whether it ended a session that Redis had */
   async #endAgain (end: BackupEnd): Promise<boolean> {
-    if ('ref' in end) return await this.#primary.read(end.ref) !== null && await this.#primary.remove(end.ref) !== null
+    if ('ref' in end) return await this.#primary.readStored(end.ref) !== null && await this.#primary.remove(end.ref) !== null
     await this.#primary.endUpTo(end.tag, end.mark, end.except)
     return false
   }

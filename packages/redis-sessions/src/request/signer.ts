@@ -36,8 +36,15 @@ export class Signer {
   }
 
   unsign (token: string): Unsigned {
-    const known = this.#known.get(token)
-    return known ?? this.#keep(token, this.#former.get(token) ?? this.#verify(token))
+    return this.#known.get(token) ?? this.#learn(token)
+  }
+
+  #learn (token: string): Unsigned {
+    const former = this.#former.get(token)
+    if (former !== undefined) return this.#keep(token, former)
+    // A text that was cut out of a header keeps all of it in memory: what is kept is written anew.
+    const own = Buffer.from(token).toString()
+    return this.#keep(own, this.#verify(own))
   }
 
   #verify (token: string): Unsigned {

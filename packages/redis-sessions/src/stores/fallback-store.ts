@@ -1,7 +1,7 @@
 import { LogThrottle } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
-import { FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from '../errors.ts'
+import { FST_ERR_REDIS_SESSIONS_INCOHERENT, FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from '../errors.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -192,7 +192,8 @@ export class FallbackStore implements SessionStore {
 
   /** Begins the outage. @throws what is no outage of Redis */
   #noteOutage (err: unknown): void {
-    if (!(err instanceof FST_ERR_REDIS_SESSIONS_UNAVAILABLE)) throw err
+    // In an outage also what the other instances cannot be told is told later.
+    if (!(err instanceof FST_ERR_REDIS_SESSIONS_UNAVAILABLE || (err instanceof FST_ERR_REDIS_SESSIONS_INCOHERENT && this.#outage.isAway))) throw err
     if (this.#outage.isAway || this.#closed) return
     this.#outage.begin()
     this.#log.warn({ err }, 'sessions are kept in this process until Redis is back')

@@ -6,6 +6,8 @@ export interface Copy {
   readonly stored: StoredSession | null
   /** How long the session lives unless it is seen again; 0 for one that is not kept. */
   readonly leftMs: number
+  /** When it was asked for, on this process' monotonic clock. */
+  readonly at: number
 }
 
 /** After so long a copy is made anew: it knows then when other instances saw its session. */
@@ -17,8 +19,8 @@ const MOST_SEEN = 20_000
 export class Copies {
   readonly areServed: boolean
   readonly #prefix: string
-  /** By hash, the latest last. */
-  readonly #seenAt = new Map<string, number>()
+  /** By hash, the latest last: when a session was seen, by the store's clock, and when that was noted, by this process'. */
+  readonly #seen = new Map<string, { readonly touchedAt: number, readonly at: number }>()
   /** Copies with a later time. A copy that is made anew is another object. */
   readonly #later = new WeakMap<StoredSession, StoredSession>()
 
@@ -44,21 +46,22 @@ export class Copies {
   readonly ttlOf = ({ stored, leftMs }: Copy): number => stored === null || stored.version === '' ? 0 : Math.max(0, Math.min(MOST_MS, Math.floor(leftMs)))
 
   /** This instance has told the store that a session was seen. */
-  seen ({ hash }: SessionRef, at: number): void {
+  seen ({ hash }: SessionRef, touchedAt: number): void {
     if (!this.areServed) return
-    this.#seenAt.delete(hash)
-    this.#seenAt.set(hash, at)
-    if (this.#seenAt.size > MOST_SEEN) this.#seenAt.delete(this.#seenAt.keys().next().value!)
+    this.#seen.delete(hash)
+    this.#seen.set(hash, { touchedAt, at: performance.now() })
+    if (this.#seen.size > MOST_SEEN) this.#seen.delete(this.#seen.keys().next().value!)
   }
 
-  /** The session of a copy, with the time of what this instance knows. */
-  current ({ hash }: SessionRef, { stored }: Copy): StoredSession | null {
+  /** The session of a copy, with the time of what this instance has told since the copy was asked for. */
+  current ({ hash }: SessionRef, { stored, at }: Copy): StoredSession | null {
     if (stored === null) return null
-    const seenAt = this.#seenAt.get(hash)
-    if (seenAt === undefined || seenAt <= stored.touchedAt) return stored
+    const seen = this.#seen.get(hash)
+    if (seen === undefined || seen.at < at) return stored
+    const { touchedAt } = seen
     const known = this.#later.get(stored)
-    if (known !== undefined && known.touchedAt >= seenAt) return known
-    const later = Object.freeze({ ...stored, touchedAt: seenAt })
+    if (known?.touchedAt === touchedAt) return known
+    const later = Object.freeze({ ...stored, touchedAt })
     this.#later.set(stored, later)
     return later
   }

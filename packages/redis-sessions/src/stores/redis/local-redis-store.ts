@@ -2,14 +2,18 @@ import { FST_ERR_REDIS_SESSIONS_INCOHERENT, unavailable, withRetryAfter } from '
 import type { StoredSession } from '../header.ts'
 import type { SessionRef } from '../ids.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ReplaceResult, Seen } from '../store.ts'
-import type { Copies } from './copies.ts'
+import type { Copies, Copy } from './copies.ts'
 import { RedisStore } from './redis-store.ts'
 
 /** What is used of @jpulse/config-cache. */
 export interface CoherentCache {
+  readonly mode: string
   getOrLoad<T> (key: string, options: { tags: string, ttlMs: (value: T) => number, l2: false }, loader: () => Promise<T>): Promise<T>
   write<T> (write: { tags: string }, work: () => Promise<T>): Promise<T>
 }
+
+/** The shortest time for which the cache holds a block (its `blockTtlMs`), less what a timer may be late. */
+const HELD_MS = 400
 
 /**
  * Sessions in Redis, of which this process serves copies as long as it holds a lease of the cache: docs/local-reads.md.
@@ -22,26 +26,28 @@ export interface CoherentCache {
 export class LocalRedisStore extends RedisStore {
   readonly #cache: CoherentCache
   readonly #copies: Copies
-  readonly #isUp: () => boolean
   override readonly keepsCopies: boolean
 
-  constructor (...[cache, copies, isUp, ...own]: [cache: CoherentCache, copies: Copies, isUp: () => boolean, ...own: ConstructorParameters<typeof RedisStore>]) {
+  constructor (...[cache, copies, ...own]: [cache: CoherentCache, copies: Copies, ...own: ConstructorParameters<typeof RedisStore>]) {
     super(...own)
     this.#cache = cache
     this.#copies = copies
-    this.#isUp = isUp
     this.keepsCopies = copies.areServed
   }
 
   override async read (ref: SessionRef): Promise<StoredSession | null> {
-    if (!this.#copies.areServed) return super.read(ref)
-    return this.#copies.current(ref, await this.#cache.getOrLoad(this.#copies.keyOf(ref), { tags: this.#copies.groupOf(ref.tag), ttlMs: this.#copies.ttlOf, l2: false }, () => this.#load(ref)))
+    if (!this.#copies.areServed || this.#cache.mode !== 'coherent') return super.read(ref)
+    try {
+      return this.#copies.current(ref, await this.#cache.getOrLoad(this.#copies.keyOf(ref), { tags: this.#copies.groupOf(ref.tag), ttlMs: this.#copies.ttlOf, l2: false }, () => this.#load(ref)))
+    } catch (err) {
+      throw isOfTheCache(err) ? unavailable(err) : err
+    }
   }
 
-  /** Of an id that somebody may be asking for at this moment: a session that comes back, or comes from another store. */
+  /** Of one that was seen before, somebody may be asking for the id at this moment: it comes back, or comes from another store. */
   override create (...given: Parameters<RedisStore['create']>): Promise<StoredSession | null> {
     const [ref, , origin] = given
-    return origin === undefined ? super.create(...given) : this.#write(this.#copies.keyOf(ref), () => super.create(...given))
+    return origin?.touchedAt === undefined ? super.create(...given) : this.#write(this.#copies.keyOf(ref), () => super.create(...given))
   }
 
   override replace (...[ref, ...rest]: [SessionRef, string, string, Lifetimes?, boolean?]): Promise<ReplaceResult> {
@@ -58,6 +64,10 @@ export class LocalRedisStore extends RedisStore {
     return this.#write(this.#copies.keyOf(ref), () => super.remove(ref))
   }
 
+  override takeBack (ref: SessionRef, version: string): Promise<void> {
+    return this.#write(this.#copies.keyOf(ref), () => super.takeBack(ref, version))
+  }
+
   override removeAll (tag: string, options?: EndAllOptions): Promise<EndedAll> {
     return this.#write(this.#copies.groupOf(tag), () => super.removeAll(tag, options))
   }
@@ -67,24 +77,35 @@ export class LocalRedisStore extends RedisStore {
   }
 
   /** The session and when it ends unless it is seen again. */
-  async #load (ref: SessionRef) {
+  async #load (ref: SessionRef): Promise<Copy> {
+    const at = performance.now()
     const [stored, endsAt] = await Promise.all([super.read(ref), this.expiryOf(ref)])
-    return stored === null || endsAt === null ? { stored, leftMs: 0 } : { stored, leftMs: endsAt - this.now() }
+    return { stored, leftMs: stored === null || endsAt === null ? 0 : endsAt - this.now(), at }
   }
 
   /** @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_REDIS_SESSIONS_INCOHERENT */
   async #write<T> (tag: string, work: () => Promise<T>): Promise<T> {
+    // Of a silent server only the first waits.
+    this.checkThere()
+    let done: { readonly value: T, readonly tookMs: number } | undefined
     try {
-      return await this.#cache.write({ tags: tag }, work)
+      return await this.#cache.write({ tags: tag }, async () => {
+        const begun = performance.now()
+        const value = await work()
+        done = { value, tookMs: performance.now() - begun }
+        return value
+      })
     } catch (err) {
-      if (!isRefusal(err)) throw err
-      // In an outage of Redis the store is away; else it is the other instances that cannot be told.
-      if (!this.#isUp()) throw unavailable(err)
+      if (!isOfTheCache(err)) throw err
+      // Nobody had a copy when the work began, nor could have one until it was done: only that all may have one again is not told.
+      if (done !== undefined && done.tookMs < HELD_MS) return done.value
+      // What Redis refuses or does not answer, it would have without copies too.
+      if (done === undefined && (err as Error).cause instanceof Error && !isOfTheCache((err as Error).cause)) throw unavailable(err)
       throw Object.assign(withRetryAfter(new FST_ERR_REDIS_SESSIONS_INCOHERENT()), { cause: err })
     }
   }
 }
 
-function isRefusal (err: unknown): boolean {
+function isOfTheCache (err: unknown): boolean {
   return String((err as { code?: unknown } | undefined)?.code).startsWith('FST_ERR_CONFIG_CACHE_')
 }

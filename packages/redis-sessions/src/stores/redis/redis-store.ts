@@ -39,8 +39,12 @@ export class RedisStore implements SessionStore {
       : new ReadBatch(mget)
   }
 
-  /** One MGET: the session and the watermark of its user share a slot. */
   async read (ref: SessionRef): Promise<StoredSession | null> {
+    return this.readStored(ref)
+  }
+
+  /** Asks Redis, whatever copies there are. One MGET: the session and the watermark of its user share a slot. */
+  async readStored (ref: SessionRef): Promise<StoredSession | null> {
     const key = this.#keys.session(ref)
     const [text, mark] = await this.#guard(key, () => this.#reads.read(key, this.#keys.watermark(ref.tag)))
     // The caller compares its times with `now`.
@@ -154,6 +158,11 @@ export class RedisStore implements SessionStore {
   }
 
   async close (): Promise<void> {}
+
+  /** @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE where it is known that Redis is away */
+  protected checkThere (): void {
+    if (this.#link.outages.since() !== null) throw unavailable(new Error('Redis is away'))
+  }
 
   /** A logout-all outlives every session that it ended. */
   get #standsMs (): number {
