@@ -85,5 +85,9 @@ export function isMatched (header: string | undefined, object: Living): boolean 
 /** What proxies make of a tag when they compress an answer: `W/"…"` (nginx), `"…-gzip"` (Apache), `"…--gzip"` (Jetty), `"…;gzip"` (others). */
 const HANDED_ON = /^(?:W\/)?("[^"]*?)(?:(?:--?|;)(?:gzip|br|zstd|deflate))?"$/
 
-/** The tag of the same content counts, whoever compressed it: a client can name no other one than that which it was handed. */
-const names = (header: string, etag: string): boolean => header.split(',').map((one) => one.trim()).some((one) => one === '*' || one === etag || one.replace(HANDED_ON, '$1"') === etag)
+/**
+ * The tag of the same content counts, whoever compressed it: a client can name no other one than that which it was handed. As it is it
+ * comes first: a tag of ours may end in what looks like a proxy's.
+ */
+const names = (header: string, etag: string): boolean => header.split(',').map((one) => one.trim())
+  .some((one) => one === '*' || one === etag || one === `W/${etag}` || one.replace(HANDED_ON, '$1"') === etag)
