@@ -236,6 +236,22 @@ t.test('the address of an object is written in several ways, and names one objec
   t.same((await call('POST', '/api/query', { '@id': { $ne: other }, count: 0 })).json, [])
 })
 
+t.test('the address of an object is written in several ways within a filter as well', async (t) => {
+  const call = caller(await store(t))
+  const [x, y] = (await call('POST', '/api/bulkCreate', [{ n: 1 }, { n: 2 }])).json
+  const [other, id] = [`https://STORE.test/v1/id/${idOf(x)}/#part`, idOf(x)]
+  const query = async (filter: object) => (await call('POST', '/api/query', filter)).json
+  for (const filter of [
+    { $or: [{ '@id': other }, { n: 3 }] }, { $and: [{ '@id': other }] }, { $and: [{ $or: [{ '@id': { $in: [other] } }] }] }, { $or: [{ _id: id }] }, { $or: [{ id: other }] }, { n: 1, $and: [{ _id: id }] }, { _id: id, $and: [{ '@id': other }] },
+    { $nor: [{ '@id': { $ne: other } }] }, { '@id': { $not: { $ne: other } } }, { '@id': { $not: { $not: { $eq: other } } } }
+  ]) t.same((await query(filter)).map(idOf), [id], JSON.stringify(filter))
+  for (const filter of [{ $nor: [{ '@id': other }] }, { $nor: [{ _id: id }] }, { '@id': { $not: { $eq: other } } }, { $and: [{ '@id': { $nin: [other] } }, { n: { $exists: true } }] }]) t.same((await query(filter)).map(idOf), [idOf(y)], JSON.stringify(filter))
+  for (const $and of [5, [], { '@id': other }, [5]]) t.match(await query({ _id: id, $and }), { code: 'FST_ERR_RERUM_INVALID_FILTER' }, JSON.stringify($and))
+  const deep = (levels: number, filter: object): object => levels === 0 ? filter : { $or: [deep(levels - 1, filter)] }
+  t.same((await query(deep(9, { '@id': other }))).map(idOf), [id])
+  t.match(await query(deep(2000, { '@id': other })), { code: 'FST_ERR_RERUM_INVALID_FILTER' })
+})
+
 t.test('where the context says id, id is the identity', async (t) => {
   const call = caller(await store(t))
   for (const context of ['http://iiif.io/api/presentation/3/context.json', 'https://www.w3.org/ns/anno.jsonld', ['http://example.org/own.json', 'http://www.w3.org/ns/anno.jsonld']]) {

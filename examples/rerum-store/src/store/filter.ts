@@ -12,7 +12,8 @@ export interface Filter {
   readonly tags: readonly string[]
 }
 
-const MAX_DEPTH = 10
+/** Filters and operators within each other. */
+export const MAX_DEPTH = 10
 const MAX_CONDITIONS = 100
 /** Values of one condition. */
 export const MAX_LIST = 200
@@ -21,7 +22,8 @@ const TOO_MANY = `holds more than ${MAX_CONDITIONS} conditions`
 const MAX_TAGS = 60
 const COMPARISONS = new Set(['$eq', '$ne', '$gt', '$gte', '$lt', '$lte'])
 const LISTS = new Set(['$in', '$nin', '$all'])
-const LOGIC = new Set(['$and', '$or', '$nor'])
+/** What combines filters. */
+export const LOGIC: ReadonlySet<string> = new Set(['$and', '$or', '$nor'])
 
 /**
  * Rebuilds a client's filter from what is known: nothing of it reaches the database unread.

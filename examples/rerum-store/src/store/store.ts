@@ -6,7 +6,7 @@ import { isRecord } from './body.ts'
 import { Commits } from './commit.ts'
 import { makeIndexes, openDatabase, type Database } from './database.ts'
 import { isName } from './document.ts'
-import { MAX_LIST } from './filter.ts'
+import { LOGIC, MAX_DEPTH, MAX_LIST } from './filter.ts'
 import { TreeLocks } from './locks.ts'
 import { Maker } from './make.ts'
 import { Parts } from './parts.ts'
@@ -65,16 +65,24 @@ export class Store {
   }
 
   /** A filter for what is stored: `_id` and, where it holds an address of this store, `id` stand for `@id` as they do in objects, and that address may be written in any way. */
-  located (filter: unknown): unknown {
-    if (!isRecord(filter)) return filter
+  located (filter: unknown, depth = 0): unknown {
+    // One that is nested deeper, or holds more, is refused.
+    if (!isRecord(filter) || depth > MAX_DEPTH) return filter
     const { _id, id, ...rest } = filter
+    for (const [name, part] of Object.entries(rest)) {
+      if (LOGIC.has(name) && Array.isArray(part) && part.length <= MAX_LIST) rest[name] = part.map((one) => this.located(one, depth + 1))
+    }
     const more: unknown[] = []
     if (rest['@id'] !== undefined) rest['@id'] = eachText(rest['@id'], (text) => this.#ownUri(text) ?? text)
     if (_id !== undefined) more.push({ '@id': eachText(_id, (text) => this.uri(text)) })
     const own = typeof id === 'string' && rest['@id'] === undefined ? this.#ownUri(id) : undefined
     if (own !== undefined) more.push({ $or: [{ '@id': own }, { id }] })
     else if (id !== undefined) Object.assign(rest, { id })
-    return more.length === 0 ? rest : { ...rest, $and: [...Array.isArray(rest.$and) ? rest.$and as unknown[] : [], ...more] }
+    if (more.length === 0) return rest
+    const { $and } = rest
+    // What is no list of filters is refused where it stands now.
+    const given: unknown[] = $and === undefined ? [] : Array.isArray($and) && $and.length > 0 ? $and : [{ $and }]
+    return { ...rest, $and: [...given, ...more] }
   }
 
   #ownUri (uri: string): string | undefined {
@@ -118,12 +126,15 @@ export class Store {
 }
 
 /** A condition with other texts in the place of those that it compares with. */
-function eachText (condition: unknown, change: (text: string) => string): unknown {
+function eachText (condition: unknown, change: (text: string) => string, depth = 0): unknown {
   if (typeof condition === 'string') return change(condition)
   // A longer one is refused.
   if (Array.isArray(condition)) return condition.length > MAX_LIST ? condition : condition.map((one) => typeof one === 'string' ? change(one) : one)
-  if (!isRecord(condition)) return condition
-  return Object.fromEntries(Object.entries(condition).map(([name, part]) => [name, TEXTS.has(name) && (typeof part === 'string' || Array.isArray(part)) ? eachText(part, change) : part]))
+  if (!isRecord(condition) || depth > MAX_DEPTH) return condition
+  return Object.fromEntries(Object.entries(condition).map(([name, part]) => {
+    const isOfTexts = name === '$not' ? isRecord(part) : TEXTS.has(name) && (typeof part === 'string' || Array.isArray(part))
+    return [name, isOfTexts ? eachText(part, change, depth + 1) : part]
+  }))
 }
 
 const TEXTS: ReadonlySet<string> = new Set(['$eq', '$ne', '$in', '$nin', '$all'])
