@@ -544,7 +544,9 @@ t.test('an object is found by its words, whatever long data stand before them', 
   await call('POST', '/api/bulkCreate', [
     { n: 1, image: `data:image/png;base64,${base64}`, label: 'wayzgoose' },
     { n: 2, html: `<p>colophon</p><img src="data:image/png;base64,${base64}"> fleuron` },
-    { n: 3, text: `${words} ${'x'.repeat(999)} incipit ${'漢'.repeat(1200)} 猫` }
+    { n: 3, text: `${words} ${'x'.repeat(999)} incipit ${'漢'.repeat(1200)} 猫` },
+    { n: 4, text: JSON.stringify(Array.from({ length: 100 }, (_, n) => ({ line: n, gloss: `vellum${n}` }))) },
+    { n: 5, text: `<lb/><w>quire</w><w>${Array.from({ length: 200 }, (_, n) => `folio${n}`).join('</w><w>')}</w>` }
   ])
   const found = async (searchText: string, path = '/api/search') => (await call('POST', path, { searchText })).json.map(({ n }: { n: number }) => n)
   t.same(await found('wayzgoose'), [1])
@@ -552,7 +554,9 @@ t.test('an object is found by its words, whatever long data stand before them', 
   t.same(await found('colophon fleuron', '/api/search/phrase'), [2])
   t.same(await found('kept0 kept299 incipit'), [3])
   t.same(await found('猫'), [3], 'texts of scripts without spaces are words, however long')
-  t.same(await found('iVBORw0KGgo'), [], 'what is no text has none')
+  t.same(await found('vellum99'), [4], 'JSON without spaces is no data')
+  t.same(await found('quire folio199'), [5], 'nor are elements without spaces')
+  for (const data of ['iVBORw0KGgo', 'base64']) t.same(await found(data), [], 'what is no text has none')
 })
 
 t.test('who may not: 401 without a valid token, 403 without an agent, 503 when read only', async (t) => {

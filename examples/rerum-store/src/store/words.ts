@@ -1,8 +1,13 @@
 const MAX_WORDS = 2000
 const MAX_TOKENS = 5000
 const MAX_CHARACTERS = 200_000
-/** Letters, digits and signs in a row that are no word any more, but data: an image in base64. */
+/** Characters of base64 in a row that are no word any more, but data: an image. */
 const DATA = 1000
+/** The characters of both alphabets of base64, by their codes. */
+const BASE64 = new Set([...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_='].map((character) => character.charCodeAt(0)))
+/** How an address begins that ends in data, with the attribute that it is of; and its longest beginning. */
+const BEFORE_DATA = /(?:[\w:-]+=)?["'(]*data:[^\s,]*,$/i
+const LONGEST_BEFORE = 200
 
 /** Scripts that put no spaces between words. */
 const SPACELESS = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/u
@@ -52,10 +57,10 @@ function withoutData (text: string, most: number): string {
     characters += part.length
   }
   for (let at = 0; at <= text.length && characters + run - from < most; at++) {
-    const code = at < text.length ? text.charCodeAt(at) : SPACE
-    if (code > SPACE && code < DELETE) continue
+    if (BASE64.has(text.charCodeAt(at))) continue
     if (at - run >= DATA) {
-      keep(run)
+      const before = text.slice(Math.max(from, run - LONGEST_BEFORE), run)
+      keep(run - (BEFORE_DATA.exec(before)?.[0].length ?? 0))
       from = at
     }
     run = at + 1
@@ -63,9 +68,6 @@ function withoutData (text: string, most: number): string {
   keep(text.length)
   return kept.join(' ')
 }
-
-/** Between the two are the signs of ASCII that can be seen. */
-const [SPACE, DELETE] = [0x20, 0x7f]
 
 function * textsIn (value: unknown): Generator<string> {
   if (typeof value === 'string') yield value
