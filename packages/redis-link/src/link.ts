@@ -34,7 +34,8 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   readonly #connection: Connection
   readonly #closed = new AbortController()
   /** What runs under a lock. */
-  readonly #using = new Set<Promise<unknown>>()
+  /** What runs under a lock, or is about to take one. */
+  readonly #locking = new Set<Promise<unknown>>()
   readonly #memoryLocks: Locks
   readonly #redisLocks: Locks
   readonly #memoryRateLimit: MemoryRateLimit
@@ -55,7 +56,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
     this.#memoryRateLimit = options.store?.limits ?? new MemoryRateLimit()
     const run: Run = (command) => this.#connection.run(command)
     const { outages } = this.#connection
-    this.#redisLocks = new RedisLocks({ run, outages, retryMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed, keyOf: (...parts) => this.key(...parts), isCluster: options.mode === 'cluster' })
+    this.#redisLocks = new RedisLocks({ run, outages, retryMs: options.commandTimeoutMs, isClosed: () => this.#connection.isClosed, isClosing: () => this.#closed.signal.aborted, keyOf: (...parts) => this.key(...parts), isCluster: options.mode === 'cluster' })
     this.kv = this.#makeKv(run)
   }
 
@@ -166,7 +167,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    * @throws FST_ERR_REDIS_LINK_INVALID_KEY, FST_ERR_REDIS_LINK_INVALID_NUMBER; a Redis error reply as it is
    */
   async tryLock (name: string, ttlMs: number): Promise<Lock | null> {
-    return this.#locks.tryLock(name, ttlMs)
+    return this.#untilOver(this.#locks.tryLock(name, ttlMs))
   }
 
   /**
@@ -180,10 +181,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    */
   async using<T> (name: string, options: UsingOptions, work: UsingWork<T>): Promise<T> {
     const closed = this.#closed.signal
-    const result = using(this.#locks, name, options, work, { closed, unavailable: () => this.#whyNoLock() })
-    const over = result.then(() => {}, () => {}).finally(() => this.#using.delete(over))
-    this.#using.add(over)
-    return result
+    return this.#untilOver(using(this.#locks, name, options, work, { closed, unavailable: () => this.#whyNoLock() }))
   }
 
   /**
@@ -236,7 +234,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
 
   /**
    * Ends every connection that the link made, within `closeTimeoutMs`; what is asked afterwards rejects. Who works under a lock is told
-   * first, and gives it back where it ends in that time. Further calls return the same promise.
+   * first, and gives it back where it ends in half of that time; the rest is for answers that are under way. Further calls return the same promise.
    */
   close (): Promise<void> {
     this.#closing ??= this.#close()
@@ -246,8 +244,9 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   async #close (): Promise<void> {
     this.#closed.abort()
     this.#clock?.stop()
-    const end = performance.now() + this.#options.closeTimeoutMs
-    if (this.isUp && this.#using.size > 0) await within(this.#options.closeTimeoutMs, Promise.all(this.#using), () => new Error('it takes too long')).catch(() => {})
+    const { closeTimeoutMs } = this.#options
+    const end = performance.now() + closeTimeoutMs
+    if (this.isUp && this.#locking.size > 0) await within(closeTimeoutMs / 2, Promise.all(this.#locking), () => new Error('it takes too long')).catch(() => {})
     const closed = this.#connection.close(Math.max(0, end - performance.now()))
     await this.kv.close()
     await closed
@@ -256,6 +255,12 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   /** One listener's fault must not keep the change from the others, nor count as an outage, nor end the process. */
   #tell (event: keyof RedisLinkEvents, change: RedisChange): void {
     emitSafely(this, (err) => this.#log.error({ err, event }, 'a listener of the link to Redis failed'), event, change)
+  }
+
+  #untilOver<T> (result: Promise<T>): Promise<T> {
+    const over = result.then(() => {}, () => {}).finally(() => this.#locking.delete(over))
+    this.#locking.add(over)
+    return result
   }
 
   #whyNoLock (): Error | null {

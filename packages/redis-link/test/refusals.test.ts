@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -156,6 +157,38 @@ t.test('a lock whose answer is lost is taken over, or given back', async (t) => 
 
   await direct.lpush(link.key('lock', 'of another type'), 'x')
   await t.rejects(link.tryLock('of another type', 60_000), /WRONGTYPE/, 'and not held by somebody')
+})
+
+t.test('a lock that a link was about to get when it closed is given back', async (t) => {
+  const port = Number(new URL(sharedRedis()).port)
+  const direct = connect(t, port)
+  const proxy = await tcpProxy(t, port)
+  const { app } = await build(t, { single: { port: proxy.port }, commandTimeoutMs: 5000, closeTimeoutMs: 10_000 })
+  proxy.delay(100)
+  const taking = app.redisLink.tryLock('late', 60_000)
+  await app.close()
+  t.equal(await taking, null)
+  t.equal(await direct.get(app.redisLink.key('lock', 'late')), null)
+})
+
+t.test('work that ignores its signal takes nothing from the answers that a closing link waits for', async (t) => {
+  const { url } = await redisServer(t)
+  const { app } = await build(t, { url, commandTimeoutMs: 5000, closeTimeoutMs: 2000 })
+  const link = app.redisLink
+  const end = new AbortController()
+  let isBegun = false
+  const working = rejection(link.using('works', {}, () => {
+    isBegun = true
+    return once(end.signal, 'abort')
+  }))
+  await waitFor(() => isBegun)
+  const closing = link.close()
+  const busy = "local function ms() local time = redis.call('TIME') return time[1] * 1000 + time[2] / 1000 end local end_ = ms() + 100 while ms() < end_ do end return 'done'"
+  // One is always under way.
+  while (link.isUp) t.equal(await link.run((client) => client.eval(busy, 0)).catch(String), 'done')
+  await closing
+  end.abort()
+  t.equal((await working).code, 'FST_ERR_REDIS_LINK_LOCK_LOST')
 })
 
 t.test('a lock whose answer is read after its time is nobody\'s', async (t) => {

@@ -14,6 +14,8 @@ export interface LockLink {
   /** How long a command whose answer was lost is repeated before the outcome counts as unknown. */
   readonly retryMs: number
   readonly isClosed: () => boolean
+  /** The link gives no lock any more, and its connection is open for a while. */
+  readonly isClosing: () => boolean
   /** A key of the site. */
   readonly keyOf: (...parts: string[]) => string
   readonly isCluster: boolean
@@ -49,6 +51,11 @@ export class RedisLocks implements Locks {
       askedAt = performance.now()
       return call(take, { keys: fence === null ? [key] : [key, fence], args: [holder, ttlMs] })
     }, ([isOurs]) => isOurs === 1, onRefused)
+    if (this.#link.isClosing()) {
+      // The one attempt for which there is time.
+      if (taken !== 'undone') await this.#release(key, holder).catch(() => {})
+      return null
+    }
     if (taken === 'unknown') this.#giveBack(key, holder, ttlMs).catch(() => {})
     if (typeof taken === 'string' || taken.answer[0] !== 1) return null
     return this.#held(key, holder, Number(taken.answer[1]), ttlMs, askedAt + ttlMs)
@@ -119,8 +126,12 @@ export class RedisLocks implements Locks {
   }
 
   async #giveBack (key: string, holder: string, ttlMs: number): Promise<void> {
-    const { run, outages, isClosed } = this.#link
-    await giveBack(outages, ttlMs, isClosed, () => run((_client, call) => call(release, { keys: [key], args: [holder] })))
+    const { outages, isClosed } = this.#link
+    await giveBack(outages, ttlMs, isClosed, () => this.#release(key, holder))
+  }
+
+  #release (key: string, holder: string): Promise<number> {
+    return this.#link.run((_client, call) => call(release, { keys: [key], args: [holder] }))
   }
 }
 
