@@ -107,6 +107,16 @@ for (const [place, when] of ['before', 'after'].entries()) {
     t.match(count, / 3$/)
   })
 
+  if (when === 'after') {
+    t.test('fastify-metrics, after: without a token nobody sees the metrics', async (t) => {
+      const { url } = await redisServer(t)
+      for (const token of [{}, { METRICS_TOKEN: '' }] as Array<Record<string, string>>) {
+        const address = await serve(t, programs('fastify-metrics')[place]!, { REDIS_URL: url, ...token })
+        for (const authorization of ['Bearer undefined', 'Bearer ', 'Bearer', 'Bearer null', '']) t.match(await fetch(`${address}/metrics`, { headers: { authorization } }), { ok: false }, `${JSON.stringify(token)}: ${authorization}`)
+      }
+    })
+  }
+
   t.test(`mongo-cursor-pagination, ${when}: everybody once, forwards and backwards`, async (t) => {
     const { url, db } = await mongo(t)
     const names = ['Ada', 'Alan', 'Barbara', 'Edsger', 'Grace']
