@@ -34,12 +34,15 @@ if (existsSync('.env')) process.loadEnvFile()
 
 const app = await buildApp()
 
-let isEnding = false
+let endingSince = 0
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.on(signal, () => {
-    // A second one ends it at once.
-    if (isEnding) process.exit(1)
-    isEnding = true
+    if (endingSince > 0) {
+      // A second one ends it at once. npm hands Ctrl-C on, which the terminal has told already: signals this close are one.
+      if (performance.now() - endingSince > 1000) process.exit(1)
+      return
+    }
+    endingSince = performance.now()
     app.close().then(() => process.exit(), (err) => {
       app.log.error(err)
       process.exit(1)

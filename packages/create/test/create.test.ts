@@ -1,4 +1,5 @@
-import { execFile, execFileSync } from 'node:child_process'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -66,6 +67,42 @@ t.test('each choice of plugins compiles, and passes its tests', async (t) => {
     const { stdout } = await run(process.execPath, ['--test', ...readdirSync(join(plain!, 'test')).filter((file) => file.endsWith('.test.js')).map((file) => join('test', file))], { cwd: plain!, env })
     t.match(stdout, /^(?:#|ℹ) fail 0$/m, name)
   }
+})
+
+t.test('Ctrl-C under npm start, of which the server is told twice, ends it gracefully; one more after a second ends it at once', async (t) => {
+  const project = join(temporaryFolder(t), 'app')
+  create({ folder: project, plugins: [], typescript: false })
+  symlinkSync(installed, join(project, 'node_modules'))
+  const app = join(project, 'src/app.js')
+  const code = readFileSync(app, 'utf8')
+  /** A server that has been told once, and is closing. */
+  const closing = async (untilClosed: string) => {
+    writeFileSync(app, code.replace('  return app\n', `  app.addHook('onClose', () => {
+    const alive = setInterval(() => {}, 1000)
+    const closed = ${untilClosed}.finally(() => clearInterval(alive))
+    console.log('closing')
+    return closed
+  })
+  return app
+`))
+    const port = String(await freePort())
+    const child = spawn(process.execPath, ['src/server.js'], { cwd: project, env: { ...env, PORT: port }, stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => { child.kill('SIGKILL') })
+    let said = ''
+    child.stdout.on('data', (chunk) => { said += chunk })
+    await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/`)).ok, { timeoutMs: 30_000 })
+    child.kill('SIGINT')
+    await waitFor(() => said.includes('closing'), { timeoutMs: 30_000 })
+    return child
+  }
+  const twice = await closing('new Promise((resolve) => process.once(\'SIGINT\', resolve))')
+  const ended = once(twice, 'exit')
+  twice.kill('SIGINT')
+  t.same(await ended, [0, null])
+
+  const stuck = await closing('new Promise(() => {})')
+  await waitFor(() => stuck.exitCode !== null || !stuck.kill('SIGINT'), { timeoutMs: 30_000 })
+  t.equal(stuck.exitCode, 1)
 })
 
 t.test('the secrets are made for each application, stay out of git, and are for its owner alone', async (t) => {
