@@ -149,7 +149,7 @@ async function roll (machines: Worker[], deploy: Deploy): Promise<string[]> {
   const load = visitors.map(async (visitor) => { while (!over.signal.aborted && visitor.problems.length < 3) await visitor.round() })
   const someRounds = () => {
     const wanted = visitors.map(({ rounds }) => rounds + ROUNDS)
-    return waitFor(() => visitors.every(({ rounds, problems }, index) => rounds >= wanted[index]! || problems.length > 0), { what: 'some rounds of every visitor', timeoutMs: 30_000, everyMs: 5 })
+    return waitFor(() => visitors.every(({ rounds, problems }, index) => rounds >= wanted[index]! || problems.length > 0), { what: 'some rounds of every visitor', timeoutMs: 30_000 + 1000 * ROUNDS, everyMs: 5 })
   }
   for (let step = 1; step < deploy.steps.length; step++) {
     await someRounds()
