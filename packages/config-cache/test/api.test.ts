@@ -752,6 +752,59 @@ t.test('whenUnreachable source-fence: a fence that could not be lowered, or stan
   }
 })
 
+t.test('whenUnreachable source-fence: close lets a write end and lowers the fence, and raises none any more', async (t) => {
+  const redis = await redisServer(t)
+  const memory = memorySource()
+  let saving = Promise.resolve()
+  let asked = 0
+  const source: ConfigSource = {
+    ...Object.fromEntries((['load', 'list', 'remove'] as const).map((name) => [name, memory[name].bind(memory)])) as unknown as ConfigSource,
+    async save (collection, key, value) {
+      if (collection === 'cache_fences') {
+        asked++
+        await saving
+      }
+      return memory.save(collection, key, value)
+    }
+  }
+  const gate = () => {
+    let open = () => {}
+    return { opened: new Promise<void>((resolve) => { open = resolve }), open: () => open() }
+  }
+  const options = { source, whenUnreachable: 'source-fence' as const, blockTtlMs: 2000, leaseMs: 200 }
+  const cut = async () => {
+    const app = await build(t, options, { siteId: uniqueName(), url: redis.url })
+    await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
+    await redis.kill()
+    await waitFor(() => app.configCache.mode === 'bypass')
+    return app
+  }
+
+  const app = await cut()
+  const [began, work] = [gate(), gate()]
+  const write = app.configCache.write({ keys: ['a'] }, async () => { began.open(); await work.opened })
+  await began.opened
+  await redis.restart()
+  await waitFor(() => app.redisLink.isUp && app.redisLink.subscriber()?.isUp, { timeoutMs: 20_000 })
+  const closed = app.configCache.close()
+  work.open()
+  await t.resolves(write)
+  await closed
+  t.strictSame(await memory.list('cache_fences', '*'), [], 'no other one has to lower it')
+
+  const late = await cut()
+  const fence = gate()
+  saving = fence.opened
+  asked = 0
+  let worked = false
+  const refused = t.rejects(late.configCache.write({ keys: ['a'] }, async () => { worked = true }), { code: 'FST_ERR_CONFIG_CACHE_CLOSED' })
+  await waitFor(() => asked > 0)
+  await late.configCache.close()
+  fence.open()
+  await refused
+  t.notOk(worked, 'nothing was written after the close')
+})
+
 t.test('whenUnreachable source-fence: an instance cut off from Redis writes, and the instances that are not see it', async (t) => {
   const { tcpProxy } = await import('../../../test/helpers/index.ts')
   const redis = await redisServer(t)

@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Connection } from './connection.ts'
-import { FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNREACHABLE } from '../errors.ts'
 import type { WrittenValue } from '../values.ts'
 import { uniqueId } from '../id.ts'
 import type { ConfigSource } from '../sources/index.ts'
@@ -8,6 +8,7 @@ import { now, pause, withDrift } from '../time.ts'
 import type { WritePath } from './coherence.ts'
 import type { Epochs } from './epochs.ts'
 import { resetScript } from './scripts.ts'
+import { CLOSE_MS } from './writes.ts'
 
 export interface SourceFenceOptions {
   readonly blockTtlMs: number
@@ -35,8 +36,12 @@ export class SourceFence implements WritePath {
   /** Time of the last beat that the source confirmed, measured from before it was sent. */
   #beatAt = -Infinity
   #beat: NodeJS.Timeout | undefined
-  #running = 0
-  #lowering = false
+  readonly #underWay = new Set<Promise<unknown>>()
+  #lowering: Promise<void> | undefined
+  /** Takes no more writes. */
+  #closed = false
+  /** Raises no fence any more: nobody would prolong or lower it. */
+  #ended = false
 
   constructor (connection: Connection, epochs: Epochs, source: ConfigSource, writes: WritePath, options: SourceFenceOptions, log: FastifyBaseLogger) {
     this.#source = source
@@ -57,34 +62,42 @@ export class SourceFence implements WritePath {
   }
 
   async write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
-    if (this.#raising === undefined || this.#lowering) {
+    if (this.#raising === undefined || this.#lowering !== undefined) {
       try {
         return await this.#writes.write(tags, work, valuesOf)
       } catch (err) {
         if (!(err instanceof FST_ERR_CONFIG_CACHE_UNREACHABLE)) throw err
       }
     }
-    return this.#writeFenced(work)
+    if (this.#closed) throw new FST_ERR_CONFIG_CACHE_CLOSED()
+    const write = this.#writeFenced(work)
+    this.#underWay.add(write)
+    try {
+      return await write
+    } finally {
+      this.#underWay.delete(write)
+    }
   }
 
+  /** Lets the writes that are under way end, for a moment, and lowers the fence where it can; others lower one that stays. */
   async close (): Promise<void> {
+    this.#closed = true
+    await Promise.race([Promise.allSettled(this.#underWay), pause(CLOSE_MS)])
+    this.#ended = true
     clearInterval(this.#beat)
+    // One that is under way kept the fence where it saw a write.
+    await this.#lowering?.catch(() => {})
     if (this.#raising !== undefined && this.#connection.isUp) await this.#lower().catch(() => {})
   }
 
   async #writeFenced<T> (work: () => Promise<T>): Promise<T> {
-    this.#running++
-    try {
-      await this.#ensureRaised()
-      const value = await work()
-      await this.#confirm()
-      return value
-    } finally {
-      this.#running--
-    }
+    await this.#ensureRaised()
+    const value = await work()
+    await this.#confirm()
+    return value
   }
 
-  /** Resolves when nobody caches. @throws FST_ERR_CONFIG_CACHE_UNREACHABLE */
+  /** Resolves when nobody caches. @throws FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_CLOSED */
   async #ensureRaised (): Promise<void> {
     // A fence that was not prolonged for long may have been lowered by others.
     if (this.#raising !== undefined && now() - this.#beatAt > this.#options.blockTtlMs / 2 && !await this.#stands()) this.#raising = undefined
@@ -93,6 +106,7 @@ export class SourceFence implements WritePath {
       await this.#raising
     } catch (err) {
       this.#raising = undefined
+      if (err instanceof FST_ERR_CONFIG_CACHE_CLOSED) throw err
       const refused = new FST_ERR_CONFIG_CACHE_UNREACHABLE(`neither Redis nor the fence in the source can be reached (${(err as Error).message})`)
       refused.cause = err
       throw refused
@@ -100,11 +114,13 @@ export class SourceFence implements WritePath {
   }
 
   async #raise (): Promise<void> {
-    await this.#prolong()
+    if (!this.#ended) await this.#prolong()
+    if (this.#ended) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     this.#log.warn('caches are off: writing without Redis')
     clearInterval(this.#beat)
     this.#beat = setInterval(() => { this.#heartbeat().catch((err) => this.#log.warn({ err }, 'the cache fence was not prolonged')) }, this.#options.blockTtlMs / 8).unref()
     await pause(withDrift(this.#epochs.leaseMs))
+    if (this.#ended) throw new FST_ERR_CONFIG_CACHE_CLOSED()
   }
 
   async #prolong (): Promise<void> {
@@ -127,24 +143,23 @@ export class SourceFence implements WritePath {
   }
 
   async #heartbeat (): Promise<void> {
-    if (this.#connection.isUp && this.#running === 0) await this.#lower()
+    if (this.#connection.isUp && this.#underWay.size === 0) await this.#lower()
     else await this.#prolong()
   }
 
-  async #lower (): Promise<void> {
-    if (this.#lowering) return
-    this.#lowering = true
-    try {
-      await this.#endEpoch()
-      // A write that came meanwhile uses Redis, or keeps the fence.
-      if (this.#running > 0) return
-      clearInterval(this.#beat)
-      this.#raising = undefined
-      await this.#source.remove(this.#options.fenceCollection, this.#connection.id)
-      this.#log.info('Redis is back: caches are on again after the quarantine')
-    } finally {
-      this.#lowering = false
-    }
+  #lower (): Promise<void> {
+    this.#lowering ??= this.#lowerOnce().finally(() => { this.#lowering = undefined })
+    return this.#lowering
+  }
+
+  async #lowerOnce (): Promise<void> {
+    await this.#endEpoch()
+    // A write that came meanwhile uses Redis, or keeps the fence.
+    if (this.#underWay.size > 0) return
+    clearInterval(this.#beat)
+    this.#raising = undefined
+    await this.#source.remove(this.#options.fenceCollection, this.#connection.id)
+    this.#log.info('Redis is back: caches are on again after the quarantine')
   }
 
   async #endEpoch (): Promise<void> {

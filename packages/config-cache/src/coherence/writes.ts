@@ -12,7 +12,7 @@ import { WriteBudget, type Admission } from './write-budget.ts'
 
 const REPAIR_MS = 200
 /** Longest wait for writes under way at close. */
-const CLOSE_MS = 500
+export const CLOSE_MS = 500
 
 interface WriteOptions {
   readonly blockTtlMs: number
