@@ -225,6 +225,8 @@ t.test('what is told follows from what is known and what is', async (t) => {
   t.same(look([[sick]], [[]], [[report('a', '2')]]), ['down disk,down not ready', 'down gone', 'up,up disk'], 'killed while it is down')
   t.same(look([[sick]], [[report('a', '1', 'error', { stopping: true })]], [[], ['1']], [[]]), ['down disk,down not ready', '', 'up disk left,up left', ''], 'taken out of service')
   t.same(look([[sick]], [[report('a', '1', 'error', { stopping: true })]], [[report('a', '2')]]), ['down disk,down not ready', '', 'up,up disk'], 'replaced')
+  const day = Array.from({ length: 8640 }, () => null)
+  t.same(look([[well]], [[]], [[]], ...day, [[]], [[]]), ['', 'down gone', '', 'up forgotten', ''], 'gone for good: what was told ends after a day')
   t.same(look([[well, report('a', '2', 'error')]], [[report('a', '2', 'error'), well]], [[well]]), ['down disk,down not ready', '', 'up,up disk'], 'of two with one id the worse one')
 })
 

@@ -7,8 +7,8 @@ export interface HealthEvent {
   subject: 'instance' | 'check'
   instanceId: string
   serverId: string
-  /** `gone`: an instance reports no longer and has not said that it leaves. `not ready`: its `/health` answers 503. Of `up`, `left`: the instance has said that it leaves, or the check is no more. */
-  reason?: 'gone' | 'not ready' | 'left'
+  /** `gone`: an instance reports no longer and has not said that it leaves. `not ready`: its `/health` answers 503. Of `up`, `left`: the instance has said that it leaves, or the check is no more; `forgotten`: the instance has been away for a day. */
+  reason?: 'gone' | 'not ready' | 'left' | 'forgotten'
   /** Name of the check. */
   check?: string
   /** Whether the instance is not ready without the check. */
@@ -30,6 +30,6 @@ const SHAPES = { down: '■', degraded: '▲', up: '●' } as const
 
 /** One line for people, with a shape that says as much as a colour. */
 export function sentenceOf ({ type, subject, instanceId, check, reason }: HealthEvent): string {
-  const what = reason === 'left' ? 'no more' : type === 'up' ? 'up again' : reason ?? type
+  const what = reason === 'left' ? 'no more' : reason === 'forgotten' ? 'forgotten, after a day without it' : type === 'up' ? 'up again' : reason ?? type
   return `${SHAPES[type]} ${subject === 'check' ? `${check} of ${instanceId}` : instanceId} is ${what}`
 }

@@ -109,6 +109,7 @@ function ended (known: Known, next: Known, { reports, left, subjects, now, again
     if (hasLeft) over.push({ event: { ...event, reason: 'left' }, since })
     else if (state === 'good' || state === 'missed') over.push({ event, since })
     else if (present.has(event.instanceId) || now - since < FORGET_MS) next.announced[key] = problem
+    else over.push({ event: { ...event, reason: 'forgotten' }, since })
   }
   return over
 }
