@@ -93,7 +93,7 @@ t.test('whatever the application counts and says, its report can be read, and wh
   for (const [name, value] of Object.entries(wrong)) clusterMetrics.gauge(name, () => value)
   clusterMetrics.gauge('none', () => null)
   clusterMetrics.gauge('texts', () => 'x', { reduce: 'concat' })
-  clusterMetrics.provider('mail', () => ({ sent: '5' }), { reduce: { sent: 'sum' } })
+  clusterMetrics.provider('mail', () => ({ sent: '5', host: 'mx' }), { reduce: { sent: 'sum', host: 'first' } })
   clusterMetrics.provider('well', () => ({ sent: 5, oldest: null, host: 'mx' }), { reduce: { sent: 'sum', oldest: 'max', host: 'first' } })
   new Histogram({ name: 'twice', help: 'x', buckets: [1, 1, 5], registers: [registry] }).observe(0.5)
   new Histogram({ name: 'astray', help: 'x', buckets: [5, 1], registers: [registry] }).observe(3)
@@ -110,14 +110,14 @@ t.test('whatever the application counts and says, its report can be read, and wh
   const ended = readEnded(withEnded(readEnded(null)!, [['a', totals], ['b', totals]], new Set()))
   t.equal(ended?.totals.families?.find(({ name }) => name === 'registry_huge_total')?.samples[0]?.[1][0], Number.MAX_VALUE)
   const { statistics } = await clusterMetrics.aggregate()
-  t.same([statistics.counters.orders, statistics.gauges, statistics.components], [3, { texts: ['x'] }, { well: { instances: 1, sent: 5, oldest: null, host: 'mx' } }])
+  t.same([statistics.counters.orders, statistics.gauges, statistics.components], [3, { texts: ['x'] }, { mail: { instances: 1, sent: 0, host: 'mx' }, well: { instances: 1, sent: 5, oldest: null, host: 'mx' } }])
   for (const scope of ['instance', 'cluster'] as const) {
     const text = parsePrometheus(await clusterMetrics.prometheus(scope))
     t.same(text.get('orders_total')?.lines.map(({ labels, value }) => [labels, value]), [[{}, 3]], 'a label without a value is none')
     t.same([...Object.keys(wrong), 'twice', 'astray', 'fine'].filter((name) => text.has(name)), ['fine'])
   }
   t.same(parsePrometheus(await clusterMetrics.prometheus('cluster')).get('cluster_metrics_left_out')?.lines.find(({ labels }) => labels.reason === 'value')?.value, 1)
-  for (const fault of ['"gauge":"digits"', 'a gauge with reduce sum gives a number, not a string', '"component":"mail"', '"registry":"twice"']) t.ok(lines.some((line) => line.includes(fault)), fault)
+  for (const fault of ['"gauge":"digits"', 'a gauge with reduce sum gives a number, not a string', '"component":"mail"', 'the field sent of a component with reduce sum gives a number, not a string', '"registry":"twice"']) t.ok(lines.some((line) => line.includes(fault)), fault)
 })
 
 t.test('an instance with more and longer namespaces than fit is seen by the others, and all its connections count', async (t) => {

@@ -36,8 +36,9 @@ export class Components {
     for (const way of Object.values(reduce)) checkReduce(way)
     if (this.#providers.has(name)) throw new FST_ERR_CLUSTER_METRICS_DUPLICATE('component', name)
     if (this.#providers.size >= MOST) throw new FST_ERR_CLUSTER_METRICS_TOO_MANY('components', MOST)
-    const take = (fields: unknown) => fields === null ? null : checked(redactJson(plain(fields)), reduce)
-    this.#providers.set(name, { source: new Source(read, take, this.#times, (err) => { this.#faults.note('component', name, err) }), reduce: { ...reduce } })
+    const note = (err: unknown) => { this.#faults.note('component', name, err) }
+    const take = (fields: unknown) => fields === null ? null : checked(redactJson(plain(fields)), reduce, note)
+    this.#providers.set(name, { source: new Source(read, take, this.#times, note), reduce: { ...reduce } })
   }
 
   /** Asks all providers; one that hangs keeps its last fields, for `ttlMs` at most. */
@@ -53,9 +54,18 @@ export class Components {
   }
 }
 
-function checked (fields: unknown, reduce: Record<string, Reduce>): Fields {
+/** @param onFault gets why a field is left out */
+function checked (fields: unknown, reduce: Record<string, Reduce>, onFault: (err: unknown) => void): Fields {
   if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) throw new TypeError('a provider returns an object of fields')
   if (JSON.stringify(fields).length > MAX_BYTES) throw new RangeError(`the fields of a component are longer than ${MAX_BYTES} characters`)
-  for (const [field, way] of Object.entries(reduce)) checkValue(`the field ${field} of a component`, way, (fields as Fields)[field])
-  return fields as Fields
+  return Object.fromEntries(Object.entries(fields).filter(([field, value]) => {
+    const way = Object.hasOwn(reduce, field) ? reduce[field] : undefined
+    try {
+      if (way !== undefined) checkValue(`the field ${field} of a component`, way, value)
+      return true
+    } catch (err) {
+      onFault(err)
+      return false
+    }
+  }))
 }
