@@ -209,6 +209,25 @@ t.test('who is slow is not dead: a long message on its way up counts as heard, o
   await waitFor(() => app.wsNamespaces.local().chat!.connections === 0, { what: 'who sends no more to be ended', timeoutMs: 20_000 })
 })
 
+t.test('who is so slow that it answers no ping for long is ended', async (t) => {
+  const { app, port } = await build(t, {
+    options: { pingIntervalMs: 100, pongTimeoutMs: 300 },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('chat', { authorize: byHeader }) }
+  })
+  const socket = connectTcp(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {}).resume()
+  socket.write(upgradeOf(PATH, 'u'))
+  await waitFor(() => app.wsNamespaces.local().chat!.connections === 1)
+  const frame = frameOf(JSON.stringify({ type: 'x', data: 'x'.repeat(40_000) }))
+  let sent = 0
+  await waitFor(() => {
+    if (socket.writable) socket.write(frame.subarray(sent, ++sent))
+    return app.wsNamespaces.local().chat!.connections === 0
+  }, { what: 'it to be ended', everyMs: 20, timeoutMs: 20_000 })
+  t.ok(sent < frame.length, 'though it sent all the time')
+})
+
 t.test('who is slow is not dead: nor is who takes what lies before the ping', async (t) => {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   t.teardown(() => server.close())

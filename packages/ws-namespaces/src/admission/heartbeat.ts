@@ -4,6 +4,8 @@ import type { WatchedSessions } from './sessions.ts'
 
 const SWEEP_MS = 1000
 const BEAT_MS = 5000
+/** Times that who is slow is waited for, at least. */
+const LEAST_WAITS = 3
 
 /** Pings each socket when it is due, cuts those that do not answer, checks their sessions, and renews leases by `beat`. */
 export class Heartbeat {
@@ -50,7 +52,8 @@ export class Heartbeat {
     setImmediate(() => setImmediate(() => {
       for (const socket of silent) {
         if (socket.heardAt >= socket.pingedAt) continue
-        if (socket.isMoving()) this.#wait(socket)
+        // A byte now and then would keep it for ever.
+        if (socket.isMoving() && socket.waits < mostWaits(this.#options)) this.#wait(socket)
         else socket.ws.terminate()
       }
     }))
@@ -58,8 +61,12 @@ export class Heartbeat {
 
   /** For a client that is slow, once more as long. What comes with each ping does not wait for its answer. */
   #wait (socket: QueuedSocket): void {
+    socket.waits++
     socket.pingedAt = performance.now()
     socket.beat()
     this.#sessions.look(socket.owner)
   }
 }
+
+/** For as long as between two pings. */
+const mostWaits = ({ pingIntervalMs, pongTimeoutMs }: ResolvedOptions): number => Math.max(LEAST_WAITS, Math.ceil(pingIntervalMs / pongTimeoutMs))

@@ -62,6 +62,8 @@ export class QueuedSocket {
   /** When it was last heard, and last pinged, on the monotonic clock. */
   heardAt = performance.now()
   pingedAt = this.heardAt
+  /** How often its silence was excused since the last ping, because bytes moved. */
+  waits = 0
   /** Bytes that were pushed since the beginning. */
   pushed = 0
   /** Whether the last ping waits in this process, behind other bytes. */
@@ -121,6 +123,7 @@ export class QueuedSocket {
   /** Asks the client to let itself be heard. */
   ping (): void {
     this.pingedAt = performance.now()
+    this.waits = 0
     this.#isPingWaiting = true
     this.isMoving()
     this.ws.ping(undefined, undefined, () => {
