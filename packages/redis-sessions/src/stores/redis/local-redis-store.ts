@@ -12,9 +12,6 @@ export interface CoherentCache {
   write<T> (write: { tags: string }, work: () => Promise<T>): Promise<T>
 }
 
-/** The shortest time for which the cache holds a block (its `blockTtlMs`), less what a timer may be late. */
-const HELD_MS = 400
-
 /**
  * Sessions in Redis, of which this process serves copies as long as it holds a lease of the cache: docs/local-reads.md.
  *
@@ -87,20 +84,18 @@ export class LocalRedisStore extends RedisStore {
   async #write<T> (tag: string, work: () => Promise<T>): Promise<T> {
     // Of a silent server only the first waits.
     this.checkThere()
-    let done: { readonly value: T, readonly tookMs: number } | undefined
+    let isDone = false
     try {
       return await this.#cache.write({ tags: tag }, async () => {
-        const begun = performance.now()
         const value = await work()
-        done = { value, tookMs: performance.now() - begun }
+        isDone = true
         return value
       })
     } catch (err) {
       if (!isOfTheCache(err)) throw err
-      // Nobody had a copy when the work began, nor could have one until it was done: only that all may have one again is not told.
-      if (done !== undefined && done.tookMs < HELD_MS) return done.value
-      // What Redis refuses or does not answer, it would have without copies too.
-      if (done === undefined && (err as Error).cause instanceof Error && !isOfTheCache((err as Error).cause)) throw unavailable(err)
+      // What Redis refuses or does not answer, it would have without copies too. A change that was made and not confirmed is refused
+      // all the same: the block may have ended before it, so that somebody has a copy of what was.
+      if (!isDone && (err as Error).cause instanceof Error && !isOfTheCache((err as Error).cause)) throw unavailable(err)
       throw Object.assign(withRetryAfter(new FST_ERR_REDIS_SESSIONS_INCOHERENT()), { cause: err })
     }
   }
