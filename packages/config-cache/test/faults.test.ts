@@ -200,6 +200,19 @@ for (const how of ['empty', 'with its append-only file', 'with an old snapshot']
   })
 }
 
+t.test('an instance that is busy while Redis is restarted serves nothing old from a lease that is longer than the quarantine', async (t) => {
+  const redis = await redisServer(t)
+  const cluster = await TestCluster.start(t, { count: 2, redis: { url: redis.url }, cache: { blockTtlMs: 500, leaseMs: 5000 } })
+  const [writer, busy] = cluster.instances
+  await busy!.call('read', 'k0')
+  const late = busy!.call('blockAndRead', 3500, 'k0')
+  await redis.restart({ empty: true })
+  await cluster.caching([writer!])
+  await writer!.call('write', 'k0')
+  await late
+  t.match(await cluster.verdict(), { stale: 0, backwards: 0, early: 0 })
+})
+
 t.test('a Redis that freezes for longer than every timeout leaves nothing stale, and reads go on', async (t) => {
   const redis = await redisServer(t)
   await underTraffic(t, { redis: { url: redis.url } }, async (cluster) => {

@@ -87,9 +87,12 @@ export class Maintenance {
     this.#epochs.since(nonce)
   }
 
-  /** Opens an epoch whose quarantine is over; whether it is open now. Only monotonic clocks of clients measure it. */
+  /**
+   * Opens an epoch whose quarantine is over; whether it is open now. Only monotonic clocks of clients measure it. Leases of the epoch
+   * before are over by then, too: in an open one nobody waits for them.
+   */
   async open (nonce: string): Promise<boolean> {
-    if (now() - this.#epochs.since(nonce) < withDrift(this.#epochs.blockTtlMs)) return false
+    if (now() - this.#epochs.since(nonce) < withDrift(Math.max(this.#epochs.blockTtlMs, this.#epochs.leaseMs))) return false
     return await this.#connection.script(openScript, this.#connection.keys.core, uniqueId(), nonce) === 1
   }
 
