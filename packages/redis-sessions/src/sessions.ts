@@ -172,8 +172,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     for (let attempt = 1; attempt <= REVOKE_ATTEMPTS; attempt++) {
       const found = (await this.#sessionsOf(userId)).find(({ meta }) => meta.handle === handle)
       if (found === undefined) break
-      const ended = await this.#records.end(found.ref)
-      if (ended !== null) return this.#emitEnded(ended, 'revoked')
+      if (await this.#records.end(found.ref, (ended) => this.#emitEnded(ended, 'revoked')) !== null) return
       // It ended, or `regenerate` gave it another id meanwhile: the list tells.
     }
     throw new FST_ERR_REDIS_SESSIONS_UNKNOWN_HANDLE()
@@ -189,9 +188,8 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     const current = this.current(request)
     if (current === null) throw new FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN()
     const except = loadedOf(request)!.ref
-    const ended = this.#records.decodeAll((await this.store.removeAll(except.tag, { except })).known)
-    await this.#events.ended({ userId: current.userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-others', except: current.handle })
-    return ended.length
+    return this.#records.endAll(except.tag, { except }, (ended) =>
+      this.#events.ended({ userId: current.userId, handles: handlesOf(ended), reason: 'logout-others', except: current.handle }))
   }
 
   /**
@@ -200,9 +198,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _UNAVAILABLE
    */
   async logoutAll (userId: string): Promise<number> {
-    const ended = this.#records.decodeAll((await this.store.removeAll(this.#tagOf(userId))).known)
-    await this.#events.ended({ userId, handles: ended.map(({ meta }) => meta.handle), reason: 'logout-all' })
-    return ended.length
+    return this.#records.endAll(this.#tagOf(userId), {}, (ended) => this.#events.ended({ userId, handles: handlesOf(ended), reason: 'logout-all' }))
   }
 
   /** How many sessions are alive, anonymous ones too. Takes time in proportion to the keys of the database: for operators. */
@@ -224,8 +220,8 @@ export class Sessions extends EventEmitter<SessionsEvents> {
     if (most === 0) return
     const others = this.#records.decodeAll(await this.store.list(ref.tag)).filter((other) => isBefore(other, made))
     const tooMany = others.sort((a, b) => a.stored.touchedAt - b.stored.touchedAt).slice(0, Math.max(0, others.length + 1 - most))
-    const ends = await Promise.allSettled(tooMany.map((other) => this.#records.end(other.ref)))
-    const handles = ends.flatMap((end) => end.status === 'fulfilled' && end.value !== null ? [end.value.meta.handle] : [])
+    const handles: string[] = []
+    const ends = await Promise.allSettled(tooMany.map(({ ref }) => this.#records.end(ref, ({ meta: { handle } }) => handles.push(handle))))
     if (handles.length > 0) await this.#events.ended({ userId: meta.userId!, handles, reason: 'limit' })
     const failed = ends.find((end) => end.status === 'rejected')
     if (failed !== undefined) throw failed.reason
@@ -243,6 +239,10 @@ export class Sessions extends EventEmitter<SessionsEvents> {
   async #emitEnded ({ meta: { userId, handle } }: Loaded, reason: EndReason): Promise<void> {
     if (userId !== null) await this.#events.ended({ userId, handles: [handle], reason })
   }
+}
+
+function handlesOf (sessions: readonly Loaded[]): string[] {
+  return sessions.map(({ meta }) => meta.handle)
 }
 
 /** The failure of what cannot begin is one of the request's operations, too. */

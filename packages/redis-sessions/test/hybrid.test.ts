@@ -209,6 +209,21 @@ t.test('a logout-all that the backup did not hear of is refused, and spares the 
   t.equal((await after.get('/me')).json().userId, 'u')
 })
 
+t.test('of a session whose end the backup did not hear of it is told that it ended', async (t) => {
+  const { app, collection } = await hybrid(t, 600_000)
+  await isComplete(app)
+  const [one, two] = [await logIn(app, 'one'), await logIn(app, 'two')]
+  const told: string[] = []
+  app.sessions.on('ended', ({ userId, reason }) => told.push(`${userId} ${reason}`))
+  const { updateOne } = collection
+  collection.updateOne = async () => { throw new Error('the backup is away') }
+  t.equal((await one.post('/logout')).json().code, 'FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE')
+  await t.rejects(app.sessions.logoutAll('two'), { code: 'FST_ERR_REDIS_SESSIONS_BACKUP_UNAVAILABLE' })
+  t.same(told, ['one logout', 'two logout-all'])
+  collection.updateOne = updateOne
+  for (const browser of [one, two]) t.notOk((await browser.get('/me')).json().userId)
+})
+
 t.test('a session is restored as soon as the backup answers, also where it failed in the middle of a restoration', async (t) => {
   const all = await hybrid(t, 600_000)
   const { app, collection } = all

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { BackupEntry, SessionBackup } from './backup.ts'
 import { backupUnavailable } from '../errors.ts'
+import { doneBefore, withDone } from '../stores/half-done.ts'
 import type { StoredSession } from '../stores/header.ts'
 import type { SessionRef } from '../stores/ids.ts'
 import { expiryOf, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type ReplaceResult, type Seen, type SessionStore } from '../stores/store.ts'
@@ -105,7 +106,7 @@ export class BackedStore implements SessionStore {
     const until = this.now() + this.#longestMs
     const [removed, noted] = await Promise.allSettled([this.#primary.remove(ref), this.#backup.end(ref, until)])
     if (removed.status === 'rejected') throw removed.reason
-    if (noted.status === 'rejected') throw backupUnavailable(noted.reason)
+    if (noted.status === 'rejected') throw withDone(backupUnavailable(noted.reason), removed.value)
     return removed.value
   }
 
@@ -125,14 +126,14 @@ export class BackedStore implements SessionStore {
     const note = (mark: number) => this.#backup.endAll(tag, mark, this.now() + this.#longestMs, options.except)
     const ended = await this.#primary.removeAll(tag, options).catch(async (err) => {
       // Where the caller carries the logout out later, the backup must not bring anybody back before.
-      // As late as Redis' clock may have been for the last login before it.
-      const mark = Math.round((this.#primary.latest?.() ?? this.now()) + 1 - (options.ageMs ?? 0)) * 1000
+      // Where Redis did not say, as late as its clock may have been for the last login before it.
+      const mark = doneBefore<EndedAll>(err)?.mark ?? Math.round((this.#primary.latest?.() ?? this.now()) + 1 - (options.ageMs ?? 0)) * 1000
       options.noted?.(mark)
       await note(mark).catch(() => {})
       throw err
     })
     // Redis' own mark, and no later one: a login may have come since.
-    await note(ended.mark).catch((err) => { throw backupUnavailable(err) })
+    await note(ended.mark).catch((err) => { throw withDone(backupUnavailable(err), ended) })
     // Redis made it valid anew.
     if (options.except !== undefined) await this.#reconciler.markDirty(options.except)
     return ended

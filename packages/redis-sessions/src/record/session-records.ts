@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { FST_ERR_REDIS_SESSIONS_CONFLICT, FST_ERR_REDIS_SESSIONS_TOO_LARGE, FST_ERR_REDIS_SESSIONS_UNREADABLE, withRetryAfter } from '../errors.ts'
+import { doneBefore } from '../stores/half-done.ts'
 import type { StoredSession } from '../stores/header.ts'
 import type { SessionRef } from '../stores/ids.ts'
-import { expiryOf, type Lifetimes, type ListedSession, type Origin, type SessionStore } from '../stores/store.ts'
+import { expiryOf, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type SessionStore } from '../stores/store.ts'
 import type { Codec } from './cipher.ts'
 import { applyChanges, isFlat, type Changes, type Fields } from './fields.ts'
 import { decodeNotice, decodeRecord, encodeNotice, encodeRecord, type SessionMeta, type SessionRecord } from './record.ts'
@@ -97,10 +98,31 @@ export class SessionRecords {
     return false
   }
 
-  /** Ends a session; what it was, or null, also where that cannot be read. */
-  async end (ref: SessionRef): Promise<Loaded | null> {
-    const stored = await this.store.remove(ref)
-    return stored === null ? null : this.decodeAll([{ ref, stored }])[0] ?? null
+  /**
+   * Ends a session; what it was, or null, also where that cannot be read.
+   *
+   * @param tell hears of it first; also where the store then fails to make sure of what belongs to it, and this rejects
+   */
+  async end (ref: SessionRef, tell: (ended: Loaded) => unknown = () => {}): Promise<Loaded | null> {
+    const told = async (stored: StoredSession | null): Promise<Loaded | null> => {
+      const [ended = null] = stored === null ? [] : this.decodeAll([{ ref, stored }])
+      if (ended !== null) await tell(ended)
+      return ended
+    }
+    return this.#telling(() => this.store.remove(ref), told)
+  }
+
+  /**
+   * Ends the sessions of a group; how many were known.
+   *
+   * @param tell hears first of those that were known and can be read; also where the store then fails, as in `end`
+   */
+  async endAll (tag: string, options: EndAllOptions, tell: (ended: readonly Loaded[]) => unknown): Promise<number> {
+    return this.#telling(() => this.store.removeAll(tag, options), async ({ known }: EndedAll) => {
+      const ended = this.decodeAll(known)
+      await tell(ended)
+      return ended.length
+    })
   }
 
   /** The sessions of a group that can be read. */
@@ -147,6 +169,15 @@ export class SessionRecords {
         if (meta !== null) tell(meta, expiredAt)
       }
     }
+  }
+
+  async #telling<T, R> (end: () => Promise<T>, told: (value: T) => Promise<R>): Promise<R> {
+    const value = await end().catch(async (err) => {
+      const done = doneBefore<T>(err)
+      if (done !== undefined) await told(done)
+      throw err
+    })
+    return told(value)
   }
 
   /** A session that is not there: whether it timed out is looked up while nobody waits for it. */

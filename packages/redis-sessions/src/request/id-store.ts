@@ -57,7 +57,9 @@ export class IdStore {
 
   async #destroy (id: string): Promise<void> {
     const ref = refOf(id)
-    const ended = ref === null ? null : await this.#records.end(ref)
-    if (ended?.meta.userId != null) await this.#events.ended({ userId: ended.meta.userId, handles: [ended.meta.handle], reason: 'destroy' })
+    if (ref === null) return
+    await this.#records.end(ref, async ({ meta: { userId, handle } }) => {
+      if (userId !== null) await this.#events.ended({ userId, handles: [handle], reason: 'destroy' })
+    })
   }
 }

@@ -65,11 +65,10 @@ export class Writes {
 
   /** Ends a stored session, and tells why where there is somebody to tell of. */
   async end (ref: SessionRef | null, reason: EndReason | null): Promise<Loaded | null> {
-    const ended = ref === null ? null : await this.#shared.records.end(ref)
-    if (ended?.meta.userId != null && reason !== null) {
-      await this.#shared.events.ended({ userId: ended.meta.userId, handles: [ended.meta.handle], reason })
-    }
-    return ended
+    if (ref === null) return null
+    return this.#shared.records.end(ref, async ({ meta: { userId, handle } }) => {
+      if (userId !== null && reason !== null) await this.#shared.events.ended({ userId, handles: [handle], reason })
+    })
   }
 
   /** Ends a session that does not reach the browser. That goes on with the cookie that it had: what it sends next is not late. */

@@ -2,6 +2,7 @@ import { LogThrottle } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import type { RedisLink } from '@jpulse/redis-link'
 import { FST_ERR_REDIS_SESSIONS_INCOHERENT, FST_ERR_REDIS_SESSIONS_UNAVAILABLE, unavailable } from '../errors.ts'
+import { doneBefore } from './half-done.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import { MemoryStore } from './memory-store.ts'
@@ -102,7 +103,7 @@ export class FallbackStore implements SessionStore {
     } catch (err) {
       this.#noteOutage(err)
       this.#outage.endLater(ref)
-      return await this.#memory.remove(ref) ?? known
+      return await this.#memory.remove(ref) ?? known ?? doneBefore<StoredSession>(err) ?? null
     }
   }
 
@@ -135,7 +136,7 @@ export class FallbackStore implements SessionStore {
       this.#outage.noted(tag, noted)
       this.#outage.endAllLater({ tag, at: performance.now(), ...(except === undefined ? {} : { except }) })
       const { mark, known } = await this.#memory.removeAll(tag, options)
-      return { mark, known: [...here.known, ...known] }
+      return { mark, known: [...here.known, ...known, ...doneBefore<EndedAll>(err)?.known ?? []] }
     } finally {
       this.#asking.delete(asked)
       this.#outage.stopAsking(except)

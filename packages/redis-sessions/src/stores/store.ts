@@ -81,7 +81,7 @@ export interface ListedSession {
  * Where sessions live. The suite exported as `@jpulse/redis-sessions/conformance` says what each method promises.
  *
  * Every method rejects with an error of status 503 where the store cannot be asked, and then promises nothing but that it
- * will not be half done in a way that a repetition does not repair.
+ * will not be half done in a way that a repetition does not repair. What `remove` and `removeAll` ended all the same, `doneBefore` says of the error.
  */
 export interface SessionStore {
   /** Which kind it is, as `fastify.sessions.mode` tells. */

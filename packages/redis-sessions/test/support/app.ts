@@ -1,4 +1,4 @@
-import configCache from '@jpulse/config-cache'
+import configCache, { type FastifyConfigCacheOptions } from '@jpulse/config-cache'
 import redisLink, { type FastifyRedisLinkOptions } from '@jpulse/redis-link'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
 import { uniqueName, type Scope } from '../../../../test/helpers/index.ts'
@@ -14,16 +14,18 @@ export interface Setup {
   /** Options of redis-link; none for no Redis. */
   redis?: FastifyRedisLinkOptions
   sessions?: Partial<FastifyRedisSessionsOptions>
+  /** Options of config-cache, where `localReads` is set. */
+  cache?: FastifyConfigCacheOptions
   fastify?: FastifyServerOptions
   routes?: (app: FastifyInstance) => void
 }
 
 /** An application with the routes that most tests need. */
-export async function makeApp (t: Scope, { redis = {}, sessions = {}, fastify = {}, routes }: Setup = {}): Promise<FastifyInstance> {
+export async function makeApp (t: Scope, { redis = {}, sessions = {}, cache = {}, fastify = {}, routes }: Setup = {}): Promise<FastifyInstance> {
   const app = Fastify(fastify)
   t.teardown(() => app.close())
   await app.register(redisLink, { siteId: uniqueName(), commandTimeoutMs: 2000, ...redis })
-  if (sessions.localReads === true) await app.register(configCache, { blockTtlMs: 500 })
+  if (sessions.localReads === true) await app.register(configCache, { blockTtlMs: 500, ...cache })
   await app.register(redisSessions, { secret: SECRET, ...sessions })
   app.get('/public', async () => 'public')
   app.post('/login', async (request) => {

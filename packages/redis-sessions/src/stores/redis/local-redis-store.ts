@@ -1,4 +1,5 @@
 import { FST_ERR_REDIS_SESSIONS_INCOHERENT, unavailable, withRetryAfter } from '../../errors.ts'
+import { withDone } from '../half-done.ts'
 import type { StoredSession } from '../header.ts'
 import type { SessionRef } from '../ids.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ReplaceResult, Seen } from '../store.ts'
@@ -84,19 +85,19 @@ export class LocalRedisStore extends RedisStore {
   async #write<T> (tag: string, work: () => Promise<T>): Promise<T> {
     // Of a silent server only the first waits.
     this.checkThere()
-    let isDone = false
+    let done: { value: T } | undefined
     try {
       return await this.#cache.write({ tags: tag }, async () => {
-        const value = await work()
-        isDone = true
-        return value
+        done = { value: await work() }
+        return done.value
       })
     } catch (err) {
       if (!isOfTheCache(err)) throw err
       // What Redis refuses or does not answer, it would have without copies too. A change that was made and not confirmed is refused
       // all the same: the block may have ended before it, so that somebody has a copy of what was.
-      if (!isDone && (err as Error).cause instanceof Error && !isOfTheCache((err as Error).cause)) throw unavailable(err)
-      throw Object.assign(withRetryAfter(new FST_ERR_REDIS_SESSIONS_INCOHERENT()), { cause: err })
+      if (done === undefined && (err as Error).cause instanceof Error && !isOfTheCache((err as Error).cause)) throw unavailable(err)
+      const refused = Object.assign(withRetryAfter(new FST_ERR_REDIS_SESSIONS_INCOHERENT()), { cause: err })
+      throw done === undefined ? refused : withDone(refused, done.value)
     }
   }
 }
