@@ -6,15 +6,11 @@ import { doneBefore } from './half-done.ts'
 import type { StoredSession } from './header.ts'
 import type { SessionRef } from './ids.ts'
 import { MemoryStore } from './memory-store.ts'
-import { Outage, type LateLogout, type Move } from './outage.ts'
+import { Outage } from './outage.ts'
+import { Replay } from './replay.ts'
 import type { EndAllOptions, EndedAll, Lifetimes, ListedSession, Origin, ReplaceResult, Seen, SessionStore } from './store.ts'
 
 const RETRY_MS = 250
-/**
- * The ages of a logout-all and of the session that outlived it here are told to Redis one after the other, each exact to
- * some milliseconds. This keeps their order.
- */
-const CLOCK_SLACK_MICROS = 50_000
 
 /**
  * Policy `onUnavailable: 'memory'`: sessions live in Redis while it answers, else in the process.
@@ -24,7 +20,7 @@ const CLOCK_SLACK_MICROS = 50_000
  * carried out there first, then the sessions made here are moved. Requests do not wait for that: a session of which
  * something is still to be told to Redis is looked up here, any other there.
  *
- * `Outage` decides; this asks the two stores.
+ * `Outage` decides, `Replay` tells Redis afterwards; this asks the two stores.
  */
 export class FallbackStore implements SessionStore {
   readonly #primary: SessionStore
@@ -32,6 +28,7 @@ export class FallbackStore implements SessionStore {
   readonly #link: RedisLink
   readonly #log: FastifyBaseLogger
   readonly #outage: Outage
+  readonly #replayed: Replay
   /** Logout-alls that Redis is being told of. */
   readonly #asking = new Set<Promise<unknown>>()
   readonly #onUp = () => { this.#recover() }
@@ -47,6 +44,7 @@ export class FallbackStore implements SessionStore {
     this.#link = link
     this.#log = log
     this.#outage = new Outage((ref) => this.#memory.get(ref) !== null, refusesMs)
+    this.#replayed = new Replay(primary, this.#memory, link, this.#outage)
     link.on('up', this.#onUp)
   }
 
@@ -212,7 +210,9 @@ export class FallbackStore implements SessionStore {
     try {
       await this.#link.ping()
       this.#outage.replay()
-      await this.#replay()
+      const moved = await this.#replayed.run(this.#asking)
+      clearTimeout(this.#timer)
+      this.#log.info({ moved }, 'Redis is back: it has the logouts and the sessions of the outage')
     } catch (err) {
       this.#outage.interrupt()
       // The link says that it is away, and nobody that it does not take what it is told.
@@ -223,84 +223,7 @@ export class FallbackStore implements SessionStore {
     }
   }
 
-  /** Logouts and changes come in while this runs, so it goes on until there is nothing left to do. */
-  async #replay (): Promise<void> {
-    let moved = 0
-    for (;;) {
-      const work = this.#outage.next(() => this.#memory.all().map(({ ref }) => ref))
-      if (work.kind === 'done') break
-      if (work.kind === 'logouts') await settle(work.refs.map((ref) => this.#replayLogout(ref)))
-      else if (work.kind === 'logout-alls') await settle(work.lates.map((late) => this.#replayLogoutAll(late)))
-      else if (work.kind === 'moves') moved += (await settle(work.refs.map((ref) => this.#move(ref)))).filter(Boolean).length
-      else await Promise.allSettled(this.#asking)
-    }
-    clearTimeout(this.#timer)
-    this.#memory.clear()
-    this.#outage.finish()
-    this.#log.info({ moved }, 'Redis is back: it has the logouts and the sessions of the outage')
-  }
-
-  async #replayLogout (ref: SessionRef): Promise<void> {
-    await this.#primary.remove(ref)
-    this.#outage.toldEnd(ref)
-  }
-
-  async #replayLogoutAll (late: LateLogout): Promise<void> {
-    const { tag, at, except } = late
-    const noted = (mark: number) => this.#outage.noted(tag, mark)
-    const { mark } = await this.#primary.removeAll(tag, { ageMs: performance.now() - at, noted, ...(except === undefined ? {} : { except }) })
-    this.#outage.toldEndAll(late, mark)
-  }
-
-  /** A session made here goes to Redis with its age, so that a logout-all elsewhere in the meantime holds for it too. */
-  async #move (ref: SessionRef): Promise<boolean> {
-    const stored = this.#memory.get(ref)
-    if (stored === null) return false
-    // Not sent, so it need not be asked later whether it arrived.
-    if (!this.#link.isUp) throw unavailable(new Error('the link is down'))
-    const { payload, version } = stored
-    const lifetimes = this.#memory.lifetimesOf(ref)
-    const notice = this.#memory.noticeOf(ref)
-    const move = this.#outage.send(ref, performance.now())
-    const isNew = move.creates && await this.#primary.create(ref, payload, this.#originOf(ref, stored, move), lifetimes, notice) !== null
-    if (!isNew) {
-      // There from an attempt whose answer was lost, and changed here since; or refused by a logout.
-      const there = await this.#primary.read(ref)
-      if (there === null) {
-        if (this.#outage.isRefused(ref, move)) await this.#memory.remove(ref)
-        return false
-      }
-      await this.#primary.replace(ref, there.version, payload, lifetimes)
-    }
-    this.#outage.arrived(ref)
-    // Changed while it was moved: the next round takes it along.
-    if (this.#memory.get(ref)?.version === version) await this.#memory.remove(ref)
-    return isNew
-  }
-
-  #originOf (ref: SessionRef, { stamp, createdAt, touchedAt }: StoredSession, { mark, noted }: Move): Origin {
-    const clock = this.#memory.now()
-    const ahead = Math.round(this.#thereNow() - clock)
-    if (mark > 0) {
-      // The watermark is of Redis' clock, so all of them are: the stamp to the microsecond, the others as well as it is known.
-      return { stamp: mark + 1, createdAt: createdAt + ahead, touchedAt: touchedAt + ahead }
-    }
-    // Never ahead of a logout-all that follows.
-    const latest = Math.max(stamp, (clock + 1) * 1000)
-    const made = this.#outage.followsLogout(ref) ? Math.min(stamp + CLOCK_SLACK_MICROS, latest) : stamp
-    const there = made + ahead * 1000
-    if (there > noted + CLOCK_SLACK_MICROS) return { stamp: made, createdAt, touchedAt, clock }
-    // What the backup has is as late as Redis' clock may have been; a restoration would find the session ended.
-    return { stamp: Math.max(there, noted + 1), createdAt: createdAt + ahead, touchedAt: touchedAt + ahead }
-  }
-
   #thereNow (): number {
     return this.#primary.now?.() ?? Date.now()
   }
-}
-
-/** Waits for all, so that nothing is under way where the next attempt begins. @throws the first failure */
-async function settle<T> (promises: Array<Promise<T>>): Promise<T[]> {
-  await Promise.allSettled(promises)
-  return Promise.all(promises)
 }
