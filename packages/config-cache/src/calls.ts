@@ -51,6 +51,8 @@ export interface LoadOptions<Value = unknown> extends Availability {
   ttlMs?: number | ((value: Value) => number) | undefined
   /** Whether instances share the value through Redis. @default true */
   l2?: boolean | undefined
+  /** Whether its last value is kept for `staleOnError` when it is dropped, in the place of another's. @internal @default true */
+  remembered?: boolean | undefined
 }
 
 /** What makes a value. */
@@ -96,7 +98,7 @@ export const checkGet = checkerOf(Type.Object({ collection: Collection, ...avail
 export const checkAvailability = checkerOf(Type.Object(availability, closed))
 export const checkFeatureWrite = checkerOf(Type.Object({ ifVersion: Type.Optional(VersionsSchema) }, closed))
 export const checkSet = checkerOf(Type.Object({ collection: Collection, ifVersion: Type.Optional(VersionsSchema) }, closed))
-export const checkLoad = checkerOf(Type.Object({ tags: NamesSchema, ttlMs: Type.Optional(Type.Union([Ms(1), callback<(value: never) => number>()])), l2: Flag, ...availability }, closed))
+export const checkLoad = checkerOf(Type.Object({ tags: NamesSchema, ttlMs: Type.Optional(Type.Union([Ms(1), callback<(value: never) => number>()])), l2: Flag, remembered: Flag, ...availability }, closed))
 export const checkFeature = checkerOf(Type.Object({ default: Flag, context: Type.Optional(opaque<FeatureContext>('an object with names', isContext)), ...availability }, closed))
 export const checkWrite = checkerOf(Type.Object({
   keys: NamesSchema,

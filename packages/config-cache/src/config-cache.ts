@@ -124,6 +124,14 @@ export class ConfigCache {
     await this.#write(touchedBy({ tags }), async () => {})
   }
 
+  /**
+   * As `write`, for work that itself makes sure, in the step in which it changes something, that no other instance has a copy: only
+   * this process is told. @internal
+   */
+  writeHere<T> ({ tags }: { tags: Names }, work: () => Promise<T>): Promise<T> {
+    return this.#coherence.writeHere(touchedBy({ tags }), work)
+  }
+
   async #write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[], claim: DocumentClaim | null = null): Promise<T> {
     if (this.#closing !== undefined) throw new FST_ERR_CONFIG_CACHE_CLOSED()
     try {
@@ -242,7 +250,7 @@ export class ConfigCache {
     return given.staleOnError === true ? this.#lastKnown.or(key, read, { lastKnown: true, softTimeoutMs: given.loaderSoftTimeoutMs }) : read
   }
 
-  #wanted (key: string, { tags, ttlMs, l2 = true, loaderTimeoutMs }: LoadOptions): Wanted {
+  #wanted (key: string, { tags, ttlMs, l2 = true, remembered, loaderTimeoutMs }: LoadOptions): Wanted {
     const own = typeof ttlMs === 'number' ? ttlMs : undefined
     return {
       key,
@@ -252,7 +260,8 @@ export class ConfigCache {
       ttlOf: typeof ttlMs === 'function' ? ttlMs : undefined,
       isOwn: ttlMs !== undefined,
       l2,
-      timeoutMs: loaderTimeoutMs ?? this.#options.loaderTimeoutMs
+      timeoutMs: loaderTimeoutMs ?? this.#options.loaderTimeoutMs,
+      isForgotten: remembered === false
     }
   }
 }

@@ -244,6 +244,16 @@ t.test('the bound of the process counts keys and tags', async (t) => {
   t.ok(known.reduce<number>((sum, one) => sum + one, 0) <= 4, 'and so does that of last known values')
 })
 
+t.test('values that are not remembered take no last known value its place', async (t) => {
+  const cache = await build(t, { maxEntries: 4 })
+  const away = async () => { throw new Error('away') }
+  await cache.getOrLoad('a', { staleOnError: true }, async () => 'old')
+  for (let i = 0; i < 10; i++) await cache.getOrLoad(`session${i}`, { remembered: false, l2: false } as object, async () => i)
+  t.equal(await cache.getOrLoad('a', { staleOnError: true }, away), 'old')
+  await cache.invalidate('session9')
+  await t.rejects(cache.getOrLoad('session9', { staleOnError: true }, away), { message: 'away' })
+})
+
 t.test('different places of documents have different keys, and different values different versions', async () => {
   const collection = fc.stringMatching(/^[A-Za-z0-9_.-]{1,8}$/)
   const place = fc.tuple(collection, fc.string({ minLength: 1, maxLength: 8, unit: fc.constantFrom('a', ':', 'config', '_', '.') }))

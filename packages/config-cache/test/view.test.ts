@@ -59,6 +59,23 @@ t.test('what a message does', async (t) => {
   }
 })
 
+t.test('a block of this process alone outlives what Redis tells, and its end voids the loads that began under it', async (t) => {
+  const { order, view, kept } = make()
+  view.blockHere(block('here', 'a'))
+  t.notOk(kept.has('a'))
+  order.resync(renewal({ seq: 5, blocks: [{ ...block('o', 'b'), beat: '0' }] }))
+  view.grant(200)
+  t.strictSame([view.isBlocked(['a']), view.isBlocked(['b'])], [true, true])
+  const under = view.begin()
+  view.release('here')
+  t.notOk(view.isBlocked(['a']))
+  t.notOk(view.isClean(under, ['a']))
+  const after = view.begin()
+  t.ok(view.isClean(after, ['a']))
+  order.resync(renewal({ seq: 6 }))
+  t.notOk(view.isBlocked(['a']), 'and it is over')
+})
+
 t.test('what a renewal says after a message of a newer release: everything is taken from Redis anew', async (t) => {
   const { order, view, kept } = make()
   order.hear(message(1, '["X"]'))

@@ -19,6 +19,8 @@ export interface Coherence extends WritePath {
   readonly reason: string | null
   readonly slowest: Slowest | null
   clear (): Promise<void>
+  /** As `write`, where no other instance keeps anything of the tags, of which the work makes sure: only this process forgets. */
+  writeHere<T> (tags: readonly string[], work: () => Promise<T>): Promise<T>
 }
 
 /** Refusals that do not say that nothing happens any more: a request that timed out or was given up, and a signal of redis-link's `using` that cut the work off. */

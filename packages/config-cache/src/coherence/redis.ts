@@ -15,6 +15,7 @@ import { Connection } from './connection.ts'
 import { DocumentClaim } from './document-claim.ts'
 import { Maintenance, Epochs } from './epochs.ts'
 import { SourceFence } from './fence.ts'
+import { WritesHere } from './here.ts'
 import { Member } from './member.ts'
 import { clearText } from './messages.ts'
 import { AWAY, LAPSED, Mode } from './mode.ts'
@@ -45,6 +46,7 @@ export class RedisCoherence implements Coherence {
   readonly #member: Member
   readonly #blocks: Blocks
   readonly #redisWrites: RedisWritePath
+  readonly #writesHere: WritesHere
   readonly #fence: SourceFence | null
   readonly #isMember: boolean
 
@@ -63,6 +65,7 @@ export class RedisCoherence implements Coherence {
     this.#connection = connection
     this.#isMember = options.enabled
     this.claim = source.isPrivate === true ? new DocumentClaim(connection, source, options) : null
+    this.#writesHere = new WritesHere(view, options.blockTtlMs)
     this.#redisWrites = new RedisWritePath(connection, pending, this.#blocks, options, notices)
     this.#fence = options.whenUnreachable === 'source-fence'
       ? new SourceFence(connection, epochs, source, this.#redisWrites, options, log)
@@ -96,6 +99,10 @@ export class RedisCoherence implements Coherence {
   write<T> (tags: readonly string[], work: () => Promise<T>, valuesOf?: (value: T) => readonly WrittenValue[]): Promise<T> {
     const path: WritePath = this.#fence ?? this.#redisWrites
     return path.write(tags, work, valuesOf)
+  }
+
+  writeHere<T> (tags: readonly string[], work: () => Promise<T>): Promise<T> {
+    return this.#writesHere.write(tags, work)
   }
 
   async clear (): Promise<void> {

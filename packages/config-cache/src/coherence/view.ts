@@ -39,6 +39,8 @@ export class View {
   readonly #level: LocalLevel
   readonly #clock: () => number
   readonly #ops = new Map<string, Block>()
+  /** Those of `#ops` of which Redis knows nothing. */
+  readonly #here = new Map<string, Block>()
   readonly #blocked = new Map<string, number>()
   readonly #touched = new Map<string, number>()
   #term = 0
@@ -92,11 +94,18 @@ export class View {
     }
   }
 
+  /** As `block`, of this process alone: what Redis tells does not end it. */
+  blockHere (block: Block): void {
+    this.#here.set(block.opId, block)
+    this.block(block)
+  }
+
   /** Also voids the loads that began under the block: they may have read the value from before the write. */
   release (opId: string): void {
     const block = this.#ops.get(opId)
     if (block === undefined) return
     this.#ops.delete(opId)
+    this.#here.delete(opId)
     for (const tag of block.tags) {
       const left = this.#blocked.get(tag)! - 1
       if (left === 0) this.#blocked.delete(tag)
@@ -106,14 +115,14 @@ export class View {
     this.onChange(block.tags)
   }
 
-  /** Something was missed: forget everything and take the blocks that stand in Redis. */
+  /** Something was missed: forget everything, and take the blocks that stand in Redis beside those of this process alone. */
   reset (blocks: readonly Block[]): void {
     this.#ops.clear()
     this.#blocked.clear()
     this.#touched.clear()
     this.#floor = ++this.#touches
     this.#level.clear()
-    for (const block of blocks) this.block(block)
+    for (const block of [...this.#here.values(), ...blocks]) this.block(block)
     this.onChange(null)
   }
 

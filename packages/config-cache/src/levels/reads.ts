@@ -22,6 +22,8 @@ export interface Wanted extends TtlOptions {
   readonly l2: boolean
   /** Longest run of the loader. */
   readonly timeoutMs: number
+  /** Whether its last value is of no use once it is dropped. @default false */
+  readonly isForgotten?: boolean
 }
 
 export type Loader = (context: LoaderContext) => unknown
@@ -181,7 +183,7 @@ export class Reads {
   }
 
   async #load (wanted: Wanted, flight: Flight, loader: Loader): Promise<unknown> {
-    const known = this.#lastKnown.noting(wanted.key)
+    const known = wanted.isForgotten === true ? asItIs : this.#lastKnown.noting(wanted.key)
     const found = await this.#shared(wanted, flight.load)
     if ('value' in found) return known(found.value, found.bytes)
     this.#missed(wanted.key)
@@ -288,6 +290,8 @@ export class Reads {
 }
 
 const NONE: readonly string[] = []
+
+const asItIs = <T>(value: T): T => value
 
 function bears (borne: readonly string[], key: string, tags: string | readonly string[]): boolean {
   if (typeof tags === 'string') return tags === key || borne.includes(tags)
