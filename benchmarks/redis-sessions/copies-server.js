@@ -36,33 +36,29 @@ async function login (user) {
   return String(headers['set-cookie']).split(';')[0] ?? ''
 }
 
-/** @param {number[]} times */
-function summary (times) {
-  const sorted = times.toSorted((a, b) => a - b)
-  const at = (/** @type {number} */ part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN
-  return { p50: at(0.5), p99: at(0.99) }
+/** @template T @param {() => Promise<T>} run */
+async function timed (run) {
+  const begun = performance.now()
+  const value = await run()
+  return { ms: performance.now() - begun, value }
 }
 
 const asks = {
   address: async () => address,
   cookie: async () => login('mixed'),
-  /** Milliseconds of a login, a change and a logout, one after the other. @param {number} rounds */
-  async write (rounds) {
-    /** @type {Record<string, number[]>} */
-    const times = { login: [], change: [], logout: [] }
-    for (let round = 0; round < rounds; round++) {
-      let cookie = ''
-      for (const [name, run] of Object.entries({
-        login: async () => { cookie = await login(`u${round}`) },
-        change: async () => app.inject({ url: '/change', headers: { cookie } }),
-        logout: async () => app.inject({ method: 'POST', url: '/logout', headers: { cookie } })
-      })) {
-        const begun = performance.now()
-        await run()
-        times[name]?.push(performance.now() - begun)
-      }
-    }
-    return Object.fromEntries(Object.entries(times).map(([name, list]) => [name, summary(list)]))
+  /** @param {string} user */
+  async login (user) {
+    const { ms, value } = await timed(() => login(user))
+    return { ms, cookie: value }
+  },
+  /** @param {string} cookie */
+  change: (cookie) => timed(async () => { await app.inject({ url: '/change', headers: { cookie } }) }),
+  /** @param {string} cookie */
+  logout: (cookie) => timed(async () => { await app.inject({ method: 'POST', url: '/logout', headers: { cookie } }) }),
+  /** By every instance. @param {string} cookie */
+  async read (cookie) {
+    await Promise.all(apps.map((one) => one.inject({ url: '/read', headers: { cookie } })))
+    return true
   },
   /** Bytes of the heap that so many sessions take which were read once. @param {number} sessions */
   async memory (sessions) {
@@ -77,6 +73,6 @@ const asks = {
   }
 }
 
-process.on('message', async (/** @type {{ ask: keyof typeof asks, value: number }} */ { ask, value }) => process.send?.(await asks[ask](value)))
+process.on('message', async (/** @type {{ ask: keyof typeof asks, value: never }} */ { ask, value }) => process.send?.(await asks[ask](value)))
 process.on('disconnect', () => process.exit(0))
 process.send?.('ready')

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
 // What copies of sessions (`localReads`) cost where sessions change: a login, a change and a logout beside 3 and 15 other
-// instances; traffic of one session per connection of which a part changes it; and memory. All beside the same without copies.
+// instances, none of which has a copy, or every one; traffic of one session per connection of which a part changes it; and memory. All beside the same without copies.
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 300)
 const SECONDS = Number(process.env.BENCH_SECONDS ?? 3)
@@ -17,7 +17,7 @@ async function start (kind, site, instances) {
   const child = fork(fileURLToPath(new URL('copies-server.js', import.meta.url)), [site, String(instances), kind], { execArgv: ['--expose-gc'] })
   await once(child, 'message')
   return {
-    /** @param {string} ask @param {number} [value] @returns {Promise<any>} */
+    /** @param {string} ask @param {unknown} [value] @returns {Promise<any>} */
     async call (ask, value) {
       const answer = once(child, 'message')
       child.send({ ask, value })
@@ -31,14 +31,39 @@ async function start (kind, site, instances) {
   }
 }
 
-console.log('instances   kind     login p50/p99   change p50/p99   logout p50/p99, ms')
+const STEPS = /** @type {const} */ (['login', 'change', 'logout'])
+
+/** Milliseconds of a login, a change and a logout, one after the other. @param {Awaited<ReturnType<typeof start>>} writer @param {Awaited<ReturnType<typeof start>> | null} readers who have a copy before each change */
+async function write (writer, readers, rounds = ROUNDS) {
+  /** @type {Record<string, number[]>} */
+  const times = { login: [], change: [], logout: [] }
+  for (let round = 0; round < rounds; round++) {
+    let cookie = ''
+    for (const name of STEPS) {
+      if (name !== 'login') await readers?.call('read', cookie)
+      const done = await writer.call(name, name === 'login' ? `u${round}` : cookie)
+      cookie = done.cookie ?? cookie
+      times[name]?.push(done.ms)
+    }
+  }
+  return times
+}
+
+/** @param {number[]} times */
+function summary (times) {
+  const sorted = times.toSorted((a, b) => a - b)
+  const at = (/** @type {number} */ part) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN
+  return `${at(0.5).toFixed(2)} / ${at(0.99).toFixed(2)}`
+}
+
+console.log('instances   kind                       login p50/p99   change p50/p99   logout p50/p99, ms')
 for (const others of [3, 15]) {
-  for (const kind of KINDS) {
+  for (const [kind, what, isShared] of /** @type {const} */ ([['Redis', 'Redis', false], ['copies', 'copies, here only', false], ['copies', 'copies, everywhere', true]])) {
     const site = randomUUID()
     const [writer, rest] = await Promise.all([start(kind, site, 1), start(kind, site, others)])
-    await writer.call('write', 30)
-    const times = await writer.call('write', ROUNDS)
-    console.log([String(others + 1).padStart(9), kind.padEnd(8), ...['login', 'change', 'logout'].map((name) => `${times[name].p50.toFixed(2)} / ${times[name].p99.toFixed(2)}`.padStart(15))].join('  '))
+    await write(writer, isShared ? rest : null, 30)
+    const times = await write(writer, isShared ? rest : null)
+    console.log([String(others + 1).padStart(9), what.padEnd(24), ...STEPS.map((name) => summary(times[name] ?? []).padStart(15))].join('  '))
     await Promise.all([writer.stop(), rest.stop()])
   }
 }

@@ -9,7 +9,7 @@ import { storeConformance } from '../src/conformance.ts'
 import { FallbackStore } from '../src/stores/fallback-store.ts'
 import { Copies } from '../src/stores/redis/copies.ts'
 import { Keys } from '../src/stores/redis/keys.ts'
-import { LocalRedisStore } from '../src/stores/redis/local-redis-store.ts'
+import { LocalRedisStore, type CoherentCache } from '../src/stores/redis/local-redis-store.ts'
 import { MemoryStore } from '../src/stores/memory-store.ts'
 import { mongoBackup } from '../src/backup/mongo-backup.ts'
 import { RedisStore } from '../src/stores/redis/redis-store.ts'
@@ -73,7 +73,7 @@ async function copies (t: Test, options: FastifyRedisLinkOptions) {
   await app.register(configCache, { blockTtlMs: 500 })
   await waitFor(() => app.configCache.mode === 'coherent')
   const keys = new Keys((...parts) => app.redisLink.key(...parts))
-  const make = (lifetimes: Lifetimes) => new LocalRedisStore(app.configCache, new Copies('', true), app.redisLink, keys, lifetimes)
+  const make = (lifetimes: Lifetimes) => new LocalRedisStore(app.configCache as unknown as CoherentCache, new Copies('', true), app.redisLink, keys, lifetimes)
   return { make, link: app.redisLink, keys, log: app.log }
 }
 

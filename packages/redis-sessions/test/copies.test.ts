@@ -18,10 +18,12 @@ async function site (t: Test, env: Record<string, string> = {}, count = 4, first
   return { processes, urls: await Promise.all(processes.map((process) => process.call<string>('address'))) }
 }
 
-/** Reads from copies so far. */
-async function hitsOf (processes: readonly Worker[]): Promise<number> {
-  return (await Promise.all(processes.map((process) => process.call<number>('hits')))).reduce((sum, one) => sum + one, 0)
+async function sumOf (processes: readonly Worker[], figure: 'hits' | 'told' | 'changes'): Promise<number> {
+  return (await Promise.all(processes.map((process) => process.call<number>(figure)))).reduce((sum, one) => sum + one, 0)
 }
+
+/** Reads from copies so far. */
+const hitsOf = (processes: readonly Worker[]) => sumOf(processes, 'hits')
 
 t.test(`${OPERATIONS} operations on four processes: each read is of the last change, and who is out is out everywhere`, async (t) => {
   const { processes, urls } = await site(t)
@@ -32,7 +34,16 @@ t.test(`${OPERATIONS} operations on four processes: each read is of the last cha
   t.ok(hits > 0, 'copies were served')
 })
 
-for (const naive of ['ttl', 'pubsub']) {
+t.test('sessions that are at home on one process each, and seldom elsewhere: as above, and most changes are told to nobody', async (t) => {
+  const { processes, urls } = await site(t)
+  const { operations, refused, ...wrong } = await new History(urls, Math.min(OPERATIONS, 50_000), { stray: 0.05 }).run(PARALLEL)
+  const [hits, told, changes] = [await hitsOf(processes), await sumOf(processes, 'told'), await sumOf(processes, 'changes')]
+  t.comment(`${operations} operations, ${hits} reads from copies, ${told} of ${changes} changes were told, ${refused} refused`)
+  t.same(wrong, { stale: 0, signedOut: 0, resurrected: 0 })
+  t.ok(told > 0 && told < changes, `${told} of ${changes}`)
+})
+
+for (const naive of ['ttl', 'pubsub', 'alone']) {
   t.test(`the same histories convict copies that are kept by ${naive}`, async (t) => {
     const { urls } = await site(t, { NAIVE: naive })
     const { stale, resurrected } = await new History(urls, Math.min(OPERATIONS, 20_000)).run(PARALLEL)

@@ -1,7 +1,7 @@
 import configCache, { type FastifyConfigCacheOptions } from '@jpulse/config-cache'
 import redisLink, { type FastifyRedisLinkOptions } from '@jpulse/redis-link'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type InjectOptions } from 'fastify'
-import { uniqueName, type Scope } from '../../../../test/helpers/index.ts'
+import { uniqueName, waitFor, type Scope } from '../../../../test/helpers/index.ts'
 import redisSessions, { type FastifyRedisSessionsOptions } from '../../src/index.ts'
 
 declare module 'fastify' {
@@ -20,13 +20,17 @@ export interface Setup {
   routes?: (app: FastifyInstance) => void
 }
 
+/** Whether every application that has Redis serves copies of sessions: the suites of `with-copies` set it. */
+export const isWithCopies = process.env.SESSION_COPIES === '1'
+
 /** An application with the routes that most tests need. */
 export async function makeApp (t: Scope, { redis = {}, sessions = {}, cache = {}, fastify = {}, routes }: Setup = {}): Promise<FastifyInstance> {
   const app = Fastify(fastify)
   t.teardown(() => app.close())
   await app.register(redisLink, { siteId: uniqueName(), commandTimeoutMs: 2000, ...redis })
-  if (sessions.localReads === true) await app.register(configCache, { blockTtlMs: 500, ...cache })
-  await app.register(redisSessions, { secret: SECRET, ...sessions })
+  const localReads = sessions.localReads ?? (isWithCopies && Object.keys(redis).some((name) => ['url', 'cluster', 'sentinel', 'client'].includes(name)))
+  if (localReads !== false) await app.register(configCache, { blockTtlMs: 500, ...isWithCopies ? { leaseMs: 500 } : {}, ...cache })
+  await app.register(redisSessions, { secret: SECRET, ...sessions, localReads })
   app.get('/public', async () => 'public')
   app.post('/login', async (request) => {
     const { user, ...data } = request.body as { user: string }
@@ -47,6 +51,7 @@ export async function makeApp (t: Scope, { redis = {}, sessions = {}, cache = {}
   app.get('/list', async (request) => app.sessions.list((request.query as { user: string }).user, request))
   routes?.(app)
   await app.ready()
+  if (isWithCopies && localReads !== false) await waitFor(() => !app.redisLink.isUp || app.configCache.mode === 'coherent', { what: 'a lease' })
   return app
 }
 

@@ -14,6 +14,11 @@ export interface Verdict {
   refused: number
 }
 
+interface HistoryOptions {
+  /** Share of the requests that do not go to the instance where their session is at home. @default 1 */
+  stray?: number
+}
+
 interface Answer { status: number, n: number | null, cookie: string | undefined }
 
 const PROBES = 3
@@ -26,11 +31,13 @@ export class History {
   readonly verdict: Verdict = { operations: 0, stale: 0, signedOut: 0, resurrected: 0, refused: 0 }
   readonly #urls: readonly string[]
   readonly #most: number
+  readonly #stray: number
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 64 })
 
-  constructor (urls: readonly string[], most: number) {
+  constructor (urls: readonly string[], most: number, { stray = 1 }: HistoryOptions = {}) {
     this.#urls = urls
     this.#most = most
+    this.#stray = stray
   }
 
   /** Runs so many histories side by side until the operations are made. */
@@ -43,35 +50,37 @@ export class History {
   }
 
   async #session (user: string): Promise<void> {
-    const login = await this.#send('POST', '/login', undefined, { user })
+    const home = this.#anyUrl()
+    const at = () => Math.random() < this.#stray ? this.#anyUrl() : home
+    const login = await this.#send(at(), 'POST', '/login', undefined, { user })
     if (login.status !== 200) return
     let cookie = login.cookie!
     const seen = { least: 0 }
     for (let n = 1; n <= 8; n++) {
-      const reading = Array.from({ length: PROBES }, () => this.#read(cookie, seen))
-      const written = await this.#send('POST', '/write', cookie, { n })
+      const reading = Array.from({ length: PROBES }, () => this.#read(at(), cookie, seen))
+      const written = await this.#send(at(), 'POST', '/write', cookie, { n })
       await Promise.all(reading)
       if (written.status === 200 && written.n === null) this.verdict.signedOut++
       if (written.status === 200) seen.least = n
-      await Promise.all(Array.from({ length: PROBES }, () => this.#read(cookie, seen)))
+      await Promise.all(Array.from({ length: PROBES }, () => this.#read(at(), cookie, seen)))
     }
     if (Math.random() < 0.3) {
-      const regenerated = await this.#send('POST', '/regenerate', cookie)
+      const regenerated = await this.#send(at(), 'POST', '/regenerate', cookie)
       if (regenerated.status !== 200) return
       const former = cookie
       cookie = regenerated.cookie!
-      await Promise.all([this.#dead(former), this.#read(cookie, seen)])
+      await Promise.all([this.#dead(at(), former), this.#read(at(), cookie, seen)])
     }
-    const reading = Array.from({ length: PROBES }, () => this.#read(cookie, seen, true))
-    const ended = await this.#send('POST', Math.random() < 0.5 ? '/logout' : '/logout-all', cookie, { user })
-    const dead = ended.status === 200 ? Array.from({ length: PROBES }, () => this.#dead(cookie)) : []
+    const reading = Array.from({ length: PROBES }, () => this.#read(at(), cookie, seen, true))
+    const ended = await this.#send(at(), 'POST', Math.random() < 0.5 ? '/logout' : '/logout-all', cookie, { user })
+    const dead = ended.status === 200 ? Array.from({ length: PROBES }, () => this.#dead(at(), cookie)) : []
     await Promise.all([...reading, ...dead])
   }
 
   /** @param mayEnd whether the session is being ended meanwhile */
-  async #read (cookie: string, seen: { least: number }, mayEnd = false): Promise<void> {
+  async #read (at: string, cookie: string, seen: { least: number }, mayEnd = false): Promise<void> {
     const { least } = seen
-    const { status, n } = await this.#send('GET', '/read', cookie)
+    const { status, n } = await this.#send(at, 'GET', '/read', cookie)
     if (status !== 200) return
     if (n === null) {
       if (!mayEnd) this.verdict.signedOut++
@@ -79,14 +88,18 @@ export class History {
     else seen.least = Math.max(seen.least, n)
   }
 
-  async #dead (cookie: string): Promise<void> {
-    const { status, n } = await this.#send('GET', '/read', cookie)
+  async #dead (at: string, cookie: string): Promise<void> {
+    const { status, n } = await this.#send(at, 'GET', '/read', cookie)
     if (status === 200 && n !== null) this.verdict.resurrected++
   }
 
-  async #send (method: string, path: string, cookie?: string, body?: object): Promise<Answer> {
+  #anyUrl (): string {
+    return this.#urls[Math.floor(Math.random() * this.#urls.length)]!
+  }
+
+  async #send (at: string, method: string, path: string, cookie?: string, body?: object): Promise<Answer> {
     this.verdict.operations++
-    const url = this.#urls[Math.floor(Math.random() * this.#urls.length)]! + path
+    const url = at + path
     const text = body === undefined ? undefined : JSON.stringify(body)
     const headers = { ...(cookie === undefined ? {} : { cookie }), ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }) }
     try {

@@ -1,4 +1,4 @@
-import type { StoredSession } from '../header.ts'
+import { newVersion, type StoredSession } from '../header.ts'
 import type { SessionRef } from '../ids.ts'
 
 /** A copy as the cache has it. */
@@ -12,7 +12,7 @@ export interface Copy {
 
 /** After so long a copy is made anew: it knows then when other instances saw its session. */
 const MOST_MS = 60_000
-/** So many notes of when this instance saw a session are kept; without one a copy says an earlier time, and is told again. */
+/** So many notes of when this instance saw a session are kept, and of when it took a copy. Without one a copy says an earlier time, and is told again; a change is told to the others. */
 const MOST_SEEN = 20_000
 
 /** Names and lives of the copies that one process has of sessions, and what only it knows of them. */
@@ -21,6 +21,8 @@ export class Copies {
   readonly #prefix: string
   /** By hash, the latest last: when a session was seen, by the store's clock, and when that was noted, by this process'. */
   readonly #seen = new Map<string, { readonly touchedAt: number, readonly at: number }>()
+  /** By hash, the latest last: the mark with which this instance last took, or tried to take, a copy. */
+  readonly #marks = new Map<string, string>()
   /** Copies with a later time. A copy that is made anew is another object. */
   readonly #later = new WeakMap<StoredSession, StoredSession>()
 
@@ -51,6 +53,20 @@ export class Copies {
     this.#seen.delete(hash)
     this.#seen.set(hash, { touchedAt, at: performance.now() })
     if (this.#seen.size > MOST_SEEN) this.#seen.delete(this.#seen.keys().next().value!)
+  }
+
+  /** A copy is about to be taken. @returns its mark in the directory */
+  taking ({ hash }: SessionRef): string {
+    const mark = newVersion()
+    this.#marks.delete(hash)
+    this.#marks.set(hash, mark)
+    if (this.#marks.size > MOST_SEEN) this.#marks.delete(this.#marks.keys().next().value!)
+    return mark
+  }
+
+  /** The mark of the last one; '' where none is known. */
+  takenAs ({ hash }: SessionRef): string {
+    return this.#marks.get(hash) ?? ''
   }
 
   /** The session of a copy, with the time of what this instance has told since the copy was asked for. */

@@ -37,6 +37,11 @@ export class Keys {
     return this.#key('user', `replaced${this.#realm}`, `{${tag}}`, hash)
   }
 
+  /** `user:holders:{<tag>}:<hash>`, string: who has copies of the session. */
+  holders ({ tag, hash }: SessionRef): string {
+    return this.#key('user', `holders${this.#realm}`, `{${tag}}`, hash)
+  }
+
   /** `user:watermark:{<tag>}`, string: sessions with a stamp up to this one are void. */
   watermark (tag: string): string {
     return this.#key('user', `watermark${this.#realm}`, `{${tag}}`)

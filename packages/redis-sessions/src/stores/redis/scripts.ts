@@ -1,4 +1,4 @@
-import { defineScript, reply } from '@jpulse/redis-link'
+import { defineScript, reply, type Script } from '@jpulse/redis-link'
 
 /**
  * Shared by the scripts below. KEYS[1] session, KEYS[2] watermark, KEYS[3] index, KEYS[4] notices of the same group, in all of them.
@@ -56,7 +56,10 @@ local function header(version, stamp, created, touched)
 end
 `
 
-const KEYS = ['session', 'watermark', 'index', 'notices'] as const
+export const KEYS = ['session', 'watermark', 'index', 'notices'] as const
+
+/** A script of the keys of one session. */
+export type SessionScript<Reply, Args extends readonly string[]> = Script<Reply, typeof KEYS, Args>
 
 /**
  * Creates a session.
