@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
 import { isBeforeRedis7, redisServer, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { aclCommand, installedNeeds } from '../../redis-link/src/acl.ts'
 import { configCache, memorySource, type ConfigCache } from '../src/index.ts'
 import { CacheKeys } from '../src/coherence/keys.ts'
 import { releaseText } from '../src/coherence/messages.ts'
@@ -415,32 +416,36 @@ t.test('a first replica that is attached is no outage', async (t) => {
   await waitFor(() => cache.mode === 'coherent')
 })
 
-t.test('a user of Redis to whom INFO is forbidden: it caches, and an old snapshot is an outage for it too', async (t) => {
-  const redis = await redisServer(t, { args: ['--appendonly', 'no', '--save', '', '--user', 'app', 'on', '>secret', '~*', '&*', '+@all', '-@dangerous'] })
-  const siteId = uniqueName()
-  const url = redis.url.replace('redis://', 'redis://app:secret@')
-  if (isBeforeRedis7()) {
-    const app = await connected(t, url, siteId)
-    await waitFor(() => /version 7 or newer/.test(app.configCache.stats().reason ?? ''))
-    t.equal(app.configCache.mode, 'bypass')
-    return
-  }
-  const one = (await build(t, url, siteId)).configCache
-  const other = (await build(t, url, siteId)).configCache
-  await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent')
-  let value = 'old'
-  const both = () => Promise.all([one, other].map((cache) => cache.getOrLoad('a', {}, async () => value)))
-  t.strictSame(await both(), ['old', 'old'])
-  // On a busy machine a lease may have lapsed under the first load.
-  await waitFor(async () => { await both(); return (await redis.connect().keys('*:cache:c:*')).length > 0 })
-  await redis.connect().call('SAVE')
-  await one.write({ keys: ['a'] }, async () => { value = 'new' })
-  t.strictSame(await both(), ['new', 'new'])
-  await redis.kill()
-  await redis.restart()
-  await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 30_000 })
-  t.strictSame(await both(), ['new', 'new'], 'what the snapshot brought back is void')
-})
+const printed = aclCommand(installedNeeds(import.meta.dirname).values(), { siteId: '*', env: '*', user: 'app', db: 0 }).replace('>PASSWORD', '>secret').split(' ').slice(3)
+const WITHOUT_INFO = { 'who may do what is not dangerous': ['on', '>secret', '~*', '&*', '+@all', '-@dangerous'], 'the user of the printed ACL': [...printed, '-info'] }
+for (const [who, rules] of Object.entries(WITHOUT_INFO)) {
+  t.test(`${who}, to whom INFO is forbidden: it caches, and an old snapshot is an outage for it too`, async (t) => {
+    const redis = await redisServer(t, { args: ['--appendonly', 'no', '--save', '', '--user', 'app', ...rules] })
+    const siteId = uniqueName()
+    const url = redis.url.replace('redis://', 'redis://app:secret@')
+    if (isBeforeRedis7()) {
+      const app = await connected(t, url, siteId)
+      await waitFor(() => /version 7 or newer/.test(app.configCache.stats().reason ?? ''))
+      t.equal(app.configCache.mode, 'bypass')
+      return
+    }
+    const one = (await build(t, url, siteId)).configCache
+    const other = (await build(t, url, siteId)).configCache
+    await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent')
+    let value = 'old'
+    const both = () => Promise.all([one, other].map((cache) => cache.getOrLoad('a', {}, async () => value)))
+    t.strictSame(await both(), ['old', 'old'])
+    // On a busy machine a lease may have lapsed under the first load.
+    await waitFor(async () => { await both(); return (await redis.connect().keys('*:cache:c:*')).length > 0 })
+    await redis.connect().call('SAVE')
+    await one.write({ keys: ['a'] }, async () => { value = 'new' })
+    t.strictSame(await both(), ['new', 'new'])
+    await redis.kill()
+    await redis.restart()
+    await waitFor(() => one.mode === 'coherent' && other.mode === 'coherent', { timeoutMs: 30_000 })
+    t.strictSame(await both(), ['new', 'new'], 'what the snapshot brought back is void')
+  })
+}
 
 t.test('what Redis does not allow is said once, with its reason, in the log, in an event and in stats', async (t) => {
   const lines: string[] = []

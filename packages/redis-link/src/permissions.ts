@@ -21,7 +21,6 @@ const ARGUMENTS: Record<string, string> = {
   ...Object.fromEntries(['getrange', 'hincrby', 'hset', 'hsetnx', 'lrange', 'ltrim', 'setrange', 'xrange', 'zadd', 'zrange', 'zrangebyscore', 'zremrangebyscore'].map((name) => [name, 'K 1 1'])),
   eval: 'return 0',
   evalsha: `${'0'.repeat(40)} 0`,
-  info: '',
   publish: 'C 1',
   renamenx: 'K K',
   scan: '0',

@@ -60,14 +60,25 @@ t.test('no script ends half way where the user may not publish', async (t) => {
   }
 })
 
-t.test('every command of a package\'s scripts is among its declared needs', async (t) => {
+const COMMANDS = new Set(new Redis({ lazyConnect: true }).getBuiltinCommands())
+
+/** What a client is asked by itself, as ACL rules name it, but for what every user may. */
+function callsIn (text: string): string[] {
+  return [...text.matchAll(/\b(?:client|node)\.([a-zA-Z]+)\((?:'([A-Z]+)')?/g)].map(([, method = '', word = '']) => {
+    const name = method === 'call' ? word : method.replace(/Buffer$/, '')
+    return (name === 'script' ? `${name}|${word}` : name).toLowerCase()
+  }).filter((rule) => COMMANDS.has(rule.split('|')[0]!) && !['hello', 'quit'].includes(rule))
+}
+
+t.test('every command of a package, in its scripts and by itself, is among its declared needs', async (t) => {
   for (const name of readdirSync(PACKAGES)) {
     const src = join(PACKAGES, name, 'src')
     const declared = (await scriptsOf(name)).map(({ lua }) => lua)
-    const sources = () => readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map((file) => readFileSync(join(src, file), 'utf8'))
-    const texts = declared.length > 0 ? declared : sources()
+    const sources = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts')).map((file) => readFileSync(join(src, file), 'utf8'))
+    const texts = declared.length > 0 ? declared : sources
     const called = new Set(texts.flatMap((text) => [...text.matchAll(/redis\.p?call\('([A-Z]+)'/g)].map(([, command]) => command!.toLowerCase())))
     if (called.size === 0) continue
+    for (const rule of sources.flatMap(callsIn)) called.add(rule)
     const { redisNeeds } = JSON.parse(readFileSync(join(PACKAGES, name, 'package.json'), 'utf8')) as { redisNeeds?: RedisNeeds }
     if (redisNeeds !== undefined) t.same(unknownCommands(redisNeeds), [], `the boot asks about each of ${name}`)
     t.same([...called].filter((command) => redisNeeds?.commands.includes(command) !== true), [], name)
