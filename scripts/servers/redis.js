@@ -50,11 +50,14 @@ export function hasPrintedAcl () {
 /** Who may do everything where the default user may not. */
 export const ADMIN = { username: 'admin', password: 'admin' }
 
+/** Keys of the tests' own, as an application has them. */
+const OWN_KEYS = ['a', 'b', 'c', 'd', 'x', 'y', 'z', 'key', 'counter', 'still', 'list', '{counter}*', 't????????????', 't????????????:over', '*:*:a', '*:*:list', '*:*:noted', '*:*:other', '*:*:faults']
 /**
- * What the user may besides. Keys of the tests' own, as an application has them, by a selector of Redis 7; and all channels: an ACL
- * allows a pattern only where it names the very same one, and each test has a site of its own. test/acl.test.ts has one site.
+ * What the user may besides. With the tests' own keys, by a selector of Redis 7, whatever has a key: commands without one would be allowed
+ * whatever the keys are. And all channels: an ACL allows a pattern only where it names the very same one, and each test has a site of its
+ * own. test/acl.test.ts has one site.
  */
-const BESIDES = ['&*', '+script|flush', `(+@all ${['a', 'b', 'c', 'd', 'x', 'y', 'z', 'key', 'counter', 'still', 'list', '{counter}*', 't????????????', 't????????????:over', '*:*:a', '*:*:list', '*:*:other', '*:*:faults'].map((key) => `~${key}`).join(' ')})`]
+const BESIDES = ['&*', '+script|flush', `(+@read +@write +eval +evalsha -@dangerous -scan -dbsize -randomkey ${OWN_KEYS.map((key) => `~${key}`).join(' ')})`]
 
 /** @param {string[]} given arguments of the test @returns {Promise<string[]>} */
 async function aclArgs (given) {

@@ -2,9 +2,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { redisLink } from '@jpulse/redis-link'
-import type { Redis } from 'ioredis'
 import { Long, MongoClient, type MongoClientOptions } from 'mongodb'
-import { mongo, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { connect, mongo, redisServer, sharedRedis, tcpProxy, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { configCache, memorySource, mongoSource, versionOf, type ConfigCache, type ConfigSource, type FastifyConfigCacheOptions } from '../src/index.ts'
 import { CacheKeys } from '../src/coherence/keys.ts'
 
@@ -28,6 +27,9 @@ async function buildTwo (t: Test, options: FastifyConfigCacheOptions = {}, route
   for (const app of apps) await waitFor(() => app.configCache.mode === 'coherent', { timeoutMs: 20_000 })
   return [...apps]
 }
+
+/** A connection to the shared Redis of a user who may do everything. */
+const onShared = (t: Test) => connect(t, Number(new URL(sharedRedis()).port))
 
 /** A source that counts its loads. */
 function counting (source: ConfigSource): ConfigSource & { loads: number } {
@@ -622,7 +624,8 @@ t.test('clear whose own message is lost ends the lease: nothing of before is rea
   await waitFor(() => cache.mode === 'coherent', { timeoutMs: 20_000 })
   const read = (key: string, value: string) => cache.getOrLoad(key, {}, async () => value)
   t.equal(await read('a', 'before'), 'before')
-  await waitFor(async () => await app.redisLink.run((client) => client.keys(`*${app.redisLink.key('cache')}*a`)).then((keys) => keys.length > 0), { what: 'the value in Redis' })
+  const client = onShared(t)
+  await waitFor(async () => (await client.keys(`*${app.redisLink.key('cache')}*a`)).length > 0, { what: 'the value in Redis' })
   isDeaf = true
   await cache.clear()
   t.equal(await read('a', 'after'), 'after')
@@ -955,7 +958,7 @@ t.test('close lets the writes that are under way end, for a moment', async (t) =
   }))
   await begun
   const keys = new CacheKeys((...parts) => other.redisLink.key(...parts), (...parts) => other.redisLink.channel(...parts))
-  const asked = other.redisLink.client as Redis
+  const asked = onShared(t)
   const before = await asked.hlen(keys.core[1])
   const closed = one.close()
   // What closes without a look at the write has left and is gone by then.
