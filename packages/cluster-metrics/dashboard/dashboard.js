@@ -9,7 +9,9 @@ import { routeOrders, routesTable, sort } from './tables.js'
 
 const PAUSE_MS = 2000
 const HISTORY_EVERY = 3
-const { api } = document.body.dataset
+// Its own part of the page, of which an application may have more.
+const root = byId('cluster-dashboard')
+const { api } = root.dataset
 
 const CHARTS = {
   'chart-requests': [{ field: 'requestsPerSecond', label: 'requests', color: 'blue' }],
@@ -107,7 +109,7 @@ function drawHistory ({ points, stepMs }) {
   const deploys = points.filter(({ deployed }) => deployed.length > 0).map(({ timestamp, deployed }) => `${new Date(timestamp).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' })} ${deployed.join(', ')}`)
   byId('deploys').hidden = deploys.length === 0
   fill(byId('deploys'), `◆ Deploys: ${deploys.join(' · ')}`)
-  document.body.dataset.points = String(points.length)
+  root.dataset.points = String(points.length)
 }
 
 function drawErrors () {
@@ -149,15 +151,22 @@ function go () {
   look()
 }
 
-window.addEventListener('hashchange', () => { if (location.hash !== '#main') go() })
+// Whether the address says what to show; others lead to a part of the page, which an application may have.
+const isOwn = () => location.hash === '' || /[#&](minutes|instance)=/.test(location.hash)
+window.addEventListener('hashchange', () => { if (isOwn()) go() })
 byId('range').addEventListener('change', ({ target }) => { location.hash = linkTo(view.instance, location.hash, Number(target.value)) })
 byId('route-filter').addEventListener('input', () => { if (state !== null) drawRoutes() })
 byId('instance-filter').addEventListener('input', () => { if (state !== null && view.instance === '') draw(state) })
+// Skips to the content without leaving the address, which says what is shown.
 document.addEventListener('click', (event) => {
-  if (event.target.closest('a.skip') !== null) {
-    event.preventDefault()
-    byId('main').focus()
-  }
+  const skip = event.target.closest('a.skip[href^="#"]')
+  const target = skip === null ? null : byId(skip.hash.slice(1))
+  if (target === null) return
+  event.preventDefault()
+  target.tabIndex = -1
+  target.focus()
+})
+root.addEventListener('click', (event) => {
   const { sort: name, column, direction } = event.target.closest('button')?.dataset ?? {}
   if (name === undefined || state === null) return
   sort(name, Number(column), direction === undefined ? undefined : Number(direction))

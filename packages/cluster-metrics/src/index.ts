@@ -35,6 +35,6 @@ export type { HealthEvent, HealthEvents, HealthStatus, WebhookOptions } from './
 export type { Check, CheckOptions, Fields, GaugeRule, HistogramOptions, MetricLabels, MetricsRegistry, Provider } from './application/index.ts'
 export type { ClusterMetrics, RequestCount, Seen } from './cluster-metrics.ts'
 export type { AttributeNames, ErrorEntry, Health, Percentiles, Reduce } from './formats/index.ts'
-export type { FastifyClusterMetricsOptions } from './options.ts'
+export type { DashboardFrame, FastifyClusterMetricsOptions } from './options.ts'
 export type { MongoHandle } from './process/index.ts'
 export type { ClusterData, HistoryPoint, InstanceDetails, InstanceMetrics, NamespaceTotals, RequestTotals, RouteTotals, ServerMetrics, Statistics } from './picture/index.ts'

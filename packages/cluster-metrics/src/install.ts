@@ -78,10 +78,10 @@ function addHooks (fastify: FastifyInstance, { local, reporter }: Parts): void {
   })
 }
 
-async function addRevealing (scope: FastifyInstance, metrics: ClusterMetrics, { authorize, routePrefix, prometheusPath, dashboardPath }: ResolvedOptions): Promise<void> {
+async function addRevealing (scope: FastifyInstance, metrics: ClusterMetrics, { authorize, routePrefix, prometheusPath, dashboardPath, dashboardFrame }: ResolvedOptions): Promise<void> {
   if (authorize === undefined) return
   const may = guard(authorize, { Unauthorized: FST_ERR_CLUSTER_METRICS_UNAUTHORIZED, Forbidden: FST_ERR_CLUSTER_METRICS_FORBIDDEN })
   await scope.register((inner) => revealingRoutes(inner, metrics, may), { prefix: routePrefix })
   if (prometheusPath !== false) await prometheusRoutes(scope, metrics, prometheusPath, may)
-  if (dashboardPath !== false) await scope.register((inner) => dashboardRoutes(inner, dashboardPath, routePrefix, may))
+  if (dashboardPath !== false) await scope.register((inner) => dashboardRoutes(inner, dashboardPath, dashboardFrame, routePrefix, may))
 }

@@ -2,9 +2,13 @@ import { callback, checker, DAY_MS, opaque, type Authorize } from '@jpulse/plugi
 import { areHeaders, type WebhookOptions } from './announce/index.ts'
 import { globalRegistries, type GaugeRule, type MetricsRegistry } from './application/index.ts'
 import type { AttributeNames } from './formats/index.ts'
+import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { FST_ERR_CLUSTER_METRICS_INVALID_OPTION } from './errors.ts'
 import { versionOf, type MongoHandle } from './process/index.ts'
+
+/** Returns a whole page, as text, that has both parts: `head` in its head, `body` where the dashboard is to be. Their addresses are relative to `dashboardPath`. */
+export type DashboardFrame = (request: FastifyRequest, parts: { head: string, body: string }) => string | Promise<string>
 
 /** Options of the plugin. */
 export interface FastifyClusterMetricsOptions {
@@ -14,6 +18,12 @@ export interface FastifyClusterMetricsOptions {
   routePrefix?: string | undefined
   /** Where the dashboard lies; false for none. @default '/admin/cluster' */
   dashboardPath?: string | false
+  /**
+   * Puts the dashboard into a page of the application: it is given the markup for the head and for the body, and returns the page. That
+   * goes out under the application's own content security policy, which has to allow scripts, styles and connections of `'self'`. It is
+   * called for who is authorized. @default undefined: a page of its own, with a strict policy
+   */
+  dashboardFrame?: DashboardFrame | undefined
   /** Where Prometheus scrapes; false for nowhere. @default '/metrics' */
   prometheusPath?: string | false
   /** Pause between two reports, in milliseconds, 100 to 600000. @default 10000 */
@@ -64,8 +74,9 @@ export interface FastifyClusterMetricsOptions {
 }
 
 /** What the rest of the plugin works with. */
-export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOptions, 'authorize' | 'version' | 'release' | 'mongo' | 'registry' | 'prometheusScope' | 'ignoreRoutes' | 'webhook'>> & {
+export type ResolvedOptions = Readonly<Required<Omit<FastifyClusterMetricsOptions, 'authorize' | 'dashboardFrame' | 'version' | 'release' | 'mongo' | 'registry' | 'prometheusScope' | 'ignoreRoutes' | 'webhook'>> & {
   authorize: Authorize | undefined
+  dashboardFrame: DashboardFrame | undefined
   version: string | null
   release: string | null
   mongo: MongoHandle | false | undefined
@@ -85,6 +96,7 @@ const check = checker(Type.Object({
   authorize: Type.Optional(callback<Authorize>()),
   routePrefix: Type.Optional(Type.String({ pattern: '^(?:/[^/?#]+)*$', wanted: 'empty, or a path that begins with / and does not end with it' })),
   dashboardPath: Type.Optional(Type.Union([Type.Literal(false), Path])),
+  dashboardFrame: Type.Optional(callback<DashboardFrame>()),
   prometheusPath: Type.Optional(Type.Union([Type.Literal(false), Path])),
   reportIntervalMs: Type.Optional(Ms(100, 600_000)),
   ttlMs: Type.Optional(Ms(200, 3_600_000)),
@@ -142,6 +154,7 @@ export function resolveOptions (options: FastifyClusterMetricsOptions = {}): Res
     registries: registriesOf(given.registry),
     routePrefix: given.routePrefix ?? '/api/1',
     dashboardPath: given.dashboardPath ?? '/admin/cluster',
+    dashboardFrame: given.dashboardFrame,
     prometheusPath: given.prometheusPath ?? '/metrics',
     reportIntervalMs,
     ttlMs,

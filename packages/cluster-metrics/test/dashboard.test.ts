@@ -11,6 +11,7 @@ import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { browser } from '../../../test/helpers/browser.ts'
 import { clusterMetrics } from '../src/index.ts'
+import { resolveOptions } from '../src/options.ts'
 import { build } from './build.ts'
 
 t.setTimeout(180_000)
@@ -62,7 +63,7 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   await waitFor(async () => await requests() === '75', { what: 'the page to update itself', ...slow })
   await three!.close()
   await shows(page, 2)
-  const points = async () => Number(await page.locator('body').getAttribute('data-points'))
+  const points = async () => Number(await page.locator('#cluster-dashboard').getAttribute('data-points'))
   await waitFor(async () => (await points()) >= 2, { what: 'more points of the history', ...slow })
   const before = await points()
   await page.reload()
@@ -96,7 +97,7 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
 
   // One instance, by keyboard, and back.
   await page.locator('#servers a', { hasText: '025:1' }).press('Enter')
-  await waitFor(async () => await page.locator('#title').textContent() === '025:1' && Number(await page.locator('body').getAttribute('data-points')) > 0, { what: 'the page of an instance', ...slow })
+  await waitFor(async () => await page.locator('#title').textContent() === '025:1' && Number(await page.locator('#cluster-dashboard').getAttribute('data-points')) > 0, { what: 'the page of an instance', ...slow })
   t.equal(await page.evaluate('document.activeElement.id'), 'title', 'who cannot see is told where they are')
   t.match(await page.locator('#facts').innerText(), /checks[^]*instance[^]*● up[^]*process[^]*025:1/)
   t.match(await page.locator('#routes').innerText(), /\/item\/:id/)
@@ -144,7 +145,7 @@ async function violations (page: Page): Promise<string[]> {
 
 /** Waits until the page shows so many instances, and the history. */
 function shows (page: Page, instances: number): Promise<unknown> {
-  return waitFor(async () => await page.locator('#servers tbody tr').count() === instances && Number(await page.locator('body').getAttribute('data-points')) > 0,
+  return waitFor(async () => await page.locator('#servers tbody tr').count() === instances && Number(await page.locator('#cluster-dashboard').getAttribute('data-points')) > 0,
     { what: `${instances} instances on the page`, ...slow })
 }
 
@@ -171,4 +172,49 @@ t.test('the dashboard works below any path: a prefix of Fastify, a proxy that ta
     await waitFor(async () => await page.locator('#servers tbody tr').count() === 1, { what: url, ...slow })
     t.same(complaints, [], url)
   }
+})
+
+t.test('an application puts the dashboard into a page of its own: with its header, its policy, for who is authorized', async (t) => {
+  const asked: string[] = []
+  const { app, lines } = await build(t, {
+    options: {
+      authorize: ({ headers }) => headers.cookie === 'who=admin',
+      dashboardPath: '/admin/cluster',
+      dashboardFrame: async ({ url }, { head, body }) => {
+        asked.push(url)
+        return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Shop</title><link rel="stylesheet" href="/shop.css">${head}</head><body><a class="skip" href="#main">Skip</a><header><a id="home" href="/">Back to the shop</a><p id="mine" class="card notice">Shop</p></header><main id="main">${body}</main></body></html>`
+      }
+    },
+    routes: (app) => {
+      app.addHook('onSend', async (_request, reply) => { reply.header('content-security-policy', "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'") })
+      app.get('/', async (_request, reply) => reply.type('text/html').send('<!doctype html><title>Shop</title>'))
+      app.get('/shop.css', async (_request, reply) => reply.type('text/css').send('body { margin: 0 } table { width: 10px } input { display: block } .card { color: rgb(1, 2, 3) }'))
+    }
+  })
+  t.equal((await app.inject('/admin/cluster')).statusCode, 401)
+  t.same(asked, [], 'nobody else is shown anything')
+  t.equal((await app.inject({ url: '/admin/cluster', headers: { cookie: 'who=admin' } })).headers['content-security-policy'], undefined, 'the policy is the application\'s')
+  t.match((await app.inject({ url: '/admin/cluster/dashboard.js', headers: { cookie: 'who=admin' } })).headers['content-security-policy'], "'none'")
+  const address = await app.listen({ port: 0, host: '127.0.0.1' })
+  const visitor = await browser(t)
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const { page, complaints } = await visitor({ viewport: { width: 390, height: 844 }, colorScheme })
+    await page.context().addCookies([{ name: 'who', value: 'admin', url: address }])
+    await page.goto(`${address}/admin/cluster#minutes=15`)
+    await shows(page, 1)
+    t.equal(await page.evaluate("getComputedStyle(document.querySelector('#mine')).color"), 'rgb(1, 2, 3)', 'what the page has around it stays as it is')
+    t.equal(await page.evaluate("getComputedStyle(document.querySelector('#mine')).display + getComputedStyle(document.querySelector('#mine')).backgroundColor"), 'blockrgba(0, 0, 0, 0)')
+    t.equal(await page.evaluate('document.documentElement.scrollWidth'), 390, 'nothing sticks out')
+    t.same(await violations(page), [], 'nothing that axe finds: the page is light, whatever the visitor wants')
+    await page.locator('a.skip').press('Enter')
+    t.equal(await page.evaluate('document.activeElement.id + location.hash'), 'main#minutes=15', 'a skip link of the page leaves the address, which says what is shown')
+    await page.locator('#home').click()
+    await page.waitForURL(`${address}/`)
+    t.same(complaints.filter((complaint) => !complaint.includes('status of 404')), [])
+  }
+  const wrong = await build(t, { options: { authorize: () => true, dashboardFrame: () => 7 as never } })
+  t.match((await wrong.app.inject('/admin/cluster')).json(), { statusCode: 500, code: 'FST_ERR_CLUSTER_METRICS_INVALID_OPTION' })
+  t.ok(wrong.lines.some((line) => line.includes('dashboardFrame must return a text')), 'and the log says which')
+  t.notOk(lines.some((line) => line.includes('"level":50')))
+  t.throws(() => resolveOptions({ dashboardFrame: 'page' as never }), { code: 'FST_ERR_CLUSTER_METRICS_INVALID_OPTION' })
 })
