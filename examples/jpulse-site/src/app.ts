@@ -22,6 +22,7 @@ import documents from './documents.ts'
 import live from './live/namespaces.ts'
 import notices from './live/notices.ts'
 import pages from './pages/routes.ts'
+import { dashboardFrame } from './pages/page.ts'
 import assets from './plugins/assets.ts'
 import basePath from './plugins/base-path.ts'
 import errors from './plugins/errors.ts'
@@ -49,7 +50,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs, cookie: { path: config.basePath || '/' } })
   await app.register(sameSite, { secret: secrets[0]! })
   await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })
-  await app.register(clusterMetrics, { authorize: mayScrape(config.metricsToken), isDraining: () => app.drain.active, environment })
+  await app.register(clusterMetrics, { authorize: mayScrape(config.metricsToken), isDraining: () => app.drain.active, environment, dashboardFrame })
   await app.register(wsNamespaces, { authorize: isAdmin, aliases: ['/ws'] })
   await app.register(configCache, { source: configSource(app), authorize: mayConfigure, collections: ['config', 'features', 'doctypes', TEMPLATES], enabled: config.cacheEnabled, ttlMs: config.cacheTtlMs })
   await app.register(cursorPagination, { secret: secrets })

@@ -50,9 +50,21 @@ for (const mode of MODES) {
     t.equal((await admin.form('/profile/password', { present: PASSWORD, wanted: 'the administrator has a new one' })).statusCode, 303)
 
     t.match((await admin.get('/admin/users')).body, 'Sign out everywhere: ada')
+    const listed = async (username: string) => (await admin.get(`/admin/sessions?username=${username}`)).body
+    t.match((await admin.get('/admin/users')).body, 'href="/admin/sessions?username=ada"')
+    const handles = [...(await listed('ada')).matchAll(/name="handle" value="([^"]+)"/g)].map(([, handle]) => handle!)
+    t.equal(handles.length, 2)
+    t.match(await admin.form('/admin/sessions', { username: 'ada', handle: handles[0]! }), { statusCode: 303, headers: { location: '/admin/sessions?username=ada' } })
+    t.same((await Promise.all([ada.status(), phone.status()])).map(({ authenticated }) => authenticated).sort(), [false, true], 'one is out, the other is not')
+    t.equal((await listed('ada')).match(/name="handle"/g)?.length, 1)
+    t.match(await admin.form('/admin/sessions', { username: 'ada', handle: handles[0]! }), { statusCode: 404 }, 'it is gone')
+    t.match(await admin.form('/admin/sessions', { username: 'admin', handle: handles[1]! }), { statusCode: 404 }, 'of somebody else')
+    t.equal((await admin.get('/admin/sessions?username=nobody')).statusCode, 404)
+    t.equal((await ada.get('/admin/sessions?username=ada')).statusCode === 200, false)
     const act = (username: string, action: string) => admin.form('/admin/users', { username, action })
     t.equal((await act('ada', 'sign-out')).statusCode, 303)
     for (const client of [ada, phone]) t.same(await client.status(), { authenticated: false })
+    t.match(await listed('ada'), 'Signed in nowhere')
 
     t.equal((await login(phone, 'ada', 'another good one')).statusCode, 200)
     const [, fresh = ''] = /ada has the password ([\w-]{16})</.exec((await act('ada', 'reset')).body) ?? []

@@ -8,7 +8,7 @@ import { ADMIN, PASSWORD } from './helper.ts'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const HOSTILE = '<script>document.title="owned"</script><img src=x onerror=alert(1)>'
-const PAGES = ['/', '/guestbook', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/profile', '/devices', '/admin/', '/admin/websockets', '/admin/audit', '/admin/users', '/nowhere']
+const PAGES = ['/', '/guestbook', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/profile', '/devices', '/admin/', '/admin/websockets', '/admin/audit', '/admin/users', '/admin/sessions?username=admin', '/admin/cluster', '/nowhere']
 
 t.setTimeout(400_000)
 
@@ -53,6 +53,40 @@ t.test('embedded, one process: every page works, alone, on a phone, by keyboard,
     })
   }
 
+  await t.test('the dashboard is a page of the site: its header, its way back, and what it says', async (t) => {
+    const { page, complaints } = await visit()
+    await signIn(page)
+    await page.goto(`${address}/admin/`)
+    await page.getByRole('link', { name: 'Cluster dashboard' }).click()
+    await page.locator('#servers tbody tr').first().waitFor()
+    t.equal(await page.getByTestId('me').innerText(), 'admin')
+    t.equal(await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Admin' }).getAttribute('aria-current'), 'page')
+    await page.getByRole('link', { name: '← Admin' }).click()
+    await page.waitForURL(`${address}/admin/`)
+    t.same(complaints, [])
+    await page.context().close()
+  })
+
+  await t.test('on a phone the menu is opened and closed by keyboard, and the focus is never lost', async (t) => {
+    const { page, complaints } = await visit({ viewport: { width: 390, height: 844 } })
+    await page.goto(`${address}/users`)
+    const link = page.getByRole('link', { name: 'Analytics' })
+    t.equal(await link.isVisible(), false)
+    const button = page.getByRole('button', { name: 'Menu' })
+    await button.press('Enter')
+    await link.waitFor()
+    await page.keyboard.press('Tab')
+    t.equal(await page.evaluate('document.activeElement.textContent'), 'Home', 'next in order is what was opened')
+    await page.keyboard.press('Escape')
+    t.equal(await link.isVisible(), false)
+    t.equal(await page.evaluate('document.activeElement.textContent'), 'Menu', 'and back where it was')
+    await button.click()
+    await link.click()
+    await page.waitForURL(`${address}/analytics/`)
+    t.same(complaints, [])
+    await page.context().close()
+  })
+
   await t.test('by keyboard alone: skip to the content, add an item, see it, remove it', async (t) => {
     const { page, complaints } = await visit()
     await signIn(page)
@@ -78,6 +112,7 @@ t.test('embedded, one process: every page works, alone, on a phone, by keyboard,
 async function fits (t: Test, page: Page, url: string): Promise<void> {
   await page.goto(url)
   t.equal(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'), 0, `${url} is not wider than its screen`)
+  t.ok(Number(await page.evaluate("document.querySelector('.bar').offsetHeight")) < 80, `${url} has its header in one row`)
 }
 
 /** What axe-core finds: contrast, names, labels, landmarks … */

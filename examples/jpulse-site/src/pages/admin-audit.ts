@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import type { AuditEntry } from '../audit/audit.ts'
 import { html, type Html } from '../html.ts'
 import { inWords } from '../user-agent.ts'
-import { pageResponses, sendPage } from './page.ts'
+import { ADMIN_PAGE, pageResponses, sendPage } from './page.ts'
 
 const Query = Type.Object({ user: Type.Optional(Type.String({ maxLength: 64 })), cursor: Type.Optional(Type.String({ maxLength: 2000 })) })
 
@@ -17,7 +17,7 @@ const adminAudit: FastifyPluginAsyncTypebox = async (app) => {
     const page = await audit.use(() => app.paginate(audit.source(), {
       ...(user !== '' && { filter: { user } }), sort: { at: -1, _id: -1 }, limit: 50, ...(cursor !== undefined && { cursor })
     }))
-    return sendPage(app, request, reply, { title: 'Audit log · jPulse', path: '/admin/', content: auditList(page, user) })
+    return sendPage(app, request, reply, { ...ADMIN_PAGE, title: 'Audit log · jPulse', content: auditList(page, user) })
   })
 }
 
@@ -28,7 +28,7 @@ function auditList ({ items, pageInfo }: Page<AuditEntry>, user: string): Html {
     ? html`<span class="button off" aria-disabled="true">${label}</span>`
     : html`<a class="button" rel="${rel}" href="?${new URLSearchParams({ ...(user !== '' && { user }), cursor })}">${label}</a>`
   return html`
-    <section class="hero"><h1>Audit log</h1><p class="lead">What happened to accounts, the latest first. <a href="/admin/">Admin</a></p></section>
+    <section class="hero"><h1>Audit log</h1><p class="lead">What happened to accounts, the latest first.</p></section>
     <form class="card" method="get" action="/admin/audit" role="search"><label>User name <input name="user" value="${user}" maxlength="64"></label> <button type="submit">Show</button></form>
     <div class="card scroll" tabindex="0" role="region" aria-label="Audit log"><table>
       <thead><tr>${['When (UTC)', 'Account', 'What', 'From', 'With'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>

@@ -6,7 +6,7 @@ import { mustViewer } from '../auth/viewer.ts'
 import { InputError } from '../errors.ts'
 import { html, type Html } from '../html.ts'
 import type { ListedUser } from '../users/users.ts'
-import { pageResponses, sendPage } from './page.ts'
+import { ADMIN_PAGE, pageResponses, sendPage } from './page.ts'
 
 const Query = Type.Object({ search: Type.Optional(Type.String({ maxLength: 100 })), cursor: Type.Optional(Type.String({ maxLength: 2000 })), done: Type.Optional(Type.String({ maxLength: 100 })) })
 const Act = Type.Object({ username: Type.String({ minLength: 1, maxLength: 64 }), action: Type.Enum(['sign-out', 'reset', 'lock', 'unlock', 'delete']) })
@@ -27,7 +27,7 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
     const page = await users.use(() => app.paginate(users.source(), {
       ...(wanted !== '' && { filter: { $or: [{ _id: begin }, { email: begin }] } }), sort: { createdAt: -1, _id: 1 }, limit: 50, projection: LISTED, ...(cursor !== undefined && { cursor })
     }))
-    return sendPage(app, request, reply, { title: 'Users · jPulse', path: '/admin/', content: userList(page, wanted, done) })
+    return sendPage(app, request, reply, { ...ADMIN_PAGE, title: 'Users · jPulse', content: userList(page, wanted, done) })
   }
 
   app.get('/users', { schema: { querystring: Query, response: pageResponses } }, async (request, reply) => {
@@ -61,13 +61,13 @@ function userList ({ items, pageInfo }: Page<ListedUser>, search: string, done: 
     ? html`<span class="button off" aria-disabled="true">${label}</span>`
     : html`<a class="button" rel="${rel}" href="?${new URLSearchParams({ ...(search !== '' && { search }), cursor })}">${label}</a>`
   return html`
-    <section class="hero"><h1>Users</h1><p class="lead">The newest accounts first. One that ADMIN_USERNAME names comes back after Delete, at the next start.</p></section>${done !== undefined && html`
+    <section class="hero"><h1>Users</h1><p class="lead">The newest accounts first; the name leads to where it is signed in. One that ADMIN_USERNAME names comes back after Delete, at the next start.</p></section>${done !== undefined && html`
     <p class="notice" role="status">${done}</p>`}
     <form class="card" method="get" action="/admin/users" role="search"><label>Name or address begins with <input name="search" value="${search}" maxlength="100"></label> <button type="submit">Search</button></form>
     <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>
       <thead><tr>${['User name', 'E-mail', 'Role', 'Since', 'Account'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
       <tbody>${items.map(({ _id: username, email, role, createdAt, locked = false }) => html`
-        <tr><td>${username}</td><td>${email}</td><td>${role}${locked && ', locked'}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
+        <tr><td><a href="/admin/sessions?username=${username}" aria-label="Sessions of ${username}">${username}</a></td><td>${email}</td><td>${role}${locked && ', locked'}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
           <td><div class="actions">${act(username, 'sign-out', 'Sign out everywhere')} ${act(username, 'reset', 'New password')} ${locked ? act(username, 'unlock', 'Unlock') : act(username, 'lock', 'Lock')} ${act(username, 'delete', 'Delete')}</div></td></tr>`)}</tbody>
     </table></div>
     <nav class="pages" aria-label="Pages">${link(pageInfo.prevCursor, '← Previous', 'prev')} ${link(pageInfo.nextCursor, 'Next →', 'next')}</nav>`

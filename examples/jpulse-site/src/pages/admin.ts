@@ -8,9 +8,10 @@ import { isAdmin, viewer } from '../auth/viewer.ts'
 import { EditedError, InputError } from '../errors.ts'
 import adminAudit from './admin-audit.ts'
 import adminFlags, { flagViews } from './admin-flags.ts'
+import adminSessions from './admin-sessions.ts'
 import adminUsers from './admin-users.ts'
 import { adminPage, type Again, againPage, webSocketStatus } from './admin-views.ts'
-import { pageResponses, sendPage, toSignIn } from './page.ts'
+import { ADMIN_PAGE, pageResponses, sendPage, toSignIn } from './page.ts'
 
 const Version = Type.Optional(Type.String({ maxLength: 100 }))
 const Document = Type.Object({ version: Version, collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
@@ -46,6 +47,7 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
 
   await app.register(adminFlags)
   await app.register(adminUsers)
+  await app.register(adminSessions)
   await app.register(adminAudit)
 
   app.post('/config', { schema: { body: Document, response: pageResponses } }, async (request, reply) => {
@@ -80,7 +82,7 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/websockets', { schema: { response: pageResponses } }, async (request, reply) => {
     const names = ['jpulse-ws-status', 'jpulse-ws-test', 'hello-emoji', 'hello-todo']
     const rows = await Promise.all(names.map(async (name) => ({ name, ...await app.wsNamespaces.get(name)!.stats() })))
-    return sendPage(app, request, reply, { title: 'WebSockets · jPulse', path: '/admin/', content: webSocketStatus(rows) })
+    return sendPage(app, request, reply, { ...ADMIN_PAGE, title: 'WebSockets · jPulse', content: webSocketStatus(rows) })
   })
 
   app.post('/guestbook/remove', { schema: { body: Entry, response: pageResponses } }, async (request, reply) => {

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
 import { viewer } from '../auth/viewer.ts'
 import { html } from '../html.ts'
-import { inWords } from '../user-agent.ts'
+import { deviceList } from './device-list.ts'
 import { pageResponses, sendPage, toSignIn } from './page.ts'
 
 const Handle = Type.Object({ handle: Type.String({ maxLength: 100 }) })
@@ -21,11 +21,7 @@ const devices: FastifyPluginAsyncTypebox = async (app) => {
       content: html`
     <h1>Devices</h1>
     <p class="lead">Where you are signed in. What you sign out here is out at once, on every worker, with its open sockets.</p>
-    <ul class="devices">${devices.map((device) => html`
-      <li class="card"><p><strong title="${device.userAgent}">${inWords(device.userAgent)}</strong>${device.current && html` <span class="state up">this one</span>`}</p>
-        <p class="hint">${device.ip}, last seen <time datetime="${new Date(device.lastSeenAt).toISOString()}">${new Date(device.lastSeenAt).toISOString().slice(0, 16).replace('T', ' ')} UTC</time></p>
-        <form method="post" action="/devices/sign-out"><input type="hidden" name="handle" value="${device.handle}"><button type="submit">Sign out</button></form></li>`)}
-    </ul>
+    ${deviceList(devices, '/devices/sign-out')}
     <form method="post" action="/devices/sign-out-everywhere"><button type="submit" class="danger">Sign out everywhere</button></form>`
     })
   })

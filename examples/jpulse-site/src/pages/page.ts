@@ -1,16 +1,32 @@
+import type { DashboardFrame } from '@jpulse/cluster-metrics'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { maybeViewer } from '../auth/viewer.ts'
 import { Type } from 'typebox'
+import { raw } from '../html.ts'
 import { Page, PageFailure } from '../schemas.ts'
 import { layout, type Layout } from './layout.ts'
 
-/** Sends a page, with who looks at it and who served it. */
-export async function sendPage (app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, page: Omit<Layout, 'worker' | 'viewer' | 'footer'>): Promise<FastifyReply> {
+type PageView = Omit<Layout, 'worker' | 'viewer' | 'footer'>
+
+/** What each page of administrators but the first has. */
+export const ADMIN_PAGE = { path: '/admin/', back: { path: '/admin/', label: 'Admin' } } as const
+
+/** Sends a page. */
+export async function sendPage (app: FastifyInstance, request: FastifyRequest, reply: FastifyReply, page: PageView): Promise<FastifyReply> {
+  return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(await pageText(app, request, page))
+}
+
+/** A page, with who looks at it and who served it. */
+async function pageText (app: FastifyInstance, request: FastifyRequest, page: PageView): Promise<string> {
   const viewer = maybeViewer(app, request)
   const footer = await footerOf(app)
   const text = layout({ ...page, worker: app.identity.instanceId, viewer, footer }).toString()
-  return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(viewer === 'unknown' ? text : app.guardForms(request, text))
+  return viewer === 'unknown' ? text : app.guardForms(request, text)
 }
+
+/** The dashboard of cluster-metrics as a page of the site. */
+export const dashboardFrame: DashboardFrame = (request, { head, body }) =>
+  pageText(request.server, request, { ...ADMIN_PAGE, title: 'Cluster · jPulse', wide: true, head: raw(head), content: raw(body) })
 
 /** What an administrator wrote for the foot of each page. */
 async function footerOf (app: FastifyInstance): Promise<string> {
