@@ -19,10 +19,11 @@ import { isAdmin, mayConfigure } from './auth/viewer.ts'
 import type { SiteConfig } from './config.ts'
 import { configSource } from './config-source.ts'
 import documents from './documents.ts'
+import endpoints from './live/endpoints.ts'
 import live from './live/namespaces.ts'
 import notices from './live/notices.ts'
-import pages from './pages/routes.ts'
 import { dashboardFrame } from './pages/page.ts'
+import pages from './pages/routes.ts'
 import assets from './plugins/assets.ts'
 import basePath from './plugins/base-path.ts'
 import errors from './plugins/errors.ts'
@@ -61,6 +62,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(accounts, { passwordCost: config.passwordCost })
   await app.register(templates, { watch: environment === 'development' })
   await app.register(live)
+  await app.register(endpoints)
   await app.register(notices)
   await app.register(assets)
   await app.register(pages)

@@ -83,6 +83,21 @@ t.test('four PM2 workers, Redis, MongoDB and Chromium', async (t) => {
     t.equal(stale, 0, `of ${reads} reads`)
   })
 
+  await t.test('an endpoint that an administrator makes is there on all workers when the form is answered, and gone from all', async (t) => {
+    const statuses = async () => [...new Set((await fromAll(`${address}/api/1/ws/shop`, WORKERS, { cookie: admin })).map(({ status }) => status))]
+    t.same(await statuses(), [404])
+    t.match((await ask(`${address}/admin/websockets`, { form: { name: 'shop', audience: 'users', sending: 'on' }, cookie: admin })).headers.location, 'shop+is+open%2C+on+every+worker')
+    t.same(await statuses(), [426], 'what a plain request is answered where a WebSocket would open')
+    const sockets = Array.from({ length: 2 * WORKERS }, () => new LiveSocket(t, address, 'shop', admin))
+    await waitFor(() => sockets.every(({ isOpen }) => isOpen), { what: 'the sockets', ...slow })
+    sockets[0]!.send({ type: 'broadcast', data: 'hello' })
+    await waitFor(() => sockets.slice(1).every((socket) => socket.of('broadcast').length === 1), { what: 'a message on each', ...slow })
+    t.match((await ask(`${address}/admin/websockets/remove`, { form: { name: 'shop' }, cookie: admin })).headers.location, 'shop+is+removed%2C+on+every+worker')
+    t.same(await statuses(), [404])
+    await waitFor(() => sockets.every(({ closes }) => closes[0] === 1001), { what: 'the end of each', ...slow })
+    for (const socket of sockets) socket.stop()
+  })
+
   await t.test('the dashboard shows four instances; a killed one disappears and its successor comes', async (t) => {
     const { page, complaints } = await signedIn('/sign-in', 'admin')
     await page.goto(`${address}/admin/cluster`)

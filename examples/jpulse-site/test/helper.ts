@@ -7,6 +7,7 @@ import { prepare } from '../src/prepare.ts'
 // For their decorators' types.
 import type {} from '../src/auth/accounts.ts'
 import type {} from '../src/documents.ts'
+import type {} from '../src/live/endpoints.ts'
 import type {} from 'server-kit'
 
 export type Mode = 'embedded' | 'servers'

@@ -19,6 +19,9 @@ const EmojiMessages = Type.Union([
 ])
 const RoomMessages = Type.Union([message('say', Type.Object({ text: Type.String({ minLength: 1, maxLength: 500 }) }))])
 
+/** Those that are always there; rooms come and go. */
+export const BUILT_IN = ['jpulse-ws-status', 'jpulse-ws-test', 'hello-emoji', 'hello-todo'] as const
+
 /** The WebSocket namespaces of the site, below /api/1/ws and /ws. Whoever is signed in may connect. */
 export default fp(async (app: FastifyInstance) => {
   addTodo(app)

@@ -1,4 +1,3 @@
-import type { ClusterStats } from '@jpulse/ws-namespaces'
 import { html, type Html } from '../html.ts'
 
 /** A flag as its forms show it. */
@@ -84,15 +83,4 @@ export function againPage ({ what, problem, action, hidden, field, yours, theirs
     <form method="post" action="${action}">${Object.entries(hidden).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}
       ${field === undefined ? html`<pre>${yours}</pre>` : html`<textarea name="${field}" aria-label="${what}" rows="12" maxlength="20000" spellcheck="false">${'\n'}${yours}</textarea>`}
       <p class="actions"><button type="submit">${theirs === undefined ? 'Save' : 'Save yours over it'}</button> <a class="button quiet" href="/admin/">Leave it as it is</a></p></form></section>`
-}
-
-export function webSocketStatus (rows: Array<{ name: string } & ClusterStats[string]>): Html {
-  return html`
-    <section class="hero"><h1>WebSockets</h1><p class="lead">The namespaces, counted over the whole cluster. <a href="/admin/websockets">Count again</a></p></section>
-    <div class="card scroll" tabindex="0" role="region" aria-label="Namespaces"><table>
-      <thead><tr>${['Namespace', 'Status', 'Connections', 'Users', 'Messages', 'Dropped', 'Instances'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
-      <tbody>${rows.map(({ name, status, connections, users, messages, drops, instances }) => html`
-        <tr data-namespace="${name}"><td><code>${name}</code></td><td><span class="state ${status === 'green' ? 'up' : ''}">${status}</span></td><td>${connections}</td><td>${users}</td><td>${messages}</td>
-          <td>${drops.oversize + drops.rateLimit + drops.invalid + drops.slow}</td><td>${instances}</td></tr>`)}</tbody>
-    </table></div>`
 }

@@ -10,8 +10,9 @@ import adminAudit from './admin-audit.ts'
 import adminFlags, { flagViews } from './admin-flags.ts'
 import adminSessions from './admin-sessions.ts'
 import adminUsers from './admin-users.ts'
-import { adminPage, type Again, againPage, webSocketStatus } from './admin-views.ts'
-import { ADMIN_PAGE, pageResponses, sendPage, toSignIn } from './page.ts'
+import adminWebSockets from './admin-websockets.ts'
+import { adminPage, type Again, againPage } from './admin-views.ts'
+import { pageResponses, sendPage, toSignIn } from './page.ts'
 
 const Version = Type.Optional(Type.String({ maxLength: 100 }))
 const Document = Type.Object({ version: Version, collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
@@ -49,6 +50,7 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
   await app.register(adminUsers)
   await app.register(adminSessions)
   await app.register(adminAudit)
+  await app.register(adminWebSockets)
 
   app.post('/config', { schema: { body: Document, response: pageResponses } }, async (request, reply) => {
     const { collection, key, value, version } = request.body
@@ -77,12 +79,6 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
       return sendAgain(request, reply.code(409), { what, action: '/admin/templates', hidden: { name, version }, problem, field: 'body', yours: text, theirs: String(current) })
     }
     return saved(reply, what)
-  })
-
-  app.get('/websockets', { schema: { response: pageResponses } }, async (request, reply) => {
-    const names = ['jpulse-ws-status', 'jpulse-ws-test', 'hello-emoji', 'hello-todo']
-    const rows = await Promise.all(names.map(async (name) => ({ name, ...await app.wsNamespaces.get(name)!.stats() })))
-    return sendPage(app, request, reply, { ...ADMIN_PAGE, title: 'WebSockets · jPulse', content: webSocketStatus(rows) })
   })
 
   app.post('/guestbook/remove', { schema: { body: Entry, response: pageResponses } }, async (request, reply) => {
