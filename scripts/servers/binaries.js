@@ -90,6 +90,14 @@ export function nginxBinary (say) {
   return existsSync(folder) || unpackDebian(folder, ['nginx'], say) ? join(folder, 'usr/sbin/nginx') : undefined
 }
 
+/** @param {Say} say @returns {string | undefined} a logrotate: the one on PATH, else Debian's, unpacked into the cache folder */
+export function logrotateBinary (say) {
+  const found = onPath('logrotate')
+  if (found !== undefined) return found
+  const folder = join(cacheFolder(), `logrotate-${process.arch}`)
+  return existsSync(folder) || unpackDebian(folder, ['logrotate', 'libpopt0'], say) ? join(folder, 'usr/sbin/logrotate') : undefined
+}
+
 /** @param {string} folder @param {string[]} packages @param {Say} say @returns {boolean} */
 function unpackDebian (folder, packages, say) {
   if (onPath('apt-get') === undefined || onPath('dpkg') === undefined) return false

@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import { ConfigError, type Env, type Identity, identify, integer, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, wrong } from 'server-kit'
+import { ConfigError, type Env, type Identity, identify, integer, logFile, type LogFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, wrong } from 'server-kit'
 
 export interface SiteConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -14,6 +14,8 @@ export interface SiteConfig {
   siteId: string
   /** `LOG_LEVEL`. @default 'info' */
   logLevel: typeof LOG_LEVELS[number]
+  /** `LOG_FILE`: where the log goes instead of the standard output; opened anew at SIGUSR2. */
+  logFile: LogFile | undefined
   /** `TRUST_PROXY`: true, false, or the proxies' addresses and networks, comma-separated. @default false */
   trustProxy: boolean | readonly string[]
   /** `REDIS_URL`, or `REDIS_MODE` and its companions; without them everything lives in the process. */
@@ -59,6 +61,7 @@ export function loadConfig (given: Env = process.env): Readonly<SiteConfig> {
     basePath: matching(env, 'BASE_PATH', /^(?:\/[a-z0-9][\w.-]*)+$/i, 'a path such as /shop, without a slash at its end') ?? '',
     siteId: matching(env, 'SITE_ID', /^[a-z0-9][a-z0-9_-]{0,31}$/, 'up to 32 lower-case letters, digits, dashes and underscores') ?? 'jpulse',
     logLevel: oneOf(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
+    logFile: logFile(env),
     trustProxy: trustProxy(env),
     redis: redisOptions(env),
     mongoUri: secretUrl(env, 'MONGODB_URI', ['mongodb', 'mongodb+srv'], 'mongodb://127.0.0.1:27017'),

@@ -18,9 +18,9 @@ export const CONTENT_SECURITY_POLICY = {
   }
 }
 
-export function serverOptions ({ basePath, identity, logLevel, trustProxy }: SiteConfig): FastifyServerOptions {
+export function serverOptions ({ basePath, identity, logFile, logLevel, trustProxy }: SiteConfig): FastifyServerOptions {
   return {
-    logger: { level: logLevel },
+    logger: { level: logLevel, ...(logFile !== undefined && { stream: logFile }) },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     trustProxy: typeof trustProxy === 'object' ? [...trustProxy] : trustProxy,
     // nginx names each request, in its own log and to the site. Once a proxy is trusted the name is taken from every peer, so only the proxy should reach the port.

@@ -31,9 +31,9 @@ const MAX_VALUE_BYTES = 8 * 1024 * 1024
  * @param cache what decorates with `configCache`
  */
 export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<FastifyConfigCacheOptions> = configCache): Promise<FastifyInstance> {
-  const { environment, identity, logLevel, redis, siteId } = config
+  const { environment, identity, logFile, logLevel, redis, siteId } = config
   const app: FastifyInstance = Fastify({
-    logger: { level: logLevel },
+    logger: { level: logLevel, ...(logFile !== undefined && { stream: logFile }) },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     bodyLimit: BODY_LIMIT,
     rewriteUrl: asWritten,

@@ -1,4 +1,4 @@
-import { type Env, type Identity, identify, integer, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, ConfigError } from 'server-kit'
+import { type Env, type Identity, identify, integer, logFile, type LogFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, ConfigError } from 'server-kit'
 
 export interface StoreConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -11,6 +11,8 @@ export interface StoreConfig {
   siteId: string
   /** `LOG_LEVEL`. @default 'info' */
   logLevel: typeof LOG_LEVELS[number]
+  /** `LOG_FILE`: where the log goes instead of the standard output; opened anew at SIGUSR2. */
+  logFile: LogFile | undefined
   /** `PUBLIC_URL`: what every `@id` begins with, for good. @default 'http://HOST:PORT' */
   publicUrl: string
   /** `REDIS_URL`, or `REDIS_MODE` and its companions; without them a worker of many caches nothing. */
@@ -49,6 +51,7 @@ export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
     host,
     siteId: matching(env, 'SITE_ID', /^[a-z0-9][a-z0-9_-]{0,31}$/, 'up to 32 lower-case letters, digits, dashes and underscores') ?? 'rerum',
     logLevel: oneOf(env, 'LOG_LEVEL', LOG_LEVELS, 'info'),
+    logFile: logFile(env),
     publicUrl: publicUrl(env, `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
     redis: redisOptions(env),
     mongoUri,
