@@ -4,7 +4,8 @@ import { ROOT, say } from './bootstrap.js'
 import { chromiumBinary } from './servers/binaries.js'
 
 // node scripts/pictures.js http://127.0.0.1:3000 ADMIN-PASSWORD
-// The pictures of the documentation, of a fresh site that runs: two people on the live page, and what an administrator sees.
+// The pictures of the documentation, of a fresh site that runs: two people on the live page, what an administrator sees, and each
+// page on a desktop, on a phone, and in the dark.
 
 const [address, password] = process.argv.slice(2)
 if (address === undefined || password === undefined) {
@@ -13,6 +14,12 @@ if (address === undefined || password === undefined) {
 }
 
 /** @typedef {import('playwright-core').Page} Page */
+
+const FORMS = Object.entries({ desktop: {}, phone: { width: 390, height: 844 }, dark: { dark: true } })
+const PAGES = Object.entries({
+  home: '/', guestbook: '/guestbook', users: '/users', analytics: '/analytics/', cluster: '/hello-app-cluster/', websocket: '/hello-websocket/', docs: '/docs', try: '/docs/try', profile: '/profile', devices: '/devices',
+  admin: '/admin/', 'admin-users': '/admin/users', 'admin-sessions': '/admin/sessions?username=grace', 'admin-websockets': '/admin/websockets', 'admin-audit': '/admin/audit', 'admin-cluster': '/admin/cluster'
+})
 
 const browser = await chromium.launch({ executablePath: chromiumBinary(say), args: ['--no-sandbox', '--disable-gpu', '--hide-scrollbars'] })
 try {
@@ -30,6 +37,8 @@ try {
   await take(admin, '/admin/', 'admin', 900)
   await take(await visitor(), '/', 'home')
   await take(await visitor({ width: 390, height: 844, dark: true }), '/', 'phone', 844)
+  await endpoint(admin)
+  for (const [form, options] of FORMS) await each(form, await visitor(options))
 } finally {
   await browser.close()
 }
@@ -47,6 +56,27 @@ async function take (page, path, name, height) {
   const width = page.viewportSize()?.width ?? 0
   await page.screenshot({ path: file, ...(height === undefined ? { fullPage: true } : { clip: { x: 0, y: 0, width, height }, fullPage: true }) })
   say(file)
+}
+
+/** One screen of each page, as an administrator sees it. @param {string} form @param {Page} page */
+async function each (form, page) {
+  await signIn(page, 'admin', /** @type {string} */ (password))
+  for (const [name, path] of PAGES) {
+    await page.goto(address + path, { waitUntil: 'load' })
+    // Pages with sockets show when they are connected, and the dashboard when it has its first numbers.
+    await page.waitForTimeout(1500)
+    const file = join(ROOT, `docs/images/pages/${name}-${form}.jpg`)
+    await page.screenshot({ path: file, type: 'jpeg', quality: 70 })
+    say(file)
+  }
+}
+
+/** @param {Page} page */
+async function endpoint (page) {
+  await page.goto(`${address}/admin/websockets`)
+  await page.getByLabel('Name', { exact: true }).fill('orders')
+  await page.getByLabel('Who is connected may send to all').check()
+  await Promise.all([page.waitForURL(/done=/), page.getByRole('button', { name: 'Open the endpoint' }).click()])
 }
 
 /** @param {Page} page @param {string} username */

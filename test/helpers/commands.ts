@@ -15,6 +15,7 @@ export const COMMANDS: ReadonlyArray<readonly [pattern: RegExp, where: string]> 
   [/^npm run (?:bench|model)\b/, 'by hand: what takes minutes and an idle machine'],
   [/^node (?:benchmarks\/|spec\/)/, 'by hand: what takes minutes and an idle machine'],
   [/^npm run (?:release|try:deploy|schemathesis|consumers)$/, 'by hand; its parts: test/pack.test.ts, test/deploy.test.ts'],
+  [/^npm run lighthouse$/, 'by hand: it installs Lighthouse, and takes minutes'],
   [/^npm run version$/, 'by hand: it consumes the changesets'],
   [/^npm publish --dry-run$/, 'test/pack.test.ts'],
   [/^(?:pnpm publish|npm deprecate) /, 'needs an account at npm'],
