@@ -66,10 +66,14 @@ async function measure (path, extraHeaders) {
 }
 
 /** @param {Report} report @param {string} name */
-const scoreOf = ({ categories }, name) => Math.round((categories[name]?.score ?? 0) * 100)
+function scoreOf ({ categories }, name) {
+  return Math.round((categories[name]?.score ?? 0) * 100)
+}
 
 /** @param {Report} report */
-const lowest = (report) => Math.min(...CATEGORIES.map((name) => scoreOf(report, name)))
+function lowest (report) {
+  return Math.min(...CATEGORIES.map((name) => scoreOf(report, name)))
+}
 
 /** @returns {Promise<string>} the cookie of the administrator, whose account the site makes when it starts */
 async function signedIn () {
