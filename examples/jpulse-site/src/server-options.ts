@@ -1,7 +1,8 @@
 import { type FastifyServerOptions, LogController } from 'fastify'
+import { answerClientError } from 'server-kit'
 import type { SiteConfig } from './config.ts'
 import { withoutBase } from './plugins/base-path.ts'
-import { answerClientError, sendError } from './plugins/errors.ts'
+import { sendError } from './plugins/errors.ts'
 
 /** What browsers may load: this site's own files, and nothing inline. `'self'` covers WebSockets to the same host. */
 export const CONTENT_SECURITY_POLICY = {
@@ -28,7 +29,7 @@ export function serverOptions ({ basePath, identity, logFile, logLevel, trustPro
     rewriteUrl: ({ url = '/' }) => withoutBase(basePath, url),
     // A worker that drains still answers: its clients leave with `connection: close`.
     return503OnClosing: false,
-    clientErrorHandler: (error, socket) => answerClientError(error, socket, identity.instanceId),
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, { worker: identity.instanceId, code: 'FST_ERR_SITE_BAD_REQUEST' }),
     frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))
   }
 }

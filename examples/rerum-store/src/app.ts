@@ -6,7 +6,7 @@ import cursorPagination from '@jpulse/cursor-pagination'
 import redisLink from '@jpulse/redis-link'
 import { createHmac } from 'node:crypto'
 import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync, type RawRequestDefaultExpression as RawRequest } from 'fastify'
-import { drain, mongo, worker } from 'server-kit'
+import { answerClientError, drain, mongo, worker } from 'server-kit'
 import type { StoreConfig } from './config.ts'
 import agents from './http/agents.ts'
 import cors from './http/cors.ts'
@@ -41,6 +41,7 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
     routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     // A worker that drains still answers: its clients leave with `connection: close`.
     return503OnClosing: false,
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, { worker: identity.instanceId, code: 'FST_ERR_RERUM_BAD_REQUEST' }),
     frameworkErrors: (error, request, reply) => sendError(error, request, reply.header('x-worker', identity.instanceId))
   })
   // A query asked for by HEAD has its filter in a body.

@@ -621,6 +621,20 @@ t.test('half a surrogate pair, which the database would store as another text, i
   t.same((await call('POST', '/api/query', { a: 'x\ufffd' })).json, [], 'nothing was stored that this would have to show')
 })
 
+t.test('a NUL in a name, which the database does not take, is refused on every level of a filter', async (t) => {
+  const call = caller(await store(t))
+  for (const filter of [{ 'a\0': 1 }, { a: { 'b\0': 1 } }, { a: { $in: [{ b: { 'c\0': 1 } }] } }, { a: { $ne: [{ 'b\0': 1 }] } }, { $or: [{ a: { $elemMatch: { 'b\0': 1 } } }] }]) {
+    t.match(await call('POST', '/api/query', filter), { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_FILTER' } }, JSON.stringify(filter))
+  }
+  t.same((await call('POST', '/api/query', { a: 'b\0' })).json, [], 'a text may have one')
+})
+
+t.test('a request whose address is longer than Node takes gets the envelope', async (t) => {
+  const app = await store(t)
+  const response = await fetch(`${await app.listen({ port: 0, host: '127.0.0.1' })}/v1/api/query?cursor=${'x'.repeat(20_000)}`, { method: 'POST', body: '{}' })
+  t.match([response.status, await response.json()], [431, { success: false, code: 'FST_ERR_RERUM_BAD_REQUEST', statusCode: 431 }])
+})
+
 t.test('bytes that are no UTF-8 are refused, and not stored as other letters', async (t) => {
   const app = await store(t)
   const send = async (path: string, type: string, payload: Buffer) => {

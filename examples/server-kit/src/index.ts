@@ -1,3 +1,4 @@
+export { answerClientError } from './client-error.ts'
 export { default as drain } from './drain.ts'
 export { integer, matching, oneOf, secretUrl, text, wrong, type Env } from './env.ts'
 export { withFiles } from './env-files.ts'

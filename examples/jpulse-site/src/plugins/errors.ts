@@ -1,7 +1,5 @@
-import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
 import { tellOf } from '@jpulse/plugin-kit'
-import type { ConnectionError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { DocumentsUnavailableError } from 'server-kit'
 import { EditedError, NotFoundError } from '../errors.ts'
@@ -26,15 +24,6 @@ export function sendError (thrown: unknown, request: FastifyRequest, reply: Fast
   reply.code(statusCode).headers(statusCode === 503 ? { 'retry-after': RETRY_AFTER_SECONDS, ...headers } : headers)
   if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message: error }).toString())
   return reply.send({ success: false, error, code, statusCode, ...(thrown instanceof EditedError && currentOf(thrown)) })
-}
-
-/** Answers what is no HTTP at all, before there is a request that a hook or a handler could see. */
-export function answerClientError ({ code }: ConnectionError, socket: Socket, worker: string): void {
-  if (code === 'ECONNRESET' || !socket.writable) return
-  const statusCode = code === 'HPE_HEADER_OVERFLOW' ? 431 : code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-  const error = STATUS_CODES[statusCode] ?? ''
-  const body = JSON.stringify({ success: false, error, code: 'FST_ERR_SITE_BAD_REQUEST', statusCode })
-  socket.end(`HTTP/1.1 ${statusCode} ${error}\r\nX-Worker: ${worker}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
 }
 
 /** The same address with a slash at its end, or without the one that is there. */

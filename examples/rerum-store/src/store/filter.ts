@@ -89,6 +89,7 @@ class Reader {
     for (const [name, part] of Object.entries(value)) {
       if (name.startsWith('$')) throw invalid(`holds ${JSON.stringify(name.slice(0, 100))} where a value is expected`)
       if (!isWellFormed(name)) throw invalid(HALF_PAIR)
+      if (name.includes('\0')) throw invalid('holds a name with a NUL, which no stored object has')
       this.#value(part, depth + 1)
     }
     return value
