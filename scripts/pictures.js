@@ -17,8 +17,22 @@ if (address === undefined || password === undefined) {
 
 const FORMS = Object.entries({ desktop: {}, phone: { width: 390, height: 844 }, dark: { dark: true } })
 const PAGES = Object.entries({
-  home: '/', guestbook: '/guestbook', users: '/users', analytics: '/analytics/', cluster: '/hello-app-cluster/', websocket: '/hello-websocket/', docs: '/docs', try: '/docs/try', profile: '/profile', devices: '/devices',
-  admin: '/admin/', 'admin-users': '/admin/users', 'admin-sessions': '/admin/sessions?username=grace', 'admin-websockets': '/admin/websockets', 'admin-audit': '/admin/audit', 'admin-cluster': '/admin/cluster'
+  home: '/',
+  guestbook: '/guestbook',
+  users: '/users',
+  analytics: '/analytics/',
+  cluster: '/hello-app-cluster/',
+  websocket: '/hello-websocket/',
+  docs: '/docs',
+  try: '/docs/try',
+  profile: '/profile',
+  devices: '/devices',
+  admin: '/admin/',
+  'admin-users': '/admin/users',
+  'admin-sessions': '/admin/sessions?username=grace',
+  'admin-websockets': '/admin/websockets',
+  'admin-audit': '/admin/audit',
+  'admin-cluster': '/admin/cluster'
 })
 
 const browser = await chromium.launch({ executablePath: chromiumBinary(say), args: ['--no-sandbox', '--disable-gpu', '--hide-scrollbars'] })

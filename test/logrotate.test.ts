@@ -38,9 +38,10 @@ t.test('logrotate with the file of deploy/ moves the log of two PM2 workers whil
   const rotate = () => promisify(execFile)(binary, ['--force', '--state', join(folder, 'state'), conf], { env })
 
   const answered = new Set<number>()
-  let [next, goesOn] = [0, true]
+  const stop = new AbortController()
+  let next = 0
   const visitors = Array.from({ length: 8 }, async () => {
-    while (goesOn) {
+    while (!stop.signal.aborted) {
       const n = next++
       if ((await ask(`${address}/api/1/auth/status?n=${n}`)).status === 200) answered.add(n)
     }
@@ -53,7 +54,7 @@ t.test('logrotate with the file of deploy/ moves the log of two PM2 workers whil
     await rotate()
     await waitFor(() => readdirSync(logs).includes('site.log') && workersIn(join(logs, 'site.log')) === 2, { what: 'both workers to write into the new file', timeoutMs: 60_000 })
   }
-  goesOn = false
+  stop.abort()
   await Promise.all(visitors)
 
   const files = readdirSync(logs).map((name) => join(logs, name))

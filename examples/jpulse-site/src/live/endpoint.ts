@@ -10,7 +10,7 @@ export const MOST = 20
 const closed = { additionalProperties: false }
 
 /** A WebSocket namespace that an administrator made. */
-export const Endpoint = Type.Object({
+export const EndpointShape = Type.Object({
   name: Type.String({ pattern: '^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$' }),
   /** Who may connect. */
   audience: Type.Enum(['users', 'admins']),
@@ -22,9 +22,9 @@ export const Endpoint = Type.Object({
   presence: Type.Boolean()
 }, closed)
 
-export type Endpoint = Static<typeof Endpoint>
+export type Endpoint = Static<typeof EndpointShape>
 
-const List = Type.Object({ endpoints: Type.Array(Endpoint, { maxItems: MOST }) }, closed)
+const List = Type.Object({ endpoints: Type.Array(EndpointShape, { maxItems: MOST }) }, closed)
 
 /** The endpoints of the stored document by their names; null where it is none of this kind. */
 export function endpointsOf (stored: unknown): Map<string, Endpoint> | null {

@@ -4,13 +4,13 @@ import type { FastifyReply } from 'fastify'
 import { Type } from 'typebox'
 import { mustViewer } from '../auth/viewer.ts'
 import { html, type Html } from '../html.ts'
-import { Endpoint, MOST } from '../live/endpoint.ts'
+import { type Endpoint, EndpointShape, MOST } from '../live/endpoint.ts'
 import { BUILT_IN } from '../live/namespaces.ts'
 import { ADMIN_PAGE, pageResponses, sendPage } from './page.ts'
 
 const Query = Type.Object({ done: Type.Optional(Type.String({ maxLength: 300 })) })
 const Box = Type.Optional(Type.Literal('on'))
-const Add = Type.Object({ name: Endpoint.properties.name, audience: Endpoint.properties.audience, sending: Box, history: Box, presence: Box })
+const Add = Type.Object({ name: EndpointShape.properties.name, audience: EndpointShape.properties.audience, sending: Box, history: Box, presence: Box })
 const Remove = Type.Object({ name: Type.String({ maxLength: 64 }) })
 
 /** The namespaces, counted over the cluster, and those that an administrator made. */
