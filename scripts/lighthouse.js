@@ -16,7 +16,7 @@ const VERSION = '12.8.2'
 const LEAST = 95
 const CATEGORIES = ['performance', 'accessibility', 'best-practices', 'seo']
 const PAGES = ['/', '/guestbook', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/docs/try', '/profile', '/devices',
-  '/admin/', '/admin/users', '/admin/sessions?username=admin', '/admin/websockets', '/admin/audit', '/admin/cluster']
+  '/admin/', '/admin/users', '/admin/users/admin/sessions', '/admin/websockets', '/admin/audit', '/admin/cluster']
 /** These are for who is not signed in. */
 const VISITORS = ['/sign-in', '/sign-up']
 const ADMIN = { ADMIN_USERNAME: 'admin', ADMIN_EMAIL: 'admin@example.org', ADMIN_PASSWORD: 'correct horse battery' }

@@ -29,7 +29,7 @@ const PAGES = Object.entries({
   devices: '/devices',
   admin: '/admin/',
   'admin-users': '/admin/users',
-  'admin-sessions': '/admin/sessions?username=grace',
+  'admin-sessions': '/admin/users/grace/sessions',
   'admin-websockets': '/admin/websockets',
   'admin-audit': '/admin/audit',
   'admin-cluster': '/admin/cluster'

@@ -8,7 +8,7 @@ import { ADMIN, PASSWORD } from './helper.ts'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const HOSTILE = '<script>document.title="owned"</script><img src=x onerror=alert(1)>'
-const PAGES = ['/', '/guestbook', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/profile', '/devices', '/admin/', '/admin/websockets', '/admin/audit', '/admin/users', '/admin/sessions?username=admin', '/admin/cluster', '/nowhere']
+const PAGES = ['/', '/guestbook', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/profile', '/devices', '/admin/', '/admin/websockets', '/admin/audit', '/admin/users', '/admin/users/admin/sessions', '/admin/cluster', '/nowhere']
 
 t.setTimeout(400_000)
 

@@ -101,13 +101,13 @@ t.test('administrators only: each of their routes refuses a user and a stranger,
   const { app } = await adminSite(t, 'embedded')
   const [user, stranger] = [new Client(app), new Client(app)]
   await user.signUp('ada')
-  const gets = ['/admin/', '/admin/users', '/admin/websockets', '/admin/audit', '/admin/sessions?username=ada', '/admin/cluster', '/metrics', '/api/1/metrics/servers', '/api/1/metrics/errors/recent', '/api/1/ws/stats', '/api/1/config/config/site', '/api/1/cache/stats', '/api/1/app-cluster/status', '/api/1/admin/templates/welcome']
+  const gets = ['/admin/', '/admin/users', '/admin/websockets', '/admin/audit', '/admin/users/ada/sessions', '/admin/cluster', '/metrics', '/api/1/metrics/servers', '/api/1/metrics/errors/recent', '/api/1/ws/stats', '/api/1/config/config/site', '/api/1/cache/stats', '/api/1/app-cluster/status', '/api/1/admin/templates/welcome']
   for (const url of gets) {
     t.equal((await user.get(url)).statusCode, 403, url)
     t.ok([401, 303].includes((await stranger.get(url)).statusCode), url)
   }
   const posts: readonly ['POST' | 'PUT' | 'DELETE', string, object?][] = [
-    ['POST', '/admin/features', { name: 'banner', enabled: 'true' }], ['POST', '/admin/sessions', { username: 'admin', handle: 'x' }], ['POST', '/admin/config', {}], ['POST', '/admin/templates', {}], ['POST', '/api/1/broadcast', { text: 'x' }],
+    ['POST', '/admin/features', { name: 'banner', enabled: 'true' }], ['POST', '/admin/users/admin/sessions', { handle: 'x' }], ['POST', '/admin/config', {}], ['POST', '/admin/templates', {}], ['POST', '/api/1/broadcast', { text: 'x' }],
     ['POST', '/api/1/message/ada', { text: 'x' }], ['PUT', '/api/1/features/banner', { enabled: true }], ['PUT', '/api/1/config/config/site', { value: 1 }], ['DELETE', '/api/1/config/config/site'],
     ['POST', '/api/1/cache/clear'], ['POST', '/api/1/admin/templates/refresh'], ['PUT', '/api/1/admin/templates/welcome', { body: 'x' }], ['POST', '/api/1/ws/hello-todo/broadcast', { type: 'x' }], ['POST', '/api/1/app-cluster/broadcast/x', { data: 1 }]
   ]

@@ -6,16 +6,15 @@ import { html } from '../html.ts'
 import { deviceList } from './device-list.ts'
 import { ADMIN_PAGE, pageResponses, sendPage } from './page.ts'
 
-const Username = Type.String({ minLength: 1, maxLength: 64 })
-const Of = Type.Object({ username: Username })
-const One = Type.Object({ username: Username, handle: Type.String({ maxLength: 100 }) })
+const Of = Type.Object({ username: Type.String({ minLength: 1, maxLength: 64 }) })
+const One = Type.Object({ handle: Type.String({ maxLength: 100 }) })
 
 /** Where a user is signed in, and the end of it. */
 const adminSessions: FastifyPluginAsyncTypebox = async (app) => {
   const { sessions, documents: { audit, users } } = app
 
-  app.get('/sessions', { schema: { querystring: Of, response: pageResponses } }, async (request, reply) => {
-    const { username } = request.query
+  app.get('/users/:username/sessions', { schema: { params: Of, response: pageResponses } }, async (request, reply) => {
+    const { username } = request.params
     if ((await users.find(username))?.username !== username) throw new NoAccountError(username)
     const devices = await sessions.list(username, request)
     return sendPage(app, request, reply, {
@@ -25,19 +24,21 @@ const adminSessions: FastifyPluginAsyncTypebox = async (app) => {
       content: html`
     <section class="hero"><h1>Sessions of ${username}</h1>
     <p class="lead">${devices.length === 0 ? 'Signed in nowhere.' : 'What you sign out here is out at once, on every worker, with its open sockets.'}</p></section>
-    ${devices.length > 0 && html`${deviceList(devices, '/admin/sessions', { username })}
+    ${devices.length > 0 && html`${deviceList(devices, addressOf(username))}
     <form method="post" action="/admin/users"><input type="hidden" name="username" value="${username}"><input type="hidden" name="action" value="sign-out"><button type="submit" class="danger">Sign out everywhere</button></form>`}`
     })
   })
 
-  app.post('/sessions', { schema: { body: One, response: pageResponses } }, async (request, reply) => {
-    const { username, handle } = request.body
+  app.post('/users/:username/sessions', { schema: { params: Of, body: One, response: pageResponses } }, async (request, reply) => {
+    const { username } = request.params
     const by = mustViewer(app, request).username
     // First, so that nothing is done of which nobody can read.
     await audit.add({ what: 'signed out on one device', user: username, by, ip: request.ip, userAgent: request.headers['user-agent'] ?? '' })
-    await sessions.revoke(username, handle)
-    return reply.redirect(`/admin/sessions?${new URLSearchParams({ username })}`, 303)
+    await sessions.revoke(username, request.body.handle)
+    return reply.redirect(addressOf(username), 303)
   })
 }
 
 export default adminSessions
+
+const addressOf = (username: string): string => `/admin/users/${encodeURIComponent(username)}/sessions`

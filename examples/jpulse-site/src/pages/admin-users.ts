@@ -67,7 +67,7 @@ function userList ({ items, pageInfo }: Page<ListedUser>, search: string, done: 
     <div class="card scroll" tabindex="0" role="region" aria-label="Users"><table>
       <thead><tr>${['User name', 'E-mail', 'Role', 'Since', 'Account'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
       <tbody>${items.map(({ _id: username, email, role, createdAt, locked = false }) => html`
-        <tr><td><a href="/admin/sessions?username=${username}" aria-label="Sessions of ${username}">${username}</a></td><td>${email}</td><td>${role}${locked && ', locked'}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
+        <tr><td><a href="/admin/users/${username}/sessions" aria-label="Sessions of ${username}">${username}</a></td><td>${email}</td><td>${role}${locked && ', locked'}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
           <td><div class="actions">${act(username, 'sign-out', 'Sign out everywhere')} ${act(username, 'reset', 'New password')} ${locked ? act(username, 'unlock', 'Unlock') : act(username, 'lock', 'Lock')} ${act(username, 'delete', 'Delete')}</div></td></tr>`)}</tbody>
     </table></div>
     <nav class="pages" aria-label="Pages">${link(pageInfo.prevCursor, '← Previous', 'prev')} ${link(pageInfo.nextCursor, 'Next →', 'next')}</nav>`
