@@ -54,7 +54,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   readonly #cluster: MemoryCluster | undefined
   readonly #leaders = new Map<string, Leader>()
   #candidacies = 0
-  readonly #schedules = new Set<Schedule>()
+  readonly #schedules = new Map<string, Schedule>()
   readonly #watch: DuplicateWatch
   /** Before `#closing`: whoever is deposed by the close may stand again at once. */
   #isClosing = false
@@ -133,15 +133,17 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
    * Runs a function at the ticks of a cron pattern (five fields, or six with seconds first), each on one of the processes
    * that have the timetable: at most once, and not made up for where nobody could. Ends with the application.
    *
-   * @param name the same on all processes, 1 to 512 characters
+   * @param name the same on all processes, 1 to 512 characters, and another one for each timetable of a process
    * @param fn gets the time of the tick; what it throws or rejects with is logged
    * @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT, _INVALID_OPTION
    */
   schedule (name: string, cron: string, fn: (at: Date) => unknown, options: ScheduleOptions = {}): Schedule {
     checkCall(options, ['timeZone', 'graceMs'], invalid)
-    for (const other of this.#schedules) if (other.isStopped) this.#schedules.delete(other)
+    for (const [other, { isStopped }] of this.#schedules) if (isStopped) this.#schedules.delete(other)
+    // A tick is claimed by the name: where two have one, it would be run by one of them only.
+    if (this.#schedules.has(name)) throw new FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT('The name of a timetable', 'one that no other timetable of this process has')
     const schedule = new Schedule(name, cron, fn, options, this.#claims, this.#log)
-    this.#schedules.add(schedule)
+    this.#schedules.set(name, schedule)
     if (this.#isClosing) schedule.stop()
     return schedule
   }
@@ -184,7 +186,7 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   }
 
   async #close (): Promise<void> {
-    for (const schedule of this.#schedules) schedule.stop()
+    for (const schedule of this.#schedules.values()) schedule.stop()
     this.#claims.close()
     const resigned = Promise.all([...this.#leaders.values()].map((leader) => leader.resign()))
     await within(RESIGN_MS, resigned, () => new Error('Redis takes too long')).catch(() => {})

@@ -427,6 +427,31 @@ t.test('a timetable: each tick once in the cluster; one that nobody could begin 
   t.equal(new Set(ticks).size, ticks.length, 'none twice')
 })
 
+t.test('a timetable that is stopped while a tick is being claimed begins nothing, says so, and leaves the tick to others', async (t) => {
+  const two = await pair(t)
+  const { appCluster } = two.first.app
+  const ran: Date[] = []
+  const missed: number[] = []
+  let at: number | undefined
+  while (at === undefined) {
+    const schedule = appCluster.schedule('stopped', '* * * * * *', (at) => { ran.push(at) }).on('missed', (at) => { missed.push(at.getTime()) })
+    const next = schedule.next!.getTime()
+    await waitFor(() => next - Date.now() < 100)
+    await two.client.client('PAUSE', 10_000, 'WRITE')
+    if (schedule.next!.getTime() === next) {
+      at = next
+      await waitFor(() => schedule.next!.getTime() > next)
+    }
+    // Of ticks that came before the pause.
+    ran.length = 0
+    schedule.stop()
+    await two.client.client('UNPAUSE')
+  }
+  await waitFor(() => missed.includes(at))
+  t.same(ran, [])
+  t.same(await two.client.keys(`*schedule:stopped:${at}`), [])
+})
+
 t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {
   const two = await pair(t)
   const { client, keys, got } = two

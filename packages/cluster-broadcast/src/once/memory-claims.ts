@@ -26,6 +26,12 @@ export class MemoryClaims implements Claims {
   /** Here every claim is known. */
   async giveBack (): Promise<void> {}
 
+  async forgo (name: string, token: string): Promise<void> {
+    if (this.#held.get(name)?.holder !== token) return
+    this.#held.delete(name)
+    this.#waiters.wake(name)
+  }
+
   async done (name: string, token: string): Promise<void> {
     const held = this.#held.get(name)
     if (held?.holder !== token) return

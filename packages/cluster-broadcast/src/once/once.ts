@@ -26,6 +26,8 @@ export interface Claims {
   take (name: string, token: string, ttlMs: number, awaited: string): Promise<Claim | null>
   /** Nothing was run under a claim of which nobody knows whether it stands: where it does, somebody else may have it. Never rejects. */
   giveBack (name: string, token: string, ttlMs: number): Promise<void>
+  /** Nothing is run under a claim that was won: somebody else may have it. Never rejects. */
+  forgo (name: string, token: string): Promise<void>
   /** The work is over; the claim keeps its time. Never rejects. */
   done (name: string, token: string): Promise<void>
   /** Resolves when a claim of this name is done, or earlier, at the latest after `ms`. */

@@ -69,6 +69,11 @@ export class RedisClaims implements Claims {
     }
   }
 
+  async forgo (name: string, token: string): Promise<void> {
+    await this.#giveBack(name, token)
+      .catch((err: unknown) => this.#log.warn({ err, name }, 'that this was not run could not be told; its claim lapses by itself'))
+  }
+
   async done (name: string, token: string): Promise<void> {
     this.#unknown.delete(token)
     await this.#link.runScript(done, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] })
@@ -87,6 +92,10 @@ export class RedisClaims implements Claims {
   /** When Redis answers again, and more than once, because what claimed it may still be on its way. */
   async giveBack (name: string, token: string, ttlMs: number): Promise<void> {
     if (!this.#unknown.delete(token)) return
-    await giveBack(this.#link.outages, ttlMs, () => this.#closed, () => this.#link.runScript(giveBackScript, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] }))
+    await giveBack(this.#link.outages, ttlMs, () => this.#closed, () => this.#giveBack(name, token))
+  }
+
+  #giveBack (name: string, token: string): Promise<number> {
+    return this.#link.runScript(giveBackScript, { keys: [this.#keys.once(name)], args: [token, name, this.#keys.done] })
   }
 }

@@ -65,7 +65,7 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     this.#plan(new Date())
   }
 
-  /** When the next tick is; null where none will be. */
+  /** When the next tick is; null when it was stopped. */
   get next (): Date | null {
     return this.#next
   }
@@ -75,7 +75,7 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     return this.#stopped
   }
 
-  /** No tick begins here any more; what runs goes on. */
+  /** No tick begins here any more, nor one that is being claimed; what runs goes on. */
   stop (): void {
     this.#stopped = true
     this.#next = null
@@ -107,12 +107,22 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     const token = randomId()
     for (let allowedMs = Math.max(this.#graceMs, ON_TIME_MS); Date.now() - at.getTime() <= allowedMs && !this.#stopped; allowedMs = this.#graceMs) {
       const taken = await this.#claims.take(claim, token, REMEMBERED_MS, '')
-      if (taken !== null) return taken.state === 'won' ? this.#begin(at, claim, token) : undefined
+      if (taken !== null) {
+        if (taken.state !== 'won') return
+        if (!this.#stopped) return this.#begin(at, claim, token)
+        // Who stopped it may have closed already what it works with. A process whose clock is behind may still have the tick.
+        await this.#claims.forgo(claim, token)
+        return this.#miss(at)
+      }
       if (this.#graceMs === 0) break
       await new Promise((resolve) => { setTimeout(resolve, RETRY_MS).unref() })
     }
     if (this.#stopped) return
     this.#claims.giveBack(claim, token, REMEMBERED_MS)
+    this.#miss(at)
+  }
+
+  #miss (at: Date): void {
     this.#log.warn({ name: this.#name, at }, 'a tick of a timetable was skipped')
     emitSafely(this, (err) => this.#log.error({ err }, 'a listener of a timetable failed'), 'missed', at)
   }
@@ -124,14 +134,20 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
 }
 
 function parse (pattern: string, timeZone: string | undefined): Cron {
+  // A date is no pattern: it would tick once, or never where it is over at the boot.
+  if (typeof pattern !== 'string' || pattern.includes(':')) throw invalid('cron', 'a cron pattern of five or six fields')
+  if (timeZone !== undefined && (typeof timeZone !== 'string' || timeZone === '')) throw invalid('timeZone', 'the IANA name of a time zone')
+  let cron: Cron
+  let next: Date | null
   try {
-    const cron = new Cron(pattern, { paused: true, ...(timeZone === undefined ? {} : { timezone: timeZone }) })
+    cron = new Cron(pattern, { paused: true, mode: '5-or-6-parts', ...(timeZone === undefined ? {} : { timezone: timeZone }) })
     // A time zone is looked at only when it is used.
-    cron.nextRun()
-    return cron
+    next = cron.nextRun()
   } catch (err) {
     throw invalid('cron', `a cron pattern in a known time zone (${(err as Error).message})`)
   }
+  if (next === null) throw invalid('cron', 'a pattern that has a tick: this one matches no time')
+  return cron
 }
 
 function invalid (what: string, wanted: string): Error {

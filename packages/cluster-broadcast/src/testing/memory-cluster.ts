@@ -34,6 +34,7 @@ export class MemoryCluster {
     return {
       take: async (name, token, ttlMs, awaited) => closed ? null : shared.take(name, token, ttlMs, awaited),
       giveBack: async () => {},
+      forgo: (name, token) => shared.forgo(name, token),
       done: (name, token) => shared.done(name, token),
       wait: (name, ms) => closed ? Promise.resolve() : shared.wait(name, ms),
       close: () => {
