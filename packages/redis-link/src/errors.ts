@@ -28,7 +28,7 @@ export const FST_ERR_REDIS_LINK_INVALID_VALUE = createError<[problem: string]>(
 export const FST_ERR_REDIS_LINK_INVALID_NUMBER = createError<[what: string, wanted: string]>(
   'FST_ERR_REDIS_LINK_INVALID_NUMBER', '%s must be %s', 400)
 
-/** There is no such event to listen to. */
+/** There is no such event or channel to listen to, or a listener or what `using` is to run is no function. */
 export const FST_ERR_REDIS_LINK_INVALID_ARGUMENT = createError<[what: string, wanted: string]>(
   'FST_ERR_REDIS_LINK_INVALID_ARGUMENT', '%s must be %s', 400)
 

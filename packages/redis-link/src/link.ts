@@ -177,7 +177,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    *
    * @returns what the function returns
    * @throws FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_UNAVAILABLE where it was not run; FST_ERR_REDIS_LINK_LOCK_LOST where it
-   *   ended after the lock was lost; the reason of the caller's signal; what the function throws; FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_NUMBER, _INVALID_OPTION
+   *   ended after the lock was lost; the reason of the caller's signal; what the function throws; FST_ERR_REDIS_LINK_INVALID_KEY, _INVALID_NUMBER, _INVALID_OPTION, _INVALID_ARGUMENT
    */
   async using<T> (name: string, options: UsingOptions, work: UsingWork<T>): Promise<T> {
     const closed = this.#closed.signal

@@ -21,7 +21,11 @@ for (const [where, options] of ways) {
     const refused = { code: 'FST_ERR_REDIS_LINK_INVALID_ARGUMENT', statusCode: 400, message: /^The event must be one of / }
     t.throws(() => redisLink.on('ready' as 'up', () => {}), refused)
     const subscriber = redisLink.subscriber()
-    if (subscriber !== null) t.throws(() => subscriber.on('message' as 'up', () => {}), refused)
+    if (subscriber === null) return
+    t.throws(() => subscriber.on('message' as 'up', () => {}), refused)
+    for (const [channel, listener] of [['a', 'b'], ['a', undefined], [['a'], () => {}], ['', () => {}], [undefined, () => {}]]) {
+      for (const way of ['subscribe', 'psubscribe'] as const) await t.rejects(subscriber[way](channel as string, listener as never), { code: refused.code })
+    }
   })
 
   t.test(`kv ${where}`, async (t) => {
@@ -184,7 +188,10 @@ for (const [where, options] of ways) {
 
     t.test('bad arguments are typed errors', async (t) => {
       for (const options of [{ ttlMs: 2 }, { ttlMs: 1.5 }, { waitMs: -1 }]) await t.rejects(link.using('a', options, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
-      for (const options of [{ ttl: 5 }, new Map([['ttlMs', 5]]), null]) await t.rejects(link.using('a', options as object, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION' })
+      for (const options of [{ ttl: 5 }, new Map([['ttlMs', 5]]), null, { signal: {} }, { signal: new AbortController() }]) await t.rejects(link.using('a', options as object, () => t.fail()), { code: 'FST_ERR_REDIS_LINK_INVALID_OPTION' })
+      const holder = await link.tryLock('b', 60_000)
+      for (const work of [undefined, null, 'work']) await t.rejects(link.using('b', { waitMs: 0 }, work as never), { code: 'FST_ERR_REDIS_LINK_INVALID_ARGUMENT' })
+      t.ok(await holder?.release())
       await t.rejects(link.tryLock('', 10), { code: 'FST_ERR_REDIS_LINK_INVALID_KEY' })
       for (const ms of [0, -1, 1.5, NaN, Infinity]) await t.rejects(link.tryLock('a', ms), { code: 'FST_ERR_REDIS_LINK_INVALID_NUMBER' })
     })
@@ -265,6 +272,19 @@ t.test('Redis down: no lock is given, and limits are counted in the process', as
   t.equal(await lock!.release(), false)
   t.match(await app.redisLink.rateLimit('a', 1, 60_000), { allowed: true, degraded: true })
   t.match(await app.redisLink.rateLimit('a', 1, 60_000), { allowed: false, degraded: true })
+})
+
+t.test('a listener of breaks that throws or rejects is logged, the others hear, and the process goes on', async (t) => {
+  const redis = await redisServer(t)
+  const { app, complaints } = await build(t, { url: redis.url })
+  const { outages } = app.redisLink
+  let heard = 0
+  outages.onBreak(() => { throw new Error('as asked') })
+  outages.onBreak(async () => { throw new Error('as asked') })
+  outages.onBreak(() => { heard++ })
+  await redis.kill()
+  await waitFor(() => heard > 0 && app.redisLink.state === 'down')
+  t.equal(complaints.filter((line) => line === 'a listener of a break failed').length, 2 * heard)
 })
 
 t.test('kv in the process is bounded: the least recently used go first', async (t) => {

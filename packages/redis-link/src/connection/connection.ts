@@ -71,7 +71,7 @@ export class Connection {
     this.#refusals = new RefusalLog(log)
     this.client = makeClient(options)
     this.#expectListeners(LISTENERS)
-    this.outages = new LinkOutages(this.client, options.commandTimeoutMs)
+    this.outages = new LinkOutages(this.client, options.commandTimeoutMs, (err) => log.error({ err }, 'a listener of a break failed'))
     this.#scripts = this.client === null ? null : new Scripts(this.client)
     this.#call = this.#scripts?.on() ?? null
     this.#credentials = this.client === null ? null : this.#renewPassword(this.client)

@@ -1,3 +1,4 @@
+import { callSafely, type OnFault } from '@jpulse/plugin-kit'
 import type { Cluster, Redis } from 'ioredis'
 import calculateSlot from 'cluster-key-slot'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
@@ -44,8 +45,8 @@ export interface Outages {
   since (key?: string): number | null
   /** Resolves at the next change, whatever it is, or after `ms`. */
   changed (ms: number): Promise<void>
-  /** Calls the listener at each break, in the same turn: when `version` grows. It must not throw. */
-  onBreak (listener: () => void): Stop
+  /** Calls the listener at each break, in the same turn: when `version` grows. What it throws or rejects with is logged. */
+  onBreak (listener: () => unknown): Stop
   /**
    * Null where the subscriber hears, and where waiting for it makes no sense because Redis is away; else resolves when
    * it hears again, or after 2 s.
@@ -66,7 +67,8 @@ export class LinkOutages implements Outages {
   readonly #client: RedisClient | null
   readonly #commandTimeoutMs: number
   readonly #waiting = new Set<() => void>()
-  readonly #onBreak = new Set<() => void>()
+  readonly #onFault: OnFault
+  readonly #onBreak = new Set<() => unknown>()
   /** With what forgets a server that left the Cluster. */
   readonly #watched = new Map<Emitter, () => void>()
   readonly #silent = new Map<string, { since: number, timer?: NodeJS.Timeout }>()
@@ -76,8 +78,10 @@ export class LinkOutages implements Outages {
   #version = 0
   #closed = false
 
-  constructor (client: RedisClient | null, commandTimeoutMs: number) {
+  /** @param onFault hears what a listener of breaks throws: thrown into ioredis it would end the process */
+  constructor (client: RedisClient | null, commandTimeoutMs: number, onFault: OnFault) {
     this.#client = client
+    this.#onFault = onFault
     this.#commandTimeoutMs = commandTimeoutMs
     this.#since = client === null ? null : performance.now()
     if (client === null) return
@@ -110,7 +114,7 @@ export class LinkOutages implements Outages {
     })
   }
 
-  onBreak (listener: () => void): Stop {
+  onBreak (listener: () => unknown): Stop {
     this.#onBreak.add(listener)
     return () => { this.#onBreak.delete(listener) }
   }
@@ -161,7 +165,7 @@ export class LinkOutages implements Outages {
 
   readonly #broke = (): void => {
     this.#version++
-    for (const listener of this.#onBreak) listener()
+    for (const listener of this.#onBreak) callSafely(this.#onFault, listener)
     this.#wake()
   }
 

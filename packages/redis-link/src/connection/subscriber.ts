@@ -110,9 +110,11 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
    * Hears a channel, as `redisLink.channel()` builds it. Resolves when Redis confirmed it, or, while Redis is away, when the attempt
    * to connect has failed. Who subscribes twice with one listener hears each message once, until both subscriptions are ended.
    *
-   * @throws FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED where Redis answers with an error; the other subscriptions stay
+   * @throws FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED where Redis answers with an error; the other subscriptions stay;
+   *   FST_ERR_REDIS_LINK_INVALID_ARGUMENT
    */
   async subscribe (channel: string, listener: Listener): Promise<Unsubscribe> {
+    check(channel, listener)
     return this.#add('subscribe', channel, listener)
   }
 
@@ -122,6 +124,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
    * @param instead heard where Redis refuses the pattern, without a line in the log: an ACL allows only patterns that it names
    */
   async psubscribe (pattern: string, listener: Listener, instead?: string): Promise<Unsubscribe> {
+    check(pattern, listener)
     if (instead !== undefined) this.#listeners.keepQuiet(pattern)
     return this.#add('psubscribe', pattern, listener).catch((err: unknown) => {
       if (instead === undefined || !(err instanceof FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED)) throw err
@@ -266,4 +269,10 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #tell (event: keyof SubscriberEvents, ...args: unknown[]): void {
     emitSafely(this, (err) => this.#faults.onFault(err, event), event, ...args)
   }
+}
+
+/** Several channels at once, as ioredis takes them, would be heard by nobody. */
+function check (channel: unknown, listener: unknown): void {
+  if (typeof channel !== 'string' || channel === '') throw new FST_ERR_REDIS_LINK_INVALID_ARGUMENT('The channel', 'a text that is not empty')
+  if (typeof listener !== 'function') throw new FST_ERR_REDIS_LINK_INVALID_ARGUMENT('The listener', 'a function')
 }

@@ -1,6 +1,6 @@
 import { checkCall } from '@jpulse/plugin-kit'
 import { checkCount, checkMs, invalid } from '../check.ts'
-import { FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_LOCK_LOST } from '../errors.ts'
+import { FST_ERR_REDIS_LINK_INVALID_ARGUMENT, FST_ERR_REDIS_LINK_INVALID_NUMBER, FST_ERR_REDIS_LINK_LOCK_HELD, FST_ERR_REDIS_LINK_LOCK_LOST } from '../errors.ts'
 import type { HeldLock, Locks } from './locks.ts'
 
 export interface UsingOptions {
@@ -39,6 +39,9 @@ export async function using<T> (locks: Locks, name: string, options: UsingOption
   checkMs('ttlMs', ttlMs)
   if (ttlMs < 3) throw new FST_ERR_REDIS_LINK_INVALID_NUMBER('ttlMs', 'at least 3 milliseconds')
   checkCount('waitMs', waitMs, Number.MAX_SAFE_INTEGER, 0)
+  // Before the lock is taken, which would keep everybody else waiting for nothing.
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw invalid('signal', 'must be an AbortSignal')
+  if (typeof work !== 'function') throw new FST_ERR_REDIS_LINK_INVALID_ARGUMENT('What runs under a lock', 'a function')
   const end = performance.now() + waitMs
   const lock = await waitFor(locks, name, ttlMs, end, signal, link.closed)
   if (lock instanceof Error) throw lock
