@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { site, uniqueName, waitFor, type Scope, type TestSite } from '../../../test/helpers/index.ts'
 import { ALICE, SHORT_BLOCK_MS, tokenFor } from './helper.ts'
@@ -29,11 +30,17 @@ export async function storeCluster (t: Scope, { workers = 4, each = 5, env: own 
   return { site: running, address: running.address, pins, env, pids }
 }
 
+const PATIENCE_MS = 60_000
 const authorization = `Bearer ${tokenFor(ALICE)}`
 
-/** A write through one worker; it must succeed. */
+/** A write through one worker; it must succeed, if need be after waiting for its turn, before which nothing was written. */
 export async function write (pin: Pin, method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-  const answer = await pin.ask({ method, path: `/v1/api${path}`, ...(body !== undefined && { body }), headers: { authorization, ...headers } })
+  const send = () => pin.ask({ method, path: `/v1/api${path}`, ...(body !== undefined && { body }), headers: { authorization, ...headers } })
+  let answer = await send()
+  for (const until = Date.now() + PATIENCE_MS; answer.text.includes('FST_ERR_RERUM_BUSY') && Date.now() < until;) {
+    await setTimeout(Number(answer.headers['retry-after']) * 1000)
+    answer = await send()
+  }
   if (answer.status > 299) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`)
   return answer
 }
