@@ -48,9 +48,9 @@ export function acceptOnly<Events extends Record<keyof Events, unknown[]>> (emit
 }
 
 /** A timer that fires later than this was held up by this process itself. */
-const BUSY_MS = 20
+export const BUSY_MS = 20
 /** Longest delay of a timer of Node; a longer one would fire at once. */
-const LONGEST_MS = 2 ** 31 - 1
+export const LONGEST_MS = 2 ** 31 - 1
 
 /**
  * Calls `expire` after `ms`, at the latest after 24 days, unless stopped. Where this process was busy when the time was over, what it

@@ -1,4 +1,5 @@
 export { acceptOnly, callSafely, callWithin, deadline, emitSafely, isThenable, textOf, within, type OnFault } from './calls.ts'
+export { Deadlines, type Awaited } from './deadlines.ts'
 export { LogThrottle } from './log-throttle.ts'
 export { checkCall, checker, type Checker } from './options/checker.ts'
 export { callback, opaque } from './options/opaque.ts'

@@ -1,6 +1,6 @@
 import { uniqueId } from '../id.ts'
 import type { Notices } from '../notices.ts'
-import { Deadlines } from './deadlines.ts'
+import { ReadLimit } from './read-limit.ts'
 import { RemainingTtls } from './remaining.ts'
 import { fieldsOf, generationsScript, stored, type SharedState } from '../coherence/index.ts'
 
@@ -29,14 +29,14 @@ export class RedisL2 implements L2 {
   readonly #state: SharedState
   readonly #notices: Notices
   /** Bounds how long a read waits for a slow Redis. */
-  readonly #deadlines: Deadlines
+  readonly #limit: ReadLimit
   readonly #generationTtlMs: number
   readonly #remaining: RemainingTtls
 
   constructor (state: SharedState, notices: Notices, timeoutMs: number, generationTtlMs: number) {
     this.#state = state
     this.#notices = notices
-    this.#deadlines = new Deadlines(timeoutMs)
+    this.#limit = new ReadLimit(timeoutMs)
     this.#generationTtlMs = generationTtlMs
     this.#remaining = new RemainingTtls(state)
   }
@@ -45,7 +45,7 @@ export class RedisL2 implements L2 {
     const { connection, nonce } = this.#state
     const { version } = connection
     if (nonce === null || !connection.isUp) return null
-    const found = await this.#deadlines.within(this.#lookUp(nonce, key, tags), (reason) => {
+    const found = await this.#limit.within(this.#lookUp(nonce, key, tags), (reason) => {
       // A connection that ended is reported by the mode.
       if (version === connection.version) this.#notices.unshared(key, reason)
     })

@@ -1,4 +1,5 @@
 import type { Static, TObject, TSchema } from 'typebox'
+import { Compile, type Validator } from 'typebox/compile'
 import { isPlain } from '../values.ts'
 import { isObject, join, problemOf, shapeOf } from './problem.ts'
 import { wantedOf, type Shape } from './wanted.ts'
@@ -7,6 +8,9 @@ import { wantedOf, type Shape } from './wanted.ts'
 export type Checker<T> = (options: unknown, where?: string) => T
 
 type Invalid = (path: string, problem: string) => Error
+
+/** A check that was made so often is compiled: options of a call are looked at again and again, those of a plugin once, at boot, which compiling would delay. */
+const OFTEN = 20
 
 /**
  * Makes the check of a plugin's options, of a call's or of a route's. The check drops what is `undefined`, on every level, so
@@ -23,8 +27,12 @@ type Invalid = (path: string, problem: string) => Error
  */
 export function checker<T extends TObject> (schema: T, invalid: (option: string, problem: string) => Error): Checker<Static<T>> {
   const refuse: Invalid = (path, problem) => invalid(path === '' ? 'options' : path, problem)
+  let count = 0
+  let compiled: Validator | undefined
   return (options, where = '') => {
     const given = withoutUndefined(schema as Shape, options ?? {}, where, refuse)
+    if (count < OFTEN) count++
+    else if ((compiled ??= Compile(schema)).Check(given)) return given as Static<T>
     const problem = problemOf(schema, given, where)
     if (problem !== null) throw refuse(problem.path, problem.text)
     return given as Static<T>

@@ -1,4 +1,4 @@
-import { deadline } from '@jpulse/plugin-kit'
+import { Deadlines } from '@jpulse/plugin-kit'
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
@@ -92,25 +92,23 @@ function clusterOptions (options: ResolvedOptions): ClusterOptions {
   }
 }
 
-/**
- * Ends the time of a command by `deadline`: ioredis' own timer takes an answer that this process was too busy to read for
- * none.
- */
+/** Ends the time of commands by `Deadlines`: ioredis' own timer takes an answer that this process was too busy to read for none. */
 function boundByDeadline (redis: Redis): Redis {
+  const deadlines = new Deadlines<Command>(redis.options.commandTimeout!, (late) => late.reject(new Error('Command timed out')))
   const send = redis.sendCommand.bind(redis)
   redis.sendCommand = (command, stream) => {
-    command.setTimeout = setDeadline
+    // A command that is redirected is sent again, in the same time.
+    if (command.setTimeout !== setNone) {
+      command.setTimeout = setNone
+      deadlines.add(command)
+    }
     return send(command, stream)
   }
   return redis
 }
 
-function setDeadline (this: Command, ms: number): void {
-  // A command that is redirected is sent again, in the same time.
-  this.setTimeout = () => {}
-  const stop = deadline(ms, () => this.reject(new Error('Command timed out')))
-  this.promise.then(stop, stop)
-}
+/** What ioredis calls as it sends a command. */
+function setNone (): void {}
 
 /**
  * Makes a Redis Cluster reject what waits for an answer when the connection to its node closes.
