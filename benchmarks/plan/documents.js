@@ -17,13 +17,14 @@ export const keyOf = (kind, worker, index) => `${kind}:${worker}:${index}`
 export async function fillDatabase (uri, name, workers, count) {
   const client = await MongoClient.connect(uri)
   const db = client.db(name)
-  const { version, ferretdb } = await db.admin().command({ buildInfo: 1 })
+  // FerretDB says which MongoDB it is like, and beside it what it is.
+  const { version, ferretdbVersion } = await db.admin().command({ buildInfo: 1 })
   // Its first document makes the index.
   await mongoSource(/** @type {any} */ (db)).save('config', 'first', SETTING)
   const keys = Array.from({ length: workers }, (_, worker) => [keyOf('hot', worker, 0), ...Array.from({ length: count }, (_, index) => keyOf('cold', worker, index))]).flat()
   for (let first = 0; first < keys.length; first += AT_ONCE) await db.collection('config').insertMany(keys.slice(first, first + AT_ONCE).map((key) => ({ key, value: SETTING })))
   return {
-    server: ferretdb === undefined ? `MongoDB ${version}` : `FerretDB ${ferretdb.version ?? version}, which speaks MongoDB's protocol`,
+    server: ferretdbVersion === undefined ? `MongoDB ${version}` : `FerretDB ${ferretdbVersion}, which speaks MongoDB's protocol`,
     drop: async () => {
       await db.dropDatabase()
       await client.close()
