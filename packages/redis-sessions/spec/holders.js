@@ -247,6 +247,26 @@ function * steps (state, without) {
   }
 }
 
+/** Marks are only compared: states that differ by their names alone are one. @param {State} state */
+function rename (state) {
+  const names = new Map([[0, 0]])
+  const name = (/** @type {number} */ mark) => {
+    const known = names.get(mark) ?? names.size
+    names.set(mark, known)
+    return known
+  }
+  const renamed = (/** @type {Entry | null} */ entry) => entry === null ? null : { ...entry, token: name(entry.token) }
+  state.entry = renamed(state.entry)
+  state.old = [...new Map(state.old.map(renamed).map((entry) => [JSON.stringify(entry), entry])).values()]
+  for (const instance of state.instances) {
+    instance.taken = name(instance.taken)
+    if (instance.write !== null) Object.assign(instance.write, { token: name(instance.write.token), taken: name(instance.write.taken) })
+  }
+  for (const change of state.late) change.taken = name(change.taken)
+  state.cleanings = state.cleanings.map(name)
+  state.tokens = names.size - 1
+}
+
 /** @param {Limits} limits @param {string} [without] @returns {{ states: number, violation: string | undefined }} */
 function explore (limits, without = '') {
   const begin = first(limits)
@@ -258,7 +278,8 @@ function explore (limits, without = '') {
     for (const state of states) {
       for (const { next, violation } of steps(state, without)) {
         if (violation !== undefined) return { states: known.size, violation }
-        if (next.restarts > 0 && JSON.stringify(next.entry) !== JSON.stringify(state.entry)) next.old = [...next.old, state.entry]
+        if (next.restarts > 0 && JSON.stringify(next.entry) !== JSON.stringify(state.entry)) next.old.push(state.entry)
+        rename(next)
         const text = JSON.stringify(next)
         if (known.has(text)) continue
         known.add(text)

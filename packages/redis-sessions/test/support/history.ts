@@ -1,5 +1,6 @@
 import { Agent, request, type IncomingMessage } from 'node:http'
 import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What went wrong in a history. Each is 0 where sessions are as one process with one memory would have them. */
 export interface Verdict {
@@ -97,6 +98,12 @@ export class History {
     return this.#urls[Math.floor(Math.random() * this.#urls.length)]!
   }
 
+  /** Refusals come at once: without a pause they would be most of what the machine does while it is to recover. */
+  async #refused (): Promise<void> {
+    this.verdict.refused++
+    await sleep(20)
+  }
+
   async #send (at: string, method: string, path: string, cookie?: string, body?: object): Promise<Answer> {
     this.verdict.operations++
     const url = at + path
@@ -109,13 +116,13 @@ export class History {
       let answer = ''
       for await (const chunk of response.setEncoding('utf8')) answer += chunk
       const status = response.statusCode!
-      if (status === 503) this.verdict.refused++
+      if (status === 503) await this.#refused()
       else if (status !== 200) throw new Error(`${path}: ${status} ${answer}`)
       return { status, n: status === 200 ? (JSON.parse(answer) as { n?: number | null }).n ?? null : null, cookie: response.headers['set-cookie']?.map((one) => one.split(';', 1)[0]!).findLast((one) => !one.endsWith('=')) }
     } catch (err) {
       if (!['ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes((err as NodeJS.ErrnoException).code ?? '')) throw err
       // Of a process that was killed: the outcome is unknown.
-      this.verdict.refused++
+      await this.#refused()
       return { status: 0, n: null, cookie: undefined }
     }
   }

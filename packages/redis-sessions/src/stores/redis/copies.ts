@@ -23,6 +23,8 @@ export class Copies {
   readonly #seen = new Map<string, { readonly touchedAt: number, readonly at: number }>()
   /** By hash, the latest last: the mark with which this instance last took, or tried to take, a copy. */
   readonly #marks = new Map<string, string>()
+  /** By hash, the latest last: sessions that this instance changed and did not read since. */
+  readonly #changed = new Set<string>()
   /** Copies with a later time. A copy that is made anew is another object. */
   readonly #later = new WeakMap<StoredSession, StoredSession>()
 
@@ -53,6 +55,21 @@ export class Copies {
     this.#seen.delete(hash)
     this.#seen.set(hash, { touchedAt, at: performance.now() })
     if (this.#seen.size > MOST_SEEN) this.#seen.delete(this.#seen.keys().next().value!)
+  }
+
+  /** This instance changes a session, and has no copy of it any more. */
+  changed ({ hash }: SessionRef): void {
+    if (!this.areServed) return
+    this.#changed.add(hash)
+    if (this.#changed.size > MOST_SEEN) this.#changed.delete(this.#changed.values().next().value!)
+  }
+
+  /**
+   * Whether a copy is worth its taking: of a session that changes at each request it costs more than the read that it saves. The first read
+   * after a change takes none.
+   */
+  isWorthTaking ({ hash }: SessionRef): boolean {
+    return !this.#changed.delete(hash)
   }
 
   /** A copy is about to be taken. @returns its mark in the directory */

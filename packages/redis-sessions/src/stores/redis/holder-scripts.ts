@@ -7,18 +7,14 @@ import type { SessionScript } from './scripts.ts'
  *
  *   H1<server> <who> <mark>
  *
- * `server`: of which run of which server it is, so that none counts which a restart, a failover or the move of a slot brought
- * back. `who`: `-` nobody, the holder that alone may have one, or `*` nobody knows. `mark`: of who last took a copy, or of the change
+ * `server`: which history of which server it is of, so that none counts which a restart, a failover or the move of a slot brought
+ * back: a primary has a `master_replid` that is new with each start and each promotion. `who`: `-` nobody, the holder that alone may have one, or `*` nobody knows. `mark`: of who last took a copy, or of the change
  * that made it `*`. One that is not there says `*`.
  */
 const holders = `
 local function server()
-  local function info(section)
-    local text = redis.pcall('INFO', section)
-    return type(text) == 'string' and text or ''
-  end
-  local run, replid = string.match(info('server'), 'run_id:(%w+)'), string.match(info('replication'), 'master_replid:(%w+)')
-  return run and replid and string.sub(run, 1, 16) .. string.sub(replid, 1, 16)
+  local text = redis.pcall('INFO', 'replication')
+  return type(text) == 'string' and string.match(text, 'master_replid:(%w+)')
 end
 local function entry(key)
   local text = redis.call('MGET', key)[1] or ''

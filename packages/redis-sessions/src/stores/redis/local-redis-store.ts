@@ -46,7 +46,7 @@ export class LocalRedisStore extends RedisStore {
   }
 
   override async read (ref: SessionRef): Promise<StoredSession | null> {
-    if (!this.#copies.areServed || this.#cache.mode !== 'coherent') return super.read(ref)
+    if (!this.#copies.areServed || this.#cache.mode !== 'coherent' || !this.#copies.isWorthTaking(ref)) return super.read(ref)
     try {
       return this.#copies.current(ref, await this.#cache.getOrLoad(this.#copies.keyOf(ref), { tags: this.#copies.groupOf(ref.tag), ttlMs: this.#copies.ttlOf, l2: false, remembered: false }, () => this.#load(ref)))
     } catch (err) {
@@ -82,6 +82,7 @@ export class LocalRedisStore extends RedisStore {
     const own = args as unknown as readonly ScriptValue[]
     const unasked = unaskedOf(script, own)
     if (unasked !== null) return this.run(unasked, { keys, args })
+    this.#copies.changed(ref)
     const tag = this.#copies.keyOf(ref)
     const run = (mark: string) => this.run(held.askingOf(script), { keys, args: [...own, this.#self, this.#copies.takenAs(ref), mark] as never })
     const alone = isRestored(script, own) ? held.SHARED : await this.#writeHere(tag, () => run(''))
