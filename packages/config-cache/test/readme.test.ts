@@ -94,8 +94,9 @@ t.test('the example of routes runs as it stands', async (t) => {
 t.test('the README names every option, error and channel', async (t) => {
   const exported = Object.keys(await import('../src/index.ts'))
   for (const name of exported.filter((name) => name.startsWith('FST_ERR_'))) t.ok(readme.includes(`\`${name}\``), name)
+  /** But for those that are of the suite alone. */
   const fields = (file: string, name: string) => [...new RegExp(`interface ${name}\\b[^{]*\\{(.*?)\n\\}`, 's')
-    .exec(readFileSync(new URL(`../src/${file}`, import.meta.url), 'utf8'))![1]!.matchAll(/^ {2}(\w+)\?:/gm)].map(([, field]) => field!)
+    .exec(readFileSync(new URL(`../src/${file}`, import.meta.url), 'utf8'))![1]!.replaceAll(/^ {2}\/\*\*(?:(?!\*\/)[^])*@internal(?:(?!\*\/)[^])*\*\/\n.*/gm, '').matchAll(/^ {2}(\w+)\?:/gm)].map(([, field]) => field!)
   const flags = readFileSync(new URL('../docs/flags.md', import.meta.url), 'utf8')
   for (const field of fields('features/definition.ts', 'Feature')) t.match(flags, new RegExp(`^\\| \`${field}\` \\|`, 'm'), field)
   for (const [file, name] of [['options.ts', 'FastifyConfigCacheOptions'], ['calls.ts', 'LoadOptions'], ['calls.ts', 'Write'], ['calls.ts', 'FeatureOptions'], ['routes/options.ts', 'RouteCacheOptions']] as const) {
