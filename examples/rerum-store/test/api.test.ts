@@ -629,6 +629,14 @@ t.test('a NUL in a name, which the database does not take, is refused on every l
   t.same((await call('POST', '/api/query', { a: 'b\0' })).json, [], 'a text may have one')
 })
 
+t.test('a name with a blank at an end is found, or refused by a database that takes none in a filter', async (t) => {
+  const call = caller(await store(t))
+  const { json } = await call('POST', '/api/create', { '\u00a0a': { b: 1 } })
+  const found = await call('POST', '/api/query', { '\u00a0a': { b: 1 } })
+  if (found.status === 200) t.same(found.json, [json])
+  else t.match(found, { status: 400, json: { code: 'FST_ERR_RERUM_INVALID_FILTER' } })
+})
+
 t.test('a request whose address is longer than Node takes gets the envelope', async (t) => {
   const app = await store(t)
   const response = await fetch(`${await app.listen({ port: 0, host: '127.0.0.1' })}/v1/api/query?cursor=${'x'.repeat(20_000)}`, { method: 'POST', body: '{}' })

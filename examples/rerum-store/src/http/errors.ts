@@ -3,13 +3,15 @@ import { errorCodes, type FastifyInstance, type FastifyReply, type FastifyReques
 import fp from 'fastify-plugin'
 import { MongoServerError } from 'mongodb'
 import { DocumentsUnavailableError } from 'server-kit'
-import { FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_MEDIA_TYPE, FST_ERR_RERUM_NO_ROUTE, FST_ERR_RERUM_TOO_SLOW } from '../errors.ts'
+import { FST_ERR_RERUM_INVALID_BODY, FST_ERR_RERUM_INVALID_FILTER, FST_ERR_RERUM_MEDIA_TYPE, FST_ERR_RERUM_NO_ROUTE, FST_ERR_RERUM_TOO_SLOW } from '../errors.ts'
 import type { Living } from '../store/document.ts'
 import { shown } from '../store/identity.ts'
 
 const MAX_TIME_EXPIRED = 50
 /** A value that is JSON and yet none for this database: FerretDB takes no arrays within arrays. */
 const REFUSED_VALUE: ReadonlySet<number> = new Set([2, 14])
+/** What FerretDB says of a name with a blank at an end, where one of its objects has that name; MongoDB takes it. */
+const REFUSED_PATH = /path element must not/
 
 /** Answers errors and unknown addresses with the suite's envelope. */
 export default fp(async (app: FastifyInstance) => {
@@ -38,5 +40,6 @@ function known (err: unknown, { headers }: FastifyRequest): unknown {
   if (!(err instanceof MongoServerError)) return err
   const code = Number(err.code)
   if (code === MAX_TIME_EXPIRED) return Object.assign(new FST_ERR_RERUM_TOO_SLOW(), { cause: err })
+  if (REFUSED_PATH.test(err.message)) return new FST_ERR_RERUM_INVALID_FILTER('holds a path that the database does not take')
   return REFUSED_VALUE.has(code) ? new FST_ERR_RERUM_INVALID_BODY(`holds what the database does not take: ${err.message}`) : err
 }
