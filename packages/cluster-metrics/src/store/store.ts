@@ -29,6 +29,8 @@ export interface Found {
 }
 
 const ERRORS_KEPT = 100
+/** Histories that are read at once: one of an hour is some 40 KB. */
+const HISTORIES = 50
 
 /** What the instances know of each other, in Redis. Every method rejects in an outage, within redis-link's command timeout. */
 export class Store {
@@ -167,7 +169,7 @@ export class Store {
     const { now, members } = await this.#members.list(this.#keepMs)
     const since = now - minutes * 60_000
     const keys = members.filter(([bootId, at]) => bootId !== this.#bootId && at >= since - this.#ttlMs).map(([bootId]) => this.keys.history(bootId))
-    const answers = await runMany(this.#link, keys.map((key) => (client) => client.zrange(key, since, '+inf', 'BYSCORE'))) as string[][]
+    const answers = await runMany(this.#link, keys.map((key) => (client) => client.zrange(key, since, '+inf', 'BYSCORE')), HISTORIES) as string[][]
     return answers.map((points) => points.map(decodePoint).filter((point) => point !== null))
   }
 
