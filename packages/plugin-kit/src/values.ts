@@ -11,13 +11,17 @@ import { textOf } from './calls.ts'
 export function lossOf (value: unknown, withBuffers = false): string | null {
   if (typeof value !== 'object' || value === null) return null
   if (Array.isArray(value)) {
+    if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return null
     for (const one of value) {
       const lost = typeof one === 'object' ? lossOf(one, withBuffers) : null
       if (lost !== null) return lost
     }
     return null
   }
-  if (!isPlain(value) && isEmptied(value, withBuffers)) return value.constructor?.name ?? 'class instance'
+  if (!isPlain(value)) {
+    if (types.isNumberObject(value) || types.isBooleanObject(value) || types.isStringObject(value)) return null
+    if (isEmptied(value, withBuffers)) return value.constructor?.name ?? 'class instance'
+  }
   if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return null
   for (const name in value) {
     const one = (value as Record<string, unknown>)[name]
@@ -40,9 +44,17 @@ export function jsonOf (value: unknown, refuse: (reason: string) => Error, withB
     throw refuse(textOf((err as Error | null)?.message).split('\n', 1)[0]!)
   }
   if (json === undefined) throw refuse(`${typeof value} has no JSON form`)
-  const lost = lossOf(value, withBuffers)
+  const lost = !withBuffers && isFlat(value, json) ? null : lossOf(value, withBuffers)
   if (lost !== null) throw refuse(`a ${lost} has no JSON form`)
   return json
+}
+
+/**
+ * Holds nothing that could be lost: in JSON every object that does not say itself what it is begins with a brace. For what is published a
+ * hundred thousand times a second: of the JSON of such a message the brace is sought in place of every property of the value.
+ */
+function isFlat (value: unknown, json: string): boolean {
+  return json.indexOf('{', 1) === -1 && (typeof value !== 'object' || value === null || Array.isArray(value) || isPlain(value))
 }
 
 /** Has its content elsewhere than in its properties, and no form of its own. */
