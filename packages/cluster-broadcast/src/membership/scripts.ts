@@ -4,8 +4,10 @@ import { LOG_LUA } from '../log/epoch-log.ts'
 /** Without any process that renews its lease, all is gone after an hour. */
 export const KEEP_MS = 3_600_000
 
-/** How many leases an answer tells: those that were renewed longest ago. In a small cluster that is everybody's. */
-const TOLD_LEASES = 16
+/** Of how many a renewal looks whether they let their leases lapse. */
+const SEEN_LEASES = 16
+/** How many leases an answer tells: those that were renewed longest ago. In a small cluster that is everybody's. More are most of what an idle process makes Redis send. */
+const TOLD_LEASES = 8
 
 /**
  * Joins the cluster or renews the lease, and removes who let it lapse. What it costs does not grow with the cluster.
@@ -36,7 +38,7 @@ local isNew = leaseTake(KEYS[4], ARGV[2], now, lease) == 1
 leaseForgive(KEYS[4], KEYS[1], now, lease, tonumber(ARGV[5]), not isNew)
 isNew = redis.call('HSETNX', KEYS[3], ARGV[2], ARGV[3]) == 1 or isNew
 if isNew then announce(epoch, '+', ARGV[3]) end
-local leases = redis.call('ZRANGE', KEYS[4], 0, ${TOLD_LEASES - 1}, 'WITHSCORES')
+local leases = redis.call('ZRANGE', KEYS[4], 0, ${SEEN_LEASES - 1}, 'WITHSCORES')
 for i = 1, #leases, 2 do
   if tonumber(leases[i + 1]) > now then break end
   redis.call('ZREM', KEYS[4], leases[i])
@@ -51,7 +53,7 @@ if isNew or keptAt > now or keptAt < now - ${KEEP_MS / 4} then
 end
 local members = {}
 if epoch .. ' ' .. mv ~= ARGV[6] then members = redis.call('HGETALL', KEYS[3]) end
-return { epoch, int(seq), mv, int(now), leases, members }
+return { epoch, int(seq), mv, int(now), { unpack(leases, 1, math.min(#leases, ${2 * TOLD_LEASES})) }, members }
 `
 })
 
