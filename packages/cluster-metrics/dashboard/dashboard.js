@@ -71,6 +71,7 @@ const titleOf = () => view.instance === '' ? 'Cluster' : state?.instance?.instan
 
 function draw (data) {
   state = data
+  root.dataset.drawn = ''
   const isOne = view.instance !== ''
   byId('facts-section').hidden = !isOne
   byId('servers-section').hidden = isOne
