@@ -2,7 +2,7 @@ import { checkAvailability, checkFeature, checkFeatureWrite, checkLoad, checkWri
 import { checkFunction } from './checks.ts'
 import type { Coherence, DocumentClaim } from './coherence/index.ts'
 import { Documents } from './documents.ts'
-import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
+import { FST_ERR_CONFIG_CACHE_CLOSED, FST_ERR_CONFIG_CACHE_PRIVATE_SOURCE, FST_ERR_CONFIG_CACHE_RESERVED, FST_ERR_CONFIG_CACHE_UNCONFIRMED, FST_ERR_CONFIG_CACHE_UNDECIDED, FST_ERR_CONFIG_CACHE_UNREACHABLE, FST_ERR_CONFIG_CACHE_VERSION_CONFLICT } from './errors.ts'
 import { stale } from './events.ts'
 import { checkFlag, isOn, type Feature } from './features/index.ts'
 import type { LastKnown, Reads, Wanted } from './levels/index.ts'
@@ -92,6 +92,18 @@ export class ConfigCache {
   getOrLoad<T = unknown> (key: string, options: LoadOptions<T>, loader: Loader<T>): Promise<T> {
     const hit = this.#reads.hit(key, options?.tags)
     return (hit === undefined || options?.staleOnError === true || isReserved(key) ? this.#load(key, options as LoadOptions, loader, hit) : hit) as Promise<T>
+  }
+
+  /**
+   * What `getOrLoad` would return at this moment without waiting: the value, where this process holds it and has a lease, else
+   * undefined, and then `getOrLoad` is asked. It is as current as what that returns, for who uses it now: it is the same look.
+   *
+   * @param tags as those of `getOrLoad`
+   * @throws FST_ERR_CONFIG_CACHE_RESERVED
+   */
+  peek<T = unknown> (key: string, tags?: Names): T | undefined {
+    if (isReserved(key)) throw new FST_ERR_CONFIG_CACHE_RESERVED(key)
+    return this.#reads.entry(key, tags)?.value as T | undefined
   }
 
   /**

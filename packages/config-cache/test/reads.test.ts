@@ -302,3 +302,36 @@ t.test('hits, misses, loads and what Redis does not take are published, counted 
   await waitFor(() => cache.stats().interruptions >= 1)
   t.ok(lines.some((line) => line.includes('nothing is cached') && line.includes('Redis is away')))
 })
+
+t.test('peek returns at once what may be served at this moment, and nothing else', async (t) => {
+  const redis = await redisServer(t)
+  for (const [mode, url] of [['local', undefined], ['coherent', redis.url]] as const) {
+    const cache = await build(t, {}, url)
+    await waitFor(() => cache.mode === mode, { what: `mode ${mode}` })
+    t.equal(cache.peek('a'), undefined, 'what was not loaded')
+    await cache.getOrLoad('a', { tags: 'of:1', ttlMs: 60_000, l2: false }, async () => ({ n: 1 }))
+    const { l1Hits } = cache.stats()
+    t.same(cache.peek('a'), { n: 1 })
+    t.equal(cache.peek('a', ['of:1']), cache.peek('a', 'of:1'), 'the same object')
+    t.equal(cache.peek('a', 'of:2'), undefined, 'what does not bear the tag that is asked for')
+    t.equal(cache.stats().l1Hits, l1Hits + 3, 'counted as hits')
+    await cache.write({ tags: 'of:1' }, async () => { t.equal(cache.peek('a'), undefined, 'what a write is changing') })
+    t.equal(cache.peek('a'), undefined, 'what a write has changed')
+    await cache.getOrLoad('none', { ttlMs: 60_000 }, async () => null)
+    t.equal(cache.peek('none'), null)
+    t.throws(() => cache.peek('config:config:a'), { code: 'FST_ERR_CONFIG_CACHE_RESERVED' })
+    await cache.close()
+    t.equal(cache.peek('none'), undefined, 'without a lease')
+  }
+})
+
+t.test('peek serves nothing after a lease that nobody renewed, be the process busy ever since', async (t) => {
+  const redis = await redisServer(t)
+  const cache = await build(t, { leaseMs: 300 }, redis.url)
+  await waitFor(() => cache.mode === 'coherent', { what: 'a lease' })
+  await cache.getOrLoad('a', { l2: false }, async () => 1)
+  t.equal(cache.peek('a'), 1)
+  const until = performance.now() + 400
+  while (performance.now() < until);
+  t.equal(cache.peek('a'), undefined)
+})

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 
 /** One cached value. */
 export interface Entry {
+  readonly value: unknown
   /** Kept as a resolved promise: a hit returns it without making one (benchmarks/config-cache/l1.bench.js). */
   readonly promise: Promise<unknown>
   /** On the monotonic clock. */
@@ -48,7 +49,7 @@ export class L1 {
     let size = textBytes + 2 * key.length + OVERHEAD_BYTES
     for (const tag of tags) size += 2 * tag.length + TAG_OVERHEAD_BYTES
     if (size > this.#maxBytes) return undefined
-    const entry = { promise: Promise.resolve(value), expiresAt, tags }
+    const entry = { value, promise: Promise.resolve(value), expiresAt, tags }
     this.#entries.set(key, entry, { size })
     for (const tag of tags) {
       const keys = this.#keysOf.get(tag)

@@ -63,19 +63,23 @@ export class Reads {
     this.#options = options
   }
 
+  hit (key: string, tags?: string | readonly string[]): Promise<unknown> | undefined {
+    return this.entry(key, tags)?.promise
+  }
+
   /**
-   * The value of this process where it may be served at this moment. One look at the clock decides lease and age.
+   * What this process holds, where it may be served at this moment. One look at the clock decides lease and age.
    *
    * @param tags that it must bear: an entry without one of them is not dropped by a write of it
    */
-  hit (key: string, tags?: string | readonly string[]): Promise<unknown> | undefined {
+  entry (key: string, tags?: string | readonly string[]): Entry | undefined {
     const time = now()
     if (time >= this.#view.leaseUntil) return undefined
     const entry = this.#l1.get(key, time)
     if (entry === undefined || (tags !== undefined && !bears(entry.tags, key, tags))) return undefined
     this.#counters.l1Hits++
     if (hits.hasSubscribers) hits.publish({ key, level: 'process' })
-    return entry.promise
+    return entry
   }
 
   /**

@@ -1,4 +1,4 @@
-import { equal, notEqual, ok } from 'node:assert/strict'
+import { deepEqual, equal, notEqual, ok } from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { anonymous, clockOf, group, suite, type ConformanceCase } from './case.ts'
 
@@ -14,6 +14,33 @@ promise('what is created is read back, anonymous or owned', async (store) => {
     ok(Math.abs(read!.createdAt - clockOf(store)) < 60_000)
     equal(read!.touchedAt, read!.createdAt)
   }
+})
+
+promise('what is told at once is what read tells', async (store) => {
+  if (store.readNow === undefined) return
+  const ref = group().ref()
+  const agree = async (what: string) => {
+    const read = await store.read(ref)
+    const now = store.readNow!(ref)
+    // A store may have to wait; where it does not, it tells the same.
+    if (now !== undefined) deepEqual(now, read, what)
+  }
+  await agree('of none')
+  const created = (await store.create(ref, 'a'))!
+  await agree('of one that is new')
+  await store.replace(ref, created.version, 'b')
+  equal(store.readNow(ref)?.payload ?? 'b', 'b')
+  await agree('of one that changed')
+  await store.touch(ref)
+  await agree('of one that was seen')
+  await store.remove(ref)
+  equal(store.readNow(ref) ?? null, null)
+  await agree('of one that ended')
+  const other = group().ref()
+  await store.create(other, 'c')
+  await store.read(other)
+  await store.removeAll(other.tag)
+  equal(store.readNow(other) ?? null, null)
 })
 
 promise('create never replaces', async (store) => {

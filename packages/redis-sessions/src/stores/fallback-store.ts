@@ -74,6 +74,10 @@ export class FallbackStore implements SessionStore {
     return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.read(ref))
   }
 
+  readNow (ref: SessionRef): StoredSession | null | undefined {
+    return this.#outage.isHere(ref) ? undefined : this.#primary.readNow?.(ref)
+  }
+
   async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes?: Lifetimes, notice?: string): Promise<StoredSession | null> {
     return this.#primaryOrMemory(this.#outage.isHere(ref), (store) => store.create(ref, payload, origin, lifetimes, notice))
   }

@@ -30,6 +30,10 @@ export class MemoryStore implements SessionStore {
     return this.get(ref)
   }
 
+  readNow (ref: SessionRef): StoredSession | null {
+    return this.get(ref)
+  }
+
   async create (ref: SessionRef, payload: string, origin?: Origin, lifetimes = this.#lifetimes, notice?: string): Promise<StoredSession | null> {
     this.#sweep()
     const now = steadyNow()

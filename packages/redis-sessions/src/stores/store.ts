@@ -91,6 +91,11 @@ export interface SessionStore {
   /** The live session, or null. Changes nothing. */
   read (ref: SessionRef): Promise<StoredSession | null>
   /**
+   * What `read` would return, where the store need not wait for that; undefined where it has to, or is not to be taken at its word
+   * without `read`. Of stores that keep copies. @default undefined
+   */
+  readNow? (ref: SessionRef): StoredSession | null | undefined
+  /**
    * Makes a session. Null, and nothing made, where there is one, it ended, or its `origin` is void or expired.
    *
    * @param notice handed to `onExpired` where the session times out; a store that does not tell ignores it

@@ -10,6 +10,8 @@ export interface Copy {
   readonly at: number
 }
 
+interface Names { readonly key: string, readonly group: string }
+
 /** After so long a copy is made anew: it knows then when other instances saw its session. */
 const MOST_MS = 60_000
 /** So many notes of when this instance saw a session are kept, and of when it took a copy. Without one a copy says an earlier time, and is told again; a change is told to the others. */
@@ -25,6 +27,8 @@ export class Copies {
   readonly #marks = new Map<string, string>()
   /** By hash, the latest last: sessions that this instance changed and did not read since. */
   readonly #changed = new Set<string>()
+  /** Made once for what is known of a token: joining texts, and looking for a text that was joined, costs more than the rest of a hit. */
+  readonly #names = new WeakMap<SessionRef, Names>()
   /** Copies with a later time. A copy that is made anew is another object. */
   readonly #later = new WeakMap<StoredSession, StoredSession>()
 
@@ -38,13 +42,18 @@ export class Copies {
   }
 
   /** Key in the cache. */
-  keyOf ({ hash }: SessionRef): string {
-    return this.#prefix + hash
+  keyOf (ref: SessionRef): string {
+    return this.#namesOf(ref).key
   }
 
   /** Tag of all sessions of a group in the cache. */
   groupOf (tag: string): string {
     return `${this.#prefix}of:${tag}`
+  }
+
+  /** The tag of the group of a session. */
+  groupOfSession (ref: SessionRef): string {
+    return this.#namesOf(ref).group
   }
 
   readonly ttlOf = ({ stored, leftMs }: Copy): number => stored === null || stored.version === '' ? 0 : Math.max(0, Math.min(MOST_MS, Math.floor(leftMs)))
@@ -97,5 +106,14 @@ export class Copies {
     const later = Object.freeze({ ...stored, touchedAt })
     this.#later.set(stored, later)
     return later
+  }
+
+  #namesOf (ref: SessionRef): Names {
+    let names = this.#names.get(ref)
+    if (names === undefined) {
+      names = { key: this.#prefix + ref.hash, group: this.groupOf(ref.tag) }
+      this.#names.set(ref, names)
+    }
+    return names
   }
 }

@@ -13,6 +13,8 @@ import type { SessionScript } from './scripts.ts'
 /** What is used of @jpulse/config-cache. */
 export interface CoherentCache {
   readonly mode: string
+  /** Former releases have none: their copies are asked for by `getOrLoad`. */
+  peek?<T> (key: string, tags: string): T | undefined
   getOrLoad<T> (key: string, options: { tags: string, ttlMs: (value: T) => number, l2: false, remembered: false }, loader: () => Promise<T>): Promise<T>
   write<T> (write: { tags: string }, work: () => Promise<T>): Promise<T>
   writeHere<T> (write: { tags: string }, work: () => Promise<T>): Promise<T>
@@ -48,10 +50,17 @@ export class LocalRedisStore extends RedisStore {
   override async read (ref: SessionRef): Promise<StoredSession | null> {
     if (!this.#copies.areServed || this.#cache.mode !== 'coherent' || !this.#copies.isWorthTaking(ref)) return super.read(ref)
     try {
-      return this.#copies.current(ref, await this.#cache.getOrLoad(this.#copies.keyOf(ref), { tags: this.#copies.groupOf(ref.tag), ttlMs: this.#copies.ttlOf, l2: false, remembered: false }, () => this.#load(ref)))
+      return this.#copies.current(ref, await this.#cache.getOrLoad(this.#copies.keyOf(ref), { tags: this.#copies.groupOfSession(ref), ttlMs: this.#copies.ttlOf, l2: false, remembered: false }, () => this.#load(ref)))
     } catch (err) {
       throw isOfTheCache(err) ? unavailable(err) : err
     }
+  }
+
+  /** Of a copy only. The same look as that of `read`: at the lease, at the clock, at the tags, all at this moment. */
+  readNow (ref: SessionRef): StoredSession | null | undefined {
+    if (!this.#copies.areServed) return undefined
+    const copy = this.#cache.peek?.<Copy>(this.#copies.keyOf(ref), this.#copies.groupOfSession(ref))
+    return copy === undefined ? undefined : this.#copies.current(ref, copy)
   }
 
   override async touch (ref: SessionRef, seen: Seen = {}): Promise<boolean> {
