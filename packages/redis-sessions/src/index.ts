@@ -64,7 +64,7 @@ function sharedBy (options: ResolvedOptions, own: Pick<Shared, 'records' | 'even
     realm: name,
     signer,
     sign: (id) => signer.sign(id),
-    cookies: new Cookies(options, own.log),
+    cookies: new Cookies(options, signer, own.log),
     touchIntervalMs,
     postponed: new Recent(touchIntervalMs),
     warnings: new LogThrottle()

@@ -101,7 +101,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
       const own = resolveLogin(options)
       const state = mustState()
       if (state.failure !== null) throw state.failure
-      return state.login(userId, fields, own, (loaded) => this.#limit(loaded))
+      return state.work.login(userId, fields, own, (loaded) => this.#limit(loaded))
     })
   }
 
@@ -111,7 +111,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE where the logout would not hold
    */
   logout (request: AnyRequest): Promise<void> {
-    return attempt(request, (mustState) => mustState().logout())
+    return attempt(request, (mustState) => mustState().work.logout())
   }
 
   /** Who is logged in by this request, and the handle of that session; null for an anonymous one. */
@@ -156,7 +156,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @throws FST_ERR_REDIS_SESSIONS_INVALID_USER, _UNAVAILABLE
    */
   async list (userId: string, request?: AnyRequest): Promise<SessionInfo[]> {
-    const own = request === undefined ? undefined : stateOf(request)?.known.loaded?.ref.hash
+    const own = request === undefined ? undefined : stateOf(request)?.loaded?.ref.hash
     const found = await this.#sessionsOf(userId)
     return found.map(({ ref, stored, meta: { handle, ip, userAgent } }) => ({
       handle, createdAt: stored.createdAt, lastSeenAt: stored.touchedAt, ip, userAgent, current: ref.hash === own
@@ -184,7 +184,7 @@ export class Sessions extends EventEmitter<SessionsEvents> {
    * @throws FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN, _UNAVAILABLE
    */
   async logoutOthers (request: AnyRequest): Promise<number> {
-    await stateOf(request)?.settled()
+    await stateOf(request)?.work.settled()
     const current = this.current(request)
     if (current === null) throw new FST_ERR_REDIS_SESSIONS_NOT_LOGGED_IN()
     const except = loadedOf(request)!.ref
@@ -254,7 +254,7 @@ function attempt (request: AnyRequest, begin: (mustState: () => RequestSession) 
       return state
     })
   } catch (err) {
-    return state === undefined ? Operation.of(Promise.reject(err)) : state.fail(err)
+    return state === undefined ? Operation.of(Promise.reject(err)) : state.work.fail(err)
   }
 }
 
@@ -263,7 +263,7 @@ function loadedOf (request: AnyRequest): Loaded | null {
   const state = stateOf(request)
   if (state === undefined) return null
   if (state.failure !== null) throw state.failure
-  return state.known.loaded
+  return state.loaded
 }
 
 /** A total order, which every instance sees alike. */

@@ -64,17 +64,6 @@ export function isFlat (fields: Fields): boolean {
   return true
 }
 
-/** Whether a session object has just these fields, which are flat. What has another order is not found to be the same. */
-export function hasFields (session: object, fields: Fields): boolean {
-  let count = 0
-  for (const name in fields) {
-    if ((session as Fields)[name] !== fields[name]) return false
-    count++
-  }
-  // With its cookie.
-  return Object.keys(session).length === count + 1
-}
-
 /** Whether the fields of a session object still have this JSON text. */
 export function isSame (json: string, session: object): boolean {
   return jsonOf(session) === json

@@ -7,6 +7,7 @@ import type { SessionRef } from '../stores/ids.ts'
 import { expiryOf, type EndAllOptions, type EndedAll, type Lifetimes, type ListedSession, type Origin, type SessionStore } from '../stores/store.ts'
 import type { Codec } from './cipher.ts'
 import { applyChanges, isFlat, type Changes, type Fields } from './fields.ts'
+import { largeOf } from './json-values.ts'
 import { decodeNotice, decodeRecord, encodeNotice, encodeRecord, type SessionMeta, type SessionRecord } from './record.ts'
 
 /** A session as a request knows it. */
@@ -15,15 +16,18 @@ export interface Loaded extends SessionRecord {
   readonly stored: StoredSession
 }
 
-interface Readable extends SessionRecord { readonly fields: Fields, readonly isFlat: boolean }
-
 /** A session that was read. */
 export interface Opened extends Loaded {
-  /** For a session object to take over. Where they are flat, other requests have them too: they are not to be changed. */
+  /** What `json` is the text of. */
   readonly fields: Fields
-  /** Whether no field holds an object. */
-  readonly isFlat: boolean
+  /** Whether `fields` are not the caller's: other requests have them too, or they are what its changes are found against. */
+  readonly isShared: boolean
+  /** Which fields of shared ones are better not copied before they are asked for. */
+  readonly large: ReadonlySet<string>
+  readonly lifetimes: Lifetimes
 }
+
+const NONE: ReadonlySet<string> = new Set()
 
 export interface RecordOptions extends Lifetimes { readonly maxBytes: number }
 
@@ -42,7 +46,7 @@ export class SessionRecords {
   readonly #log: FastifyBaseLogger
   #isExpiryHeard = () => false
   /** What is in the copies that the store keeps: a copy is decoded once. */
-  readonly #decoded = new WeakMap<StoredSession, Readable>()
+  readonly #opened = new WeakMap<StoredSession, Opened>()
 
   constructor (store: SessionStore, codec: Codec, options: RecordOptions, log: FastifyBaseLogger) {
     this.store = store
@@ -59,6 +63,17 @@ export class SessionRecords {
   async open (ref: SessionRef): Promise<Opened | null> {
     const stored = await this.store.read(ref)
     return stored === null ? this.#missed(ref) : this.#decode(ref, stored)
+  }
+
+  /**
+   * What `open` would resolve with, where the store has it at hand and it was decoded before; undefined where that is to be asked.
+   *
+   * @param now what `now` says
+   */
+  openNow (ref: SessionRef, now: number): Opened | undefined {
+    const stored = this.store.readNow?.(ref)
+    const opened = stored == null ? undefined : this.#opened.get(stored)
+    return opened === undefined || this.#isOver(opened, now) ? undefined : opened
   }
 
   /** @throws FST_ERR_REDIS_SESSIONS_TOO_LARGE */
@@ -187,16 +202,16 @@ export class SessionRecords {
   }
 
   #decode (ref: SessionRef, stored: StoredSession): Opened | null {
-    const record = this.#decoded.get(stored) ?? this.#recordOf(ref, stored)
-    if (record === null) return null
-    const { meta, json, isFlat } = record
-    // The time to live says the same, but for sessions from before the option was lowered.
-    if (stored.createdAt + this.lifetimesOf(meta).absoluteTimeoutMs <= this.now()) return null
-    const fields = isFlat || this.store.keepsCopies !== true ? record.fields : JSON.parse(json) as Fields
-    return { meta, json, fields, isFlat, ref, stored }
+    const opened = this.#opened.get(stored) ?? this.#openedOf(ref, stored)
+    return opened === null || this.#isOver(opened, this.now()) ? null : opened
   }
 
-  #recordOf (ref: SessionRef, stored: StoredSession): Readable | null {
+  /** The time to live says the same, but for sessions from before the option was lowered. */
+  #isOver ({ stored, lifetimes }: Opened, now: number): boolean {
+    return stored.createdAt + lifetimes.absoluteTimeoutMs <= now
+  }
+
+  #openedOf (ref: SessionRef, stored: StoredSession): Opened | null {
     const decoded = this.#codec.decode(stored.payload, ref.hash)
     if (decoded === 'foreign') throw this.#foreign(ref)
     const record = decoded === 'damaged' ? null : decodeRecord(decoded.text)
@@ -204,9 +219,11 @@ export class SessionRecords {
       this.#log.warn({ session: ref.hash.slice(0, 8) }, 'a stored session cannot be read by anybody and counts as none')
       return null
     }
-    const readable = { ...record, isFlat: isFlat(record.fields) }
-    if (this.store.keepsCopies === true) this.#decoded.set(stored, readable)
-    return readable
+    const { fields } = record
+    const isKept = this.store.keepsCopies === true
+    const opened = { ...record, ref, stored, lifetimes: this.lifetimesOf(record.meta), isShared: isKept || isFlat(fields), large: isKept ? largeOf(fields) : NONE }
+    if (isKept) this.#opened.set(stored, opened)
+    return opened
   }
 
   #foreign ({ hash }: SessionRef): Error {

@@ -3,6 +3,7 @@ import { PREFIXED } from '../ineffective.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { guardCookie, type CookieReply } from './caching.ts'
 import { checkAttributes, type CookieAttributes } from './session-cookie.ts'
+import type { Signer, Unsigned } from './signer.ts'
 
 /** Longer ones are not ours: id 54, dot, signature 43. Not even their signature is looked at. */
 const MOST = 128
@@ -12,6 +13,9 @@ const MOST_OF_A_NAME = 8
 /** The application may have given @fastify/cookie attributes for its own cookies (`parseOptions`), such as a signature or a domain. */
 const NOTHING_ELSE = { signed: false, domain: undefined, expires: undefined, maxAge: undefined } as unknown as { signed: false }
 
+/** The token of a request, and what it is. */
+interface Taken { readonly token: string, readonly unsigned: Unsigned }
+
 /** How a session's token, `<id>.<signature>`, comes with a request and leaves with its reply. */
 export class Cookies {
   readonly #name: string
@@ -20,14 +24,16 @@ export class Cookies {
   readonly #header: string | undefined
   readonly #hostPrefix: string
   readonly #former: readonly string[]
+  readonly #signer: Signer
   readonly #log: FastifyBaseLogger
   readonly #warned = new Set<string>()
 
-  constructor ({ cookieName, formerCookieNames, cookie, header }: ResolvedOptions, log: FastifyBaseLogger) {
+  constructor ({ cookieName, formerCookieNames, cookie, header }: ResolvedOptions, signer: Signer, log: FastifyBaseLogger) {
     this.#name = cookieName
     this.#former = formerCookieNames
     this.#options = cookie
     this.#header = header
+    this.#signer = signer
     this.#log = log
     // RFC 6265bis, section 4.1.3.2: browsers take __Host- only with Secure, Path=/ and no Domain.
     const possible = cookie.path === '/' && cookie.domain === undefined && !cookieName.startsWith('__')
@@ -48,25 +54,20 @@ export class Cookies {
     return asked === path || asked.startsWith(path.endsWith('/') ? path : `${path}/`)
   }
 
-  /**
-   * The token of a request. A plain cookie on a secure request is none: a subdomain or an attacker on http may have set it.
-   *
-   * @param isOurs whether a token is signed by us. Asked where several cookies have the name: one of another application on a
-   *   parent domain, or of an older path, may come first (RFC 6265, section 5.4)
-   */
-  take (request: FastifyRequest, isOurs: (token: string) => boolean): string | undefined {
-    const token = this.#header === undefined ? this.#cookieOf(request, isOurs) : bearerOf(request.headers[this.#header])
-    return token === undefined || token.length > MOST ? undefined : token
+  /** The token of a request. A plain cookie on a secure request is none: a subdomain or an attacker on http may have set it. */
+  take (request: FastifyRequest): Taken | undefined {
+    const token = this.#header === undefined ? this.#cookieOf(request) : bearerOf(request.headers[this.#header])
+    return token === undefined || token.length > MOST ? undefined : { token, unsigned: this.#signer.unsign(token) }
   }
 
   /** Further tokens of a request that may be ours: of cookies that another path or domain left, or a name of before. */
-  others (request: FastifyRequest, token: string, isOurs: (token: string) => boolean): string[] {
+  others (request: FastifyRequest, token: string): string[] {
     if (this.#header !== undefined) return []
     const found = this.#names(request).flatMap((name) => {
       const all = valuesOf(request, name)
       return all.length > 0 ? all : [unquoted(request.cookies[name] ?? '')]
     })
-    return [...new Set(found)].filter((other) => other !== token && other.length <= MOST && isOurs(other)).slice(0, MOST_OF_A_NAME)
+    return [...new Set(found)].filter((other) => other !== token && other.length <= MOST && this.#isOurs(other)).slice(0, MOST_OF_A_NAME)
   }
 
   /** The attributes that the options give. */
@@ -140,7 +141,12 @@ export class Cookies {
     return [...(isOnly ? [this.#nameFor(request)] : [this.#hostPrefix + this.#name, this.#name]), ...this.#former]
   }
 
-  #cookieOf (request: FastifyRequest, isOurs: (token: string) => boolean): string | undefined {
+  #isOurs (token: string): boolean {
+    return this.#signer.unsign(token).id !== null
+  }
+
+  /** Where several cookies have the name: one of another application on a parent domain, or of an older path, may come first (RFC 6265, section 5.4). */
+  #cookieOf (request: FastifyRequest): string | undefined {
     // Where @fastify/cookie parses later than this.
     request.cookies ??= request.server.parseCookie(request.headers.cookie ?? '') as typeof request.cookies
     const { cookies } = request
@@ -148,7 +154,7 @@ export class Cookies {
     if (cookies[name] === undefined) name = this.#names(request).find((one) => cookies[one] !== undefined)
     if (name === undefined) return undefined
     const all = valuesOf(request, name)
-    return (all.length < 2 ? undefined : all.find((token) => token.length <= MOST && isOurs(token))) ?? unquoted(cookies[name]!)
+    return (all.length < 2 ? undefined : all.find((token) => token.length <= MOST && this.#isOurs(token))) ?? unquoted(cookies[name]!)
   }
 
   /** The name that is written. */

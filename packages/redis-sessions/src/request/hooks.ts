@@ -7,12 +7,18 @@ import type { Shared } from './shared.ts'
 type Callback = (err?: unknown) => void
 
 const kState = Symbol('redis-sessions.request')
+const kSession = Symbol('redis-sessions.session')
 
-interface Marked { [kState]?: RequestSession }
+/** A request that has the property `session` of this plugin. */
+interface Marked {
+  [kState]?: RequestSession | null
+  /** What `session` is, unless the request has one at which it has not looked. */
+  [kSession]?: unknown
+}
 
 /** What is done to the session of a request; undefined where it has none. */
 export function stateOf (request: object): RequestSession | undefined {
-  return (request as Marked)[kState]
+  return (request as Marked)[kState] ?? undefined
 }
 
 function refused (): never {
@@ -25,43 +31,55 @@ const READS = { get: () => undefined, isModified: () => false, isSaved: () => fa
 /** `request.session` where there is none: what is written to it would be lost. */
 const NO_SESSION = new Proxy(Object.create({ ...READS, set: refused, options: refused, save: refused, regenerate: refused, reload: refused, destroy: refused }) as object, { set: refused, defineProperty: refused })
 
+/** The session object is made when somebody looks at it or puts something in its place. */
+const SESSION = {
+  getter (this: Marked): unknown {
+    const state = this[kState]
+    return state?.isWaiting === true ? state.look() : this[kSession]
+  },
+  setter (this: Marked, session: unknown): void {
+    const state = this[kState]
+    if (state?.isWaiting === true) state.look()
+    this[kSession] = session
+  }
+}
+
+const NO_TOKEN = Object.freeze({})
+
 /** Gives each request its session, and saves it before the reply leaves. */
 export function addHooks (fastify: FastifyInstance, shared: Shared): void {
-  const { inFlight } = shared
-  const isOurs = (token: string) => shared.signer.unsign(token).id !== null
-  fastify.decorateRequest('session', null as never)
+  const { cookies } = shared
+  fastify.decorateRequest('session', SESSION as never)
+  // So that they are there when a request is made, and all requests have one shape.
+  fastify.decorateRequest(kState as never, null as never)
+  fastify.decorateRequest(kSession as never, null as never)
   fastify.addHook('onRequest', (request, reply, done) => {
     const config = request.routeOptions.config?.session
-    if (config === false || !shared.cookies.covers(request)) {
+    if (config === false || !cookies.covers(request)) {
       request.session = NO_SESSION as FastifyRequest['session']
       return done()
     }
-    const token = shared.cookies.take(request, isOurs)
-    const state = new RequestSession(request, shared, { token, others: () => shared.cookies.others(request, token!, isOurs), isActivity: config?.activity ?? true, reply })
+    const taken = cookies.take(request)
+    const isActivity = config?.activity !== false
+    const state = new RequestSession(request, reply, shared, taken === undefined ? NO_TOKEN : { token: taken.token, isActivity })
     ;(request as Marked)[kState] = state
-    if (state.token === undefined) {
-      state.begin()
-      return done()
+    // Hot path: no promise where there is no session, and for one that is at hand.
+    if (taken === undefined) state.begin()
+    else if (!state.beginNow(taken.unsigned)) {
+      state.load().then(() => done(), done)
+      return
     }
-    state.load().then(() => done(), done)
+    done()
   })
   fastify.addHook('onSend', (request, reply, payload, done) => {
     const state = stateOf(request)
     if (state === undefined || state.isOver) return done(null, payload)
     const pending = pendingReplies.get(state)
     if (pending !== undefined) return pending.discard(payload)
-    // Hot path: most requests change nothing, and are spared the promises (benchmarks/redis-sessions/read.bench.js).
+    // Hot path: most requests change nothing, and are spared the promises.
     if (!state.canEndAtOnce()) return end(state, reply, payload, done)
-    state.isOver = true
-    inFlight.delete(state)
+    state.end()
     done(null, payload)
-  })
-  fastify.addHook('onResponse', (request, _reply, done) => {
-    const state = stateOf(request)
-    if (state === undefined) return done()
-    inFlight.delete(state)
-    if (state.isOver && state.canEndAtOnce()) return done()
-    state.finishLate().catch((err) => shared.log.error({ err, reqId: request.id }, 'what a request wrote to its session was not stored')).then(() => done())
   })
 
   /** Requests whose session is being saved for the end of their reply. */
@@ -71,11 +89,10 @@ export function addHooks (fastify: FastifyInstance, shared: Shared): void {
     const pending = new PendingReply(reply)
     pendingReplies.set(state, pending)
     const over = () => {
-      state.isOver = true
-      inFlight.delete(state)
+      state.end()
       pending.restore()
     }
-    state.finish(reply).then(() => {
+    state.work.finish(reply).then(() => {
       over()
       done(null, payload)
     }, (err) => {
@@ -124,8 +141,12 @@ export function decryptSession (shared: Shared) {
   return (token: string, request: object, cookie: CookieAttributes | Callback, callback?: Callback): void => {
     const done = typeof cookie === 'function' ? cookie : callback!
     if (typeof cookie !== 'function') checkAttributes(cookie)
-    const state = new RequestSession(request as FastifyRequest, shared, { token, ...(typeof cookie === 'function' ? {} : { cookie }) })
+    const state = new RequestSession(request as FastifyRequest, null, shared, { token, ...(typeof cookie === 'function' ? {} : { cookie }) })
     ;(request as Marked)[kState] = state
-    state.load().then(() => state.failure === null ? state.call(done) : state.call(done, state.failure), done)
+    state.load().then(() => {
+      state.look()
+      if (state.failure === null) state.work.call(done)
+      else state.work.call(done, state.failure)
+    }, done)
   }
 }

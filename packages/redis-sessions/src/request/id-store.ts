@@ -2,6 +2,7 @@ import { callSafely } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { refOf } from '../stores/ids.ts'
 import { changesOf, checkNames, fieldsOf, type Changes, type Fields } from '../record/fields.ts'
+import { copyOf } from '../record/json-values.ts'
 import type { SessionRecords } from '../record/session-records.ts'
 import type { Events } from '../events.ts'
 import { Session } from './session.ts'
@@ -22,7 +23,7 @@ export class IdStore {
 
   /** The fields of a session, or null. */
   get (id: string, callback: Callback<[fields?: Fields | null]>): void {
-    this.#answer(this.#open(id).then((found) => found === null ? null : { ...found.fields }), callback)
+    this.#answer(this.#open(id).then((found) => found === null ? null : copyOf(found.fields) as Fields), callback)
   }
 
   /** Writes the fields over those of a session that lives, and leaves its others. */

@@ -10,7 +10,8 @@ export interface InFlightRequest {
   keepAlive (): Promise<void>
 }
 
-const MOST_MS = 60_000
+/** A reply that the application took over says nothing of its end: so long at most it is held here when it has begun. */
+const MOST_MS = 1000
 const LEAST_MS = 20
 
 /**

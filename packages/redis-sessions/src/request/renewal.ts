@@ -10,10 +10,6 @@ import type { Shared } from './shared.ts'
 export interface SessionStart {
   /** What came in place of a cookie; undefined where none did. */
   readonly token?: string | undefined
-  /** Further tokens that came, tried where that one is none. */
-  readonly others?: () => readonly string[]
-  /** Undefined for a session without a request that is answered. */
-  readonly reply?: FastifyReply
   /** Attributes of the cookie beside those of the options. */
   readonly cookie?: CookieAttributes
   /** Whether the request counts as activity. @default true */
@@ -22,6 +18,8 @@ export interface SessionStart {
 
 /** What is used of a session object. */
 export interface WithCookie { readonly cookie: SessionCookie }
+
+const NONE: CookieAttributes = Object.freeze({})
 
 /**
  * Notes a session as seen and renews its cookie, which expires when the session does. Where the reply may not carry the
@@ -33,15 +31,14 @@ export class Renewal {
   readonly #token: string | undefined
   readonly #cookie: CookieAttributes
   readonly #isActivity: boolean
-  /** The cookie of the session object, and when it expires, unless the application changed it. */
+  /** The cookie of the session object, unless the application changed it. */
   #ownCookie: SessionCookie | null = null
-  #ownExpires: Date | null = null
   /** It was noted as seen by this request, and the browser does not know. */
   #isCookieDue = false
   /** `keepAlive` waits for the store, which may be slower than the pace at which it is asked. */
   #isTouching = false
 
-  constructor (request: FastifyRequest, shared: Shared, { token, cookie = {}, isActivity = true }: SessionStart) {
+  constructor (request: FastifyRequest, shared: Shared, { token, cookie = NONE, isActivity = true }: SessionStart) {
     this.#request = request
     this.#shared = shared
     this.#token = token
@@ -51,24 +48,25 @@ export class Renewal {
 
   /** What the cookie of a new session object says. */
   attributes (): CookieAttributes {
-    return { ...this.#shared.cookies.attributes(this.#request), ...this.#cookie }
+    const given = this.#shared.cookies.attributes(this.#request)
+    return this.#cookie === NONE ? given : { ...given, ...this.#cookie }
   }
 
   /** Lets the cookie of a new session object say when the session expires, stored or not. */
   begin (session: WithCookie, loaded: Loaded | null): void {
     if (loaded !== null) return this.setExpiry(session, loaded)
-    if (this.#cookie.maxAge === undefined && this.#cookie.expires === undefined) session.cookie.maxAge = this.#shared.records.lifetimesOf().idleTimeoutMs
-    this.#ownCookie = session.cookie
-    this.#ownExpires = session.cookie.expires
+    const { cookie } = session
+    if (this.#cookie.maxAge === undefined && this.#cookie.expires === undefined) cookie.maxAge = this.#shared.records.lifetimesOf().idleTimeoutMs
+    this.#own(cookie)
   }
 
   /** Lets the cookie say when the session really expires. */
   setExpiry ({ cookie }: WithCookie, loaded: Loaded): void {
-    cookie.expires = loaded.meta.own?.remember === false ? null : this.#expiresAt(loaded, this.isDue(loaded))
-    if (this.#cookie.maxAge !== undefined) cookie.maxAge = this.#cookie.maxAge
-    else if (this.#cookie.expires !== undefined) cookie.expires = this.#cookie.expires
-    this.#ownCookie = cookie
-    this.#ownExpires = cookie.expires
+    const { maxAge, expires } = this.#cookie
+    if (maxAge !== undefined) cookie.maxAge = maxAge
+    else if (expires !== undefined) cookie.expires = expires
+    else return this.#own(cookie, () => loaded.meta.own?.remember === false ? null : this.#expiresAt(loaded, this.isDue(loaded)))
+    this.#own(cookie)
   }
 
   isDue ({ stored }: Loaded): boolean {
@@ -85,7 +83,7 @@ export class Renewal {
 
   /** Whether the browser knows all of a stored session that is neither new nor changed, and of its cookie. */
   isCookieCurrent (known: KnownSession, isDue: boolean, { cookie }: WithCookie): boolean {
-    return known.token === this.#token && !isDue && !this.#isCookieDue && cookie === this.#ownCookie && cookie.expires === this.#ownExpires && !cookie.isChanged
+    return known.token === this.#token && !isDue && !this.#isCookieDue && cookie === this.#ownCookie && !cookie.isExpirySet && !cookie.isChanged
   }
 
   /**
@@ -141,7 +139,7 @@ export class Renewal {
    * @param onWithheld it only renews the one that the browser has, and did not leave, because others may keep the reply
    */
   setCookie (reply: CookieReply, known: KnownSession, loaded: Loaded, { cookie }: WithCookie, onWithheld?: () => void): void {
-    const isUnchanged = cookie.expires === this.#ownExpires && loaded.meta.own?.remember !== false
+    const isUnchanged = cookie.isExpirySet === false && loaded.meta.own?.remember !== false
     const expires = isUnchanged ? this.#expiresAt(known.loaded ?? loaded, this.#isActivity) : cookie.expires
     this.#shared.cookies.set(this.#request, reply, known.token, { ...(cookie.toJSON() as CookieAttributes), expires }, onWithheld)
   }
@@ -152,6 +150,13 @@ export class Renewal {
     if (postponed.has(known.ref.hash)) return
     postponed.add(known.ref.hash)
     if (!await this.touch(known, touchIntervalMs)) postponed.delete(known.ref.hash)
+  }
+
+  /** What it says from here on was not set by the application. */
+  #own (cookie: SessionCookie, expiry?: () => Date | null): void {
+    this.#ownCookie = cookie
+    const { expires } = cookie
+    cookie.expireWith(expiry ?? (() => expires))
   }
 
   /** In this process' clock, as headers have it. */

@@ -1,54 +1,54 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { callSafely } from '@jpulse/plugin-kit'
-import { FST_ERR_REDIS_SESSIONS_REPLY_SENT } from '../errors.ts'
-import { eventOf, type EndReason } from '../events.ts'
-import { refOf } from '../stores/ids.ts'
-import { hasNoFields, toJson, type Fields } from '../record/fields.ts'
-import { newMeta, type Requester, type OwnLifetimes } from '../record/record.ts'
-import type { Loaded } from '../record/session-records.ts'
+import type { Requester } from '../record/record.ts'
+import type { Loaded, Opened } from '../record/session-records.ts'
 import { KnownSession } from './known-session.ts'
-import { Queue } from './operation.ts'
 import { Renewal, type SessionStart } from './renewal.ts'
-import { ReplacedSessions } from './replaced-sessions.ts'
-import { ReplyCookie } from './reply-cookie.ts'
-import { isUpgrade, refuse, setSession } from './request-property.ts'
-import { Session, type Owner } from './session.ts'
+import { isUpgrade, refuse } from './request-property.ts'
+import { hasNoFields } from '../record/fields.ts'
+import { Session } from './session.ts'
+import { SessionWork } from './session-work.ts'
 import type { Shared } from './shared.ts'
-import { lookUpTokens, NO_TOKEN } from './token-lookup.ts'
-import { Writes, type Ended } from './writes.ts'
+import type { Unsigned } from './signer.ts'
+import { lookUpTokens, NO_TOKEN, type TokenLookup } from './token-lookup.ts'
 
 /**
- * The session of one request: which object the request is given, and what is done to it from the request's begin to its end.
- * The operations form a queue, for which the end of the request waits.
+ * The session of one request, from the request's begin to its end: which object the request is given, and when it is made.
+ *
+ * Hot path: most requests change nothing, and many do not look. So what is done to a session is made with the first operation
+ * (`work`), and its object when the request looks, from what was read when the request came
+ * (benchmarks/redis-sessions/read.bench.js).
  */
-export class RequestSession implements Owner {
+export class RequestSession {
   readonly request: FastifyRequest
-  readonly token: string | undefined
+  readonly reply: FastifyReply | null
   /** Whether the reply has left, or is about to, so that no cookie can be set any more. */
   isOver = false
+  /** Nothing was made of it yet: the request has not looked, and its end asks for nothing. */
+  isWaiting = false
   /** See InFlight. */
   position = -1
   everyMs = Infinity
-  readonly reply: FastifyReply | null
   readonly #shared: Shared
-  readonly #renewal: Renewal
-  readonly #writes: Writes
-  readonly #others: () => readonly string[]
-  readonly #queue = new Queue()
-  #lookup = NO_TOKEN
-  #session!: Session
-  readonly #replaced = new ReplacedSessions()
-  readonly #cookie: ReplyCookie
+  readonly #start: SessionStart
+  #lookup: TokenLookup = NO_TOKEN
+  #session: Session | null = null
+  #renewal: Renewal | null = null
+  #work: SessionWork | null = null
 
-  constructor (request: FastifyRequest, shared: Shared, start: SessionStart = {}) {
+  constructor (request: FastifyRequest, reply: FastifyReply | null, shared: Shared, start: SessionStart) {
     this.request = request
-    this.token = start.token
-    this.reply = start.reply ?? null
+    this.reply = reply
     this.#shared = shared
-    this.#renewal = new Renewal(request, shared, start)
-    this.#writes = new Writes(request, shared, start.isActivity)
-    this.#cookie = new ReplyCookie(this, this.#renewal, shared.cookies)
-    this.#others = start.others ?? (() => [])
+    this.#start = start
+  }
+
+  get token (): string | undefined {
+    return this.#start.token
+  }
+
+  /** What became of the token. */
+  get lookup (): TokenLookup {
+    return this.#lookup
   }
 
   /** Why the session could not be read: thrown where the request touches it. */
@@ -57,247 +57,151 @@ export class RequestSession implements Owner {
   }
 
   get session (): Session {
-    return this.#session
+    return this.look()
   }
 
   get known (): KnownSession {
-    return Session.knownOf(this.#session)!
+    return Session.knownOf(this.session)!
   }
 
-  /** Gives the request a session that is not stored. */
+  /** What is stored of it; null where nothing is. */
+  get loaded (): Loaded | null {
+    return this.isWaiting ? this.#lookup.found : this.known.loaded
+  }
+
+  get renewal (): Renewal {
+    this.#renewal ??= new Renewal(this.request, this.#shared, this.#start)
+    return this.#renewal
+  }
+
+  /** What is done to it, by a request that has looked at it. */
+  get work (): SessionWork {
+    this.look()
+    this.#work ??= new SessionWork(this, this.#shared, this.#start.isActivity)
+    return this.#work
+  }
+
+  /** The request has no session that is stored. */
   begin (): void {
-    this.#give(this.#make(new KnownSession(this.#shared), {}))
+    this.isWaiting = true
   }
 
-  /** Gives the request the session of its token. Never rejects. */
+  /**
+   * The request has the session of its token, if that is at hand and neither is to be noted as seen nor its cookie to be renewed.
+   * What was read now is what the request gets when it looks, as if it had waited for it: who changes the session meanwhile did
+   * not have his answer when this request came.
+   */
+  beginNow ({ id, ref, isOld }: Unsigned): boolean {
+    if (ref === null || isOld) return false
+    const { records } = this.#shared
+    const now = records.now()
+    const found = records.openNow(ref, now)
+    if (found === undefined || !this.#isQuiet(found, now)) return false
+    this.#lookup = { ...NO_TOKEN, id, token: this.#start.token!, found }
+    this.isWaiting = true
+    this.stay(found)
+    return true
+  }
+
+  /** The request has the session of its token. Never rejects. */
   async load (): Promise<void> {
-    const [token, lookup] = await lookUpTokens(this.token!, this.#others, this.#shared, this.request as Requester)
-    this.#lookup = lookup
-    const { id, isOld, found, failure } = lookup
-    if (found === null) {
-      this.begin()
-      if (failure !== null) refuse(this.request, failure)
-      return
+    this.#lookup = await lookUpTokens(this.token!, this.#shared, this.request as Requester, this.reply === null ? noOthers : () => this.#shared.cookies.others(this.request, this.token!))
+    const { found, failure, token, isOld } = this.#lookup
+    this.isWaiting = true
+    if (failure !== null) {
+      this.look()
+      return refuse(this.request, failure)
     }
-    const known = new KnownSession(this.#shared, { id: id!, ...(isOld ? {} : { token }) })
-    known.keepOpened(found)
-    this.#give(this.#make(known, found.fields))
-    this.#stay()
+    if (found === null) return
+    this.stay(found)
+    // Another token than that of the request, such as of a name of before, is renewed as its own.
+    if (token === this.token && !isOld && this.#isQuiet(found, this.#shared.records.now())) return
+    this.look()
     // With less than half of the idle timeout left it might end while the request runs.
-    if (this.#renewal.isPast(found, 1 / 2)) this.touch()
+    if (this.renewal.isPast(found, 1 / 2)) this.work.touch()
   }
 
-  /** A session of a user, in place of the request's, which ends. What was in it is gone. */
-  login (userId: string, fields: Fields, own: OwnLifetimes | undefined, made: (loaded: Loaded) => Promise<void>): Promise<void> {
-    const known = new KnownSession(this.#shared, { userId })
-    return this.#replace(this.#session, known, fields, 'login', async () => {
-      const created = await this.#writes.create(known, newMeta(this.request as Requester, userId, own), toJson(fields))
-      this.#shared.events.emit('login', eventOf(created))
-      await made(created).catch((err) => this.#shared.log.warn({ err }, 'a user may have more sessions than maxSessionsPerUser until the next login'))
-    })
-  }
-
-  regenerate (session: Session, fields: Fields): Promise<void> {
-    const known = new KnownSession(this.#shared, { userId: Session.knownOf(session)!.userId })
-    return this.#replace(session, known, fields, null, (ended) => this.#writes.move(ended, known, fields))
-  }
-
-  /** Ends the session of the request, and that of its token where that is another. */
-  logout (): Promise<void> {
-    return this.#queue.add(async () => {
-      const { known } = this
-      const ids = new Set([this.#lookup.id, known.loaded === null ? null : known.id])
-      for (const id of ids) if (id !== null) await this.#writes.end(refOf(id), 'logout')
-      this.#markEnded(known)
-    })
-  }
-
-  destroy (session: Session): Promise<void> {
-    return this.#queue.add(async () => {
-      const known = Session.knownOf(session)!
-      if (known.loaded !== null) await this.#writes.end(known.ref, 'destroy')
-      this.#markEnded(known)
-    })
-  }
-
-  reload (session: Session): Promise<void> {
-    return this.#queue.add(async () => {
-      const known = Session.knownOf(session)!
-      const found = known.isEnded ? null : await this.#shared.records.open(known.ref)
-      const next = new KnownSession(this.#shared, { id: known.id, token: known.token, userId: known.userId })
-      next.isNew = known.isNew
-      if (found !== null) next.keepOpened(found)
-      else if (known.loaded !== null || known.isGone) this.#writes.markGone(next)
-      next.isEnded = known.isEnded
-      if (session === this.#session) this.#give(this.#make(next, found?.fields ?? {}))
-    })
-  }
-
-  /** Stores what the request changed. */
-  save (session: Session): Promise<void> {
-    return this.#queue.add(async () => {
-      await this.#save(session)
-      this.#stay()
-      if (Session.knownOf(session)!.isNew) this.#cookie.setInHijacked()
-    })
-  }
-
-  /** Notes the session as seen now, which moves its idle timeout. */
-  touch (session: Session = this.#session): void {
-    const known = Session.knownOf(session)!
-    this.#queue.add(async () => {
-      if (known.loaded !== null) await this.#renewal.touch(known)
-      if (known.loaded !== null && session === this.#session) this.#renewal.setExpiry(session, known.loaded)
-    })
-  }
-
-  /** An operation that could not begin. */
-  fail (err: unknown): Promise<void> {
-    return this.#queue.add(() => Promise.reject(err))
-  }
-
-  /** Waits for the operations under way. */
-  settled (): Promise<void> {
-    return this.#queue.idle()
-  }
-
-  call (callback: (err?: unknown) => void, err?: unknown): void {
-    callSafely((fault) => this.#shared.log.error({ err: fault }, 'a callback that was passed to a session failed'), callback, err)
-  }
-
-  /** Whether the end of the request has nothing to wait for. */
-  canEndAtOnce (): boolean {
-    if (!this.#queue.isIdle) return false
-    if (this.failure !== null) return true
-    if ((this.request.session as unknown) !== this.#session) return false
-    const { known } = this
-    if (known.isEnded || known.isNew) return false
-    if (known.loaded === null) return hasNoFields(this.#session)
-    return this.#renewal.isCookieCurrent(known, this.#renewal.isDue(known.loaded), this.#session) && known.isSame(this.#session)
-  }
-
-  /** Waits for the operations, saves, and says by the cookie what became of the session, also where something failed. */
-  async finish (reply: FastifyReply): Promise<void> {
-    try {
-      await this.#finish(reply)
-    } catch (err) {
-      this.#cookie.trySet(reply)
-      throw err
-    } finally {
-      if (this.#cookie.isLost || this.#cookie.refused !== null) await this.#abandon()
-    }
-  }
-
-  async #finish (reply: FastifyReply): Promise<void> {
-    const unseen = await this.#queue.settled()
-    // What the application told the visitor as an error is none to tell again.
-    if (unseen !== undefined && reply.statusCode < 400) throw unseen.error
-    if (this.failure !== null) return
-    this.#replaced.warnOfLost(this.request, this.#shared.log)
-    const session: unknown = this.request.session
-    // Who sets it to null means its end, not only that of the cookie.
-    if (session === null && this.known.loaded !== null) await this.destroy(this.#session)
-    const { known } = this
-    if (session === null || session === undefined || known.isEnded) return this.#cookie.set(reply, true)
-    if (session !== this.#session || isUpgrade(this.request)) return
-    await this.#save(this.#session)
-    if (known.loaded !== null) await this.#renewal.sendCookie(reply, known, known.loaded, this)
-  }
-
-  /** What the request changed after its reply began, or without one: streams, and replies that the application took over. */
-  async finishLate (): Promise<void> {
-    try {
-      const unseen = await this.#queue.settled()
-      if (unseen !== undefined) throw unseen.error
-      if (this.failure === null && !isUpgrade(this.request) && (this.request.session as unknown) === this.#session) await this.#saveLate()
-    } finally {
-      if (!this.isOver && !this.#cookie.isSet && !isUpgrade(this.request)) await this.#abandon()
-    }
-  }
-
-  async #saveLate (): Promise<void> {
-    const { known } = this
-    if (known.loaded === null) {
-      if (!known.isEnded && !known.isGone && !hasNoFields(this.#session)) this.#shared.log.warn({ reqId: this.request.id }, 'a request wrote to a new session after its reply began: without a cookie it cannot be kept. Await session.save() before')
-      return
-    }
-    await this.#save(this.#session)
-    if (!this.isOver && known.loaded !== null && this.#renewal.isDue(known.loaded)) await this.#renewal.touch(known)
-  }
-
-  /** Ends a session that this request made and whose cookie does not reach the browser: nobody could use it, or end it. */
-  async #abandon (): Promise<void> {
-    const { known } = this
-    if (known.loaded === null || known.id === this.#lookup.id || !this.#shared.cookies.isUsed) return
-    await this.#writes.abandon(known.ref, this.#lookup.id)
-    this.#markEnded(known)
-    if (this.#cookie.refused !== null) this.#shared.log.error({ err: this.#cookie.refused, reqId: this.request.id }, 'the cookie of a new session could not be made, and the session was ended')
-    else if (this.#cookie.isLost) this.#shared.log.info({ reqId: this.request.id }, 'the client left before it had the cookie of a new session, which was ended')
-    else this.#shared.log.warn({ reqId: this.request.id }, 'a hijacked reply began without the cookie of a new session, which was ended: await login or session.save() before its headers leave')
-  }
-
-  /** Keeps the session of a request that takes long from timing out. */
-  async keepAlive (): Promise<void> {
-    if (!this.isOver) await this.#renewal.keepAlive(this.known)
-  }
-
-  /** From here on its session does not time out before the reply begins. A socket may be open for days: of that the application tells, by `watch`. */
-  #stay (): void {
-    const { loaded } = this.known
-    if (loaded !== null && this.reply !== null && !this.isOver && !isUpgrade(this.request)) this.#shared.inFlight.add(this, loaded.meta.own?.idleTimeoutMs)
-  }
-
-  #save (session: Session): Promise<void> {
-    return this.#writes.save(Session.knownOf(session)!, session, this.#lookup)
-  }
-
-  #make (known: KnownSession, fields: object): Session {
-    const session = new Session(this, known, this.#renewal.attributes(), fields)
-    this.#renewal.begin(session, known.loaded)
+  /** Gives the request the session that it has, as it was when the request came. */
+  look (): Session {
+    if (!this.isWaiting) return this.#session!
+    this.isWaiting = false
+    const { id, isOld, found, token } = this.#lookup
+    const session = found === null
+      ? this.make(new KnownSession(this.#shared))
+      : this.make(new KnownSession(this.#shared, null, id!, isOld ? undefined : token!), found)
+    this.give(session)
+    this.#finishLate()
     return session
   }
 
-  #give (session: Session): void {
+  /** A session object of this request. */
+  make (known: KnownSession, opened: Opened | null = null): Session {
+    const { renewal } = this
+    const session = new Session(this, known, renewal.attributes())
+    if (opened !== null) known.open(opened, session)
+    renewal.begin(session, known.loaded)
+    return session
+  }
+
+  give (session: Session): void {
     this.#session = session
     this.request.session = session as unknown as FastifyRequest['session']
   }
 
-  /**
-   * Puts another session in the place of one: at once for the request, in the order of the queue for the store. What is written
-   * from here on goes to the new one.
-   */
-  #replace (previous: Session, known: KnownSession, fields: Fields, reason: EndReason | null, make: (ended: Ended) => Promise<void>): Promise<void> {
-    // A reply that was hijacked may have begun: the cookie of the new session would not leave any more.
-    if (this.isOver || (this.reply?.raw.headersSent === true && this.#shared.cookies.isUsed)) return this.fail(new FST_ERR_REDIS_SESSIONS_REPLY_SENT())
-    const next = this.#make(known, fields)
-    this.#replaced.add(previous)
-    this.#give(next)
-    return this.#queue.add(async () => {
-      const left = Session.knownOf(previous)!
-      const wasStored = left.loaded !== null
-      try {
-        await make(await this.#writes.endFor(left, reason))
-        known.isNew = known.loaded !== null
-        this.#stay()
-        this.#cookie.setInHijacked()
-        if (known.loaded !== null) this.#renewal.setExpiry(next, known.loaded)
-      } catch (err) {
-        known.isEnded = true
-        if (this.#session === next) this.#give(previous)
-        if (wasStored) await this.#writes.forgetReplaced(left.ref)
-        throw err
-      } finally {
-        if (this.known.isEnded) setSession(this.request, null)
-      }
-    })
+  /** From here on its session does not time out before the reply begins. A socket may be open for days: of that the application tells, by `watch`. */
+  stay ({ meta }: Loaded): void {
+    if (this.reply !== null && !this.isOver && !isUpgrade(this.request)) this.#shared.inFlight.add(this, meta.own?.idleTimeoutMs)
   }
 
-  /** The session was ended: whatever the request still does to it is not stored. */
-  #markEnded (known: KnownSession): void {
-    this.#cookie.mayBeThere ||= known.isNew
-    known.isEnded = true
-    known.loaded = null
-    if (known === this.known) setSession(this.request, null)
-    this.#cookie.setInHijacked()
+  /** Keeps the session of a request that takes long from timing out. */
+  async keepAlive (): Promise<void> {
+    if (!this.isOver) await this.renewal.keepAlive(this.known)
+  }
+
+  /** The reply is about to leave, or has left, and nothing more is done to it. */
+  end (): void {
+    this.isOver = true
+    this.#shared.inFlight.delete(this)
+  }
+
+  /** Whether the end of the request has nothing to wait for. */
+  canEndAtOnce (): boolean {
+    const session = this.#session
+    // Nobody has looked, or the reply left before the session was read.
+    if (session === null) return true
+    if (this.#work !== null && !this.#work.isIdle) return false
+    if (this.failure !== null) return true
+    if ((this.request.session as unknown) !== session) return false
+    const { known } = this
+    if (known.isEnded || known.isNew) return false
+    if (known.loaded === null) return hasNoFields(session)
+    return this.renewal.isCookieCurrent(known, this.renewal.isDue(known.loaded), session) && known.isSame(session)
+  }
+
+  /**
+   * What is changed after the reply began, or without one, is stored when it has left. Not by a hook: those would be run for the
+   * requests that do not look, too, which costs them more than all the rest.
+   */
+  #finishLate (): void {
+    const { reply } = this
+    if (reply === null) return
+    const { raw } = reply
+    const finish = () => {
+      raw.removeListener('finish', finish)
+      raw.removeListener('error', finish)
+      this.#shared.inFlight.delete(this)
+      if (this.isOver && this.canEndAtOnce()) return
+      this.work.finishLate().catch((err) => this.#shared.log.error({ err, reqId: this.request.id }, 'what a request wrote to its session was not stored'))
+    }
+    raw.on('finish', finish)
+    raw.on('error', finish)
+  }
+
+  #isQuiet ({ stored, lifetimes }: Opened, now: number): boolean {
+    const { touchIntervalMs } = this.#shared
+    if (this.#start.isActivity === false) return true
+    return touchIntervalMs !== 0 && now - stored.touchedAt < Math.min(touchIntervalMs, Math.floor(lifetimes.idleTimeoutMs / 2))
   }
 }
+
+const noOthers = (): readonly string[] => []

@@ -54,16 +54,24 @@ export class SessionCookie {
   secure: boolean | 'auto' | null = null
   httpOnly = true
   partitioned = false
-  expires: Date | null = null
   originalMaxAge: number | null = null
+  /** Not what was given, which may say less: what that made of the attributes. */
   readonly #given: Pick<SessionCookie, 'path' | 'domain' | 'sameSite' | 'secure' | 'httpOnly' | 'partitioned'>
+  #expires: Date | null = null
+  /** Says when the session expires; asked once, by who wants to know. */
+  #expiry: (() => Date | null) | null = null
+  #isExpirySet = false
 
-  constructor ({ maxAge, expires, ...attributes }: CookieAttributes) {
-    Object.assign(this, attributes)
+  constructor ({ maxAge, expires, path, domain, sameSite, secure, httpOnly, partitioned }: CookieAttributes) {
+    if (path !== undefined) this.path = path as string
+    if (domain !== undefined) this.domain = domain
+    if (sameSite !== undefined) this.sameSite = sameSite
+    if (secure !== undefined) this.secure = secure
+    if (httpOnly !== undefined) this.httpOnly = httpOnly
+    if (partitioned !== undefined) this.partitioned = partitioned
+    this.#given = { path: this.path, domain: this.domain, sameSite: this.sameSite, secure: this.secure, httpOnly: this.httpOnly, partitioned: this.partitioned }
     if (expires != null) this.expires = new Date(expires)
     if (maxAge !== undefined) this.maxAge = maxAge
-    const { path, domain, sameSite, secure, httpOnly, partitioned } = this
-    this.#given = { path, domain, sameSite, secure, httpOnly, partitioned }
   }
 
   /** Whether an attribute was set since, beside when it expires. */
@@ -71,6 +79,26 @@ export class SessionCookie {
     const given = this.#given
     return this.path !== given.path || this.domain !== given.domain || this.sameSite !== given.sameSite ||
       this.secure !== given.secure || this.httpOnly !== given.httpOnly || this.partitioned !== given.partitioned
+  }
+
+  /** Whether when it expires was set by somebody else than `expireWith`. */
+  get isExpirySet (): boolean {
+    return this.#isExpirySet
+  }
+
+  get expires (): Date | null {
+    if (this.#expiry !== null) {
+      this.#expires = this.#expiry()
+      this.#expiry = null
+    }
+    return this.#expires
+  }
+
+  /** Null for a cookie that goes with the browser. */
+  set expires (expires: Date | null) {
+    if (expires === this.expires) return
+    this.#expires = expires
+    this.#isExpirySet = true
   }
 
   get maxAge (): number | null {
@@ -82,6 +110,19 @@ export class SessionCookie {
     checkAttributes({ maxAge: ms as number })
     this.expires = ms === null ? null : new Date(Date.now() + ms)
     this.originalMaxAge = ms
+  }
+
+  /** Lets it expire when the session does. */
+  expireWith (expiry: () => Date | null): void {
+    this.#expiry = expiry
+    this.#isExpirySet = false
+  }
+
+  /** As another cookie of the same session, which may be what the application put in its place. */
+  expireAs (other: SessionCookie): void {
+    this.#expires = other.expires
+    this.#expiry = null
+    this.#isExpirySet = !(#isExpirySet in other) || other.#isExpirySet
   }
 
   toJSON (): object {

@@ -5,7 +5,7 @@ import { checkAttributes, SessionCookie, type CookieAttributes } from './session
 type Callback = (err?: unknown) => void
 
 /** What a session object asks of its request. */
-export interface Owner {
+interface Operations {
   save (session: Session): Promise<void>
   regenerate (session: Session, fields: Record<string, unknown>): Promise<void>
   destroy (session: Session): Promise<void>
@@ -14,6 +14,9 @@ export interface Owner {
   /** Calls what the application passed. */
   call (callback: Callback, err?: unknown): void
 }
+
+/** The operations are made when the first is asked for. */
+interface Owner { readonly work: Operations }
 
 /**
  * `request.session`, with the interface that @fastify/session documents. The application's fields are its own properties,
@@ -25,12 +28,11 @@ export class Session {
   readonly #known: KnownSession
   #attributes: CookieAttributes
 
-  constructor (owner: Owner, known: KnownSession, attributes: CookieAttributes, fields: object) {
+  constructor (owner: Owner, known: KnownSession, attributes: CookieAttributes) {
     this.#owner = owner
     this.#known = known
     this.#attributes = attributes
     this.cookie = new SessionCookie(attributes)
-    Object.assign(this, fields)
   }
 
   /** What is known of the session behind an object; undefined where it is none of ours. */
@@ -61,31 +63,31 @@ export class Session {
   options (attributes: CookieAttributes): void {
     checkAttributes(attributes)
     this.#attributes = { ...this.#attributes, ...attributes }
-    const { expires } = this.cookie
+    const former = this.cookie
     this.cookie = new SessionCookie(this.#attributes)
-    if (attributes.maxAge === undefined && attributes.expires === undefined) this.cookie.expires = expires
+    if (attributes.maxAge === undefined && attributes.expires === undefined) this.cookie.expireAs(former)
   }
 
   touch (): void {
-    this.#owner.touch(this)
+    this.#owner.work.touch(this)
   }
 
   save (callback?: Callback): Promise<void> | void {
-    return this.#answer(this.#owner.save(this), callback)
+    return this.#answer(this.#owner.work.save(this), callback)
   }
 
   regenerate (keep?: string[] | Callback, callback?: Callback): Promise<void> | void {
     const names = Array.isArray(keep) ? keep.filter((name) => Object.hasOwn(this, name) && name !== 'cookie') : []
     const kept = names.map((name) => [name, this.get(name)])
-    return this.#answer(this.#owner.regenerate(this, Object.fromEntries(kept)), typeof keep === 'function' ? keep : callback)
+    return this.#answer(this.#owner.work.regenerate(this, Object.fromEntries(kept)), typeof keep === 'function' ? keep : callback)
   }
 
   destroy (callback?: Callback): Promise<void> | void {
-    return this.#answer(this.#owner.destroy(this), callback)
+    return this.#answer(this.#owner.work.destroy(this), callback)
   }
 
   reload (callback?: Callback): Promise<void> | void {
-    return this.#answer(this.#owner.reload(this), callback, null)
+    return this.#answer(this.#owner.work.reload(this), callback, null)
   }
 
   isModified (): boolean {
@@ -99,6 +101,6 @@ export class Session {
   /** @param none what stands for no error: @fastify/session passes what its stores pass, `null` where they read */
   #answer (done: Promise<void>, callback: Callback | undefined, none?: null): Promise<void> | void {
     if (callback === undefined) return done
-    done.then(() => this.#owner.call(callback, none), (err) => this.#owner.call(callback, err))
+    done.then(() => this.#owner.work.call(callback, none), (err) => this.#owner.work.call(callback, err))
   }
 }

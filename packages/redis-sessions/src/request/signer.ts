@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { Signer as CookieSigner } from '@fastify/cookie'
 import { refOf, type SessionRef } from '../stores/ids.ts'
+import { Generations } from './generations.ts'
 
 /** What a token is. */
 export interface Unsigned {
@@ -12,7 +13,7 @@ export interface Unsigned {
   readonly isOld: boolean
 }
 
-/** So many tokens are kept twice over: of those that come again, most are found. A token with what is known of it takes some 500 bytes. */
+/** So many tokens are kept twice over. A token with what is known of it takes some 500 bytes. */
 const MOST = 5000
 /** What is no token of ours is not kept: anybody could send it. */
 const NONE: Unsigned = { id: null, ref: null, isOld: false }
@@ -20,8 +21,7 @@ const NONE: Unsigned = { id: null, ref: null, isOld: false }
 /** Signs ids for the visitors, with secrets that no other realm has. What it has verified once it knows for a while. */
 export class Signer {
   readonly #signer: CookieSigner
-  #known = new Map<string, Unsigned>()
-  #former = new Map<string, Unsigned>()
+  readonly #known = new Generations<Unsigned>(MOST)
 
   /**
    * @param secrets the first signs, all verify
@@ -36,28 +36,15 @@ export class Signer {
   }
 
   unsign (token: string): Unsigned {
-    return this.#known.get(token) ?? this.#learn(token)
-  }
-
-  #learn (token: string): Unsigned {
-    const former = this.#former.get(token)
-    if (former !== undefined) return this.#keep(token, former)
-    // A text that was cut out of a header keeps all of it in memory: what is kept is written anew.
-    const own = Buffer.from(token).toString()
-    return this.#keep(own, this.#verify(own))
+    return this.#known.get(token) ?? this.#verify(token)
   }
 
   #verify (token: string): Unsigned {
     const { valid, renew, value } = this.#signer.unsign(token)
-    return valid && value !== null ? { id: value, ref: refOf(value), isOld: renew } : NONE
-  }
-
-  #keep (token: string, unsigned: Unsigned): Unsigned {
-    if (unsigned === NONE) return NONE
-    if (this.#known.size >= MOST) {
-      this.#former = this.#known
-      this.#known = new Map()
-    }
+    if (!valid || value === null) return NONE
+    // A text that was cut out of a header keeps all of it in memory: what is kept is written anew.
+    const id = Buffer.from(value).toString()
+    const unsigned = { id, ref: refOf(id), isOld: renew }
     this.#known.set(token, unsigned)
     return unsigned
   }

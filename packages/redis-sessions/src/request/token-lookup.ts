@@ -8,6 +8,8 @@ import type { Shared } from './shared.ts'
 export interface TokenLookup {
   /** The id that the token carried with a valid signature. */
   readonly id: string | null
+  /** The token that counts; null where none came. */
+  readonly token: string | null
   /** The token is signed with a secret that is on its way out. */
   readonly isOld: boolean
   readonly found: Opened | null
@@ -19,17 +21,17 @@ export interface TokenLookup {
   readonly refused: RefusedSession['reason'] | null
 }
 
-export const NO_TOKEN: TokenLookup = { id: null, isOld: false, found: null, failure: null, unreadable: null, refused: null }
+export const NO_TOKEN: TokenLookup = { id: null, token: null, isOld: false, found: null, failure: null, unreadable: null, refused: null }
 
 async function lookUpToken (token: string, { records, signer }: Pick<Shared, 'records' | 'signer'>): Promise<TokenLookup> {
   const { id, ref, isOld } = signer.unsign(token)
-  if (ref === null) return { ...NO_TOKEN, refused: 'signature' }
+  if (ref === null) return { ...NO_TOKEN, token, refused: 'signature' }
   try {
     const found = await records.open(ref)
-    return { id, isOld, found, failure: null, unreadable: null, refused: found === null ? 'unknown' : null }
+    return { id, token, isOld, found, failure: null, unreadable: null, refused: found === null ? 'unknown' : null }
   } catch (err) {
     const isUnreadable = err instanceof FST_ERR_REDIS_SESSIONS_UNREADABLE
-    return { id, isOld, found: null, failure: isUnreadable ? null : err as Error, unreadable: isUnreadable ? err : null, refused: isUnreadable ? 'unreadable' : null }
+    return { id, token, isOld, found: null, failure: isUnreadable ? null : err as Error, unreadable: isUnreadable ? err : null, refused: isUnreadable ? 'unreadable' : null }
   }
 }
 
@@ -38,17 +40,16 @@ async function lookUpToken (token: string, { records, signer }: Pick<Shared, 're
  * before. Never rejects.
  *
  * @param others further tokens, tried where the first is none
- * @returns the token that counts, and what became of it
  */
-export async function lookUpTokens (first: string, others: () => readonly string[], shared: Shared, request: Requester): Promise<[token: string, lookup: TokenLookup]> {
+export async function lookUpTokens (first: string, shared: Shared, request: Requester, others: () => readonly string[]): Promise<TokenLookup> {
   const lookup = await lookUpToken(first, shared)
-  if (lookup.refused === null) return [first, lookup]
+  if (lookup.refused === null) return lookup
   for (const token of others()) {
     const other = await lookUpToken(token, shared)
-    if (other.refused === null) return [token, other]
+    if (other.refused === null) return other
   }
   emitRefused(shared.events, request, lookup.refused)
-  return [first, lookup]
+  return lookup
 }
 
 function emitRefused (events: Events, request: Requester, reason: RefusedSession['reason']): void {

@@ -13,7 +13,7 @@ import type { SessionScript } from './scripts.ts'
 /** What is used of @jpulse/config-cache. */
 export interface CoherentCache {
   readonly mode: string
-  /** Former releases have none: their copies are asked for by `getOrLoad`. */
+  /** Where there is none, copies are asked for by `getOrLoad`. */
   peek?<T> (key: string, tags: string): T | undefined
   getOrLoad<T> (key: string, options: { tags: string, ttlMs: (value: T) => number, l2: false, remembered: false }, loader: () => Promise<T>): Promise<T>
   write<T> (write: { tags: string }, work: () => Promise<T>): Promise<T>
