@@ -77,3 +77,10 @@ export class L1 {
     }
   }
 }
+
+/** Whether an entry bears all of the tags, of which its key is one. */
+export function bears (borne: readonly string[], key: string, tags: string | readonly string[]): boolean {
+  if (typeof tags === 'string') return tags === key || borne.includes(tags)
+  for (const tag of tags) if (tag !== key && !borne.includes(tag)) return false
+  return true
+}

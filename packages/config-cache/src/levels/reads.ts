@@ -8,7 +8,7 @@ import type { Counters } from '../stats.ts'
 import { now } from '../time.ts'
 import { fromText, toText } from '../values.ts'
 import { Flights, type Flight } from './flights.ts'
-import type { Entry, L1 } from './l1.ts'
+import { bears, type Entry, type L1 } from './l1.ts'
 import type { L2 } from './l2.ts'
 import type { LastKnown } from './last-known.ts'
 import { ttlsOf, type TtlOptions, type Ttls } from './ttls.ts'
@@ -296,9 +296,3 @@ export class Reads {
 const NONE: readonly string[] = []
 
 const asItIs = <T>(value: T): T => value
-
-function bears (borne: readonly string[], key: string, tags: string | readonly string[]): boolean {
-  if (typeof tags === 'string') return tags === key || borne.includes(tags)
-  for (const tag of tags) if (tag !== key && !borne.includes(tag)) return false
-  return true
-}
