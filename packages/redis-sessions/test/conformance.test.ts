@@ -49,7 +49,7 @@ const stores: Record<string, (t: Test) => Promise<Make>> = {
     const { make, link: redis, keys, log } = await copies(t, { url: sharedRedis() })
     return (lifetimes) => {
       const backup = mongoBackup(db.collection(uniqueName('s')), { intervalMs: 500 })
-      const primary = make(lifetimes)
+      const primary = make(lifetimes, 60_000)
       const job = new BackupJob(redis, keys, primary, backup, log)
       return new BackedStore(primary, backup, job, lifetimes, log, () => job.close())
     }
@@ -73,7 +73,7 @@ async function copies (t: Test, options: FastifyRedisLinkOptions) {
   await app.register(configCache, { blockTtlMs: 500 })
   await waitFor(() => app.configCache.mode === 'coherent')
   const keys = new Keys((...parts) => app.redisLink.key(...parts))
-  const make = (lifetimes: Lifetimes) => new LocalRedisStore(app.configCache as unknown as CoherentCache, new Copies('', true), app.redisLink, keys, lifetimes)
+  const make = (lifetimes: Lifetimes, tombstoneMs = 0) => new LocalRedisStore(app.configCache as unknown as CoherentCache, new Copies('', true), app.redisLink, keys, lifetimes, tombstoneMs)
   return { make, link: app.redisLink, keys, log: app.log }
 }
 
