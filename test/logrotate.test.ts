@@ -25,6 +25,7 @@ t.test('logrotate with the file of deploy/ moves the log of two PM2 workers whil
     ['/var/log/jpulse-site', logs],
     // The user of the test is the owner of its folder.
     ['  su jpulse jpulse\n', ''],
+    ['runuser -u jpulse -- ', ''],
     ['/usr/bin/node', process.execPath],
     ['/srv/jpulse', resolve(ROOT)],
     ['PM2_HOME=/var/lib/jpulse-site/.pm2', `PM2_HOME=${home}`]

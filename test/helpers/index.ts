@@ -1,5 +1,6 @@
 export { freePort } from '../../scripts/servers/free-port.js'
 export { mongo, type TestMongo } from './mongo.ts'
+export { redisMonitor } from './redis-monitor.ts'
 export { redisCluster, type TestCluster } from './redis-cluster.ts'
 export { connect, isBeforeRedis7, redisServer, sharedRedis, type TestRedis } from './redis-server.ts'
 export { temporaryFolder, uniqueName, type Scope } from './scope.ts'

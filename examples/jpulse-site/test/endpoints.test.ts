@@ -37,10 +37,14 @@ for (const mode of MODES) {
     for (const { name } of await app.endpoints.list()) t.equal(await status(admin, name), 426, name)
 
     await app.configCache.set('endpoints', { endpoints: [{ name: 'hello-todo' }] }, { collection: 'config' })
-    await waitFor(async () => await status(admin, 'shop') === 404, { what: 'the endpoints to go' })
+    await app.endpoints.refresh()
     t.equal(await status(admin, 'hello-todo'), 426, 'what is no list of endpoints does no harm')
+    t.equal(await status(admin, 'shop'), 426, 'nor does it end those of before')
     t.equal((await admin.get('/admin/websockets')).statusCode, 200)
-    t.equal((await make(endpoint('shop'))).statusCode, 303, 'and is replaced')
+    t.equal((await make(endpoint('other'))).statusCode, 400, 'and nothing is written over it')
+    await app.configCache.set('endpoints', { endpoints: [] }, { collection: 'config' })
+    await waitFor(async () => await status(admin, 'shop') === 404, { what: 'the endpoints to go' })
+    t.equal((await make(endpoint('shop'))).statusCode, 303)
     t.equal(await status(admin, 'shop'), 426)
   })
 }

@@ -1,3 +1,4 @@
+import 'server-kit/rotation'
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from '@jpulse/redis-link'
 import { ConfigError, endGracefully } from 'server-kit'
 import { buildApp } from './app.ts'

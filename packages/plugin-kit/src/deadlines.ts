@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { BUSY_MS, LONGEST_MS } from './calls.ts'
 
 /** What somebody waits for. */
@@ -11,8 +12,10 @@ interface Waiting<T> {
   isExtended: boolean
 }
 
-/** Places of what is settled that are kept before the list is made shorter. */
+/** Places of what is settled that are kept at the front before the list is made shorter. */
 const SPARE = 64
+/** Below so many nobody looks for what is settled behind the first. */
+const MANY = 1024
 
 /**
  * Ends the time of many things that all have the same, so that the first begun is the first that is late: one timer looks at the
@@ -27,6 +30,10 @@ export class Deadlines<T extends Awaited> {
   /** Before it there are empty places. */
   #first = 0
   #timer: NodeJS.Timeout | undefined
+  /** With so many, what is settled behind the first is looked for. */
+  #many = MANY
+  /** In the context in which this was made: a timer would keep that of the request that happens to be first. */
+  readonly #wakeAt = AsyncResource.bind((due: number, delay: number): NodeJS.Timeout => setTimeout(this.#check, delay, due).unref())
 
   /** @param onLate what ends the wait; it must settle what it is given, and not throw */
   constructor (ms: number, onLate: (late: T) => void) {
@@ -37,6 +44,7 @@ export class Deadlines<T extends Awaited> {
   /** Begins the time of something, which is forgotten when it is settled. */
   add (awaited: T): void {
     this.#skipSettled()
+    if (this.#waiting.length - this.#first >= this.#many) this.#forgetSettled()
     const at = performance.now() + this.#ms
     this.#waiting.push({ awaited, at, isExtended: false })
     this.#timer ??= this.#wakeAt(at, this.#ms)
@@ -49,7 +57,7 @@ export class Deadlines<T extends Awaited> {
     const extended: Array<Waiting<T>> = []
     for (let one = this.#skipSettled(); one !== undefined && one.at <= time; one = this.#skipSettled()) {
       this.#drop()
-      if (lateMs <= BUSY_MS || one.isExtended) this.#onLate(one.awaited)
+      if (lateMs <= Math.min(BUSY_MS, this.#ms / 8) || one.isExtended) this.#onLate(one.awaited)
       else extended.push({ awaited: one.awaited, at: time + Math.min(this.#ms, lateMs), isExtended: true })
     }
     if (extended.length > 0) this.#insert(extended)
@@ -59,8 +67,11 @@ export class Deadlines<T extends Awaited> {
     this.#timer = next === undefined ? undefined : this.#wakeAt(next.at, Math.max(1, next.at - time))
   }
 
-  #wakeAt (due: number, delay: number): NodeJS.Timeout {
-    return setTimeout(this.#check, delay, due).unref()
+  /** One that takes long, as the first, would keep all that came after it. */
+  #forgetSettled (): void {
+    this.#waiting = this.#waiting.slice(this.#first).filter((one) => !one!.awaited.isSettled)
+    this.#first = 0
+    this.#many = Math.max(MANY, this.#waiting.length * 2)
   }
 
   /** The first that is not settled. */

@@ -181,7 +181,7 @@ t.test('a request with a short-lived session is looked at more often, and the ot
   const inFlight = new InFlight(3600_000)
   t.teardown(() => inFlight.stop())
   let kept = 0
-  const state = (): InFlightRequest => ({ position: -1, everyMs: Infinity, reply: null, request: { raw: { destroyed: false, socket: { destroyed: false } } }, keepAlive: async () => { kept++ } })
+  const state = (): InFlightRequest => ({ position: -1, everyMs: Infinity, reply: null, request: { raw: { destroyed: false, socket: { destroyed: false } } }, look: () => {}, keepAlive: async () => { kept++ } })
   const [short, long] = [state(), state()]
   inFlight.add(long)
   inFlight.add(short, 100)

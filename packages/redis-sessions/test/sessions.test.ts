@@ -2,7 +2,7 @@ import fastifyWebsocket from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { connect, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { connect, redisMonitor, redisServer, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import type { EndedSessions } from '../src/index.ts'
 import { refOf, tagOf } from '../src/stores/ids.ts'
 import { Browser, fieldsOf, makeApp, SECRET, type Setup, cookieOf, isWithCopies } from './support/app.ts'
@@ -537,10 +537,8 @@ t.test('MONITOR: a read is one command and writes no payload', { skip: isWithCop
   const redis = { url: server.url, siteId: uniqueName(), probeIntervalMs: 60_000 }
   const [app, other] = [await makeApp(t, { redis }), await makeApp(t, { redis })]
   const browser = await logIn(app, 'u', { n: 1 })
-  const monitor = await server.connect().monitor()
-  t.teardown(() => monitor.disconnect())
   const commands: string[][] = []
-  monitor.on('monitor', (_time: string, args: string[]) => { if (args.some((arg) => arg.includes(redis.siteId))) commands.push(args) })
+  await redisMonitor(t, server.url, (args) => { if (args.some((arg) => arg.includes(redis.siteId))) commands.push(args) })
   for (let index = 0; index < 10; index++) for (const each of [app, other]) await browser.get('/me', each)
   const marker = server.connect()
   await marker.get(`${redis.siteId}:marker`)

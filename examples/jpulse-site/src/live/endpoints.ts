@@ -41,7 +41,8 @@ class Endpoints {
   }
 
   async list (): Promise<Endpoint[]> {
-    return [...(await this.#read()).endpoints.values()].sort((a, b) => a.name < b.name ? -1 : 1)
+    const { endpoints } = await this.#read()
+    return [...(endpoints ?? new Map<string, Endpoint>()).values()].sort((a, b) => a.name < b.name ? -1 : 1)
   }
 
   /** Resolves with the workers that have not said yet that they have it. @throws InputError, EditedError */
@@ -69,6 +70,8 @@ class Endpoints {
 
   async #apply (): Promise<void> {
     const { endpoints } = await this.#read()
+    // Those that are made stay, of a document that a later release wrote, or nobody meant.
+    if (endpoints === null) return
     for (const [name, { endpoint, namespace }] of this.#made) {
       if (same(endpoint, endpoints.get(name))) continue
       this.#made.delete(name)
@@ -87,11 +90,11 @@ class Endpoints {
     return name === 'stats' || (!this.#made.has(name) && this.#app.wsNamespaces.get(name) !== null)
   }
 
-  async #read (): Promise<{ stored: unknown, endpoints: Map<string, Endpoint> }> {
+  async #read (): Promise<{ stored: unknown, endpoints: Map<string, Endpoint> | null }> {
     const stored = await this.#app.configCache.get(KEY, { collection: COLLECTION })
     const endpoints = endpointsOf(stored)
-    if (endpoints === null) this.#tell(`the document ${KEY} is no list of endpoints: there are none`)
-    return { stored, endpoints: endpoints ?? new Map() }
+    if (endpoints === null) this.#tell(`the document ${KEY} is no list of endpoints: those of before stay, and none is made or removed`)
+    return { stored, endpoints }
   }
 
   async #save (change: (endpoints: Map<string, Endpoint>) => void): Promise<string[]> {
@@ -106,6 +109,7 @@ class Endpoints {
   async #write (change: (endpoints: Map<string, Endpoint>) => void): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       const { stored, endpoints } = await this.#read()
+      if (endpoints === null) throw new InputError(`The document ${KEY} is no list of endpoints. Please mend or delete it first.`)
       change(endpoints)
       try {
         return await this.#app.configCache.set(KEY, { endpoints: [...endpoints.values()] }, { collection: COLLECTION, ifVersion: versionOf(stored) })

@@ -31,10 +31,12 @@ const adminSessions: FastifyPluginAsyncTypebox = async (app) => {
 
   app.post('/users/:username/sessions', { schema: { params: Of, body: One, response: pageResponses } }, async (request, reply) => {
     const { username } = request.params
+    const { handle } = request.body
     const by = mustViewer(app, request).username
     // First, so that nothing is done of which nobody can read.
-    await audit.add({ what: 'signed out on one device', user: username, by, ip: request.ip, userAgent: request.headers['user-agent'] ?? '' })
-    await sessions.revoke(username, request.body.handle)
+    const isThere = (await sessions.list(username)).some((one) => one.handle === handle)
+    if (isThere) await audit.add({ what: 'signed out on one device', user: username, by, ip: request.ip, userAgent: request.headers['user-agent'] ?? '' })
+    await sessions.revoke(username, handle)
     return reply.redirect(addressOf(username), 303)
   })
 }

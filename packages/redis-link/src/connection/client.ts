@@ -94,17 +94,35 @@ function clusterOptions (options: ResolvedOptions): ClusterOptions {
 
 /** Ends the time of commands by `Deadlines`: ioredis' own timer takes an answer that this process was too busy to read for none. */
 function boundByDeadline (redis: Redis): Redis {
-  const deadlines = new Deadlines<Command>(redis.options.commandTimeout!, (late) => late.reject(new Error('Command timed out')))
+  const deadlines = new Deadlines<Sent>(redis.options.commandTimeout!, ({ command }) => command.reject(new Error('Command timed out')))
   const send = redis.sendCommand.bind(redis)
-  redis.sendCommand = (command, stream) => {
+  redis.sendCommand = (command: Command & { [AWAITED]?: unknown }, stream) => {
+    command.setTimeout = setNone
     // A command that is redirected is sent again, in the same time.
-    if (command.setTimeout !== setNone) {
-      command.setTimeout = setNone
-      deadlines.add(command)
+    if (command[AWAITED] !== command.promise) {
+      command[AWAITED] = command.promise
+      deadlines.add(new Sent(command))
     }
     return send(command, stream)
   }
   return redis
+}
+
+const AWAITED = Symbol('awaited')
+
+/** A command on its way. What a pipeline of a Redis Cluster sends once more has another promise, and so another time. */
+class Sent {
+  readonly command: Command
+  readonly #promise: unknown
+
+  constructor (command: Command) {
+    this.command = command
+    this.#promise = command.promise
+  }
+
+  get isSettled (): boolean {
+    return this.command.isSettled || this.command.promise !== this.#promise
+  }
 }
 
 /** What ioredis calls as it sends a command. */

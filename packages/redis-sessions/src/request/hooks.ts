@@ -45,6 +45,7 @@ const SESSION = {
 }
 
 const NO_TOKEN = Object.freeze({})
+const NO_ACTIVITY = Object.freeze({ isActivity: false })
 
 /** Gives each request its session, and saves it before the reply leaves. */
 export function addHooks (fastify: FastifyInstance, shared: Shared): void {
@@ -61,7 +62,7 @@ export function addHooks (fastify: FastifyInstance, shared: Shared): void {
     }
     const taken = cookies.take(request)
     const isActivity = config?.activity !== false
-    const state = new RequestSession(request, reply, shared, taken === undefined ? NO_TOKEN : { token: taken.token, isActivity })
+    const state = new RequestSession(request, reply, shared, taken === undefined ? isActivity ? NO_TOKEN : NO_ACTIVITY : { token: taken.token, isActivity })
     ;(request as Marked)[kState] = state
     // Hot path: no promise where there is no session, and for one that is at hand.
     if (taken === undefined) state.begin()

@@ -6,6 +6,8 @@ export interface InFlightRequest {
   /** How often it is looked at while it is one of them. */
   everyMs: number
   readonly reply: { readonly raw: { readonly headersSent: boolean } } | null
+  /** Gives the request its session, which notes at the reply's end that it was seen. */
+  look (): unknown
   /** Notes its session as seen where a quarter of its idle timeout is over. */
   keepAlive (): Promise<void>
 }
@@ -68,8 +70,11 @@ export class InFlight {
       // An aborted request may never come to its end.
       if (state.request.raw.destroyed && state.request.raw.socket.destroyed) this.delete(state)
       // What streams for days, such as server-sent events, is no activity.
-      else if (state.reply?.raw.headersSent === true) this.delete(state)
-      else {
+      else if (state.reply?.raw.headersSent === true) {
+        // Only a hijacked reply is not over by then: it counts at its end, whether or not anybody looked.
+        state.look()
+        this.delete(state)
+      } else {
         everyMs = Math.min(everyMs, state.everyMs)
         state.keepAlive()
       }

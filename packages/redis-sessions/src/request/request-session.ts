@@ -155,7 +155,11 @@ export class RequestSession {
 
   /** Keeps the session of a request that takes long from timing out. */
   async keepAlive (): Promise<void> {
-    if (!this.isOver) await this.renewal.keepAlive(this.known)
+    if (this.isOver) return
+    // Nobody has looked: a session is made only where there is something to do.
+    const { found } = this.#lookup
+    if (this.isWaiting && (found === null || !this.renewal.isPast(found, 1 / 4))) return
+    await this.renewal.keepAlive(this.known)
   }
 
   /** The reply is about to leave, or has left, and nothing more is done to it. */
@@ -190,11 +194,15 @@ export class RequestSession {
       raw.removeListener('finish', finish)
       raw.removeListener('error', finish)
       this.#shared.inFlight.delete(this)
-      if (this.isOver && this.canEndAtOnce()) return
-      this.work.finishLate().catch((err) => this.#shared.log.error({ err, reqId: this.request.id }, 'what a request wrote to its session was not stored'))
+      this.#storeLate().catch((err) => this.#shared.log.error({ err, reqId: this.request.id }, 'what a request wrote to its session was not stored'))
     }
     raw.on('finish', finish)
     raw.on('error', finish)
+  }
+
+  /** Async, so that what a getter of the application throws ends no process. */
+  async #storeLate (): Promise<void> {
+    if (!this.isOver || !this.canEndAtOnce()) await this.work.finishLate()
   }
 
   #isQuiet ({ stored, lifetimes }: Opened, now: number): boolean {

@@ -79,11 +79,11 @@ export class LocalRedisStore extends RedisStore {
   }
 
   override removeAll (tag: string, options?: EndAllOptions): Promise<EndedAll> {
-    return this.#write(this.#copies.groupOf(tag), () => super.removeAll(tag, options))
+    return this.#write(this.keys.watermark(tag), this.#copies.groupOf(tag), () => super.removeAll(tag, options))
   }
 
   override endUpTo (tag: string, mark: number, except?: SessionRef): Promise<void> {
-    return this.#write(this.#copies.groupOf(tag), () => super.endUpTo(tag, mark, except))
+    return this.#write(this.keys.watermark(tag), this.#copies.groupOf(tag), () => super.endUpTo(tag, mark, except))
   }
 
   protected override async change<Reply, const Args extends readonly string[]> (script: SessionScript<Reply, Args>, ref: SessionRef, args: ScriptValues<Args, ScriptValue>): Promise<Reply> {
@@ -94,10 +94,10 @@ export class LocalRedisStore extends RedisStore {
     this.#copies.changed(ref)
     const tag = this.#copies.keyOf(ref)
     const run = (mark: string) => this.run(held.askingOf(script), { keys, args: [...own, this.#self, this.#copies.takenAs(ref), mark] as never })
-    const alone = isRestored(script, own) ? held.SHARED : await this.#writeHere(tag, () => run(''))
+    const alone = isRestored(script, own) ? held.SHARED : await this.#writeHere(keys[1], tag, () => run(''))
     if (alone !== held.SHARED) return alone as Reply
     const mark = newVersion()
-    const value = await this.#write(tag, () => run(mark) as Promise<Reply>)
+    const value = await this.#write(keys[1], tag, () => run(mark) as Promise<Reply>)
     // Nobody waits for it: where it fails, the next change tells everybody once more.
     this.run(held.settle, { keys: [this.keys.holders(ref)], args: [mark] }).catch(() => {})
     return value
@@ -110,10 +110,10 @@ export class LocalRedisStore extends RedisStore {
     return { stored: await this.liveOf([text, mark]), leftMs, at }
   }
 
-  /** @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_REDIS_SESSIONS_INCOHERENT */
-  async #writeHere<T> (tag: string, work: () => Promise<T>): Promise<T> {
+  /** @param key of the server that is asked @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_REDIS_SESSIONS_INCOHERENT */
+  async #writeHere<T> (key: string, tag: string, work: () => Promise<T>): Promise<T> {
     // What is not sent leaves nothing in doubt.
-    this.checkThere()
+    this.checkThere(key)
     try {
       return await this.#cache.writeHere({ tags: tag }, work)
     } catch (err) {
@@ -121,10 +121,10 @@ export class LocalRedisStore extends RedisStore {
     }
   }
 
-  /** @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE, FST_ERR_REDIS_SESSIONS_INCOHERENT */
-  async #write<T> (tag: string, work: () => Promise<T>): Promise<T> {
+  /** As `#writeHere`, told to everybody. */
+  async #write<T> (key: string, tag: string, work: () => Promise<T>): Promise<T> {
     // Of a silent server only the first waits.
-    this.checkThere()
+    this.checkThere(key)
     let done: { value: T } | undefined
     try {
       return await this.#cache.write({ tags: tag }, async () => {

@@ -163,9 +163,9 @@ export class RedisStore implements SessionStore {
     return this.run(script, { keys: this.keysOf(ref) as ScriptValues<typeof scripts.KEYS, string>, args })
   }
 
-  /** @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE where it is known that Redis is away */
-  protected checkThere (): void {
-    if (this.#link.outages.since() !== null) throw unavailable(new Error('Redis is away'))
+  /** @throws FST_ERR_REDIS_SESSIONS_UNAVAILABLE where it is known that Redis is away, or silent the server that has the key */
+  protected checkThere (key: string): void {
+    if (this.#link.outages.since(key) !== null) throw unavailable(new Error('Redis is away'))
   }
 
   /** A logout-all outlives every session that it ended. */
@@ -237,7 +237,8 @@ export class RedisStore implements SessionStore {
   }
 
   protected run<Reply, const Keys extends readonly string[], const Args extends readonly string[]> (script: Script<Reply, Keys, Args>, parameters: ScriptParameters<Keys, Args>): Promise<Reply> {
-    return this.#guard((parameters.keys as readonly string[])[1]!, () => this.#link.runScript(script, parameters))
+    // All keys are of one slot.
+    return this.#guard((parameters.keys as readonly string[])[0]!, () => this.#link.runScript(script, parameters))
   }
 
   #ask<T> (key: string, command: (client: RedisClient) => Promise<T>): Promise<T> {
