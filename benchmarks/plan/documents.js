@@ -24,7 +24,7 @@ export async function fillDatabase (uri, name, workers, count) {
   const keys = Array.from({ length: workers }, (_, worker) => [keyOf('hot', worker, 0), ...Array.from({ length: count }, (_, index) => keyOf('cold', worker, index))]).flat()
   for (let first = 0; first < keys.length; first += AT_ONCE) await db.collection('config').insertMany(keys.slice(first, first + AT_ONCE).map((key) => ({ key, value: SETTING })))
   return {
-    server: ferretdbVersion === undefined ? `MongoDB ${version}` : `FerretDB ${ferretdbVersion}, which speaks MongoDB's protocol`,
+    server: ferretdbVersion === undefined ? `MongoDB ${version}` : "FerretDB, which speaks MongoDB's protocol",
     drop: async () => {
       await db.dropDatabase()
       await client.close()
