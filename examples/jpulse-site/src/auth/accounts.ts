@@ -5,7 +5,7 @@ import type {} from '@jpulse/redis-sessions'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { CredentialsError, InputError, LockedError, NoAccountError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
-import type { Role, User } from '../users/users.ts'
+import type { Role, User, Users } from '../users/users.ts'
 import { Attempts, networkOf } from './attempts.ts'
 import { checkPassword, hashPassword } from './password.ts'
 
@@ -54,23 +54,24 @@ class Accounts {
   /** For whoever has forgotten it: another password, which an administrator hands on, and which changes at /profile. Ends the sessions. @throws NoAccountError */
   async resetPassword (username: string): Promise<string> {
     const password = randomBytes(12).toString('base64url')
-    await this.#endSessions(username, await this.#app.documents.users.setHash(username, await hashPassword(password, this.#cost)))
+    const hash = await hashPassword(password, this.#cost)
+    await this.#endSessions(username, await this.#change(username, (users) => users.setHash(username, hash)))
     return password
   }
 
   /** Nobody can sign in with the account, and whoever is signed in with it is not any more. @throws NoAccountError */
   async lock (username: string): Promise<void> {
-    await this.#endSessions(username, await this.#app.documents.users.setLocked(username, true))
+    await this.#endSessions(username, await this.#change(username, (users) => users.setLocked(username, true)))
   }
 
   /** @throws NoAccountError */
   async unlock (username: string): Promise<void> {
-    if (!await this.#app.documents.users.setLocked(username, false)) throw new NoAccountError(username)
+    if (!await this.#change(username, (users) => users.setLocked(username, false))) throw new NoAccountError(username)
   }
 
   /** @throws NoAccountError */
   async delete (username: string): Promise<void> {
-    await this.#endSessions(username, await this.#app.documents.users.remove(username))
+    await this.#endSessions(username, await this.#change(username, (users) => users.remove(username)))
   }
 
   /** On every device. @throws NoAccountError */
@@ -85,8 +86,9 @@ class Accounts {
     const user = await this.#app.documents.users.find(username)
     if (!await checkPassword(present, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
     await attempt.right()
+    const hash = await hashPassword(wanted, this.#cost)
     // An administrator may have given it another one meanwhile, which stands.
-    if (!await this.#app.documents.users.setHash(username, await hashPassword(wanted, this.#cost), user.hash)) throw new CredentialsError()
+    if (!await this.#change(username, (users) => users.setHash(username, hash, user.hash))) throw new CredentialsError()
     await this.#app.sessions.logoutOthers(request)
   }
 
@@ -115,6 +117,11 @@ class Accounts {
   async #endSessions (username: string, isThere: boolean): Promise<void> {
     await this.#app.sessions.logoutAll(username)
     if (!isThere) throw new NoAccountError(username)
+  }
+
+  /** One change of an account at a time: FerretDB reads and writes in two steps, and one change would undo another of the same moment, of a lock say. */
+  #change<T> (username: string, work: (users: Users) => Promise<T>): Promise<T> {
+    return this.#app.redisLink.using(`account:${username}`, {}, () => work(this.#app.documents.users))
   }
 
   async #add ({ username, email, password }: NewAccount, role: Role): Promise<User> {
