@@ -54,4 +54,4 @@ export type { BroadcastMessage, Handler, SubscribeOptions } from './messages/sub
 export type { ClusterMode, Gap } from './messages/transport.ts'
 export type { OnceResult } from './once/once.ts'
 export type { FastifyClusterBroadcastOptions } from './options.ts'
-export type { Schedule, ScheduleEvents, ScheduleOptions } from './schedule/schedule.ts'
+export type { MissedTicks, Schedule, ScheduleEvents, ScheduleOptions } from './schedule/schedule.ts'

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { redisServer, sharedRedis, tcpProxy, uniqueName, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
-import type { FastifyClusterBroadcastOptions } from '../src/index.ts'
+import type { AppCluster, FastifyClusterBroadcastOptions } from '../src/index.ts'
 import { build, type Built } from './build.ts'
 
 interface Pair {
@@ -450,6 +450,47 @@ t.test('a timetable that is stopped while a tick is being claimed begins nothing
   await waitFor(() => missed.includes(at))
   t.same(ran, [])
   t.same(await two.client.keys(`*schedule:stopped:${at}`), [])
+})
+
+t.test('a tick that a process has claimed when it is stopped is run by another, though that one was told that somebody has it', async (t) => {
+  const two = await pair(t)
+  const [one, other] = [two.first, two.second].map(({ app }) => app.appCluster) as [AppCluster, AppCluster]
+  const ran: number[] = []
+  let at: number | undefined
+  while (at === undefined) {
+    const stopped = one.schedule('left', '* * * * * *', () => {})
+    const going = other.schedule('left', '* * * * * *', (at) => { ran.push(at.getTime()) })
+    const next = stopped.next!.getTime()
+    await waitFor(() => next - Date.now() < 100)
+    await two.client.client('PAUSE', 10_000, 'WRITE')
+    if (stopped.next!.getTime() === next) {
+      await waitFor(() => stopped.next!.getTime() > next && going.next!.getTime() > next)
+      stopped.stop()
+      await two.client.client('UNPAUSE')
+      at = next
+      await waitFor(() => ran.includes(next), { what: 'the tick to be run by the other', timeoutMs: 10_000 }).catch(() => {})
+    }
+    await two.client.client('UNPAUSE')
+    stopped.stop()
+    going.stop()
+  }
+  t.equal(ran.filter((one) => one === at).length, 1)
+})
+
+t.test('a tick whose claim is answered too late is not begun', async (t) => {
+  const two = await pair(t)
+  const late: number[] = []
+  const schedule = two.first.app.appCluster.schedule('late', '* * * * * *', (at) => { if (Date.now() - at.getTime() > 1000) late.push(at.getTime()) }, { graceMs: 0 })
+  const missed: number[] = []
+  schedule.on('missed', (at) => { missed.push(at.getTime()) })
+  const next = schedule.next!.getTime()
+  await waitFor(() => next - Date.now() < 100)
+  await two.client.client('PAUSE', 10_000, 'WRITE')
+  await waitFor(() => Date.now() > next + 1200)
+  await two.client.client('UNPAUSE')
+  await waitFor(() => missed.length > 0 || late.length > 0)
+  schedule.stop()
+  t.same(late, [])
 })
 
 t.test('10,000 malformed messages on every channel: nothing throws, nothing is delivered, what follows is', async (t) => {

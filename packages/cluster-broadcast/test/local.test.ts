@@ -162,6 +162,30 @@ t.test('a timetable follows a clock that is set, ahead and back, and a machine t
   await waitFor(() => schedule.next!.getTime() === first, { what: 'the next tick of the clock that was set back' })
 })
 
+t.test('ticks that went by while the process stood still are told as one, with the last and how many, and none is lost between them and those that are run', async (t) => {
+  const { app, complaints } = await build(t)
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  for (const [sleptMs, counted] of [[100_500, undefined], [8 * 3_600_000 + 500, 1000]] as const) {
+    const ran: number[] = []
+    const missed: Array<[at: number, last: number, count: number]> = []
+    const schedule = app.appCluster.schedule(`slept ${sleptMs}`, '* * * * * *', (at) => { ran.push(at.getTime()) }, { graceMs: 2000 })
+    schedule.on('missed', (at, { last, count }) => { missed.push([at.getTime(), last.getTime(), count]) })
+    const first = schedule.next!.getTime()
+    Date.now = () => now() + sleptMs
+    await waitFor(() => ran.length > 0)
+    schedule.stop()
+    Date.now = now
+    t.equal(missed.length, 1)
+    const [at, last, count] = missed[0]!
+    t.equal(at, first)
+    t.equal(last + 1000, Math.min(...ran), 'the next is run')
+    t.equal(count, counted ?? (last - at) / 1000 + 1)
+    t.ok(count > 90)
+  }
+  t.same(complaints, Array(2).fill('ticks of a timetable were skipped'))
+})
+
 t.test('handlers: one throws, one rejects, one mutates its data, one publishes; the others get theirs', async (t) => {
   const { app, complaints } = await build(t)
   const { broadcast } = app.appCluster

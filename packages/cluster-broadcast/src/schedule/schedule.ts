@@ -6,10 +6,21 @@ import { FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT } from '../errors.ts'
 import { randomId } from '../membership/identity.ts'
 import type { Claims } from '../once/once.ts'
 
+/** Ticks that were missed together. */
+export interface MissedTicks {
+  /** The last of them. */
+  readonly last: Date
+  /** How many there are, 1000 at most: more are not counted. */
+  readonly count: number
+}
+
 /** What a timetable tells. */
 export interface ScheduleEvents {
-  /** This process could not run a tick in time, nor tell whether another one did. */
-  missed: [at: Date]
+  /**
+   * This process could not run a tick in time, nor tell whether another one did. Ticks that went by while the process or its machine
+   * stood still are told as one, whose first is `at`.
+   */
+  missed: [at: Date, ticks: MissedTicks]
 }
 
 export interface ScheduleOptions {
@@ -29,13 +40,15 @@ const RETRY_MS = 500
 const CLOCK_CHECK_MS = 1000
 /** No later than this is on time. */
 const ON_TIME_MS = 1000
+/** A night of seconds has 28,800 ticks; to count so many takes too long for one turn of the event loop. */
+const MOST_COUNTED = 1000
 
 /**
  * Runs a function at the ticks of a cron pattern, each on one process of the cluster.
  *
- * At most once: where the process that runs it dies, nobody runs that tick again. A tick that nobody could begin within
- * `graceMs` is skipped, not made up for: every process was away or stood still, or Redis was away, so that nobody can be sure.
- * A tick does not wait for the one before.
+ * At most once: where the process that runs it dies, nobody runs that tick again. One that a process has, and does not begin because
+ * it was stopped, is left to the others. A tick that nobody could begin within `graceMs` is skipped, not made up for: every process
+ * was away or stood still, or Redis was away, so that nobody can be sure. A tick does not wait for the one before.
  */
 export class Schedule extends EventEmitter<ScheduleEvents> {
   readonly #name: string
@@ -95,36 +108,66 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
       // What was planned by a clock that ran ahead would leave out all ticks until then. Those that ran are claimed.
       if (Date.now() < now - CLOCK_CHECK_MS) return this.#plan(new Date(Date.now()))
       if (Date.now() < at.getTime()) return this.#wait(at)
-      this.#tick(at).catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
-      // Of many ticks that were missed together only those are looked at that may still begin.
-      this.#plan(new Date(Math.max(at.getTime(), Date.now() - Math.max(this.#graceMs, ON_TIME_MS) - 1)))
+      const earliest = Date.now() - this.#latestMs
+      if (at.getTime() < earliest) this.#pass(at, earliest)
+      else this.#tick(at).catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
+      this.#plan(new Date(Math.max(at.getTime(), earliest - 1)))
     }, Math.min(Math.max(at.getTime() - now, 0), CLOCK_CHECK_MS)).unref()
+  }
+
+  /** How late a tick may begin. */
+  get #latestMs (): number {
+    return Math.max(this.#graceMs, ON_TIME_MS)
   }
 
   async #tick (at: Date): Promise<void> {
     const claim = `schedule:${this.#name}:${at.getTime()}`
     // The same for all tries, by which a claim of ours whose answer was lost is recognised.
     const token = randomId()
-    for (let allowedMs = Math.max(this.#graceMs, ON_TIME_MS); Date.now() - at.getTime() <= allowedMs && !this.#stopped; allowedMs = this.#graceMs) {
+    const isWithin = (ms: number): boolean => Date.now() - at.getTime() <= ms
+    let isTaken = false
+    for (let allowedMs = this.#latestMs; !this.#stopped && isWithin(allowedMs);) {
       const taken = await this.#claims.take(claim, token, REMEMBERED_MS, '')
-      if (taken !== null) {
-        if (taken.state !== 'won') return
-        if (!this.#stopped) return this.#begin(at, claim, token)
+      if (taken?.state === 'done') return
+      if (taken?.state === 'won') {
+        if (!this.#stopped && isWithin(this.#latestMs)) return this.#begin(at, claim, token)
         // Who stopped it may have closed already what it works with. A process whose clock is behind may still have the tick.
         await this.#claims.forgo(claim, token)
-        return this.#miss(at)
+        return this.#miss(at, { last: at, count: 1 })
       }
-      if (this.#graceMs === 0) break
-      await new Promise((resolve) => { setTimeout(resolve, RETRY_MS).unref() })
+      isTaken = taken !== null
+      if (isTaken) {
+        // Who has it says so as soon as it has begun; until then it may still give it back, as here.
+        await this.#claims.wait(claim, RETRY_MS)
+      } else {
+        if (this.#graceMs === 0) break
+        allowedMs = this.#graceMs
+        await new Promise((resolve) => { setTimeout(resolve, RETRY_MS).unref() })
+      }
     }
-    if (this.#stopped) return
+    if (this.#stopped || isTaken) return
     this.#claims.giveBack(claim, token, REMEMBERED_MS)
-    this.#miss(at)
+    this.#miss(at, { last: at, count: 1 })
   }
 
-  #miss (at: Date): void {
-    this.#log.warn({ name: this.#name, at }, 'a tick of a timetable was skipped')
-    emitSafely(this, (err) => this.#log.error({ err }, 'a listener of a timetable failed'), 'missed', at)
+  /** It is too late for a tick, and for all that follow it before `earliest`. */
+  #pass (at: Date, earliest: number): void {
+    let [last, count] = [at, 1]
+    for (let next = this.#cron.nextRun(at); next !== null && next.getTime() < earliest; next = this.#cron.nextRun(next)) {
+      if (count === MOST_COUNTED) {
+        last = this.#cron.previousRuns(1, new Date(earliest))[0] ?? next
+        break
+      }
+      last = next
+      count++
+    }
+    this.#miss(at, { last, count })
+  }
+
+  #miss (at: Date, ticks: MissedTicks): void {
+    const isOne = ticks.count === 1
+    this.#log.warn({ name: this.#name, at, ...(isOne ? {} : ticks) }, isOne ? 'a tick of a timetable was skipped' : 'ticks of a timetable were skipped')
+    emitSafely(this, (err) => this.#log.error({ err }, 'a listener of a timetable failed'), 'missed', at, ticks)
   }
 
   async #begin (at: Date, claim: string, token: string): Promise<void> {
