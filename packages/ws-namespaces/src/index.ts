@@ -56,7 +56,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
     carrier: (name, { history }, sink) => carriers.make(name, history, sink),
     presence: (name, sink) => presences.make(name, sink),
     userSlots: (name) => link.client === null ? null : new UserSlots(name, slotsContext),
-    records: (name, { stateMs }) => link.client === null ? new MemoryRecords(stateMs) : new RedisRecords(link, name, stateMs)
+    records: (name, history) => link.client === null ? new MemoryRecords(history.stateMs) : new RedisRecords(link, name, history)
   }, appCluster)
   const requests = new Requests(bus, appCluster.bootId, log)
   const cluster = new Cluster(bus, link, hubs, appCluster.bootId, appCluster)
@@ -75,7 +75,7 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   passOnOtherUpgrades(fastify)
   const heartbeat = new Heartbeat(resolved, sockets, sessions, () => {
     hubs.beat()
-    carriers.sweep((name) => hubs.get(name) !== undefined)
+    carriers.sweep((name, historyId) => hubs.get(name)?.definition.history?.id === historyId)
   })
   const onLeave = ({ bootId, instanceId }: Member): void => hubs.beat(tokenOf(bootId, instanceId))
   fastify.addHook('preClose', () => drain.start())

@@ -70,6 +70,8 @@ export interface Limits {
 
 /** How a namespace's log is bounded. */
 export interface History {
+  /** Which one it is, of all that the namespace has had; '' where it is not said. */
+  readonly id: string
   readonly maxLength: number
   readonly maxAgeMs: number
   /** How long the numbers go on without a message or a connection. */

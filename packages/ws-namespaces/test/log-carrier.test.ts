@@ -9,7 +9,7 @@ import { Listener } from '../src/delivery/listener.ts'
 import { LogCarrier } from '../src/delivery/log-carrier.ts'
 import { MemoryLog } from '../src/delivery/memory-carrier.ts'
 
-const HISTORY = { maxLength: 200, maxAgeMs: 60_000, stateMs: 600_000, markEvery: 1000 }
+const HISTORY = { id: '', maxLength: 200, maxAgeMs: 60_000, stateMs: 600_000, markEvery: 1000 }
 
 /** The subscriber of a link, deaf when the test says so. */
 class Ear extends EventEmitter {

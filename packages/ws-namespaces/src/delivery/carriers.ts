@@ -19,7 +19,7 @@ export class Carriers {
   readonly #listener: Listener
   /** Null where no Redis is configured. */
   readonly #logContext: LogContext | null
-  /** Kept when the hub of a namespace goes, so that its clients can still resume. */
+  /** By `<id of the history>:<namespace>`. Kept when the hub of a namespace goes, so that its clients can still resume. */
   readonly #memoryLogs = new Map<string, MemoryLog>()
 
   /** @param waitMs longest that a message of a namespace with history waits for Redis to return */
@@ -37,14 +37,18 @@ export class Carriers {
 
   #log (namespace: string, history: History, sink: Sink): Carrier {
     if (this.#logContext !== null) return new LogCarrier(namespace, this.#logContext, history, sink)
-    const log = this.#memoryLogs.get(namespace) ?? new MemoryLog(history)
-    this.#memoryLogs.set(namespace, log)
+    const key = `${history.id}:${namespace}`
+    const log = this.#memoryLogs.get(key) ?? new MemoryLog(history)
+    this.#memoryLogs.set(key, log)
     return new MemoryCarrier(log, history, sink)
   }
 
   /** Drops the logs that are too old to resume from. */
-  sweep (isUsed: (namespace: string) => boolean): void {
-    for (const [namespace, log] of this.#memoryLogs) if (log.stale && !isUsed(namespace)) this.#memoryLogs.delete(namespace)
+  sweep (isUsed: (namespace: string, historyId: string) => boolean): void {
+    for (const [key, log] of this.#memoryLogs) {
+      const colon = key.indexOf(':')
+      if (log.stale && !isUsed(key.slice(colon + 1), key.slice(0, colon))) this.#memoryLogs.delete(key)
+    }
   }
 
   /** Resolves when nothing is on its way, or after a bound. */

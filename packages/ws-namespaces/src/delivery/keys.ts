@@ -16,8 +16,8 @@ export function channelOf (namespace: string, topic: Topic): string {
 }
 
 /**
- * The only builder of our Redis keys and channels. All keys of a namespace carry its name as hash tag, so that a script
- * finds them on one node of a Redis Cluster, while namespaces are spread over the nodes.
+ * The only builder of our Redis keys and channels. All keys of a namespace carry its name as hash tag, those of a history which one
+ * it is, too, so that a script finds them on one node of a Redis Cluster, while namespaces are spread over the nodes.
  */
 export class Keys {
   /** Hash of the log: `epoch`, `seq`, the number where the epoch began, and where and when the last mark was. */
@@ -38,40 +38,43 @@ export class Keys {
   /** Channel of joins and leaves. */
   readonly presence: string
   readonly #link: Pick<RedisLink, 'key' | 'channel'>
-  readonly #part: string
+  /** Of the history: the namespace, and which one of its histories. No name of a namespace is encoded with a `~`. */
+  readonly #history: string
 
-  constructor (link: Pick<RedisLink, 'key' | 'channel'>, namespace: string) {
+  /** @param historyId '' where it is not said */
+  constructor (link: Pick<RedisLink, 'key' | 'channel'>, namespace: string, historyId = '') {
     this.#link = link
-    this.#part = encodePart(namespace)
-    const key = (name: string): string => link.key('ws', name, `{${this.#part}}`)
-    this.state = key('state')
-    this.log = key('log')
+    const part = encodePart(namespace)
+    this.#history = historyId === '' ? part : `${part}~${historyId}`
+    const key = (name: string, of = part): string => link.key('ws', name, `{${of}}`)
+    this.state = key('state', this.#history)
+    this.log = key('log', this.#history)
     this.online = key('online')
     this.leases = key('leases')
     this.beats = key('beats')
     this.slots = key('slots')
     this.slotLeases = key('slot-leases')
     this.slotBeats = key('slot-beats')
-    this.presence = link.channel('ws', this.#part, 'presence')
+    this.presence = link.channel('ws', part, 'presence')
   }
 
   /** Number of the last message that a process committed. */
   publisher (bootId: string): string {
-    return this.#link.key('ws', 'publisher', `{${this.#part}}`, bootId)
+    return this.#link.key('ws', 'publisher', `{${this.#history}}`, bootId)
   }
 
   /** What is known of a client that may come back: JSON. */
   client (clientId: string): string {
-    return this.#link.key('ws', 'client', `{${this.#part}}`, clientId)
+    return this.#link.key('ws', 'client', `{${this.#history}}`, clientId)
   }
 
   /** Hash: room → where the log was when the user was put out of it. */
   left (userId: string): string {
-    return this.#link.key('ws', 'left', `{${this.#part}}`, encodePart(userId))
+    return this.#link.key('ws', 'left', `{${this.#history}}`, encodePart(userId))
   }
 
   /** Channel of a topic of a namespace with history. */
   channel (topic: Topic): string {
-    return this.#link.channel('ws', this.#part, ...topicParts(topic))
+    return this.#link.channel('ws', this.#history, ...topicParts(topic))
   }
 }

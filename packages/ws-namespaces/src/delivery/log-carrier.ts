@@ -43,7 +43,7 @@ export class LogCarrier implements Carrier {
     this.#context = context
     this.#history = history
     const { bus, link, bootId, waitMs } = context
-    const keys = new Keys(link, namespace)
+    const keys = new Keys(link, namespace, history.id)
     this.#log = bus.openLog<Run, Delivery>({
       keys: { state: keys.state, log: keys.log, publisher: keys.publisher(bootId) },
       format: runFormat,

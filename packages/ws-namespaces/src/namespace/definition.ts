@@ -53,8 +53,12 @@ export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends 
   schema?: Schema | (Schema extends Protocol ? TSchema : never) | undefined
   /** See `Limits`; what is not given has its default. */
   limits?: { readonly [Name in keyof Limits]?: Limits[Name] | undefined } | undefined
-  /** Keeps messages for clients that come back: `maxLength` 1 to 10000 of them for `maxAgeMs`, 1000 to 3600000. @default false */
-  history?: false | { maxLength?: number | undefined, maxAgeMs?: number | undefined } | undefined
+  /**
+   * Keeps messages for clients that come back: `maxLength` 1 to 10000 of them for `maxAgeMs`, 1000 to 3600000. `id`, of 1 to 64 of
+   * `A-Z a-z 0-9 _ -` and by default none, says which history it is: a namespace that is made anew under another one has nothing of what
+   * the former of its name kept, and hears nothing of a process that still has that one. @default false
+   */
+  history?: false | { maxLength?: number | undefined, maxAgeMs?: number | undefined, id?: string | undefined } | undefined
   /**
    * Whether clients hear who comes and goes. A user whose last connection ended is there for another `graceMs`, 0 to 60000 and 3000
    * by default, so that a page that is loaded anew is no news. @default false
@@ -136,7 +140,8 @@ const Options = Type.Object({
   }, closed)),
   history: Type.Optional(Type.Union([Type.Literal(false), Type.Object({
     maxLength: positive(10_000),
-    maxAgeMs: Type.Optional(Type.Integer({ minimum: 1000, maximum: 3_600_000 }))
+    maxAgeMs: Type.Optional(Type.Integer({ minimum: 1000, maximum: 3_600_000 })),
+    id: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_-]{1,64}$', wanted: '1 to 64 letters, digits, _ and -' }))
   }, closed)])),
   presence: Type.Optional(Type.Union([Type.Boolean(), Type.Object({ graceMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 60_000 })) }, closed)])),
   relay: Type.Optional(Type.Array(Type.Enum(['broadcast', 'user', 'room']))),
@@ -171,8 +176,8 @@ export function define (name: unknown, options: NamespaceOptions<never, never>, 
   })
 }
 
-function historyOf ({ maxLength = 200, maxAgeMs = 120_000 }: { maxLength?: number, maxAgeMs?: number }): History {
-  return Object.freeze({ maxLength, maxAgeMs, stateMs: Math.max(4 * maxAgeMs, 600_000), markEvery: Math.max(1, Math.floor(maxLength / 4)) })
+function historyOf ({ maxLength = 200, maxAgeMs = 120_000, id = '' }: { maxLength?: number, maxAgeMs?: number, id?: string }): History {
+  return Object.freeze({ id, maxLength, maxAgeMs, stateMs: Math.max(4 * maxAgeMs, 600_000), markEvery: Math.max(1, Math.floor(maxLength / 4)) })
 }
 
 function compile (schema: TSchema): MessageCheck {

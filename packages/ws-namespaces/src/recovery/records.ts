@@ -1,6 +1,7 @@
 import { defineScript, reply, type RedisLink } from '@jpulse/redis-link'
 import { formatOffset, parseOffset, type Place } from '../delivery/carrier.ts'
 import { Keys } from '../delivery/keys.ts'
+import type { History } from '../options.ts'
 
 /** Since when a client is in a room. */
 export interface Membership {
@@ -91,10 +92,10 @@ export class RedisRecords implements Records {
   readonly #keys: Keys
   readonly #ttlMs: number
 
-  constructor (link: RedisLink, namespace: string, ttlMs: number) {
+  constructor (link: RedisLink, namespace: string, { id, stateMs }: History) {
     this.#link = link
-    this.#keys = new Keys(link, namespace)
-    this.#ttlMs = ttlMs
+    this.#keys = new Keys(link, namespace, id)
+    this.#ttlMs = stateMs
   }
 
   async read (clientId: string, userId: string | null): Promise<ClientRecord | null> {
