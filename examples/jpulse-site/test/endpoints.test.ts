@@ -1,4 +1,7 @@
 import type { AddressInfo } from 'node:net'
+import clusterBroadcast from '@jpulse/cluster-broadcast'
+import redisLink from '@jpulse/redis-link'
+import Fastify from 'fastify'
 import t from 'tap'
 import { serversEnv, waitFor } from '../../../test/helpers/index.ts'
 import { adminSite, Client, MODES, site } from './helper.ts'
@@ -83,4 +86,50 @@ t.test('two processes: what one makes the other has, messages go between them, a
   t.same([...names(), three.endpoints.names], [['other'], ['other'], ['other']])
   await waitFor(() => here.closes.includes(1001) && there.closes.includes(1001), { what: 'both sockets to be closed', timeoutMs: 30_000 })
   for (const address of [first, second]) t.equal((await fetch(`${address}/api/1/ws/shop`, { headers: { cookie: admin.cookie } })).status, 404)
+})
+
+for (const mode of MODES) {
+  t.test(`${mode}: an endpoint that is made anew tells nothing of what was said at the former one of its name`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const address = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
+    const make = async () => t.equal((await admin.form('/admin/websockets', endpoint('shop', { history: 'on' }))).statusCode, 303)
+    const say = async (data: string) => t.equal((await admin.json('POST', '/api/1/ws/shop/broadcast', { type: 'news', data })).statusCode, 200)
+    await make()
+    const socket = new LiveSocket(t, address, 'shop', admin.cookie)
+    await waitFor(() => socket.isOpen, { what: 'the socket' })
+    await say('heard')
+    await waitFor(() => socket.of('news').length === 1, { what: 'the news' })
+    socket.stop()
+    await say('missed')
+    t.equal((await admin.form('/admin/websockets/remove', { name: 'shop' })).statusCode, 303)
+    await make()
+    await say('of the new one')
+    socket.resume()
+    await waitFor(() => socket.recoveries.length === 1, { what: 'the socket to be back', timeoutMs: 30_000 })
+    await say('last')
+    await waitFor(() => socket.of('news').includes('last'), { what: 'the last news' })
+    t.same([socket.recoveries, socket.of('news')], [[false], ['heard', 'last']])
+  })
+}
+
+t.test('a worker of an older release, which knows nothing of endpoints, or not of this one, is not said to have it', async (t) => {
+  const env = await serversEnv(t)
+  const { app, admin } = await adminSite(t, 'servers', env)
+  const older = Fastify()
+  t.teardown(() => older.close())
+  await older.register(redisLink, { siteId: env.SITE_ID!, env: 'development', url: env.REDIS_URL! })
+  await older.register(clusterBroadcast, { serverId: 'older', pmId: '0' })
+  await older.ready()
+  await waitFor(() => app.appCluster.members().length === 2, { what: 'both to be members', timeoutMs: 30_000 })
+  const done = (answer: { headers: Record<string, unknown> }) => new URL(String(answer.headers.location), 'http://site').searchParams.get('done')
+
+  t.equal(done(await admin.form('/admin/websockets', endpoint('shop'))), 'shop is open; older:0 will follow.')
+  // What the release before answers: it has refreshed, and says no more.
+  await older.appCluster.broadcast.subscribe('site:endpoints', async () => {})
+  t.equal(done(await admin.form('/admin/websockets', endpoint('other'))), 'other is open; older:0 will follow.')
+  t.equal(done(await admin.form('/admin/websockets/remove', { name: 'shop' })), 'shop is removed; older:0 will follow.')
+  await older.close()
+  await waitFor(() => app.appCluster.members().length === 1, { what: 'it to have left', timeoutMs: 30_000 })
+  t.equal(done(await admin.form('/admin/websockets/remove', { name: 'other' })), 'other is removed, on every worker.')
 })

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { redisServer, serversEnv, tcpProxy, waitFor } from '../../../test/helpers/index.ts'
-import { form, site } from './helper.ts'
+import { adminSite, form, site } from './helper.ts'
 
 const API = '/api/1/guestbook'
 const health = async (app: FastifyInstance) => {
@@ -11,13 +11,18 @@ const health = async (app: FastifyInstance) => {
   return { code: response.statusCode, ...response.json() }
 }
 
-/** A site whose MongoDB can be taken away. */
-async function siteBehindProxy (t: Test) {
+/** The variables of a site whose MongoDB can be taken away. */
+async function behindProxy (t: Test) {
   const env = await serversEnv(t)
   const direct = new URL(env.MONGODB_URI!)
   const proxy = await tcpProxy(t, Number(direct.port))
   const through = `mongodb://127.0.0.1:${proxy.port}${direct.pathname}?directConnection=true`
-  return { proxy, open: () => site(t, { ...env, MONGODB_URI: through }) }
+  return { proxy, env: { ...env, MONGODB_URI: through } }
+}
+
+async function siteBehindProxy (t: Test) {
+  const { proxy, env } = await behindProxy(t)
+  return { proxy, open: () => site(t, env) }
 }
 
 async function withoutMongo (t: Test, app: FastifyInstance) {
@@ -67,6 +72,27 @@ t.test('MongoDB lost while the site runs: 503 where documents are needed, and al
     return response.statusCode === 200 && response.json()
   }, { what: 'the list to be back', timeoutMs: 20_000 })
   t.equal(listed.data[0].name, 'before')
+})
+
+t.test('MongoDB lost: administrators see the endpoints that the worker has, can change none, and can when it is back', async (t) => {
+  const { proxy, env } = await behindProxy(t)
+  const { app, admin } = await adminSite(t, 'servers', { ...env, CACHE_ENABLED: 'false' })
+  const make = (name: string) => admin.form('/admin/websockets', { name, audience: 'users' })
+  t.equal((await make('shop')).statusCode, 303)
+  proxy.cut()
+  await waitFor(async () => {
+    await app.inject(API)
+    return app.mongoLink?.state === 'down'
+  })
+  const { statusCode, body } = await admin.get('/admin/websockets')
+  t.equal(statusCode, 200)
+  t.match(body, 'The list is out of reach')
+  t.match(body, 'data-namespace="shop"')
+  t.notMatch(body, 'Open the endpoint')
+  t.equal((await make('other')).statusCode, 503)
+  proxy.mend()
+  await waitFor(async () => (await make('other')).statusCode === 303, { what: 'an endpoint to be made', timeoutMs: 20_000 })
+  t.match((await admin.get('/admin/websockets')).body, 'Open the endpoint')
 })
 
 t.test('MongoDB frozen: requests are answered within the limit of an operation, and the worker lives', async (t) => {

@@ -41,6 +41,12 @@ export class LiveSocket {
     this.#socket?.terminate()
   }
 
+  /** Comes back after `stop`. */
+  resume (): void {
+    this.#stopped = false
+    this.#open()
+  }
+
   #open (): void {
     const url = new URL(this.#url)
     if (this.#offset !== null) url.searchParams.set('offset', this.#offset)

@@ -12,6 +12,8 @@ const closed = { additionalProperties: false }
 /** A WebSocket namespace that an administrator made. */
 export const EndpointShape = Type.Object({
   name: Type.String({ pattern: '^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$' }),
+  /** Another one for each that is made, so that one of the name of a former one has nothing of its history. */
+  id: Type.Optional(Type.String({ pattern: '^[\\w-]{1,64}$' })),
   /** Who may connect. */
   audience: Type.Enum(['users', 'admins']),
   /** Whether whoever is connected may send to all, with a message of the type `broadcast`. */
@@ -41,12 +43,16 @@ function onlyAdmins (request: FastifyRequest): { userId: string } | false | null
   return found === null ? null : found.role === 'admin' && { userId: found.username }
 }
 
-export function optionsOf ({ audience, sending, history, presence }: Endpoint): NamespaceOptions {
+export function optionsOf ({ id, audience, sending, history, presence }: Endpoint): NamespaceOptions {
   return {
     limits: LIMITS,
     ...(audience === 'admins' && { authorize: onlyAdmins }),
     ...(sending && { relay: ['broadcast'] }),
-    ...(history && { history: {} }),
+    ...(history && { history: { id } }),
     presence
   }
 }
+
+const FIELDS = Object.keys(EndpointShape.properties) as Array<keyof Endpoint>
+
+export const same = (one: Endpoint, other: Endpoint | undefined): boolean => other !== undefined && FIELDS.every((field) => one[field] === other[field])

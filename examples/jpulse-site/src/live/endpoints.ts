@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FST_ERR_CONFIG_CACHE_VERSION_CONFLICT, versionOf } from '@jpulse/config-cache'
 import type {} from '@jpulse/cluster-broadcast'
@@ -5,13 +6,13 @@ import type { Namespace } from '@jpulse/ws-namespaces'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { EditedError, InputError } from '../errors.ts'
-import { type Endpoint, endpointsOf, MOST, optionsOf } from './endpoint.ts'
+import { type Endpoint, endpointsOf, MOST, optionsOf, same } from './endpoint.ts'
+import { Repeated } from './repeated.ts'
 
 const COLLECTION = 'config'
 const KEY = 'endpoints'
 const DOCUMENT = `config:${COLLECTION}:${KEY}`
 const CHANNEL = 'site:endpoints'
-const RETRY_MS = 2000
 const BOOT_MS = 2000
 /** Longest wait for the workers to have what was saved. One that is late has it by the event of the cache. */
 const TOLD_MS = 3000
@@ -19,6 +20,9 @@ const TOLD_MS = 3000
 const ATTEMPTS = 5
 
 interface Made { endpoint: Endpoint, namespace: Namespace }
+
+/** What a worker answers who asks it for the endpoints: the id of each by its name. One of an older release answers nothing. */
+type Having = Record<string, string>
 
 /**
  * WebSocket endpoints that administrators make while the site runs. They are one document of configuration: each worker makes its
@@ -28,6 +32,7 @@ class Endpoints {
   readonly #app: FastifyInstance
   readonly #made = new Map<string, Made>()
   #turn: Promise<unknown> = Promise.resolve()
+  #next: Promise<void> | undefined
   #saving: Promise<unknown> = Promise.resolve()
   #told = ''
 
@@ -40,32 +45,51 @@ class Endpoints {
     return [...this.#made.keys()].sort()
   }
 
+  /** Those of this worker, with their ids; one that has none has an empty one. */
+  get having (): Having {
+    return Object.fromEntries([...this.#made].map(([name, { endpoint }]) => [name, endpoint.id ?? '']))
+  }
+
   async list (): Promise<Endpoint[]> {
     const { endpoints } = await this.#read()
-    return [...(endpoints ?? new Map<string, Endpoint>()).values()].sort((a, b) => a.name < b.name ? -1 : 1)
+    return sorted((endpoints ?? new Map<string, Endpoint>()).values())
+  }
+
+  /** What this worker has, for when the document is out of reach. */
+  known (): Endpoint[] {
+    return sorted([...this.#made.values()].map(({ endpoint }) => endpoint))
   }
 
   /** Resolves with the workers that have not said yet that they have it. @throws InputError, EditedError */
-  async add (endpoint: Endpoint): Promise<string[]> {
-    return this.#save((endpoints) => {
+  async add (wanted: Omit<Endpoint, 'id'>): Promise<string[]> {
+    const endpoint = { ...wanted, id: randomUUID() }
+    await this.#save((endpoints) => {
       if (endpoints.has(endpoint.name) || this.#isTaken(endpoint.name)) throw new InputError(`There is an endpoint ${endpoint.name} already.`)
       if (endpoints.size >= MOST) throw new InputError(`There are ${MOST} endpoints already. Remove one first.`)
       endpoints.set(endpoint.name, endpoint)
     })
+    return this.#tellAll((having) => having[endpoint.name] === endpoint.id)
   }
 
-  /** Its connections end. @throws InputError, EditedError */
+  /** Its connections end. Resolves with the workers that have not said yet that it is gone. @throws InputError, EditedError */
   async remove (name: string): Promise<string[]> {
-    return this.#save((endpoints) => {
+    let id: string | undefined
+    await this.#save((endpoints) => {
+      id = endpoints.get(name)?.id ?? ''
       if (!endpoints.delete(name)) throw new InputError('There is no such endpoint.')
     })
+    // Another one of the name may have been made meanwhile.
+    return this.#tellAll((having) => having[name] !== id)
   }
 
-  /** Makes the namespaces of this worker like the document. One after the other: each that begins later reads what was saved before. */
+  /** Makes the namespaces of this worker like the document. One after the other; who comes while another waits for its turn shares it, which reads later. */
   refresh (): Promise<void> {
-    const turn = this.#turn.then(() => this.#apply())
-    this.#turn = turn.catch(() => {})
-    return turn
+    this.#next ??= this.#turn.then(() => {
+      this.#next = undefined
+      return this.#apply()
+    })
+    this.#turn = this.#next.catch(() => {})
+    return this.#next
   }
 
   async #apply (): Promise<void> {
@@ -97,13 +121,17 @@ class Endpoints {
     return { stored, endpoints }
   }
 
-  async #save (change: (endpoints: Map<string, Endpoint>) => void): Promise<string[]> {
+  async #tellAll (has: (having: Having) => boolean): Promise<string[]> {
+    const { replies, missing } = await this.#app.appCluster.broadcast.ask(CHANNEL, null, { timeoutMs: TOLD_MS })
+    const late = replies.filter((reply) => 'error' in reply || typeof reply.value !== 'object' || reply.value === null || !has(reply.value as Having))
+    return [...missing, ...late.map(({ instanceId }) => instanceId)]
+  }
+
+  async #save (change: (endpoints: Map<string, Endpoint>) => void): Promise<void> {
     // Those of this worker one after the other: they would only refuse each other.
     const saved = this.#saving.then(() => this.#write(change))
     this.#saving = saved.catch(() => {})
     await saved
-    const { replies, missing } = await this.#app.appCluster.broadcast.ask(CHANNEL, null, { timeoutMs: TOLD_MS })
-    return [...missing, ...replies.filter((reply) => 'error' in reply).map(({ instanceId }) => instanceId)]
   }
 
   async #write (change: (endpoints: Map<string, Endpoint>) => void): Promise<void> {
@@ -136,29 +164,20 @@ declare module 'fastify' {
 export default fp(async (app: FastifyInstance) => {
   const endpoints = new Endpoints(app)
   app.decorate('endpoints', endpoints)
-  const closing = new AbortController()
-  /** Until it has succeeded: the documents may be out of reach. */
-  const refresh = async (): Promise<void> => {
-    while (!closing.signal.aborted) {
-      try {
-        return await endpoints.refresh()
-      } catch (err) {
-        if (closing.signal.aborted) return
-        app.log.warn({ err }, 'the endpoints are not known yet, trying again')
-        await sleep(RETRY_MS, undefined, { ref: false, signal: closing.signal }).catch(() => {})
-      }
-    }
-  }
-  await app.appCluster.broadcast.subscribe(CHANNEL, () => endpoints.refresh())
-  const stop = app.configCache.onChange((tags) => { if (tags === null || tags.includes(DOCUMENT)) refresh() })
+  const refreshing = new Repeated(() => endpoints.refresh(), (err) => app.log.warn({ err }, 'the endpoints are not known yet, trying again'))
+  await app.appCluster.broadcast.subscribe(CHANNEL, async () => {
+    await endpoints.refresh()
+    return endpoints.having
+  })
+  const stop = app.configCache.onChange((tags) => { if (tags === null || tags.includes(DOCUMENT)) refreshing.wake() })
   // Before it listens, but no boot waits for documents that are out of reach.
   app.addHook('onReady', async () => {
-    await Promise.race([endpoints.refresh().catch(() => { refresh() }), sleep(BOOT_MS, undefined, { ref: false, signal: closing.signal }).catch(() => {})])
+    await Promise.race([refreshing.wake(), sleep(BOOT_MS, undefined, { ref: false })])
   })
   app.addHook('preClose', async () => {
-    closing.abort()
     stop()
+    refreshing.close()
   })
 }, { name: 'site-endpoints', fastify: '5.x', dependencies: ['@jpulse/ws-namespaces', '@jpulse/config-cache', 'site-namespaces'] })
 
-const same = (one: Endpoint, other: Endpoint | undefined): boolean => other !== undefined && (Object.keys(one) as Array<keyof Endpoint>).every((field) => one[field] === other[field])
+const sorted = (endpoints: Iterable<Endpoint>): Endpoint[] => [...endpoints].sort((a, b) => a.name < b.name ? -1 : 1)

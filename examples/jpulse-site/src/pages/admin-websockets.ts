@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { ClusterStats } from '@jpulse/ws-namespaces'
-import type { FastifyReply } from 'fastify'
-import { Type } from 'typebox'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Type, type Static } from 'typebox'
 import { mustViewer } from '../auth/viewer.ts'
 import { html, type Html } from '../html.ts'
 import { type Endpoint, EndpointShape, MOST } from '../live/endpoint.ts'
@@ -16,16 +16,27 @@ const Remove = Type.Object({ name: Type.String({ maxLength: 64 }) })
 /** The namespaces, counted over the cluster, and those that an administrator made. */
 const adminWebSockets: FastifyPluginAsyncTypebox = async (app) => {
   const { endpoints } = app
+  /** While the documents are out of reach, those that this worker has. */
+  const ownEndpoints = async ({ log }: FastifyRequest): Promise<{ own: Endpoint[], isKnown: boolean }> => {
+    try {
+      return { own: await endpoints.list(), isKnown: true }
+    } catch (err) {
+      log.debug({ err }, 'the list of endpoints is out of reach')
+      return { own: endpoints.known(), isKnown: false }
+    }
+  }
 
   app.get('/websockets', { schema: { querystring: Query, response: pageResponses } }, async (request, reply) => {
-    const own = await endpoints.list()
+    const { own, isKnown } = await ownEndpoints(request)
     const names = [...BUILT_IN, ...own.map(({ name }) => name)]
     const rows = await Promise.all(names.map(async (name) => ({ name, stats: await app.wsNamespaces.get(name)?.stats() })))
     const { done } = request.query
-    return sendPage(app, request, reply, { ...ADMIN_PAGE, title: 'WebSockets · jPulse', content: html`${statusTable(rows, done)}${endpointForms(own)}` })
+    return sendPage(app, request, reply, { ...ADMIN_PAGE, title: 'WebSockets · jPulse', content: html`${statusTable(rows, done)}${endpointForms(own, isKnown)}` })
   })
 
-  app.post('/websockets', { schema: { body: Add, response: pageResponses } }, async (request, reply) => {
+  const opened = ({ body: { name, audience, ...boxes } }: FastifyRequest<{ Body: Static<typeof Add> }>) =>
+    ({ what: `opened the WebSocket endpoint ${name}, ${inWords({ audience, sending: boxes.sending === 'on', history: boxes.history === 'on', presence: boxes.presence === 'on' })}` })
+  app.post('/websockets', { config: { act: opened }, schema: { body: Add, response: pageResponses } }, async (request, reply) => {
     const { name, audience, sending, history, presence } = request.body
     const endpoint = { name, audience, sending: sending === 'on', history: history === 'on', presence: presence === 'on' }
     const late = await endpoints.add(endpoint)
@@ -33,7 +44,8 @@ const adminWebSockets: FastifyPluginAsyncTypebox = async (app) => {
     return told(reply, `${name} is open`, late)
   })
 
-  app.post('/websockets/remove', { schema: { body: Remove, response: pageResponses } }, async (request, reply) => {
+  const removed = ({ body: { name } }: FastifyRequest<{ Body: Static<typeof Remove> }>) => ({ what: `removed the WebSocket endpoint ${name}` })
+  app.post('/websockets/remove', { config: { act: removed }, schema: { body: Remove, response: pageResponses } }, async (request, reply) => {
     const { name } = request.body
     const late = await endpoints.remove(name)
     request.log.info({ name, by: mustViewer(app, request).username }, 'a WebSocket endpoint is removed')
@@ -62,14 +74,15 @@ function statusTable (rows: Array<{ name: string, stats: ClusterStats[string] | 
 const figures = ({ status, connections, users, messages, drops, instances }: ClusterStats[string]): Html => html`<td><span class="state ${status === 'green' ? 'up' : ''}">${status}</span></td><td>${connections}</td><td>${users}</td><td>${messages}</td>
           <td>${drops.oversize + drops.rateLimit + drops.invalid + drops.slow}</td><td>${instances}</td>`
 
-function endpointForms (own: readonly Endpoint[]): Html {
+function endpointForms (own: readonly Endpoint[], isKnown: boolean): Html {
   return html`
     <section class="card" aria-labelledby="endpoints"><h2 id="endpoints">Endpoints of your own</h2>
-      <p class="hint">At <code>/api/1/ws/</code> and the name, ${MOST} at most. Administrators send by <code>POST /api/1/ws/name/broadcast</code>.</p>
-      <ul class="flags">${own.map(({ name, ...endpoint }) => html`
-        <li><div><code>${name}</code><p class="hint">${inWords(endpoint)}</p></div>
-          <form method="post" action="/admin/websockets/remove"><input type="hidden" name="name" value="${name}"><button type="submit" class="quiet" aria-label="Remove ${name}">Remove</button></form></li>`)}</ul>
-      ${own.length < MOST && html`<h3>A new one</h3>
+      <p class="hint">At <code>/api/1/ws/</code> and the name, ${MOST} at most. Administrators send by <code>POST /api/1/ws/name/broadcast</code>.</p>${!isKnown && html`
+      <p class="notice">The list is out of reach for the moment. These are the endpoints that this worker has; none can be opened or removed.</p>`}
+      <ul class="flags">${own.map(({ name, id, ...endpoint }) => html`
+        <li><div><code>${name}</code><p class="hint">${inWords(endpoint)}</p></div>${isKnown && html`
+          <form method="post" action="/admin/websockets/remove"><input type="hidden" name="name" value="${name}"><button type="submit" class="quiet" aria-label="Remove ${name}">Remove</button></form>`}</li>`)}</ul>
+      ${isKnown && own.length < MOST && html`<h3>A new one</h3>
       <form method="post" action="/admin/websockets">
         <label for="name">Name</label><p class="hint">1 to 32 small letters, digits and dashes.</p>
         <input id="name" name="name" maxlength="32" pattern="[a-z0-9]([a-z0-9\\-]{0,30}[a-z0-9])?" autocomplete="off" required>
@@ -82,6 +95,6 @@ function endpointForms (own: readonly Endpoint[]): Html {
 
 const BOXES = [['sending', 'Who is connected may send to all'], ['history', 'Who comes back gets what was missed'], ['presence', 'Each hears who comes and goes']] as const
 
-function inWords ({ audience, sending, history, presence }: Omit<Endpoint, 'name'>): string {
+function inWords ({ audience, sending, history, presence }: Omit<Endpoint, 'name' | 'id'>): string {
   return [audience === 'admins' ? 'for administrators' : 'for whoever is signed in', sending && 'all may send', history && 'with history', presence && 'with presence'].filter(Boolean).join(', ')
 }
