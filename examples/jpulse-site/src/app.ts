@@ -11,6 +11,7 @@ import wsNamespaces from '@jpulse/ws-namespaces'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { drain, mongo, worker } from 'server-kit'
 import api from './api/routes.ts'
+import acts from './audit/acts.ts'
 import audit from './audit/listen.ts'
 import accounts from './auth/accounts.ts'
 import sameSite from './auth/same-site.ts'
@@ -45,11 +46,12 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, xFrameOptions: { action: 'deny' } })
   await app.register(formbody)
 
-  // Closed in the reverse order: sockets, metrics and membership, then Redis, then MongoDB. Sessions come before what asks them.
+  // Closed in the reverse order: sockets, metrics and membership, then Redis, then MongoDB. Sessions come before what asks them, and `acts` before the routes that it watches.
   if (mongoUri !== undefined) await app.register(mongo, { url: mongoUri, database: siteId })
   await app.register(redisLink, { siteId, env: environment, ...redis })
   await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs, cookie: { path: config.basePath || '/' } })
   await app.register(sameSite, { secret: secrets[0]! })
+  await app.register(acts)
   await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })
   await app.register(clusterMetrics, { authorize: mayScrape(config.metricsToken), isDraining: () => app.drain.active, environment, dashboardFrame })
   await app.register(wsNamespaces, { authorize: isAdmin, aliases: ['/ws'] })

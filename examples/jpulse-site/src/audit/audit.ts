@@ -1,13 +1,13 @@
 import { ObjectId, type Collection } from 'mongodb'
 import type { MongoLink } from 'server-kit'
 
-/** What happened to an account. */
+/** What happened to an account, or what an administrator did. */
 export interface AuditEntry {
   _id: string
   at: Date
   /** As a person reads it: `signed in`. */
   what: string
-  /** Whose account. */
+  /** Whose account; the administrator's own where the act concerns none. */
   user: string
   /** The administrator who did it; nobody where the user did it, or time. */
   by?: string

@@ -51,11 +51,17 @@ export function mustViewer (app: FastifyInstance, request: FastifyRequest): View
   return found
 }
 
+const administering = new WeakSet<FastifyRequest>()
+
 /** For the plugins' `authorize`: an error says which of the two it is. @throws UnauthenticatedError, ForbiddenError */
 export function isAdmin (request: FastifyRequest): boolean {
   if (mustViewer(request.server, request).role !== 'admin') throw new ForbiddenError()
+  administering.add(request)
   return true
 }
+
+/** Whether it was let in because an administrator sends it. */
+export const isAdministering = (request: FastifyRequest): boolean => administering.has(request)
 
 /** Anybody may ask whether a feature is on; all else of the configuration is for administrators. */
 export function mayConfigure (request: FastifyRequest): boolean {

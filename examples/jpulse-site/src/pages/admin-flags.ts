@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { type Feature, versionOf } from '@jpulse/config-cache'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { FEATURES } from '../admin/editable.ts'
 import { saveSeen } from '../admin/edits.ts'
 import { EditedError, InputError } from '../errors.ts'
@@ -36,7 +36,8 @@ const adminFlags: FastifyPluginAsyncTypebox = async (app) => {
     sendPage(app, request, reply, { title: 'Admin · jPulse', path: '/admin/', content: againPage(again) })
   const saved = (reply: FastifyReply, name: string) => reply.redirect(`/admin/?saved=${encodeURIComponent(`flag ${name}`)}`, 303)
 
-  app.post('/features', { schema: { body: Switch, response: pageResponses } }, async (request, reply) => {
+  const switched = ({ body: { name, enabled } }: FastifyRequest<{ Body: Static<typeof Switch> }>) => ({ what: `turned the flag ${name} ${enabled === 'true' ? 'on' : 'off'}` })
+  app.post('/features', { config: { act: switched }, schema: { body: Switch, response: pageResponses } }, async (request, reply) => {
     const { name, enabled, version } = request.body
     try {
       await save(name, version, (stored) => ({ ...stored, enabled: enabled === 'true' }))
@@ -49,7 +50,8 @@ const adminFlags: FastifyPluginAsyncTypebox = async (app) => {
     return saved(reply, name)
   })
 
-  app.post('/features/rules', { schema: { body: Rules, response: pageResponses } }, async (request, reply) => {
+  const ruled = ({ body: { name } }: FastifyRequest<{ Body: Static<typeof Rules> }>) => ({ what: `said for whom the flag ${name} is on` })
+  app.post('/features/rules', { config: { act: ruled }, schema: { body: Rules, response: pageResponses } }, async (request, reply) => {
     const { name, percentage, targeting, version } = request.body
     const again = { what: `flag ${name}`, action: '/admin/features/rules', field: 'targeting', yours: targeting }
     try {

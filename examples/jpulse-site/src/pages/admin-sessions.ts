@@ -29,7 +29,8 @@ const adminSessions: FastifyPluginAsyncTypebox = async (app) => {
     })
   })
 
-  app.post('/users/:username/sessions', { schema: { params: Of, body: One, response: pageResponses } }, async (request, reply) => {
+  // Only where there is such a session.
+  app.post('/users/:username/sessions', { config: { act: () => null }, schema: { params: Of, body: One, response: pageResponses } }, async (request, reply) => {
     const { username } = request.params
     const { handle } = request.body
     const by = mustViewer(app, request).username

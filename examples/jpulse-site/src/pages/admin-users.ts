@@ -34,14 +34,13 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
     return send(request, reply, request.query)
   })
 
-  app.post('/users', { schema: { body: Act, response: pageResponses } }, async (request, reply) => {
+  const act = ({ body }: FastifyRequest<{ Body: Static<typeof Act> }>) => ({ user: body.username, what: WRITTEN[body.action] })
+  app.post('/users', { config: { act }, schema: { body: Act, response: pageResponses } }, async (request, reply) => {
     const { username, action } = request.body
-    // Somebody has to be left who can undo it.
-    if (action !== 'sign-out' && username === mustViewer(app, request).username) throw new InputError('Your own account is for another administrator to lock or delete.')
     const by = mustViewer(app, request).username
+    // Somebody has to be left who can undo it.
+    if (action !== 'sign-out' && username === by) throw new InputError('Your own account is for another administrator to lock or delete.')
     request.log.info({ username, action, by }, 'an account is administered')
-    // First, so that nothing is done of which nobody can read.
-    await app.documents.audit.add({ what: WRITTEN[action], user: username, by, ip: request.ip, userAgent: request.headers['user-agent'] ?? '' })
     // Shown once, and in no address.
     if (action === 'reset') return send(request, reply, { search: username, done: `${username} has the password ${await accounts.resetPassword(username)}` })
     if (action === 'lock') await accounts.lock(username)
@@ -68,9 +67,9 @@ function userList ({ items, pageInfo }: Page<ListedUser>, search: string, done: 
       <thead><tr>${['User name', 'E-mail', 'Role', 'Since', 'Account'].map((heading) => html`<th scope="col">${heading}</th>`)}</tr></thead>
       <tbody>${items.map(({ _id: username, email, role, createdAt, locked = false }) => html`
         <tr><td><a href="/admin/users/${username}/sessions" aria-label="Sessions of ${username}">${username}</a></td><td>${email}</td><td>${role}${locked && ', locked'}</td><td>${createdAt.toISOString().slice(0, 10)}</td>
-          <td><div class="actions">${act(username, 'sign-out', 'Sign out everywhere')} ${act(username, 'reset', 'New password')} ${locked ? act(username, 'unlock', 'Unlock') : act(username, 'lock', 'Lock')} ${act(username, 'delete', 'Delete')}</div></td></tr>`)}</tbody>
+          <td><div class="actions">${button(username, 'sign-out', 'Sign out everywhere')} ${button(username, 'reset', 'New password')} ${locked ? button(username, 'unlock', 'Unlock') : button(username, 'lock', 'Lock')} ${button(username, 'delete', 'Delete')}</div></td></tr>`)}</tbody>
     </table></div>
     <nav class="pages" aria-label="Pages">${link(pageInfo.prevCursor, '← Previous', 'prev')} ${link(pageInfo.nextCursor, 'Next →', 'next')}</nav>`
 }
 
-const act = (username: string, action: string, label: string): Html => html`<form method="post" action="/admin/users"><input type="hidden" name="username" value="${username}"><input type="hidden" name="action" value="${action}"><button type="submit" class="quiet" aria-label="${label}: ${username}">${label}</button></form>`
+const button = (username: string, action: string, label: string): Html => html`<form method="post" action="/admin/users"><input type="hidden" name="username" value="${username}"><input type="hidden" name="action" value="${action}"><button type="submit" class="quiet" aria-label="${label}: ${username}">${label}</button></form>`

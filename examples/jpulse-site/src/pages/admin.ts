@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { versionOf as versionOfDocument } from '@jpulse/config-cache'
 import { DOCUMENTS } from '../admin/editable.ts'
 import { edit, saveSeen, versionOf } from '../admin/edits.ts'
@@ -52,7 +52,8 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
   await app.register(adminAudit)
   await app.register(adminWebSockets)
 
-  app.post('/config', { schema: { body: Document, response: pageResponses } }, async (request, reply) => {
+  const configured = ({ body: { collection, key } }: FastifyRequest<{ Body: Static<typeof Document> }>) => ({ what: `edited the document ${collection}/${key}` })
+  app.post('/config', { config: { act: configured }, schema: { body: Document, response: pageResponses } }, async (request, reply) => {
     const { collection, key, value, version } = request.body
     if (!DOCUMENTS.some((document) => document.collection === collection && document.key === key)) throw new InputError('There is no such document.')
     const what = `document ${key}`
@@ -68,7 +69,8 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
     return saved(reply, what)
   })
 
-  app.post('/templates', { bodyLimit: 128 * 1024, schema: { body: Template, response: pageResponses } }, async (request, reply) => {
+  const templated = ({ body: { name, action } }: FastifyRequest<{ Body: Static<typeof Template> }>) => ({ what: action === 'reset' ? `took the template ${name} back to its file` : `edited the template ${name}` })
+  app.post('/templates', { config: { act: templated }, bodyLimit: 128 * 1024, schema: { body: Template, response: pageResponses } }, async (request, reply) => {
     const { name, body = '', action = 'save', version } = request.body
     const what = `template ${name}`
     const text = body.replace(/\r\n?/g, '\n')
@@ -81,7 +83,8 @@ const admin: FastifyPluginAsyncTypebox = async (app) => {
     return saved(reply, what)
   })
 
-  app.post('/guestbook/remove', { schema: { body: Entry, response: pageResponses } }, async (request, reply) => {
+  const moderated = ({ body: { id } }: FastifyRequest<{ Body: Static<typeof Entry> }>) => ({ what: `removed the entry ${id} of the guest book` })
+  app.post('/guestbook/remove', { config: { act: moderated }, schema: { body: Entry, response: pageResponses } }, async (request, reply) => {
     await app.documents.guestBook.remove(request.body.id)
     return reply.redirect('/guestbook', 303)
   })
