@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import { ConfigError, type Env, type Identity, identify, integer, logFile, type LogFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, wrong } from 'server-kit'
+import { ConfigError, type Env, type Identity, identify, integer, logFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, wrong } from 'server-kit'
 
 export interface SiteConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -15,7 +15,7 @@ export interface SiteConfig {
   /** `LOG_LEVEL`. @default 'info' */
   logLevel: typeof LOG_LEVELS[number]
   /** `LOG_FILE`: where the log goes instead of the standard output; opened anew at SIGUSR2. */
-  logFile: LogFile | undefined
+  logFile: string | undefined
   /** `TRUST_PROXY`: true, false, or the proxies' addresses and networks, comma-separated. @default false */
   trustProxy: boolean | readonly string[]
   /** `REDIS_URL`, or `REDIS_MODE` and its companions; without them everything lives in the process. */

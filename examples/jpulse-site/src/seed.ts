@@ -10,7 +10,8 @@ try {
   if (!Number.isSafeInteger(count) || count < 0) throw new ConfigError('usage: npm run seed [COUNT]')
   const config = loadConfig()
   if (config.mongoUri === undefined) throw new ConfigError('MONGODB_URI must name the database to fill')
-  const app = await buildApp(config)
+  // Into the file of the service writes nobody who may have another user.
+  const app = await buildApp({ ...config, logFile: undefined })
   await app.ready()
   const added = await seed(app, count)
   process.stdout.write(`${added} people added\n`)

@@ -1,5 +1,5 @@
 import { type FastifyServerOptions, LogController } from 'fastify'
-import { answerClientError } from 'server-kit'
+import { answerClientError, openLog } from 'server-kit'
 import type { SiteConfig } from './config.ts'
 import { withoutBase } from './plugins/base-path.ts'
 import { sendError } from './plugins/errors.ts'
@@ -21,7 +21,7 @@ export const CONTENT_SECURITY_POLICY = {
 
 export function serverOptions ({ basePath, identity, logFile, logLevel, trustProxy }: SiteConfig): FastifyServerOptions {
   return {
-    logger: { level: logLevel, ...(logFile !== undefined && { stream: logFile }) },
+    logger: { level: logLevel, ...(logFile !== undefined && { stream: openLog(logFile) }) },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     trustProxy: typeof trustProxy === 'object' ? [...trustProxy] : trustProxy,
     // nginx names each request, in its own log and to the site. Once a proxy is trusted the name is taken from every peer, so only the proxy should reach the port.

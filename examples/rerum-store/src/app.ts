@@ -6,7 +6,7 @@ import cursorPagination from '@jpulse/cursor-pagination'
 import redisLink from '@jpulse/redis-link'
 import { createHmac } from 'node:crypto'
 import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync, type RawRequestDefaultExpression as RawRequest } from 'fastify'
-import { answerClientError, drain, mongo, worker } from 'server-kit'
+import { answerClientError, drain, mongo, openLog, worker } from 'server-kit'
 import type { StoreConfig } from './config.ts'
 import agents from './http/agents.ts'
 import cors from './http/cors.ts'
@@ -33,7 +33,7 @@ const MAX_VALUE_BYTES = 8 * 1024 * 1024
 export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<FastifyConfigCacheOptions> = configCache): Promise<FastifyInstance> {
   const { environment, identity, logFile, logLevel, redis, siteId } = config
   const app: FastifyInstance = Fastify({
-    logger: { level: logLevel, ...(logFile !== undefined && { stream: logFile }) },
+    logger: { level: logLevel, ...(logFile !== undefined && { stream: openLog(logFile) }) },
     logController: new LogController({ disableRequestLogging: logLevel !== 'debug' && logLevel !== 'trace' }),
     bodyLimit: BODY_LIMIT,
     rewriteUrl: asWritten,

@@ -1,4 +1,4 @@
-import { type Env, type Identity, identify, integer, logFile, type LogFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, ConfigError } from 'server-kit'
+import { type Env, type Identity, identify, integer, logFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, ConfigError } from 'server-kit'
 
 export interface StoreConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -12,7 +12,7 @@ export interface StoreConfig {
   /** `LOG_LEVEL`. @default 'info' */
   logLevel: typeof LOG_LEVELS[number]
   /** `LOG_FILE`: where the log goes instead of the standard output; opened anew at SIGUSR2. */
-  logFile: LogFile | undefined
+  logFile: string | undefined
   /** `PUBLIC_URL`: what every `@id` begins with, for good. @default 'http://HOST:PORT' */
   publicUrl: string
   /** `REDIS_URL`, or `REDIS_MODE` and its companions; without them a worker of many caches nothing. */
