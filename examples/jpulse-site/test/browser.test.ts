@@ -1,14 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { browser } from '../../../test/helpers/browser.ts'
+import { browser, violations } from '../../../test/helpers/browser.ts'
 import { site, waitFor } from '../../../test/helpers/index.ts'
 import { ADMIN, PASSWORD } from './helper.ts'
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const HOSTILE = '<script>document.title="owned"</script><img src=x onerror=alert(1)>'
-const PAGES = ['/', '/guestbook', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/profile', '/devices', '/admin/', '/admin/websockets', '/admin/audit', '/admin/users', '/admin/users/admin/sessions', '/admin/cluster', '/nowhere']
+const PAGES = ['/', '/guestbook', '/users', '/analytics/', '/hello-app-cluster/', '/hello-websocket/', '/docs', '/docs/try', '/profile', '/devices', '/admin/', '/admin/websockets', '/admin/audit', '/admin/users', '/admin/users/admin/sessions', '/admin/cluster', '/nowhere']
 
 t.setTimeout(400_000)
 
@@ -113,13 +110,6 @@ async function fits (t: Test, page: Page, url: string): Promise<void> {
   await page.goto(url)
   t.equal(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'), 0, `${url} is not wider than its screen`)
   t.ok(Number(await page.evaluate("document.querySelector('.bar').offsetHeight")) < 80, `${url} has its header in one row`)
-}
-
-/** What axe-core finds: contrast, names, labels, landmarks … */
-async function violations (page: Page): Promise<string[]> {
-  await page.evaluate(AXE)
-  const { violations } = await page.evaluate('axe.run()') as { violations: Array<{ id: string, nodes: Array<{ html: string }> }> }
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`)
 }
 
 /** Presses Tab until the element has the focus. */

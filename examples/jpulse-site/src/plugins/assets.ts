@@ -24,6 +24,8 @@ export default fp(async (app: FastifyInstance) => {
     root: SWAGGER_UI,
     prefix: '/assets/swagger-ui/',
     decorateReply: false,
+    // It changes with a deploy at most, and is larger than all else together.
+    maxAge: '1d',
     allowedPath: (path) => /^\/?swagger-ui(?:-bundle\.js|\.css)$/.test(path)
   })
 }, { name: 'site-assets', fastify: '5.x' })
