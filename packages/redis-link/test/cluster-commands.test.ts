@@ -134,6 +134,39 @@ t.test('the subscriber follows the topology when its server leaves the Cluster',
   t.notOk(await isHome(home))
 })
 
+t.test('a subscriber is on the primary of the key that it is asked for, and goes along with it', async (t) => {
+  const cluster = await redisCluster(t)
+  const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }))
+  const { app } = await build(t, { cluster: { nodes }, connectTimeoutMs: 10_000, probeIntervalMs: 100 })
+  const link = app.redisLink
+  // The slots of these are 12182, 5061 and 866; the first of them is on the last primary, and the others on the first.
+  const keys = ['foo', 'bar', '{hello}']
+  const [foo, bar, hello] = keys.map((key) => link.subscriber(key)!)
+  t.equal(hello, bar, 'one for each primary')
+  t.not(foo, bar)
+  t.equal(link.subscriber('foo'), foo)
+  const heard = { foo: 0, bar: 0 }
+  await foo!.subscribe(link.channel('foo'), () => { heard.foo++ })
+  await bar!.subscribe(link.channel('bar'), () => { heard.bar++ })
+  const listeners = async (key: string) => {
+    const counts = await Promise.all(cluster.nodes.map(({ client }) => client.call('PUBSUB', 'NUMSUB', link.channel(key)) as Promise<[string, number]>))
+    return cluster.nodes.filter((_node, index) => counts[index]![1] > 0)
+  }
+  for (const key of ['foo', 'bar']) t.same((await listeners(key)).map(({ port }) => port), [(await cluster.primaryOf(key)).port])
+  const home = await cluster.primaryOf('foo')
+  const replica = await successorOf(home.client, cluster.nodes.map(({ client }) => client))
+  await waitFor(async () => {
+    await replica.call('CLUSTER', 'FAILOVER').catch(() => {})
+    return (await home.client.call('ROLE') as string[])[0] === 'slave'
+  }, { everyMs: 200, timeoutMs: 20_000 })
+  await waitFor(async () => (await listeners('foo')).map(({ port }) => port).join() === String(replica.options.port), { timeoutMs: 30_000, what: 'the subscriber to follow its key' })
+  await waitFor(() => foo!.isUp)
+  await replica.publish(link.channel('foo'), 'x')
+  await waitFor(() => heard.foo > 0)
+  t.ok(bar!.isUp)
+  t.same((await listeners('bar')).map(({ port }) => port), [(await cluster.primaryOf('bar')).port], 'the other one stayed')
+})
+
 /** The replica of a primary. */
 async function successorOf (primary: Redis, clients: Redis[]): Promise<Redis> {
   const [, , [[, port]]] = await primary.call('ROLE') as [string, number, [[string, string]]]

@@ -3,6 +3,7 @@ import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from '../keys.ts'
 import { EpochLog, type Ack, type EpochLogOptions, type LogFrame, type Route } from '../log/epoch-log.ts'
+import { hand } from '../log/scripts.ts'
 import { KEEP_MS, Membership } from '../membership/membership.ts'
 import type { Member, MemberRecord } from '../membership/members.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -52,7 +53,7 @@ export class RedisTransport implements Transport {
     this.#retryMs = options.heartbeatMs
     this.#keys = new Keys(link)
     this.#bus = new EpochLog(link, subscriber, record.bootId, this.#busOptions(record, options.maxLength))
-    this.#ownLogs = new OwnLogs(options.replay, (prefix) => new EpochLog(link, subscriber, record.bootId, this.#ownLogOptions(prefix, record, options.maxLength)))
+    this.#ownLogs = new OwnLogs(options.replay, (prefix) => this.#makeLog(this.#ownLogOptions(prefix, record, options.maxLength)))
     this.#membership = new Membership(link, this.#keys, record, options.heartbeatMs, {
       onJoin: (member) => this.#listener.onJoin(member),
       onLeave: (member) => this.#listener.onLeave(member),
@@ -125,8 +126,13 @@ export class RedisTransport implements Transport {
   }
 
   reply (toBootId: string, reply: WireReply): void {
-    this.#link.run((client) => client.publish(this.#keys.replies(toBootId), writeReply(reply)))
-      .catch((err: unknown) => this.#log.debug({ err }, 'an answer could not be sent'))
+    const channel = this.#keys.replies(toBootId)
+    const bytes = writeReply(reply)
+    // Published by any server of a Redis Cluster it would be late: see Subscribers of redis-link.
+    const sent: Promise<unknown> = this.#link.mode === 'cluster'
+      ? this.#link.runScript(hand, { keys: [this.#keys.state], args: [channel, bytes] })
+      : this.#link.run((client) => client.publish(channel, bytes))
+    sent.catch((err: unknown) => this.#log.debug({ err }, 'an answer could not be sent'))
   }
 
   members (): Member[] {
@@ -134,7 +140,7 @@ export class RedisTransport implements Transport {
   }
 
   openLog<F extends LogFrame, M> (options: EpochLogOptions<F, M>): EpochLog<F, M> {
-    return new EpochLog(this.#link, this.#subscriber, this.#bootId, options)
+    return this.#makeLog(options)
   }
 
   /** Where Redis refuses a channel, the process stays alone and tries again: without hearing it must not be a member. */
@@ -226,6 +232,10 @@ export class RedisTransport implements Transport {
       route: () => route,
       logMs: KEEP_MS
     }
+  }
+
+  #makeLog<F extends LogFrame, M> (options: EpochLogOptions<F, M>): EpochLog<F, M> {
+    return new EpochLog(this.#link, this.#link.subscriber(options.keys.state) ?? this.#subscriber, this.#bootId, options)
   }
 
   #route (destination: string): Route {

@@ -1,6 +1,7 @@
 import { now } from '../time.ts'
 import type { Connection } from './connection.ts'
 import { isDead } from './host.ts'
+import { tellScript } from './scripts.ts'
 import type { Block } from './view.ts'
 
 /**
@@ -36,13 +37,19 @@ export class Acknowledgements {
   }
 
   #flush (): void {
-    const messages = [...this.#waiting].map(([writer, ops]) => ['publish', this.#connection.keys.acks(writer), `${this.#connection.id} ${ops.join(' ')}`] as const)
+    const messages = [...this.#waiting].map(([writer, ops]) => [this.#connection.keys.acks(writer), `${this.#connection.id} ${ops.join(' ')}`] as const)
     this.#waiting.clear()
-    // One write to the socket for all writers; in a pipeline of a Redis Cluster all keys would have to share a node.
-    const isPiped = messages.length > 1 && !this.#connection.isCluster
-    this.#connection.run<unknown>((client) => isPiped
-      ? client.pipeline(messages.map((message) => [...message])).exec().then(throwFirst)
-      : Promise.all(messages.map(([, channel, text]) => client.publish(channel, text)))).catch(() => { if (this.#connection.isUp) this.#onRefused() })
+    this.#tell(messages).catch(() => { if (this.#connection.isUp) this.#onRefused() })
+  }
+
+  /** One write to the socket for all writers. */
+  #tell (messages: ReadonlyArray<readonly [channel: string, text: string]>): Promise<unknown> {
+    const { isCluster, keys } = this.#connection
+    // Where writers listen: any other server of a Redis Cluster would hand it to that one, and late.
+    if (isCluster) return this.#connection.script(tellScript, [keys.core[0]], ...messages.flat())
+    return this.#connection.run<unknown>((client) => messages.length === 1
+      ? client.publish(...messages[0]!)
+      : client.pipeline(messages.map((message) => ['publish', ...message])).exec().then(throwFirst))
   }
 }
 

@@ -27,7 +27,7 @@ export class Connection {
   constructor (link: RedisLink, onBreak: () => void) {
     this.link = link
     this.keys = new CacheKeys((...parts) => link.key(...parts), (...parts) => link.channel(...parts))
-    this.subscriber = link.subscriber()!
+    this.subscriber = link.subscriber(this.keys.core[0])!
     this.isCluster = link.mode === 'cluster'
     this.#stop = link.outages.onBreak(onBreak)
   }

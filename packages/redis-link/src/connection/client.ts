@@ -1,4 +1,5 @@
 import { Deadlines } from '@jpulse/plugin-kit'
+import calculateSlot from 'cluster-key-slot'
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
@@ -154,6 +155,11 @@ export function primaries (client: RedisClient): Redis[] {
   return client.isCluster ? (client as Cluster).nodes('master') : [client as Redis]
 }
 
+/** Name of the primary of a Redis Cluster that has a key; undefined where there is no Cluster, or none is known yet. */
+export function primaryOf (client: RedisClient, key: string): string | undefined {
+  return client.isCluster ? (client as Cluster).slots[calculateSlot(key)]?.[0] : undefined
+}
+
 /** Name of a node of a Redis Cluster. */
 export function nodeName ({ options: { host, port } }: Redis): string {
   return `${host}:${port}`
@@ -169,15 +175,17 @@ export function hasLeft (client: RedisClient, connection: Redis): boolean {
 /**
  * A connection of its own for subscriptions, which its maker reconnects. Null while a Redis Cluster knows no node.
  *
- * Any node of a Redis Cluster will do: its bus hands PUBLISH to all of them.
+ * Any node of a Redis Cluster will do, since its bus hands PUBLISH to all of them, but late: see Subscribers.
  *
+ * @param near a key whose primary is taken if it may be
  * @param avoid the node that is taken only where there is no other
  */
-export function makeSubscriberConnection (client: RedisClient, avoid: string): Redis | null {
+export function makeSubscriberConnection (client: RedisClient, near: string, avoid: string): Redis | null {
   const known = client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]
   const others = known.filter((node) => nodeName(node) !== avoid)
   const nodes = others.length > 0 ? others : known
-  const node = nodes[Math.floor(Math.random() * nodes.length)]
+  const home = primaryOf(client, near)
+  const node = nodes.find((one) => nodeName(one) === home) ?? nodes[Math.floor(Math.random() * nodes.length)]
   if (node === undefined) return null
   return node.duplicate({
     lazyConnect: true,

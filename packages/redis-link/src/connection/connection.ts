@@ -13,6 +13,7 @@ import { LinkOutages } from './outages.ts'
 import { isOutage, RefusalLog } from './refusals.ts'
 import { besideEachOther, inPipeline } from './run-all.ts'
 import { Subscriber } from './subscriber.ts'
+import { Subscribers } from './subscribers.ts'
 import { bounded } from './time.ts'
 
 /** Most listeners that a link has for one event of its client. */
@@ -56,7 +57,7 @@ export class Connection {
   #state: RedisState
   #epoch: string | null = null
   #hasAnswered = false
-  #subscriber: Subscriber | null = null
+  readonly #subscribers: Subscribers | null
   #closing: Promise<void> | undefined
 
   /**
@@ -74,6 +75,7 @@ export class Connection {
     this.outages = new LinkOutages(this.client, options.commandTimeoutMs, (err) => log.error({ err }, 'a listener of a break failed'))
     this.#scripts = this.client === null ? null : new Scripts(this.client)
     this.#call = this.#scripts?.on() ?? null
+    this.#subscribers = this.client === null ? null : this.#makeSubscribers(this.client)
     this.#credentials = this.client === null ? null : this.#renewPassword(this.client)
     this.#state = this.client === null ? 'disabled' : 'connecting'
     this.#monitor = this.client === null ? null : this.#watch(this.client)
@@ -115,19 +117,9 @@ export class Connection {
     return this.run((client, call) => client.isCluster ? besideEachOther(client, call, commands) : inPipeline(client as Redis, this.#scripts!, commands))
   }
 
-  /** The one subscriber connection, made at the first call; null without Redis and after `close`. */
-  subscriber (): Subscriber | null {
-    if (this.client === null || this.#closing !== undefined) return null
-    if (this.#subscriber === null) {
-      this.#subscriber = new Subscriber(this.client, this.#options, this.#ownChannel, {
-        onFault: (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'),
-        onRefusal: (channel, reason) => this.#log.error({ channel }, `Redis refuses the subscription to ${channel}: ${reason}`),
-        onReplaced: (reason) => this.#log.warn(`the subscriber connection is replaced: ${reason}`),
-        onAway: (err) => this.#log.error(`the subscriber connection cannot be made, and nothing is heard until it can: ${this.#diagnose(err)}`)
-      })
-      this.outages.watchSubscriber(this.#subscriber)
-    }
-    return this.#subscriber
+  /** The subscriber connection near a key, made when it is first asked for; null without Redis and after `close`. */
+  subscriber (near: string): Subscriber | null {
+    return this.#closing === undefined ? this.#subscribers?.near(near) ?? null : null
   }
 
   /** Connects and waits for Redis, at most `connectTimeoutMs`. @throws FST_ERR_REDIS_LINK_UNAVAILABLE where `required` */
@@ -154,7 +146,7 @@ export class Connection {
   async #close (withinMs: number): Promise<void> {
     this.#monitor?.stop()
     this.#credentials?.stop()
-    this.#subscriber?.close()
+    for (const subscriber of this.#subscribers?.all() ?? []) subscriber.close()
     this.outages.close()
     this.#expectListeners(-LISTENERS)
     const wasUp = this.#state === 'up'
@@ -182,9 +174,22 @@ export class Connection {
     const { passwordSource, username, commandTimeoutMs } = this.#options
     if (passwordSource === undefined) return null
     return new Credentials(passwordSource, client, username, commandTimeoutMs, {
-      connections: () => [...(client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]), this.#subscriber?.connection ?? null]
+      connections: () => [...(client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]), ...this.#subscribers!.all().map(({ connection }) => connection)]
         .filter((one) => one?.status === 'ready') as Redis[],
       onFault: (err) => this.#log.error({ err }, 'the password of Redis could not be renewed; it is tried again')
+    })
+  }
+
+  #makeSubscribers (client: RedisClient): Subscribers {
+    return new Subscribers(client, (near, number) => {
+      const subscriber = new Subscriber(client, this.#options, near, number === 0 ? this.#ownChannel : `${this.#ownChannel}:${number}`, {
+        onFault: (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'),
+        onRefusal: (channel, reason) => this.#log.error({ channel }, `Redis refuses the subscription to ${channel}: ${reason}`),
+        onReplaced: (reason) => this.#log.warn(`the subscriber connection is replaced: ${reason}`),
+        onAway: (err) => this.#log.error(`the subscriber connection cannot be made, and nothing is heard until it can: ${this.#diagnose(err)}`)
+      })
+      this.outages.watchSubscriber(subscriber)
+      return subscriber
     })
   }
 

@@ -1,8 +1,8 @@
 import { callSafely, type OnFault } from '@jpulse/plugin-kit'
 import type { Cluster, Redis } from 'ioredis'
-import calculateSlot from 'cluster-key-slot'
 import { FST_ERR_REDIS_LINK_TIMEOUT, FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { RedisClient } from '../options.ts'
+import { nodeName, primaryOf } from './client.ts'
 import type { Subscriber } from './subscriber.ts'
 import { bounded } from './time.ts'
 
@@ -48,8 +48,8 @@ export interface Outages {
   /** Calls the listener at each break, in the same turn: when `version` grows. What it throws or rejects with is logged. */
   onBreak (listener: () => unknown): Stop
   /**
-   * Null where the subscriber hears, and where waiting for it makes no sense because Redis is away; else resolves when
-   * it hears again, or after 2 s.
+   * Null where every subscriber hears, and where waiting for it makes no sense because Redis is away; else resolves when
+   * all hear again, or after 2 s.
    */
   untilHeard (): Promise<void> | null
   /**
@@ -72,7 +72,7 @@ export class LinkOutages implements Outages {
   /** With what forgets a server that left the Cluster. */
   readonly #watched = new Map<Emitter, () => void>()
   readonly #silent = new Map<string, { since: number, timer?: NodeJS.Timeout }>()
-  #subscriber: Subscriber | null = null
+  readonly #subscribers: Subscriber[] = []
   #heard: Promise<void> | null = null
   #since: number | null
   #version = 0
@@ -120,8 +120,8 @@ export class LinkOutages implements Outages {
   }
 
   untilHeard (): Promise<void> | null {
-    if (this.#subscriber === null || this.#subscriber.isUp || this.#since !== null) return null
-    this.#heard ??= this.#untilUp(this.#subscriber).finally(() => { this.#heard = null })
+    if (this.#hearsAll() || this.#since !== null) return null
+    this.#heard ??= this.#untilUp().finally(() => { this.#heard = null })
     return this.#heard
   }
 
@@ -143,7 +143,7 @@ export class LinkOutages implements Outages {
   }
 
   watchSubscriber (subscriber: Subscriber): void {
-    this.#subscriber = subscriber
+    this.#subscribers.push(subscriber)
     subscriber.on('up', this.#wake)
     subscriber.on('down', this.#broke)
   }
@@ -184,7 +184,7 @@ export class LinkOutages implements Outages {
 
   /** A server that left the Cluster is asked no more: its slots name another. */
   #nodeOf (key: string): string {
-    return this.#client?.isCluster === true ? (this.#client as Cluster).slots[calculateSlot(key)]?.[0] ?? ONLY : ONLY
+    return this.#client === null ? ONLY : primaryOf(this.#client, key) ?? ONLY
   }
 
   #fellSilent (node: string): void {
@@ -206,14 +206,18 @@ export class LinkOutages implements Outages {
     })
   }
 
-  async #untilUp (subscriber: Subscriber): Promise<void> {
+  #hearsAll (): boolean {
+    return this.#subscribers.every(({ isUp }) => isUp)
+  }
+
+  async #untilUp (): Promise<void> {
     const end = performance.now() + HEARD_MS
-    for (let left = HEARD_MS; left > 0 && this.#since === null && !subscriber.isUp && !this.#closed; left = end - performance.now()) await this.changed(left)
+    for (let left = HEARD_MS; left > 0 && this.#since === null && !this.#hearsAll() && !this.#closed; left = end - performance.now()) await this.changed(left)
   }
 }
 
 /** A server that left the Cluster has nothing to be kept from. */
 async function ping (client: RedisClient, node: string): Promise<void> {
   if (node === ONLY || !client.isCluster) await (client as Redis).ping()
-  else await (client as Cluster).nodes('all').find(({ options: { host, port } }) => `${host}:${port}` === node)?.ping()
+  else await (client as Cluster).nodes('all').find((one) => nodeName(one) === node)?.ping()
 }

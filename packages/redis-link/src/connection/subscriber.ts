@@ -3,9 +3,10 @@ import { acceptOnly, callSafely, emitSafely } from '@jpulse/plugin-kit'
 import type { Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_INVALID_ARGUMENT, FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
-import { hasLeft, makeSubscriberConnection, nodeName } from './client.ts'
+import { hasLeft } from './client.ts'
 import { DeliveryProbe } from './delivery-probe.ts'
 import { Listeners, type Kind, type Listener } from './listeners.ts'
+import { Place } from './place.ts'
 import { isOutage, isReply } from './refusals.ts'
 import { backoff, bounded } from './time.ts'
 
@@ -30,7 +31,7 @@ export interface SubscriberFaults {
   onFault (err: unknown, channel: string): void
   /** Redis refuses a channel; once, until it accepts it. */
   onRefusal (channel: string, reason: string): void
-  /** Nothing arrived on the open connection, or its server left the Cluster; it is replaced. */
+  /** Nothing arrived on the open connection, its server left the Cluster, or has the key no more that it is to be near; it is replaced. */
   onReplaced (reason: string): void
   /** No connection can be made although the link has one; once, until there is one. `undefined`: the server closed it without a word. */
   onAway (err: Error | undefined): void
@@ -47,7 +48,7 @@ const REPORT_AFTER = 4
 const STEADY_MS = 5000
 
 /**
- * The one subscriber connection of a process. It reconnects and resubscribes by itself, and says when it had a gap.
+ * A subscriber connection of a process. It reconnects and resubscribes by itself, and says when it had a gap.
  *
  * A listener may be added while there is no connection; it hears from the next one on. An open connection is no proof of
  * delivery: the server may have left the Cluster, so a message to itself proves it at intervals.
@@ -60,8 +61,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   readonly #delivery: DeliveryProbe
   readonly #probe: NodeJS.Timeout
   #connection: Redis | null = null
-  /** The server of the last connection on which nothing arrived. */
-  #avoid = ''
+  readonly #place: Place
   #checking = false
   #heard = false
   #retry: NodeJS.Timeout | undefined
@@ -76,9 +76,13 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #wasUp = false
   #closed = false
 
-  /** @param channel a channel of this process alone, for messages to itself */
-  constructor (client: RedisClient, options: ResolvedOptions, channel: string, faults: SubscriberFaults) {
+  /**
+   * @param near on a Redis Cluster it connects to the primary of this key, and to any server where that cannot be had
+   * @param channel a channel of this subscriber alone, for messages to itself
+   */
+  constructor (client: RedisClient, options: ResolvedOptions, near: string, channel: string, faults: SubscriberFaults) {
     super()
+    this.#place = new Place(client, near)
     this.#faults = faults
     // Every plugin and namespace of a process may listen to this one connection.
     this.setMaxListeners(0)
@@ -181,7 +185,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   #connect (): void {
     if (this.#closed) return
-    const connection = makeSubscriberConnection(this.#client, this.#avoid)
+    const connection = this.#place.connection()
     if (connection === null) return this.#reconnectLater()
     this.#connection = connection
     this.#attempted = new Promise((resolve) => { this.#endAttempt = resolve })
@@ -212,7 +216,9 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (connection !== this.#connection) return
     this.#connection = null
     this.#endAttempt()
-    if (this.#up) {
+    if (!this.#up) {
+      this.#place.avoid(connection)
+    } else {
       this.#up = false
       if (performance.now() - this.#upAt >= STEADY_MS) this.#attempt = 0
       this.#tell('down')
@@ -241,11 +247,17 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#checking = true
     try {
       if (hasLeft(this.#client, connection)) return this.#replace(connection, 'its server left the Cluster')
+      if (this.#place.isLeft(connection)) return this.#replace(connection, `the primary of ${this.#place.near} is another server`)
       const isBroken = this.#listeners.reasonOf('subscribe', this.#delivery.channel) !== undefined ? null : await this.#delivery.isBroken()
-      if (isBroken === true) this.#replace(connection, 'it did not hear a message to itself')
-      // Where that cannot be proved, at least the connection lives.
-      else if (isBroken === null) await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
+      if (isBroken === true) {
+        this.#place.avoid(connection)
+        this.#replace(connection, 'it did not hear a message to itself')
+      } else if (isBroken === null) {
+        // Where that cannot be proved, at least the connection lives.
+        await bounded(connection.ping().catch((err) => { if (!isReply(err)) throw err }), this.#options.commandTimeoutMs)
+      }
     } catch {
+      this.#place.avoid(connection)
       connection.disconnect()
     } finally {
       this.#checking = false
@@ -254,7 +266,6 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   #replace (connection: Redis, reason: string): void {
     if (connection !== this.#connection || connection.status !== 'ready') return
-    this.#avoid = nodeName(connection)
     this.#faults.onReplaced(reason)
     connection.disconnect()
   }

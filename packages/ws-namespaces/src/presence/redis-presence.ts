@@ -43,7 +43,8 @@ export class RedisPresence implements Presence {
     this.#context = context
     this.#keys = new Keys(context.link, namespace)
     this.#renewing = new Renewing(context.link.outages)
-    this.#announcer = new Announcer(context, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink)
+    const subscriber = context.link.subscriber(this.#keys.online) ?? context.subscriber
+    this.#announcer = new Announcer({ ...context, subscriber }, this.#keys.presence, async () => (await this.#read()).map(({ userId }) => userId), sink)
   }
 
   get idle (): boolean {
