@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
+import { ADMIN, hasPrintedAcl } from '../../scripts/servers/redis.js'
 import type { Scope } from './scope.ts'
 
 /**
@@ -15,13 +16,16 @@ export async function redisMonitor (t: Scope, url: string, onCommand: (args: str
   t.teardown(() => socket.destroy())
   await once(socket, 'connect')
   const lines = createInterface(socket)
-  const begun = new Promise<void>((resolve) => {
+  const commands = [...(hasPrintedAcl() ? [`AUTH ${ADMIN.username} ${ADMIN.password}`] : []), 'MONITOR']
+  let accepted = 0
+  const begun = new Promise<void>((resolve, reject) => {
     lines.on('line', (line) => {
-      if (line === '+OK') return resolve()
+      if (line.startsWith('-')) return reject(new Error(line))
+      if (line === '+OK') return ++accepted === commands.length && resolve()
       const [, source = '', rest = ''] = /^\+\S+ \[\d+ (\S+)\] (.*)$/.exec(line) ?? []
       onCommand([...rest.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, arg]) => arg!), source)
     })
   })
-  socket.write('MONITOR\r\n')
+  socket.write(commands.map((command) => `${command}\r\n`).join(''))
   await begun
 }

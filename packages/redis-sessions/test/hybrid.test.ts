@@ -230,7 +230,7 @@ t.test('a session is restored as soon as the backup answers, also where it faile
   const [stays, out] = [await logIn(app, 'stays'), await logIn(app, 'out')]
   await isComplete(app)
   const key = app.redisLink.key('sess')
-  const forget = async () => app.redisLink.run(async (client) => client.unlink(...(await client.keys(`${key}:*`))))
+  const forget = async () => all.redis.client.unlink(...await all.redis.client.keys(`${key}:*`))
   const { find } = collection
   let asked = 0
   const failFrom = (from: number) => {

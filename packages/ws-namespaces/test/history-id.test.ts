@@ -1,5 +1,5 @@
 import t from 'tap'
-import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { connect as connectRedis, sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { build, byHeader } from './support/build.ts'
 import { connect, has, resume } from './support/client.ts'
 
@@ -41,7 +41,7 @@ for (const [where, link] of [['over two workers', { url: sharedRedis() }], ['wit
     const again = await resume(t, late.port, PATH, back, 'member')
     t.equal(again.connected.recovered, true, 'its own it has, with the rooms of its clients')
     t.same(await has([again], 1), [5])
-    if (late !== a) t.same((await a.app.redisLink.client!.keys(`${siteId}:*:ws:state:*`)).sort(), [`${siteId}:test:ws:state:{chat~first}`, `${siteId}:test:ws:state:{chat~second}`])
+    if (late !== a) t.same((await connectRedis(t, Number(new URL(sharedRedis()).port)).keys(`${siteId}:*:ws:state:*`)).sort(), [`${siteId}:test:ws:state:{chat~first}`, `${siteId}:test:ws:state:{chat~second}`])
   })
 }
 
