@@ -183,21 +183,24 @@ export class RequestSession {
   }
 
   /**
-   * What is changed after the reply began, or without one, is stored when it has left. Not by a hook: those would be run for the
-   * requests that do not look, too, which costs them more than all the rest.
+   * What is changed after the reply began, or without one, is stored when it has left, or its client has. Not by a hook: those
+   * would be run for the requests that do not look, too, which costs them more than all the rest.
    */
   #finishLate (): void {
     const { reply } = this
     if (reply === null) return
     const { raw } = reply
-    const finish = () => {
-      raw.removeListener('finish', finish)
-      raw.removeListener('error', finish)
+    let isStored = false
+    const store = () => {
+      if (isStored) return
+      isStored = true
       this.#shared.inFlight.delete(this)
       this.#storeLate().catch((err) => this.#shared.log.error({ err, reqId: this.request.id }, 'what a request wrote to its session was not stored'))
     }
-    raw.on('finish', finish)
-    raw.on('error', finish)
+    raw.on('finish', store)
+    raw.on('error', store)
+    // Whoever hears of it may write a last time. A handler that has not replied yet goes on, and its reply is its end.
+    raw.on('close', () => { if (!isStored && (this.isOver || reply.sent)) setImmediate(store) })
   }
 
   /** Async, so that what a getter of the application throws ends no process. */

@@ -151,8 +151,7 @@ export class SessionWork {
     if (this.#subject.failure !== null) return
     this.#replaced.warnOfLost(this.#subject.request, this.#shared.log)
     const session: unknown = this.#subject.request.session
-    // Who sets it to null means its end, not only that of the cookie.
-    if (session === null && this.#subject.known.loaded !== null) await this.destroy(this.#subject.session)
+    await this.#endIfNull(session)
     const { known } = this.#subject
     if (session === null || session === undefined || known.isEnded) return this.#cookie.set(reply, true)
     if (session !== this.#subject.session || isUpgrade(this.#subject.request)) return
@@ -165,10 +164,20 @@ export class SessionWork {
     try {
       const unseen = await this.#queue.settled()
       if (unseen !== undefined) throw unseen.error
-      if (this.#subject.failure === null && !isUpgrade(this.#subject.request) && (this.#subject.request.session as unknown) === this.#subject.session) await this.#saveLate()
+      if (this.#subject.failure === null && !isUpgrade(this.#subject.request)) {
+        this.#replaced.warnOfLost(this.#subject.request, this.#shared.log)
+        const session: unknown = this.#subject.request.session
+        await this.#endIfNull(session)
+        if (session === this.#subject.session) await this.#saveLate()
+      }
     } finally {
       if (!this.#subject.isOver && !this.#cookie.isSet && !isUpgrade(this.#subject.request)) await this.#abandon()
     }
+  }
+
+  /** Who sets it to null means its end, not only that of the cookie. */
+  async #endIfNull (session: unknown): Promise<void> {
+    if (session === null && this.#subject.known.loaded !== null) await this.destroy(this.#subject.session)
   }
 
   async #saveLate (): Promise<void> {
