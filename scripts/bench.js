@@ -1,9 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { BY_NAME, choose } from './benchmarks.js'
-import { bootstrap, cleanEnv, ROOT, say } from './bootstrap.js'
+import { bootstrap, cleanEnv, ROOT, say, temporaryFolder } from './bootstrap.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
 
 // npm run bench             every benchmark but the plan's, one after the other
@@ -20,7 +18,7 @@ if (unknown.length > 0) {
 }
 
 bootstrap()
-const dir = mkdtempSync(join(tmpdir(), 'jpulse-bench-'))
+const dir = temporaryFolder('bench')
 /** @type {Array<() => Promise<void>>} */
 const stops = []
 try {
@@ -38,6 +36,5 @@ try {
   }
 } finally {
   for (const stop of stops) await stop()
-  rmSync(dir, { recursive: true, force: true })
 }
 if (names.length === 0) say(`${BY_NAME} was left out: npm run bench -- plan runs it for 20 minutes and writes docs/scale.md`)

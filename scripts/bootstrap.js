@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { embedDashboard } from './embed-dashboard.js'
@@ -10,6 +11,14 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
 /** Prints one line of progress. */
 export const say = (/** @type {string} */ line) => { process.stderr.write(`· ${line}\n`) }
+
+/** A folder of this process' own, which goes with it however it ends by itself, also where `run` ends it. @param {string} name @returns {string} */
+export function temporaryFolder (name) {
+  const folder = mkdtempSync(join(tmpdir(), `jpulse-${name}-`))
+  // What is killed with this process may write its last.
+  process.on('exit', () => { try { rmSync(folder, { recursive: true, force: true, maxRetries: 3 }) } catch {} })
+  return folder
+}
 
 /** The environment without what npm adds for its own child, which would configure a nested pnpm or npm. */
 export function cleanEnv () {

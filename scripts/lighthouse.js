@@ -1,9 +1,8 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium } from 'playwright-core'
-import { bootstrap, cleanEnv, run, say } from './bootstrap.js'
+import { bootstrap, cleanEnv, run, say, temporaryFolder } from './bootstrap.js'
 import { cacheFolder, chromiumBinary } from './servers/binaries.js'
 import { freePort } from './servers/free-port.js'
 import { runSingle } from './site/run-site.js'
@@ -22,28 +21,34 @@ const VISITORS = ['/sign-in', '/sign-up']
 const ADMIN = { ADMIN_USERNAME: 'admin', ADMIN_EMAIL: 'admin@example.org', ADMIN_PASSWORD: 'correct horse battery' }
 const ATTEMPTS = Number(process.env.ATTEMPTS ?? '1')
 
-/** @typedef {{ categories: Record<string, { score: number | null }>, audits: Record<string, { id: string, score: number | null, title: string, displayValue?: string }> }} Report */
+/** @typedef {{ finalDisplayedUrl: string, runtimeError?: { message: string }, categories: Record<string, { score: number | null }>, audits: Record<string, { id: string, score: number | null, title: string, displayValue?: string }> }} Report */
 
 const wanted = process.argv.slice(2)
 const chosen = (/** @type {string[]} */ paths) => wanted.length === 0 ? paths : paths.filter((path) => wanted.includes(path))
 /** @type {string[]} */
 const below = []
+const unknown = wanted.filter((path) => ![...VISITORS, ...PAGES].includes(path))
+if (unknown.length > 0 || !Number.isSafeInteger(ATTEMPTS) || ATTEMPTS < 1) {
+  say(unknown.length > 0 ? `no page of the site is at ${unknown.join(', ')}. There are ${[...VISITORS, ...PAGES].join(' ')}` : 'ATTEMPTS must be a whole number from 1')
+  process.exit(64)
+}
 bootstrap()
 const { default: lighthouse, desktopConfig } = await tool()
-const dir = mkdtempSync(join(tmpdir(), 'jpulse-lighthouse-'))
-const site = await runSingle({ env: { ...cleanEnv(), ...ADMIN, HOST: '127.0.0.1', PORT: String(await freePort()), NODE_ENV: 'production', SESSION_SECRET: 'a secret of the lighthouse run alone', LOG_LEVEL: 'error' }, log: join(dir, 'site.log') })
+/** What to end, the last started first. @type {Array<() => Promise<unknown>>} */
+const started = []
+const site = await runSingle({ env: { ...cleanEnv(), ...ADMIN, HOST: '127.0.0.1', PORT: String(await freePort()), NODE_ENV: 'production', SESSION_SECRET: 'a secret of the lighthouse run alone', LOG_LEVEL: 'error' }, log: join(temporaryFolder('lighthouse'), 'site.log') })
+started.push(site.stop)
 const debuggingPort = await freePort()
-const browser = await chromium.launch({ executablePath: chromiumBinary(say), args: ['--no-sandbox', '--disable-gpu', `--remote-debugging-port=${debuggingPort}`] })
 try {
+  const browser = await chromium.launch({ executablePath: chromiumBinary(say), args: ['--no-sandbox', '--disable-gpu', `--remote-debugging-port=${debuggingPort}`] })
+  started.push(() => browser.close())
   await site.ready(AbortSignal.timeout(60_000))
   const Cookie = await signedIn()
   say(`${'page'.padEnd(34)}${CATEGORIES.map((name) => name.padStart(16)).join('')}`)
   for (const path of chosen(VISITORS)) await measure(path, {})
   for (const path of chosen(PAGES)) await measure(path, { Cookie })
 } finally {
-  await browser.close()
-  await site.stop()
-  rmSync(dir, { recursive: true, force: true })
+  for (const stop of started.reverse()) await stop()
 }
 for (const one of below) say(one)
 process.exitCode = below.length === 0 ? 0 : 1
@@ -55,10 +60,12 @@ async function measure (path, extraHeaders) {
     let best
     for (let n = 0; n < ATTEMPTS; n++) {
       const { lhr } = await lighthouse(site.address + path, { port: debuggingPort, onlyCategories: CATEGORIES, extraHeaders, logLevel: 'silent', disableStorageReset: true }, config)
+      // It gives scores to what it was sent on to, too.
+      if (lhr.runtimeError !== undefined || new URL(lhr.finalDisplayedUrl).pathname !== path) throw new Error(`${path} was not measured: ${lhr.runtimeError?.message ?? `it leads to ${lhr.finalDisplayedUrl}`}`)
       if (best === undefined || lowest(lhr) > lowest(best)) best = lhr
       if (lowest(best) >= LEAST) break
     }
-    if (best === undefined) throw new Error('ATTEMPTS must be a number from 1')
+    if (best === undefined) throw new Error('no attempt')
     const scores = CATEGORIES.map((name) => scoreOf(/** @type {Report} */ (best), name))
     say(`${`${path} ${form}`.padEnd(34)}${scores.map((score) => String(score).padStart(16)).join('')}`)
     if (scores.some((score) => score < LEAST)) below.push(`${path} ${form}: ${Object.values(best.audits).filter(({ score }) => score !== null && score < 0.9).map(({ id, displayValue = '' }) => `${id} ${displayValue}`.trim()).join(', ')}`)

@@ -1,10 +1,9 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { bootstrap, cleanEnv, packageManager, ROOT, run, say } from './bootstrap.js'
+import { bootstrap, cleanEnv, packageManager, ROOT, run, say, temporaryFolder } from './bootstrap.js'
 
 // npm run release               packs each package as it would be published and hands it to `npm publish --dry-run`
 // npm run release -- --publish  publishes what the registry does not have yet; for .github/workflows/release.yml alone
@@ -73,18 +72,14 @@ async function release () {
   if (isReal && process.env.CI !== 'true') throw new Error('--publish is for the release workflow: provenance is proven there alone')
   bootstrap()
   if (process.env.CI === 'true') nameRepository()
-  const folder = mkdtempSync(join(tmpdir(), 'jpulse-release-'))
-  try {
-    await packAll(folder)
-    for (const one of published()) {
-      // npm refuses it otherwise, also in a dry run.
-      if (await isPublished(one)) { say(`${one.name}@${one.version} is published already`); continue }
-      say(await publish(join(folder, tarball(one)), isReal ? ['--access', 'public', '--provenance'] : ['--access', 'public', '--dry-run']))
-    }
-    if (isReal) for (const one of published()) tag(`${one.name}@${one.version}`)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
+  const folder = temporaryFolder('release')
+  await packAll(folder)
+  for (const one of published()) {
+    // npm refuses it otherwise, also in a dry run.
+    if (await isPublished(one)) { say(`${one.name}@${one.version} is published already`); continue }
+    say(await publish(join(folder, tarball(one)), isReal ? ['--access', 'public', '--provenance'] : ['--access', 'public', '--dry-run']))
   }
+  if (isReal) for (const one of published()) tag(`${one.name}@${one.version}`)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await release()

@@ -1,8 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
+import { bootstrap, cleanEnv, ROOT, run, say, temporaryFolder } from './bootstrap.js'
 import { cacheFolder, onPath } from './servers/binaries.js'
 import { freePort } from './servers/free-port.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
@@ -15,25 +14,30 @@ import { runSingle } from './site/run-site.js'
 const VERSION = '4.32.5'
 const CHECKS = 'not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance'
 const EXAMPLES = process.env.EXAMPLES ?? '50'
-const [only] = process.argv.slice(2)
+const [only, ...others] = process.argv.slice(2)
+if ((only !== undefined && !['site', 'store'].includes(only)) || others.length > 0) {
+  say('usage: npm run schemathesis -- [site|store]')
+  process.exit(64)
+}
 const ADMIN = { ADMIN_USERNAME: 'admin', ADMIN_EMAIL: 'admin@example.org', ADMIN_PASSWORD: 'correct horse battery' }
 const JWT_SECRET = 'a secret of the schemathesis run alone'
 
 bootstrap()
-const dir = mkdtempSync(join(tmpdir(), 'jpulse-schemathesis-'))
+const dir = temporaryFolder('schemathesis')
 /** What to end, the last started first. @type {Array<() => Promise<unknown>>} */
 const started = []
 let failed = 0
 try {
   const st = schemathesis()
-  const [redis, mongo] = [await provideRedis({ dir, say }), await provideMongo({ dir, say })]
-  started.push(redis.stop, mongo.stop)
+  const redis = await provideRedis({ dir, say })
+  started.push(redis.stop)
+  const mongo = await provideMongo({ dir, say })
+  started.push(mongo.stop)
   const servers = { REDIS_URL: redis.url, MONGODB_URI: `${mongo.url}/?socketTimeoutMS=8000`, LOG_LEVEL: 'error', PASSWORD_COST: '10', SEED_PEOPLE: '300' }
   if (only !== 'store') await testSite(st, servers)
   if (only !== 'site') await testStore(st, servers)
 } finally {
   for (const stop of started.reverse()) await stop()
-  rmSync(dir, { recursive: true, force: true })
 }
 say(failed === 0 ? 'no findings' : `findings in ${failed} runs: see above`)
 process.exitCode = failed === 0 ? 0 : 1

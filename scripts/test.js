@@ -1,9 +1,7 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { bootstrap, cleanEnv, ROOT, run, say } from './bootstrap.js'
+import { bootstrap, cleanEnv, ROOT, run, say, temporaryFolder } from './bootstrap.js'
 import { CannotProvide, chromiumBinary, nginxBinary, prometheusTools, redisBinary } from './servers/binaries.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
 
@@ -15,7 +13,7 @@ import { provideMongo, provideRedis } from './servers/provider.js'
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM'])
 const started = Date.now()
 const { positionals: files, values } = parseArgs({ allowPositionals: true, options: { jobs: { type: 'string' }, timeout: { type: 'string', default: '240' } } })
-const dir = mkdtempSync(join(tmpdir(), 'jpulse-test-'))
+const dir = temporaryFolder('test')
 const TRANSPILED = join(dir, 'transpiled')
 /** @type {import('./servers/provider.js').Provided[]} */
 const servers = []
@@ -41,7 +39,6 @@ try {
   process.exitCode = 1
 } finally {
   for (const server of servers) await server.stop()
-  rmSync(dir, { recursive: true, force: true })
 }
 
 /**

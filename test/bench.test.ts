@@ -32,3 +32,22 @@ t.test('a benchmark that fails leaves nothing behind, and its status is that of 
   t.match([status, stderr], [64, /Redis: redis:\/\/[^]*unknown: --no-such-option[^]*plan\.bench\.js failed: 64/])
   t.same(readdirSync(tmp).filter((name) => name.startsWith('jpulse-bench-')), [])
 })
+
+t.test('a page that there is not, and a server that there is not, are no success of lighthouse and schemathesis', async (t) => {
+  const env = { ...cleanEnv(), TMPDIR: t.testdir() }
+  for (const [script, args, line] of [['lighthouse', ['/admin'], /no page of the site is at \/admin\./], ['lighthouse', ['/', '/nowhere'], /at \/nowhere\./], ['schemathesis', ['shop'], /usage/]] as const) {
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, `scripts/${script}.js`), ...args], { encoding: 'utf8', timeout: 60_000, env })
+    t.match([status, stderr], [64, line], script)
+  }
+})
+
+t.test('the folder of a script goes with it, also where a command ends it, or a fault', async (t) => {
+  const tmp = t.testdir()
+  for (const end of ["run('false', [])", "throw new Error('fault')", 'process.exit(1)']) {
+    const { status } = spawnSync(process.execPath, ['--input-type=module', '-e', `import { run, temporaryFolder } from ${JSON.stringify(join(ROOT, 'scripts/bootstrap.js'))}
+      temporaryFolder('gone')
+      ${end}`], { encoding: 'utf8', timeout: 60_000, env: { ...cleanEnv(), TMPDIR: tmp } })
+    t.equal(status, 1, end)
+  }
+  t.same(readdirSync(tmp), [])
+})

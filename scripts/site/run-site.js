@@ -45,7 +45,11 @@ export async function runCluster ({ env, log, home, instances, ecosystem = join(
   const folder = Buffer.byteLength(home) <= LONGEST_HOME ? home : mkdtempSync(join(tmpdir(), 'jpulse-pm2-'))
   mkdirSync(folder, { recursive: true })
   const pm2Env = { ...env, INSTANCES: String(instances), PM2_HOME: folder, PM2_DISCRETE_MODE: 'true', PM2_DISABLE_VERSION_CHECK: '1' }
-  const site = await run([join(PM2, 'pm2-runtime'), 'start', ecosystem, '--only', app], { env: pm2Env, log }, instances)
+  const clean = () => rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+  const site = await run([join(PM2, 'pm2-runtime'), 'start', ecosystem, '--only', app], { env: pm2Env, log }, instances).catch((err) => {
+    clean()
+    throw err
+  })
   /** @param {string} file @param {string[]} args @param {NodeJS.ProcessEnv} [env] */
   const execute = async (file, args, env) => (await promisify(execFile)(file, args, { cwd: ROOT, env: { ...pm2Env, ...env }, maxBuffer: 2 ** 24 })).stdout
   return {
@@ -54,7 +58,7 @@ export async function runCluster ({ env, log, home, instances, ecosystem = join(
     shell: (script, own) => execute('/bin/sh', ['-ec', `PATH=${PM2}:$PATH; ${script}`], own),
     async stop () {
       await site.stop()
-      rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+      clean()
     },
     pm2: (...args) => execute(process.execPath, [join(PM2, 'pm2'), ...args])
   }
