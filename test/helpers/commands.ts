@@ -7,7 +7,7 @@ export const COMMANDS: ReadonlyArray<readonly [pattern: RegExp, where: string]> 
   [/^(?:PORT=3001 (?:SERVER_ID=002 )?|EMBEDDED=1 )?npm start$/, 'test/start.test.ts, test/start-redis.test.ts'],
   [/^npm test(?: -- (?:FILE…|[\w/. -]+))?$/, 'itself'],
   [/^npm run (?:build|check)$/, 'npm test begins with it: scripts/bootstrap.js, scripts/check.js'],
-  [/^npm run seed 50000$/, 'test/seed.test.ts'],
+  [/^npm run seed(?: 50000)?$/, 'test/seed.test.ts'],
   [/^npm run (?:soak|soak:store|race|hold:store|comeback|prove:sessions|conformance:pagination|nodes)$/, 'by hand: the long form of a test'],
   [/^npm run docs(?: -- --errors)?$/, 'test/docs.test.ts'],
   [/^(?:npm|pnpm) create @jpulse my-site/, 'packages/create/test/create.test.ts, which runs its command from the tarball'],
