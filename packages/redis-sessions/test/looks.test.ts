@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import { sharedRedis, waitFor } from '../../../test/helpers/index.ts'
@@ -125,6 +126,40 @@ for (const [kind, setup] of Object.entries(SETUPS)) {
       gates.open('held')
       t.same((await held).json(), fields, 'and of no other request')
     }
+  })
+
+  t.test(`large objects in a session are printed, frozen, sealed and cloned like any (${kind})`, async (t) => {
+    const ways: Record<string, (session: any) => unknown> = {
+      print: (session) => [inspect(session, { depth: 0, breakLength: Infinity }).replace(/cookie: .*?, (?=n)/, ''), inspect({ session }, { depth: 1 }).includes('Getter'), session.isModified()],
+      freeze: (session) => {
+        Object.freeze(session)
+        const refused = [() => { session.large = 1 }, () => { session.n = 2 }, () => { delete session.large }].map((change) => { try { change(); return false } catch (err) { return err instanceof TypeError } })
+        const { large } = session
+        large[0].n = 'frozen'
+        return [session.large === large, ...refused, session.isModified()]
+      },
+      seal: (session) => {
+        Object.seal(session)
+        const before = session.large.length
+        session.large = ['sealed']
+        return [before, session.large]
+      },
+      clone: (session) => {
+        const clone = Object.create(Object.prototype, Object.getOwnPropertyDescriptors(session))
+        const { large } = clone
+        large.push('cloned')
+        return [clone.large === large, session.large.at(-1)]
+      }
+    }
+    const app = await serve(t, setup, { routes: (app) => { app.get('/way/:way', async (request) => ways[(request.params as { way: string }).way]!(request.session) ?? null) } })
+    const after = async (way: string) => {
+      const browser = await login(app, { n: 1, large: LARGE })
+      return [(await browser.get(`/way/${way}`)).json(), (await browser.get('/me')).json().fields.large]
+    }
+    t.same(await after('print'), [['Session { n: 1, large: [Array] }', false, false], LARGE])
+    t.same(await after('freeze'), [[true, true, true, true, true], [{ ...LARGE[0], n: 'frozen' }, ...LARGE.slice(1)]])
+    t.same(await after('seal'), [[100, ['sealed']], ['sealed']])
+    t.same(await after('clone'), [[true, 'cloned'], [...LARGE, 'cloned']])
   })
 
   t.test(`a request that does not look is activity, unless its route says that it is none (${kind})`, async (t) => {

@@ -4,6 +4,12 @@ import { copyOf, isSameValue } from '../record/json-values.ts'
 import type { Loaded, Opened } from '../record/session-records.ts'
 import type { Shared } from './shared.ts'
 
+/** A field that is copied when it is asked for. */
+interface LateField {
+  readonly get: () => unknown
+  isRead: boolean
+}
+
 /** What a request knows of the stored session behind a session object. */
 export class KnownSession {
   /** What is stored; null for what is not. */
@@ -12,8 +18,7 @@ export class KnownSession {
   base = '{}'
   /** What `base` is the text of, where this is what was read. */
   #opened: Opened | null = null
-  /** Of the fields that are copied when they are asked for: what waits for that. */
-  #unread: Map<string, () => unknown> | null = null
+  #late: Map<string, LateField> | null = null
   /** Of whom it is, also before it is stored. */
   userId: string | null
   /** It was ended by this request, or never made: what is written to it goes nowhere. */
@@ -91,20 +96,37 @@ export class KnownSession {
     return Object.keys(session).length === count
   }
 
+  /** Makes what was not asked for yet, for who looks at the properties and not at their values. */
+  copyAll (session: object): void {
+    for (const [name, { get }] of this.#late ?? []) if (this.#isUnread(session, name)) get()
+  }
+
   /** An own property like the others for who looks at it, whose value is made then. */
   #copyWhenRead (session: Fields, name: string, value: unknown): void {
-    const become = (own: unknown) => {
-      Object.defineProperty(session, name, { value: own, writable: true, enumerable: true, configurable: true })
+    let own: unknown
+    const late: LateField = { isRead: false, get: () => late.isRead ? own : become(copyOf(value)) }
+    const become = (given: unknown) => {
+      own = given
+      late.isRead = true
+      // Not where it is sealed, or gone. Whoever has the accessor, in a copy of the properties, finds the same value.
+      if (isAccessor(session, name, late.get)) Reflect.defineProperty(session, name, { value: own, writable: true, enumerable: true, configurable: true })
       return own
     }
-    const get = () => become(copyOf(value))
-    this.#unread ??= new Map()
-    this.#unread.set(name, get)
-    Object.defineProperty(session, name, { get, set: become, enumerable: true, configurable: true })
+    const set = (given: unknown) => {
+      if (Object.isFrozen(session)) throw new TypeError(`Cannot assign to read only property '${name}' of a session`)
+      become(given)
+    }
+    this.#late ??= new Map()
+    this.#late.set(name, late)
+    Object.defineProperty(session, name, { get: late.get, set, enumerable: true, configurable: true })
   }
 
   #isUnread (session: object, name: string): boolean {
-    const get = this.#unread?.get(name)
-    return get !== undefined && Object.getOwnPropertyDescriptor(session, name)?.get === get
+    const late = this.#late?.get(name)
+    return late !== undefined && !late.isRead && isAccessor(session, name, late.get)
   }
+}
+
+function isAccessor (object: object, name: string, get: () => unknown): boolean {
+  return Object.getOwnPropertyDescriptor(object, name)?.get === get
 }

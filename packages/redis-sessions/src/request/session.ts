@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { FST_ERR_REDIS_SESSIONS_RESERVED_FIELD } from '../errors.ts'
 import type { KnownSession } from './known-session.ts'
 import { checkAttributes, SessionCookie, type CookieAttributes } from './session-cookie.ts'
@@ -96,6 +97,12 @@ export class Session {
 
   isSaved (): boolean {
     return this.#known.loaded !== null && !this.isModified()
+  }
+
+  /** Prints values, also of fields that nobody has asked for. */
+  [inspect.custom] (): this {
+    this.#known.copyAll(this)
+    return this
   }
 
   /** @param none what stands for no error: @fastify/session passes what its stores pass, `null` where they read */
