@@ -40,7 +40,7 @@ export const FST_ERR_REDIS_SESSIONS_NOT_SERIALIZABLE = createError<[field: strin
 export const FST_ERR_REDIS_SESSIONS_RESERVED_FIELD = createError<[field: string]>(
   'FST_ERR_REDIS_SESSIONS_RESERVED_FIELD', 'A session field cannot be named "%s"', 400)
 
-/** An attribute of `session.cookie`, or one passed to `session.options` or `decryptSession`, is none that a cookie can have; the message names it. */
+/** An attribute of `session.cookie`, or one passed to `session.options` or `decryptSession`, is none that a cookie can have, or something else was put in the place of `session.cookie`; the message names it. */
 export const FST_ERR_REDIS_SESSIONS_INVALID_COOKIE = createError<[attribute: string, wanted: string]>(
   'FST_ERR_REDIS_SESSIONS_INVALID_COOKIE', 'The attribute %s of the session cookie must be %s', 500)
 

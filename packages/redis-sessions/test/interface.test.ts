@@ -344,6 +344,36 @@ t.test('an attribute that no cookie can have is a typed error that names it, and
   }
 })
 
+t.test('what is put in the place of session.cookie is a typed error that names the cure, and options is one', async (t) => {
+  let act: (session: any) => unknown = () => {}
+  const app = await serve(t, {
+    in: async (request) => { await app.sessions.login(request, 'u'); act(request.session); return 'in' },
+    x: ({ session }) => { act(session); return 'x' }
+  })
+  const browser = new Browser(app)
+  await browser.get('/in')
+  const places: Record<string, (session: any) => unknown> = {
+    deleted: (session) => { delete session.cookie },
+    null: (session) => { session.cookie = null },
+    number: (session) => { session.cookie = 7 },
+    attributes: (session) => { session.cookie = { maxAge: 5000 } }
+  }
+  for (const [name, put] of Object.entries(places)) {
+    const ways = [put, (session: any) => { put(session); session.n = Math.random() }, (session: any) => { put(session); session.touch() }]
+    for (const [index, way] of ways.entries()) {
+      act = way
+      for (const response of [await browser.get('/x'), ...index < 2 ? [await app.inject('/in')] : []]) {
+        t.match(response.json(), { statusCode: 500, code: 'FST_ERR_REDIS_SESSIONS_INVALID_COOKIE', message: /session\.cookie .*session\.options/ }, `${name}, ${index}`)
+      }
+    }
+    act = (session) => { put(session); session.options({ sameSite: 'strict' }) }
+    t.match(cookieIn(await browser.get('/x')), /SameSite=Strict/, name)
+  }
+  act = () => {}
+  t.equal((await browser.get('/x')).statusCode, 200)
+  t.equal((await app.sessions.list('u')).length, 1, 'those whose cookie could not be made ended')
+})
+
 t.test('lifetimes of a login that are none are a typed error that names the option', async (t) => {
   let options: unknown
   const app = await serve(t, { in: async (request) => app.sessions.login(request, 'u', {}, options as LoginOptions) })

@@ -1,9 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { FST_ERR_REDIS_SESSIONS_INVALID_COOKIE } from '../errors.ts'
 import { eventOf } from '../events.ts'
 import type { Loaded } from '../record/session-records.ts'
 import { headersOf, mayBeShared, type CookieReply } from './caching.ts'
 import type { KnownSession } from './known-session.ts'
-import type { CookieAttributes, SessionCookie } from './session-cookie.ts'
+import { SessionCookie, type CookieAttributes } from './session-cookie.ts'
 import type { Shared } from './shared.ts'
 
 /** How a request comes to its session. */
@@ -62,6 +63,8 @@ export class Renewal {
 
   /** Lets the cookie say when the session really expires. */
   setExpiry ({ cookie }: WithCookie, loaded: Loaded): void {
+    // What the application put in its place is refused when it is sent.
+    if (!(cookie instanceof SessionCookie)) return
     const { maxAge, expires } = this.#cookie
     if (maxAge !== undefined) cookie.maxAge = maxAge
     else if (expires !== undefined) cookie.expires = expires
@@ -137,8 +140,10 @@ export class Renewal {
    * Puts the cookie of a session into a reply.
    *
    * @param onWithheld it only renews the one that the browser has, and did not leave, because others may keep the reply
+   * @throws FST_ERR_REDIS_SESSIONS_INVALID_COOKIE
    */
   setCookie (reply: CookieReply, known: KnownSession, loaded: Loaded, { cookie }: WithCookie, onWithheld?: () => void): void {
+    if (!(cookie instanceof SessionCookie)) throw new FST_ERR_REDIS_SESSIONS_INVALID_COOKIE('session.cookie', 'the object that it was: set the attributes of that, or call session.options')
     const isUnchanged = cookie.isExpirySet === false && loaded.meta.own?.remember !== false
     const expires = isUnchanged ? this.#expiresAt(known.loaded ?? loaded, this.#isActivity) : cookie.expires
     this.#shared.cookies.set(this.#request, reply, known.token, { ...(cookie.toJSON() as CookieAttributes), expires }, onWithheld)

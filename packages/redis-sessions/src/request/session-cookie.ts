@@ -118,11 +118,11 @@ export class SessionCookie {
     this.#isExpirySet = false
   }
 
-  /** As another cookie of the same session, which may be what the application put in its place. */
+  /** As another cookie of the same session. */
   expireAs (other: SessionCookie): void {
     this.#expires = other.expires
     this.#expiry = null
-    this.#isExpirySet = !(#isExpirySet in other) || other.#isExpirySet
+    this.#isExpirySet = other.#isExpirySet
   }
 
   toJSON (): object {

@@ -64,9 +64,9 @@ export class Session {
   options (attributes: CookieAttributes): void {
     checkAttributes(attributes)
     this.#attributes = { ...this.#attributes, ...attributes }
-    const former = this.cookie
+    const former: unknown = this.cookie
     this.cookie = new SessionCookie(this.#attributes)
-    if (attributes.maxAge === undefined && attributes.expires === undefined) this.cookie.expireAs(former)
+    if (former instanceof SessionCookie && attributes.maxAge === undefined && attributes.expires === undefined) this.cookie.expireAs(former)
   }
 
   touch (): void {
