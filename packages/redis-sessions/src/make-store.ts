@@ -15,6 +15,9 @@ import type { SessionStore } from './stores/store.ts'
 /** Longer than a restoration takes between reading the backup and writing to Redis, and than most retries of the moves after an outage. */
 const TOMBSTONE_MS = 60_000
 
+/** Why a cache is none for as long as it lives, as its statistics say. */
+const SWITCHED_OFF = 'the option enabled is false'
+
 /** The store that the options and the link ask for. */
 export function makeStore (fastify: FastifyInstance, options: ResolvedOptions, log: FastifyBaseLogger): SessionStore {
   const { redisLink } = fastify
@@ -26,7 +29,7 @@ export function makeStore (fastify: FastifyInstance, options: ResolvedOptions, l
   }
   const keys = new Keys((...parts) => redisLink.key(...parts), name)
   const own = [redisLink, keys, options, backup === undefined && onUnavailable === 'error' ? 0 : TOMBSTONE_MS] as const
-  const redis = localReads === false ? new RedisStore(...own) : new LocalRedisStore(cacheOf(fastify), new Copies(name, localReads === true), ...own)
+  const redis = localReads === false ? new RedisStore(...own) : new LocalRedisStore(cacheOf(fastify, localReads, log), new Copies(name, localReads === true), ...own)
   let store: SessionStore = redis
   if (backup !== undefined) {
     const job = new BackupJob(redisLink, keys, redis, backup, log)
@@ -36,7 +39,11 @@ export function makeStore (fastify: FastifyInstance, options: ResolvedOptions, l
 }
 
 /** @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION */
-function cacheOf (fastify: FastifyInstance): CoherentCache {
+function cacheOf (fastify: FastifyInstance, localReads: true | 'prepare', log: FastifyBaseLogger): CoherentCache {
   if (!fastify.hasDecorator('configCache')) throw new FST_ERR_REDIS_SESSIONS_INVALID_OPTION('localReads', 'needs @jpulse/config-cache, registered before')
-  return (fastify as unknown as { configCache: CoherentCache }).configCache
+  const { configCache } = fastify as unknown as { configCache: CoherentCache & { stats (): { reason: string | null } } }
+  if (localReads === true && configCache.stats().reason === SWITCHED_OFF) {
+    log.warn(`localReads has no effect, because @jpulse/config-cache keeps nothing: ${SWITCHED_OFF}, there or by CACHE_ENABLED. Sessions are read from Redis`)
+  }
+  return configCache
 }

@@ -401,6 +401,14 @@ t.test('each misconfiguration is one warning that names the cure', { buffered: f
   for (const [sessions, text] of ineffective) t.equal((await serve({ sessions })).warned(text), 1, String(text))
   const sound: object[] = [{}, { absoluteTimeoutMs: 8 * 3600_000 }, { touchIntervalMs: 0 }, { idleTimeoutMs: 60_000, touchIntervalMs: 29_999 }, { cookie: { sameSite: 'none', partitioned: true, hostPrefix: 'read' } }, { header: 'authorization' }, { cookieName: '__Host-sid' }]
   for (const sessions of sound) t.equal((await serve({ sessions })).warned(/./), 0, JSON.stringify(sessions))
+  const redis = { url: sharedRedis() }
+  for (const [localReads, enabled, warnings] of [[true, false, 1], [true, true, 0], ['prepare', false, 0]] as const) {
+    const { app, warned } = await serve({ redis, cache: { enabled }, sessions: { localReads } })
+    const browser = new Browser(app)
+    await browser.post('/login', { user: 'u' })
+    t.equal((await browser.get('/me')).json().userId, 'u')
+    t.equal(warned(/localReads has no effect.*enabled/), warnings, `${localReads}, ${enabled}`)
+  }
   await t.rejects(makeApp(t, { sessions: { encryption: { keys: [Buffer.alloc(32)], writePlain: true, acceptPlain: false } } }), { message: /encryption.acceptPlain/ })
 
   const routes = await serve({

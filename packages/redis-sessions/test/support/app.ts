@@ -51,7 +51,7 @@ export async function makeApp (t: Scope, { redis = {}, sessions = {}, cache = {}
   app.get('/list', async (request) => app.sessions.list((request.query as { user: string }).user, request))
   routes?.(app)
   await app.ready()
-  if (isWithCopies && localReads !== false) await waitFor(() => !app.redisLink.isUp || app.configCache.mode === 'coherent', { what: 'a lease' })
+  if (isWithCopies && localReads !== false && cache.enabled !== false) await waitFor(() => !app.redisLink.isUp || app.configCache.mode === 'coherent', { what: 'a lease' })
   return app
 }
 
