@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { redisCluster, tcpProxy, waitFor, type TestRedis } from '../../../test/helpers/index.ts'
+import { redisCluster, tcpProxy, waitFor, type TestCluster, type TestRedis } from '../../../test/helpers/index.ts'
 import type { RedisClient } from '../src/index.ts'
 import { build, rejection } from './build.ts'
 
@@ -13,7 +13,7 @@ async function behindProxy (t: Test, key: string, commandTimeoutMs: number) {
   const nodes = cluster.nodes.filter((node) => node !== primary).map(({ port }) => ({ host: '127.0.0.1', port }))
   const { app } = await build(t, { cluster: { nodes }, natMap, connectTimeoutMs: 10_000, commandTimeoutMs })
   t.ok(app.redisLink.isUp)
-  return { link: app.redisLink, proxy, primary: primary.client }
+  return { link: app.redisLink, proxy, cluster, primary: primary.client }
 }
 
 t.test('a command whose answer was lost with its connection is rejected, not repeated', async (t) => {
@@ -52,6 +52,68 @@ t.test('a command that timed out is not repeated when its connection closes late
   await waitFor(() => link.run((client) => client.incr('{counter}other')))
   await waitFor(() => link.run(async (client) => await client.incr('{counter}other') > 20 || null), { everyMs: 20 })
   t.equal(await primary.get('counter'), '1')
+})
+
+/** Counts at two keys in one command, which waits (TRYAGAIN) while the one has moved to another server and the other has not. */
+const BOTH = "redis.call('INCR', KEYS[1]) return redis.call('INCR', KEYS[2])"
+
+t.test('what a Cluster is sent a second time, while its slot moves, is counted once, has its own time, and leaves no rejection behind', async (t) => {
+  const unhandled: unknown[] = []
+  const note = (err: unknown): void => { unhandled.push(err) }
+  process.on('unhandledRejection', note)
+  t.teardown(() => process.off('unhandledRejection', note))
+  const { link, proxy, cluster, primary } = await behindProxy(t, '{m}', 1500)
+  await primary.mset('{m}a', 0, '{m}b', 0)
+  const move = await moving(cluster, '{m}')
+  await move.keys('{m}b')
+  const refused = async (): Promise<number> => Number(/^errorstat_TRYAGAIN:count=(\d+)/m.exec(await primary.info('errorstats'))?.[1] ?? 0)
+  const numbers = async (at: TestRedis, ...keys: string[]) => (await at.client.mget(keys)).map(Number)
+
+  // Keys that are not there yet are the new server's: ASK.
+  const asked = await link.run((client) => client.pipeline().incr('{m}c').incr('{m}c').incr('{m}d').exec())
+  t.same(asked, [[null, 1], [null, 2], [null, 1]])
+  t.same(await Promise.all(['{m}c', '{m}d'].map((key) => link.run((client) => client.incr(key)))), [3, 2])
+
+  // Each round takes 300 ms: by the last the first attempt's time is over, and that of each later one is not.
+  proxy.delay(100)
+  const before = await refused()
+  const piped = link.run((client) => client.pipeline().eval(BOTH, 2, '{m}a', '{m}b').eval(BOTH, 2, '{m}a', '{m}b').exec())
+  const single = link.run((client) => client.eval(BOTH, 2, '{m}a', '{m}b')).then((value) => [null, value], (err) => [err])
+  await waitFor(async () => await refused() - before >= 14, { timeoutMs: 20_000 })
+  await move.keys('{m}a')
+  await move.finish()
+  const outcomes = [...(await piped)!, await single]
+  const done = outcomes.filter(([err]) => err === null)
+  t.same(await numbers(move.to, '{m}a', '{m}b'), [done.length, done.length], 'what was answered was carried out once, and what was not never')
+  t.ok(outcomes.slice(0, 2).every(([err]) => err === null), `the pipeline was sent again until it could be carried out: ${outcomes.flat().join()}`)
+  proxy.delay(0)
+
+  // A client that does not know yet: MOVED.
+  const other = await build(t, { cluster: { nodes: cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port })) }, connectTimeoutMs: 10_000 })
+  const again = await moving(cluster, '{m}', move.to)
+  await again.keys('{m}a', '{m}b', '{m}c', '{m}d')
+  await again.finish()
+  const moved = await other.app.redisLink.run((client) => client.pipeline().incr('{m}c').incr('{m}c').exec())
+  t.same(moved, [[null, 4], [null, 5]])
+  t.same(await numbers(again.to, '{m}c'), [5])
+  t.same(unhandled, [])
+})
+
+t.test('what is sent a second time to a server that falls silent ends in its time', async (t) => {
+  const { link, proxy, cluster, primary } = await behindProxy(t, '{m}', 1000)
+  await primary.mset('{m}a', 0, '{m}b', 0)
+  const move = await moving(cluster, '{m}')
+  await move.keys('{m}b')
+  const isRefused = async () => /^errorstat_TRYAGAIN:count=/m.test(await primary.info('errorstats'))
+  const piped = link.run((client) => client.pipeline().eval(BOTH, 2, '{m}a', '{m}b').eval(BOTH, 2, '{m}a', '{m}b').exec())
+  await waitFor(isRefused)
+  proxy.mute()
+  const outcomes = (await piped)!
+  t.same(outcomes.map(([err]) => err?.message), Array(2).fill('Command timed out'))
+  proxy.mend()
+  await move.keys('{m}a')
+  await move.finish()
+  t.same((await move.to.client.mget('{m}a', '{m}b')).map(Number), [0, 0])
 })
 
 t.test('commands that were never sent still wait for a node that is connecting, and follow the slots to it', async (t) => {
@@ -171,4 +233,25 @@ t.test('a subscriber is on the primary of the key that it is asked for, and goes
 async function successorOf (primary: Redis, clients: Redis[]): Promise<Redis> {
   const [, , [[, port]]] = await primary.call('ROLE') as [string, number, [[string, string]]]
   return clients.find(({ options }) => options.port === Number(port))!
+}
+
+/** Begins to move the slot of a key to another primary, as redis-cli does. */
+async function moving (cluster: TestCluster, key: string, from?: TestRedis) {
+  from ??= await cluster.primaryOf(key)
+  const primaries = await cluster.primaries()
+  const to = primaries.find((one) => one !== from)!
+  const slot = String(await from.client.call('CLUSTER', 'KEYSLOT', key))
+  const [fromId, toId] = await Promise.all([from, to].map(({ client }) => client.call('CLUSTER', 'MYID') as Promise<string>)) as [string, string]
+  await to.client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', fromId)
+  await from.client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', toId)
+  const { username, password } = from.client.options
+  const auth = password === undefined || password === null ? [] : ['AUTH2', username ?? 'default', password]
+  return {
+    to,
+    keys: (...keys: string[]) => from.client.call('MIGRATE', '127.0.0.1', String(to.port), '', '0', '5000', ...auth, 'KEYS', ...keys),
+    async finish () {
+      await to.client.call('CLUSTER', 'SETSLOT', slot, 'NODE', toId)
+      for (const { client } of primaries) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', toId)
+    }
+  }
 }
