@@ -1,6 +1,9 @@
 import { execFile } from 'node:child_process'
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
+import { createServer as createHttpServer } from 'node:http'
+import { createServer as createTcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,8 +11,9 @@ import { promisify } from 'node:util'
 import Fastify from 'fastify'
 import { generate } from 'selfsigned'
 import t, { type Test } from 'tap'
-import { connect, freePort, redisServer, sharedRedis, tcpProxy, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
+import { connect, freePort, redisCluster, redisServer, sentinel, sharedRedis, tcpProxy, temporaryFolder, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { diagnose } from '../src/connection/diagnose.ts'
+import { isOutage } from '../src/connection/refusals.ts'
 import { redisLink } from '../src/index.ts'
 import { resolveOptions } from '../src/options.ts'
 import { build, rejection } from './build.ts'
@@ -54,6 +58,60 @@ t.test('the wrong topology is named', async (t) => {
   t.match(await refusal(t, { mode: 'cluster', url: sharedRedis() }), /not a node of a Redis Cluster/)
   const { port } = new URL(sharedRedis())
   t.match(await refusal(t, { sentinel: { name: 'main', sentinels: [{ port: Number(port) }], password: 'hunter2' } }), /no Sentinel names a primary "main"/)
+})
+
+/** Port of a server of the test's own. */
+async function listening (t: Test, server: Server): Promise<number> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket) => { sockets.add(socket) })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => new Promise((resolve) => {
+    server.close(resolve)
+    for (const socket of sockets) socket.destroy()
+  }))
+  return (server.address() as AddressInfo).port
+}
+
+/** A server that says something when it is spoken to, or at once. */
+function speaker (text: string | Buffer, isFirst = false): Server {
+  return createTcpServer((socket) => {
+    socket.on('error', () => {})
+    if (isFirst) socket.write(text)
+    socket.on('data', () => { if (!isFirst) socket.write(text) })
+  })
+}
+
+t.test('what is no Redis is named, with its first words', async (t) => {
+  const http = await listening(t, createHttpServer((_request, reply) => reply.end()))
+  t.match(await refusal(t, { single: { port: http } }), /an HTTP server or proxy answers there, no Redis, it says "HTTP\/1\.1 400 Bad Request"/)
+  t.match(await refusal(t, { url: `redis://:hunter2@127.0.0.1:${http}` }), /an HTTP server or proxy/)
+  t.match(await refusal(t, { cluster: { nodes: [{ host: '127.0.0.1', port: http }] } }), /an HTTP server or proxy/)
+  t.match(await refusal(t, { sentinel: { name: 'main', sentinels: [{ port: http }] } }), /no Sentinel names a primary "main": an HTTP server or proxy/)
+  const said: Array<[said: string | Buffer, means: RegExp, isFirst?: boolean]> = [
+    ['<html><body>502 Bad Gateway: AUTH hunter2</body></html>', /a web server or proxy answers there, no Redis, it says "<html>/],
+    ['ERROR\r\n', /no Redis but perhaps memcached, it says "ERROR"/],
+    ['SSH-2.0-OpenSSH_9.6\r\n', /what answers there is no Redis, it says "SSH-2.0-OpenSSH_9.6"/, true],
+    [Buffer.from([0x4a, 0, 0, 0, 0x0a, 0x38]), /what answers there is no Redis, it says "J"/, true],
+    [Buffer.from([0x15, 3, 3, 0, 2, 2, 10]), /speaks TLS on this port/]
+  ]
+  for (const [words, means, isFirst] of said) t.match(await refusal(t, { url: `redis://:hunter2@127.0.0.1:${await listening(t, speaker(words, isFirst))}` }), means)
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'x' }], { keySize: 2048 })
+  const tls = await listening(t, createTlsServer({ cert, key }, (socket) => socket.end()).on('tlsClientError', () => {}))
+  t.match(await refusal(t, { single: { port: tls } }), /speaks TLS|rediss:\/\//)
+  for (const text of ['Unknown RESP type 60 "<". Please report this.', 'Command queue state error. If you can reproduce this, please report it. Last reply: x']) t.ok(isOutage(new Error(text)), text)
+  t.match(diagnose(new Error('Protocol error, got "\\u0015" as reply type byte'), resolveOptions({ url: 'redis://a' })), /speaks TLS/, 'an injected client of ioredis 5')
+})
+
+t.test('a Sentinel that is taken for the Redis, and a node of a Cluster that is taken for all, are named', async (t) => {
+  const { sentinels } = await sentinel(t)
+  t.match(await refusal(t, { single: { port: sentinels[0]!.port } }), /the server is a Sentinel/)
+  t.match(await refusal(t, { cluster: { nodes: [{ host: '127.0.0.1', port: sentinels[0]!.port }] } }), /knows no CLUSTER command/)
+  const cluster = await redisCluster(t)
+  const { app, complaints } = await build(t, { single: { port: cluster.nodes[0]!.port } })
+  const outcomes = await Promise.all(['a', 'b', 'c', 'd'].map((key) => rejection(app.redisLink.run((client) => client.set(key, 1)))))
+  t.ok(outcomes.some(({ message }) => message.startsWith('MOVED')))
+  t.equal(complaints.filter((line) => /MOVED.*it is a node of a Redis Cluster: give its nodes as the option cluster/.test(line)).length, 1, complaints.join())
 })
 
 t.test('TLS: the right way works, and each wrong one is named', async (t) => {

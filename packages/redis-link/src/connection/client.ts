@@ -4,6 +4,7 @@ import { Cluster, Redis, type ClusterOptions, type RedisOptions } from 'ioredis'
 import { FST_ERR_REDIS_LINK_UNAVAILABLE } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { isReadOnlyReply } from './refusals.ts'
+import { noteFirstWords } from './strangers.ts'
 import { backoff } from './time.ts'
 
 type Command = Parameters<Redis['sendCommand']>[0]
@@ -25,15 +26,15 @@ const TOPOLOGY_MS = 5000
 export function makeClient (options: ResolvedOptions): RedisClient | null {
   if (options.mode === 'none') return null
   if (options.client !== undefined) return options.client
-  if (options.mode !== 'cluster') return boundByDeadline(new Redis({ ...commonOptions(options), ...standaloneOptions(options) }))
+  if (options.mode !== 'cluster') return noteFirstWords(boundByDeadline(new Redis({ ...commonOptions(options), ...standaloneOptions(options) })))
   const cluster = new Cluster(options.nodes.map((node) => ({ ...node })), clusterOptions(options))
-  return cluster.on('+node', (node: Redis) => forwardErrors(rejectLostAnswers(boundByDeadline(node)), cluster))
+  return cluster.on('+node', (node: Redis) => forwardErrors(rejectLostAnswers(noteFirstWords(boundByDeadline(node))), cluster))
 }
 
 /** ioredis asks for the slots on a copy of a node's connection, whose errors it drops: they say why no node can be reached. */
 function forwardErrors (node: Redis, cluster: Cluster): Redis {
   const duplicate = node.duplicate.bind(node)
-  node.duplicate = (override) => duplicate(override).on('error', (err: Error) => { cluster.emit('node error', err, nodeName(node)) })
+  node.duplicate = (override) => noteFirstWords(duplicate(override)).on('error', (err: Error) => { cluster.emit('node error', err, nodeName(node)) })
   return node
 }
 

@@ -105,8 +105,10 @@ export class Connection {
       this.#monitor?.answered()
       return answered
     } catch (err) {
-      if (!isOutage(err)) throw err
-      this.#refusals.note(err)
+      const isAway = isOutage(err)
+      // What a Redis Cluster says of its slots, its own client follows.
+      if (isAway || !this.client.isCluster) this.#refusals.note(err)
+      if (!isAway) throw err
       this.#monitor?.probe()
       throw this.#outage(err as Error)
     }

@@ -1,4 +1,5 @@
 import type { ResolvedOptions } from '../options.ts'
+import { strangerOf } from './strangers.ts'
 
 type Detailed = Error & { code?: string, lastNodeError?: Error, reason?: unknown }
 
@@ -29,6 +30,9 @@ function deepest (error: Detailed | undefined): Detailed | undefined {
 function explain (error: Detailed, options: ResolvedOptions): string {
   const { code = '' } = error
   const message = redact(error.message, options)
+  if (message.startsWith('All sentinels are unreachable')) return unknownPrimary(error, options)
+  const stranger = strangerOf(error)
+  if (stranger !== undefined) return redact(stranger, options)
   if (/^(WRONGPASS|NOAUTH)|invalid password|invalid username/i.test(message)) return 'wrong or missing username or password'
   if (/^NOPERM/.test(message)) return `the user may not run what is needed (${message})`
   if (code === 'ECONNREFUSED') return 'nothing listens there (ECONNREFUSED)'
@@ -39,11 +43,14 @@ function explain (error: Detailed, options: ResolvedOptions): string {
     return options.tls === undefined ? 'no answer in time' : 'no answer in time; does the server speak TLS on this port?'
   }
   if (/cluster support disabled/i.test(message)) return 'the server is not a node of a Redis Cluster (mode cluster)'
-  if (/^All sentinels are unreachable/.test(message)) {
-    return `no Sentinel names a primary "${options.sentinel?.name}"${/ Last error: (.*)/.exec(message)?.[1]?.replace(/^/, ': ') ?? ''}`
-  }
+  if (options.mode !== 'single' && /unknown command/i.test(message)) return `the server knows no ${options.mode === 'cluster' ? 'CLUSTER' : 'SENTINEL'} command (${message})`
   if (/^LOADING/.test(message)) return 'the server is still loading its data'
   return code === '' ? message : `${message} (${code})`
+}
+
+function unknownPrimary ({ message }: Error, options: ResolvedOptions): string {
+  const last = / Last error: (.*)/.exec(message)?.[1]
+  return `no Sentinel names a primary "${options.sentinel?.name}"${last === undefined ? '' : `: ${explain(new Error(last), options)}`}`
 }
 
 function redact (text: string, options: ResolvedOptions): string {

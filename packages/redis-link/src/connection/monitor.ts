@@ -172,6 +172,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
       this.#client.disconnect(true)
       throw new Error('the Sentinels name a server that is a replica')
     }
+    if (this.#options.mode === 'single' && found[0]?.mode === 'sentinel') throw new Error('the server is a Sentinel: give it as the option sentinel, with the name of the primary')
     const epochs = found.map((info) => info?.epoch)
     return { epoch: epochs.every((epoch) => typeof epoch === 'string') ? epochs.sort().join(',') : null, isWhole: !epochs.includes(undefined) }
   }
@@ -206,14 +207,14 @@ async function answers (node: Redis): Promise<void> {
   }
 }
 
-async function infoOf (node: Redis): Promise<{ epoch: string | null, role: string | undefined }> {
+async function infoOf (node: Redis): Promise<{ epoch: string | null, role: string | undefined, mode: string | undefined }> {
   try {
     const [server, replication] = await Promise.all([node.info('server'), node.info('replication')])
     const runId = /^run_id:(\w+)/m.exec(server)?.[1]
     const replid = /^master_replid:(\w+)/m.exec(replication)?.[1]
-    return { epoch: runId === undefined || replid === undefined ? null : `${runId}:${replid}`, role: /^role:(\w+)/m.exec(replication)?.[1] }
+    return { epoch: runId === undefined || replid === undefined ? null : `${runId}:${replid}`, role: /^role:(\w+)/m.exec(replication)?.[1], mode: /^redis_mode:(\w+)/m.exec(server)?.[1] }
   } catch (err) {
     if (!isReply(err) || isOutage(err)) throw err
-    return { epoch: null, role: undefined }
+    return { epoch: null, role: undefined, mode: undefined }
   }
 }

@@ -15,7 +15,8 @@ const CONNECTION = new RegExp('^(' + [
   'Connection is closed\\.', 'Command timed out$', 'Socket timeout\\.',
   'Stream isn\'t writeable and enableOfflineQueue', 'Cluster isn\'t ready and enableOfflineQueue',
   'None of startup nodes is available', 'Too many Cluster redirections\\.', 'Cluster is disconnect(ed|ing)\\.', 'Node is disconnected',
-  'No master node is available', 'All sentinels are unreachable'
+  'No master node is available', 'All sentinels are unreachable',
+  'Unknown RESP type \\d+', 'Command queue state error\\.'
 ].join('|') + ')')
 
 const SOCKET = /^(ECONN(REFUSED|RESET|ABORTED)|EPIPE|EPROTO|ETIMEDOUT|EHOST(UNREACH|DOWN)|ENET(UNREACH|DOWN|RESET)|EADDRNOTAVAIL|ENOTFOUND|EAI_[A-Z]+)$/
@@ -56,6 +57,7 @@ const CURES: Readonly<Record<string, string>> = {
   NOREPLICAS: 'min-replicas-to-write asks for more replicas than there are: bring them back, or lower it',
   READONLY: 'it is a replica: where that does not pass with a failover, give the address of the primary',
   MASTERDOWN: 'it is a replica without its primary, and replica-serve-stale-data is off',
+  MOVED: 'it is a node of a Redis Cluster: give its nodes as the option cluster',
   CLUSTERDOWN: 'some slots have no primary: see CLUSTER INFO',
   BUSY: 'a script runs for too long: see SLOWLOG'
 }
