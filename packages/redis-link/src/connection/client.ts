@@ -99,6 +99,8 @@ function boundByDeadline (redis: Redis): Redis {
   const deadlines = new Deadlines<Sent>(redis.options.commandTimeout!, ({ command }) => command.reject(new Error('Command timed out')))
   const send = redis.sendCommand.bind(redis)
   redis.sendCommand = (command: Command & { [AWAITED]?: unknown }, stream) => {
+    // Its time ended between two tries: TRYAGAIN is followed by a pause. Who was told so must not have it carried out later.
+    if (command.isSettled) return command.promise
     command.setTimeout = setNone
     // A command that is redirected is sent again, in the same time.
     if (command[AWAITED] !== command.promise) {
