@@ -29,7 +29,7 @@ async function main (): Promise<void> {
       packages: { type: 'string' },
       'no-install': { type: 'boolean' },
       yes: { type: 'boolean' },
-      help: { type: 'boolean' }
+      help: { type: 'boolean', short: 'h' }
     }
   })
   if (values.help === true) { process.stdout.write(USAGE); return }
@@ -56,11 +56,16 @@ async function main (): Promise<void> {
   const manager = /^(pnpm|yarn|bun)\//.exec(process.env.npm_config_user_agent ?? '')?.[1] ?? 'npm'
   if (values['no-install'] !== true) await install(manager, resolve(folder))
   process.stdout.write(`
-  cd ${relative(process.cwd(), resolve(folder)) || '.'}
+  cd ${quoted(relative(process.cwd(), resolve(folder)) || '.')}
 ${values['no-install'] === true ? `  ${manager} install\n` : ''}  ${manager} test
   ${manager} start     # the password of the administrator is in .env
 
 `)
+}
+
+/** For a shell. */
+function quoted (path: string): string {
+  return /^[\w@%+=:,./\\-]+$/.test(path) ? path : `"${path.replaceAll(/["$`]/g, '\\$&')}"`
 }
 
 function listOf (plugins: string | undefined): string[] | undefined {
@@ -73,7 +78,7 @@ async function install (manager: string, cwd: string): Promise<void> {
   process.stdout.write(`Installing with ${manager}\n`)
   // Windows has npm as a script of its shell.
   const child = spawn(manager, ['install', ...manager === 'npm' ? ['--no-audit', '--no-fund'] : []], { cwd, stdio: ['ignore', 'inherit', 'inherit'], shell: process.platform === 'win32' })
-  const [status] = await once(child, 'exit') as [number | null]
+  const [status] = await once(child, 'exit').catch(() => [null]) as [number | null]
   if (status !== 0) throw new CreateError(`The application is there, but its packages are not: run "${manager} install" in it`)
 }
 

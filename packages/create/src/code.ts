@@ -1,4 +1,4 @@
-import { has, type Part } from './feature.ts'
+import { has, siteId, type Part } from './feature.ts'
 
 /** `src/app`: what is registered, in order. */
 export const app: Part = ({ features, name }, ts) => {
@@ -10,7 +10,7 @@ import home from './routes/home.js'
 ${routes.map((feature) => `import ${feature.name} from './routes/${feature.name}.js'\n`).join('')}
 /** The application. It does not listen yet. Without REDIS_URL it is for one process. */
 export async function buildApp (env${ts(': NodeJS.ProcessEnv')} = process.env) {
-  const app = Fastify({ logger: { level: env.LOG_LEVEL ?? 'info' } })
+  const app = Fastify({ logger: { level: env.LOG_LEVEL || 'info' }, trustProxy: env.TRUST_PROXY || false })
   app.decorate('auth', auth(env.ADMIN_PASSWORD))
 
   await app.register(redisLink, { url: env.REDIS_URL, siteId: '${siteId(name)}' })
@@ -21,38 +21,64 @@ ${routes.map((feature) => `  await app.register(${feature.name})\n`).join('')}  
 `
 }
 
-/** The first part of every key in Redis. */
-function siteId (name: string): string {
-  return name.replaceAll(/[^A-Za-z0-9._-]/g, '-').replace(/^-+/, '').slice(0, 64)
-}
-
-export const server: Part = () => `import { existsSync } from 'node:fs'
-import { buildApp } from './app.js'
+export const server: Part = ({ features, typescript }, ts) => `import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { Server } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+${ts("import type { FastifyInstance } from 'fastify'\n")}import { buildApp } from './app.js'
 
 // What the environment names goes before what the file names.
-if (existsSync('.env')) process.loadEnvFile()
-
-const app = await buildApp()
+const file = new URL('${typescript ? '../..' : '..'}/.env', import.meta.url)
+if (existsSync(file)) process.loadEnvFile(file)
 
 let endingSince = 0
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.on(signal, () => {
-    if (endingSince > 0) {
-      // A second one ends it at once. npm hands Ctrl-C on, which the terminal has told already: signals this close are one.
-      if (performance.now() - endingSince > 1000) process.exit(1)
-      return
-    }
-    endingSince = performance.now()
-    app.close().then(() => process.exit(), (err) => {
-      app.log.error(err)
-      process.exit(1)
-    })
-  })
+
+/** Ends without failing a request: a connection that is cut may have one on its way. */
+async function end (app${ts(': FastifyInstance')}, isReplaced${ts(': boolean')}) {
+  if (isReplaced) {
+    const left = once(app.server, 'close')
+    // Takes no more connections; what still comes on those that are open is answered, and is the last there.
+    Server.prototype.close.call(app.server)
+${features.some(({ name }) => name === 'websockets') ? '    app.wsNamespaces.drain().catch((err) => app.log.error(err))\n' : ''}    await Promise.race([left, sleep(3000, undefined, { ref: false })])
+  }
+  await app.close()
 }
 
-await app.listen({ port: Number(process.env.PORT ?? 3000), host: process.env.HOST ?? '127.0.0.1' })
-// PM2 keeps the worker before until this one says so (ecosystem.config.cjs).
-process.send?.('ready')
+async function serve () {
+  const app = await buildApp()
+  app.server.prependListener('request', (_request, response) => {
+    if (endingSince > 0) response.setHeader('connection', 'close')
+  })
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.on(signal, () => {
+      if (endingSince > 0) {
+        // A second one ends it at once. npm hands Ctrl-C on, which the terminal has told already: signals this close are one.
+        if (performance.now() - endingSince > 1000) process.exit(1)
+        return
+      }
+      endingSince = performance.now()
+      // PM2, which sends SIGINT, has another worker go on in its place; after Ctrl-C nobody does.
+      end(app, signal === 'SIGTERM' || process.send !== undefined).then(() => process.exit(), (err) => {
+        app.log.error(err)
+        process.exit(1)
+      })
+    })
+  }
+  await app.listen({ port: Number(process.env.PORT || 3000), host: process.env.HOST || '127.0.0.1' })
+  // PM2 keeps the worker before until this one says so (ecosystem.config.cjs).
+  process.send?.('ready')
+}
+
+try {
+  await serve()
+} catch (err) {
+  // Left to PM2 it would be a worker that is online and serves nothing.
+  const { code = '', message, stack } = err${ts(' as NodeJS.ErrnoException')}
+  const isVariable = /_INVALID_OPTION$|BAD_PORT$/.test(code)
+  console.error(isVariable ? \`\${message} (the variables are in .env and the environment)\` : code.startsWith('E') ? message : stack)
+  // PM2 does not start anew what ends with 78: a variable that makes no sense does not get better by trying again.
+  process.exit(isVariable ? 78 : 1)
+}
 `
 
 export const auth: Part = (project, ts) => `import { createHash, timingSafeEqual } from 'node:crypto'

@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { chosen, FEATURES } from './features/index.ts'
 import { filesOf } from './files.ts'
 
 export interface CreateOptions {
-  /** Where the application comes; its name is that of the folder. */
+  /** Where the application comes; its name is that of the folder, with the scope where that is in one: `@acme/shop`. */
   folder: string
   /** Names of {@link FEATURES}; what they need comes along. @default all */
   plugins?: readonly string[]
@@ -21,26 +21,54 @@ export class CreateError extends Error {
   override readonly name = 'CreateError'
 }
 
+/** What may lie in the folder before: what a new repository has, and what editors and systems leave anywhere. */
+const BEFORE = new Set(['.git', '.gitattributes', '.gitignore', '.github', 'LICENSE', 'LICENSE.md', 'LICENSE.txt', 'README.md', '.idea', '.vscode', '.DS_Store'])
+
 /**
- * Writes a new application. It installs nothing.
+ * Writes a new application. It installs nothing. A README.md that is there is left as it is, a `.gitignore` gets the lines that it lacks.
  * @returns the paths that it wrote, from the folder
- * @throws CreateError where the folder has something in it, or a name is none
+ * @throws CreateError where the folder has something else in it or cannot be written, or a name is none
  */
 export function create ({ folder, plugins = FEATURES.map(({ name }) => name), typescript = true, redisUrl = '', packages }: CreateOptions): string[] {
   const target = resolve(folder)
   const name = basename(target)
-  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name)) throw new CreateError(`"${name}" is no name of a package: 1 to 64 lower-case letters, digits, dots, dashes and underscores`)
+  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) || name === 'node_modules' || name === 'favicon.ico') throw new CreateError(`"${name}" is no name of a package: 1 to 64 lower-case letters, digits, dots, dashes and underscores`)
   const unknown = plugins.filter((one) => !FEATURES.some((feature) => feature.name === one))
   if (unknown.length > 0) throw new CreateError(`There is no plugin ${unknown.join(', ')}: ${FEATURES.map((feature) => feature.name).join(', ')}`)
   if (redisUrl !== '' && !/^rediss?:\/\/\S+$/.test(redisUrl)) throw new CreateError('The address of Redis begins with redis:// or rediss://')
-  if (existsSync(target) && readdirSync(target).length > 0) throw new CreateError(`${target} is not empty`)
+  return onDisk(() => {
+    const other = existsSync(target) ? readdirSync(target).filter((entry) => !BEFORE.has(entry)) : []
+    if (other.length > 0) throw new CreateError(`${target} is not empty: ${other.slice(0, 3).join(', ')}${other.length > 3 ? ', …' : ''}`)
+    const scope = basename(dirname(target))
+    const named = /^@[a-z0-9][a-z0-9._-]*$/.test(scope) ? `${scope}/${name}` : name
+    const files = filesOf({ name: named, typescript, features: chosen(plugins) }, ...sources(packages), redisUrl)
+    return Object.entries(files).filter(([path, text]) => write(join(target, path), text)).map(([path]) => path)
+  })
+}
 
-  const files = filesOf({ name, typescript, features: chosen(plugins) }, ...sources(packages), redisUrl)
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(target, path)), { recursive: true })
-    writeFileSync(join(target, path), text, path === '.env' ? { mode: 0o600 } : {})
+/** @returns whether it wrote something */
+function write (path: string, text: string): boolean {
+  const file = basename(path)
+  if (file === 'README.md' && existsSync(path)) return false
+  if (file === '.gitignore' && existsSync(path)) {
+    const before = readFileSync(path, 'utf8')
+    const lines = text.split('\n').filter((line) => line !== '' && !before.split(/\r?\n/).includes(line))
+    appendFileSync(path, `${before === '' || before.endsWith('\n') ? '' : '\n'}${lines.map((line) => `${line}\n`).join('')}`)
+    return lines.length > 0
   }
-  return Object.keys(files)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, text, file === '.env' ? { mode: 0o600 } : {})
+  return true
+}
+
+/** A folder that is a file, is not there, or belongs to somebody else is for who started the command to put right. */
+function onDisk<T> (work: () => T): T {
+  try {
+    return work()
+  } catch (err) {
+    if (typeof (err as NodeJS.ErrnoException).syscall !== 'string') throw err
+    throw new CreateError((err as Error).message, { cause: err })
+  }
 }
 
 /** Ranges are those with which this package was released; tarballs also stand in for what the chosen packages need themselves. */

@@ -37,3 +37,8 @@ export interface Feature {
 export function has (project: Project, name: string): boolean {
   return project.features.some((feature) => feature.name === name)
 }
+
+/** The name without what a scope has: the first part of every key in Redis, and what PM2 calls the application. */
+export function siteId (name: string): string {
+  return name.replaceAll(/[^A-Za-z0-9._-]/g, '-').replace(/^-+/, '').slice(0, 64)
+}

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import * as code from './code.ts'
-import type { Part, Project } from './feature.ts'
+import { siteId, type Part, type Project } from './feature.ts'
 
 /** Where a package comes from: a range, or a file. */
 export type Source = (name: string) => string
@@ -80,7 +80,7 @@ const env = { ...existsSync(file) && parseEnv(readFileSync(file, 'utf8')), ...pr
 
 module.exports = {
   apps: [{
-    name: '${name}',
+    name: '${siteId(name)}',
     script: './${typescript ? 'dist/src' : 'src'}/server.js',
     cwd: __dirname,
     exec_mode: 'cluster',
@@ -90,6 +90,7 @@ module.exports = {
     wait_ready: true,
     listen_timeout: 30_000,
     kill_timeout: 6000,
+    stop_exit_codes: [78],
     env_production: { NODE_ENV: 'production' }
   }]
 }
@@ -100,6 +101,8 @@ function environment (redisUrl: string, sessionSecret: string, adminPassword: st
   return `# Where the application listens.
 PORT=3000
 HOST=127.0.0.1
+# Addresses and networks of the proxies before it, 10.0.0.0/8,loopback: what they say of the visitor's address and of https counts.
+TRUST_PROXY=
 # redis://127.0.0.1:6379: without one the application is for one process.
 REDIS_URL=${redisUrl}
 # Signs cookies and cursors: 32 characters or more, the same for every process.
@@ -122,7 +125,7 @@ with it many processes are one application.
 
 \`\`\`sh
 ${typescript ? 'npm run build\n' : ''}npx pm2 start ecosystem.config.cjs --env production
-npx pm2 reload ${name}
+npx pm2 reload ${siteId(name)}
 \`\`\`
 
 | plugin | what for | routes |

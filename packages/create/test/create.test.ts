@@ -1,6 +1,8 @@
 import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { Agent, get, type IncomingMessage } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -50,6 +52,90 @@ t.test('npm create makes an application of packed packages that passes its tests
     const { instance } = await (await fetch(`http://127.0.0.1:${port}/notices`, { headers: { connection: 'close' } })).json() as { instance: string }
     return instances.add(instance).size === 2
   }, { what: 'two workers', timeoutMs: 60_000 })
+
+  // A reload fails no request, on connections that are kept open.
+  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+  t.teardown(() => agent.destroy())
+  let asked = 0
+  const over = new AbortController()
+  const failed: unknown[] = []
+  const clients = Array.from({ length: 8 }, async () => {
+    while (!over.signal.aborted) {
+      const status = await answer(`http://127.0.0.1:${port}/greeting`, agent)
+      asked += 1
+      if (status !== 200) failed.push(status)
+    }
+  })
+  await waitFor(() => asked > 100, { timeoutMs: 30_000 })
+  await run(process.execPath, [join(root, 'node_modules/pm2/bin/pm2'), 'reload', 'my-typescript'], { cwd: project, env: { ...env, PM2_HOME: join(folder, 'pm2'), PM2_DISCRETE_MODE: 'true' } })
+  const until = asked + 200
+  await waitFor(() => asked > until, { timeoutMs: 30_000 })
+  over.abort()
+  await Promise.all(clients)
+  t.same(failed, [], `of ${asked} requests`)
+})
+
+/** The status, or the code of what broke the connection. */
+async function answer (url: string, agent: Agent): Promise<unknown> {
+  try {
+    const [response] = await once(get(url, { agent }), 'response') as [IncomingMessage]
+    response.resume()
+    await once(response, 'end')
+    return response.statusCode
+  } catch (err) {
+    return (err as NodeJS.ErrnoException).code
+  }
+}
+
+t.test('a server that cannot start says why in one line and ends, with 78 where a variable makes no sense; .env is found from anywhere', async (t) => {
+  const folder = temporaryFolder(t)
+  const project = join(folder, 'app')
+  create({ folder: project, plugins: ['sessions'], typescript: false })
+  symlinkSync(installed, join(project, 'node_modules'))
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => taken.close())
+  await once(taken, 'listening')
+  const { port } = taken.address() as AddressInfo
+  const cases: Array<[variables: Record<string, string>, message: string, status: number]> = [
+    // Also that the secret of .env was read, though it is started elsewhere.
+    [{ PORT: String(port) }, `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, 1],
+    [{ SESSION_SECRET: 'short' }, 'redis-sessions: option secret must be', 78],
+    [{ REDIS_URL: 'localhost:6379' }, 'redis-link: option url must begin with redis://', 78],
+    [{ PORT: 'eighty' }, 'options.port should be', 78]
+  ]
+  for (const [variables, message, status] of cases) {
+    const { code, stderr } = await run(process.execPath, [join(project, 'src/server.js')], { cwd: folder, env: { ...env, PORT: '0', ...variables }, timeout: 30_000 }).catch((err: { code: number, stderr: string }) => err) as { code: number, stderr: string }
+    t.match({ code, stderr }, { code: status, stderr: message })
+    t.equal(stderr.trim().split('\n').length, 1, stderr)
+  }
+})
+
+t.test('behind a proxy that ends TLS the cookie is for https alone, where TRUST_PROXY names it', async (t) => {
+  const project = join(temporaryFolder(t), 'app')
+  create({ folder: project, plugins: ['sessions'], typescript: false })
+  symlinkSync(installed, join(project, 'node_modules'))
+  const script = `import { buildApp } from './src/app.js'
+const app = await buildApp({ LOG_LEVEL: 'warn', ADMIN_PASSWORD: 'of a test', SESSION_SECRET: 'only for tests, longer than 32 characters', TRUST_PROXY: process.env.TRUST_PROXY })
+const { headers } = await app.inject({ method: 'POST', url: '/login', payload: { name: 'admin', password: 'of a test' }, headers: { 'x-forwarded-proto': 'https' } })
+console.log('cookie ' + headers['set-cookie'])
+await app.close()`
+  const cookie = async (TRUST_PROXY: string) => (await run(process.execPath, ['--input-type=module', '-e', script], { cwd: project, env: { ...env, TRUST_PROXY } })).stdout
+  t.match(await cookie('10.0.0.0/8,loopback'), /^cookie .*; Secure/m)
+  t.notMatch(await cookie(''), /; Secure/)
+})
+
+t.test('a new repository is no full folder: what it has stays, and secrets stay out of it', async (t) => {
+  const folder = join(temporaryFolder(t), '@acme/shop')
+  mkdirSync(join(folder, '.git'), { recursive: true })
+  for (const [file, text] of [['README.md', 'mine'], ['LICENSE', 'mine'], ['.gitignore', '*.log']]) writeFileSync(join(folder, file!), text!)
+  const written = create({ folder, plugins: ['sessions'] })
+  t.notOk(written.includes('README.md'))
+  t.ok(written.includes('.gitignore'))
+  t.equal(readFileSync(join(folder, 'README.md'), 'utf8'), 'mine')
+  t.equal(readFileSync(join(folder, '.gitignore'), 'utf8'), '*.log\nnode_modules/\ndist/\n.env\n')
+  t.equal((JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name: string }).name, '@acme/shop')
+  t.match(readFileSync(join(folder, 'src/app.ts'), 'utf8'), "siteId: 'acme-shop'")
+  t.match(readFileSync(join(folder, 'ecosystem.config.cjs'), 'utf8'), "name: 'acme-shop'")
 })
 
 t.test('each choice of plugins compiles, and passes its tests', async (t) => {
@@ -122,8 +208,14 @@ t.test('what cannot be made is one line that says why, and nothing is written', 
   const folder = temporaryFolder(t)
   mkdirSync(join(folder, 'full'))
   writeFileSync(join(folder, 'full/notes'), 'mine')
+  writeFileSync(join(folder, 'file'), '')
+  symlinkSync(join(folder, 'nowhere'), join(folder, 'dangling'))
   const cases: Array<[args: string[], message: string, status: number]> = [
-    [['full'], 'is not empty', 1],
+    [['full'], 'is not empty: notes', 1],
+    [['file'], 'not a directory', 1],
+    [['dangling'], 'no such file or directory', 1],
+    [['node_modules'], '"node_modules" is no name of a package', 1],
+    [['site', '--packages', join(folder, 'none')], 'no such file or directory', 1],
     [['My Site'], '"My Site" is no name of a package', 1],
     [['site', '--plugins', 'sessions,cash'], 'There is no plugin cash: sessions, ', 1],
     [['site', '--redis', 'localhost'], 'The address of Redis begins with redis:// or rediss://', 1],
@@ -136,7 +228,7 @@ t.test('what cannot be made is one line that says why, and nothing is written', 
     t.match({ code, stderr }, { code: status, stderr: message })
     t.notMatch(stderr, /^ {4}at /m, 'no stack')
   }
-  t.same(readdirSync(folder), ['full'])
+  t.same(readdirSync(folder), ['dangling', 'file', 'full'])
 })
 
 t.test('a person is asked for what is not said', async (t) => {
