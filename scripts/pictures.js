@@ -16,6 +16,8 @@ if (address === undefined || password === undefined) {
 /** @typedef {import('playwright-core').Page} Page */
 
 const FORMS = Object.entries({ desktop: {}, phone: { width: 390, height: 844 }, dark: { dark: true } })
+/** These are for who is not signed in. */
+const VISITORS = Object.entries({ 'sign-in': '/sign-in', 'sign-up': '/sign-up' })
 const PAGES = Object.entries({
   home: '/',
   guestbook: '/guestbook',
@@ -25,6 +27,7 @@ const PAGES = Object.entries({
   websocket: '/hello-websocket/',
   docs: '/docs',
   try: '/docs/try',
+  'try-one': '/docs/try#/features/getFeaturesByName',
   profile: '/profile',
   devices: '/devices',
   admin: '/admin/',
@@ -74,15 +77,22 @@ async function take (page, path, name, height) {
 
 /** One screen of each page, as an administrator sees it. @param {string} form @param {Page} page */
 async function each (form, page) {
+  for (const [name, path] of VISITORS) await screen(form, page, name, path)
   await signIn(page, 'admin', /** @type {string} */ (password))
-  for (const [name, path] of PAGES) {
-    await page.goto(address + path, { waitUntil: 'load' })
-    // Pages with sockets show when they are connected, and the dashboard when it has its first numbers.
-    await page.waitForTimeout(1500)
-    const file = join(ROOT, `docs/images/pages/${name}-${form}.jpg`)
-    await page.screenshot({ path: file, type: 'jpeg', quality: 70 })
-    say(file)
-  }
+  for (const [name, path] of PAGES) await screen(form, page, name, path)
+}
+
+/** @param {string} form @param {Page} page @param {string} name @param {string} path */
+async function screen (form, page, name, path) {
+  // A page with another fragment alone is not loaded.
+  await page.goto('about:blank')
+  await page.goto(address + path, { waitUntil: 'load' })
+  if (path.includes('#')) await page.locator('.execute').waitFor()
+  // Pages with sockets show when they are connected, and the dashboard when it has its first numbers.
+  await page.waitForTimeout(1500)
+  const file = join(ROOT, `docs/images/pages/${name}-${form}.jpg`)
+  await page.screenshot({ path: file, type: 'jpeg', quality: 70 })
+  say(file)
 }
 
 /** @param {Page} page */

@@ -18,6 +18,8 @@ function load (tag, attributes) {
 function inSite ({ React: { createElement } }) {
   const part = (getComponent, name) => createElement(getComponent(name, true))
   return {
+    // It would end where the list was; `show` scrolls.
+    statePlugins: { layout: { wrapActions: { scrollToElement: () => () => ({ type: 'site_stays' }) } } },
     components: {
       DeepLink: ({ text }) => createElement('span', null, text),
       SiteLayout: ({ getComponent, specSelectors }) => createElement('div', { className: 'swagger-ui' },
@@ -56,12 +58,22 @@ async function open () {
   }
 }
 
-/** The operation that was chosen gets the focus, which was at its name in the list. */
+/** The operation that was chosen gets the focus, which was at its name in the list, as soon as it is there. */
 function show () {
   list.remove()
   status.textContent = ''
   place.hidden = false
-  document.getElementById(`operations-${decodeURIComponent(location.hash).slice(2).replace('/', '-')}`)?.querySelector('.opblock-summary-control')?.focus()
+  const id = `operations-${decodeURIComponent(location.hash).slice(2).replace('/', '-')}`
+  const reach = (_changes, observer) => {
+    const operation = document.getElementById(id)
+    if (!operation?.querySelector('.opblock-body')) return
+    observer.disconnect()
+    operation.querySelector('.opblock-summary-control').focus()
+    operation.scrollIntoView()
+  }
+  const observer = new window.MutationObserver(reach)
+  observer.observe(place, { childList: true, subtree: true })
+  reach([], observer)
 }
 
 addEventListener('hashchange', open)

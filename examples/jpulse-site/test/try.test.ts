@@ -29,7 +29,8 @@ t.test('the API is tried on a page, under a policy that allows nothing inline, a
     await page.goto(`${address}${base}/docs`)
     await page.locator('summary', { hasText: '/api/1/auth/status' }).click()
     await page.getByRole('link', { name: 'Try GET /api/1/auth/status' }).click()
-    await page.locator('#operations-auth-getAuthStatus .execute').waitFor()
+    await waitFor(async () => await page.evaluate('document.activeElement.textContent') === 'GET/api/1/auth/status', { what: 'this one to have the focus', timeoutMs: 30_000 })
+    t.ok(await page.evaluate('document.activeElement.getBoundingClientRect().top < innerHeight'), 'and to be seen')
     t.same(complaints, [])
 
     await page.goto(`${address}${base}/docs/try`)
