@@ -35,6 +35,21 @@ t.test('an answer older than its question: Redis went back, and what follows cou
   t.same(members.list().map(({ bootId }) => bootId).toSorted(), ['own', 'v', 'w'])
 })
 
+t.test('an answer without members tells of changes that are waited for, and asked for where they do not come', async (t) => {
+  const { members, told } = known()
+  members.applyList('e.0', 14, [], members.mv)
+  t.ok(members.isBehind)
+  t.equal(members.version, 'e.0 12', 'what it asks with')
+  t.same(told, ['+z'])
+  t.equal(members.applyChange('e.0 13 - z'), false)
+  members.applyChange(`e.0 14 + ${JSON.stringify(record('w'))}`)
+  t.notOk(members.isBehind)
+  members.applyList('e.0', 15, [], members.mv)
+  members.applyList('e.0', 15, listOf('own'), members.mv)
+  t.notOk(members.isBehind)
+  t.same(told, ['+z', '-z', '+w', '-w'])
+})
+
 t.test('an announcement that overtook the one before it, or the answer before it, waits for that', async (t) => {
   const { members, told } = known()
   t.equal(members.applyChange(`e.0 14 + ${JSON.stringify(record('w'))}`), false)

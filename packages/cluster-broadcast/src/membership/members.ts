@@ -38,6 +38,8 @@ export class Members {
   readonly #early = new Map<number, { epoch: string, sign: string, what: string }>()
   #epoch = ''
   #mv = 0
+  /** Number of the last change that there is, as far as an answer told. */
+  #latest = 0
 
   constructor (own: MemberRecord, onJoin: (member: Member) => void, onLeave: (member: Member) => void) {
     this.#own = own
@@ -56,9 +58,9 @@ export class Members {
       .sort((a, b) => a.startedAt - b.startedAt || (a.bootId < b.bootId ? -1 : 1))
   }
 
-  /** Whether a change is missing before one that is known. */
+  /** Whether a change is missing: one that is known follows on it, or an answer told of it. */
   get isBehind (): boolean {
-    return this.#early.size > 0
+    return this.#early.size > 0 || this.#latest > this.#mv
   }
 
   /** Number of the last change that is known. */
@@ -67,13 +69,16 @@ export class Members {
   }
 
   /**
-   * Takes the list that Redis holds, as boot ids and JSON in turn; empty where it is the one that is known.
+   * Takes the list that Redis holds, as boot ids and JSON in turn; empty where it is the one that is known, or the caller waits for
+   * what was announced since.
    *
    * @param asked what `mv` was when the question was sent
    */
   applyList (epoch: string, mv: number, list: readonly string[], asked: number): void {
     const wentBack = epoch === this.#epoch && mv < asked
     if (epoch === this.#epoch && mv <= this.#mv && !wentBack) return this.#forgetEarly()
+    this.#latest = mv
+    if (list.length === 0) return
     const anew = wentBack || (epoch !== this.#epoch && this.#epoch !== '')
     this.#epoch = epoch
     this.#mv = mv

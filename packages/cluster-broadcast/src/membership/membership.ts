@@ -69,13 +69,18 @@ export class Membership {
   start (): void {
     if (this.#stopped) return
     this.#timer = setTimeout(() => {
-      this.renew()
+      this.#renewNow(true)
       this.start()
     }, this.#everyMs).unref()
   }
 
   /** Renews now; where a renewal is under way, after it. Resolves when it is over, whatever its outcome. */
   renew (): Promise<void> {
+    return this.#renewNow(false)
+  }
+
+  /** @param waits for changes that were announced, instead of asking for all members */
+  #renewNow (waits: boolean): Promise<void> {
     if (this.#stopped || !this.#listener.isReady()) return Promise.resolve()
     // Not a loop until nobody wants one more: while many join that would last as long as they do, and a boot waits for this.
     if (this.#running !== null) {
@@ -85,7 +90,7 @@ export class Membership {
       })
       return this.#again
     }
-    this.#running = this.#renew().finally(() => { this.#running = null })
+    this.#running = this.#renew(waits).finally(() => { this.#running = null })
     return this.#running
   }
 
@@ -105,9 +110,9 @@ export class Membership {
     await this.#link.runScript(leave, { keys: [state, members, leases], args: [this.#record.bootId, membership] })
   }
 
-  async #renew (): Promise<void> {
+  async #renew (waits: boolean): Promise<void> {
     try {
-      await this.#beat()
+      await this.#beat(waits)
       if (this.#members.isBehind) this.#catchUp()
     } catch (err) {
       this.#listener.onFailure(err)
@@ -126,14 +131,14 @@ export class Membership {
     }, CATCH_UP_MS * (1 + Math.random())).unref()
   }
 
-  async #beat (): Promise<void> {
+  async #beat (waits: boolean): Promise<void> {
     const { state, log, members, leases, membership } = this.#keys
     const { bootId, leaseMs } = this.#record
     const before = this.#listener.seq()
     const { version, mv: knownMv } = this.#members
     const [epoch, seq, mv, now, ends, list] = await this.#link.runScript(beat, {
       keys: [state, log, members, leases],
-      args: [`${randomId()}.0`, bootId, JSON.stringify(this.#record), leaseMs, this.#everyMs, version, membership]
+      args: [`${randomId()}.0`, bootId, JSON.stringify(this.#record), leaseMs, this.#everyMs, version, membership, waits && !this.#members.isBehind ? 1 : 0]
     })
     this.#members.applyList(epoch, Number(mv), list, knownMv)
     this.#members.applyLeases(Number(now), ends)

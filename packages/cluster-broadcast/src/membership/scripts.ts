@@ -13,17 +13,18 @@ const TOLD_LEASES = 8
  * Joins the cluster or renews the lease, and removes who let it lapse. What it costs does not grow with the cluster.
  *
  * `first`: epoch of a log that has to be made. `record`: the member as JSON. `known`: '<epoch> <mv>' of the members that the
- * caller knows. Returns { epoch, number of the last message, mv, now, [boot id, end of lease, …], [boot id, JSON, …] }: the
- * leases that end first, and all members, or none where the caller knows them.
+ * caller knows. `waits`: '1' where the caller waits for the changes that he does not know, which were announced to him. Returns
+ * { epoch, number of the last message, mv, now, [boot id, end of lease, …], [boot id, JSON, …] }: the leases that end first, and all
+ * members, or none where the caller knows them or waits: while many come and go nearly every answer would hold them all.
  *
  * Closes: the position in the log is read with the join, so a member hears exactly what is published after it. An announcement that
  * the user may not publish is like a lost one: ended there, the script would leave who joins half a member. Where more
  * let their leases lapse than are looked at, the next renewals remove the others.
  */
 export const beat = defineScript({
-  name: 'clusterBroadcastBeatV3',
+  name: 'clusterBroadcastBeatV4',
   keys: ['state', 'log', 'members', 'leases'],
-  args: ['first', 'bootId', 'record', 'leaseMs', 'heartbeatMs', 'known', 'channel'],
+  args: ['first', 'bootId', 'record', 'leaseMs', 'heartbeatMs', 'known', 'channel', 'waits'],
   reply: reply<[epoch: string, seq: string, mv: string, now: string, leases: string[], members: string[]]>(),
   lua: `${LEASE_LUA}
 local now = clock()
@@ -52,7 +53,9 @@ if isNew or keptAt > now or keptAt < now - ${KEEP_MS / 4} then
   redis.call('HSET', KEYS[1], 'keptAt', int(now))
 end
 local members = {}
-if epoch .. ' ' .. mv ~= ARGV[6] then members = redis.call('HGETALL', KEYS[3]) end
+local knownEpoch, knownMv = string.match(ARGV[6], '^(%S*) (%d+)$')
+local isAnnounced = ARGV[8] == '1' and not isNew and epoch == knownEpoch and tonumber(mv) > tonumber(knownMv)
+if epoch .. ' ' .. mv ~= ARGV[6] and not isAnnounced then members = redis.call('HGETALL', KEYS[3]) end
 return { epoch, int(seq), mv, int(now), { unpack(leases, 1, math.min(#leases, ${2 * TOLD_LEASES})) }, members }
 `
 })
