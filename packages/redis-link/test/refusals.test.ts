@@ -241,7 +241,8 @@ t.test('work that ignores its signal takes nothing from the answers that a closi
   }))
   await waitFor(() => isBegun)
   const closing = link.close()
-  const busy = "local function ms() local time = redis.call('TIME') return time[1] * 1000 + time[2] / 1000 end local end_ = ms() + 100 while ms() < end_ do end return 'done'"
+  // Counted: TIME stands still within a script from Redis 7.2 on, and not every server has os.clock.
+  const busy = "for _ = 1, 2e7 do end return 'done'"
   // One is always under way.
   while (link.isUp) t.equal(await link.run((client) => client.eval(busy, 0)).catch(String), 'done')
   await closing

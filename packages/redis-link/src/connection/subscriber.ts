@@ -67,6 +67,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
   #failures = 0
+  /** What the last attempt that failed with words failed with: a server's last words may be lost with its connection. */
   #error: Error | undefined
   /** Settled when the attempt to connect under way has succeeded, with every subscription, or failed. */
   #attempted: Promise<void> = Promise.resolve()
@@ -205,6 +206,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (this.#closed || connection !== this.#connection || connection.status !== 'ready') return
     const gap = this.#wasUp
     this.#failures = 0
+    this.#error = undefined
     this.#upAt = performance.now()
     this.#up = this.#wasUp = true
     this.#endAttempt()
@@ -230,7 +232,6 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     if (this.#closed) return
     this.#failures = this.#client.status === 'ready' ? this.#failures + 1 : 0
     if (this.#failures === REPORT_AFTER) this.#faults.onAway(this.#error)
-    this.#error = undefined
     this.#retry = setTimeout(() => this.#connect(), backoff(++this.#attempt)).unref()
   }
 
