@@ -21,6 +21,7 @@ const row = (topology: string, members: number) => ({
   broadcast: times,
   throughput: { messages: 1000, deliveries: 4000 },
   write: times,
+  ...topology === 'single' && { floor: times },
   aggregate: times,
   ...topology === 'single' && {
     deploy: { seconds: 3, commandsEach: 400, kibEach: 9, cpuMsEach: 10 },

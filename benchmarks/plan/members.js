@@ -50,6 +50,7 @@ async function measure (topology, count, sizes, say, keep) {
   const sizesOf = Array.from({ length: Math.min(PROCESSES, count) }, (_, index) => Math.floor(count / PROCESSES) + (index < count % PROCESSES ? 1 : 0))
   const boot = (/** @type {number} */ here) => start('member.js', { redis: servers.options, here, leaseMs: sizes.leaseMs, presenceLeaseMs: 3 * sizes.leaseMs })
   try {
+    const floor = topology === 'single' ? await leastOf(servers, sizesOf, sizes) : undefined
     what('boot')
     const children = await Promise.all(sizesOf.map(boot))
     await complete(children, count)
@@ -69,7 +70,7 @@ async function measure (topology, count, sizes, say, keep) {
     const write = quantiles(await writer.call('write', sizes.writes, 5))
     const aggregate = quantiles((await writer.call('aggregate', sizes.aggregations + 2)).slice(2))
     /** @type {any} */
-    const row = { topology, members: count, idle, loaded, broadcast, throughput, write, aggregate }
+    const row = { topology, members: count, idle, loaded, broadcast, throughput, write, aggregate, ...floor && { floor } }
     keep(row)
     if (topology === 'cluster') return
     what('deploy')
@@ -83,6 +84,19 @@ async function measure (topology, count, sizes, say, keep) {
     await killAll()
     await servers.stop()
     rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+/** What a coherent write cannot be without, on this machine: two messages to all, and an answer of each, by bare connections. @param {Servers} servers @param {number[]} sizesOf @param {Sizes} sizes */
+async function leastOf (servers, sizesOf, sizes) {
+  const members = sizesOf.reduce((sum, here) => sum + here, 0)
+  const children = await Promise.all(sizesOf.map((here) => start('echo.js', { port: servers.port, here, members })))
+  try {
+    const [first] = /** @type {[Child]} */ (children)
+    await first.call('round', 20, 5)
+    return quantiles(await first.call('round', sizes.writes, 5))
+  } finally {
+    await killAll()
   }
 }
 

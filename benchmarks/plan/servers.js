@@ -5,7 +5,7 @@ import { startRedis } from '../../scripts/servers/redis.js'
 import { until } from './numbers.js'
 
 /** @typedef {{ at: number, commands: number, bytes: number, cpu: number, memory: number, keys: number }} Look since the start of the servers: milliseconds, calls with those in scripts, bytes sent, seconds of CPU; and bytes and keys now */
-/** @typedef {{ options: object, look: () => Promise<Look>, ping: () => Promise<unknown>, stop: () => Promise<void> }} Servers */
+/** @typedef {{ options: object, port: number, look: () => Promise<Look>, ping: () => Promise<unknown>, stop: () => Promise<void> }} Servers */
 
 const ARGS = ['--maxclients', '8000', '--appendonly', 'no']
 const PRIMARIES = 3
@@ -24,6 +24,7 @@ export async function startServers (topology, dir) {
   if (topology === 'cluster') await form(clients, nodes.map(({ port }) => port))
   return {
     options: topology === 'single' ? { url: nodes[0]?.url } : { cluster: { nodes: nodes.map(({ port }) => ({ host: '127.0.0.1', port })) } },
+    port: nodes[0]?.port ?? 0,
     look: async () => (await Promise.all(clients.map(lookAt))).reduce((sum, one) => ({
       at: one.at, commands: sum.commands + one.commands, bytes: sum.bytes + one.bytes, cpu: sum.cpu + one.cpu, memory: sum.memory + one.memory, keys: sum.keys + one.keys
     })),
