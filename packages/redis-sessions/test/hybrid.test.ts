@@ -209,6 +209,25 @@ t.test('a logout-all that the backup did not hear of is refused, and spares the 
   t.equal((await after.get('/me')).json().userId, 'u')
 })
 
+t.test('an end outlives a late state that a database without atomic updates wrote over it', async (t) => {
+  const { app, collection } = await hybrid(t, 600_000)
+  await isComplete(app)
+  const browser = await logIn(app, 'u')
+  const [document] = await collection.find({ payload: { $exists: true } }).toArray() as Array<{ _id: string, tag: string, stamp: number, payload: string, version: string }>
+  const { _id: hash, tag, stamp, payload, version } = document!
+  await browser.post('/logout')
+  await collection.updateOne({ _id: hash }, { $set: { payload, version }, $unset: { ended: '' } }, { upsert: false, promoteValues: true })
+  const backup = mongoBackup(collection)
+  const ref = { hash, tag, owned: true }
+  t.equal(await backup.get(ref), null)
+  t.ok(await backup.isEnded(ref, { stamp } as never))
+  const [all, ends]: [object[], object[]] = [[], []]
+  for await (const entry of backup.all()) all.push(entry)
+  for await (const end of backup.ends()) ends.push(end)
+  t.same(all, [])
+  t.same(ends, [{ ref }])
+})
+
 t.test('of a session whose end the backup did not hear of it is told that it ended', async (t) => {
   const { app, collection } = await hybrid(t, 600_000)
   await isComplete(app)

@@ -35,6 +35,9 @@ interface SessionDocument {
   expiresAt: Date
 }
 
+/** An end, beside the session's document. */
+interface EndDocument { _id: string, of: string, tag: string, owned: boolean, expiresAt: Date }
+
 /** A logout-all: sessions of the tag with a stamp up to this one ended. */
 interface WatermarkDocument { _id: string, stamp: number, except: string | null, expiresAt: Date }
 
@@ -48,13 +51,15 @@ const WRITE = Object.freeze({ raw: false, promoteValues: true, writeConcern: Obj
 
 const DUPLICATE_KEY = 11000
 const WATERMARK = 'all:'
+const END = 'end:'
 
 /**
  * A backup in MongoDB, one document per session: `fastify.mongo.db.collection('sessions')`. Expired ones go by a TTL index,
  * and where the server has none, by the batch job.
  *
  * An ended session stays as a mark without content until its time is over, so that a late write cannot bring it back: the
- * filter of `put` does not match it, and the insertion that follows meets its id.
+ * filter of `put` does not match it, and the insertion that follows meets its id. Beside it the end has a document of its own, which
+ * no `put` writes: FerretDB 1 reads and writes a document in two steps, so that of two updates at the same time one is lost.
  *
  * @throws FST_ERR_REDIS_SESSIONS_INVALID_OPTION
  */
@@ -101,9 +106,16 @@ class MongoBackup implements SessionBackup {
   }
 
   async end ({ hash, tag, owned }: SessionRef, until: number): Promise<void> {
-    const update = { $set: { tag, owned, ended: true, expiresAt: new Date(until) }, $unset: { payload: '', version: '' } }
+    const told = { tag, owned, expiresAt: new Date(until) }
+    await Promise.all([
+      this.#upsert(hash, { $set: { ...told, ended: true }, $unset: { payload: '', version: '' } }),
+      this.#upsert(endId(hash), { $set: { ...told, of: hash } })
+    ])
+  }
+
+  async #upsert (id: string, update: object): Promise<void> {
+    const write = () => this.#collection.updateOne({ _id: id }, update, { upsert: true, ...WRITE })
     // Parallel insertions of one id: the loser finds the document now.
-    const write = () => this.#collection.updateOne({ _id: hash }, update, { upsert: true, ...WRITE })
     await write().catch((err) => {
       if (!isDuplicate(err)) throw err
       return write()
@@ -121,13 +133,13 @@ class MongoBackup implements SessionBackup {
   }
 
   async get (ref: SessionRef): Promise<BackupEntry | null> {
-    const { session, watermark } = await this.#find(ref)
-    return session === undefined ? null : toEntry(session, watermark)
+    const { session, watermark, isEnded } = await this.#find(ref)
+    return session === undefined || isEnded ? null : toEntry(session, watermark)
   }
 
   async isEnded (ref: SessionRef, { stamp }: StoredSession): Promise<boolean> {
-    const { session, watermark } = await this.#find(ref)
-    return session?.ended === true || isVoid(ref.hash, stamp, watermark)
+    const { watermark, isEnded } = await this.#find(ref)
+    return isEnded || isVoid(ref.hash, stamp, watermark)
   }
 
   async * ends (): AsyncIterable<BackupEnd> {
@@ -135,26 +147,32 @@ class MongoBackup implements SessionBackup {
       const end = { tag: tag.slice(WATERMARK.length), mark }
       yield except === null ? end : { ...end, except: { hash: except, tag: end.tag, owned: true } }
     }
-    // One without a tag is of a version that did not note it for sessions that never were here.
-    for await (const { _id: hash, tag, owned } of this.#collection.find({ ended: true, tag: { $exists: true } }, READ) as AsyncIterable<SessionDocument>) {
+    const told = new Set<string>()
+    for await (const { of: hash, tag, owned } of this.#collection.find({ of: { $exists: true } }, READ) as AsyncIterable<EndDocument>) {
+      told.add(hash)
       yield { ref: { hash, tag, owned } }
+    }
+    // By the release before. One without a tag is of a version that did not note it for sessions that never were here.
+    for await (const { _id: hash, tag, owned } of this.#collection.find({ ended: true, tag: { $exists: true } }, READ) as AsyncIterable<SessionDocument>) {
+      if (!told.has(hash)) yield { ref: { hash, tag, owned } }
     }
   }
 
   async * all (): AsyncIterable<BackupEntry> {
     const watermarks = new Map<string, WatermarkDocument>()
     for (const mark of await this.#collection.find({ except: { $exists: true } }, READ).toArray() as WatermarkDocument[]) watermarks.set(mark._id, mark)
+    const ended = new Set((await this.#collection.find({ of: { $exists: true } }, READ).toArray() as EndDocument[]).map(({ of }) => of))
     for await (const session of this.#collection.find({ payload: { $exists: true } }, READ) as AsyncIterable<SessionDocument>) {
-      const entry = toEntry(session, watermarks.get(watermarkId(session.tag)))
+      const entry = ended.has(session._id) ? null : toEntry(session, watermarks.get(watermarkId(session.tag)))
       if (entry !== null) yield entry
     }
   }
 
-  async #find ({ hash, tag }: SessionRef): Promise<{ session?: SessionDocument, watermark?: WatermarkDocument }> {
-    const found = await this.#collection.find({ _id: { $in: [hash, watermarkId(tag)] } }, READ).toArray() as Array<SessionDocument | WatermarkDocument>
-    const session = found.find(({ _id }) => _id === hash) as SessionDocument | undefined
-    const watermark = found.find(({ _id }) => _id !== hash) as WatermarkDocument | undefined
-    return { ...(session === undefined ? {} : { session }), ...(watermark === undefined ? {} : { watermark }) }
+  async #find ({ hash, tag }: SessionRef): Promise<{ session: SessionDocument | undefined, watermark: WatermarkDocument | undefined, isEnded: boolean }> {
+    const ids = [hash, watermarkId(tag), endId(hash)]
+    const found = await this.#collection.find({ _id: { $in: ids } }, READ).toArray() as Array<{ _id: string }>
+    const [session, watermark, end] = ids.map((id) => found.find(({ _id }) => _id === id)) as [SessionDocument?, WatermarkDocument?, EndDocument?]
+    return { session, watermark, isEnded: end !== undefined || session?.ended === true }
   }
 
   async sweep (now: number): Promise<void> {
@@ -164,6 +182,10 @@ class MongoBackup implements SessionBackup {
 
 function watermarkId (tag: string): string {
   return WATERMARK + tag
+}
+
+function endId (hash: string): string {
+  return END + hash
 }
 
 function isVoid (hash: string, stamp: number, watermark: WatermarkDocument | undefined): boolean {
