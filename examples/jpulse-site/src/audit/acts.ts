@@ -3,7 +3,7 @@ import fp from 'fastify-plugin'
 import { isAdministering, mustViewer } from '../auth/viewer.ts'
 
 /** What an administrator does: whose account it concerns, the administrator's own where none is named, and what, as a person reads it. */
-export interface Act { user?: string, what: string }
+interface Act { user?: string, what: string }
 
 declare module 'fastify' {
   interface FastifyContextConfig {
