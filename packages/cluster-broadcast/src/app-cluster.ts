@@ -188,8 +188,8 @@ export class AppCluster extends EventEmitter<ClusterEvents> implements Identity 
   async #close (): Promise<void> {
     for (const schedule of this.#schedules.values()) schedule.stop()
     this.#claims.close()
-    const resigned = Promise.all([...this.#leaders.values()].map((leader) => leader.resign()))
-    await within(RESIGN_MS, resigned, () => new Error('Redis takes too long')).catch(() => {})
+    const over = Promise.all([...this.#leaders.values()].map((leader) => leader.resign()).concat([...this.#schedules.values()].map((schedule) => schedule.idle())))
+    await within(RESIGN_MS, over, () => new Error('Redis takes too long')).catch(() => {})
     await this.#messenger.close()
     this.removeAllListeners()
     this.#watch.close()

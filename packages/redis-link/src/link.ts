@@ -157,7 +157,7 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
 
   /**
    * The process' one subscriber connection, made at the first call; null in mode `none` and after `close`. On a Redis Cluster there is
-   * at most one for each primary: what a script publishes is heard at once on the primary on which it runs, and up to 40 ms later on the others.
+   * one for each primary that is asked for: what a script publishes is heard at once on the primary on which it runs, and up to 40 ms later on the others.
    *
    * @param near a key of such a script. @default the key of the site, on whose primary cluster-broadcast's log is
    */

@@ -62,7 +62,7 @@ t.test('what a Cluster is sent a second time, while its slot moves, is counted o
   const note = (err: unknown): void => { unhandled.push(err) }
   process.on('unhandledRejection', note)
   t.teardown(() => process.off('unhandledRejection', note))
-  const { link, proxy, cluster, primary } = await behindProxy(t, '{m}', 1500)
+  const { link, proxy, cluster, primary } = await behindProxy(t, '{m}', 2000)
   await primary.mset('{m}a', 0, '{m}b', 0)
   const move = await moving(cluster, '{m}')
   await move.keys('{m}b')

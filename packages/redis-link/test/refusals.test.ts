@@ -96,6 +96,11 @@ t.test('what is no Redis is named, with its first words', async (t) => {
     [Buffer.from([0x15, 3, 3, 0, 2, 2, 10]), /speaks TLS on this port/]
   ]
   for (const [words, means, isFirst] of said) t.match(await refusal(t, { url: `redis://:hunter2@127.0.0.1:${await listening(t, speaker(words, isFirst))}` }), means)
+  // No part of a password, wherever the words are cut.
+  for (const fill of [1, 60]) {
+    const echo = await listening(t, speaker(`<html>${'.'.repeat(fill)} AUTH geheim-ß-wort</html>`))
+    t.notMatch(await refusal(t, { single: { port: echo }, password: 'geheim-ß-wort' }), /geheim/)
+  }
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'x' }], { keySize: 2048 })
   const tls = await listening(t, createTlsServer({ cert, key }, (socket) => socket.end()).on('tlsClientError', () => {}))
   t.match(await refusal(t, { single: { port: tls } }), /speaks TLS|rediss:\/\//)

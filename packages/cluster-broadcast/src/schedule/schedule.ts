@@ -36,6 +36,8 @@ export interface ScheduleOptions {
 /** How long a tick is remembered: the clocks of the servers may be so far apart. */
 const REMEMBERED_MS = 3_600_000
 const RETRY_MS = 500
+/** Longest pause between two questions whether a tick that somebody has was begun. */
+const MOST_PAUSE_MS = 10_000
 /** How often the clock is checked: a timer does not notice that it was set, nor how long the machine was suspended. */
 const CLOCK_CHECK_MS = 1000
 /** No later than this is on time. */
@@ -60,6 +62,8 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
   #next: Date | null = null
   #timer: NodeJS.Timeout | undefined
   #stopped = false
+  /** Ticks that are being claimed. */
+  readonly #claiming = new Set<Promise<void>>()
 
   /** @throws FST_ERR_CLUSTER_BROADCAST_INVALID_ARGUMENT */
   constructor (name: string, pattern: string, run: (at: Date) => unknown, { timeZone, graceMs = 60_000 }: ScheduleOptions, claims: Claims, log: FastifyBaseLogger) {
@@ -95,6 +99,11 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     clearTimeout(this.#timer)
   }
 
+  /** Resolves when no tick is being claimed any more: a claim that comes too late is given back by then. */
+  async idle (): Promise<void> {
+    await Promise.all(this.#claiming)
+  }
+
   #plan (after: Date): void {
     if (this.#stopped) return
     this.#next = this.#cron.nextRun(after)
@@ -110,7 +119,7 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
       if (Date.now() < at.getTime()) return this.#wait(at)
       const earliest = Date.now() - this.#latestMs
       if (at.getTime() < earliest) this.#pass(at, earliest)
-      else this.#tick(at).catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
+      else this.#claim(at)
       this.#plan(new Date(Math.max(at.getTime(), earliest - 1)))
     }, Math.min(Math.max(at.getTime() - now, 0), CLOCK_CHECK_MS)).unref()
   }
@@ -120,12 +129,20 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
     return Math.max(this.#graceMs, ON_TIME_MS)
   }
 
+  #claim (at: Date): void {
+    const claiming = this.#tick(at)
+      .catch((err: unknown) => this.#log.error({ err, name: this.#name }, 'a tick of a timetable failed'))
+      .finally(() => this.#claiming.delete(claiming))
+    this.#claiming.add(claiming)
+  }
+
   async #tick (at: Date): Promise<void> {
     const claim = `schedule:${this.#name}:${at.getTime()}`
     // The same for all tries, by which a claim of ours whose answer was lost is recognised.
     const token = randomId()
     const isWithin = (ms: number): boolean => Date.now() - at.getTime() <= ms
-    let isTaken = false
+    let wasTaken = false
+    let pauseMs = RETRY_MS
     for (let allowedMs = this.#latestMs; !this.#stopped && isWithin(allowedMs);) {
       const taken = await this.#claims.take(claim, token, REMEMBERED_MS, '')
       if (taken?.state === 'done') return
@@ -133,20 +150,25 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
         if (!this.#stopped && isWithin(this.#latestMs)) return this.#begin(at, claim, token)
         // Who stopped it may have closed already what it works with. A process whose clock is behind may still have the tick.
         await this.#claims.forgo(claim, token)
+        // The others have waited for it.
+        if (this.#stopped) return
         return this.#miss(at, { last: at, count: 1 })
       }
-      isTaken = taken !== null
-      if (isTaken) {
-        // Who has it says so as soon as it has begun; until then it may still give it back, as here.
-        await this.#claims.wait(claim, RETRY_MS)
+      if (taken !== null) {
+        wasTaken = true
+        // Who has it says so as soon as it has begun; until then it may still give it back, as here. Where nothing is said of it any
+        // more, everybody else asks.
+        await this.#claims.wait(claim, pauseMs)
+        pauseMs = Math.min(2 * pauseMs, MOST_PAUSE_MS)
       } else {
         if (this.#graceMs === 0) break
         allowedMs = this.#graceMs
         await new Promise((resolve) => { setTimeout(resolve, RETRY_MS).unref() })
       }
     }
-    if (this.#stopped || isTaken) return
+    // Where an answer was lost it may be ours, and the others would wait for it in vain.
     this.#claims.giveBack(claim, token, REMEMBERED_MS)
+    if (this.#stopped || wasTaken) return
     this.#miss(at, { last: at, count: 1 })
   }
 

@@ -31,8 +31,8 @@ function explain (error: Detailed, options: ResolvedOptions): string {
   const { code = '' } = error
   const message = redact(error.message, options)
   if (message.startsWith('All sentinels are unreachable')) return unknownPrimary(error, options)
-  const stranger = strangerOf(error)
-  if (stranger !== undefined) return redact(stranger, options)
+  const stranger = strangerOf(error, (text) => redact(text, options))
+  if (stranger !== undefined) return stranger
   if (/^(WRONGPASS|NOAUTH)|invalid password|invalid username/i.test(message)) return 'wrong or missing username or password'
   if (/^NOPERM/.test(message)) return `the user may not run what is needed (${message})`
   if (code === 'ECONNREFUSED') return 'nothing listens there (ECONNREFUSED)'

@@ -63,6 +63,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
   #connection: Redis | null = null
   readonly #place: Place
   #checking = false
+  /** The connection ends because its successor is to be elsewhere, and not because anything is wrong. */
+  #isMoving = false
   #heard = false
   #retry: NodeJS.Timeout | undefined
   #attempt = 0
@@ -186,6 +188,7 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
 
   #connect (): void {
     if (this.#closed) return
+    this.#isMoving = false
     const connection = this.#place.connection()
     if (connection === null) return this.#reconnectLater()
     this.#connection = connection
@@ -225,7 +228,8 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
       if (performance.now() - this.#upAt >= STEADY_MS) this.#attempt = 0
       this.#tell('down')
     }
-    this.#reconnectLater()
+    if (this.#isMoving) this.#connect()
+    else this.#reconnectLater()
   }
 
   #reconnectLater (): void {
@@ -248,7 +252,10 @@ export class Subscriber extends EventEmitter<SubscriberEvents> {
     this.#checking = true
     try {
       if (hasLeft(this.#client, connection)) return this.#replace(connection, 'its server left the Cluster')
-      if (this.#place.isLeft(connection)) return this.#replace(connection, `the primary of ${this.#place.near} is another server`)
+      if (this.#place.isLeft(connection)) {
+        this.#isMoving = true
+        return this.#replace(connection, `the primary of ${this.#place.near} is another server`)
+      }
       const isBroken = this.#listeners.reasonOf('subscribe', this.#delivery.channel) !== undefined ? null : await this.#delivery.isBroken()
       if (isBroken === true) {
         this.#place.avoid(connection)

@@ -3,7 +3,7 @@ import { primaryOf } from './client.ts'
 import type { Subscriber } from './subscriber.ts'
 
 /**
- * The subscriber connections of a process: one, or on a Redis Cluster at most one for each primary.
+ * The subscriber connections of a process: one, or on a Redis Cluster one for each primary that had one of the keys when it was first asked for.
  *
  * Who is connected to the server on which a script runs hears at once what the script publishes. To the others the bus of the
  * Cluster hands it, on sockets that hold back what is small until what went before was acknowledged: up to 40 ms each time
@@ -20,7 +20,7 @@ export class Subscribers {
     this.#make = make
   }
 
-  /** The one near a key. Before the Cluster is known it is any: what is far off is heard later, and not less. */
+  /** The one near a key. Where it is asked for before the Cluster is known it is any, and stays it: what is far off is heard later, and not less. */
   near (key: string): Subscriber {
     const home = primaryOf(this.#client, key)
     for (const [near, subscriber] of this.#all) {

@@ -56,7 +56,7 @@ export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends 
   /**
    * Keeps messages for clients that come back: `maxLength` 1 to 10000 of them for `maxAgeMs`, 1000 to 3600000. `id`, of 1 to 64 of
    * `A-Z a-z 0-9 _ -` and by default none, says which history it is: a namespace that is made anew under another one has nothing of what
-   * the former of its name kept, and hears nothing of a process that still has that one. @default false
+   * the former of its name kept, nor what a process that still has that one keeps; what is `volatile` and presence go by the name alone. @default false
    */
   history?: false | { maxLength?: number | undefined, maxAgeMs?: number | undefined, id?: string | undefined } | undefined
   /**
