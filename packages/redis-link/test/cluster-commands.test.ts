@@ -84,7 +84,8 @@ t.test('what a Cluster is sent a second time, while its slot moves, is counted o
   await move.keys('{m}a')
   await move.finish()
   const outcomes = [...(await piped)!, await single]
-  t.equal((outcomes[2]![0] as { code?: string } | null)?.code, 'FST_ERR_REDIS_LINK_TIMEOUT')
+  // Its time is over while it waits for an answer, or before it is sent again.
+  t.match((outcomes[2]![0] as { code?: string } | null)?.code, /^FST_ERR_REDIS_LINK_(?:TIMEOUT|UNAVAILABLE)$/)
   const done = outcomes.filter(([err]) => err === null)
   t.same(await numbers(move.to, '{m}a', '{m}b'), [done.length, done.length], 'what was answered was carried out once, and what was not never')
   t.ok(outcomes.slice(0, 2).every(([err]) => err === null), `the pipeline was sent again until it could be carried out: ${outcomes.flat().join()}`)
