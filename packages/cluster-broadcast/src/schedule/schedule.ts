@@ -150,8 +150,6 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
         if (!this.#stopped && isWithin(this.#latestMs)) return this.#begin(at, claim, token)
         // Who stopped it may have closed already what it works with. A process whose clock is behind may still have the tick.
         await this.#claims.forgo(claim, token)
-        // The others have waited for it.
-        if (this.#stopped) return
         return this.#miss(at, { last: at, count: 1 })
       }
       if (taken !== null) {
