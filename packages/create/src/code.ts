@@ -10,7 +10,9 @@ import home from './routes/home.js'
 ${routes.map((feature) => `import ${feature.name} from './routes/${feature.name}.js'\n`).join('')}
 /** The application. It does not listen yet. Without REDIS_URL it is for one process. */
 export async function buildApp (env${ts(': NodeJS.ProcessEnv')} = process.env) {
-  const app = Fastify({ logger: { level: env.LOG_LEVEL || 'info' }, trustProxy: env.TRUST_PROXY || false })
+  const proxies = env.TRUST_PROXY || 'false'
+  const trustProxy = proxies === 'true' || (proxies !== 'false' && proxies)
+  const app = Fastify({ logger: { level: env.LOG_LEVEL || 'info' }, trustProxy })
   app.decorate('auth', auth(env.ADMIN_PASSWORD))
 
   await app.register(redisLink, { url: env.REDIS_URL, siteId: '${siteId(name)}' })
@@ -74,8 +76,8 @@ try {
 } catch (err) {
   // Left to PM2 it would be a worker that is online and serves nothing.
   const { code = '', message, stack } = err${ts(' as NodeJS.ErrnoException')}
-  const isVariable = /_INVALID_OPTION$|BAD_PORT$/.test(code)
-  console.error(isVariable ? \`\${message} (the variables are in .env and the environment)\` : code.startsWith('E') ? message : stack)
+  const isVariable = /_INVALID_OPTION$|BAD_PORT$/.test(String(code))
+  console.error(isVariable ? \`\${message} (the variables are in .env and the environment)\` : String(code).startsWith('E') ? message : stack)
   // PM2 does not start anew what ends with 78: a variable that makes no sense does not get better by trying again.
   process.exit(isVariable ? 78 : 1)
 }

@@ -101,7 +101,7 @@ function environment (redisUrl: string, sessionSecret: string, adminPassword: st
   return `# Where the application listens.
 PORT=3000
 HOST=127.0.0.1
-# Addresses and networks of the proxies before it, 10.0.0.0/8,loopback: what they say of the visitor's address and of https counts.
+# Addresses and networks of the proxies before it (10.0.0.0/8,loopback), or true for any: what they say of the visitor's address and of https counts.
 TRUST_PROXY=
 # redis://127.0.0.1:6379: without one the application is for one process.
 REDIS_URL=${redisUrl}

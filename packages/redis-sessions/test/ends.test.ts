@@ -60,6 +60,12 @@ for (const [kind, setup] of Object.entries(SETUPS)) {
         request.session.taken = true
         reply.raw.on('close', () => { request.session.left = true })
       })
+      app.get('/quiet', (request, reply) => {
+        reply.hijack()
+        reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+        reply.raw.write('data: begun\n\n')
+        reply.raw.on('close', () => { request.session.last = true })
+      })
     })
     t.teardown(() => { gates.open('never') })
     const browser = await login(app)
@@ -70,6 +76,8 @@ for (const [kind, setup] of Object.entries(SETUPS)) {
     await leave(ask(app, browser, '/events'))
     const { fields } = await waitFor(async () => (await browser.get('/me')).json().fields.left !== undefined && (await browser.get('/me')).json(), { what: 'what was written at the end' })
     t.same(fields, { streamed: true, before: true, taken: true, left: true })
+    await leave(ask(app, browser, '/quiet'))
+    await waitFor(async () => (await browser.get('/me')).json().fields.last, { what: 'what was written by who looked only then' })
   })
 
   t.test(`a session that is set to null while a reply streams has ended (${kind})`, async (t) => {

@@ -148,6 +148,8 @@ for (const [kind, setup] of Object.entries(SETUPS)) {
         const clone = Object.create(Object.prototype, Object.getOwnPropertyDescriptors(session))
         const { large } = clone
         large.push('cloned')
+        const other = Object.create(Object.prototype, Object.getOwnPropertyDescriptors(session))
+        other.large = 'of the copy alone'
         return [clone.large === large, session.large.at(-1)]
       }
     }

@@ -20,7 +20,7 @@ const WHAT_MAX = 200
 
 /**
  * Writes down what administrators do, on pages and by the API, those of the plugins included: before it is done, so that nothing is done
- * of which nobody can read, and once more where it was refused.
+ * of which nobody can read, and once more where it was refused, or failed on the way, so that nobody knows how far it came.
  */
 export default fp(async (app: FastifyInstance) => {
   const write = ({ user, what, by }: Act & { by: string }, { ip, headers }: FastifyRequest): Promise<void> =>
@@ -39,6 +39,6 @@ export default fp(async (app: FastifyInstance) => {
   app.addHook('onResponse', async (request, { statusCode }) => {
     const { act } = request
     if (act === null || statusCode < 400) return
-    await write({ ...act, what: `${act.what}: refused (${statusCode})` }, request).catch((err: unknown) => request.log.error({ err, ...act }, 'not written to the audit log'))
+    await write({ ...act, what: `${act.what}: ${statusCode < 500 ? 'refused' : 'not confirmed'} (${statusCode})` }, request).catch((err: unknown) => request.log.error({ err, ...act }, 'not written to the audit log'))
   })
 }, { name: 'site-acts', fastify: '5.x' })

@@ -11,6 +11,8 @@ import { checkPassword, hashPassword } from './password.ts'
 
 const SIGN_UPS = 20
 const WINDOW_MS = 300_000
+/** How long a change of an account waits for another one. */
+const LOCK_WAIT_MS = 2000
 
 interface NewAccount {
   username: string
@@ -120,8 +122,15 @@ class Accounts {
   }
 
   /** One change of an account at a time: FerretDB reads and writes in two steps, and one change would undo another of the same moment, of a lock say. */
-  #change<T> (username: string, work: (users: Users) => Promise<T>): Promise<T> {
-    return this.#app.redisLink.using(`account:${username}`, {}, () => work(this.#app.documents.users))
+  async #change<T> (username: string, work: (users: Users) => Promise<T>): Promise<T> {
+    let done: { value: T } | undefined
+    try {
+      await this.#app.redisLink.using(`account:${username}`, { waitMs: LOCK_WAIT_MS }, async () => { done = { value: await work(this.#app.documents.users) } })
+    } catch (err) {
+      // A lock that is lost after the change was made: what follows on it, such as the end of the sessions, has to be done.
+      if (done === undefined) throw err
+    }
+    return done!.value
   }
 
   async #add ({ username, email, password }: NewAccount, role: Role): Promise<User> {

@@ -52,6 +52,8 @@ const WRITE = Object.freeze({ raw: false, promoteValues: true, writeConcern: Obj
 const DUPLICATE_KEY = 11000
 const WATERMARK = 'all:'
 const END = 'end:'
+/** Sessions whose ends are looked up at once. */
+const BATCH = 200
 
 /**
  * A backup in MongoDB, one document per session: `fastify.mongo.db.collection('sessions')`. Expired ones go by a TTL index,
@@ -147,25 +149,34 @@ class MongoBackup implements SessionBackup {
       const end = { tag: tag.slice(WATERMARK.length), mark }
       yield except === null ? end : { ...end, except: { hash: except, tag: end.tag, owned: true } }
     }
-    const told = new Set<string>()
     for await (const { of: hash, tag, owned } of this.#collection.find({ of: { $exists: true } }, READ) as AsyncIterable<EndDocument>) {
-      told.add(hash)
       yield { ref: { hash, tag, owned } }
     }
-    // By the release before. One without a tag is of a version that did not note it for sessions that never were here.
+    // Once more, by what the release before notes. One without a tag is of a version that did not note it for sessions that never were here.
     for await (const { _id: hash, tag, owned } of this.#collection.find({ ended: true, tag: { $exists: true } }, READ) as AsyncIterable<SessionDocument>) {
-      if (!told.has(hash)) yield { ref: { hash, tag, owned } }
+      yield { ref: { hash, tag, owned } }
     }
   }
 
   async * all (): AsyncIterable<BackupEntry> {
     const watermarks = new Map<string, WatermarkDocument>()
     for (const mark of await this.#collection.find({ except: { $exists: true } }, READ).toArray() as WatermarkDocument[]) watermarks.set(mark._id, mark)
-    const ended = new Set((await this.#collection.find({ of: { $exists: true } }, READ).toArray() as EndDocument[]).map(({ of }) => of))
+    let batch: BackupEntry[] = []
     for await (const session of this.#collection.find({ payload: { $exists: true } }, READ) as AsyncIterable<SessionDocument>) {
-      const entry = ended.has(session._id) ? null : toEntry(session, watermarks.get(watermarkId(session.tag)))
-      if (entry !== null) yield entry
+      const entry = toEntry(session, watermarks.get(watermarkId(session.tag)))
+      if (entry !== null && batch.push(entry) === BATCH) {
+        yield * await this.#notEnded(batch)
+        batch = []
+      }
     }
+    yield * await this.#notEnded(batch)
+  }
+
+  async #notEnded (entries: readonly BackupEntry[]): Promise<BackupEntry[]> {
+    if (entries.length === 0) return []
+    const ends = await this.#collection.find({ _id: { $in: entries.map(({ ref }) => endId(ref.hash)) } }, READ).toArray() as EndDocument[]
+    const ended = new Set(ends.map(({ of }) => of))
+    return entries.filter(({ ref }) => !ended.has(ref.hash))
   }
 
   async #find ({ hash, tag }: SessionRef): Promise<{ session: SessionDocument | undefined, watermark: WatermarkDocument | undefined, isEnded: boolean }> {

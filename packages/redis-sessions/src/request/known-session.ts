@@ -112,7 +112,12 @@ export class KnownSession {
       if (isAccessor(session, name, late.get)) Reflect.defineProperty(session, name, { value: own, writable: true, enumerable: true, configurable: true })
       return own
     }
-    const set = (given: unknown) => {
+    const set = function (this: object, given: unknown): void {
+      // A copy of the properties, or what inherits them, becomes another object.
+      if (this !== session) {
+        Reflect.defineProperty(this, name, { value: given, writable: true, enumerable: true, configurable: true })
+        return
+      }
       if (Object.isFrozen(session)) throw new TypeError(`Cannot assign to read only property '${name}' of a session`)
       become(given)
     }

@@ -200,7 +200,10 @@ export class RequestSession {
     raw.on('finish', store)
     raw.on('error', store)
     // Whoever hears of it may write a last time. A handler that has not replied yet goes on, and its reply is its end.
-    raw.on('close', () => { if (!isStored && (this.isOver || reply.sent)) setImmediate(store) })
+    const storeAtEnd = () => { if (!isStored && (this.isOver || reply.sent)) setImmediate(store) }
+    // Who looks for the first time when the client has left has missed it.
+    if (raw.closed) storeAtEnd()
+    else raw.on('close', storeAtEnd)
   }
 
   /** Async, so that what a getter of the application throws ends no process. */
