@@ -85,6 +85,7 @@ export default redisLink
 export type { RedisClock } from './connection/clock.ts'
 export type { RedisChange, RedisLinkEvents, RedisState } from './connection/connection.ts'
 export type { Outages, Stop } from './connection/outages.ts'
+export type { ChannelMessage } from './connection/publish-near.ts'
 export type { Listener, Subscriber, SubscriberEvents, Unsubscribe } from './connection/subscriber.ts'
 export * from './errors.ts'
 export type { Kv, KvMode, KvPlace, KvStats } from './kv/kv.ts'

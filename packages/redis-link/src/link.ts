@@ -4,8 +4,9 @@ import { acceptOnly, emitSafely, within } from '@jpulse/plugin-kit'
 import type { FastifyBaseLogger } from 'fastify'
 import { primaries } from './connection/client.ts'
 import { RedisClock } from './connection/clock.ts'
-import { Connection, isTypedOutage, type RedisChange, type RedisLinkEvents, type RedisState } from './connection/connection.ts'
+import { Connection, type RedisChange, type RedisLinkEvents, type RedisState } from './connection/connection.ts'
 import type { Outages } from './connection/outages.ts'
+import { publishNear, type ChannelMessage } from './connection/publish-near.ts'
 import type { Subscriber } from './connection/subscriber.ts'
 import { Kv, type KvMode } from './kv/kv.ts'
 import { MemoryKvStore } from './kv/memory-store.ts'
@@ -33,7 +34,6 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   readonly #log: FastifyBaseLogger
   readonly #connection: Connection
   readonly #closed = new AbortController()
-  /** What runs under a lock. */
   /** What runs under a lock, or is about to take one. */
   readonly #locking = new Set<Promise<unknown>>()
   readonly #memoryLocks: Locks
@@ -166,6 +166,15 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
   }
 
   /**
+   * Publishes messages in this order, where `subscriber(near)` hears them at once. One that Redis refuses keeps none of the others back.
+   *
+   * @throws as `run`; the first refusal as it is
+   */
+  publishNear (near: string, messages: readonly ChannelMessage[]): Promise<void> {
+    return this.#connection.run((client, call) => publishNear(client, call, near, messages))
+  }
+
+  /**
    * Takes a lock, or null: somebody holds it, Redis is down, or the link is closed. Without Redis configured it holds within the process.
    *
    * @param ttlMs after which it is free again whatever happens
@@ -198,14 +207,8 @@ export class RedisLink extends EventEmitter<RedisLinkEvents> {
    */
   async rateLimit (name: string, max: number, windowMs: number, options: RateLimitOptions = {}): Promise<RateLimitResult> {
     checkRateLimit(name, max, windowMs, options)
-    if (this.isUp) {
-      try {
-        return await rateLimitInRedis((command) => this.run(command), this.key('limit', name), max, windowMs, options)
-      } catch (err) {
-        if (!isTypedOutage(err)) throw err
-      }
-    }
-    return this.#memoryRateLimit.take(name, max, windowMs, options, this.state !== 'disabled')
+    const counted = this.isUp ? await rateLimitInRedis((command) => this.run(command), this.key('limit', name), max, windowMs, options) : null
+    return counted ?? this.#memoryRateLimit.take(name, max, windowMs, options, this.state !== 'disabled')
   }
 
   /**

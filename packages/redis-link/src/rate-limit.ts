@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { checkCall } from '@jpulse/plugin-kit'
 import { LRUCache } from 'lru-cache'
 import { checkCount, checkKey, checkMs, invalid } from './check.ts'
+import { isOutage } from './connection/refusals.ts'
 import type { Run } from './script/script.ts'
 import { rateLimit } from './script/scripts.ts'
 
@@ -36,10 +37,15 @@ export function checkRateLimit (name: string, max: number, windowMs: number, opt
   checkMs('blockMs', blockMs, 0)
 }
 
-/** Counts in Redis, for all processes together. */
-export async function rateLimitInRedis (run: Run, key: string, max: number, windowMs: number, { cost = 1, blockMs = 0 }: RateLimitOptions): Promise<RateLimitResult> {
-  const [allowed, remaining, retryAfterMs] = await run((_client, call) => call(rateLimit, { keys: [key], args: [max, windowMs, randomUUID(), cost, blockMs] }))
-  return { allowed: allowed === 1, remaining, retryAfterMs, degraded: false }
+/** Counts in Redis, for all processes together; null while it is away. */
+export async function rateLimitInRedis (run: Run, key: string, max: number, windowMs: number, { cost = 1, blockMs = 0 }: RateLimitOptions): Promise<RateLimitResult | null> {
+  try {
+    const [allowed, remaining, retryAfterMs] = await run((_client, call) => call(rateLimit, { keys: [key], args: [max, windowMs, randomUUID(), cost, blockMs] }))
+    return { allowed: allowed === 1, remaining, retryAfterMs, degraded: false }
+  } catch (err) {
+    if (isOutage(err)) return null
+    throw err
+  }
 }
 
 interface Counted {

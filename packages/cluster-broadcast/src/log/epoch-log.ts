@@ -7,7 +7,7 @@ import { Outbox, type Batch, type OutgoingRun } from './outbox.ts'
 import { isOutage, Pace } from './pace.ts'
 import { LogReader } from './reader.ts'
 import type { Reading } from './reading.ts'
-import { append, hand, turn } from './scripts.ts'
+import { append, turn } from './scripts.ts'
 
 export { bytesLine, countLines, joinLines, readLine, splitLines, type Line } from './lines.ts'
 export type { FrameHead, LogFormat, LogFrame, Place } from './format.ts'
@@ -209,8 +209,10 @@ export class EpochLog<Frame extends LogFrame, Message> {
     const { keys: { state }, logMs, route } = this.#options
     // The log and its numbers need no look then: Redis is busy with it for three quarters as long.
     if (!wantsLiving && logMs === 0 && !runs.some(({ destination }) => route(destination).isLogged)) {
-      const frames = runs.map((run) => this.#write(run)).flatMap(([channel, , , frame]) => [channel, frame])
-      await this.#link.runScript(hand, { keys: [state], args: frames })
+      await this.#link.publishNear(state, runs.map((run) => {
+        const [channel, , , frame] = this.#write(run)
+        return [channel, frame]
+      }))
       this.#follower.committed(null)
       return SENT
     }

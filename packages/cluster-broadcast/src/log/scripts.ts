@@ -106,22 +106,6 @@ return { epoch, int(seq), int(last), KEYS[4] and leaseLiving(KEYS[4], now) or {}
 })
 
 /**
- * Hands frames that are not logged to those who listen, in order. `state` is looked at by nobody: it names the server.
- *
- * Closes: sent by PUBLISH, on a Redis Cluster two of one publisher go by way of two servers and overtake each other.
- */
-export const hand = defineScript({
-  name: 'clusterBroadcastLogHandV1',
-  keys: ['state'],
-  args: ['...frames'],
-  reply: reply<number>(),
-  lua: `
-for i = 1, #ARGV, 2 do redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end
-return 0
-`
-})
-
-/**
  * Reads the log after a number: at most `frames` entries of `bytes` together. Where the first alone is larger its frame is cut to
  * `bytes`, and a field `size` says how long it is.
  *

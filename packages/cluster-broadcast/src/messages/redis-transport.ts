@@ -3,7 +3,6 @@ import type { RedisLink, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import type { FastifyBaseLogger } from 'fastify'
 import { Keys } from '../keys.ts'
 import { EpochLog, type Ack, type EpochLogOptions, type LogFrame, type Route } from '../log/epoch-log.ts'
-import { hand } from '../log/scripts.ts'
 import { KEEP_MS, Membership } from '../membership/membership.ts'
 import type { Member, MemberRecord } from '../membership/members.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -126,13 +125,7 @@ export class RedisTransport implements Transport {
   }
 
   reply (toBootId: string, reply: WireReply): void {
-    const channel = this.#keys.replies(toBootId)
-    const bytes = writeReply(reply)
-    // Published by any server of a Redis Cluster it would be late: see Subscribers of redis-link.
-    const sent: Promise<unknown> = this.#link.mode === 'cluster'
-      ? this.#link.runScript(hand, { keys: [this.#keys.state], args: [channel, bytes] })
-      : this.#link.run((client) => client.publish(channel, bytes))
-    sent.catch((err: unknown) => this.#log.debug({ err }, 'an answer could not be sent'))
+    this.#link.publishNear(this.#keys.state, [[this.#keys.replies(toBootId), writeReply(reply)]]).catch((err: unknown) => this.#log.debug({ err }, 'an answer could not be sent'))
   }
 
   members (): Member[] {

@@ -1,7 +1,6 @@
 import { now } from '../time.ts'
 import type { Connection } from './connection.ts'
 import { isDead } from './host.ts'
-import { tellScript } from './scripts.ts'
 import type { Block } from './view.ts'
 
 /**
@@ -39,23 +38,8 @@ export class Acknowledgements {
   #flush (): void {
     const messages = [...this.#waiting].map(([writer, ops]) => [this.#connection.keys.acks(writer), `${this.#connection.id} ${ops.join(' ')}`] as const)
     this.#waiting.clear()
-    this.#tell(messages).catch(() => { if (this.#connection.isUp) this.#onRefused() })
+    this.#connection.tell(messages).catch(() => { if (this.#connection.isUp) this.#onRefused() })
   }
-
-  /** One write to the socket for all writers. */
-  #tell (messages: ReadonlyArray<readonly [channel: string, text: string]>): Promise<unknown> {
-    const { isCluster, keys } = this.#connection
-    // Where writers listen: any other server of a Redis Cluster would hand it to that one, and late.
-    if (isCluster) return this.#connection.script(tellScript, [keys.core[0]], ...messages.flat())
-    return this.#connection.run<unknown>((client) => messages.length === 1
-      ? client.publish(...messages[0]!)
-      : client.pipeline(messages.map((message) => ['publish', ...message])).exec().then(throwFirst))
-  }
-}
-
-/** A pipeline fulfils with the errors of its commands. */
-function throwFirst (answers: ReadonlyArray<[err: Error | null, value: unknown]> | null): void {
-  for (const [err] of answers ?? []) if (err !== null) throw err
 }
 
 /** How often the processes of members that have not acknowledged yet are probed (kill 0). */

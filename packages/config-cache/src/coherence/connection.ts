@@ -1,4 +1,4 @@
-import type { Listener, RedisClient, RedisLink, Script, ScriptValue, ScriptValues, Stop, Subscriber, Unsubscribe } from '@jpulse/redis-link'
+import type { ChannelMessage, Listener, RedisClient, RedisLink, Script, ScriptValue, ScriptValues, Stop, Subscriber, Unsubscribe } from '@jpulse/redis-link'
 import { randomId } from '../id.ts'
 import { CacheKeys } from './keys.ts'
 
@@ -81,6 +81,11 @@ export class Connection {
   /** Bounded and typed as `redisLink.run`. */
   run<T> (command: (client: RedisClient) => Promise<T>): Promise<T> {
     return this.link.run(command)
+  }
+
+  /** Publishes where the protocol's channels are heard. */
+  tell (messages: readonly ChannelMessage[]): Promise<void> {
+    return this.link.publishNear(this.keys.core[0], messages)
   }
 
   /** As `redisLink.runScript`. */

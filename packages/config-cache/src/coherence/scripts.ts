@@ -98,12 +98,6 @@ publish(ARGV[5], ARGV[6])
 return 1
 `
 
-/** Publishes ARGV[2] on the channel ARGV[1], and so on. KEYS[1] is looked at by nobody: it names the server. */
-const tellLua = `
-for i = 1, #ARGV, 2 do redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end
-return 0
-`
-
 /**
  * Heartbeat of a writer: a block whose beat changes is not removed.
  *
@@ -264,14 +258,6 @@ export const clearScript = defineScript({
   args: ['epoch', 'bus', 'message', 'space'],
   reply: reply<number>(),
   lua: clearLua
-})
-
-export const tellScript = defineScript({
-  name: 'configCacheTellV1',
-  keys: ['state'],
-  args: ['...messages'],
-  reply: reply<number>(),
-  lua: tellLua
 })
 
 export const resetScript = defineScript({

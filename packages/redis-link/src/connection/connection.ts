@@ -246,6 +246,6 @@ export class Connection {
   }
 }
 
-export function isTypedOutage (err: unknown): boolean {
+function isTypedOutage (err: unknown): boolean {
   return err instanceof FST_ERR_REDIS_LINK_TIMEOUT || err instanceof FST_ERR_REDIS_LINK_UNAVAILABLE
 }

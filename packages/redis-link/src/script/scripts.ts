@@ -78,6 +78,25 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 })
 
 /**
+ * Publishes messages in order, each after its channel. `near` is looked at by nobody: it names the server. Returns 0; the first refusal
+ * of a channel, when all that are not refused are published.
+ */
+export const publish = defineScript({
+  name: 'redisLinkPublishV1',
+  keys: ['near'],
+  args: ['...messages'],
+  reply: reply<number>(),
+  lua: `
+local refused
+for i = 1, #ARGV, 2 do
+  local told = redis.pcall('PUBLISH', ARGV[i], ARGV[i + 1])
+  if type(told) == 'table' and told.err then refused = refused or told end
+end
+return refused or 0
+`
+})
+
+/**
  * Counts events where the sliding window has room for all of them: any window of `windowMs` holds at most `max`. Returns
  * { 1 where they are allowed, places left, ms until they would be }.
  *
