@@ -1,5 +1,4 @@
 import formbody from '@fastify/formbody'
-import helmet from '@fastify/helmet'
 import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import clusterBroadcast from '@jpulse/cluster-broadcast'
 import clusterMetrics from '@jpulse/cluster-metrics'
@@ -28,8 +27,9 @@ import pages from './pages/routes.ts'
 import assets from './plugins/assets.ts'
 import basePath from './plugins/base-path.ts'
 import errors from './plugins/errors.ts'
+import headers from './plugins/headers.ts'
 import openApi from './plugins/open-api.ts'
-import { CONTENT_SECURITY_POLICY, serverOptions } from './server-options.ts'
+import { serverOptions } from './server-options.ts'
 import templates, { COLLECTION as TEMPLATES } from './templates.ts'
 
 /** The site, composed. It does not listen yet. */
@@ -43,7 +43,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(errors)
   await app.register(basePath, { base: config.basePath })
   await app.register(openApi, { base: config.basePath })
-  await app.register(helmet, { contentSecurityPolicy: CONTENT_SECURITY_POLICY, xFrameOptions: { action: 'deny' } })
+  await app.register(headers)
   await app.register(formbody)
 
   // Closed in the reverse order: sockets, metrics and membership, then Redis, then MongoDB. Sessions come before what asks them, and `acts` before the routes that it watches.

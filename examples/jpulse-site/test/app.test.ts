@@ -187,7 +187,11 @@ t.test('every answer forbids the browser what the site does not need', async (t)
     const { headers } = await app.inject(url)
     t.match(headers['content-security-policy'], /default-src 'none'/, url)
     t.notMatch(headers['content-security-policy'], /unsafe|data:|\*/, url)
-    t.match(headers, { 'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'referrer-policy': 'no-referrer' }, url)
+    t.match(headers, { 'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'referrer-policy': 'same-origin' }, url)
+  }
+  const proxied = await siteIn(t, 'embedded', { TRUST_PROXY: 'true' })
+  for (const [proto, policy] of [['https', 'same-origin'], ['http', undefined]] as const) {
+    t.equal((await proxied.inject({ url: '/', headers: { 'x-forwarded-proto': proto } })).headers['cross-origin-opener-policy'], policy, proto)
   }
   t.equal((await app.inject('/assets/site.css')).headers['content-type'], 'text/css; charset=utf-8')
   t.equal((await app.inject('/assets/icon.svg')).statusCode, 200)

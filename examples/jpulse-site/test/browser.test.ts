@@ -84,6 +84,25 @@ t.test('embedded, one process: every page works, alone, on a phone, by keyboard,
     await page.context().close()
   })
 
+  await t.test('by plain http at a name of the local network, of which browsers say less: forms are sent, sockets open, nothing complains', async (t) => {
+    const { page, complaints } = await visit()
+    const lan = address.replace('127.0.0.1', 'shop.test')
+    await page.goto(`${lan}/sign-in?next=/admin/`)
+    t.equal(await page.evaluate('isSecureContext'), false)
+    await page.getByLabel('User name or e-mail').fill('admin')
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.keyboard.press('Enter')
+    await page.waitForURL(`${lan}/admin/`)
+    await page.getByRole('button', { name: 'Turn on banner' }).click()
+    await page.waitForURL(/saved=flag/)
+    await page.getByRole('button', { name: 'Turn off banner' }).click()
+    await page.getByRole('button', { name: 'Turn on banner' }).waitFor()
+    await page.goto(`${lan}/hello-websocket/`)
+    await page.locator('[data-todo-status]', { hasText: 'connected' }).waitFor()
+    t.same(complaints, [])
+    await page.context().close()
+  })
+
   await t.test('by keyboard alone: skip to the content, add an item, see it, remove it', async (t) => {
     const { page, complaints } = await visit()
     await signIn(page)
