@@ -22,6 +22,7 @@ import documents from './documents.ts'
 import endpoints from './live/endpoints.ts'
 import live from './live/namespaces.ts'
 import notices from './live/notices.ts'
+import adminGate from './pages/admin-gate.ts'
 import { dashboardFrame } from './pages/page.ts'
 import pages from './pages/routes.ts'
 import assets from './plugins/assets.ts'
@@ -51,6 +52,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(redisLink, { siteId, env: environment, ...redis })
   await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs, cookie: { path: config.basePath || '/' } })
   await app.register(sameSite, { secret: secrets[0]! })
+  await app.register(adminGate)
   await app.register(acts)
   await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })
   await app.register(clusterMetrics, { authorize: mayScrape(config.metricsToken), isDraining: () => app.drain.active, environment, dashboardFrame })

@@ -66,5 +66,5 @@ export const isAdministering = (request: FastifyRequest): boolean => administeri
 /** Anybody may ask whether a feature is on; all else of the configuration is for administrators. */
 export function mayConfigure (request: FastifyRequest): boolean {
   const { method, url } = request.routeOptions
-  return (method === 'GET' && url === '/api/1/features/:name') || isAdmin(request)
+  return (['GET', 'HEAD'].includes(String(method)) && url === '/api/1/features/:name') || isAdmin(request)
 }

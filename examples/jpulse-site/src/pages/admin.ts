@@ -4,7 +4,6 @@ import { Type, type Static } from 'typebox'
 import { versionOf as versionOfDocument } from '@jpulse/config-cache'
 import { DOCUMENTS } from '../admin/editable.ts'
 import { edit, saveSeen, versionOf } from '../admin/edits.ts'
-import { isAdmin, viewer } from '../auth/viewer.ts'
 import { EditedError, InputError } from '../errors.ts'
 import adminAudit from './admin-audit.ts'
 import adminFlags, { flagViews } from './admin-flags.ts'
@@ -12,7 +11,7 @@ import adminSessions from './admin-sessions.ts'
 import adminUsers from './admin-users.ts'
 import adminWebSockets from './admin-websockets.ts'
 import { adminPage, type Again, againPage } from './admin-views.ts'
-import { pageResponses, sendPage, toSignIn } from './page.ts'
+import { pageResponses, sendPage } from './page.ts'
 
 const Version = Type.Optional(Type.String({ maxLength: 100 }))
 const Document = Type.Object({ version: Version, collection: Type.String({ maxLength: 64 }), key: Type.String({ maxLength: 64 }), value: Type.String({ maxLength: 20_000 }) })
@@ -20,13 +19,8 @@ const Template = Type.Object({ version: Version, name: Type.String({ maxLength: 
 const Saved = Type.Object({ saved: Type.Optional(Type.String({ maxLength: 100 })) })
 const Entry = Type.Object({ id: Type.String({ maxLength: 64 }) })
 
-/** Flags, configuration, templates, sockets and users, for administrators. When a form has been answered, no worker serves what was before. */
+/** Flags, configuration, templates, sockets and users, for administrators (admin-gate.ts). When a form has been answered, no worker serves what was before. */
 const admin: FastifyPluginAsyncTypebox = async (app) => {
-  app.addHook('onRequest', async (request, reply) => {
-    if (request.method === 'GET' && viewer(app, request) === null) return toSignIn(reply, request.url)
-    isAdmin(request)
-  })
-
   const sendAgain = (request: FastifyRequest, reply: FastifyReply, again: Again) =>
     sendPage(app, request, reply, { title: 'Admin · jPulse', path: '/admin/', content: againPage(again) })
 
