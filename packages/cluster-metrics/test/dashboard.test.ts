@@ -1,7 +1,5 @@
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { createServer, get } from 'node:http'
-import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
 import { clusterBroadcast } from '@jpulse/cluster-broadcast'
 import { redisLink } from '@jpulse/redis-link'
@@ -9,14 +7,13 @@ import Fastify from 'fastify'
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
-import { browser } from '../../../test/helpers/browser.ts'
+import { browser, violations } from '../../../test/helpers/browser.ts'
 import { clusterMetrics } from '../src/index.ts'
 import { resolveOptions } from '../src/options.ts'
 import { build } from './build.ts'
 
 t.setTimeout(180_000)
 const slow = { timeoutMs: 60_000, everyMs: 50 }
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const EVIL = '<img src=x onerror=alert(1)>"\'&'
 
 t.test('the dashboard is live, keeps its history, escapes what it shows, and fits a phone', async (t) => {
@@ -134,14 +131,6 @@ t.test('the dashboard is live, keeps its history, escapes what it shows, and fit
   await waitFor(async () => (await page.locator('#notice').textContent())?.startsWith('Only the instance that answers is known') === true, { what: 'the page to say it', ...slow })
   t.match(await page.locator('#status').textContent(), /error|degraded/)
 })
-
-/** What axe-core finds: contrast, names, labels, landmarks … */
-async function violations (page: Page): Promise<string[]> {
-  // By the protocol, which the page's policy does not bind.
-  await page.evaluate(AXE)
-  const { violations } = await page.evaluate('axe.run()') as { violations: Array<{ id: string, nodes: Array<{ html: string }> }> }
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`)
-}
 
 /** Waits until the page shows so many instances, and the history. */
 function shows (page: Page, instances: number): Promise<unknown> {
