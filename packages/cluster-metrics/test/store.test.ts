@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { sharedRedis, uniqueName, waitFor } from '../../../test/helpers/index.ts'
 import { readEnded, type Totals } from '../src/formats/index.ts'
+import { getMany } from '../src/store/batch.ts'
 import { build } from './build.ts'
 
 t.test('what many instances counted is read in pieces, and counts once for whom is added to the sum, or leaves, between two of them', async (t) => {
@@ -42,4 +44,27 @@ t.test('what many instances counted is read in pieces, and counts once for whom 
   t.equal(readEnded(await client.get(store.keys.ended))?.totals.counters.orders, MANY, 'meanwhile they were added')
   between = async () => {}
   for (const read of [scraped, shown]) t.equal(await read(), MANY)
+})
+
+t.test('what is small is read in few pieces, and what is large in small ones', async (t) => {
+  const { app: { redisLink: link } } = await build(t, { link: { url: sharedRedis(), siteId: uniqueName(), env: 'test' }, pmId: '0' })
+  const client = link.client!
+  await waitFor(() => link.isUp, { what: 'Redis' })
+  const pieces: number[] = []
+  const mget = client.mget.bind(client) as (keys: string[]) => Promise<Array<string | null>>
+  client.mget = ((keys: string[]) => {
+    pieces.push(keys.length)
+    return mget(keys)
+  }) as typeof client.mget
+  const keys = Array.from({ length: 400 }, (_, index) => link.key('metrics', String(index)))
+  const readAll = async (texts: string[]): Promise<number[]> => {
+    await client.mset(texts.flatMap((text, index) => [keys[index]!, text]))
+    pieces.length = 0
+    t.ok(isDeepStrictEqual(await getMany(link, [...keys.slice(0, texts.length), link.key('metrics', 'none')]), [...texts, null]))
+    return [...pieces]
+  }
+  t.same(await readAll(keys.map((key) => key)), [25, 50, 100, 200, 26])
+  t.same(await readAll(keys.slice(0, 60).map((key) => key.padEnd(100_000, 'x'))), [25, 25, 11])
+  t.same(await readAll(keys.slice(0, 99).map((key, index) => key.padEnd(index < 75 ? 10 : 60_000, 'x'))), [25, 50, 25])
+  t.same(await getMany(link, []), [])
 })

@@ -12,19 +12,31 @@ export async function runMany (link: RedisLink, commands: readonly Command[], ch
   return answers
 }
 
-/** Texts that are read at once: one with all the series that there may be is some 100 KB, and others share the connection and its time limit. */
-const TEXTS = 25
+/** Texts of the first piece: one with all the series that there may be is some 100 KB, and others share the connection and its time limit. */
+const FIRST_TEXTS = 25
+const MOST_TEXTS = 200
+/** What a piece may weigh, in characters, where the texts go on as they began. */
+const PIECE_LENGTH = FIRST_TEXTS * 100_000
 
 /**
- * Texts of many keys, in pieces. So they are not of one moment, and need not be: what an instance counted stays under its key for
- * as long as a reader may need that who read the index, or the sum of those that ended, before. The keys of a Redis Cluster lie on
- * several nodes, and MGET asks one.
+ * Texts of many keys, in pieces: small ones first, and as many as weigh no more once it is known how long they are. So they are not of
+ * one moment, and need not be: what an instance counted stays under its key for as long as a reader may need that who read the index, or
+ * the sum of those that ended, before. The keys of a Redis Cluster lie on several nodes, and MGET asks one.
  */
 export async function getMany (link: RedisLink, keys: readonly string[]): Promise<Array<string | null>> {
   const texts: Array<string | null> = []
-  for (let first = 0; first < keys.length; first += TEXTS) {
-    const some = keys.slice(first, first + TEXTS)
-    texts.push(...link.mode === 'cluster' ? await runMany(link, some.map((key) => (client) => client.get(key))) as Array<string | null> : await link.run((client) => client.mget(some)))
+  let size = FIRST_TEXTS
+  while (texts.length < keys.length) {
+    const some = keys.slice(texts.length, texts.length + size)
+    const found = link.mode === 'cluster' ? await runMany(link, some.map((key) => (client) => client.get(key))) as Array<string | null> : await link.run((client) => client.mget(some))
+    texts.push(...found)
+    size = nextSize(some.length, found.reduce((sum, text) => sum + (text?.length ?? 0), 0))
   }
   return texts
+}
+
+/** Twice as many at most: what comes next may be longer. */
+function nextSize (texts: number, length: number): number {
+  const fitting = Math.floor(PIECE_LENGTH / Math.max(1, length / texts))
+  return Math.max(FIRST_TEXTS, Math.min(2 * texts, MOST_TEXTS, fitting))
 }
