@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import { options, serve } from './children.js'
 import { clock } from './numbers.js'
 
-// Some of the members of a message that all answer, and nothing besides: two bare connections each. See floor.js.
+// Some of the members of a message that all answer, and nothing besides: two bare connections each. See leastOf in members.js.
 
 const { port, here, members } = options()
 const ALL = 'all'

@@ -11,6 +11,10 @@ import { perSecond, startServers } from './servers.js'
 /** @typedef {{ seconds: number, idle: number, messages: number, flood: number, writes: number, aggregations: number, users: number, leaseMs: number }} Sizes */
 
 const PROCESSES = 4
+/** Before the next part: what hundreds of members had not done yet would count as that part's. */
+const SETTLE_MS = 2000
+/** Milliseconds between two messages, or writes: a queue is not what is measured. @param {number} members */
+const paceMs = (members) => Math.max(10, members / 8)
 /** Published at once while as many as Redis takes are wanted. */
 const OUTSTANDING = 64
 /** What the row "under load" has: reads of the cache by each member, messages and coherent writes of all together, in a second. */
@@ -18,7 +22,7 @@ export const LOAD = { readsEach: 1, messages: 10, writes: 1 }
 
 /** @type {{ full: Sizes, short: Sizes }} */
 const SIZES = {
-  full: { seconds: 8, idle: 8, messages: 300, flood: 2000, writes: 200, aggregations: 20, users: 100_000, leaseMs: 20_000 },
+  full: { seconds: 8, idle: 8, messages: 300, flood: 2000, writes: 200, aggregations: 200, users: 100_000, leaseMs: 20_000 },
   short: { seconds: 2, idle: 2, messages: 50, flood: 200, writes: 30, aggregations: 5, users: 2000, leaseMs: 5000 }
 }
 
@@ -50,27 +54,33 @@ async function measure (topology, count, sizes, say, keep) {
   const sizesOf = Array.from({ length: Math.min(PROCESSES, count) }, (_, index) => Math.floor(count / PROCESSES) + (index < count % PROCESSES ? 1 : 0))
   const boot = (/** @type {number} */ here) => start('member.js', { redis: servers.options, here, leaseMs: sizes.leaseMs, presenceLeaseMs: 3 * sizes.leaseMs })
   try {
-    const floor = topology === 'single' ? await leastOf(servers, sizesOf, sizes) : undefined
+    const floor = await leastOf(servers, sizesOf, sizes)
     what('boot')
     const children = await Promise.all(sizesOf.map(boot))
     await complete(children, count)
-    await sleep(2000)
+    await sleep(SETTLE_MS)
     what('idle')
     const idle = await cost(servers, sizes.idle)
     what('load')
     await Promise.all(children.map(({ call }, index) => call('load', index === 0 ? LOAD : { ...LOAD, messages: 0, writes: 0 })))
     const loaded = await cost(servers, sizes.seconds)
     await Promise.all(children.map(({ call }) => call('rest')))
-    await sleep(500)
+    await sleep(SETTLE_MS)
     what('messages and writes')
     const broadcast = await broadcasts(children, count, sizes.messages)
     const throughput = await flood(children, count, sizes.flood)
+    await sleep(SETTLE_MS)
     const [writer] = /** @type {[Child]} */ (children)
-    await writer.call('write', 20, 5)
-    const write = quantiles(await writer.call('write', sizes.writes, 5))
+    await writer.call('write', 20, paceMs(count))
+    const before = await servers.look()
+    const times = await writer.call('write', sizes.writes, paceMs(count))
+    const { core, seconds } = perSecond(before, await servers.look())
+    // What all of them keep doing beside it is known.
+    const write = { ...quantiles(times), redisMs: round(Math.max(0, core - idle.core) * seconds * 1000 / sizes.writes) }
+    await sleep(SETTLE_MS)
     const aggregate = quantiles((await writer.call('aggregate', sizes.aggregations + 2)).slice(2))
     /** @type {any} */
-    const row = { topology, members: count, idle, loaded, broadcast, throughput, write, aggregate, ...floor && { floor } }
+    const row = { topology, members: count, idle, loaded, broadcast, throughput, write, aggregate, floor }
     keep(row)
     if (topology === 'cluster') return
     what('deploy')
@@ -87,14 +97,14 @@ async function measure (topology, count, sizes, say, keep) {
   }
 }
 
-/** What a coherent write cannot be without, on this machine: two messages to all, and an answer of each, by bare connections. @param {Servers} servers @param {number[]} sizesOf @param {Sizes} sizes */
+/** What a coherent write cannot be without, on this machine: two messages to all, and an answer of each, by bare connections, of a Cluster all to one primary. @param {Servers} servers @param {number[]} sizesOf @param {Sizes} sizes */
 async function leastOf (servers, sizesOf, sizes) {
   const members = sizesOf.reduce((sum, here) => sum + here, 0)
   const children = await Promise.all(sizesOf.map((here) => start('echo.js', { port: servers.port, here, members })))
   try {
     const [first] = /** @type {[Child]} */ (children)
-    await first.call('round', 20, 5)
-    return quantiles(await first.call('round', sizes.writes, 5))
+    await first.call('round', 20, paceMs(members))
+    return quantiles(await first.call('round', sizes.writes, paceMs(members)))
   } finally {
     await killAll()
   }
@@ -114,12 +124,12 @@ async function cost (servers, seconds) {
   return { commands: round(commands), kib: round(bytes / 1024), core: round(core) }
 }
 
-/** From the call until the last of all members has the message; at a pace that leaves time between two, since a queue is not what is measured. @param {Child[]} children @param {number} members @param {number} count */
+/** From the call until the last of all members has the message. @param {Child[]} children @param {number} members @param {number} count */
 async function broadcasts (children, members, count) {
   await Promise.all(children.map(({ call }) => call('forget')))
   const from = 1
   /** @type {number[]} */
-  const sent = await children[0]?.call('publish', from, count, Math.max(10, members / 8))
+  const sent = await children[0]?.call('publish', from, count, paceMs(members))
   /** @type {Array<Array<{ at: number, heard: number }>>} */
   let heard = []
   await until(async () => {

@@ -70,5 +70,5 @@ async function lookAt (client) {
  */
 export function perSecond (begin, end) {
   const seconds = (end.at - begin.at) / 1000
-  return { commands: (end.commands - begin.commands) / seconds, bytes: (end.bytes - begin.bytes) / seconds, core: (end.cpu - begin.cpu) / seconds }
+  return { seconds, commands: (end.commands - begin.commands) / seconds, bytes: (end.bytes - begin.bytes) / seconds, core: (end.cpu - begin.cpu) / seconds }
 }
