@@ -195,10 +195,35 @@ t.test('nginx.conf: below BASE_PATH sockets upgrade and /metrics is closed as we
   t.teardown(() => site.closeAllConnections())
   const proxy = await nginx(t, [await listening(t, site)])
   const upgrade = ['Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==']
-  const sockets = ['/api/1/ws/todo', '/ws/todo', '/shop/api/1/ws/todo', '/big/shop-2/ws/todo']
+  const sockets = ['/api/1/ws/todo', '/ws/todo', '/shop/api/1/ws/todo', '/big/shop-2/ws/todo', '/api/1/ws', '/shop/ws']
   for (const path of sockets) t.match(await raw(proxy.port, [`GET ${path} HTTP/1.1`, ...upgrade]), /^HTTP\/1.1 401 /, path)
   t.same(upgrades, sockets)
   for (const path of ['/', '/shop/', '/shop/news/']) t.match(await raw(proxy.port, [`GET ${path} HTTP/1.1`, ...upgrade]), /^HTTP\/1.1 200 /, path)
   for (const path of ['/metrics', '/shop/metrics', '/big/shop-2/metrics']) t.equal((await fetch(proxy.address + path)).status, 404, path)
   for (const path of ['/api/1/metrics', '/shop/api/1/metrics', '/shop/api/1/features/metrics']) t.equal((await fetch(proxy.address + path)).status, 200, path)
+})
+
+t.test('nginx.conf: a socket of several namespaces may be as silent as one of a single namespace', async (t) => {
+  const site = createServer(() => {})
+  site.on('upgrade', (_request, socket) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
+    socket.pipe(socket).on('error', () => {})
+    t.teardown(() => { socket.destroy() })
+  })
+  t.teardown(() => site.closeAllConnections())
+  const proxy = await nginx(t, [await listening(t, site)], [['proxy_read_timeout 30s', 'proxy_read_timeout 1s']])
+  const sockets = await Promise.all(['/api/1/ws/todo', '/api/1/ws', '/ws', '/shop/api/1/ws'].map(async (path) => {
+    const socket = connect(proxy.port, '127.0.0.1').setEncoding('latin1')
+    t.teardown(() => { socket.destroy() })
+    socket.write([`GET ${path} HTTP/1.1`, 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', '', ''].join('\r\n'))
+    t.match((await once(socket, 'data'))[0], /^HTTP\/1.1 101 /, path)
+    return { path, socket }
+  }))
+  // Asked after them, and as silent: where this one is given up, so are those of the same patience.
+  t.equal((await fetch(`${proxy.address}/slow`)).status, 504)
+  for (const { path, socket } of sockets) {
+    const heard = Promise.race([once(socket, 'data'), once(socket, 'end')])
+    socket.write('still here')
+    t.same(socket.readable && await heard, ['still here'], path)
+  }
 })
