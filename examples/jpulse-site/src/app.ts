@@ -51,7 +51,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   if (mongoUri !== undefined) await app.register(mongo, { url: mongoUri, database: siteId })
   await app.register(redisLink, { siteId, env: environment, ...redis })
   await app.register(redisSessions, { secret: secrets, idleTimeoutMs: config.sessionTtlMs, cookie: { path: config.basePath || '/' } })
-  await app.register(sameSite, { secret: secrets[0]! })
+  await app.register(sameSite, { secrets })
   await app.register(adminGate)
   await app.register(acts)
   await app.register(clusterBroadcast, { serverId: identity.serverId, pmId: identity.pmId, authorize: isAdmin })

@@ -125,7 +125,7 @@ for (const mode of MODES) {
 
     await ada.form('/profile/password', { present: fresh, wanted: PASSWORD })
     meanwhile(async () => {
-      await accounts.delete('ada')
+      await accounts.delete('ada', 'admin')
       await new Client(app).signUp('ada')
     })
     t.equal((await login()).statusCode, 401, 'another account of this name')
@@ -134,7 +134,7 @@ for (const mode of MODES) {
     const add = users.add.bind(users)
     users.add = async (user) => {
       await add(user)
-      await accounts.delete(user.username)
+      await accounts.delete(user.username, 'admin')
     }
     t.equal((await thief.signUp('bob')).statusCode, 401)
     t.same(await thief.status(), { authenticated: false }, 'who is deleted while signing up')

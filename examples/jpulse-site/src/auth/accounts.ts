@@ -4,7 +4,8 @@ import type {} from '@jpulse/redis-link'
 import type {} from '@jpulse/redis-sessions'
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { CredentialsError, InputError, LockedError, NoAccountError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
+import { CredentialsError, ForbiddenError, InputError, LockedError, NoAccountError, SignUpClosedError, TooManyError, UserExistsError } from '../errors.ts'
+import { canonical } from '../users/canonical.ts'
 import type { Role, User, Users } from '../users/users.ts'
 import { Attempts, networkOf } from './attempts.ts'
 import { checkPassword, hashPassword } from './password.ts'
@@ -43,7 +44,7 @@ class Accounts {
 
   /** The session gets a new id. @throws CredentialsError, LockedError, TooManyError */
   async signIn (request: FastifyRequest, name: string, password: string): Promise<User> {
-    const wanted = name.trim().toLowerCase()
+    const wanted = canonical(name)
     const attempt = await this.#attempts.begin(wanted, request.ip)
     const user = await this.#app.documents.users.find(wanted)
     if (!await checkPassword(password, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
@@ -61,9 +62,9 @@ class Accounts {
     return password
   }
 
-  /** Nobody can sign in with the account, and whoever is signed in with it is not any more. @throws NoAccountError */
-  async lock (username: string): Promise<void> {
-    await this.#endSessions(username, await this.#change(username, (users) => users.setLocked(username, true)))
+  /** Nobody can sign in with the account, and whoever is signed in with it is not any more. @throws NoAccountError, ForbiddenError */
+  async lock (username: string, by: string): Promise<void> {
+    await this.#endSessions(username, await this.#changeBy(by, username, (users) => users.setLocked(username, true)))
   }
 
   /** @throws NoAccountError */
@@ -71,9 +72,9 @@ class Accounts {
     if (!await this.#change(username, (users) => users.setLocked(username, false))) throw new NoAccountError(username)
   }
 
-  /** @throws NoAccountError */
-  async delete (username: string): Promise<void> {
-    await this.#endSessions(username, await this.#change(username, (users) => users.remove(username)))
+  /** @throws NoAccountError, ForbiddenError */
+  async delete (username: string, by: string): Promise<void> {
+    await this.#endSessions(username, await this.#changeBy(by, username, (users) => users.remove(username)))
   }
 
   /** On every device. @throws NoAccountError */
@@ -81,7 +82,7 @@ class Accounts {
     await this.#endSessions(username, (await this.#app.documents.users.find(username))?.username === username)
   }
 
-  /** Gives whoever is signed in another password, and ends the sessions on other devices. @throws CredentialsError, InputError, TooManyError */
+  /** Gives whoever is signed in another password and session id, and ends the sessions on other devices. @throws CredentialsError, InputError, TooManyError */
   async changePassword (request: FastifyRequest, username: string, present: string, wanted: string): Promise<void> {
     checkNew(wanted)
     const attempt = await this.#attempts.begin(username, request.ip)
@@ -92,6 +93,8 @@ class Accounts {
     // An administrator may have given it another one meanwhile, which stands.
     if (!await this.#change(username, (users) => users.setHash(username, hash, user.hash))) throw new CredentialsError()
     await this.#app.sessions.logoutOthers(request)
+    // Who has a copy of this device's cookie is out too.
+    await request.session.regenerate(['role'])
   }
 
   /** Makes the account that the environment names, where it is missing. Other workers do the same at the same time. */
@@ -122,10 +125,23 @@ class Accounts {
   }
 
   /** One change of an account at a time: FerretDB reads and writes in two steps, and one change would undo another of the same moment, of a lock say. */
-  async #change<T> (username: string, work: (users: Users) => Promise<T>): Promise<T> {
+  #change<T> (username: string, work: (users: Users) => Promise<T>): Promise<T> {
+    return this.#alone(`account:${username}`, () => work(this.#app.documents.users))
+  }
+
+  /** What one administrator does at a time, who may have been locked or deleted meanwhile: of two who lock each other one is left. */
+  #changeBy<T> (by: string, username: string, work: (users: Users) => Promise<T>): Promise<T> {
+    return this.#alone('administrators', async () => {
+      const actor = await this.#app.documents.users.find(by)
+      if (actor?.role !== 'admin' || actor.locked === true) throw new ForbiddenError()
+      return this.#change(username, work)
+    })
+  }
+
+  async #alone<T> (name: string, work: () => Promise<T>): Promise<T> {
     let done: { value: T } | undefined
     try {
-      await this.#app.redisLink.using(`account:${username}`, { waitMs: LOCK_WAIT_MS }, async () => { done = { value: await work(this.#app.documents.users) } })
+      await this.#app.redisLink.using(name, { waitMs: LOCK_WAIT_MS }, async () => { done = { value: await work() } })
     } catch (err) {
       // A lock that is lost after the change was made: what follows on it, such as the end of the sessions, has to be done.
       if (done === undefined) throw err
@@ -157,13 +173,13 @@ export default fp(async (app: FastifyInstance, { passwordCost }: { passwordCost:
 }, { name: 'site-accounts', fastify: '5.x', dependencies: ['@jpulse/redis-sessions', 'site-documents'] })
 
 function checkUsername (text: string): string {
-  const username = text.trim().toLowerCase()
+  const username = canonical(text)
   if (!/^[a-z0-9][a-z0-9._-]{1,31}$/.test(username)) throw new InputError('A user name has 2 to 32 letters, digits, dots, dashes or underscores.')
   return username
 }
 
 function checkEmail (text: string): string {
-  const email = text.trim().toLowerCase()
+  const email = canonical(text)
   if (!/^[^\s@]{1,64}@[^\s@]{1,190}$/.test(email)) throw new InputError('Please give an e-mail address.')
   return email
 }

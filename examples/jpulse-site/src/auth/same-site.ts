@@ -20,10 +20,11 @@ declare module 'fastify' {
  * neither comes from no browser of today. It is let through where a page could not have sent it without asking first (CORS
  * preflight), without a cookie there is nothing to abuse, and a form is let through with the token of its session.
  */
-export default fp(async (app: FastifyInstance, { secret }: { secret: string }) => {
-  const tokenOf = (request: FastifyRequest): string | null => {
+export default fp(async (app: FastifyInstance, { secrets }: { secrets: readonly string[] }) => {
+  /** By each secret: the first is for new pages, the others for those that were open before it changed. */
+  const tokensOf = (request: FastifyRequest): string[] => {
     const handle = app.sessions.current(request)?.handle
-    return handle === undefined ? null : createHmac('sha256', secret).update(`csrf ${handle}`).digest('base64url')
+    return handle === undefined ? [] : secrets.map((secret) => createHmac('sha256', secret).update(`csrf ${handle}`).digest('base64url'))
   }
 
   app.addHook('onRequest', async (request) => {
@@ -35,13 +36,13 @@ export default fp(async (app: FastifyInstance, { secret }: { secret: string }) =
     const { [FIELD]: given, ...fields } = body
     request.body = fields
     if (origin(request) === 'own' || request.headers.cookie === undefined) return
-    const token = tokenOf(request)
-    if (token !== null && !(typeof given === 'string' && equal(given, token))) throw new CrossSiteError()
+    const tokens = tokensOf(request)
+    if (tokens.length > 0 && !(typeof given === 'string' && tokens.some((token) => equal(given, token)))) throw new CrossSiteError()
   })
   app.decorate('guardForms', (request: FastifyRequest, page: string) => {
     if (!page.includes('method="post"')) return page
-    const token = tokenOf(request)
-    return token === null ? page : page.replaceAll(/<form [^<>]*method="post"[^<>]*>/g, (form) => `${form}<input type="hidden" name="${FIELD}" value="${token}">`)
+    const [token] = tokensOf(request)
+    return token === undefined ? page : page.replaceAll(/<form [^<>]*method="post"[^<>]*>/g, (form) => `${form}<input type="hidden" name="${FIELD}" value="${token}">`)
   })
 }, { name: 'site-same-site', fastify: '5.x', dependencies: ['@jpulse/redis-sessions'] })
 

@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import type { AuditEntry } from '../audit/audit.ts'
 import { html, type Html } from '../html.ts'
 import { inWords } from '../user-agent.ts'
+import { canonical } from '../users/canonical.ts'
 import { ADMIN_PAGE, pageResponses, sendPage } from './page.ts'
 
 const Query = Type.Object({ user: Type.Optional(Type.String({ maxLength: 64 })), cursor: Type.Optional(Type.String({ maxLength: 2000 })) })
@@ -12,7 +13,7 @@ const Query = Type.Object({ user: Type.Optional(Type.String({ maxLength: 64 })),
 const adminAudit: FastifyPluginAsyncTypebox = async (app) => {
   const { audit } = app.documents
   app.get('/audit', { schema: { querystring: Query, response: pageResponses } }, async (request, reply) => {
-    const user = request.query.user?.trim().toLowerCase() ?? ''
+    const user = canonical(request.query.user ?? '')
     const { cursor } = request.query
     const page = await audit.use(() => app.paginate(audit.source(), {
       ...(user !== '' && { filter: { $or: [{ user }, { by: user }] } }), sort: { at: -1, _id: -1 }, limit: 50, ...(cursor !== undefined && { cursor })

@@ -5,6 +5,7 @@ import { Type, type Static } from 'typebox'
 import { mustViewer } from '../auth/viewer.ts'
 import { InputError } from '../errors.ts'
 import { html, type Html } from '../html.ts'
+import { canonical } from '../users/canonical.ts'
 import type { ListedUser } from '../users/users.ts'
 import { ADMIN_PAGE, pageResponses, sendPage } from './page.ts'
 
@@ -21,7 +22,7 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
   const { accounts, documents: { users } } = app
 
   const send = async (request: FastifyRequest, reply: FastifyReply, { search = '', cursor, done }: Static<typeof Query>) => {
-    const wanted = search.trim().toLowerCase()
+    const wanted = canonical(search)
     if (/\p{Cc}/u.test(wanted)) throw new InputError('A name or an address has no control characters.')
     const begin = { $regex: `^${wanted.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}` }
     const page = await users.use(() => app.paginate(users.source(), {
@@ -43,8 +44,8 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
     request.log.info({ username, action, by }, 'an account is administered')
     // Shown once, and in no address.
     if (action === 'reset') return send(request, reply, { search: username, done: `${username} has the password ${await accounts.resetPassword(username)}` })
-    if (action === 'lock') await accounts.lock(username)
-    else if (action === 'delete') await accounts.delete(username)
+    if (action === 'lock') await accounts.lock(username, by)
+    else if (action === 'delete') await accounts.delete(username, by)
     else if (action === 'unlock') await accounts.unlock(username)
     else await accounts.signOut(username)
     return told(reply, `${username} ${DONE[action]}`)

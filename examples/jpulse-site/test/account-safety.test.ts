@@ -1,0 +1,80 @@
+import t from 'tap'
+import { serversEnv } from '../../../test/helpers/index.ts'
+import { ADMIN, adminSite, Client, MODES, PASSWORD, site, siteIn } from './helper.ts'
+
+t.setTimeout(120_000)
+
+for (const mode of MODES) {
+  t.test(`${mode}: of two administrators who lock or delete each other at the same moment one is left`, async (t) => {
+    const { app } = await adminSite(t, mode)
+    const account = (username: string) => ({ username, email: `${username}@example.org`, password: PASSWORD })
+    const signedIn = async (username: string) => {
+      await app.accounts.ensureAdmin(account(username), app.log)
+      const client = new Client(app)
+      await client.form('/sign-in', { username, password: PASSWORD })
+      return client
+    }
+    for (const action of ['lock', 'delete']) {
+      const [one, other] = [await signedIn('ada'), await signedIn('bob')]
+      const statuses = (await Promise.all([one.form('/admin/users', { username: 'bob', action }), other.form('/admin/users', { username: 'ada', action })])).map(({ statusCode }) => statusCode)
+      t.equal(statuses.filter((status) => status === 303).length, 1, `${action}: ${statuses}`)
+      const left = (await Promise.all(['ada', 'bob'].map((name) => app.documents.users.find(name)))).filter((user) => user !== null && user.locked !== true)
+      t.equal(left.length, 1, action)
+      for (const name of ['ada', 'bob']) await app.accounts.delete(name, 'admin').catch(() => {})
+    }
+  })
+
+  t.test(`${mode}: a name and an address are the same however their letters come`, async (t) => {
+    const app = await siteIn(t, mode)
+    const [composed, decomposed] = ['ren\u00e9@example.org', 'rene\u0301@example.org']
+    const signUp = (username: string, email: string) => new Client(app).form('/sign-up', { username, email, password: PASSWORD })
+    t.equal((await signUp('rene', decomposed)).statusCode, 303)
+    for (const name of [composed, decomposed, 'REN\u00c9@Example.ORG', ` ${composed}\t`, '\uff52\uff45\uff4e\uff45', '\u3000Rene', `${composed.replace('@', '\uff20')}`]) {
+      t.equal((await new Client(app).form('/sign-in', { username: name, password: PASSWORD })).statusCode, 303, JSON.stringify(name))
+    }
+    t.match(await signUp('renee', composed), { statusCode: 409, body: /This e-mail address is taken/ })
+    t.match(await signUp('\uff32ene', 'other@example.org'), { statusCode: 409, body: /This user name is taken/ })
+  })
+
+  t.test(`${mode}: who changes the password stays signed in, and a copy of the cookie is worth nothing`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    const thief = new Client(app)
+    for (const [name, value] of admin.cookies) thief.cookies.set(name, value)
+    t.match(await thief.status(), { authenticated: true })
+    const [before] = await app.sessions.list('admin')
+    t.equal((await admin.form('/profile/password', { present: PASSWORD, wanted: 'another good one' })).statusCode, 303)
+    t.same(await thief.status(), { authenticated: false })
+    t.match(await admin.status(), { authenticated: true, username: 'admin', role: 'admin' })
+    t.same((await app.sessions.list('admin')).map(({ handle }) => handle), [before!.handle], 'to people, and to its sockets, it is the same session')
+  })
+}
+
+t.test('a new secret signs what is new, and what was open before it is still taken; without the old one everybody signs in anew', async (t) => {
+  const [env, old, fresh] = [await serversEnv(t), 'the old secret of thirty-two signs', 'the new secret of thirty-two signs']
+  const on = async (SESSION_SECRET: string, from?: Client) => {
+    const client = new Client(await site(t, { ...env, ...ADMIN, SESSION_SECRET }))
+    for (const [name, value] of from?.cookies ?? []) client.cookies.set(name, value)
+    return client
+  }
+  const tokenOf = async (client: Client) => /name="_csrf" value="([^"]+)"/.exec((await client.get('/profile')).body)?.[1] ?? ''
+  /** As browsers of before 2020 and programs send it. */
+  const send = async (client: Client, _csrf: string) => (await client.form('/devices/sign-out', { handle: 'nobody', _csrf }, { 'sec-fetch-site': '' })).statusCode
+  const ada = await on(old)
+  await ada.signUp('ada')
+  const token = await tokenOf(ada)
+  t.equal(await send(ada, token), 404)
+
+  const rotated = await on(`${fresh},${old}`, ada)
+  t.equal(await send(rotated, token), 404, 'a form that was open')
+  const renewed = await tokenOf(rotated)
+  t.not(renewed, token)
+  t.equal(await send(rotated, renewed), 404)
+  t.equal(await send(rotated, token.slice(1)), 403)
+
+  const changed = await on(fresh, ada)
+  t.match(await changed.get('/profile'), { statusCode: 303, headers: { location: '/sign-in?next=%2Fprofile' } })
+  t.equal((await changed.get('/')).statusCode, 200)
+  t.match(await changed.form('/devices/sign-out', { handle: 'nobody', _csrf: token }), { statusCode: 303, headers: { location: '/sign-in?next=%2Fdevices' } })
+  t.equal((await changed.form('/sign-in', { username: 'ada', password: PASSWORD })).statusCode, 303)
+  t.match(await changed.status(), { authenticated: true })
+})
