@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { ASSUMPTIONS } from '../benchmarks/plan/assumptions.js'
 import { siteOf } from '../benchmarks/plan/model.js'
 import { fill, growth, MARKS, siteText, USERS } from '../benchmarks/plan/page.js'
 
@@ -73,7 +74,7 @@ t.test('what is beyond a measurement, and what is made of it, is marked as extra
   const data = ['Redis: data', 'Redis: maxmemory', 'Redis: primaries']
   const work = ['Redis: work', 'Redis: network', 'Redis: primaries']
   const workers = ['workers', 'servers of 8 workers', 'memory of a worker for sockets', ...data, ...work]
-  const assumed = { sessions: 1, online: 0.1, requests: 0.1, messages: 0.01, room: 20, sockets: 500, cached: 10_000, history: 100_000, points: 360 }
+  const assumed = { sessions: 1, online: 0.1, requests: 0.1, messages: 0.01, room: 20, sockets: 500, workers: 2, cached: 10_000, history: 100_000, points: 360 }
   // 10,000 users have 10,000 sessions, 1000 sockets, 100 requests and 10 messages a second, and 2 workers, to which each message goes.
   const cases: Array<[just: Partial<typeof MEASURED>, tooFew: Partial<typeof MEASURED>, marked: string[]]> = [
     [{ sessions: 10_000 }, { sessions: 9999 }, ['sessions', ...data]],
@@ -126,7 +127,43 @@ t.test('more users never need less, and each number is one', async (t) => {
     }
     t.ok(lines.find(({ name }) => name === 'workers')!.value >= 2, 'one may die')
   }
-  t.match(siteOf(figures, 100, { primary: 0.000001 }).redis, /Cluster of \d+ primaries/)
+  t.match(siteOf(figures, 100, { primary: 0.000001 }).redis, /Cluster of [\d,]+ primaries/)
+})
+
+const lineOf = (name: string, users: number, given = {}, of: Parameters<typeof siteOf>[0] = figures) => siteOf(of, users, given).lines.find((line) => line.name === name)!
+
+t.test('what few members cost is taken from the numbers that were measured, not from the largest alone', async (t) => {
+  const idle = (members: number, core: number) => ({ ...row('single', members), idle: { ...cost, core }, loaded: { ...cost, core, kib: 20 } })
+  const rows = { ...figures, members: of({ ...figures.members.figures, rows: [idle(4, 0.008), idle(16, 0.02), idle(400, 0.2)] }) }
+  const core = (workers: number) => Number(lineOf('Redis: work', 100, { workers, requests: 0 }, rows).value.toPrecision(4))
+  t.same([2, 4, 10, 16, 208, 400, 800].map(core), [0.004, 0.008, 0.014, 0.02, 0.11, 0.2, 0.4])
+  // The page's own table beside its model: so many members, and nothing else, cost what they did.
+  for (const { members, topology, idle } of measured.members.figures.rows) {
+    if (topology === 'single') t.ok(Math.abs(lineOf('Redis: work', 1, { workers: members, requests: 0, messages: 0 }, measured).value / idle.core - 1) < 0.01, `${members} members`)
+  }
+})
+
+t.test('a Cluster is not promised for what one server costs', async (t) => {
+  const dear = { ...figures, members: of({ ...figures.members.figures, rows: [row('single', 400), { ...row('cluster', 400), idle: { ...cost, core: 0.05 }, loaded: { ...cost, core: 0.06 } }] }) }
+  const work = (primary: number) => lineOf('Redis: work', 10_000, { primary, workers: 400, messages: 0, requests: 0 }, dear)
+  t.same([work(8).value, work(0.001).value], [0.01, 0.05])
+  t.same([lineOf('Redis: work', 10, { primary: 0.001 }, dear).extrapolated, lineOf('Redis: work', 10, {}, dear).extrapolated], [true, false], 'requests were measured on one server')
+})
+
+t.test('a site without sockets or messages, with work of its own, or with a number of workers, is one too', async (t) => {
+  const without = siteOf(figures, 10_000, { online: 1, tabs: 0 })
+  t.same(without.lines.filter(({ name }) => /socket/.test(name)).map(({ value }) => value), [0, 0])
+  t.equal(lineOf('Redis: network', 10_000, { tabs: 0 }).value, lineOf('Redis: network', 10_000, { messages: 0 }).value, 'nobody hears a message')
+  t.equal(lineOf('sockets at the busiest hour', 10_000, { tabs: 2 }).value, 2000)
+  // 1000 requests a second of 10 ms are 10 cores, at half a core 20 workers, beside what the plugins take.
+  const { value, why } = lineOf('workers', 10_000, { online: 1, handler: 10 })
+  t.match([value, why], [21, /^0\.5 of a core each: \d+% for requests$/])
+  t.same([lineOf('workers', 10_000, { workers: 30 }).value, lineOf('workers', 10_000, { workers: 30 }).why], [30, 'as many as you said'])
+  t.equal(lineOf('workers', 100, { room: 1e9, messages: 1 }).value, lineOf('workers', 100, { room: 10, messages: 1 }).value, 'a room has no more sockets than there are')
+})
+
+t.test('one server may go, however many there are', async (t) => {
+  t.same([2, 8, 9, 16, 17, 400].map((workers) => lineOf('servers of 8 workers', 100, { workers }).value), [2, 2, 3, 3, 4, 51])
 })
 
 t.test('the cost for each member is judged by n log n, and so, beside it, is that of all together', async (t) => {
@@ -142,8 +179,29 @@ t.test('the cost for each member is judged by n log n, and so, beside it, is tha
 t.test('npm run capacity answers for a number of users, and says what it wants where that makes no sense', async (t) => {
   const capacity = (...args: string[]) => spawnSync(process.execPath, [`${root}benchmarks/plan/capacity.js`, ...args], { encoding: 'utf8', timeout: 30_000 })
   t.equal(capacity('--users=100000', '--online=0.2').stdout.trim(), siteText(siteOf(measured, 100_000, { online: 0.2 })))
-  for (const args of [[], ['--users='], ['--users=0'], ['--users=many'], ['--users=1e999'], ['--users=10', '--sockets=-1'], ['--user=10'], ['10']]) {
+  const bad: Array<[args: string[], says: RegExp]> = [
+    [[], /--users is missing/],
+    [['--users'], /--users/],
+    ...['', '0', '-5', '1.5', '1,000,000', '1_000_000', '100k', '1M', '0x10', ' 5', '1e999', '1e30', 'Infinity', 'NaN', 'many'].map((text): [string[], RegExp] => [[`--users=${text}`], /--users must be a whole number of 1 or more, up to 10,000,000,000/]),
+    [['--users=1', '--users=2'], /--users is given more than once/],
+    ...['2', '0', '-0.1', '50%'].map((text): [string[], RegExp] => [['--users=10', `--online=${text}`], /--online must be a number above 0, up to 1, and is/]),
+    [['--users=10', '--busy=2'], /--busy must be a number above 0, up to 1/],
+    [['--users=10', '--headroom=0.5'], /--headroom must be a number of 1 or more/],
+    [['--users=10', '--workers=1'], /--workers must be a whole number of 2 or more/],
+    [['--users=10', '--sockets=0.5'], /--sockets must be a whole number of 1 or more/],
+    [['--users=10', '--primary=8GB'], /--primary must be a number above 0, and is "8GB"/],
+    [['--user=10'], /--user/],
+    [['10'], /10/]
+  ]
+  for (const [args, says] of bad) {
     const answer = capacity(...args)
-    t.match([answer.status, answer.stdout, answer.stderr], [64, '', /npm run capacity -- --users=N/], args.join(' '))
+    t.match([answer.status, answer.stdout, answer.stderr], [64, '', says], args.join(' '))
+    t.match(answer.stderr, /npm run capacity -- --users=N/)
+  }
+  t.equal(capacity('--users=1e6', '--messages=0', '--history=0', '--cached=0', '--points=0', '--requests=0').status, 0)
+  for (const help of ['--help', '-h']) {
+    const { status, stdout, stderr } = capacity(help)
+    t.match([status, stderr], [0, ''])
+    for (const [name, { what }] of Object.entries(ASSUMPTIONS)) t.ok(stdout.includes(`--${name}=`) && stdout.includes(what), name)
   }
 })

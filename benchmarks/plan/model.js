@@ -1,40 +1,15 @@
+import { ASSUMPTIONS, assumed } from './assumptions.js'
+
 /**
  * What a site of so many users needs, from what was measured and from assumptions. Nothing here measures: what is beyond the
  * scale of a measurement says so.
  *
  * @typedef {Record<string, { command: string, date: string, machine: string, figures: any }>} Figures
- * @typedef {typeof ASSUMPTIONS} Assumptions
+ * @typedef {import('./assumptions.js').Assumptions} Assumptions
  * @typedef {{ name: string, value: number, unit: string, extrapolated: boolean, why: string }} Line
  * @typedef {{ users: number, lines: Line[], redis: string, isTooMuch: boolean }} Site
+ * @typedef {(members: number) => number} Curve a cost of all of so many members
  */
-
-/** Each may be given to `npm run capacity` by its name. */
-export const ASSUMPTIONS = {
-  /** Live sessions of a user. */
-  sessions: 1,
-  /** Share of the users that are there at the busiest hour, each with a socket. */
-  online: 0.1,
-  /** Requests of one who is there, in a second. */
-  requests: 0.1,
-  /** Messages of one who is there to a room, in a second. */
-  messages: 0.01,
-  /** Sockets in a room. */
-  room: 20,
-  /** Values in the cache. */
-  cached: 10_000,
-  /** Messages in histories: 500 namespaces of 200. */
-  history: 100_000,
-  /** Points in the history of an instance: an hour of `keepMs`, one with each report. */
-  points: 360,
-  /** Share of a core that may be used, of a worker and of a primary: the rest is for what comes in bursts. */
-  busy: 0.5,
-  /** Sockets of one worker: as many come back at once where one dies. */
-  sockets: 10_000,
-  /** Times the data: copies while a snapshot or a replica is made, fragments, and buffers of clients. */
-  headroom: 2,
-  /** GiB of data that one primary should hold: it is copied whole to a new replica. */
-  primary: 8
-}
 
 /** Workers of one machine of the plan's table. */
 const PER_SERVER = 8
@@ -47,8 +22,42 @@ export class NotMeasured extends Error {
   }
 }
 
+/**
+ * Between two numbers of members the cost lies on the line between theirs; below the least and beyond the largest that were
+ * measured each member costs as much as one of those. More members never cost less: that would be noise.
+ *
+ * @param {any[]} rows @param {(row: any) => number} of @returns {Curve}
+ */
+function curve (rows, of) {
+  const points = [{ at: 0, cost: 0 }, ...rows.map((row, index) => ({ at: row.members, cost: Math.max(...rows.slice(0, index + 1).map(of)) }))]
+  return (members) => {
+    const above = points.find(({ at }) => at >= members)
+    const last = /** @type {typeof points[number]} */ (points.at(-1))
+    if (above === undefined) return last.cost * members / last.at
+    const below = points.findLast(({ at }) => at < members) ?? above
+    return above === below ? above.cost : below.cost + (above.cost - below.cost) * (members - below.at) / (above.at - below.at)
+  }
+}
+
+/** @param {any} members @param {string} topology */
+function memberCosts ({ rows: all, load }, topology) {
+  const rows = all.filter((/** @type {any} */ row) => row.topology === topology)
+  const largest = rows.at(-1)
+  // All that the load did, counted as if messages alone had cost it.
+  const delivery = (/** @type {'core' | 'kib'} */ what) => largest === undefined ? 0 : Math.max(0, largest.loaded[what] - largest.idle[what]) / (load.messages * largest.members)
+  return { idle: { core: curve(rows, ({ idle }) => idle.core), kib: curve(rows, ({ idle }) => idle.kib) }, delivery: { core: delivery('core'), kib: delivery('kib') }, upTo: largest?.members ?? 0 }
+}
+
+/** The dearer of one server and several: those who are told to take a Cluster shall not be promised less. @param {ReturnType<typeof memberCosts>} one @param {ReturnType<typeof memberCosts>} several @returns {ReturnType<typeof memberCosts>} */
+function dearer (one, several) {
+  if (several.upTo === 0) return one
+  const idle = (/** @type {'core' | 'kib'} */ what) => (/** @type {number} */ members) => Math.max(one.idle[what](members), several.idle[what](members))
+  const delivery = (/** @type {'core' | 'kib'} */ what) => Math.max(one.delivery[what], several.delivery[what])
+  return { idle: { core: idle('core'), kib: idle('kib') }, delivery: { core: delivery('core'), kib: delivery('kib') }, upTo: several.upTo }
+}
+
 /** What a user, a socket, a member and so on cost, as measured last. @param {Figures} figures */
-export function costs (figures) {
+function costs (figures) {
   const { latency, memory, members, carry } = figures
   if (latency === undefined || memory === undefined || members === undefined || carry === undefined) throw new NotMeasured()
   const bytes = (/** @type {string} */ kind) => {
@@ -57,10 +66,8 @@ export function costs (figures) {
     const { redis, count } = rows.at(-1)
     return { each: redis, upTo: count }
   }
-  const single = members.figures.rows.filter((/** @type {any} */ { topology }) => topology === 'single')
-  const largest = single.at(-1)
-  if (largest === undefined) throw new NotMeasured()
-  const { load } = members.figures
+  const single = memberCosts(members.figures, 'single')
+  if (single.upTo === 0) throw new NotMeasured()
   return {
     session: { bytes: carry.figures.sessions.bytesEach, upTo: carry.figures.sessions.count },
     socket: { bytes: carry.figures.sockets.bytesEach, idleUs: carry.figures.sockets.idleUsEachPerSecond, deliveryUs: carry.figures.sockets.deliveryUs, upTo: carry.figures.sockets.count },
@@ -69,65 +76,84 @@ export function costs (figures) {
     point: bytes('health history point'),
     cached: bytes('cached value'),
     history: bytes('history message'),
-    member: { core: largest.idle.core / largest.members, kib: largest.idle.kib / largest.members, upTo: largest.members },
-    // All that the load did, counted as if messages alone had cost it.
-    delivery: { upTo: load.messages * largest.members, core: Math.max(0, largest.loaded.core - largest.idle.core) / (load.messages * largest.members), kib: Math.max(0, largest.loaded.kib - largest.idle.kib) / (load.messages * largest.members) },
+    members: { single, cluster: dearer(single, memberCosts(members.figures, 'cluster')) },
+    deliveries: members.figures.load.messages * single.upTo,
     request: { ...latency.figures.request, upTo: latency.figures.request.perSecond }
   }
 }
 
 /** @param {Figures} figures @param {number} users @param {Partial<Assumptions>} [given] @returns {Site} */
 export function siteOf (figures, users, given = {}) {
-  const assumed = { ...ASSUMPTIONS, ...given }
+  const site = assumed(given)
   const cost = costs(figures)
-  const sessions = users * assumed.sessions
-  const online = users * assumed.online
-  const requests = online * assumed.requests
-  const messages = online * assumed.messages
-  const workCores = (requests * cost.request.workerUs + messages * assumed.room * cost.socket.deliveryUs + online * cost.socket.idleUs) / 1e6
-  const [bySockets, byWork] = [Math.ceil(online / assumed.sockets), Math.ceil(workCores / assumed.busy)]
-  // Two, so that one may die or be replaced.
-  const workers = Math.max(2, bySockets, byWork)
+  const sessions = users * site.sessions
+  const online = users * site.online
+  const sockets = online * site.tabs
+  const requests = online * site.requests
+  // Nobody hears a message where there are no sockets, and a room has no more than there are.
+  const messages = sockets === 0 ? 0 : online * site.messages
+  const room = Math.min(site.room, Math.max(1, sockets))
+  const work = { requests: requests * (cost.request.workerUs / 1e6 + site.handler / 1e3), messages: messages * room * cost.socket.deliveryUs / 1e6, sockets: sockets * cost.socket.idleUs / 1e6 }
+  const workCores = sum(Object.values(work))
+  const [bySockets, byWork] = [Math.ceil(sockets / site.sockets), Math.ceil(workCores / site.busy)]
+  const workers = Math.max(site.workers, bySockets, byWork)
+  // The others have to carry the work of one that died.
+  const servers = Math.ceil(workers / PER_SERVER) + 1
   // A message to a room goes to the workers that have somebody in it.
-  const deliveries = messages * Math.min(assumed.room, workers)
-  const [forMembers, forRequests, forMessages] = [workers * cost.member.core, requests * cost.request.redisUs / 1e6, deliveries * cost.delivery.core]
-  const cores = forMembers + forRequests + forMessages
-  const network = (workers * cost.member.kib + deliveries * cost.delivery.kib) / 1024 + requests * cost.request.redisBytes / 2 ** 20
-  const parts = { sessions: sessions * cost.session.bytes, presence: online * cost.presence.each, history: assumed.history * cost.history.each, cache: assumed.cached * cost.cached.each, reports: workers * (cost.report.each + assumed.points * cost.point.each) }
-  const data = Object.values(parts).reduce((sum, part) => sum + part, 0) / 2 ** 30
+  const deliveries = messages * Math.min(room, workers)
+  const forRequests = requests * cost.request.redisUs / 1e6
+  const shared = (/** @type {typeof cost.members.single} */ of) => ({ members: of.idle.core(workers), messages: deliveries * of.delivery.core })
+  const parts = { sessions: sessions * cost.session.bytes, presence: online * cost.presence.each, history: site.history * cost.history.each, cache: site.cached * cost.cached.each, reports: workers * (cost.report.each + site.points * cost.point.each) }
+  const data = sum(Object.values(parts)) / 2 ** 30
+  const alone = shared(cost.members.single)
+  const isCluster = alone.members + alone.messages + forRequests > site.busy || data > site.primary
+  const of = isCluster ? cost.members.cluster : cost.members.single
+  const cores = { ...shared(of), requests: forRequests }
+  const network = (of.idle.kib(workers) + deliveries * of.delivery.kib) / 1024 + requests * cost.request.redisBytes / 2 ** 20
+  const isTooMuch = cores.members + cores.messages > site.busy
   // The log that all members share is one key, which no Cluster spreads: one primary is for that alone, where one cannot do everything.
-  const forWork = cores <= assumed.busy ? 1 : 1 + Math.ceil(forRequests / assumed.busy)
-  const wanted = Math.max(forWork, Math.ceil(data / assumed.primary))
-  const primaries = wanted > 1 ? Math.max(LEAST_OF_CLUSTER, wanted) : 1
-  const isBeyond = { sessions: sessions > cost.session.upTo, sockets: online > cost.socket.upTo, requests: requests > cost.request.upTo }
+  const forWork = sum(Object.values(cores)) <= site.busy ? 1 : 1 + Math.ceil(forRequests / site.busy)
+  const primaries = isCluster ? Math.max(LEAST_OF_CLUSTER, forWork, Math.ceil(data / site.primary)) : 1
+  const isBeyond = { sessions: sessions > cost.session.upTo, sockets: sockets > cost.socket.upTo, requests: requests > cost.request.upTo }
   // What is made of a number that was not measured was not measured either.
-  const isWorkersBeyond = isBeyond.sockets || isBeyond.requests || workers > cost.member.upTo
-  const isDataBeyond = isWorkersBeyond || isBeyond.sessions || online > cost.presence.upTo || assumed.history > cost.history.upTo || assumed.cached > cost.cached.upTo ||
-    workers > cost.report.upTo || workers * assumed.points > cost.point.upTo
-  const isWorkBeyond = isWorkersBeyond || deliveries > cost.delivery.upTo
+  const isWorkersBeyond = isBeyond.sockets || isBeyond.requests || workers > of.upTo
+  const isDataBeyond = isWorkersBeyond || isBeyond.sessions || online > cost.presence.upTo || site.history > cost.history.upTo || site.cached > cost.cached.upTo ||
+    workers > cost.report.upTo || workers * site.points > cost.point.upTo
+  // A request was measured on one server, where the reads of one turn share a command.
+  const isWorkBeyond = isWorkersBeyond || deliveries > cost.deliveries || (isCluster && requests > 0)
+  const line = (/** @type {string} */ name, /** @type {number} */ value, /** @type {string} */ unit, /** @type {boolean} */ extrapolated, /** @type {string} */ why) => ({ name, value, unit, extrapolated, why })
   return {
     users,
     lines: [
-      { name: 'sessions', value: sessions, unit: '', extrapolated: isBeyond.sessions, why: `${assumed.sessions} of each user` },
-      { name: 'sockets at the busiest hour', value: online, unit: '', extrapolated: isBeyond.sockets, why: `${assumed.online} of the users` },
-      { name: 'requests a second', value: requests, unit: '', extrapolated: isBeyond.requests, why: `${assumed.requests} of each who is there` },
-      { name: 'workers', value: workers, unit: '', extrapolated: isWorkersBeyond, why: workers === bySockets ? `${assumed.sockets} sockets each` : workers === byWork ? `${assumed.busy} of a core each` : 'two, so that one may go' },
-      { name: `servers of ${PER_SERVER} workers`, value: Math.max(2, Math.ceil(workers / PER_SERVER)), unit: '', extrapolated: isWorkersBeyond, why: 'two, so that one may go' },
-      { name: 'memory of a worker for sockets', value: online / workers * cost.socket.bytes / 2 ** 20, unit: 'MiB', extrapolated: isWorkersBeyond, why: 'beside that of the application' },
-      { name: 'Redis: data', value: data * 1024, unit: 'MiB', extrapolated: isDataBeyond, why: largestOf(parts) },
-      { name: 'Redis: maxmemory', value: data * 1024 * assumed.headroom, unit: 'MiB', extrapolated: isDataBeyond, why: `${assumed.headroom} times the data` },
-      { name: 'Redis: work', value: cores, unit: 'cores', extrapolated: isWorkBeyond, why: largestOf({ members: forMembers, requests: forRequests, messages: forMessages }) },
-      { name: 'Redis: network', value: network, unit: 'MiB/s', extrapolated: isWorkBeyond, why: 'what it sends' },
-      { name: 'Redis: primaries', value: primaries, unit: '', extrapolated: isDataBeyond || isWorkBeyond, why: `${assumed.busy} of a core and ${assumed.primary} GiB each${forWork > 1 ? ', one for what all members share' : ''}` }
+      line('sessions', sessions, '', isBeyond.sessions, `${site.sessions} of each user`),
+      line('sockets at the busiest hour', sockets, '', isBeyond.sockets, `${site.online} of the users, ${site.tabs} each`),
+      line('requests a second', requests, '', isBeyond.requests, `${site.requests} of each who is there`),
+      line('workers', workers, '', isWorkersBeyond, whyWorkers({ bySockets, byWork, workers, work }, site)),
+      line(`servers of ${PER_SERVER} workers`, servers, '', isWorkersBeyond, 'one more than those workers fill, so that one may go'),
+      line('memory of a worker for sockets', sockets / workers * cost.socket.bytes / 2 ** 20, 'MiB', isWorkersBeyond, 'beside that of the application'),
+      line('Redis: data', data * 1024, 'MiB', isDataBeyond, largestOf(parts)),
+      line('Redis: maxmemory', data * 1024 * site.headroom, 'MiB', isDataBeyond, `${site.headroom} times the data${primaries > 1 ? ', of all primaries together' : ''}`),
+      line('Redis: work', sum(Object.values(cores)), 'cores', isWorkBeyond, largestOf(cores)),
+      line('Redis: network', network, 'MiB/s', isWorkBeyond, 'what it sends to workers; to each replica it sends what is written besides'),
+      line('Redis: primaries', primaries, '', isDataBeyond || isWorkBeyond, `${site.busy} of a core and ${site.primary} GiB each${forWork > 1 ? ', one for what all members share' : ''}`)
     ],
-    redis: primaries > 1 ? `Redis Cluster of ${primaries} primaries with a replica each` : 'Sentinel: one primary and two replicas; one server alone where an outage of Redis may last as long as its restart',
-    isTooMuch: forMembers + forMessages > assumed.busy
+    redis: primaries > 1 ? `Redis Cluster of ${primaries.toLocaleString('en')} primaries with a replica each` : 'Sentinel: one primary and two replicas; one server alone where an outage of Redis may last as long as its restart',
+    isTooMuch
   }
 }
 
+/** @param {{ bySockets: number, byWork: number, workers: number, work: Record<string, number> }} needed @param {Assumptions} site */
+function whyWorkers ({ bySockets, byWork, workers, work }, site) {
+  if (workers === byWork && byWork > bySockets) return `${site.busy} of a core each: ${largestOf(work)}`
+  if (workers === bySockets && workers > ASSUMPTIONS.workers.value) return `${site.sockets.toLocaleString('en')} sockets each`
+  return site.workers > ASSUMPTIONS.workers.value ? 'as many as you said' : 'two, so that one may go'
+}
+
+/** @param {number[]} values */
+const sum = (values) => values.reduce((all, value) => all + value, 0)
+
 /** @param {Record<string, number>} parts */
 function largestOf (parts) {
-  const all = Object.values(parts).reduce((sum, part) => sum + part, 0)
   const [name, most] = Object.entries(parts).reduce((a, b) => b[1] > a[1] ? b : a)
-  return `${Math.round(most / all * 100)}% for ${name}`
+  return most === 0 ? 'nothing' : `${Math.round(most / sum(Object.values(parts)) * 100)}% for ${name}`
 }

@@ -1,5 +1,6 @@
+import { ASSUMPTIONS } from './assumptions.js'
 import { BOUNDS } from './bounds.js'
-import { ASSUMPTIONS, siteOf } from './model.js'
+import { siteOf } from './model.js'
 
 /** @typedef {import('./model.js').Figures} Figures */
 
@@ -162,21 +163,25 @@ function capacityTable (figures) {
     `${name}${unit === '' ? '' : `, ${unit}`}`, ...sites.map(({ lines }) => cell(/** @type {import('./model.js').Line} */ (lines[index])))
   ]))}
 
-${sites.map(({ users, redis, isTooMuch }) => `- ${number(users)} users: ${redis}.${isTooMuch ? ' What all members share on one primary is more than it should carry: give frequent messages a log of their own (`replay: \'own\'`), or split the site.' : ''}`).join('\n')}
+${sites.map(({ users, redis, isTooMuch }) => `- ${number(users)} users: ${redis}.${isTooMuch ? ` ${TOO_MUCH}` : ''}`).join('\n')}
 
-Assumed: ${Object.entries(ASSUMPTIONS).map(([name, value]) => `${name} ${value}`).join(', ')}.`
+Assumed: ${Object.entries(ASSUMPTIONS).map(([name, { value }]) => `${name} ${value}`).join(', ')}.`
 }
+
+const TOO_MUCH = 'What all members share is more than one primary should carry: docs/scale.md says what to do.'
 
 /** @param {import('./model.js').Line} line */
 const cell = ({ value, extrapolated }) => `${number(value)}${extrapolated ? ' (extrapolated)' : ''}`
 
 /** @param {import('./model.js').Site} site */
 export function siteText ({ users, lines, redis, isTooMuch }) {
-  const widest = Math.max(...lines.map(({ name }) => name.length))
+  const rows = lines.map(({ name, value, unit, extrapolated, why }) => [name, `${number(value)}${unit === '' ? '' : ` ${unit}`}${extrapolated ? ' (extrapolated)' : ''}`, why])
+  const widest = (/** @type {number} */ column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))
+  const [first, second] = [widest(0), widest(1)]
   return [
     `${number(users)} users, by the model of docs/scale.md:`,
-    ...lines.map((line) => `  ${line.name.padEnd(widest)}  ${`${cell(line)}${line.unit === '' ? '' : ` ${line.unit}`}`.padEnd(28)} ${line.why}`),
+    ...rows.map(([name, value, why]) => `  ${name?.padEnd(first)}  ${value?.padEnd(second)}  ${why}`),
     `  ${redis}`,
-    ...isTooMuch ? ['  What all members share on one primary is more than it should carry: see docs/scale.md.'] : []
+    ...isTooMuch ? [`  ${TOO_MUCH}`] : []
   ].join('\n')
 }
