@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { basename, relative, resolve } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ask, type Answers } from './ask.ts'
 import { create, CreateError } from './create.ts'
@@ -44,6 +45,9 @@ async function main (): Promise<void> {
   const answers = values.yes === true || !process.stdin.isTTY ? given : await ask(given)
   if (answers === null) throw new CreateError('\nNothing is made')
   const { folder = 'my-site', plugins, typescript, redisUrl } = answers
+  const manager = /^(pnpm|yarn|bun)\//.exec(process.env.npm_config_user_agent ?? '')?.[1] ?? 'npm'
+  // The others take what stands in for a package of a package from elsewhere, some of them from the root of a workspace.
+  if (values.packages !== undefined && manager !== 'npm') throw new CreateError(`--packages is for npm: ${manager} takes tarballs in another way`)
   create({
     folder,
     ...(plugins !== undefined && { plugins }),
@@ -51,9 +55,8 @@ async function main (): Promise<void> {
     ...(redisUrl !== undefined && { redisUrl }),
     ...(values.packages !== undefined && { packages: values.packages })
   })
-  process.stdout.write(`${basename(resolve(folder))} is made.\n`)
-
-  const manager = /^(pnpm|yarn|bun)\//.exec(process.env.npm_config_user_agent ?? '')?.[1] ?? 'npm'
+  const { name } = JSON.parse(readFileSync(join(resolve(folder), 'package.json'), 'utf8')) as { name: string }
+  process.stdout.write(`${name} is made.\n`)
   if (values['no-install'] !== true) await install(manager, resolve(folder))
   process.stdout.write(`
   cd ${quoted(relative(process.cwd(), resolve(folder)) || '.')}

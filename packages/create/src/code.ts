@@ -6,13 +6,12 @@ export const app: Part = ({ features, name }, ts) => {
   return `import redisLink from '@jpulse/redis-link'
 ${features.map(({ local, plugin }) => `import ${local} from '${plugin}'\n`).join('')}import Fastify from 'fastify'
 import { auth } from './auth.js'
+import { logLevelOf, trustProxyOf } from './env.js'
 import home from './routes/home.js'
 ${routes.map((feature) => `import ${feature.name} from './routes/${feature.name}.js'\n`).join('')}
 /** The application. It does not listen yet. Without REDIS_URL it is for one process. */
 export async function buildApp (env${ts(': NodeJS.ProcessEnv')} = process.env) {
-  const proxies = env.TRUST_PROXY || 'false'
-  const trustProxy = proxies === 'true' || (proxies !== 'false' && proxies)
-  const app = Fastify({ logger: { level: env.LOG_LEVEL || 'info' }, trustProxy })
+  const app = Fastify({ logger: { level: logLevelOf(env) }, trustProxy: trustProxyOf(env) })
   app.decorate('auth', auth(env.ADMIN_PASSWORD))
 
   await app.register(redisLink, { url: env.REDIS_URL, siteId: '${siteId(name)}' })
@@ -24,14 +23,10 @@ ${routes.map((feature) => `  await app.register(${feature.name})\n`).join('')}  
 }
 
 export const server: Part = ({ features, typescript }, ts) => `import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 ${ts("import type { FastifyInstance } from 'fastify'\n")}import { buildApp } from './app.js'
-
-// What the environment names goes before what the file names.
-const file = new URL('${typescript ? '../..' : '..'}/.env', import.meta.url)
-if (existsSync(file)) process.loadEnvFile(file)
+import { loadEnvFile, portOf } from './env.js'
 
 let endingSince = 0
 
@@ -47,6 +42,7 @@ ${features.some(({ name }) => name === 'websockets') ? '    app.wsNamespaces.dra
 }
 
 async function serve () {
+  loadEnvFile(new URL('${typescript ? '../..' : '..'}/.env', import.meta.url))
   const app = await buildApp()
   app.server.prependListener('request', (_request, response) => {
     if (endingSince > 0) response.setHeader('connection', 'close')
@@ -66,7 +62,7 @@ async function serve () {
       })
     })
   }
-  await app.listen({ port: Number(process.env.PORT || 3000), host: process.env.HOST || '127.0.0.1' })
+  await app.listen({ port: portOf(process.env), host: process.env.HOST || '127.0.0.1' })
   // PM2 keeps the worker before until this one says so (ecosystem.config.cjs).
   process.send?.('ready')
 }
@@ -76,10 +72,54 @@ try {
 } catch (err) {
   // Left to PM2 it would be a worker that is online and serves nothing.
   const { code = '', message, stack } = err${ts(' as NodeJS.ErrnoException')}
-  const isVariable = /_INVALID_OPTION$|BAD_PORT$/.test(String(code))
+  const isVariable = /_INVALID_OPTION$/.test(String(code))
   console.error(isVariable ? \`\${message} (the variables are in .env and the environment)\` : String(code).startsWith('E') ? message : stack)
   // PM2 does not start anew what ends with 78: a variable that makes no sense does not get better by trying again.
   process.exit(isVariable ? 78 : 1)
+}
+`
+
+export const environment: Part = (_project, ts) => `import { existsSync } from 'node:fs'
+import { isIP } from 'node:net'
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+
+/** Ends the start with one line: what makes no sense does not get better by trying again. */
+const wrong = (message${ts(': string')}) => Object.assign(new Error(message), { code: 'APP_INVALID_OPTION' })
+
+/** Takes what the file names, where the environment does not name it. */
+export function loadEnvFile (file${ts(': URL')}) {
+  if (!existsSync(file)) return
+  try {
+    process.loadEnvFile(file)
+  } catch {
+    throw wrong('.env cannot be read')
+  }
+}
+
+export function portOf ({ PORT: value }${ts(': NodeJS.ProcessEnv')}) {
+  if (!value) return 3000
+  if (!/^\\d{1,5}$/.test(value) || Number(value) > 65_535) throw wrong(\`PORT must be a number up to 65535, not "\${value}"\`)
+  return Number(value)
+}
+
+export function logLevelOf ({ LOG_LEVEL: value }${ts(': NodeJS.ProcessEnv')}) {
+  if (!value) return 'info'
+  if (!LEVELS.includes(value)) throw wrong(\`LOG_LEVEL must be one of \${LEVELS.join(', ')}, not "\${value}"\`)
+  return value
+}
+
+/** Whose word counts for the visitor's address and for https. */
+export function trustProxyOf ({ TRUST_PROXY: value }${ts(': NodeJS.ProcessEnv')}) {
+  if (!value || value === 'false') return false
+  // A number of hops is no answer: any visitor could then name an address. As an address it would be 0.0.0.1.
+  if (value !== 'true' && !value.split(',').every((part) => isNetwork(part.trim()))) throw wrong(\`TRUST_PROXY must be true, false, or addresses and networks (10.0.0.0/8,loopback), not "\${value}"\`)
+  return value === 'true' || value
+}
+
+function isNetwork (part${ts(': string')}) {
+  const [, address = '', bits = '1'] = /^([^/]*)(?:\\/(\\d{1,3}))?$/.exec(part) ?? []
+  return ['loopback', 'linklocal', 'uniquelocal'].includes(part) || (isIP(address) > 0 && Number(bits) >= 1 && Number(bits) <= (isIP(address) === 4 ? 32 : 128))
 }
 `
 
@@ -97,17 +137,22 @@ const digest = (text${ts(': string')}) => createHash('sha256').update(text).dige
 /** Who is the administrator: without a password nobody is. */
 export function auth (password${ts(': string | undefined')}) {
   const isPassword = (given${ts(': string')}) => Boolean(password) && timingSafeEqual(digest(given), digest(password${ts(' ?? \'\'')}))
+  // Ten a minute from one address, in all processes together.
+  const guess = (request${ts(': FastifyRequest')}${has(project, 'sessions') ? '' : ', cost = 1'}) => request.server.redisLink.rateLimit(\`guess:\${request.ip}\`, 10, 60_000${has(project, 'sessions') ? '' : ', { cost }'})
 ${has(project, 'sessions')
   ? `  const isAdmin = async (request${ts(': FastifyRequest')}) => request.server.sessions.current(request)?.userId === ADMIN
 `
   : `  const isAdmin = async (request${ts(': FastifyRequest')}) => {
     const [, token] = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '') ?? []
-    return token !== undefined && isPassword(token)
+    if (token === undefined || !(await guess(request, 0)).allowed) return false
+    if (isPassword(token)) return true
+    await guess(request)
+    return false
   }
 `}  const onlyAdmin = async (request${ts(': FastifyRequest')}, reply${ts(': FastifyReply')}) => {
     if (!await isAdmin(request)) return reply.code(401).send({ error: 'This is for the administrator' })
   }
-  return { isPassword, isAdmin, onlyAdmin }
+  return { ${has(project, 'sessions') ? 'isPassword, guess, ' : ''}isAdmin, onlyAdmin }
 }
 `
 

@@ -4,7 +4,10 @@ import { chosen, FEATURES } from './features/index.ts'
 import { filesOf } from './files.ts'
 
 export interface CreateOptions {
-  /** Where the application comes; its name is that of the folder, with the scope where that is in one: `@acme/shop`. */
+  /**
+   * Where the application comes; its name is that of the folder, with the scope where that is in one: `@acme/shop`. Where
+   * the folder is there already, and is called like no package may be, it is made of that: `Meine Räume` is `meine-raume`.
+   */
   folder: string
   /** Names of {@link FEATURES}; what they need comes along. @default all */
   plugins?: readonly string[]
@@ -31,8 +34,9 @@ const BEFORE = new Set(['.git', '.gitattributes', '.gitignore', '.github', 'LICE
  */
 export function create ({ folder, plugins = FEATURES.map(({ name }) => name), typescript = true, redisUrl = '', packages }: CreateOptions): string[] {
   const target = resolve(folder)
-  const name = basename(target)
-  if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) || name === 'node_modules' || name === 'favicon.ico') throw new CreateError(`"${name}" is no name of a package: 1 to 64 lower-case letters, digits, dots, dashes and underscores`)
+  // Who has a folder gave it its name for other reasons; who names a new one can name it otherwise.
+  const name = existsSync(target) ? cleaned(basename(target)) : basename(target)
+  if (!isPackageName(name)) throw new CreateError(`"${name}" is no name of a package: 1 to 64 lower-case letters, digits, dots, dashes and underscores`)
   const unknown = plugins.filter((one) => !FEATURES.some((feature) => feature.name === one))
   if (unknown.length > 0) throw new CreateError(`There is no plugin ${unknown.join(', ')}: ${FEATURES.map((feature) => feature.name).join(', ')}`)
   if (redisUrl !== '' && !/^rediss?:\/\/\S+$/.test(redisUrl)) throw new CreateError('The address of Redis begins with redis:// or rediss://')
@@ -44,6 +48,16 @@ export function create ({ folder, plugins = FEATURES.map(({ name }) => name), ty
     const files = filesOf({ name: named, typescript, features: chosen(plugins) }, ...sources(packages), redisUrl)
     return Object.entries(files).filter(([path, text]) => write(join(target, path), text)).map(([path]) => path)
   })
+}
+
+function isPackageName (name: string): boolean {
+  return /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) && name !== 'node_modules' && name !== 'favicon.ico'
+}
+
+/** A name of a package that reads like this one. */
+function cleaned (name: string): string {
+  if (isPackageName(name)) return name
+  return name.normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase().replaceAll(/[^a-z0-9._-]+/g, '-').replace(/^[._-]+/, '').slice(0, 64).replace(/-+$/, '') || 'my-site'
 }
 
 /** @returns whether it wrote something */

@@ -21,6 +21,7 @@ export function filesOf (project: Project, source: Source, overrides: Record<str
     '.env.example': environment('', '', ''),
     [`src/app.${extension}`]: written(code.app),
     [`src/server.${extension}`]: written(code.server),
+    [`src/env.${extension}`]: written(code.environment),
     [`src/auth.${extension}`]: written(code.auth),
     [`src/routes/home.${extension}`]: written(code.home),
     [`test/helper.${extension}`]: written(code.helper),
@@ -53,7 +54,9 @@ const TSCONFIG = {
 
 function manifest ({ name, typescript, features }: Project, source: Source, overrides: Record<string, string>): object {
   const from = (names: readonly string[]): Record<string, string> => Object.fromEntries([...new Set(names)].sort().map((one) => [one, source(one)]))
+  const dependencies = from(['fastify', 'ioredis', '@jpulse/redis-link', ...features.flatMap(({ plugin, dependencies = [] }) => [plugin, ...dependencies])])
   const development = features.flatMap(({ devDependencies = [] }) => devDependencies).filter((one) => typescript || !one.startsWith('@types/'))
+  const devDependencies = from([...development, ...typescript ? ['typescript', '@types/node'] : []])
   return {
     name,
     version: '0.0.0',
@@ -63,10 +66,15 @@ function manifest ({ name, typescript, features }: Project, source: Source, over
     scripts: typescript
       ? { build: 'tsc', prestart: 'npm run build', start: 'node dist/src/server.js', pretest: 'npm run build', test: 'node --test dist/test/*.test.js' }
       : { start: 'node src/server.js', test: 'node --test test/*.test.js' },
-    dependencies: from(['fastify', 'ioredis', '@jpulse/redis-link', ...features.flatMap(({ plugin, dependencies = [] }) => [plugin, ...dependencies])]),
-    devDependencies: from([...development, ...typescript ? ['typescript', '@types/node'] : []]),
-    ...(Object.keys(overrides).length > 0 && { overrides })
+    dependencies,
+    devDependencies,
+    ...(Object.keys(overrides).length > 0 && { overrides: ofNpm(overrides, { ...dependencies, ...devDependencies }) })
   }
+}
+
+/** An override of what is a dependency as well refers to it, so that npm lets another version of it be installed later. */
+function ofNpm (overrides: Record<string, string>, own: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(Object.entries(overrides).map(([name, source]) => [name, name in own ? `$${name}` : source]))
 }
 
 function ecosystem ({ name, typescript }: Project): string {
@@ -77,6 +85,9 @@ const { parseEnv } = require('node:util')
 // What the file holds stays out of PM2's own files: each worker reads it by itself.
 const file = join(__dirname, '.env')
 const env = { ...existsSync(file) && parseEnv(readFileSync(file, 'utf8')), ...process.env }
+// Without a Redis workers would know nothing of each other.
+const instances = env.INSTANCES || (env.REDIS_URL ? 'max' : '1')
+if (!/^(max|[1-9]\\d*)$/.test(instances)) throw new Error(\`INSTANCES must be a whole number from 1, or max, not "\${instances}"\`)
 
 module.exports = {
   apps: [{
@@ -84,8 +95,7 @@ module.exports = {
     script: './${typescript ? 'dist/src' : 'src'}/server.js',
     cwd: __dirname,
     exec_mode: 'cluster',
-    // Without a Redis workers would know nothing of each other.
-    instances: env.INSTANCES ? Number(env.INSTANCES) : env.REDIS_URL ? 'max' : 1,
+    instances: instances === 'max' ? 'max' : Number(instances),
     // A worker says when it listens; a reload keeps the one before until then.
     wait_ready: true,
     listen_timeout: 30_000,
@@ -101,6 +111,8 @@ function environment (redisUrl: string, sessionSecret: string, adminPassword: st
   return `# Where the application listens.
 PORT=3000
 HOST=127.0.0.1
+# trace, debug, info, warn, error, fatal or silent.
+LOG_LEVEL=info
 # Addresses and networks of the proxies before it (10.0.0.0/8,loopback), or true for any: what they say of the visitor's address and of https counts.
 TRUST_PROXY=
 # redis://127.0.0.1:6379: without one the application is for one process.

@@ -2,7 +2,6 @@ import { execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { Agent, get, type IncomingMessage } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -31,6 +30,7 @@ t.test('npm create makes an application of packed packages that passes its tests
     // What `npm create @jpulse` runs, once the registry has it.
     const { stdout } = await run('npm', ['exec', '--yes', `--package=${itself}`, '--', 'create', project, '--plugins', 'all', `--${language}`, '--packages', tarballs], { cwd: folder, env: npm })
     t.match(stdout, 'npm start')
+    await run('npm', ['install', '--package-lock-only', join(tarballs, tarball(published().find(({ name }) => name === '@jpulse/redis-link')!))], { cwd: project, env: npm })
     t.match((await run('npm', ['test'], { cwd: project, env: npm })).stdout, /^# fail 0$|^ℹ fail 0$/m, language)
 
     const port = String(await freePort())
@@ -87,43 +87,6 @@ async function answer (url: string, agent: Agent): Promise<unknown> {
   }
 }
 
-t.test('a server that cannot start says why in one line and ends, with 78 where a variable makes no sense; .env is found from anywhere', async (t) => {
-  const folder = temporaryFolder(t)
-  const project = join(folder, 'app')
-  create({ folder: project, plugins: ['sessions'], typescript: false })
-  symlinkSync(installed, join(project, 'node_modules'))
-  const taken = createServer().listen(0, '127.0.0.1')
-  t.teardown(() => taken.close())
-  await once(taken, 'listening')
-  const { port } = taken.address() as AddressInfo
-  const cases: Array<[variables: Record<string, string>, message: string, status: number]> = [
-    // Also that the secret of .env was read, though it is started elsewhere.
-    [{ PORT: String(port) }, `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, 1],
-    [{ SESSION_SECRET: 'short' }, 'redis-sessions: option secret must be', 78],
-    [{ REDIS_URL: 'localhost:6379' }, 'redis-link: option url must begin with redis://', 78],
-    [{ PORT: 'eighty' }, 'options.port should be', 78]
-  ]
-  for (const [variables, message, status] of cases) {
-    const { code, stderr } = await run(process.execPath, [join(project, 'src/server.js')], { cwd: folder, env: { ...env, PORT: '0', ...variables }, timeout: 30_000 }).catch((err: { code: number, stderr: string }) => err) as { code: number, stderr: string }
-    t.match({ code, stderr }, { code: status, stderr: message })
-    t.equal(stderr.trim().split('\n').length, 1, stderr)
-  }
-})
-
-t.test('behind a proxy that ends TLS the cookie is for https alone, where TRUST_PROXY names it', async (t) => {
-  const project = join(temporaryFolder(t), 'app')
-  create({ folder: project, plugins: ['sessions'], typescript: false })
-  symlinkSync(installed, join(project, 'node_modules'))
-  const script = `import { buildApp } from './src/app.js'
-const app = await buildApp({ LOG_LEVEL: 'warn', ADMIN_PASSWORD: 'of a test', SESSION_SECRET: 'only for tests, longer than 32 characters', TRUST_PROXY: process.env.TRUST_PROXY })
-const { headers } = await app.inject({ method: 'POST', url: '/login', payload: { name: 'admin', password: 'of a test' }, headers: { 'x-forwarded-proto': 'https' } })
-console.log('cookie ' + headers['set-cookie'])
-await app.close()`
-  const cookie = async (TRUST_PROXY: string) => (await run(process.execPath, ['--input-type=module', '-e', script], { cwd: project, env: { ...env, TRUST_PROXY } })).stdout
-  t.match(await cookie('10.0.0.0/8,loopback'), /^cookie .*; Secure/m)
-  t.notMatch(await cookie(''), /; Secure/)
-})
-
 t.test('a new repository is no full folder: what it has stays, and secrets stay out of it', async (t) => {
   const folder = join(temporaryFolder(t), '@acme/shop')
   mkdirSync(join(folder, '.git'), { recursive: true })
@@ -136,6 +99,29 @@ t.test('a new repository is no full folder: what it has stays, and secrets stay 
   t.equal((JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name: string }).name, '@acme/shop')
   t.match(readFileSync(join(folder, 'src/app.ts'), 'utf8'), "siteId: 'acme-shop'")
   t.match(readFileSync(join(folder, 'ecosystem.config.cjs'), 'utf8'), "name: 'acme-shop'")
+})
+
+t.test('a folder that is there may be called like no package', async (t) => {
+  const folder = temporaryFolder(t)
+  const names = ['Meine Räume', '.hidden', 'Shop', '@acme', '日本', 'a'.repeat(80), 'left -'].map((name) => {
+    mkdirSync(join(folder, name))
+    create({ folder: join(folder, name), plugins: [], typescript: false })
+    return (JSON.parse(readFileSync(join(folder, name, 'package.json'), 'utf8')) as { name: string }).name
+  })
+  t.same(names, ['meine-raume', 'hidden', 'shop', 'acme', 'my-site', 'a'.repeat(64), 'left'])
+  t.match(readFileSync(join(folder, 'Meine Räume/src/app.js'), 'utf8'), "siteId: 'meine-raume'")
+  mkdirSync(join(folder, 'Buchung'))
+  t.match((await run(process.execPath, [join(root, 'packages/create/dist/cli.js'), '--yes', '--no-install', '.'], { cwd: join(folder, 'Buchung'), env })).stdout, /^buchung is made\.$/m)
+})
+
+t.test('of tarballs, a package that the application has can be installed in another version later', async (t) => {
+  const folder = temporaryFolder(t)
+  for (const name of ['redis-link', 'plugin-kit']) writeFileSync(join(folder, `jpulse-${name}-0.1.0.tgz`), '')
+  create({ folder: join(folder, 'app'), plugins: [], packages: folder })
+  t.match(JSON.parse(readFileSync(join(folder, 'app/package.json'), 'utf8')), {
+    dependencies: { '@jpulse/redis-link': `file:${join(folder, 'jpulse-redis-link-0.1.0.tgz')}` },
+    overrides: { '@jpulse/redis-link': '$@jpulse/redis-link', '@jpulse/plugin-kit': `file:${join(folder, 'jpulse-plugin-kit-0.1.0.tgz')}` }
+  })
 })
 
 t.test('each choice of plugins compiles, and passes its tests', async (t) => {
@@ -228,6 +214,8 @@ t.test('what cannot be made is one line that says why, and nothing is written', 
     t.match({ code, stderr }, { code: status, stderr: message })
     t.notMatch(stderr, /^ {4}at /m, 'no stack')
   }
+  const { stderr } = await run(process.execPath, [join(root, 'packages/create/dist/cli.js'), '--yes', '--packages', folder, 'site'], { cwd: folder, env: { ...env, npm_config_user_agent: 'pnpm/12.21.0 npm/? node/v20.20.2 linux x64' } }).catch((err: { stderr: string }) => err)
+  t.match(stderr, '--packages is for npm: pnpm takes tarballs in another way')
   t.same(readdirSync(folder), ['dangling', 'file', 'full'])
 })
 

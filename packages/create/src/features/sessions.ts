@@ -27,6 +27,8 @@ export default async function sessions (app${ts(': FastifyInstance')}) {
   // One account, so that nobody else gets in: put your own here.
   app.post${ts('<{ Body: { name: string, password: string } }>')}('/login', { schema: { body: Login } }, async (request, reply) => {
     const { name, password } = request.body
+    const { allowed, retryAfterMs } = await app.auth.guess(request)
+    if (!allowed) return reply.code(429).header('retry-after', Math.ceil(retryAfterMs / 1000)).send({ error: 'Too many guesses: wait' })
     if (name !== ADMIN || !app.auth.isPassword(password)) return reply.code(401).send({ error: 'Name and password do not belong together' })
     await app.sessions.login(request, name, { name })
     return { name }
@@ -60,11 +62,17 @@ test('who signed in is known until the end of all sessions', async (t) => {
   assert.deepEqual([await who(laptop), await who(phone)], [null, null])
 })
 
-test('a wrong password lets nobody in', async (t) => {
+test('a wrong password lets nobody in, and ten a minute are all that are looked at', async (t) => {
   const app = await build(t)
-  const { statusCode, headers } = await app.inject({ method: 'POST', url: '/login', payload: { name: 'admin', password: 'guessed' } })
-  assert.equal(statusCode, 401)
-  assert.equal(headers['set-cookie'], undefined)
+  const guess = () => app.inject({ method: 'POST', url: '/login', payload: { name: 'admin', password: 'guessed' } })
+  for (let n = 0; n < 10; n++) {
+    const { statusCode, headers } = await guess()
+    assert.equal(statusCode, 401)
+    assert.equal(headers['set-cookie'], undefined)
+  }
+  const { statusCode, headers } = await guess()
+  assert.equal(statusCode, 429)
+  assert.ok(Number(headers['retry-after']) > 0)
 })
 `
 }

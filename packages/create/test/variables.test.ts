@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { cleanEnv } from '../../../scripts/bootstrap.js'
+import { temporaryFolder } from '../../../test/helpers/index.ts'
+import { create } from '../src/index.ts'
+
+t.setTimeout(480_000)
+
+const run = promisify(execFile)
+const installed = fileURLToPath(new URL('../node_modules', import.meta.url))
+const { REDIS_URL: _redis, NODE_OPTIONS: _options, NODE_TEST_CONTEXT: _context, ...env } = cleanEnv()
+
+t.test('a server that cannot start says why in one line and ends, with 78 where a variable makes no sense; .env is found from anywhere', async (t) => {
+  const folder = temporaryFolder(t)
+  const project = join(folder, 'app')
+  create({ folder: project, plugins: ['sessions'], typescript: false })
+  symlinkSync(installed, join(project, 'node_modules'))
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => taken.close())
+  await once(taken, 'listening')
+  const { port } = taken.address() as AddressInfo
+  const cases: Array<[variables: Record<string, string>, message: string, status: number]> = [
+    // Also that the secret of .env was read, though it is started elsewhere.
+    [{ PORT: String(port) }, `listen EADDRINUSE: address already in use 127.0.0.1:${port}`, 1],
+    [{ SESSION_SECRET: 'short' }, 'redis-sessions: option secret must be', 78],
+    [{ REDIS_URL: 'localhost:6379' }, 'redis-link: option url must begin with redis://', 78],
+    [{ PORT: 'eighty' }, 'PORT must be a number up to 65535, not "eighty"', 78],
+    [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL must be one of trace, ', 78],
+    ...['1', 'nonsense', '10.0.0.0/33', '0.0.0.0/0', '10.0.0.0/8,'].map((value) => [{ TRUST_PROXY: value }, `TRUST_PROXY must be true, false, or addresses and networks (10.0.0.0/8,loopback), not "${value}"`, 78] satisfies [object, string, number])
+  ]
+  for (const [variables, message, status] of cases) {
+    const { code, stderr } = await run(process.execPath, [join(project, 'src/server.js')], { cwd: folder, env: { ...env, PORT: '0', ...variables }, timeout: 30_000 }).catch((err: { code: number, stderr: string }) => err) as { code: number, stderr: string }
+    t.match({ code, stderr }, { code: status, stderr: message })
+    t.equal(stderr.trim().split('\n').length, 1, stderr)
+  }
+
+  rmSync(join(project, '.env'))
+  mkdirSync(join(project, '.env'))
+  t.match(await run(process.execPath, ['src/server.js'], { cwd: project, env, timeout: 30_000 }).catch((err) => err), { code: 78, stderr: '.env cannot be read' })
+})
+
+t.test('as many workers as INSTANCES says, which is a number or max', async (t) => {
+  const project = join(temporaryFolder(t), 'app')
+  create({ folder: project, plugins: [], typescript: false })
+  const instances = async (variables: Record<string, string>) => JSON.parse((await run(process.execPath, ['-p', "JSON.stringify(require('./ecosystem.config.cjs').apps[0].instances)"], { cwd: project, env: { ...env, ...variables } })).stdout) as unknown
+  t.same(await Promise.all(([{}, { REDIS_URL: 'redis://127.0.0.1' }, { INSTANCES: '3' }, { INSTANCES: 'max' }, { INSTANCES: '' }] as Array<Record<string, string>>).map(instances)), [1, 'max', 3, 'max', 1])
+  for (const INSTANCES of ['0', 'four', '1.5']) await t.rejects(instances({ INSTANCES }), { message: /INSTANCES must be a whole number from 1, or max, not/ })
+})
+
+t.test('without sessions, too, ten wrong passwords a minute from one address are all that are looked at', async (t) => {
+  const project = join(temporaryFolder(t), 'app')
+  create({ folder: project, plugins: ['cache'], typescript: false })
+  symlinkSync(installed, join(project, 'node_modules'))
+  const script = `import { buildApp } from './src/app.js'
+const app = await buildApp({ LOG_LEVEL: 'warn', ADMIN_PASSWORD: 'of a test' })
+const put = async (password) => (await app.inject({ method: 'PUT', url: '/greeting', payload: { text: 'hi' }, headers: { authorization: 'Bearer ' + password } })).statusCode
+const statuses = [await put('of a test')]
+for (let n = 0; n < 10; n++) statuses.push(await put('guessed ' + n))
+statuses.push(await put('of a test'))
+console.log(statuses.join())
+await app.close()`
+  t.match((await run(process.execPath, ['--input-type=module', '-e', script], { cwd: project, env })).stdout, `200,${'401,'.repeat(11)}`.slice(0, -1))
+})
+
+t.test('behind a proxy that ends TLS the cookie is for https alone, where TRUST_PROXY names it', async (t) => {
+  const project = join(temporaryFolder(t), 'app')
+  create({ folder: project, plugins: ['sessions'], typescript: false })
+  symlinkSync(installed, join(project, 'node_modules'))
+  const script = `import { buildApp } from './src/app.js'
+const app = await buildApp({ LOG_LEVEL: 'warn', ADMIN_PASSWORD: 'of a test', SESSION_SECRET: 'only for tests, longer than 32 characters', TRUST_PROXY: process.env.TRUST_PROXY })
+const { headers } = await app.inject({ method: 'POST', url: '/login', payload: { name: 'admin', password: 'of a test' }, headers: { 'x-forwarded-proto': 'https' } })
+console.log('cookie ' + headers['set-cookie'])
+await app.close()`
+  const cookie = async (TRUST_PROXY: string) => (await run(process.execPath, ['--input-type=module', '-e', script], { cwd: project, env: { ...env, TRUST_PROXY } })).stdout
+  t.match(await cookie('10.0.0.0/8,loopback'), /^cookie .*; Secure/m)
+  t.notMatch(await cookie(''), /; Secure/)
+})
