@@ -126,7 +126,8 @@ function isNetwork (part: string): boolean {
   const family = isIP(address)
   if (family === 0 || rest.length > 0) return false
   if (bits === undefined) return true
-  if (!/^\d{1,3}$/.test(bits)) return false
+  // Fastify refuses /0 at its start: that is `true`.
+  if (!/^[1-9]\d{0,2}$/.test(bits)) return false
   try {
     new BlockList().addSubnet(address, Number(bits), family === 4 ? 'ipv4' : 'ipv6')
     return true

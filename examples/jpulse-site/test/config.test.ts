@@ -75,7 +75,7 @@ const NONSENSE: readonly [name: string, value: string][] = [
   ['SITE_ID', 'two sites'], ['SITE_ID', 'a:b'], ['SITE_ID', 'x'.repeat(33)], ['SITE_ID', 'UPPER'],
   ['SERVER_ID', 'a b'], ['SERVER_ID', '../x'],
   ['BASE_PATH', 'shop'], ['BASE_PATH', '/shop/'], ['BASE_PATH', '//evil.example'],
-  ['TRUST_PROXY', 'maybe'], ['TRUST_PROXY', '1'], ['TRUST_PROXY', '10.0.0.0/33'], ['TRUST_PROXY', '10.0.0.0/'], ['TRUST_PROXY', '300.1.1.1']
+  ['TRUST_PROXY', 'maybe'], ['TRUST_PROXY', '1'], ['TRUST_PROXY', '10.0.0.0/33'], ['TRUST_PROXY', '10.0.0.0/'], ['TRUST_PROXY', '0.0.0.0/0'], ['TRUST_PROXY', '::/0'], ['TRUST_PROXY', '300.1.1.1']
 ]
 
 for (const [name, value] of NONSENSE) {
