@@ -19,7 +19,17 @@ type Kind = 'counter' | 'gauge' | 'histogram'
 
 const MOST = 500
 const MOST_LABELS = 1000
+/** Of all of them together: a counter has one for each set of labels, a histogram one for each bucket and two more. */
+const MOST_VALUES = 20_000
+/** Sets of names of labels whose values are counted as `__other__`, of one metric. */
+const MOST_OTHERS = 20
 const MOST_BUCKETS = 100
+
+interface OwnFamily extends Family {
+  byLabels: Map<string, number[]>
+  /** Of sets of labels that have no place of their own. */
+  others: number[][]
+}
 
 /** Counters, gauges and histograms of the application. */
 export class CustomMetrics {
@@ -28,12 +38,13 @@ export class CustomMetrics {
   /** Sums over the labels of those that have some. */
   readonly labelledSums = new Map<string, number>()
   readonly #gauges = new Map<string, { source: Source<unknown>, reduce: Reduce }>()
-  readonly #families = new Map<string, Family & { byLabels: Map<string, number[]> }>()
+  readonly #families = new Map<string, OwnFamily>()
   /** Every name that Prometheus sees of these, and whose it is. */
   readonly #taken = new Map<string, { kind: Kind, name: string }>()
   readonly #faults: Faults
   readonly #times: SourceTimes
   #count = 0
+  #values = 0
 
   constructor (times: SourceTimes, faults: Faults) {
     this.#times = times
@@ -110,28 +121,36 @@ export class CustomMetrics {
 
   /** Counters with labels, and histograms. */
   families (): Family[] {
-    return [...this.#families.values()].filter(({ samples }) => samples.length > 0).map(({ byLabels: _, ...family }) => family)
+    return [...this.#families.values()].filter(({ samples }) => samples.length > 0).map(({ byLabels: _, others: __, ...family }) => family)
   }
 
-  #familyOf (family: Family): Family & { byLabels: Map<string, number[]> } {
+  #familyOf (family: Family): OwnFamily {
     const known = this.#families.get(family.name)
     if (known !== undefined) return known
-    const made = { ...family, byLabels: new Map<string, number[]>() }
+    const made = { ...family, byLabels: new Map<string, number[]>(), others: [] }
     this.#families.set(family.name, made)
     return made
   }
 
-  #sampleOf (family: Family & { byLabels: Map<string, number[]> }, labels: Labels, length: number): number[] {
+  #sampleOf (family: OwnFamily, labels: Labels, length: number): number[] {
     const found = family.byLabels.get(keyOf(labels))
     if (found !== undefined) return found
-    const full = family.samples.length >= MOST_LABELS
-    const kept = full ? Object.fromEntries(Object.keys(labels).map((name) => [name, '__other__'])) : labels
-    if (full) this.#faults.tellFull(family.name, MOST_LABELS)
-    const other = full ? family.byLabels.get(keyOf(kept)) : undefined
+    if (family.samples.length < MOST_LABELS && this.#values + length <= MOST_VALUES) return this.#newSample(family, labels, length)
+    this.#faults.tellFull(family.name)
+    const kept = Object.fromEntries(Object.keys(labels).map((name) => [name, '__other__']))
+    const other = family.byLabels.get(keyOf(kept))
     if (other !== undefined) return other
+    if (family.others.length >= MOST_OTHERS) return family.others[0]!
+    const made = this.#newSample(family, kept, length)
+    family.others.push(made)
+    return made
+  }
+
+  #newSample (family: OwnFamily, labels: Labels, length: number): number[] {
     const values = new Array<number>(length).fill(0)
-    family.byLabels.set(keyOf(kept), values)
-    family.samples.push([kept, values])
+    family.byLabels.set(keyOf(labels), values)
+    family.samples.push([labels, values])
+    this.#values += length
     return values
   }
 

@@ -22,9 +22,9 @@ export class Faults {
   }
 
   /** Says once that a metric has more sets of labels than are told apart. */
-  tellFull (name: string, most: number): void {
+  tellFull (name: string): void {
     if (this.#full.has(name)) return
     this.#full.add(name)
-    this.#log.warn({ metric: name, most }, 'a metric has more sets of labels than are told apart: the others are counted as __other__, so use fewer values')
+    this.#log.warn({ metric: name }, 'a metric has more sets of labels than are told apart: the others are counted as __other__, so use fewer values')
   }
 }
