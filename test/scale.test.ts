@@ -45,7 +45,8 @@ const measuredUpTo = (counts: Partial<typeof MEASURED> = {}, upTo = { ...MEASURE
   carry: of({
     sessions: { count: upTo.sessions, madePerSecond: 8000, redisMib: 1250, bytesEach: 1311, keys: 3_000_000, readP50: 0.1, readP99: 1, countMs: 2000 },
     sockets: { wanted: 100_000, count: upTo.sockets, workers: 8, openedPerSecond: 3000, bytesEach: 5000, redisBytesEach: 0, idleUsEachPerSecond: 1, deliveryUs: 5, toAllMs: 400 }
-  })
+  }),
+  people: of({ count: upTo.sockets, workers: 8, room: 20, openedPerSecond: 2000, openUs: 500, openRedisUs: 50, bytesEach: 8000, redisBytesEach: 300, idleUsEachPerSecond: 1, messagesPerSecond: upTo.messages, messageRedisUs: 100, messageRedisBytes: 2000, deliveryUs: 50 })
 })
 const figures = measuredUpTo()
 const partOf = (text: string, name: string) => new RegExp(`<!-- plan:${name} -->\\n([^]*?)<!-- /plan:${name} -->`).exec(text)?.[1] ?? ''
@@ -73,7 +74,7 @@ t.test('a part that was not measured stays as it was; a page without its place i
 t.test('what is beyond a measurement, and what is made of it, is marked as extrapolated, and nothing else', async (t) => {
   const data = ['Redis: data', 'Redis: maxmemory', 'Redis: primaries']
   const work = ['Redis: work', 'Redis: network', 'Redis: primaries']
-  const workers = ['workers', 'servers of 8 workers', 'memory of a worker for sockets', ...data, ...work]
+  const workers = ['workers', 'servers of 8 workers', 'memory of a worker for sockets', 'reconnectWindowMs at least', ...data, ...work]
   const assumed = { sessions: 1, online: 0.1, requests: 0.1, messages: 0.01, room: 20, sockets: 500, workers: 2, cached: 10_000, history: 100_000, points: 360 }
   // 10,000 users have 10,000 sessions, 1000 sockets, 100 requests and 10 messages a second, and 2 workers, to which each message goes.
   const cases: Array<[just: Partial<typeof MEASURED>, tooFew: Partial<typeof MEASURED>, marked: string[]]> = [
@@ -123,7 +124,7 @@ t.test('more users never need less, and each number is one', async (t) => {
     for (const [at, { name, value }] of lines.entries()) {
       t.ok(Number.isFinite(value) && value >= 0, `${name} of ${users}`)
       const before = sites[index - 1]?.lines[at]!.value ?? 0
-      if (name !== 'memory of a worker for sockets') t.ok(value >= before, `${name} of ${users}`)
+      if (!/^(memory of a worker|reconnectWindowMs)/.test(name)) t.ok(value >= before, `${name} of ${users}`)
     }
     t.ok(lines.find(({ name }) => name === 'workers')!.value >= 2, 'one may die')
   }
@@ -135,7 +136,7 @@ const lineOf = (name: string, users: number, given = {}, of: Parameters<typeof s
 t.test('what few members cost is taken from the numbers that were measured, not from the largest alone', async (t) => {
   const idle = (members: number, core: number) => ({ ...row('single', members), idle: { ...cost, core }, loaded: { ...cost, core, kib: 20 } })
   const rows = { ...figures, members: of({ ...figures.members.figures, rows: [idle(4, 0.008), idle(16, 0.02), idle(400, 0.2)] }) }
-  const core = (workers: number) => Number(lineOf('Redis: work', 100, { workers, requests: 0 }, rows).value.toPrecision(4))
+  const core = (workers: number) => Number(lineOf('Redis: work', 100, { workers, requests: 0, messages: 0 }, rows).value.toPrecision(4))
   t.same([2, 4, 10, 16, 208, 400, 800].map(core), [0.004, 0.008, 0.014, 0.02, 0.11, 0.2, 0.4])
   // The page's own table beside its model: so many members, and nothing else, cost what they did.
   for (const { members, topology, idle } of measured.members.figures.rows) {
@@ -160,6 +161,15 @@ t.test('a site without sockets or messages, with work of its own, or with a numb
   t.match([value, why], [21, /^0\.5 of a core each: \d+% for requests$/])
   t.same([lineOf('workers', 10_000, { workers: 30 }).value, lineOf('workers', 10_000, { workers: 30 }).why], [30, 'as many as you said'])
   t.equal(lineOf('workers', 100, { room: 1e9, messages: 1 }).value, lineOf('workers', 100, { room: 10, messages: 1 }).value, 'a room has no more sockets than there are')
+})
+
+t.test('the sockets of a lost server come back no faster than the others, and Redis, can take them', async (t) => {
+  const windowOf = (users: number, given: object) => lineOf('reconnectWindowMs at least', users, { online: 1, requests: 0, messages: 0, ...given }).value
+  t.equal(windowOf(1000, {}), 2000, 'the default is enough')
+  // 10,000 on two workers: 5000 openings of 500 µs are 2.5 s of the other's core, of which it has half.
+  t.equal(windowOf(10_000, {}), 5000)
+  // 800,000 on 80 workers, eight of them on each of eleven servers: 80,000 openings of 50 µs are 4 s of Redis.
+  t.equal(windowOf(800_000, {}), 8000)
 })
 
 t.test('one server may go, however many there are', async (t) => {

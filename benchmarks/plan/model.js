@@ -13,6 +13,8 @@ import { ASSUMPTIONS, assumed } from './assumptions.js'
 
 /** Workers of one machine of the plan's table. */
 const PER_SERVER = 8
+/** Of ws-namespaces, where nothing else is said. */
+const DEFAULT_WINDOW_MS = 2000
 /** Primaries that a Redis Cluster has at least. */
 const LEAST_OF_CLUSTER = 3
 
@@ -33,51 +35,41 @@ function curve (rows, of) {
   return (members) => {
     const above = points.find(({ at }) => at >= members)
     const last = /** @type {typeof points[number]} */ (points.at(-1))
-    if (above === undefined) return last.cost * members / last.at
+    if (above === undefined) return last.at === 0 ? 0 : last.cost * members / last.at
     const below = points.findLast(({ at }) => at < members) ?? above
     return above === below ? above.cost : below.cost + (above.cost - below.cost) * (members - below.at) / (above.at - below.at)
   }
 }
 
-/** @param {any} members @param {string} topology */
-function memberCosts ({ rows: all, load }, topology) {
-  const rows = all.filter((/** @type {any} */ row) => row.topology === topology)
-  const largest = rows.at(-1)
-  // All that the load did, counted as if messages alone had cost it.
-  const delivery = (/** @type {'core' | 'kib'} */ what) => largest === undefined ? 0 : Math.max(0, largest.loaded[what] - largest.idle[what]) / (load.messages * largest.members)
-  return { idle: { core: curve(rows, ({ idle }) => idle.core), kib: curve(rows, ({ idle }) => idle.kib) }, delivery: { core: delivery('core'), kib: delivery('kib') }, upTo: largest?.members ?? 0 }
-}
-
-/** The dearer of one server and several: those who are told to take a Cluster shall not be promised less. @param {ReturnType<typeof memberCosts>} one @param {ReturnType<typeof memberCosts>} several @returns {ReturnType<typeof memberCosts>} */
-function dearer (one, several) {
-  if (several.upTo === 0) return one
-  const idle = (/** @type {'core' | 'kib'} */ what) => (/** @type {number} */ members) => Math.max(one.idle[what](members), several.idle[what](members))
-  const delivery = (/** @type {'core' | 'kib'} */ what) => Math.max(one.delivery[what], several.delivery[what])
-  return { idle: { core: idle('core'), kib: idle('kib') }, delivery: { core: delivery('core'), kib: delivery('kib') }, upTo: several.upTo }
+/** Of so many idle members; on a Cluster, at least what they cost one server. @param {any[]} rows @param {'core' | 'kib'} what @returns {{ single: Curve, cluster: Curve }} */
+function idleCosts (rows, what) {
+  const of = (/** @type {string} */ topology) => curve(rows.filter((row) => row.topology === topology), ({ idle }) => idle[what])
+  const [single, several] = [of('single'), of('cluster')]
+  return { single, cluster: (members) => Math.max(single(members), several(members)) }
 }
 
 /** What a user, a socket, a member and so on cost, as measured last. @param {Figures} figures */
 function costs (figures) {
-  const { latency, memory, members, carry } = figures
-  if (latency === undefined || memory === undefined || members === undefined || carry === undefined) throw new NotMeasured()
+  const { latency, memory, members, carry, people } = figures
+  if (latency === undefined || memory === undefined || members === undefined || carry === undefined || people === undefined) throw new NotMeasured()
   const bytes = (/** @type {string} */ kind) => {
     const rows = memory.figures.rows.filter((/** @type {any} */ row) => row.kind === kind)
     if (rows.length === 0) throw new NotMeasured()
     const { redis, count } = rows.at(-1)
     return { each: redis, upTo: count }
   }
-  const single = memberCosts(members.figures, 'single')
-  if (single.upTo === 0) throw new NotMeasured()
+  const { rows } = members.figures
+  const mostOf = (/** @type {string} */ topology) => Math.max(0, ...rows.filter((/** @type {any} */ row) => row.topology === topology).map((/** @type {any} */ row) => row.members))
+  if (mostOf('single') === 0) throw new NotMeasured()
   return {
     session: { bytes: carry.figures.sessions.bytesEach, upTo: carry.figures.sessions.count },
-    socket: { bytes: carry.figures.sockets.bytesEach, idleUs: carry.figures.sockets.idleUsEachPerSecond, deliveryUs: carry.figures.sockets.deliveryUs, upTo: carry.figures.sockets.count },
+    people: people.figures,
     presence: bytes('presence entry'),
     report: bytes('health report'),
     point: bytes('health history point'),
     cached: bytes('cached value'),
     history: bytes('history message'),
-    members: { single, cluster: dearer(single, memberCosts(members.figures, 'cluster')) },
-    deliveries: members.figures.load.messages * single.upTo,
+    member: { core: idleCosts(rows, 'core'), kib: idleCosts(rows, 'kib'), upTo: { single: mostOf('single'), cluster: mostOf('cluster') } },
     request: { ...latency.figures.request, upTo: latency.figures.request.perSecond }
   }
 }
@@ -86,6 +78,7 @@ function costs (figures) {
 export function siteOf (figures, users, given = {}) {
   const site = assumed(given)
   const cost = costs(figures)
+  const { people } = cost
   const sessions = users * site.sessions
   const online = users * site.online
   const sockets = online * site.tabs
@@ -93,34 +86,44 @@ export function siteOf (figures, users, given = {}) {
   // Nobody hears a message where there are no sockets, and a room has no more than there are.
   const messages = sockets === 0 ? 0 : online * site.messages
   const room = Math.min(site.room, Math.max(1, sockets))
-  const work = { requests: requests * (cost.request.workerUs / 1e6 + site.handler / 1e3), messages: messages * room * cost.socket.deliveryUs / 1e6, sockets: sockets * cost.socket.idleUs / 1e6 }
+  const work = { requests: requests * (cost.request.workerUs / 1e6 + site.handler / 1e3), messages: messages * room * people.deliveryUs / 1e6, sockets: sockets * people.idleUsEachPerSecond / 1e6 }
   const workCores = sum(Object.values(work))
   const [bySockets, byWork] = [Math.ceil(sockets / site.sockets), Math.ceil(workCores / site.busy)]
   const workers = Math.max(site.workers, bySockets, byWork)
   // The others have to carry the work of one that died.
   const servers = Math.ceil(workers / PER_SERVER) + 1
-  // A message to a room goes to the workers that have somebody in it.
-  const deliveries = messages * Math.min(room, workers)
-  const forRequests = requests * cost.request.redisUs / 1e6
-  const shared = (/** @type {typeof cost.members.single} */ of) => ({ members: of.idle.core(workers), messages: deliveries * of.delivery.core })
-  const parts = { sessions: sessions * cost.session.bytes, presence: online * cost.presence.each, history: site.history * cost.history.each, cache: site.cached * cost.cached.each, reports: workers * (cost.report.each + site.points * cost.point.each) }
+  // A message to a room goes to the workers that have somebody in it. To fewer than were measured it is not taken for cheaper.
+  const hearers = Math.min(room, workers)
+  const times = messages * Math.max(1, hearers / Math.min(people.workers, people.room))
+  const parts = {
+    sessions: sessions * cost.session.bytes,
+    sockets: sockets * people.redisBytesEach,
+    presence: online * cost.presence.each,
+    history: site.history * cost.history.each,
+    cache: site.cached * cost.cached.each,
+    reports: workers * (cost.report.each + site.points * cost.point.each)
+  }
   const data = sum(Object.values(parts)) / 2 ** 30
-  const alone = shared(cost.members.single)
-  const isCluster = alone.members + alone.messages + forRequests > site.busy || data > site.primary
-  const of = isCluster ? cost.members.cluster : cost.members.single
-  const cores = { ...shared(of), requests: forRequests }
-  const network = (of.idle.kib(workers) + deliveries * of.delivery.kib) / 1024 + requests * cost.request.redisBytes / 2 ** 20
+  const forRequests = requests * cost.request.redisUs / 1e6
+  const forMessages = times * people.messageRedisUs / 1e6
+  const isCluster = cost.member.core.single(workers) + forMessages + forRequests > site.busy || data > site.primary
+  const topology = isCluster ? 'cluster' : 'single'
+  const cores = { members: cost.member.core[topology](workers), messages: forMessages, requests: forRequests }
+  const network = cost.member.kib[topology](workers) / 1024 + (times * people.messageRedisBytes + requests * cost.request.redisBytes) / 2 ** 20
+  const lost = Math.ceil(workers / servers)
+  const [coming, left] = [sockets / workers * lost, Math.max(1, workers - lost)]
+  const windowMs = Math.max(DEFAULT_WINDOW_MS, Math.ceil(coming * Math.max(people.openUs / left, people.openRedisUs) / site.busy / 1000))
   const isTooMuch = cores.members + cores.messages > site.busy
   // The log that all members share is one key, which no Cluster spreads: one primary is for that alone, where one cannot do everything.
   const forWork = sum(Object.values(cores)) <= site.busy ? 1 : 1 + Math.ceil(forRequests / site.busy)
   const primaries = isCluster ? Math.max(LEAST_OF_CLUSTER, forWork, Math.ceil(data / site.primary)) : 1
-  const isBeyond = { sessions: sessions > cost.session.upTo, sockets: sockets > cost.socket.upTo, requests: requests > cost.request.upTo }
+  const isBeyond = { sessions: sessions > cost.session.upTo, sockets: sockets > people.count, requests: requests > cost.request.upTo }
   // What is made of a number that was not measured was not measured either.
-  const isWorkersBeyond = isBeyond.sockets || isBeyond.requests || workers > of.upTo
+  const isWorkersBeyond = isBeyond.sockets || isBeyond.requests || workers > cost.member.upTo[topology]
   const isDataBeyond = isWorkersBeyond || isBeyond.sessions || online > cost.presence.upTo || site.history > cost.history.upTo || site.cached > cost.cached.upTo ||
     workers > cost.report.upTo || workers * site.points > cost.point.upTo
-  // A request was measured on one server, where the reads of one turn share a command.
-  const isWorkBeyond = isWorkersBeyond || deliveries > cost.deliveries || (isCluster && requests > 0)
+  // Requests and messages were measured on one server.
+  const isWorkBeyond = isWorkersBeyond || messages > people.messagesPerSecond || (messages > 0 && hearers > people.workers) || (isCluster && requests + messages > 0)
   const line = (/** @type {string} */ name, /** @type {number} */ value, /** @type {string} */ unit, /** @type {boolean} */ extrapolated, /** @type {string} */ why) => ({ name, value, unit, extrapolated, why })
   return {
     users,
@@ -130,7 +133,8 @@ export function siteOf (figures, users, given = {}) {
       line('requests a second', requests, '', isBeyond.requests, `${site.requests} of each who is there`),
       line('workers', workers, '', isWorkersBeyond, whyWorkers({ bySockets, byWork, workers, work }, site)),
       line(`servers of ${PER_SERVER} workers`, servers, '', isWorkersBeyond, 'one more than those workers fill, so that one may go'),
-      line('memory of a worker for sockets', sockets / workers * cost.socket.bytes / 2 ** 20, 'MiB', isWorkersBeyond, 'beside that of the application'),
+      line('memory of a worker for sockets', sockets / workers * people.bytesEach / 2 ** 20, 'MiB', isWorkersBeyond, 'beside that of the application'),
+      line('reconnectWindowMs at least', windowMs, 'ms', isWorkersBeyond || coming / windowMs * 1000 > people.openedPerSecond, `where a server is lost: ${Math.round(coming).toLocaleString('en')} sockets come to ${left} other workers`),
       line('Redis: data', data * 1024, 'MiB', isDataBeyond, largestOf(parts)),
       line('Redis: maxmemory', data * 1024 * site.headroom, 'MiB', isDataBeyond, `${site.headroom} times the data${primaries > 1 ? ', of all primaries together' : ''}`),
       line('Redis: work', sum(Object.values(cores)), 'cores', isWorkBeyond, largestOf(cores)),

@@ -14,7 +14,8 @@ const BLOCKS = {
   'members-growth': { needs: ['members'], render: ({ members }) => growthTable(members.figures) },
   bounds: { needs: ['members'], render: ({ members }) => boundsTable(members.figures) },
   carry: { needs: ['carry'], render: ({ carry }) => carryTable(carry.figures) },
-  capacity: { needs: ['latency', 'memory', 'members', 'carry'], render: capacityTable }
+  people: { needs: ['people'], render: ({ people }) => peopleTable(people.figures) },
+  capacity: { needs: ['latency', 'memory', 'members', 'carry', 'people'], render: capacityTable }
 }
 
 /** Names of the marks, in no order. */
@@ -150,6 +151,15 @@ function carryTable ({ sessions, sockets }) {
 
 ${table(['sockets', 'workers', 'resident, bytes each', 'in Redis, bytes each', 'opened a second', 'idle: CPU µs each and second', 'a message: CPU µs each', 'to all of them, ms'],
     [[`${number(sockets.count)}${sockets.count < sockets.wanted ? ` of ${number(sockets.wanted)}` : ''}`, sockets.workers, number(sockets.bytesEach), number(Math.max(0, sockets.redisBytesEach)), number(sockets.openedPerSecond), number(sockets.idleUsEachPerSecond), number(sockets.deliveryUs), number(sockets.toAllMs)]])}`
+}
+
+/** @param {any} people */
+function peopleTable (people) {
+  return `${table(['sockets of users', 'workers', 'resident, bytes each', 'in Redis, bytes each', 'opened a second', 'an opening: CPU µs of the worker', 'of Redis', 'idle: CPU µs each and second'],
+    [[number(people.count), people.workers, number(people.bytesEach), number(people.redisBytesEach), number(people.openedPerSecond), number(people.openUs), number(people.openRedisUs), number(people.idleUsEachPerSecond)]])}
+
+${table(['messages to rooms, a second', 'sockets in a room', 'a message: CPU µs of Redis', 'bytes that it sends', 'CPU µs of workers, for each socket'],
+    [[number(people.messagesPerSecond), people.room, number(people.messageRedisUs), number(people.messageRedisBytes), number(people.deliveryUs)]])}`
 }
 
 /** Of how many users the page tells. */

@@ -8,12 +8,13 @@ import { measureLatency } from './latency.js'
 import { measureMembers } from './members.js'
 import { measureMemory } from './memory.js'
 import { fill } from './page.js'
+import { measurePeople } from './people.js'
 
 // The plan's tables, measured, and docs/scale.md that they stand in. At full size about 20 minutes of an otherwise idle machine;
 // --short in two minutes, with few of everything, and into the page only with --write. --only=latency,members measures some
 // parts; the others stay as they are. Every loop ends by count or time.
 
-const PARTS = { latency: measureLatency, memory: measureMemory, members: measureMembers, carry: measureCarry }
+const PARTS = { latency: measureLatency, memory: measureMemory, members: measureMembers, carry: measureCarry, people: measurePeople }
 const args = process.argv.slice(2)
 const isShort = args.includes('--short')
 const only = args.find((arg) => arg.startsWith('--only='))?.slice('--only='.length).split(',') ?? Object.keys(PARTS)
