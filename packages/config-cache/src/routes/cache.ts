@@ -13,7 +13,7 @@ import { isForOrigin, isUnchanged } from './conditions.ts'
 import type { Paths } from './paths.ts'
 import { told } from './told.ts'
 import { ageOf, hiddenObstacle, isKept, isNeverKept, lifeOf, namesOf } from './rules.ts'
-import { addVary, bodyOf, etagInTurns, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, type Stored } from './stored.ts'
+import { addVary, bodyOf, etagInTurns, etagOf, headersOf, isFor, isOpenTo, sendStored, varied, withoutRenewal, type Stored } from './stored.ts'
 
 /** A response under way that may be kept. */
 interface Pending {
@@ -173,7 +173,7 @@ class CachedRoute {
 
   #storedOf ({ wanted: { key }, before, made: { answer: made } }: Pending, request: FastifyRequest, reply: FastifyReply, payload: unknown): { response: Stored, lifeMs: number } | null {
     const { statusCode } = reply
-    const headers = reply.getHeaders()
+    const headers = withoutRenewal(reply)
     if (isNeverKept(statusCode) || !(this.#cache.when === undefined ? isKept(statusCode, headers) : this.#isWanted(key, this.#cache.when, request, reply))) return null
     const exchange = { statusCode, requestHeaders: request.headers, headers, isScoped: this.#cache.scope !== undefined }
     const lifeMs = Math.floor(Math.min(lifeOf(exchange), Number.MAX_SAFE_INTEGER))

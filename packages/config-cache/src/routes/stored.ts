@@ -34,6 +34,17 @@ export function headersOf (before: Headers, after: Headers, only: readonly strin
     !OF_ITS_TIME.has(name) && !ofConnection.includes(name) && before[name] !== value && (only === null || ALWAYS.has(name) || only.includes(name))))
 }
 
+/** By it @jpulse/redis-sessions names, at `reply.raw`, the cookie that a reply only renews. */
+const RENEWED = Symbol.for('jpulse.renewed-cookie')
+
+/** The headers of a response as it would be without the cookie of a session that it renews: whether one was due says nothing of the response. */
+export function withoutRenewal (reply: FastifyReply): Headers {
+  const { 'set-cookie': cookies, ...rest } = reply.getHeaders()
+  const name = (reply.raw as { [RENEWED]?: string | null })[RENEWED]
+  const others = [cookies ?? []].flat().map(String).filter((cookie) => name == null || !cookie.startsWith(`${name}=`))
+  return others.length === 0 ? rest : { ...rest, 'set-cookie': others }
+}
+
 /** Strong: equal tags mean equal bytes (RFC 9110, section 8.8.1). */
 export const etagOf = (body: string | Buffer): string => tagged(createHash('sha256').update(body))
 const tagged = (hash: Hash): string => `"${hash.digest('base64url').slice(0, 27)}"`

@@ -11,6 +11,9 @@ const SHARES = new Set(['public', 's-maxage', 'proxy-revalidate'])
 /** What a reply that is private must not say. */
 const PUBLIC_ONLY = new Set([...SHARES, 'private'])
 
+/** By it @jpulse/config-cache knows, at `reply.raw`, the cookie that a reply only renews: the reply may be kept without it. */
+const RENEWED = Symbol.for('jpulse.renewed-cookie')
+
 export interface Headers {
   get (name: string): string | undefined
   names (): string[]
@@ -46,6 +49,7 @@ export function privateControl (text: string | undefined): string {
  * @param onWithheld the cookie did not leave; undefined where it must
  */
 export function guardCookie ({ raw }: Pick<FastifyReply, 'raw'>, cookieName: string, onWithheld: (() => void) | undefined): void {
+  ;(raw as { [RENEWED]?: string | null })[RENEWED] = onWithheld === undefined ? null : cookieName
   beforeHead(raw, () => {
     if (onWithheld === undefined || !mayBeShared(headersOf(raw))) return makePrivate(raw)
     withhold(raw, cookieName)
