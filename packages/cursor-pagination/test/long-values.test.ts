@@ -64,6 +64,19 @@ t.test('a Link header beside long values passes proxies that take 4 KiB', async 
   t.ok(linkHeader(page, { originalUrl: '/users?limit=3&sort=a' }).length < 4096 - 200)
 })
 
+t.test('a Link header passes them also where whoever asks sent a long query; the next page is the last that it does without', async (t) => {
+  const items = Array.from({ length: 9 }, (_, _id) => ({ _id }))
+  const first = await paginate(items, { sort: { _id: 1 }, limit: 3 })
+  for (const page of [await paginate(items, { sort: { _id: 1 }, limit: 3, cursor: first.pageInfo.nextCursor }), await paginate(items, { limit: 3, offset: 3 })]) {
+    const rels = (length: number) => {
+      const header = linkHeader(page, { originalUrl: `/users?limit=3&q=${'x'.repeat(length)}` })
+      t.ok(header.length <= 3600, `${header.length}`)
+      return [...header.matchAll(/rel="(\w+)"/g)].map(([, rel]) => rel)
+    }
+    t.same([rels(500), rels(1650), rels(3000), rels(8000)], [['first', 'prev', 'next'], ['prev', 'next'], ['next'], []])
+  }
+})
+
 t.test('where the document of a shortened cursor is gone, nothing is lost and the walk ends', async (t) => {
   const make = (key: (i: number) => Partial<Item>) => Array.from({ length: 12 }, (_, i) => ({ _id: i, a: `${'z'.repeat(2000)}${String(i).padStart(2, '0')}`, ...key(i) }))
   for (const items of [make(() => ({})), make((i) => ({ _id: `${'k'.repeat(3000)}${i}` })), make((i) => ({ a: { x: 'z'.repeat(3000), i } }))] as Item[][]) {
