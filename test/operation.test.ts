@@ -188,6 +188,29 @@ t.test('nginx.conf: a slow GET is asked once, one whose server refuses it or is 
   t.same(asked.filter((url) => url === '/slow'), ['/slow'])
 })
 
+t.test('nginx.conf: nobody closes the site to others by a long address or cookie, and what is too large is said by the site', async (t) => {
+  const [longest, { address }] = [createServer((_request, response) => response.writeHead(302, { location: `/${'x'.repeat(13_000)}` }).end()), await site(t, { workers: 0 })]
+  t.teardown(() => longest.closeAllConnections())
+  const redirects = await nginx(t, [await listening(t, longest)])
+  const proxy = await nginx(t, [address.slice('http://'.length)])
+  const status = async (path: string, { address = proxy.address, ...init }: RequestInit & { address?: string } = {}) => (await fetch(address + path, { redirect: 'manual', ...init })).status
+  // More often than max_fails of all three app servers.
+  for (let n = 0; n < 8; n++) {
+    t.equal(await status('/', { address: redirects.address }), 302, 'as large as an answer of the site may be')
+    t.equal(await status(`/docs/?x=${'x'.repeat(2000)}`), 308)
+    for (const path of ['/docs/', '/admin/users', '/api/1/users']) t.equal(await status(`${path}?x=${'x'.repeat(5000)}`), 414, path)
+  }
+  t.equal(await status('/', { headers: { cookie: `a=${'x'.repeat(12_000)}` } }), 200, 'as much as the site takes')
+  t.match(await (await fetch(`${proxy.address}/api/1/users?x=${'x'.repeat(9000)}`)).json(), { success: false, statusCode: 414 })
+  const post = (path: string, type: string, size: number) => fetch(proxy.address + path, { method: 'POST', headers: { 'content-type': type, accept: 'text/html' }, body: `name=${'x'.repeat(size)}` })
+  for (let n = 0; n < 8; n++) {
+    t.match(await post('/api/1/auth/login', 'application/json', 1_900_000), { status: 413 })
+    t.match(await (await post('/guestbook', 'application/x-www-form-urlencoded', 1_900_000)).text(), '<h1>Payload Too Large</h1>')
+  }
+  t.equal((await post('/guestbook', 'application/x-www-form-urlencoded', 3_000_000)).status, 413, 'nginx refuses what is larger still')
+  t.equal(await status('/'), 200)
+})
+
 t.test('nginx.conf: below BASE_PATH sockets upgrade and /metrics is closed as well', async (t) => {
   const upgrades: string[] = []
   const site = createServer(({ url, headers }, response) => response.end(`${url} ${headers.upgrade}`))

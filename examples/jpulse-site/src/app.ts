@@ -8,7 +8,7 @@ import redisLink from '@jpulse/redis-link'
 import redisSessions from '@jpulse/redis-sessions'
 import wsNamespaces from '@jpulse/ws-namespaces'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { drain, mongo, worker } from 'server-kit'
+import { drain, largeBodies, mongo, worker } from 'server-kit'
 import api from './api/routes.ts'
 import acts from './audit/acts.ts'
 import audit from './audit/listen.ts'
@@ -41,6 +41,7 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
 
   await app.register(worker, { identity })
   await app.register(drain)
+  await app.register(largeBodies)
   await app.register(errors)
   await app.register(basePath, { base: config.basePath })
   await app.register(openApi, { base: config.basePath })

@@ -3,6 +3,9 @@ import createError from '@fastify/error'
 /** Nothing is served at this address. */
 export const NotFoundError = createError<[string]>('FST_ERR_SITE_NOT_FOUND', 'Nothing is served at %s', 404)
 
+/** Longer than any address of this site. */
+export const TooLongError = createError('FST_ERR_SITE_URI_TOO_LONG', 'The address is too long.', 414)
+
 /** Nobody is signed in. */
 export const UnauthenticatedError = createError('FST_ERR_SITE_UNAUTHENTICATED', 'Please sign in first.', 401)
 

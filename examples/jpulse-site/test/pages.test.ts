@@ -19,6 +19,24 @@ t.test('HEAD is answered as GET, whoever asks', async (t) => {
   }
 })
 
+t.test('an address is not said again in a header that no proxy takes', async (t) => {
+  const { app, admin } = await adminSite(t, 'embedded', { SEED_PEOPLE: '300' })
+  const stranger = new Client(app)
+  t.match(await stranger.get(`/admin/users?search=${'x'.repeat(1000)}`), { statusCode: 303, headers: { location: '/sign-in?next=%2Fadmin%2Fusers' } }, 'no page refuses where it sends somebody')
+  for (const path of ['/docs/', '/admin/users', '/users', '/api/1/users', '/nowhere', '/assets/site.css', '/admin/cluster/', '/api/1/ws/stats', '/health/live']) {
+    for (const [client, letter] of [[admin, 'x'], [stranger, '%26'], [stranger, '&']] as const) {
+      for (const length of [1000, 1990, 2100, 8000, 15_000]) {
+        const url = `${path}?a=${letter.repeat(length / letter.length)}`
+        const { headers, statusCode } = await client.get(url)
+        const bytes = Object.entries(headers).reduce((sum, [name, value]) => sum + name.length + String(value).length + 4, 0)
+        t.ok(bytes < 12_000, `${path} ${letter} ${length}: ${bytes}`)
+        if (url.length > 2048) t.equal(statusCode, 414)
+      }
+    }
+  }
+  t.match((await admin.get(`/api/1/users?a=${'x'.repeat(3000)}`, {})).json(), { success: false, statusCode: 414, code: 'FST_ERR_SITE_URI_TOO_LONG' })
+})
+
 t.test('who has to sign in first comes to the page that was asked for, with its query, also below a path', async (t) => {
   const { app } = await adminSite(t, 'embedded', { BASE_PATH: '/shop' })
   for (const wanted of ['/admin/', '/admin/users?search=a%26b&done=x%20y', '/admin/audit?user=ada', '/admin/users/admin/sessions', '/admin/cluster?minutes=1', '/profile', '/devices']) {

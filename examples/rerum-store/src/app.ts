@@ -6,7 +6,7 @@ import cursorPagination from '@jpulse/cursor-pagination'
 import redisLink from '@jpulse/redis-link'
 import { createHmac } from 'node:crypto'
 import Fastify, { LogController, type FastifyInstance, type FastifyPluginAsync, type RawRequestDefaultExpression as RawRequest } from 'fastify'
-import { answerClientError, drain, mongo, openLog, worker } from 'server-kit'
+import { answerClientError, drain, largeBodies, mongo, openLog, worker } from 'server-kit'
 import type { StoreConfig } from './config.ts'
 import agents from './http/agents.ts'
 import cors from './http/cors.ts'
@@ -60,6 +60,7 @@ export async function buildApp (config: StoreConfig, cache: FastifyPluginAsync<F
 
   await app.register(worker, { identity })
   await app.register(drain)
+  await app.register(largeBodies)
   await app.register(errors)
   await app.register(cors)
   await app.register(mediaTypes)

@@ -4,6 +4,7 @@ export { integer, matching, oneOf, secretUrl, text, wrong, type Env } from './en
 export { withFiles } from './env-files.ts'
 export { ConfigError, DocumentsUnavailableError } from './errors.ts'
 export { identify, type Identity } from './identity.ts'
+export { default as largeBodies } from './large-bodies.ts'
 export { logFile, openLog } from './log-file.ts'
 export { default as mongo } from './mongo.ts'
 export { type MongoLink, type MongoState } from './mongo-link.ts'

@@ -44,7 +44,8 @@ export function ownPath (next: unknown): string {
   return URL.canParse(next, base) && new URL(next, base).origin === base ? next : '/'
 }
 
-/** Sends a visitor to sign in, and back afterwards. */
+/** Sends a visitor to sign in, and back afterwards; where the query is longer than a form takes, without it. */
 export function toSignIn (reply: FastifyReply, next: string): FastifyReply {
-  return reply.redirect(`/sign-in?next=${encodeURIComponent(next)}`, 303)
+  const [path] = next.split('?', 1)
+  return reply.redirect(`/sign-in?next=${encodeURIComponent(ownPath(next) === next ? next : ownPath(path))}`, 303)
 }

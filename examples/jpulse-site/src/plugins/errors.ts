@@ -2,12 +2,19 @@ import { tellOf } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { DocumentsUnavailableError } from 'server-kit'
-import { EditedError, NotFoundError } from '../errors.ts'
+import { EditedError, NotFoundError, TooLongError } from '../errors.ts'
 import { errorPage } from '../pages/error.ts'
+
+/**
+ * Characters of an address. Redirects and links say it again, each of its bytes as six characters at worst, and have to fit into what a
+ * proxy takes of headers (deploy/nginx.conf: proxy_buffer_size), which takes the site for dead where they do not.
+ */
+const ADDRESS_MAX = 2048
 
 /** Answers errors and unknown addresses: with the API's envelope, or with a page where a person is reading. */
 export default fp(async (app: FastifyInstance) => {
   app.setErrorHandler(sendError)
+  app.addHook('onRequest', async ({ url }) => { if (url.length > ADDRESS_MAX) throw new TooLongError() })
   app.setNotFoundHandler(async (request, reply) => {
     const other = otherSlash(request)
     if (other !== null && app.hasRoute({ method: 'GET', url: other })) return reply.redirect(other + request.url.slice(pathOf(request).length), 308)
