@@ -1,9 +1,21 @@
+const { readFileSync } = require('node:fs')
 const { availableParallelism } = require('node:os')
+const { parseEnv } = require('node:util')
 
 // Every variable of the environment reaches the workers: PORT, HOST, SITE_ID, SERVER_ID, REDIS_URL, MONGODB_URI …
 // (examples/jpulse-site/README.md). INSTANCES sets the number of workers; two at least show what a cluster does.
-const instances = process.env.INSTANCES ? Number(process.env.INSTANCES) : Math.max(2, availableParallelism())
-if (!Number.isInteger(instances) || instances < 1) throw new Error(`INSTANCES must be a whole number from 1, not "${process.env.INSTANCES}"`)
+const INSTANCES = ofFile().INSTANCES ?? process.env.INSTANCES
+const instances = INSTANCES ? Number(INSTANCES) : Math.max(2, availableParallelism())
+if (!Number.isInteger(instances) || instances < 1) throw new Error(`INSTANCES must be a whole number from 1, not "${INSTANCES}"`)
+
+/** The variables of ENV_FILE go before the environment; the workers say it where they cannot read it. */
+function ofFile () {
+  try {
+    return process.env.ENV_FILE ? parseEnv(readFileSync(process.env.ENV_FILE, 'utf8')) : {}
+  } catch {
+    return {}
+  }
+}
 
 /** What all workers have in common. */
 const worker = {
@@ -30,6 +42,6 @@ module.exports = {
   apps: [
     { ...worker, name: 'jpulse-site', script: './examples/jpulse-site/dist/server.js', instances },
     // Four workers unless told otherwise, as in the plan that it answers (examples/rerum-store/README.md).
-    { ...worker, name: 'rerum-store', script: './examples/rerum-store/dist/server.js', instances: process.env.INSTANCES ? instances : 4 }
+    { ...worker, name: 'rerum-store', script: './examples/rerum-store/dist/server.js', instances: INSTANCES ? instances : 4 }
   ]
 }

@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseEnv, promisify } from 'node:util'
 import t from 'tap'
@@ -65,9 +65,36 @@ t.test('jpulse-site.env.example: the site takes its variables, once the secrets 
   for (const [name, value] of Object.entries(example)) if (/SECRET|PASSWORD|TOKEN/.test(name)) t.equal(value, '', `${name} holds nothing`)
 })
 
+t.test('a configuration that makes no sense is found before a reload, which would end the workers that serve', async (t) => {
+  const file = join(temporaryFolder(t), 'site.env')
+  const command = 'NODE_ENV=production node examples/jpulse-site/dist/server.js --check'
+  for (const document of ['deployment', 'runbook']) t.ok(read(`docs/${document}.md`).includes(command), document)
+  // As systemd runs it, but for the paths and for PM2.
+  const [, script = ''] = /^ExecReload=\/bin\/sh -c '(.*)'$/m.exec(read('deploy/jpulse-site.service')) ?? []
+  const reload = script.replaceAll('/usr/bin/node /srv/jpulse/node_modules/pm2/bin/pm2', 'echo pm2').replaceAll('/usr/bin/node /srv/jpulse', `node ${ROOT}`)
+  const run = async (script: string) => {
+    const { code = 0, stdout, stderr } = await promisify(execFile)('/bin/sh', ['-ec', script], { cwd: ROOT, env: { ...cleanEnv(), NODE_ENV: 'production', ENV_FILE: file } }).catch((err) => err)
+    return { code, said: `${stdout}${stderr}` }
+  }
+  writeFileSync(file, 'SESSION_SECRET=short\n', { mode: 0o600 })
+  for (const script of [command, reload]) t.match(await run(script), { code: 78, said: /^SESSION_SECRET must .*\n$/ })
+  writeFileSync(file, `SESSION_SECRET=${'x'.repeat(32)}\n`)
+  t.same([await run(command), await run(reload)], [{ code: 0, said: '' }, { code: 0, said: 'pm2 reload jpulse-site\n' }])
+})
+
+t.test('ecosystem.config.cjs takes INSTANCES of ENV_FILE, before that of the environment', async (t) => {
+  const file = join(temporaryFolder(t), 'site.env')
+  writeFileSync(file, 'INSTANCES=3\n')
+  const instances = (env: Record<string, string>) => JSON.parse(execFileSync(process.execPath, ['-p', 'JSON.stringify(require("./ecosystem.config.cjs").apps.map(({ instances }) => instances))'], { cwd: ROOT, env: { ...cleanEnv(), ...env }, encoding: 'utf8', stdio: 'pipe' }))
+  t.same(instances({ ENV_FILE: file, INSTANCES: '2' }), [3, 3])
+  t.same(instances({ INSTANCES: '2' }), [2, 2])
+  t.same(instances({ ENV_FILE: join(file, 'none'), INSTANCES: '2' }), [2, 2], 'the workers say that they cannot read it')
+  writeFileSync(file, 'INSTANCES=0\n')
+  t.throws(() => instances({ ENV_FILE: file }), /INSTANCES must be a whole number from 1, not "0"/)
+})
+
 t.test('jpulse-site.service is taken by systemd, where there is one', async (t) => {
   const unit = join(ROOT, 'deploy/jpulse-site.service')
-  t.match(read('deploy/jpulse-site.service'), /^ExecReload=.* reload jpulse-site$/m)
   if (onPath('systemd-analyze') === undefined) return t.comment('there is no systemd-analyze here')
   const { stderr } = await promisify(execFile)('systemd-analyze', ['verify', unit], { env: cleanEnv() }).catch((err: { stderr: string }) => err)
   t.notMatch(stderr, 'jpulse-site.service')

@@ -134,14 +134,24 @@ t.test('two PM2 workers behind nginx.conf: what proxies break works, a dead work
   await t.test('the commands of the runbook', async (t) => {
     const profile = async (cookie: string) => [...new Set((await fromAll(`${address}/profile`, 2, { cookie })).map(({ status }) => status))]
     t.same(await profile(cookie), [200])
-    await shell(documented('runbook', 'SESSION_SECRET=new,old pm2 reload jpulse-site --update-env').replace('new,old', `"${NEW},${OLD}"`))
-    t.same(await profile(cookie), [200], 'who was signed in is so still')
+    for (const value of ['old,new', 'new,old', 'new']) {
+      const secrets = value.replace('old', OLD).replace('new', NEW)
+      const command = documented('runbook', `SESSION_SECRET=${value} pm2 reload jpulse-site --update-env`).replace(value, `"${secrets}"`)
+      // As it is in the middle of the reload, of one server of several too.
+      await shell(command.replace('reload jpulse-site', 'restart 0'))
+      for (const { worker, headers } of await fromAll(`${address}/api/1/auth/login`, 2, { json: { username: 'admin', password: PASSWORD } })) {
+        t.same(await profile(headers['set-cookie']![0]!.split(';')[0]!), [200], `${value}: who signs in at ${worker} is known to each`)
+      }
+      if (value !== 'new') t.same(await profile(cookie), [200], 'who was signed in is so still')
+      await shell(command)
+    }
     const fresh = await session(address, '/sign-in', 'admin', PASSWORD)
-    await shell(documented('runbook', 'SESSION_SECRET=new,old pm2 reload jpulse-site --update-env').replace('new,old', `"${NEW}"`))
     t.same([await profile(cookie), await profile(fresh)], [[303], [200]], 'without the old secret who signed in meanwhile is')
     await shell(documented('runbook', 'pm2 scale jpulse-site 3'))
     t.equal((await answers(address, 3, AbortSignal.timeout(60_000))).size, 3)
     t.match(await shell('pm2 describe jpulse-site'), 'online')
+    t.match(await shell(documented('runbook', 'pm2 ls')), 'online')
+    await shell(documented('runbook', 'pm2 logs jpulse-site --err --lines 5 --nostream'))
     await shell('pm2 reloadLogs')
     await shell(documented('deployment', '(umask 077 && pm2 save)'))
     const { mode } = statSync(join(home, 'dump.pm2'))
