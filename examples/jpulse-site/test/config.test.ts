@@ -55,6 +55,11 @@ t.test('secrets come from files, which go before what PM2 remembers of the first
   t.match(loadConfig({ SESSION_SECRET_FILE: file('secret', `${fresh}\n`) }), { secrets: [fresh] })
   t.throws(() => loadConfig({ SESSION_SECRET: old, SESSION_SECRET_FILE: 'x' }), { message: /SESSION_SECRET_FILE contradict/ })
   t.throws(() => loadConfig({ SESSION_SECRET_FILE: join(folder, 'none') }), { message: /SESSION_SECRET_FILE.*ENOENT/ })
+  for (const password of ['p#word', 'p@ss#w%rd # and a comment']) {
+    t.throws(() => loadConfig({ ENV_FILE: file('cut.env', `A=1\nREDIS_PASSWORD=${password}\n`) }), { message: /^ENV_FILE: the value of REDIS_PASSWORD holds a #, before(?!.*p@)/ })
+    t.equal(loadConfig({ REDIS_HOST: 'r', ENV_FILE: file('quoted.env', `REDIS_PASSWORD='${password}' # a comment\n`) }).redis.password, password)
+  }
+  t.equal(loadConfig({ REDIS_HOST: 'r', ENV_FILE: file('comment.env', '# A=1#2\nREDIS_PASSWORD=word # a comment\nSITE_ID= # none\nB="x\nREDIS_PASSWORD=a#b"\n') }).redis.password, 'word')
   t.throws(() => loadConfig({ ENV_FILE: file('open.env', 'A=1', 0o644) }), { message: /everybody on this machine may read/ })
 })
 
@@ -115,6 +120,8 @@ t.test('METRICS_TOKEN is none, or one that nobody guesses and a header can hold,
 
 t.test('Redis is reached by URL, host, Sentinels or nodes', async (t) => {
   t.same(loadConfig({ REDIS_HOST: 'r1', REDIS_PASSWORD: 'p', REDIS_TLS: 'true' }).redis, { mode: 'single', single: { host: 'r1', port: 6379 }, password: 'p', tls: true })
+  t.same(loadConfig({ REDIS_URL: 'redis://r1', REDIS_USERNAME: 'u', REDIS_PASSWORD: 'p@#%', REDIS_TLS: 'true' }).redis, { url: 'redis://r1', username: 'u', password: 'p@#%', tls: true })
+  t.throws(() => loadConfig({ REDIS_URL: 'redis://r1', REDIS_HOST: 'r2' }), { message: 'REDIS_URL and REDIS_HOST contradict each other' })
   t.same(loadConfig({ REDIS_MODE: 'sentinel', REDIS_SENTINELS: 's1:26379, s2', REDIS_SENTINEL_NAME: 'main' }).redis,
     { mode: 'sentinel', sentinel: { name: 'main', sentinels: [{ host: 's1', port: 26_379 }, { host: 's2', port: 26_379 }] } })
   t.same(loadConfig({ REDIS_MODE: 'cluster', REDIS_NODES: 'n1:7000,[::1]:7001' }).redis, { mode: 'cluster', cluster: { nodes: [{ host: 'n1', port: 7000 }, { host: '::1', port: 7001 }] } })

@@ -11,11 +11,11 @@ const SECRETS = ['SESSION_SECRET', 'JWT_SECRET', 'REDIS_URL', 'REDIS_PASSWORD', 
  * environment: PM2 remembers the environment of the first start, and hands it to every worker for as long as it knows the
  * application. A file is read at each start of a worker, so a reload takes what was changed in it.
  *
- * @throws {ConfigError} naming the file that cannot be read, or that everybody may read
+ * @throws {ConfigError} naming the file that cannot be read, that everybody may read, or that holds a value which would be cut
  */
 export function withFiles (env: Env): Env {
   const path = text(env, 'ENV_FILE')
-  const given: Env = path === undefined ? env : { ...env, ...parseEnv(read('ENV_FILE', path, isPrivate)) }
+  const given: Env = path === undefined ? env : { ...env, ...parsed(read('ENV_FILE', path, isPrivate)) }
   const secrets = SECRETS.flatMap((name) => {
     const file = text(given, `${name}_FILE`)
     if (file === undefined) return []
@@ -23,6 +23,15 @@ export function withFiles (env: Env): Env {
     return [[name, read(`${name}_FILE`, file).trim()] as const]
   })
   return { ...given, ...Object.fromEntries(secrets) }
+}
+
+/** A `#` begins a comment, also within a word: a password that has one would be another. */
+function parsed (file: string): Env {
+  const values = parseEnv(file)
+  for (const [, name = '', before] of file.matchAll(/^\s*(?:export\s+)?([\w.-]+)[ \t]*=[ \t]*([^'"`\s#][^\n#]*)(?<=\S)#/gm)) {
+    if (values[name] === before) throw new ConfigError(`ENV_FILE: the value of ${name} holds a #, before which it would end: put it in quotes, or a blank before a comment`)
+  }
+  return values
 }
 
 function read (name: string, path: string, check: (name: string, path: string) => void = () => {}): string {

@@ -25,7 +25,8 @@ export function redisOptions (env: Env): RedisSettings {
   const url = secretUrl(env, 'REDIS_URL', ['redis', 'rediss'], 'redis://127.0.0.1:6379')
   const mode = oneOf(env, 'REDIS_MODE', MODES, text(env, 'REDIS_HOST') === undefined ? '' : 'single')
   if (url !== undefined && !['', 'single', 'cluster'].includes(mode)) throw new ConfigError(`REDIS_URL and REDIS_MODE=${mode} contradict each other`)
-  if (url !== undefined) return mode === '' ? { url } : { mode, url }
+  if (url !== undefined && text(env, 'REDIS_HOST') !== undefined) throw new ConfigError('REDIS_URL and REDIS_HOST contradict each other')
+  if (url !== undefined) return { ...(mode !== '' && { mode }), url, ...access(env) }
   if (mode === '' || mode === 'none') return { mode: 'none' }
   return { mode, ...addresses(env, mode), ...access(env) }
 }

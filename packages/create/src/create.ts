@@ -40,6 +40,8 @@ export function create ({ folder, plugins = FEATURES.map(({ name }) => name), ty
   const unknown = plugins.filter((one) => !FEATURES.some((feature) => feature.name === one))
   if (unknown.length > 0) throw new CreateError(`There is no plugin ${unknown.join(', ')}: ${FEATURES.map((feature) => feature.name).join(', ')}`)
   if (redisUrl !== '' && !/^rediss?:\/\/\S+$/.test(redisUrl)) throw new CreateError('The address of Redis begins with redis:// or rediss://')
+  // In .env it would begin a comment.
+  if (redisUrl.includes('#')) throw new CreateError('The address of Redis has no "#": in a password write %23')
   return onDisk(() => {
     const other = existsSync(target) ? readdirSync(target).filter((entry) => !BEFORE.has(entry)) : []
     if (other.length > 0) throw new CreateError(`${target} is not empty: ${other.slice(0, 3).join(', ')}${other.length > 3 ? ', …' : ''}`)

@@ -140,6 +140,9 @@ ${typescript ? 'npm run build\n' : ''}npx pm2 start ecosystem.config.cjs --env p
 npx pm2 reload ${siteId(name)}
 \`\`\`
 
+What else starts it, a container or a service, starts \`node ${typescript ? 'dist/src' : 'src'}/server.js\` itself: npm ends before the server does, and hands SIGTERM to a
+shell, which keeps it. A value in \`.env\` that holds a \`#\` stands in quotes.
+
 | plugin | what for | routes |
 |---|---|---|
 ${features.map(({ plugin, about, routes }) => `| \`${plugin}\` | ${about} | ${routes.join('; ')} |\n`).join('')}

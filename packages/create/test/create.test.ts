@@ -205,6 +205,7 @@ t.test('what cannot be made is one line that says why, and nothing is written', 
     [['My Site'], '"My Site" is no name of a package', 1],
     [['site', '--plugins', 'sessions,cash'], 'There is no plugin cash: sessions, ', 1],
     [['site', '--redis', 'localhost'], 'The address of Redis begins with redis:// or rediss://', 1],
+    [['site', '--redis', 'redis://:pa#ss@cache:6379'], 'in a password write %23', 1],
     [['site', '--packages', folder], 'There are no tarballs of the suite in', 1],
     [['site', 'other'], 'One folder, and one language', 1],
     [['site', '--pluggins', 'all'], "Unknown option '--pluggins'", 2]
