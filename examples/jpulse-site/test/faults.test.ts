@@ -90,9 +90,28 @@ t.test('MongoDB lost: administrators see the endpoints that the worker has, can 
   t.match(body, 'data-namespace="shop"')
   t.notMatch(body, 'Open the endpoint')
   t.equal((await make('other')).statusCode, 503)
+  t.match(await admin.json('POST', '/api/1/cache/clear'), { statusCode: 503, headers: { 'retry-after': '2' } }, 'by a route of a plugin too')
   proxy.mend()
   await waitFor(async () => (await make('other')).statusCode === 303, { what: 'an endpoint to be made', timeoutMs: 20_000 })
   t.match((await admin.get('/admin/websockets')).body, 'Open the endpoint')
+})
+
+t.test('MongoDB away at boot: the endpoints are there with MongoDB, however long it was away', async (t) => {
+  const { proxy, env } = await behindProxy(t)
+  const { app, admin } = await adminSite(t, 'servers', env)
+  t.equal((await admin.form('/admin/websockets', { name: 'shop', audience: 'users' })).statusCode, 303)
+  await app.close()
+  proxy.cut()
+  let tries = 0
+  const other = await site(t, env)
+  const refresh = other.endpoints.refresh.bind(other.endpoints)
+  other.endpoints.refresh = () => { tries++; return refresh() }
+  await other.ready()
+  // By then the next try would be eight seconds away.
+  await waitFor(() => tries === 5, { what: 'the tries to become seldom', timeoutMs: 30_000 })
+  proxy.mend()
+  await waitFor(() => other.mongoLink?.state === 'up', { what: 'MongoDB', timeoutMs: 20_000 })
+  await waitFor(() => other.endpoints.names.includes('shop'), { what: 'the endpoint', timeoutMs: 4000 })
 })
 
 t.test('MongoDB frozen: requests are answered within the limit of an operation, and the worker lives', async (t) => {

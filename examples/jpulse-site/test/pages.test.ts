@@ -47,3 +47,19 @@ t.test('who has to sign in first comes to the page that was asked for, with its 
     t.match(await visitor.form('/shop/sign-in', { username: 'admin', password: PASSWORD, next: next.replaceAll('&amp;', '&') }), { statusCode: 303, headers: { location: `/shop${wanted}` } }, wanted)
   }
 })
+
+t.test('a page that refuses something knows who looks at it, and no cache keeps it', async (t) => {
+  const { app, admin } = await adminSite(t, 'embedded')
+  const [user, stranger] = [new Client(app), new Client(app)]
+  await user.signUp('ada')
+  for (const [client, name, urls] of [[user, 'ada', ['/nowhere', '/admin/', '/admin/cluster']], [admin, 'admin', ['/nowhere', '/admin/users/nobody/sessions']]] as const) {
+    for (const url of urls) t.match(await client.get(url), { body: `data-testid="me">${name}<`, headers: { 'cache-control': 'no-store' } }, url)
+  }
+  t.match((await stranger.get('/nowhere')).body, 'href="/sign-in"')
+  t.match((await stranger.get('/%ff')).body, 'href="/sign-in"', 'before anything was routed')
+})
+
+t.test('no page leads where the proxy of deploy/nginx.conf lets nobody in', async (t) => {
+  const { admin } = await adminSite(t, 'embedded')
+  for (const url of ['/', '/admin/', '/docs']) t.notMatch((await admin.get(url)).body, /href="\/metrics/, url)
+})

@@ -45,6 +45,20 @@ t.test('who wakes while it runs has it done once more, and nobody is forgotten b
   }
 })
 
+t.test('who wakes while it waits has it tried at once', async (t) => {
+  let runs = 0
+  const one = new Repeated(async () => {
+    runs++
+    throw new Error('away')
+  }, () => {})
+  t.teardown(() => one.close())
+  // Waiting each time would take more than a minute.
+  for (let n = 1; n <= 12; n++) {
+    one.wake()
+    await waitFor(() => runs >= n, { what: `try ${n}`, timeoutMs: 10_000 })
+  }
+})
+
 t.test('once it is closed nothing is tried again, and who waits goes on', async (t) => {
   let runs = 0
   const one = new Repeated(async () => {

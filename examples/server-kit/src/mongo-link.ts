@@ -29,6 +29,7 @@ export class MongoLink {
   readonly #client: MongoClient
   readonly #log: FastifyBaseLogger
   readonly #closing = new AbortController()
+  readonly #listeners = new Set<() => void>()
   #state: MongoState = 'connecting'
   #connected = false
   #firstAttempt: Promise<void> = Promise.resolve()
@@ -40,6 +41,12 @@ export class MongoLink {
 
   get state (): MongoState {
     return this.#state
+  }
+
+  /** Calls a function each time that MongoDB answers again, and for the first time. Returns one that ends it. */
+  onUp (listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
   }
 
   /** Connects in the background. */
@@ -102,7 +109,9 @@ export class MongoLink {
   #turn (state: MongoState, err?: unknown): void {
     if (state === this.#state || this.#closing.signal.aborted) return
     this.#state = state
-    if (state === 'up') this.#log.info('MongoDB is up')
-    else this.#log.error({ err }, 'MongoDB is down; trying again in the background')
+    if (state === 'up') {
+      this.#log.info('MongoDB is up')
+      for (const listener of this.#listeners) listener()
+    } else this.#log.error({ err }, 'MongoDB is down; trying again in the background')
   }
 }

@@ -170,12 +170,14 @@ export default fp(async (app: FastifyInstance) => {
     return endpoints.having
   })
   const stop = app.configCache.onChange((tags) => { if (tags === null || tags.includes(DOCUMENT)) refreshing.wake() })
+  const forget = app.mongoLink?.onUp(() => { refreshing.wake() })
   // Before it listens, but no boot waits for documents that are out of reach.
   app.addHook('onReady', async () => {
     await Promise.race([refreshing.wake(), sleep(BOOT_MS, undefined, { ref: false })])
   })
   app.addHook('preClose', async () => {
     stop()
+    forget?.()
     refreshing.close()
   })
 }, { name: 'site-endpoints', fastify: '5.x', dependencies: ['@jpulse/ws-namespaces', '@jpulse/config-cache', 'site-namespaces'] })

@@ -3,13 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const FIRST_MS = 500
 const LONGEST_MS = 15_000
 
-/** Does something each time it is woken, one after the other, and tries again, less and less often, where that fails. */
+/** Does something each time it is woken, one after the other, and tries again, less and less often, where that fails: at once when it is woken meanwhile. */
 export class Repeated {
   readonly #work: () => Promise<void>
   readonly #onFailure: (err: unknown) => void
   readonly #closing = new AbortController()
   #running: Promise<void> | undefined
   #isDue = false
+  #pause = new AbortController()
 
   /** @param onFailure told of the first of failures in a row */
   constructor (work: () => Promise<void>, onFailure: (err: unknown) => void) {
@@ -20,6 +21,7 @@ export class Repeated {
   /** Resolves when it has been done. Who wakes while it is tried again waits with the others. */
   wake (): Promise<void> {
     this.#isDue = true
+    this.#pause.abort()
     this.#running ??= this.#run()
     return this.#running
   }
@@ -38,8 +40,13 @@ export class Repeated {
         failures = 0
       } catch (err) {
         if (failures === 0 && !signal.aborted) this.#onFailure(err)
+        const wasWoken = this.#isDue
         this.#isDue = true
-        await sleep(Math.min(LONGEST_MS, FIRST_MS * 2 ** failures++), undefined, { ref: false, signal }).catch(() => {})
+        this.#pause = new AbortController()
+        // Who woke it during the try may know that it works again.
+        const pauseMs = wasWoken ? FIRST_MS : Math.min(LONGEST_MS, FIRST_MS * 2 ** failures)
+        failures++
+        await sleep(pauseMs, undefined, { ref: false, signal: AbortSignal.any([signal, this.#pause.signal]) }).catch(() => {})
       }
     }
     this.#running = undefined

@@ -23,7 +23,6 @@ const LINKS = html`<ul class="links">
       <li><a class="button" href="/admin/websockets">WebSockets</a></li>
       <li><a class="button" href="/admin/users">Users</a></li>
       <li><a class="button" href="/admin/audit">Audit log</a></li>
-      <li><a class="button" href="/metrics?scope=cluster">Prometheus</a></li>
     </ul>`
 
 export function adminPage ({ saved, flags, documents, templates }: AdminView): Html {

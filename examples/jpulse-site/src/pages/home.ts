@@ -17,7 +17,7 @@ export interface HomeView {
 const TOUR = [
   { href: '/hello-websocket/', title: 'WebSocket', text: 'Emoji, a to-do list and rooms, in sync across workers, with what you missed replayed after a break.' },
   { href: '/hello-app-cluster/', title: 'Cluster', text: 'One message to every process, and an answer from each.' },
-  { href: '/users', title: 'People', text: 'Ten thousand documents by cursor: the last page costs what the first one does.' },
+  { href: '/users', title: 'People', text: 'A long listing by cursor: the last page costs what the first one does.' },
   { href: '/analytics/', title: 'Analytics', text: 'A slow aggregate, computed once for all workers and never stale.' },
   { href: '/devices', title: 'Devices', text: 'Where you are signed in. Sign out everywhere, and it is everywhere at once.' },
   { href: '/docs', title: 'API', text: 'Every route with its schema.' }

@@ -17,7 +17,7 @@ export const PERSON = {
   ]
 } as const
 
-/** The listing: ten thousand people by cursor. */
+/** The listing: people by cursor. */
 const people: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/users', { schema: { querystring: PeopleQuery, response: pageResponses } }, async (request, reply) => {
     const [{ items, pageInfo }, stored] = await Promise.all([
@@ -38,7 +38,7 @@ const people: FastifyPluginAsyncTypebox = async (app) => {
       path: '/users',
       content: html`
     <section class="hero"><h1>People</h1>
-    <p class="lead">Made up, ten thousand of them. A page deep in the list costs what the first one costs, and none is skipped or shown twice while others change it.</p></section>
+    <p class="lead">Made up. A page deep in the list costs what the first one costs, and none is skipped or shown twice while others change it.</p></section>
     <div class="card scroll" tabindex="0" role="region" aria-label="People"><table>
       <thead><tr>${columns.map(({ field, label }) => html`<th scope="col" class="${field}">${heading(field, label)}</th>`)}</tr></thead>
       <tbody>${items.map((item) => html`<tr data-id="${item._id}">${columns.map(({ field }) => html`<td class="${field}">${shown(item, field as keyof Person)}</td>`)}</tr>`)}</tbody>

@@ -2,6 +2,7 @@ import { tellOf } from '@jpulse/plugin-kit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { DocumentsUnavailableError } from 'server-kit'
+import { maybeViewer } from '../auth/viewer.ts'
 import { EditedError, NotFoundError, TooLongError } from '../errors.ts'
 import { errorPage } from '../pages/error.ts'
 
@@ -29,8 +30,23 @@ export function sendError (thrown: unknown, request: FastifyRequest, reply: Fast
   // That MongoDB is away is in the log already, once.
   if (statusCode >= 500 && !(thrown instanceof DocumentsUnavailableError)) request.log.error({ err: thrown }, 'request failed')
   reply.code(statusCode).headers(statusCode === 503 ? { 'retry-after': RETRY_AFTER_SECONDS, ...headers } : headers)
-  if (wantsPage(request)) return reply.type('text/html; charset=utf-8').send(errorPage({ statusCode, message: error }).toString())
+  if (wantsPage(request)) return reply.header('cache-control', 'no-store').type('text/html; charset=utf-8').send(pageOf(request, statusCode, error))
   return reply.send({ success: false, error, code, statusCode, ...(thrown instanceof EditedError && currentOf(thrown)) })
+}
+
+function pageOf (request: FastifyRequest, statusCode: number, message: string): string {
+  const viewer = lookerOn(request)
+  const page = errorPage({ statusCode, message, viewer }).toString()
+  return viewer === null || viewer === 'unknown' ? page : request.server.guardForms(request, page)
+}
+
+/** Who looks at an error; nobody where it came before the session was looked for. */
+function lookerOn (request: FastifyRequest): ReturnType<typeof maybeViewer> {
+  try {
+    return maybeViewer(request.server, request)
+  } catch {
+    return null
+  }
 }
 
 /** The same address with a slash at its end, or without the one that is there. */
