@@ -39,6 +39,28 @@ test('what a client sends is typed by the schema, who it is by authorize', () =>
   })
 })
 
+test('the parameters of a pattern are there by their names', () => {
+  interface Chat { toServer: { say: string }, toClient: { said: string } }
+  const seats = app.wsNamespaces.create('rooms/:id/seats/:seat', {
+    authorize: async (_request, { id, seat }) => {
+      expect(id).type.toBe<string>()
+      return { userId: seat, room: id }
+    },
+    onMessage: (conn) => { expect(conn.ctx.room).type.toBe<string>() }
+  })
+  expect(seats.name).type.toBe<string>()
+  app.wsNamespaces.create<Chat>()('rooms/:id', {
+    authorize: (_request, params) => {
+      expect(params).type.toBe<Readonly<Record<'id', string>>>()
+      return { userId: params.id }
+    }
+  })
+  // Of a name that is known at run time only, and where types are named, there may be any.
+  app.wsNamespaces.create(seats.name, { authorize: (_request, params) => { expect(params).type.toBe<Readonly<Record<string, string>>>(); return false } })
+  app.wsNamespaces.create<Chat, { userId: string }>('rooms/:id', { authorize: (_request, params) => { expect(params).type.toBe<Readonly<Record<string, string>>>(); return false } })
+  expect(app.wsNamespaces.create).type.not.toBeCallableWith('rooms/:id', { authorize: (_request: unknown, { di }: { di: string }) => ({ userId: di }) })
+})
+
 test('what the server does', async () => {
   const chat = app.wsNamespaces.create('chat')
   expect(await chat.broadcast('a', { any: ['json'] }, { except: ['id'], volatile: true })).type.toBe<PublishResult>()

@@ -5,7 +5,7 @@ import type { Identity } from '../namespace/connection.ts'
 import { define, type NamespaceOptions, type Returned } from '../namespace/definition.ts'
 import type { LocalStats } from '../namespace/hub.ts'
 import type { Hubs } from '../namespace/hubs.ts'
-import type { Params } from '../namespace/names.ts'
+import type { Params, ParamsOf } from '../namespace/names.ts'
 import { NamespaceHandle, type HandleParts, type Namespace } from './namespace.ts'
 
 /** The namespaces of an application: `fastify.wsNamespaces`. */
@@ -18,12 +18,12 @@ export interface WsNamespaces {
    * @typeParam Schema follows from the option `schema`; or a `Protocol` of @jpulse/ws-client: what clients and the server send, in one declaration
    * @throws FST_ERR_WS_NAMESPACES_INVALID_NAME, _INVALID_OPTION, _EXISTS, _AMBIGUOUS where another matches the same names and neither is narrower
    */
-  create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity> (name: string, options?: NamespaceOptions<Schema, Ctx>): Namespace<Schema, Ctx>
+  create<Schema extends TSchema = TSchema, Ctx extends Identity = Identity, Name extends string = string> (name: Name, options?: NamespaceOptions<Schema, Ctx, any, ParamsOf<Name>>): Namespace<Schema, Ctx>
   /**
    * As above, `create<Chat>()('chat', { … })`: `conn.ctx` follows from `authorize` beside a `Protocol`, and `onMessage` returns what that
    * declares. A handler that returns something of the namespace itself needs its type: `const chat: Namespace<Chat> = …`.
    */
-  create<Schema extends TSchema & Protocol> (): <Ctx extends Identity = Identity>(name: string, options?: NamespaceOptions<Schema, Ctx, Returned<Schema>>) => Namespace<Schema, Ctx>
+  create<Schema extends TSchema & Protocol> (): <Ctx extends Identity = Identity, Name extends string = string>(name: Name, options?: NamespaceOptions<Schema, Ctx, Returned<Schema>, ParamsOf<Name>>) => Namespace<Schema, Ctx>
   /**
    * The namespace of a decoded name, also one instance of a pattern: `rooms/a:b`, whether it has clients or not; null where
    * there is none. Segments are told apart by `/`: give an id that may contain one as a parameter, `get('rooms/:id', { id })`.
@@ -53,7 +53,7 @@ export class Decorator implements WsNamespaces {
     this.drain = drain
   }
 
-  create (...given: [name?: string, options?: NamespaceOptions<any, any> | undefined]): any {
+  create (...given: [name?: string, options?: NamespaceOptions<any, any, any, any> | undefined]): any {
     return given.length === 0 ? this.#create.bind(this) : this.#create(...given as [string])
   }
 
@@ -68,7 +68,7 @@ export class Decorator implements WsNamespaces {
     return new NamespaceHandle(found.definition, found, this.#parts)
   }
 
-  #create (name: string, options: NamespaceOptions<any, any> = {}): Namespace {
+  #create (name: string, options: NamespaceOptions<any, any, any, any> = {}): Namespace {
     const definition = define(name, options as unknown as NamespaceOptions<never, never>, this.#maxPayloadBytes)
     this.#hubs.define(definition)
     return new NamespaceHandle(definition, this.#hubs.directory.find(name), this.#parts)

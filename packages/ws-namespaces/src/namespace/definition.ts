@@ -32,14 +32,15 @@ export type Reply<Schema = TSchema> = (data?: AnswerOf<Schema>, type?: string) =
  *
  * @typeParam Result what `onMessage` returns. `any` and not `unknown`: only with that TypeScript lets a handler refer to the namespace
  * which is being created, `const chat = create('chat', { onMessage: () => chat.stats() })`.
+ * @typeParam Given the parameters of the name
  */
-export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends Identity = Identity, Result = any> {
+export interface NamespaceOptions<Schema extends TSchema = TSchema, Ctx extends Identity = Identity, Result = any, Given = Params> {
   /**
    * Who may connect, awaited before the upgrade. `false` is a 403, null a 401, an error with a 4xx `statusCode` that.
    *
    * @default whoever is logged in by @jpulse/redis-sessions; where that is not registered nobody but in a public namespace
    */
-  authorize?: ((request: FastifyRequest, params: Params) => Maybe<Ctx | false | null | undefined>) | undefined
+  authorize?: ((request: FastifyRequest, params: Given) => Maybe<Ctx | false | null | undefined>) | undefined
   /**
    * Who a client is by the credentials that it sends before its authorisation ends; those of `authorize` come with a request. Returns
    * what `authorize` returns, of the same user; anything else changes nothing. @default the authorisation cannot be renewed

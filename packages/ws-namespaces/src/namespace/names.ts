@@ -7,6 +7,11 @@ const PARAMETER = /^:[A-Za-z_][A-Za-z0-9_]{0,50}$/
 /** What the parameters of a pattern stand for, decoded. */
 export type Params = Readonly<Record<string, string>>
 
+/** The parameters of a name by its text: `rooms/:id` has `{ id: string }`. Of a name whose text TypeScript does not know there may be any. */
+export type ParamsOf<Name extends string> = string extends Name ? Params : Readonly<Record<ParameterOf<Name>, string>>
+type ParameterOf<Name extends string> =
+  Name extends `${infer First}/${infer Rest}` ? ParameterOf<First> | ParameterOf<Rest> : Name extends `:${infer Parameter}` ? Parameter : never
+
 /** How two patterns lie to each other, by what they match. */
 export type Relation = 'apart' | 'narrower' | 'wider' | 'ambiguous'
 
