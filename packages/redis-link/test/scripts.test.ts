@@ -206,7 +206,7 @@ t.test('what is known of an outage', async (t) => {
   for (let asked = 0; outages.since() === null && asked < 1000; asked++) await outages.changed(100)
   t.ok(outages.version > version)
   t.equal(outages.version - version, breaks, 'each is told at once')
-  t.equal(outages.untilHeard(), null, 'without Redis nobody waits for the subscriber')
+  t.equal(outages.untilHeard(link.subscriber()), null, 'without Redis nobody waits for the subscriber')
   stop()
   await redis.restart()
   for (let asked = 0; outages.since() !== null && asked < 1000; asked++) await outages.changed(100)

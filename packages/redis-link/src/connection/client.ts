@@ -163,6 +163,11 @@ export function primaryOf (client: RedisClient, key: string): string | undefined
   return client.isCluster ? (client as Cluster).slots[calculateSlot(key)]?.[0] : undefined
 }
 
+/** Whether it can be told which server has a key: a Redis Cluster has to be asked first. */
+export function knowsSlots (client: RedisClient): boolean {
+  return !client.isCluster || (client as Cluster).slots.length > 0
+}
+
 /** Name of a node of a Redis Cluster. */
 export function nodeName ({ options: { host, port } }: Redis): string {
   return `${host}:${port}`

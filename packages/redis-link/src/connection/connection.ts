@@ -12,7 +12,8 @@ import { Monitor } from './monitor.ts'
 import { LinkOutages } from './outages.ts'
 import { isOutage, RefusalLog } from './refusals.ts'
 import { besideEachOther, inPipeline } from './run-all.ts'
-import { Subscriber } from './subscriber.ts'
+import { Receiver } from './receiver.ts'
+import type { Subscriber } from './subscriber.ts'
 import { Subscribers } from './subscribers.ts'
 import { bounded } from './time.ts'
 
@@ -148,7 +149,7 @@ export class Connection {
   async #close (withinMs: number): Promise<void> {
     this.#monitor?.stop()
     this.#credentials?.stop()
-    for (const subscriber of this.#subscribers?.all() ?? []) subscriber.close()
+    this.#subscribers?.close()
     this.outages.close()
     this.#expectListeners(-LISTENERS)
     const wasUp = this.#state === 'up'
@@ -176,22 +177,23 @@ export class Connection {
     const { passwordSource, username, commandTimeoutMs } = this.#options
     if (passwordSource === undefined) return null
     return new Credentials(passwordSource, client, username, commandTimeoutMs, {
-      connections: () => [...(client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]), ...this.#subscribers!.all().map(({ connection }) => connection)]
+      connections: () => [...(client.isCluster ? (client as Cluster).nodes('all') : [client as Redis]), ...this.#subscribers!.receivers().map(({ connection }) => connection)]
         .filter((one) => one?.status === 'ready') as Redis[],
       onFault: (err) => this.#log.error({ err }, 'the password of Redis could not be renewed; it is tried again')
     })
   }
 
   #makeSubscribers (client: RedisClient): Subscribers {
-    return new Subscribers(client, (near, number) => {
-      const subscriber = new Subscriber(client, this.#options, near, number === 0 ? this.#ownChannel : `${this.#ownChannel}:${number}`, {
-        onFault: (err, channel) => this.#log.error({ err, channel }, 'a listener of a Redis channel failed'),
+    const onFault = (err: unknown, channel: string): void => this.#log.error({ err, channel }, 'a listener of a Redis channel failed')
+    return new Subscribers(client, {
+      receiver: (near, number, tell) => new Receiver(client, this.#options, near, number === 0 ? this.#ownChannel : `${this.#ownChannel}:${number}`, {
+        onFault,
         onRefusal: (channel, reason) => this.#log.error({ channel }, `Redis refuses the subscription to ${channel}: ${reason}`),
         onReplaced: (reason) => this.#log.warn(`the subscriber connection is replaced: ${reason}`),
         onAway: (err) => this.#log.error(`the subscriber connection cannot be made, and nothing is heard until it can: ${this.#diagnose(err)}`)
-      })
-      this.outages.watchSubscriber(subscriber)
-      return subscriber
+      }, tell),
+      onSubscriber: (subscriber) => this.outages.watchSubscriber(subscriber),
+      onFault
     })
   }
 

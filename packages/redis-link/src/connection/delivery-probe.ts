@@ -1,50 +1,64 @@
 import type { Redis } from 'ioredis'
 import type { RedisClient } from '../options.ts'
 import { primaries } from './client.ts'
+import type { Ear } from './ear.ts'
 import { bounded } from './time.ts'
 
-/** Proves by messages to itself that what is published reaches a subscriber. */
+/** Proves by messages to itself what reaches the connections of a receiver. */
 export class DeliveryProbe {
   readonly channel: string
   readonly #client: RedisClient
   readonly #timeoutMs: number
   #sent = 0
-  #heard = 0
-  #wake = () => {}
 
-  /** @param channel of this process alone, on which `hear` has to be subscribed */
+  /** @param channel of this receiver alone, to which its connections are subscribed */
   constructor (client: RedisClient, channel: string, timeoutMs: number) {
     this.channel = channel
     this.#client = client
     this.#timeoutMs = timeoutMs
   }
 
-  readonly hear = (message: Buffer): void => {
-    this.#heard = Math.max(this.#heard, Number(message))
-    this.#wake()
-  }
-
   /**
    * Whether nothing arrives: Redis accepted two messages in a row, in a Redis Cluster through one primary after the other, and
    * neither was received in time. Null where that cannot be told, because Redis accepted none.
    */
-  async isBroken (): Promise<boolean | null> {
+  async isBroken (ear: Ear): Promise<boolean | null> {
     const nodes = primaries(this.#client)
     const node = nodes[this.#sent % nodes.length]
     if (node === undefined) return null
-    const missed = await this.#isMissed(node)
-    return missed === true ? this.#isMissed(node) : missed
+    const missed = await this.#isMissed(node, ear)
+    return missed === true ? this.#isMissed(node, ear) : missed
   }
 
-  async #isMissed (node: Redis): Promise<boolean | null> {
-    const number = ++this.#sent
+  /**
+   * Resolves when these connections have heard all that was published before the call: each server of a Redis Cluster hands on in order what is
+   * published on it. Where that cannot be proved, because one accepts no message, when the limit of a command has passed.
+   */
+  async passed (...ears: Ear[]): Promise<void> {
+    await Promise.all(primaries(this.#client).map(async (node) => {
+      const mark = ++this.#sent
+      const heard = Promise.all(ears.map((ear) => ear.heard(mark)))
+      this.#send(node, mark).catch(() => {})
+      await bounded(heard, this.#timeoutMs).catch(() => {})
+      for (const ear of ears) ear.forget(mark)
+    }))
+  }
+
+  async #isMissed (node: Redis, ear: Ear): Promise<boolean | null> {
+    const mark = ++this.#sent
+    const heard = ear.heard(mark)
     try {
-      await bounded(node.publish(this.channel, String(number)), this.#timeoutMs)
+      await this.#send(node, mark)
+      return await bounded(heard, this.#timeoutMs).then(() => false, () => true)
     } catch {
       // Redis is away, or the user may not publish.
       return null
+    } finally {
+      ear.forget(mark)
     }
-    if (this.#heard >= number) return false
-    return bounded(new Promise<void>((resolve) => { this.#wake = resolve }), this.#timeoutMs).then(() => false, () => true)
+  }
+
+  async #send (node: Redis, mark: number): Promise<void> {
+    await bounded(node.publish(this.channel, String(mark)), this.#timeoutMs)
   }
 }

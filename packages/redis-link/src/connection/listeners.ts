@@ -37,6 +37,17 @@ export class Listeners {
     this.#all[kind].set(name, listeners.set(listener, (listeners.get(listener) ?? 0) + 1))
   }
 
+  /** Takes over who listens to another's names, but for one. */
+  adopt (other: Listeners, except: string): void {
+    for (const kind of ['subscribe', 'psubscribe'] as const) {
+      for (const [name, listeners] of other.#all[kind]) {
+        if (name === except) continue
+        for (const [listener, times] of listeners) for (let time = 0; time < times; time++) this.add(kind, name, listener)
+      }
+    }
+    for (const name of other.#told) this.keepQuiet(name)
+  }
+
   /** Ends one subscription. Returns whether it was the last of its name. */
   remove (kind: Kind, name: string, listener: Listener): boolean {
     const listeners = this.#all[kind].get(name)

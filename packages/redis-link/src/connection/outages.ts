@@ -48,10 +48,10 @@ export interface Outages {
   /** Calls the listener at each break, in the same turn: when `version` grows. What it throws or rejects with is logged. */
   onBreak (listener: () => unknown): Stop
   /**
-   * Null where every subscriber hears, and where waiting for it makes no sense because Redis is away; else resolves when
-   * all hear again, or after 2 s.
+   * Null where this subscriber hears, and where waiting for it makes no sense because Redis is away; else resolves when
+   * it hears again, or after 2 s.
    */
-  untilHeard (): Promise<void> | null
+  untilHeard (subscriber: Subscriber | null): Promise<void> | null
   /**
    * Asks the server that has a key. After one timeout all others are refused at once, until a PING of the server is
    * answered or `up` is told; each primary of a Cluster counts for itself. The link's own probes find the same out up to
@@ -72,8 +72,7 @@ export class LinkOutages implements Outages {
   /** With what forgets a server that left the Cluster. */
   readonly #watched = new Map<Emitter, () => void>()
   readonly #silent = new Map<string, { since: number, timer?: NodeJS.Timeout }>()
-  readonly #subscribers: Subscriber[] = []
-  #heard: Promise<void> | null = null
+  readonly #heard = new Map<Subscriber, Promise<void>>()
   #since: number | null
   #version = 0
   #closed = false
@@ -119,10 +118,11 @@ export class LinkOutages implements Outages {
     return () => { this.#onBreak.delete(listener) }
   }
 
-  untilHeard (): Promise<void> | null {
-    if (this.#hearsAll() || this.#since !== null) return null
-    this.#heard ??= this.#untilUp().finally(() => { this.#heard = null })
-    return this.#heard
+  untilHeard (subscriber: Subscriber | null): Promise<void> | null {
+    if (subscriber === null || subscriber.isUp || this.#since !== null) return null
+    const heard = this.#heard.get(subscriber) ?? this.#untilUp(subscriber).finally(() => { this.#heard.delete(subscriber) })
+    this.#heard.set(subscriber, heard)
+    return heard
   }
 
   async guard<T> (key: string, ask: () => Promise<T>): Promise<T> {
@@ -143,7 +143,6 @@ export class LinkOutages implements Outages {
   }
 
   watchSubscriber (subscriber: Subscriber): void {
-    this.#subscribers.push(subscriber)
     subscriber.on('up', this.#wake)
     subscriber.on('down', this.#broke)
   }
@@ -206,13 +205,9 @@ export class LinkOutages implements Outages {
     })
   }
 
-  #hearsAll (): boolean {
-    return this.#subscribers.every(({ isUp }) => isUp)
-  }
-
-  async #untilUp (): Promise<void> {
+  async #untilUp (subscriber: Subscriber): Promise<void> {
     const end = performance.now() + HEARD_MS
-    for (let left = HEARD_MS; left > 0 && this.#since === null && !this.#hearsAll() && !this.#closed; left = end - performance.now()) await this.changed(left)
+    for (let left = HEARD_MS; left > 0 && this.#since === null && !subscriber.isUp && !this.#closed; left = end - performance.now()) await this.changed(left)
   }
 }
 

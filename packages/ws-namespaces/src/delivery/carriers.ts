@@ -31,7 +31,7 @@ export class Carriers {
   }
 
   make (namespace: string, history: History | null, sink: Sink): Carrier {
-    if (history === null) return new LiveCarrier(namespace, this.#bus, this.#link.outages, this.#listener, sink)
+    if (history === null) return new LiveCarrier(namespace, this.#bus, this.#link, this.#listener, sink)
     return new VolatileCarrier(this.#log(namespace, history, sink), namespace, this.#bus, this.#listener, sink)
   }
 

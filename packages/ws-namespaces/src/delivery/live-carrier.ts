@@ -1,5 +1,5 @@
 import type { BroadcastMessage, InternalBroadcast } from '@jpulse/cluster-broadcast'
-import type { Outages } from '@jpulse/redis-link'
+import type { Outages, RedisLink, Subscriber } from '@jpulse/redis-link'
 import type { Carrier, Delivered, Delivery, Listening, Opening, Sink } from './carrier.ts'
 import { measure } from './frame.ts'
 import { channelOf, type Topic } from './keys.ts'
@@ -16,14 +16,17 @@ export class LiveCarrier implements Carrier {
   readonly #namespace: string
   readonly #bus: InternalBroadcast
   readonly #outages: Outages
+  /** Of the channels that the cluster's broadcast carries. */
+  readonly #subscriber: Subscriber | null
   readonly #listener: Listener
   readonly #sink: Sink
   #sending = 0
 
-  constructor (namespace: string, bus: InternalBroadcast, outages: Outages, listener: Listener, sink: Sink) {
+  constructor (namespace: string, bus: InternalBroadcast, link: RedisLink, listener: Listener, sink: Sink) {
     this.#namespace = namespace
     this.#bus = bus
-    this.#outages = outages
+    this.#outages = link.outages
+    this.#subscriber = link.subscriber()
     this.#listener = listener
     this.#sink = sink
   }
@@ -41,7 +44,7 @@ export class LiveCarrier implements Carrier {
     this.#sending++
     try {
       // While our subscriber reconnects, others' do as well, and a message that is not logged would be lost to them.
-      const wait = this.#outages.untilHeard()
+      const wait = this.#outages.untilHeard(this.#subscriber)
       if (wait !== null) await wait
       return (await this.#bus.publishJson(channelOf(this.#namespace, message.topic), json, { replay: false, bytes })).delivered
     } finally {

@@ -1,0 +1,290 @@
+import { callSafely } from '@jpulse/plugin-kit'
+import type { Redis } from 'ioredis'
+import type { RedisClient, ResolvedOptions } from '../options.ts'
+import { hasLeft } from './client.ts'
+import { DeliveryProbe } from './delivery-probe.ts'
+import { Ear } from './ear.ts'
+import { Listeners, type Kind, type Listener } from './listeners.ts'
+import { Overlap } from './overlap.ts'
+import { Place } from './place.ts'
+import type { SubscriberEvents } from './subscriber.ts'
+import { backoff } from './time.ts'
+
+/** What a receiver tells its link, for the log. */
+export interface ReceiverFaults {
+  /** A listener threw or rejected. */
+  onFault (err: unknown, channel: string): void
+  /** Redis refuses a channel; once, until it accepts it. */
+  onRefusal (channel: string, reason: string): void
+  /** Nothing arrived on the open connection, its server left the Cluster, or has the key no more that it is to be near; it was replaced, or will be. */
+  onReplaced (reason: string): void
+  /** No connection can be made although the link has one; once, until there is one. `undefined`: the server closed it without a word. */
+  onAway (err: Error | undefined): void
+}
+
+type Tell = <E extends keyof SubscriberEvents>(event: E, ...args: SubscriberEvents[E]) => void
+
+/** One connection takes over from another. */
+interface Move {
+  readonly to: Ear
+  /** While both may hear. */
+  overlap: Overlap | null
+}
+
+/** Pause between two proofs, in intervals of the probes. */
+const CHECK_EVERY = 1.5
+/** Attempts to connect that fail in a row before it is logged, while the link has its connection. */
+const REPORT_AFTER = 4
+/** A connection that lasted less long was no success: who is cut off again and again comes back less and less often. */
+const STEADY_MS = 5000
+
+/**
+ * Hears for the subscribers near one server, on one connection, which it makes anew and subscribes to all again where it is lost. An open
+ * connection is no proof of delivery: the server may have left the Cluster, so a message to itself proves it at intervals. One that is to be
+ * replaced is ended when its successor hears.
+ */
+export class Receiver {
+  readonly near: string
+  readonly #client: RedisClient
+  readonly #options: ResolvedOptions
+  readonly #faults: ReceiverFaults
+  readonly #tell: Tell
+  readonly #listeners = new Listeners()
+  readonly #delivery: DeliveryProbe
+  readonly #place: Place
+  #probe: NodeJS.Timeout | undefined
+  #ear: Ear | null = null
+  #move: Move | null = null
+  /** Settled when it has taken over: what is subscribed to meanwhile is so on the new one. */
+  #moved: Promise<void> | undefined
+  #checking = false
+  #heard = false
+  #retry: NodeJS.Timeout | undefined
+  #attempt = 0
+  #failures = 0
+  /** What the last attempt that failed with words failed with. */
+  #error: Error | undefined
+  /** Settled when the attempt to connect under way has succeeded, with every subscription, or failed. */
+  #attempted: Promise<void> = Promise.resolve()
+  #endAttempt = () => {}
+  #up = false
+  #upAt = 0
+  #wasUp = false
+  #closed = false
+
+  /**
+   * @param near on a Redis Cluster it connects to the primary of this key, and to any server where that cannot be had
+   * @param channel a channel of this receiver alone, for messages to itself
+   */
+  constructor (client: RedisClient, options: ResolvedOptions, near: string, channel: string, faults: ReceiverFaults, tell: Tell) {
+    this.near = near
+    this.#client = client
+    this.#options = options
+    this.#faults = faults
+    this.#tell = tell
+    this.#place = new Place(client, near)
+    this.#delivery = new DeliveryProbe(client, channel, options.commandTimeoutMs)
+    this.#listeners.add('subscribe', channel, () => {})
+  }
+
+  /** The present connection. */
+  get connection (): Redis | null {
+    return this.#ear?.redis ?? null
+  }
+
+  get refused (): ReadonlyMap<string, string> {
+    return this.#listeners.refused
+  }
+
+  get isUp (): boolean {
+    return this.#up
+  }
+
+  /** Connects, and keeps connected. Until then listeners are only noted. */
+  start (): void {
+    this.#probe = setInterval(() => { this.#check().catch(() => {}) }, CHECK_EVERY * this.#options.probeIntervalMs).unref()
+    this.#connect()
+  }
+
+  /** Takes over the listeners of one that was not started. */
+  adopt (other: Receiver): void {
+    this.#listeners.adopt(other.#listeners, other.#delivery.channel)
+  }
+
+  /** See `Subscriber.subscribe`. Returns why Redis refuses it, where it does. */
+  async add (kind: Kind, name: string, listener: Listener): Promise<string | undefined> {
+    this.#listeners.add(kind, name, listener)
+    if (this.#moved !== undefined) await this.#moved
+    // Sent for a known name too: its first SUBSCRIBE may still be on its way, and the caller wants to hear now.
+    if (this.#ear?.isOpen === true) await this.#ear.send(kind, [name])
+    else await this.#attempted
+    const reason = this.#listeners.reasonOf(kind, name)
+    if (reason !== undefined) this.#listeners.remove(kind, name, listener)
+    return reason
+  }
+
+  async remove (kind: Kind, name: string, listener: Listener): Promise<void> {
+    if (!this.#listeners.remove(kind, name, listener)) return
+    if (this.#moved !== undefined) await this.#moved
+    await this.#ear?.send(kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe', [name])
+  }
+
+  /** A refusal of this name is not logged. */
+  keepQuiet (name: string): void {
+    this.#listeners.keepQuiet(name)
+  }
+
+  /** Cuts the connection. Listeners are dropped. */
+  close (): void {
+    this.#closed = true
+    clearInterval(this.#probe)
+    clearTimeout(this.#retry)
+    this.#move?.to.end()
+    this.#ear?.end()
+    this.#endAttempt()
+    this.#listeners.clear()
+  }
+
+  #open (redis: Redis): Ear {
+    return new Ear(redis, this.#listeners, this.#options.commandTimeoutMs, {
+      onHeard: (ear, kind, name, message, channel) => this.#hear(ear, kind, name, message, channel),
+      onRefusal: (kind, name, reason) => {
+        if (this.#listeners.refuse(kind, name, reason) && name !== this.#delivery.channel) this.#faults.onRefusal(name, reason)
+      },
+      onEnd: (ear) => this.#lost(ear)
+    })
+  }
+
+  async #connect (): Promise<void> {
+    if (this.#closed) return
+    const redis = this.#place.connection()
+    if (redis === null) return this.#reconnectLater()
+    this.#attempted = new Promise((resolve) => { this.#endAttempt = resolve })
+    const ear = this.#ear = this.#open(redis)
+    if (await ear.opened && await ear.subscribeAll() && ear === this.#ear && !this.#closed) this.#turnUp()
+  }
+
+  #turnUp (): void {
+    const gap = this.#wasUp
+    this.#failures = 0
+    this.#error = undefined
+    this.#upAt = performance.now()
+    this.#up = this.#wasUp = true
+    this.#endAttempt()
+    if (gap) this.#tell('gap')
+    this.#tell('up', { gap })
+  }
+
+  #turnDown (): void {
+    this.#up = false
+    this.#tell('down')
+  }
+
+  #lost (ear: Ear): void {
+    if (ear !== this.#ear) return
+    this.#error = ear.error ?? this.#error
+    this.#ear = null
+    // What its successor has heard so far is not all, and the next one hears for it.
+    if (this.#move !== null && this.#move.to !== ear) this.#move.to.end()
+    this.#move = null
+    this.#endAttempt()
+    if (this.#up) {
+      if (performance.now() - this.#upAt >= STEADY_MS) this.#attempt = 0
+      this.#turnDown()
+    } else this.#place.avoid(ear.redis)
+    this.#reconnectLater()
+  }
+
+  #reconnectLater (): void {
+    if (this.#closed) return
+    this.#failures = this.#client.status === 'ready' ? this.#failures + 1 : 0
+    if (this.#failures === REPORT_AFTER) this.#faults.onAway(this.#error)
+    this.#retry = setTimeout(() => { this.#connect() }, backoff(++this.#attempt)).unref()
+  }
+
+  /**
+   * Finds a connection that is silent for ever: half open, or to a server that the Cluster knows no more. What was heard is
+   * proof enough, but on a Cluster, where one server may still be heard and the others not.
+   */
+  async #check (): Promise<void> {
+    const ear = this.#ear
+    if (ear?.isOpen !== true || !this.#up || this.#checking) return
+    const heard = this.#heard && !this.#client.isCluster
+    this.#heard = false
+    if (heard) return
+    this.#checking = true
+    try {
+      if (hasLeft(this.#client, ear.redis)) return await this.#replace(ear, 'its server left the Cluster', true)
+      if (this.#place.isLeft(ear.redis)) return await this.#replace(ear, `the primary of ${this.near} is another server`, false)
+      const isBroken = this.#listeners.reasonOf('subscribe', this.#delivery.channel) !== undefined ? null : await this.#delivery.isBroken(ear)
+      if (isBroken === true) {
+        this.#place.avoid(ear.redis)
+        await this.#replace(ear, 'it did not hear a message to itself', true)
+      } else if (isBroken === null) await ear.ping()
+    } catch {
+      this.#place.avoid(ear.redis)
+      ear.end()
+    } finally {
+      this.#checking = false
+    }
+  }
+
+  /** @param isDeaf whether the connection may have missed something */
+  async #replace (from: Ear, reason: string, isDeaf: boolean): Promise<void> {
+    const redis = this.#place.connection()
+    if (redis === null || from !== this.#ear) return
+    const to = this.#open(redis)
+    const move: Move = this.#move = { to, overlap: null }
+    const canMove = (): boolean => move === this.#move && to.isOpen && !this.#closed
+    if (!await to.opened || !canMove()) return this.#stay(from, to, isDeaf)
+    const overlap = move.overlap = new Overlap(({ kind, name, message, channel }) => this.#pass(kind, name, message, channel))
+    let end = (): void => {}
+    this.#moved = new Promise((resolve) => { end = resolve })
+    try {
+      // What was heard before the overlap began may still be on its way to the other server.
+      await to.send('subscribe', [this.#delivery.channel])
+      await this.#delivery.passed(to)
+      await to.subscribeAll()
+      overlap.both()
+      await this.#delivery.passed(...(isDeaf ? [to] : [from, to]))
+      if (!canMove()) return this.#stay(from, to, isDeaf)
+      this.#faults.onReplaced(reason)
+      this.#ear = to
+      this.#upAt = performance.now()
+      if (isDeaf) this.#turnDown()
+      overlap.turn()
+      from.end()
+      if (isDeaf) this.#turnUp()
+    } finally {
+      this.#moved = undefined
+      end()
+    }
+    await this.#delivery.passed(to)
+    if (move === this.#move) this.#move = null
+  }
+
+  /** The successor cannot be had. */
+  #stay (from: Ear, to: Ear, isDeaf: boolean): void {
+    to.end()
+    if (this.#move?.to === to) this.#move = null
+    if (from !== this.#ear) return
+    this.#place.avoid(to.redis)
+    if (isDeaf) from.end()
+  }
+
+  #hear (ear: Ear, kind: Kind, name: string, message: Buffer, channel: string): void {
+    if (name === this.#delivery.channel) return ear.mark(Number(message))
+    this.#heard = true
+    const move = this.#move
+    if (move === null || move.overlap === null) {
+      if (ear === this.#ear) this.#pass(kind, name, message, channel)
+    } else if (ear === move.to) move.overlap.second({ kind, name, message, channel })
+    else move.overlap.first({ kind, name, message, channel })
+  }
+
+  /** One listener's fault must not keep the message from the others, nor end the process. */
+  #pass (kind: Kind, name: string, message: Buffer, channel: string): void {
+    const onFault = (err: unknown): void => this.#faults.onFault(err, channel)
+    for (const listener of this.#listeners.of(kind, name)) callSafely(onFault, listener, message, channel)
+  }
+}
