@@ -80,6 +80,7 @@ t.test('each package is complete when packed, and npm would publish it', async (
     const packed = JSON.parse(execFileSync('tar', ['-xzOf', file, 'package/package.json'], { encoding: 'utf8' })) as Record<string, Record<string, string>>
     t.match(packed, { license: 'MIT', engines: { node: '>=20.19' }, publishConfig: { access: 'public', provenance: true }, description: /./, keywords: [] }, name)
     t.notMatch(JSON.stringify(packed), 'workspace:', name)
+    t.match(packed.exports, { './package.json': './package.json' }, `${name}: tools look for its version and its folder there`)
     for (const [sibling, range] of Object.entries(packed.dependencies ?? {})) if (sibling.startsWith('@jpulse/')) t.match(range, /^\^\d/, `${name}: ${sibling}`)
     const named = [...JSON.stringify([packed.exports, packed.bin]).matchAll(/"\.\/([^"*]+\.(?:js|ts))"/g)].map(([, path]) => path!)
     t.same(['README.md', 'LICENSE', 'CHANGELOG.md', ...named].filter((path) => !files.includes(path)), [], name)
