@@ -21,8 +21,8 @@ const PASSWORD = 'correct horse battery'
 const [OLD, NEW] = ['the old secret of thirty-two signs', 'the new secret of thirty-two signs']
 const run = promisify(execFile)
 
-/** nginx with deploy/nginx.conf, on a port of its own, before servers of the test; `changes` shorten its times. */
-async function nginx (t: Scope, servers: readonly string[], changes: ReadonlyArray<readonly [string, string]> = []) {
+/** nginx with deploy/nginx.conf, on a port of its own, before servers of the test; `changes` shorten its times, `files` is how many whoever starts it may have open. */
+async function nginx (t: Scope, servers: readonly string[], changes: ReadonlyArray<readonly [string, string]> = [], files?: number) {
   const binary = nginxBinary(() => {})
   if (binary === undefined) throw new Error('nginx was not found and cannot be provided: apt-get install nginx')
   const folder = temporaryFolder(t)
@@ -42,7 +42,8 @@ async function nginx (t: Scope, servers: readonly string[], changes: ReadonlyArr
   const conf = join(folder, 'nginx.conf')
   writeFileSync(conf, `daemon off;\npid ${folder}/nginx.pid;\n${process.getuid?.() === 0 ? 'user root;\n' : ''}${written}`)
   const args = ['-p', folder, '-c', conf, '-e', 'logs/error.log']
-  const server = await spawnGuarded(binary, args, { log: join(folder, 'logs/out.log') })
+  const [command, given] = files === undefined ? [binary, args] : ['/bin/sh', ['-c', `ulimit -Sn ${files} && exec "$0" "$@"`, binary, ...args]]
+  const server = await spawnGuarded(command, given, { log: join(folder, 'logs/out.log') })
   t.teardown(() => server.stop('SIGTERM'))
   const address = `http://127.0.0.1:${port}`
   await waitFor(() => reaches(port), { what: 'nginx' })
@@ -259,4 +260,23 @@ t.test('nginx.conf: a socket of several namespaces may be as silent as one of a 
     socket.write('still here')
     t.same(socket.readable && await heard, ['still here'], path)
   }
+})
+
+t.test('nginx.conf: more sockets than a service may have files open by default, each of which is two connections', async (t) => {
+  const site = createServer((_request, response) => response.end('ok'))
+  site.on('upgrade', (_request, socket) => {
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n')
+    socket.on('error', () => {})
+    t.teardown(() => { socket.destroy() })
+  })
+  t.teardown(() => site.closeAllConnections())
+  // As many as the machine of the test lets it be.
+  const proxy = await nginx(t, [await listening(t, site)], [['worker_rlimit_nofile 65536;', 'worker_rlimit_nofile 4096;'], ['worker_connections 32768;', 'worker_connections 4096;']], 1024)
+  const answers = await Promise.all(Array.from({ length: 700 }, async () => {
+    const socket = connect(proxy.port, '127.0.0.1').setEncoding('latin1')
+    t.teardown(() => { socket.destroy() })
+    socket.write(['GET /ws/todo HTTP/1.1', 'Host: x', 'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', '', ''].join('\r\n'))
+    return await Promise.race([once(socket, 'data').then(([head]) => String(head).split('\r\n', 1)[0]), once(socket, 'close').then(() => 'closed')]).catch(String)
+  }))
+  t.same([...new Set(answers)], ['HTTP/1.1 101 Switching Protocols'])
 })
