@@ -12,7 +12,7 @@ function errorsOf (file) {
   const found = [...source.matchAll(DECLARATION)].map(([, comment = '', code = '', , message = '', status]) => ({
     code, status: Number(status), message: message.replaceAll(/\\(.)/g, '$1'), when: comment.split('\n').map((line) => line.replace(/^\s*\* ?/, '')).join(' ').trim()
   }))
-  const declared = source.match(/= createError\b/g)?.length ?? 0
+  const declared = source.match(/\bcreateError(?=[<(])/g)?.length ?? 0
   if (found.length !== declared) throw new Error(`${file} declares ${declared} errors, and ${found.length} of them can be read: a comment, createError, a code, a text and a status each`)
   return found
 }

@@ -4,7 +4,4 @@ import createError from '@fastify/error'
 export const ConfigError = createError<[string]>('FST_ERR_SITE_CONFIG', '%s', 500)
 
 /** MongoDB does not answer. What needs no documents works on, and the server reconnects by itself. */
-export class DocumentsUnavailableError extends createError('FST_ERR_SITE_DOCUMENTS_UNAVAILABLE', 'The database does not answer. Please try again in a moment.', 503) {
-  /** Also where a plugin answers it; by then MongoLink has asked again. */
-  readonly headers = { 'retry-after': '2' }
-}
+export const DocumentsUnavailableError = createError('FST_ERR_SITE_DOCUMENTS_UNAVAILABLE', 'The database does not answer. Please try again in a moment.', 503)

@@ -7,6 +7,8 @@ export type MongoState = 'connecting' | 'up' | 'down'
 
 const RETRY_MS = 1000
 const PING_TIMEOUT_MS = 1000
+/** By then it has been asked again. Also for who is answered by a plugin's route. */
+const RETRY_AFTER = { 'retry-after': '2' }
 
 /** Errors of the driver that mean "MongoDB does not answer", as opposed to "MongoDB refuses this command". */
 const UNREACHABLE: ReadonlySet<string> = new Set([
@@ -66,13 +68,13 @@ export class MongoLink {
    */
   async use<T> (fn: () => Promise<T>): Promise<T> {
     if (this.#state === 'connecting') await this.#firstAttempt
-    if (this.#state === 'down') throw new DocumentsUnavailableError()
+    if (this.#state === 'down') throw Object.assign(new DocumentsUnavailableError(), { headers: RETRY_AFTER })
     try {
       return await fn()
     } catch (err) {
       if (!isUnreachable(err)) throw err
       this.#log.warn({ err }, 'MongoDB did not answer')
-      throw Object.assign(new DocumentsUnavailableError(), { cause: err })
+      throw Object.assign(new DocumentsUnavailableError(), { headers: RETRY_AFTER, cause: err })
     }
   }
 
