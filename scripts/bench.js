@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { BY_NAME, choose } from './benchmarks.js'
 import { bootstrap, cleanEnv, ROOT, say, temporaryFolder } from './bootstrap.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
+import { stopAll } from './stop-all.js'
 
 // npm run bench             every benchmark but the plan's, one after the other
 // npm run bench -- NAME…    those whose path holds one of the names; what begins with -- is handed to them
@@ -35,6 +36,6 @@ try {
     process.exitCode ||= status ?? 1
   }
 } finally {
-  for (const stop of stops) await stop()
+  await stopAll(stops)
 }
 if (names.length === 0) say(`${BY_NAME} was left out: npm run bench -- plan runs it for 20 minutes and writes docs/scale.md`)

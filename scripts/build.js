@@ -1,3 +1,5 @@
 import { bootstrap } from './bootstrap.js'
+import { flags } from './flags.js'
 
+flags([])
 bootstrap()

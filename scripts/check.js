@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { bootstrap, ROOT, run, say } from './bootstrap.js'
+import { flags } from './flags.js'
 
 // npm run check            types, type tests, lint, unused code, circles of imports, and what would be published
 // node … check.js --types  types only
@@ -12,9 +13,10 @@ function step (what, script, ...args) {
   run(process.execPath, [bin(script), ...args])
 }
 
+const given = flags(['--types'])
 if (process.env.npm_lifecycle_event === 'check') bootstrap()
 step('types of the tests and scripts', 'typescript-native/bin/tsc', '-p', 'tsconfig.test.json')
-if (!process.argv.includes('--types')) {
+if (!given.has('--types')) {
   step('type tests', 'tstyche/build/bin.js')
   step('lint', 'eslint/bin/eslint.js', '.', '--max-warnings=0')
   step('unused files, exports and dependencies', 'knip/bin/knip.js')

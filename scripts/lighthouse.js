@@ -6,6 +6,7 @@ import { bootstrap, cleanEnv, run, say, temporaryFolder } from './bootstrap.js'
 import { cacheFolder, chromiumBinary } from './servers/binaries.js'
 import { freePort } from './servers/free-port.js'
 import { runSingle } from './site/run-site.js'
+import { stopAll } from './stop-all.js'
 
 // npm run lighthouse -- [PATH…]   Lighthouse's four scores of each page of the site, as an administrator sees it, on a phone and on a
 //                                 desktop. It ends with 1 where one is below 95. ATTEMPTS (1) takes the best of so many, for a busy machine.
@@ -48,10 +49,10 @@ try {
   for (const path of chosen(VISITORS)) await measure(path, {})
   for (const path of chosen(PAGES)) await measure(path, { Cookie })
 } finally {
-  for (const stop of started.reverse()) await stop()
+  await stopAll(started)
 }
 for (const one of below) say(one)
-process.exitCode = below.length === 0 ? 0 : 1
+if (below.length > 0) process.exitCode = 1
 
 /** @param {string} path @param {Record<string, string>} extraHeaders */
 async function measure (path, extraHeaders) {

@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import Fastify from 'fastify'
 import { cleanEnv, ROOT, say } from './bootstrap.js'
+import { flags } from './flags.js'
 
 // npm run nodes   runs the client in Node 20, 22 and 24, each from npm's package `node`, against a server of this one
 
+flags([])
 const VERSIONS = ['20', '22', '24']
 const run = promisify(execFile)
 /** In Node before 22 there is no WebSocket. */

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { bootstrap, cleanEnv, packageManager, ROOT, run, say, temporaryFolder } from './bootstrap.js'
+import { flags } from './flags.js'
 
 // npm run release               packs each package as it would be published and hands it to `npm publish --dry-run`
 // npm run release -- --publish  publishes what the registry does not have yet; for .github/workflows/release.yml alone
@@ -68,7 +69,7 @@ function tag (name) {
 }
 
 async function release () {
-  const isReal = process.argv.includes('--publish')
+  const isReal = flags(['--publish']).has('--publish')
   if (isReal && process.env.CI !== 'true') throw new Error('--publish is for the release workflow: provenance is proven there alone')
   bootstrap()
   if (process.env.CI === 'true') nameRepository()

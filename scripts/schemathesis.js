@@ -6,6 +6,7 @@ import { cacheFolder, onPath } from './servers/binaries.js'
 import { freePort } from './servers/free-port.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
 import { runSingle } from './site/run-site.js'
+import { stopAll } from './stop-all.js'
 
 // npm run schemathesis -- [site|store]   requests made from the OpenAPI documents of the site and of rerum-store, sent as a
 //                                        visitor, a user and an administrator: none may be answered by a 5xx, by a status or a
@@ -37,10 +38,10 @@ try {
   if (only !== 'store') await testSite(st, servers)
   if (only !== 'site') await testStore(st, servers)
 } finally {
-  for (const stop of started.reverse()) await stop()
+  await stopAll(started)
 }
 say(failed === 0 ? 'no findings' : `findings in ${failed} runs: see above`)
-process.exitCode = failed === 0 ? 0 : 1
+if (failed > 0) process.exitCode = 1
 
 /** @param {string} st @param {NodeJS.ProcessEnv} servers */
 async function testSite (st, servers) {

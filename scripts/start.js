@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { cleanEnv, ROOT, say } from './bootstrap.js'
+import { flags } from './flags.js'
 import { CannotProvide } from './servers/binaries.js'
 import { freePort } from './servers/free-port.js'
 import { withoutServers, withServers } from './site/given.js'
@@ -11,6 +12,7 @@ import { runCluster, runSingle } from './site/run-site.js'
 import { runSecrets } from './site/secrets.js'
 import { provideServers } from './site/servers.js'
 import { untilStopped } from './site/until-stopped.js'
+import { stopAll } from './stop-all.js'
 
 // npm start             jpulse-site as PM2 cluster workers on a Redis and a MongoDB that are found or provided
 // EMBEDDED=1 npm start  jpulse-site as one process without either
@@ -26,6 +28,7 @@ const readyTimeoutMs = (/** @type {number} */ workers) => Math.max(120_000, work
 /** A reason to give up that is told in one line. */
 class StartError extends Error {}
 
+flags([])
 const stopped = untilStopped()
 /** What to end, the last started first. @type {(() => Promise<void>)[]} */
 const started = []
@@ -39,7 +42,7 @@ try {
   }
 } finally {
   if (started.length > 0) say('stopping')
-  for (const stop of started.reverse()) await stop()
+  await stopAll(started)
   // Nothing is left to wait for, except what a library may still hold.
   process.exit()
 }

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { bootstrap, cleanEnv, ROOT, run, say, temporaryFolder } from './bootstrap.js'
 import { CannotProvide, chromiumBinary, nginxBinary, prometheusTools, redisBinary } from './servers/binaries.js'
 import { provideMongo, provideRedis } from './servers/provider.js'
+import { stopAll } from './stop-all.js'
 
 // npm test            everything: build, then every test on real servers, and beside them types, lint and the other checks
 // npm test -- FILE…   those test files only, relative to the checkout; --jobs=N at a time, --timeout=S seconds for each
@@ -38,7 +39,7 @@ try {
   process.stderr.write(`${err.message}\n`)
   process.exitCode = 1
 } finally {
-  for (const server of servers) await server.stop()
+  await stopAll(servers.map(({ stop }) => stop))
 }
 
 /**

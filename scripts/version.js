@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { install, ROOT, run } from './bootstrap.js'
+import { flags } from './flags.js'
 
 // npm run version   takes the files of .changeset/ away, raises the versions and writes the sentences into each CHANGELOG
 
+flags([])
 const manifests = ['packages', 'examples'].flatMap((folder) => readdirSync(join(ROOT, folder)).map((name) => join(ROOT, folder, name, 'package.json')))
 
 install()

@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { ROOT } from '../scripts/bootstrap.js'
+import { cleanEnv, ROOT } from '../scripts/bootstrap.js'
 import { ALONE, LONG, planOf } from '../scripts/tests/plan.js'
 import { runFiles } from '../scripts/tests/run-files.js'
 import { TapSummary } from '../scripts/tests/tap-summary.js'
@@ -75,4 +76,30 @@ t.test('every test is in the plan once, and what it names is there', async (t) =
   t.equal(new Set(files).size, files.length)
   t.ok(files.includes('test/runner.test.ts') && files.includes('test/mixed-release/mixed-release.test.ts'))
   t.same([...ALONE, ...LONG].filter((file) => !existsSync(join(ROOT, file))), [])
+})
+
+t.test('a script refuses what it does not know, and does nothing', async (t) => {
+  const errors = join(ROOT, 'docs/errors.md')
+  const before = readFileSync(errors, 'utf8')
+  for (const [script, ...args] of [['docs', '--errors', 'NONSENSE'], ['check', '--type'], ['nodes', '24'], ['start', '--port=1']] as const) {
+    const { status, stderr } = spawnSync(process.execPath, [join(ROOT, `scripts/${script}.js`), ...args], { cwd: ROOT, env: cleanEnv(), encoding: 'utf8', timeout: 60_000 })
+    t.match({ status, stderr }, { status: 64, stderr: `${args.at(-1)} is not known` }, script)
+  }
+  t.equal(readFileSync(errors, 'utf8'), before)
+})
+
+t.test('one that cannot be ended leaves no other running, and does not hide what went wrong before', async (t) => {
+  const script = `
+    const { stopAll } = await import('./scripts/stop-all.js')
+    const ended = []
+    try { throw new Error('what went wrong') } finally {
+      await stopAll([() => { ended.push('first') }, async () => { throw new Error('it hangs') }, () => { ended.push('last') }])
+      console.log(ended.join())
+    }`
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { cwd: ROOT, env: cleanEnv(), encoding: 'utf8' })
+  t.equal(status, 1)
+  t.match(stdout, 'last,first')
+  t.match(`${stdout}${stderr}`, 'something that was started could not be ended: it hangs')
+  t.match(stderr, 'what went wrong')
+  for (const name of ['bench', 'lighthouse', 'schemathesis', 'start', 'test', 'site/servers']) t.match(readFileSync(join(ROOT, `scripts/${name}.js`), 'utf8'), 'await stopAll(', name)
 })

@@ -5,6 +5,7 @@ import { mongoIsToBeBuilt } from '../servers/binaries.js'
 import { freePort } from '../servers/free-port.js'
 import { startMongo } from '../servers/mongo.js'
 import { provideMongo, provideRedis } from '../servers/provider.js'
+import { stopAll } from '../stop-all.js'
 import { namesMongo, namesRedis, redisOf } from './given.js'
 
 /** In the run folder: who runs, and on which servers. */
@@ -37,7 +38,7 @@ export async function provideServers ({ dir, say, signal }) {
   /** @type {import('../servers/provider.js').Provided[]} */
   const started = []
   const stop = async () => {
-    await Promise.all(started.map((server) => server.stop()))
+    await stopAll(started.map(({ stop }) => stop))
     rmSync(file, { force: true })
   }
   try {
