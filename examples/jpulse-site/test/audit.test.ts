@@ -1,12 +1,14 @@
 import t from 'tap'
 import { waitFor } from '../../../test/helpers/index.ts'
-import { adminSite, Client, MODES } from './helper.ts'
+import { adminSite, Client, MODES, PASSWORD } from './helper.ts'
 
 for (const mode of MODES) {
   t.test(`${mode}: administrators read who signed in and out, from where, and what was done to an account`, async (t) => {
     const { app, admin } = await adminSite(t, mode)
     const ada = new Client(app)
     await ada.signUp('ada')
+    await ada.form('/profile/password', { present: 'wrong', wanted: 'another good one' })
+    await ada.form('/profile/password', { present: PASSWORD, wanted: 'another good one' })
     await ada.form('/devices/sign-out-everywhere')
     await admin.form('/admin/users', { username: 'ada', action: 'lock' })
 
@@ -19,6 +21,7 @@ for (const mode of MODES) {
     const all = await rows('?user=Ada')
     t.ok(all.includes('ada signed in 127.0.0.1'), all.join())
     t.ok(all.includes('ada locked, by admin 127.0.0.1'))
+    t.equal(all.filter((row) => row === 'ada changed the password 127.0.0.1').length, 1)
     t.ok((await rows('')).some((row) => row.startsWith('admin signed in')))
     t.same(await rows('?user=nobody'), [])
     t.equal((await new Client(app).get('/admin/audit')).statusCode, 303, 'nobody else reads it')

@@ -92,6 +92,9 @@ class Accounts {
     const hash = await hashPassword(wanted, this.#cost)
     // An administrator may have given it another one meanwhile, which stands.
     if (!await this.#change(username, (users) => users.setHash(username, hash, user.hash))) throw new CredentialsError()
+    // It is changed, whether or not that can be written.
+    await this.#app.documents.audit.add({ what: 'changed the password', user: username, ip: request.ip, userAgent: request.headers['user-agent'] ?? '' })
+      .catch((err: unknown) => request.log.error({ err, user: username }, 'not written to the audit log'))
     await this.#app.sessions.logoutOthers(request)
     // Who has a copy of this device's cookie is out too.
     await request.session.regenerate(['role'])
