@@ -60,7 +60,7 @@ export interface SessionsEvents {
 
 /** What is used of `fastify.appCluster` where the application registered @jpulse/cluster-broadcast. */
 interface AppCluster {
-  internal (prefix: 'session'): { publish (channel: string, data: EndedSessions): Promise<unknown> }
+  internal (prefix: 'session'): { publish (channel: string, data: Omit<EndedSessions, 'reason'>): Promise<unknown> }
 }
 
 /** So many handles fit into one message. */
@@ -100,16 +100,26 @@ export class Events {
     const ended = this.#realm === '' ? sessions : { ...sessions, realm: this.#realm }
     endedChannel.publish(ended)
     this.emit('ended', ended)
+    // Without handles the message still says that all of the user's sessions ended.
+    for (let first = 0; first === 0 || first < ended.handles.length; first += SLICE) {
+      if (!await this.#publish('session:ended', { ...ended, handles: ended.handles.slice(first, first + SLICE) })) return
+    }
+  }
+
+  /** A user's session got another id: connections that came with the old one are to look whether theirs is alive. Never rejects. */
+  async moved (userId: string, handle: string): Promise<void> {
+    await this.#publish('session:moved', { userId, handles: [handle], ...(this.#realm !== '' && { realm: this.#realm }) })
+  }
+
+  async #publish (channel: string, data: Omit<EndedSessions, 'reason'>): Promise<boolean> {
     const { appCluster } = this.#fastify as { appCluster?: AppCluster }
-    if (appCluster === undefined) return
+    if (appCluster === undefined) return false
     try {
-      const broadcast = appCluster.internal('session')
-      // Without handles the message still says that all of the user's sessions ended.
-      for (let first = 0; first === 0 || first < ended.handles.length; first += SLICE) {
-        await broadcast.publish('session:ended', { ...ended, handles: ended.handles.slice(first, first + SLICE) })
-      }
+      await appCluster.internal('session').publish(channel, data)
+      return true
     } catch (err) {
       this.#log.error({ err }, 'the end of sessions could not be broadcast')
+      return false
     }
   }
 }

@@ -7,7 +7,7 @@ import { Drain } from './admission/drain.ts'
 import { Gate } from './admission/gate.ts'
 import { Heartbeat } from './admission/heartbeat.ts'
 import type { MultiplexParts } from './admission/multiplex.ts'
-import { WatchedSessions, type Ended } from './admission/sessions.ts'
+import { WatchedSessions, type Ended, type Moved } from './admission/sessions.ts'
 import { resolveOptions, type FastifyWsNamespacesOptions } from './options.ts'
 import { Decorator, type WsNamespaces } from './api/ws-namespaces.ts'
 import { Cluster } from './cluster/cluster.ts'
@@ -97,7 +97,8 @@ const plugin = async (fastify: FastifyInstance, options: FastifyWsNamespacesOpti
   const subscriptions = [
     () => requests.open(),
     () => cluster.open(),
-    () => appCluster.internal('session').subscribe('session:ended', ({ data }) => sessions.onEnded(data as unknown as Ended))
+    () => appCluster.internal('session').subscribe('session:ended', ({ data }) => sessions.onEnded(data as unknown as Ended)),
+    () => appCluster.internal('session').subscribe('session:moved', ({ data }) => sessions.onMoved(data as unknown as Moved))
   ].map((subscribe) => listener.listen(subscribe))
   await Promise.all(subscriptions.map(({ ready }) => ready))
   appCluster.on('leave', onLeave)

@@ -92,6 +92,39 @@ t.test('sessions: who gets in, and how their end ends connections on other worke
   t.equal((await lasting.end()).code, 4401, 'what was missed is seen when it is back')
 })
 
+t.test('a session that gets another id ends at once the sockets that its old one let in, on every worker, and no other', async (t) => {
+  const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
+  const siteId = uniqueName('ses')
+  const worker = (pmId: string) => build(t, {
+    link: { url: redis.url, siteId, env: 'test' },
+    // No look with a ping before the test is over.
+    options: { pingIntervalMs: 600_000, pongTimeoutMs: 10_000 },
+    pmId,
+    before: (app) => {
+      app.register(redisSessions, { secret })
+      app.post<{ Params: { user: string } }>('/login/:user', async (request) => { await app.sessions.login(request, request.params.user) })
+      app.post('/regenerate', async (request) => { await request.session.regenerate() })
+    },
+    setup: ({ wsNamespaces }) => { wsNamespaces.create('mine') }
+  })
+  const [a, b] = [await worker('0'), await worker('1')]
+  await waitFor(() => a.app.appCluster.members().length === 2 && b.app.appCluster.members().length === 2, { timeoutMs: 30_000 })
+  const open = (cookie: string) => connect(t, b.port, '/api/1/ws/mine', { headers: { cookie } })
+  const [ann, phone] = [await login(a, 'ann'), await login(a, 'ann')]
+  const [old, other] = [await open(ann), await open(phone)]
+  const regenerate = async (cookie: string) => String([(await a.app.inject({ method: 'POST', url: '/regenerate', headers: { cookie } })).headers['set-cookie']].flat()[0]).split(';', 1)[0]!
+  const moved = await regenerate(ann)
+  t.equal((await old.end()).code, 4401)
+  t.same(old.errors, ['SESSION_EXPIRED'])
+  const next = await open(moved)
+  // A message that comes late meets a socket of the new id, which has the handle of the old one.
+  const handles = (await a.app.sessions.list('ann')).map(({ handle }) => handle)
+  await a.app.appCluster.internal('session').publish('session:moved', { userId: 'ann', handles })
+  await regenerate(phone)
+  t.equal((await other.end()).code, 4401)
+  t.equal(next.closed, null)
+})
+
 t.test('a session that ends while its connection is being made does not get one that stays', async (t) => {
   const redis = await redisServer(t, { args: ['--save', '', '--appendonly', 'no'] })
   const siteId = uniqueName('ses')

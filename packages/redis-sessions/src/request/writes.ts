@@ -58,6 +58,7 @@ export class Writes {
     // With its old stamp: a logout-all that came between must hold for this session too.
     const { meta, stored: { stamp, createdAt } } = ended
     known.keep(await this.#make(known.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
+    if (meta.userId !== null) await this.#shared.events.moved(meta.userId, meta.handle)
     if (known.loaded !== null) return
     this.markGone(known)
     await this.forgetReplaced(ended.ref)

@@ -9,14 +9,18 @@ interface Sessions {
   watch (request: FastifyRequest): WatchedSession | null
 }
 
-/** What `session:ended` tells. */
-export interface Ended {
+/** What `session:moved` tells: sessions that got another id, and kept their handles. */
+export interface Moved {
   readonly userId: string
   readonly handles: readonly string[]
-  readonly reason: string
-  readonly except?: string
   /** Of which registration of sessions, where it has a name. */
   readonly realm?: string
+}
+
+/** What `session:ended` tells. */
+export interface Ended extends Moved {
+  readonly reason: string
+  readonly except?: string
 }
 
 /** Where @jpulse/redis-sessions is registered; null elsewhere. */
@@ -70,11 +74,20 @@ export class WatchedSessions {
 
   /** Sessions ended somewhere. */
   onEnded ({ userId, handles, reason, except, realm = '' }: Ended): void {
-    for (const peer of [...this.#byUser.get(userId) ?? []]) {
-      const { handle, realm: own = '' } = peer.session!
-      if (own !== realm) continue
-      const all = reason === 'logout-all' || reason === 'logout-others'
+    const all = reason === 'logout-all' || reason === 'logout-others'
+    for (const peer of this.#of(userId, realm)) {
+      const { handle } = peer.session!
       if (all ? handle !== except : handles.includes(handle)) peer.expire()
     }
+  }
+
+  /** What came with the new id meanwhile has the same handle, so the store tells which of them are to end. */
+  onMoved ({ userId, handles, realm = '' }: Moved): void {
+    const owners = this.#of(userId, realm).filter((peer) => handles.includes(peer.session!.handle)).map((peer) => peer.transport.socket.owner)
+    for (const owner of new Set(owners)) this.look(owner)
+  }
+
+  #of (userId: string, realm: string): Peer[] {
+    return [...this.#byUser.get(userId) ?? []].filter((peer) => (peer.session!.realm ?? '') === realm)
   }
 }
