@@ -80,6 +80,10 @@ t.test('a configuration that makes no sense is found before a reload, which woul
   for (const script of [command, reload]) t.match(await run(script), { code: 78, said: /^SESSION_SECRET must .*\n$/ })
   writeFileSync(file, `SESSION_SECRET=${'x'.repeat(32)}\n`)
   t.same([await run(command), await run(reload)], [{ code: 0, said: '' }, { code: 0, said: 'pm2 reload jpulse-site\n' }])
+  const store = command.replace('jpulse-site', 'rerum-store')
+  t.match(await run(store), { code: 78, said: /^\w+ must / })
+  writeFileSync(file, `MONGODB_URI=mongodb://127.0.0.1\nJWT_SECRET=${'x'.repeat(32)}\n`)
+  t.same(await run(store), { code: 0, said: '' })
 })
 
 t.test('ecosystem.config.cjs takes INSTANCES of ENV_FILE, before that of the environment', async (t) => {

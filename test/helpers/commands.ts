@@ -10,7 +10,7 @@ export const COMMANDS: ReadonlyArray<readonly [pattern: RegExp, where: string]> 
   [/^npm run seed(?: 50000)?$/, 'test/seed.test.ts'],
   [/^npm run (?:soak|soak:store|race|hold:store|comeback|prove:sessions|conformance:pagination|nodes)$/, 'by hand: the long form of a test'],
   [/^npm run docs(?: -- --errors)?$/, 'test/docs.test.ts'],
-  [/^(?:npm|pnpm) create @jpulse my-site/, 'packages/create/test/create.test.ts, which runs its command from the tarball'],
+  [/^(?:npm|pnpm) create @jpulse (?:my-site|\.)/, 'packages/create/test/create.test.ts, which runs its command from the tarball'],
   [/^npm run capacity\b/, 'by hand: what takes minutes and an idle machine'],
   [/^npm run (?:bench|model)\b/, 'by hand: what takes minutes and an idle machine'],
   [/^node (?:benchmarks\/|spec\/)/, 'by hand: what takes minutes and an idle machine'],

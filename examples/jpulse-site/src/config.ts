@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net'
-import { ConfigError, type Env, type Identity, identify, integer, logFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, wrong } from 'server-kit'
+import { ConfigError, type Env, type Identity, identify, integer, logFile, matching, mongoUri, oneOf, redisOptions, type RedisSettings, text, withFiles, wrong } from 'server-kit'
 
 export interface SiteConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -64,7 +64,7 @@ export function loadConfig (given: Env = process.env): Readonly<SiteConfig> {
     logFile: logFile(env),
     trustProxy: trustProxy(env),
     redis: redisOptions(env),
-    mongoUri: secretUrl(env, 'MONGODB_URI', ['mongodb', 'mongodb+srv'], 'mongodb://127.0.0.1:27017'),
+    mongoUri: mongoUri(env),
     secrets: secrets(env, environment),
     sessionTtlMs: integer(env, 'SESSION_TTL', { min: 60, max: 365 * 86_400, fallback: 86_400 }) * 1000,
     cacheEnabled: oneOf(env, 'CACHE_ENABLED', ['true', 'false'], 'true') === 'true',

@@ -164,13 +164,16 @@ t.test('a configuration that makes no sense ends it with 78 and one line, withou
     ['MONGODB_URI', 'mongodb://u:hunter2@host:port', /^MONGODB_URI (?!.*hunter2).+\n$/],
     ['LOG_FILE', '/nowhere/site.log', /^LOG_FILE names "\/nowhere\/site\.log", which cannot be written \(ENOENT\)\n$/],
     ['METRICS_TOKEN', 'hunter2', /^METRICS_TOKEN (?!.*hunter2).+\n$/],
-    ['REDIS_URL', 'redis://:hunter2@host:port', /^.*url(?!.*hunter2).+\n$/]
+    ['REDIS_URL', 'redis://:hunter2@host:port', /^REDIS_URL (?!.*hunter2).+\n$/],
+    ['REDIS_URL', 'redis://:hunter%2@host', /^REDIS_URL (?!.*hunter).+\n$/]
   ]
   for (const [name, value, line] of cases) {
-    const server = await start(t, { [name]: value })
-    t.equal(await server.exited, 78, name)
-    t.match(server.output(), line)
+    // As it is asked before PM2 starts, or replaces the workers that serve.
+    for (const args of [[], ['--check']]) {
+      const server = await start(t, { [name]: value }, args)
+      t.equal(await server.exited, 78, `${name} ${args}`)
+      t.match(server.output(), line)
+    }
   }
-  t.equal(await (await start(t, { PORT: 'abc' }, ['--check'])).exited, 78, 'as systemd asks before it starts PM2')
   t.equal(await (await start(t, {}, ['--check'])).exited, 0)
 })

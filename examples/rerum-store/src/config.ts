@@ -1,4 +1,4 @@
-import { type Env, type Identity, identify, integer, logFile, matching, oneOf, redisOptions, type RedisSettings, secretUrl, text, withFiles, ConfigError } from 'server-kit'
+import { type Env, type Identity, identify, integer, logFile, matching, mongoUri, oneOf, redisOptions, type RedisSettings, text, withFiles, ConfigError } from 'server-kit'
 
 export interface StoreConfig {
   /** `NODE_ENV`. @default 'development' */
@@ -43,8 +43,8 @@ export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
   const environment = oneOf(env, 'NODE_ENV', ['development', 'test', 'production'], 'development')
   const host = matching(env, 'HOST', /^[\w.:%-]{1,255}$/, 'an address or a host name') ?? '127.0.0.1'
   const port = integer(env, 'PORT', { min: 0, max: 65_535, fallback: 3001 })
-  const mongoUri = secretUrl(env, 'MONGODB_URI', ['mongodb', 'mongodb+srv'], 'mongodb://127.0.0.1:27017')
-  if (mongoUri === undefined) throw new ConfigError('MONGODB_URI must be set: the store keeps its objects there')
+  const uri = mongoUri(env)
+  if (uri === undefined) throw new ConfigError('MONGODB_URI must be set: the store keeps its objects there')
   return Object.freeze({
     environment,
     port,
@@ -54,7 +54,7 @@ export function loadConfig (given: Env = process.env): Readonly<StoreConfig> {
     logFile: logFile(env),
     publicUrl: publicUrl(env, `http://${host.includes(':') ? `[${host}]` : host}:${port}`),
     redis: redisOptions(env),
-    mongoUri,
+    mongoUri: uri,
     jwtSecret: jwtSecret(env, environment, host),
     readonly: oneOf(env, 'READONLY', ['true', 'false'], 'false') === 'true',
     cacheTtlMs: integer(env, 'CACHE_TTL', { min: 1000, max: 86_400_000, fallback: 300_000 }),

@@ -9,6 +9,8 @@ const CONFIG_ERROR = 78
 
 try {
   const config = loadConfig()
+  // Before PM2 replaces the workers that serve: it does so whether or not their successors come up.
+  if (process.argv[2] === '--check') process.exit()
   const app = await buildApp(config)
   endGracefully(app)
   await app.listen({ port: config.port, host: config.host })

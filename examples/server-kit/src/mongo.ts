@@ -2,6 +2,7 @@ import fastifyMongodb from '@fastify/mongodb'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { MongoClient } from 'mongodb'
+import { type Env, secretUrl } from './env.ts'
 import { ConfigError } from './errors.ts'
 import { MongoLink } from './mongo-link.ts'
 
@@ -30,6 +31,14 @@ export default fp(async (app: FastifyInstance, { url, database }: MongoOptions) 
   app.addHook('onClose', () => link.close())
   link.open()
 }, { name: 'site-mongo', fastify: '5.x' })
+
+/** `MONGODB_URI`. @throws {ConfigError} where the driver would not take it */
+export function mongoUri (env: Env): string | undefined {
+  const uri = secretUrl(env, 'MONGODB_URI', ['mongodb', 'mongodb+srv'], 'mongodb://127.0.0.1:27017')
+  // It opens nothing until it connects.
+  if (uri !== undefined) makeClient(uri, 'check')
+  return uri
+}
 
 function makeClient (url: string, database: string): MongoClient {
   try {

@@ -26,9 +26,21 @@ export function redisOptions (env: Env): RedisSettings {
   const mode = oneOf(env, 'REDIS_MODE', MODES, text(env, 'REDIS_HOST') === undefined ? '' : 'single')
   if (url !== undefined && !['', 'single', 'cluster'].includes(mode)) throw new ConfigError(`REDIS_URL and REDIS_MODE=${mode} contradict each other`)
   if (url !== undefined && text(env, 'REDIS_HOST') !== undefined) throw new ConfigError('REDIS_URL and REDIS_HOST contradict each other')
-  if (url !== undefined) return { ...(mode !== '' && { mode }), url, ...access(env) }
+  if (url !== undefined) return { ...(mode !== '' && { mode }), url: checked(url), ...access(env) }
   if (mode === '' || mode === 'none') return { mode: 'none' }
   return { mode, ...addresses(env, mode), ...access(env) }
+}
+
+/** What redis-link would refuse when it boots, by the name of the variable and before: a configuration is looked at before workers are replaced. */
+function checked (url: string): string {
+  try {
+    const { hostname, hash, password, pathname, port, search, username } = new URL(url)
+    decodeURIComponent(`${username}${password}`)
+    if (hostname !== '' && port !== '0' && `${search}${hash}` === '' && /^\/?\d{0,5}$/.test(pathname)) return url
+  } catch {
+    // It may hold a password, which the error quotes.
+  }
+  throw new ConfigError('REDIS_URL must be of the form redis://user:password@host:port/db; in a password write %25 %2F %3A %40 %23 %3F for % / : @ # ?')
 }
 
 function addresses (env: Env, mode: 'single' | 'sentinel' | 'cluster'): RedisSettings {
