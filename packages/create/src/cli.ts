@@ -58,9 +58,9 @@ async function main (): Promise<void> {
   const { name } = JSON.parse(readFileSync(join(resolve(folder), 'package.json'), 'utf8')) as { name: string }
   process.stdout.write(`${name} is made.\n`)
   if (values['no-install'] !== true) await install(manager, resolve(folder))
+  const way = relative(process.cwd(), resolve(folder))
   process.stdout.write(`
-  cd ${quoted(relative(process.cwd(), resolve(folder)) || '.')}
-${values['no-install'] === true ? `  ${manager} install\n` : ''}  ${manager} test
+${way === '' ? '' : `  cd ${quoted(way)}\n`}${values['no-install'] === true ? `  ${manager} install\n` : ''}  ${manager} test
   ${manager} start     # the password of the administrator is in .env
 
 `)
