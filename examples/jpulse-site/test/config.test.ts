@@ -60,6 +60,7 @@ t.test('secrets come from files, which go before what PM2 remembers of the first
     t.equal(loadConfig({ REDIS_HOST: 'r', ENV_FILE: file('quoted.env', `REDIS_PASSWORD='${password}' # a comment\n`) }).redis.password, password)
   }
   t.equal(loadConfig({ REDIS_HOST: 'r', ENV_FILE: file('comment.env', '# A=1#2\nREDIS_PASSWORD=word # a comment\nSITE_ID= # none\nB="x\nREDIS_PASSWORD=a#b"\n') }).redis.password, 'word')
+  t.match(loadConfig({ ENV_FILE: file('windows.env', `\uFEFFSESSION_SECRET=${fresh}\r\nSITE_ID="shop"\r\nLOG_LEVEL=warn # less\r\n`) }), { secrets: [fresh], siteId: 'shop', logLevel: 'warn' })
   t.throws(() => loadConfig({ ENV_FILE: file('open.env', 'A=1', 0o644) }), { message: /everybody on this machine may read/ })
 })
 

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { parseEnv } from 'node:util'
-import { type Env, text } from './env.ts'
+import { type Env, text as variable } from './env.ts'
 import { ConfigError } from './errors.ts'
 
 /** What may stand in a file of its own, as orchestrators mount secrets: the file's name is in `<NAME>_FILE`. */
@@ -14,19 +14,21 @@ const SECRETS = ['SESSION_SECRET', 'JWT_SECRET', 'REDIS_URL', 'REDIS_PASSWORD', 
  * @throws {ConfigError} naming the file that cannot be read, that everybody may read, or that holds a value which would be cut
  */
 export function withFiles (env: Env): Env {
-  const path = text(env, 'ENV_FILE')
+  const path = variable(env, 'ENV_FILE')
   const given: Env = path === undefined ? env : { ...env, ...parsed(read('ENV_FILE', path, isPrivate)) }
   const secrets = SECRETS.flatMap((name) => {
-    const file = text(given, `${name}_FILE`)
+    const file = variable(given, `${name}_FILE`)
     if (file === undefined) return []
-    if (text(given, name) !== undefined) throw new ConfigError(`${name} and ${name}_FILE contradict each other`)
+    if (variable(given, name) !== undefined) throw new ConfigError(`${name} and ${name}_FILE contradict each other`)
     return [[name, read(`${name}_FILE`, file).trim()] as const]
   })
   return { ...given, ...Object.fromEntries(secrets) }
 }
 
 /** A `#` begins a comment, also within a word: a password that has one would be another. */
-function parsed (file: string): Env {
+function parsed (text: string): Env {
+  // Editors of Windows begin a file with a mark, which would belong to the name of the first variable.
+  const file = text.replace(/^\uFEFF/, '')
   const values = parseEnv(file)
   for (const [, name = '', before] of file.matchAll(/^\s*(?:export\s+)?([\w.-]+)[ \t]*=[ \t]*([^'"`\s#][^\n#]*)(?<=\S)#/gm)) {
     if (values[name] === before) throw new ConfigError(`ENV_FILE: the value of ${name} holds a #, before which it would end: put it in quotes, or a blank before a comment`)

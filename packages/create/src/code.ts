@@ -161,6 +161,7 @@ export const home: Part = (project, ts) => `${ts("import type { FastifyInstance 
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
 <title>${project.name}</title>
 <h1>${project.name}</h1>
 ${has(project, 'sessions')

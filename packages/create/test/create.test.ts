@@ -38,7 +38,7 @@ t.test('npm create makes an application of packed packages that passes its tests
     t.teardown(() => server.stop('SIGTERM', 10_000))
     const page = await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/`)).text(), { timeoutMs: 60_000 })
     t.match(page, `<h1>my-${language}</h1>`)
-    for (const [, path] of page.matchAll(/href="([^"]+)"/g)) t.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, ['/metrics', '/admin/cluster'].includes(path!) ? 401 : 200, path!)
+    for (const [, path] of page.matchAll(/href="(\/[^"]*)"/g)) t.equal((await fetch(`http://127.0.0.1:${port}${path}`)).status, ['/metrics', '/admin/cluster'].includes(path!) ? 401 : 200, path!)
   }
 
   const project = join(folder, 'my-typescript')
