@@ -4,7 +4,7 @@ import { FST_ERR_REDIS_LINK_TIMEOUT } from '../errors.ts'
 import type { RedisClient, ResolvedOptions } from '../options.ts'
 import { nodeName, primaries } from './client.ts'
 import { isOutage, isReply } from './refusals.ts'
-import { bounded } from './time.ts'
+import { backoff, bounded } from './time.ts'
 
 export interface MonitorEvents {
   up: [epoch: string | null]
@@ -40,6 +40,8 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   #again = false
   #timeouts = 0
   #stopped = false
+  #ends = 0
+  #comeback: NodeJS.Timeout | undefined
   #epoch: string | null = null
   /** What the epoch was read of: the primaries, and the number of breaks. */
   #epochOf = ''
@@ -57,9 +59,15 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     this.#wait(options.probeIntervalMs)
     const lost = () => this.#lost(this.#error)
     this.#listeners = [
-      ['ready', () => this.probe()],
+      ['ready', () => {
+        this.#ends = 0
+        this.probe()
+      }],
       ['close', lost],
-      ['end', lost],
+      ['end', () => {
+        lost()
+        this.#begin()
+      }],
       ['error', (err) => { this.#error = err as Error }],
       // A Redis Cluster says of its nodes only that they are closed.
       ['node error', (err) => { if ((err as Error).message !== CLOSED) this.#nodeError = err as Error }]
@@ -99,6 +107,7 @@ export class Monitor extends EventEmitter<MonitorEvents> {
   stop (): void {
     this.#stopped = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#comeback)
     for (const [event, listener] of this.#listeners) this.#client.off(event, listener)
   }
 
@@ -187,6 +196,17 @@ export class Monitor extends EventEmitter<MonitorEvents> {
     if (this.#options.client !== undefined || this.#timeouts < TIMEOUTS_BEFORE_RECONNECT || this.#client.status !== 'ready') return
     this.#timeouts = 0
     this.#client.disconnect(true)
+  }
+
+  /**
+   * Connects a client that gave up, although it is set to try for ever: ioredis 6.0.0 does where its connector is disconnected while it asks for the
+   * address, as by a failover that Sentinel announces just then.
+   */
+  #begin (): void {
+    if (this.#stopped || this.#options.client !== undefined) return
+    this.#comeback = setTimeout(() => {
+      if (this.#client.status === 'end') this.#client.connect().catch(() => {})
+    }, backoff(++this.#ends))
   }
 
   #lost (err: Error | undefined): void {
