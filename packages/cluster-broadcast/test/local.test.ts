@@ -8,6 +8,8 @@ import { waitFor } from '../../../test/helpers/index.ts'
 import { clusterBroadcast, type AppCluster, type BroadcastMessage, type FastifyClusterBroadcastOptions } from '../src/index.ts'
 import { placeOf, serverOf } from '../src/membership/identity.ts'
 import { ReplayRules } from '../src/messages/replay-rules.ts'
+import type { Claims } from '../src/once/once.ts'
+import { Schedule } from '../src/schedule/schedule.ts'
 import { memoryCluster } from '../src/testing/index.ts'
 import { build } from './build.ts'
 
@@ -184,6 +186,22 @@ t.test('ticks that went by while the process stood still are told as one, with t
     t.ok(count > 90)
   }
   t.same(complaints, Array(2).fill('ticks of a timetable were skipped'))
+})
+
+t.test('who waits for a tick that another has asks less and less often', async (t) => {
+  const pauses: number[] = []
+  const held: Claims = {
+    take: async () => ({ state: 'running', leftMs: 60_000, holder: 'another' }),
+    wait: async (_name, ms) => { if (pauses.push(ms) === 7) schedule.stop() },
+    giveBack: async () => {},
+    forgo: async () => {},
+    done: async () => {},
+    close: () => {}
+  }
+  const { app } = await build(t)
+  const schedule: Schedule = new Schedule('jobs', '* * * * * *', () => t.fail('must not run'), {}, held, app.log)
+  await waitFor(() => schedule.isStopped)
+  t.same(pauses.slice(0, 7), [500, 1000, 2000, 4000, 8000, 10_000, 10_000])
 })
 
 t.test('handlers: one throws, one rejects, one mutates its data, one publishes; the others get theirs', async (t) => {

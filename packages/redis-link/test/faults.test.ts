@@ -4,6 +4,7 @@ import t from 'tap'
 import { freePort, redisServer, sharedRedis, waitFor } from '../../../test/helpers/index.ts'
 import { FST_ERR_REDIS_LINK_TIMEOUT, type RedisClient } from '../src/index.ts'
 import { Credentials } from '../src/connection/credentials.ts'
+import { Place } from '../src/connection/place.ts'
 import { isOutage } from '../src/connection/refusals.ts'
 import { build, rejection } from './build.ts'
 
@@ -91,6 +92,28 @@ t.test('a subscriber whose connection is cut as soon as it is made comes back le
   })
   await waitFor(() => delays.length >= 4)
   t.same(delays.slice(0, 4), [50, 100, 200, 400])
+})
+
+t.test('a server that failed is taken again after half a minute, after twice as long each time it fails once more, and after an hour at most', async (t) => {
+  const { now } = performance
+  t.teardown(() => { performance.now = now })
+  let elapsedMs = 0
+  performance.now = () => elapsedMs
+  const named = (port: number) => ({ options: { host: 'h', port }, duplicate: () => ({ options: { host: 'h', port } }) }) as unknown as Redis
+  const [home, other] = [named(1), named(2)]
+  const client = { isCluster: true, slots: Array.from({ length: 16384 }, () => ['h:1']), nodes: () => [home, other] } as unknown as RedisClient
+  const place = new Place(client, 'key')
+  const avoidedFor = (): number => {
+    place.avoid(home)
+    const begin = elapsedMs
+    while (place.connection()!.options.port !== 1) elapsedMs += 1000
+    return elapsedMs - begin
+  }
+  const times = Array.from({ length: 9 }, avoidedFor)
+  t.same(times, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600].map((seconds) => seconds * 1000))
+  place.avoid(other)
+  t.equal(place.connection()!.options.port, 1)
+  t.equal(avoidedFor(), 30_000, 'another one failed meanwhile')
 })
 
 t.test('what the caller\'s own code throws in run passes as it is', async (t) => {

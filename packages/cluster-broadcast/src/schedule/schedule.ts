@@ -154,8 +154,8 @@ export class Schedule extends EventEmitter<ScheduleEvents> {
       }
       if (taken !== null) {
         wasTaken = true
-        // Who has it says so as soon as it has begun; until then it may still give it back, as here. Where nothing is said of it any
-        // more, everybody else asks.
+        // Who has it says so as soon as it has begun; until then it may still give it back, as here. The pauses grow because where it says
+        // nothing any more all other processes ask too.
         await this.#claims.wait(claim, pauseMs)
         pauseMs = Math.min(2 * pauseMs, MOST_PAUSE_MS)
       } else {
