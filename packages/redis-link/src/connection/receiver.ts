@@ -7,7 +7,6 @@ import { Ear } from './ear.ts'
 import { Listeners, type Kind, type Listener } from './listeners.ts'
 import { Overlap } from './overlap.ts'
 import { Place } from './place.ts'
-import type { SubscriberEvents } from './subscriber.ts'
 import { backoff } from './time.ts'
 
 /** What a receiver tells its link, for the log. */
@@ -20,6 +19,16 @@ export interface ReceiverFaults {
   onReplaced (reason: string): void
   /** No connection can be made although the link has one; once, until there is one. `undefined`: the server closed it without a word. */
   onAway (err: Error | undefined): void
+}
+
+/** What happens to the subscriber's connection. */
+export interface SubscriberEvents {
+  /** Every subscription is heard that Redis does not refuse. `gap` says that the connection was lost before: messages may be missing. */
+  up: [{ gap: boolean }]
+  /** The connection is lost: nothing is heard. */
+  down: []
+  /** All subscriptions are heard again after a loss; what was published meanwhile was missed. */
+  gap: []
 }
 
 type Tell = <E extends keyof SubscriberEvents>(event: E, ...args: SubscriberEvents[E]) => void

@@ -3,22 +3,12 @@ import { acceptOnly, emitSafely } from '@jpulse/plugin-kit'
 import type { Redis } from 'ioredis'
 import { FST_ERR_REDIS_LINK_INVALID_ARGUMENT, FST_ERR_REDIS_LINK_SUBSCRIPTION_REFUSED } from '../errors.ts'
 import type { Kind, Listener } from './listeners.ts'
-import type { Receiver } from './receiver.ts'
+import type { Receiver, SubscriberEvents } from './receiver.ts'
 
 export type { Listener } from './listeners.ts'
 
 /** Ends a subscription; the channel is left with its last listener. */
 export type Unsubscribe = () => Promise<void>
-
-/** What happens to the subscriber's connection. */
-export interface SubscriberEvents {
-  /** Every subscription is heard that Redis does not refuse. `gap` says that the connection was lost before: messages may be missing. */
-  up: [{ gap: boolean }]
-  /** The connection is lost: nothing is heard. */
-  down: []
-  /** All subscriptions are heard again after a loss; what was published meanwhile was missed. */
-  gap: []
-}
 
 /**
  * Hears channels of Redis, on a connection that reconnects and subscribes to all again by itself, and says when it had a gap.

@@ -1,7 +1,7 @@
 import type { RedisClient } from '../options.ts'
 import { knowsSlots, primaryOf } from './client.ts'
-import type { Receiver } from './receiver.ts'
-import { Subscriber, type SubscriberEvents } from './subscriber.ts'
+import type { Receiver, SubscriberEvents } from './receiver.ts'
+import { Subscriber } from './subscriber.ts'
 
 /** Tells every subscriber that hears through a receiver. */
 export type TellSubscribers = <E extends keyof SubscriberEvents>(event: E, ...args: SubscriberEvents[E]) => void
