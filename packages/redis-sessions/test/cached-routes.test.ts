@@ -25,6 +25,14 @@ t.test('a cached route is kept though each request renews a session: each visito
       request.session['seen'] = true
       return { made: ++made }
     })
+    app.get('/kept-longer', { config: { cache: { tags: 'kept-longer' } } }, async (request) => {
+      request.session.cookie.maxAge = 86_400_000
+      return { made: ++made }
+    })
+    app.get('/strict', { config: { cache: { tags: 'strict' } } }, async (request) => {
+      request.session.options({ sameSite: 'strict' })
+      return { made: ++made }
+    })
     app.get('/left', { config: { cache: { tags: 'left' } } }, async (request) => {
       await app.sessions.logout(request)
       return { made: ++made }
@@ -49,7 +57,7 @@ t.test('a cached route is kept though each request renews a session: each visito
   t.notOk('set-cookie' in (await one!.inject('/report')).headers, 'who has no session gets none')
 
   // What is more than a renewal is not for others.
-  for (const url of ['/themed', '/themed']) t.same((await seen(ada, url))[0], 'MISS', url)
+  for (const url of ['/themed', '/themed', '/kept-longer', '/kept-longer', '/strict', '/strict']) t.same((await seen(ada, url))[0], 'MISS', url)
   for (let n = 0; n < 2; n++) t.match(await new Browser(one!).get('/begun'), { headers: { 'x-cache': 'MISS', 'set-cookie': /^sessionId=/ } })
   t.match(await ada.get('/left'), { headers: { 'x-cache': 'MISS' } })
   t.match(await bob.get('/left'), { headers: { 'x-cache': 'MISS' } })

@@ -107,7 +107,8 @@ t.test('a reply that others may keep carries no renewed cookie, wherever its hea
       const changed = await visitor.get(`/change/${name}`)
       t.ok(sessionCookie(changed.headers), `${name}: a new or changed session`)
       t.match(String(changed.headers['cache-control']), /^private/)
-      t.notMatch(JSON.stringify(changed.headers), /public|cdn/)
+      // The cookie is random, and may well have these letters.
+      t.notMatch(JSON.stringify({ ...changed.headers, 'set-cookie': undefined }), /public|cdn/)
     }
     const out = await browser.get(`/out/${name}`)
     t.match(sessionCookie(out.headers), /^sessionId=;/)

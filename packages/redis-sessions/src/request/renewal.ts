@@ -86,7 +86,11 @@ export class Renewal {
 
   /** Whether the browser knows all of a stored session that is neither new nor changed, and of its cookie. */
   isCookieCurrent (known: KnownSession, isDue: boolean, { cookie }: WithCookie): boolean {
-    return known.token === this.#token && !isDue && !this.#isCookieDue && cookie === this.#ownCookie && !cookie.isExpirySet && !cookie.isChanged
+    return known.token === this.#token && !isDue && !this.#isCookieDue && this.#isUnchanged({ cookie })
+  }
+
+  #isUnchanged ({ cookie }: WithCookie): boolean {
+    return cookie === this.#ownCookie && !cookie.isExpirySet && !cookie.isChanged
   }
 
   /**
@@ -126,14 +130,16 @@ export class Renewal {
    * @param given which session object is the request's when the cookie is written
    */
   async sendCookie (reply: FastifyReply, known: KnownSession, loaded: Loaded, given: { readonly session: WithCookie }): Promise<void> {
-    const isRenewal = !known.isNew
-    if (isRenewal) {
+    let onWithheld: (() => void) | undefined
+    if (!known.isNew) {
       const isDue = this.isDue(loaded)
       if (this.isCookieCurrent(known, isDue, given.session)) return
-      if (mayBeShared(replyHeaders(reply))) return this.#postpone(known)
+      // What the application changed for this reply is not in the next one.
+      if (this.#isUnchanged(given.session)) onWithheld = () => { this.#postpone(known) }
+      if (onWithheld !== undefined && mayBeShared(replyHeaders(reply))) return onWithheld()
       if ((isDue || !this.#isCookieDue) && !await this.touch(known)) return
     }
-    this.setCookie(reply, known, loaded, given.session, isRenewal ? () => { this.#postpone(known) } : undefined)
+    this.setCookie(reply, known, loaded, given.session, onWithheld)
   }
 
   /**
