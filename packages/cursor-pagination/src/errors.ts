@@ -9,6 +9,9 @@ export const InvalidLimitError = createError<[reason: string]>('FST_ERR_CURSOR_P
 /** The offset is not an integer of 0 or more, is above the maximum, or stands beside a cursor. */
 export const InvalidOffsetError = createError<[reason: string]>('FST_ERR_CURSOR_PAGINATION_INVALID_OFFSET', 'Invalid offset: %s', 400)
 
+/** The parameters of a request are so long that no header can name the next page. */
+export const QueryTooLongError = createError('FST_ERR_CURSOR_PAGINATION_QUERY_TOO_LONG', 'The query is too long for a link to the next page', 414)
+
 /** The sort order is malformed, or names a field that visitors may not sort by. */
 export const InvalidSortError = createError<[reason: string]>('FST_ERR_CURSOR_PAGINATION_INVALID_SORT', 'Invalid sort: %s', 400)
 

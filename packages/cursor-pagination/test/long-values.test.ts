@@ -64,17 +64,21 @@ t.test('a Link header beside long values passes proxies that take 4 KiB', async 
   t.ok(linkHeader(page, { originalUrl: '/users?limit=3&sort=a' }).length < 4096 - 200)
 })
 
-t.test('a Link header passes them also where whoever asks sent a long query; the next page is the last that it does without', async (t) => {
+t.test('a Link header passes them also where whoever asks sent a long query: it names the next page, or says that it cannot', async (t) => {
   const items = Array.from({ length: 9 }, (_, _id) => ({ _id }))
   const first = await paginate(items, { sort: { _id: 1 }, limit: 3 })
-  for (const page of [await paginate(items, { sort: { _id: 1 }, limit: 3, cursor: first.pageInfo.nextCursor }), await paginate(items, { limit: 3, offset: 3 })]) {
-    const rels = (length: number) => {
-      const header = linkHeader(page, { originalUrl: `/users?limit=3&q=${'x'.repeat(length)}` })
-      t.ok(header.length <= 3600, `${header.length}`)
-      return [...header.matchAll(/rel="(\w+)"/g)].map(([, rel]) => rel)
-    }
-    t.same([rels(500), rels(1650), rels(3000), rels(8000)], [['first', 'prev', 'next'], ['prev', 'next'], ['next'], []])
+  const url = (length: number) => ({ originalUrl: `/users?limit=3&q=${'x'.repeat(length)}` })
+  const rels = (page: typeof first, length: number) => {
+    const header = linkHeader(page, url(length))
+    t.ok(header.length <= 3000, `${header.length}`)
+    return [...header.matchAll(/rel="(\w+)"/g)].map(([, rel]) => rel)
   }
+  for (const page of [await paginate(items, { sort: { _id: 1 }, limit: 3, cursor: first.pageInfo.nextCursor }), await paginate(items, { limit: 3, offset: 3 })]) {
+    t.same([rels(page, 500), rels(page, 1300), rels(page, 2600)], [['first', 'prev', 'next'], ['prev', 'next'], ['next']])
+    t.throws(() => linkHeader(page, url(3000)), { code: 'FST_ERR_CURSOR_PAGINATION_QUERY_TOO_LONG', statusCode: 414 })
+  }
+  const last = await paginate(items, { limit: 3, offset: 6 })
+  t.same([rels(last, 1300), rels(last, 2600), rels(last, 3000)], [['first', 'prev'], ['prev'], []], 'where none follows nothing is missed')
 })
 
 t.test('where the document of a shortened cursor is gone, nothing is lost and the walk ends', async (t) => {

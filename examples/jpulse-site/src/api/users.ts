@@ -10,7 +10,7 @@ const Item = Type.Object({
 
 /** The listing as JSON, with `Link` headers. */
 const users: FastifyPluginAsyncTypebox = async (app) => {
-  app.get('/users', { schema: { querystring: PeopleQuery, response: { 200: PageOf(Item), 400: Failure, 503: Failure } } }, async (request, reply) => {
+  app.get('/users', { schema: { querystring: PeopleQuery, response: { 200: PageOf(Item), 400: Failure, 414: Failure, 503: Failure } } }, async (request, reply) => {
     const page = await pageOfPeople(app, request.query)
     reply.header('link', linkHeader(page, request))
     return toJpulse(page, ({ _id, joinedMonth, joinedAt, ...rest }) => ({ id: _id, ...rest, joinedAt: joinedAt.toISOString() }))

@@ -1,14 +1,17 @@
+import { QueryTooLongError } from '../errors.ts'
 import type { Page } from '../page/index.ts'
 
-/** nginx takes 4 KB of an answer's headers in all (`proxy_buffer_size`); for more it says 502, and thinks the server dead. */
-const LONGEST = 3600
+/** nginx takes 4 KB of an answer's headers (`proxy_buffer_size`), of which the others have a quarter here; for more it says 502, and thinks the server dead. */
+const LONGEST = 3000
 
 /**
  * The value of a `Link` header (RFC 8288) with the first, previous and next page. Links are references of a query alone:
  * they lead to the path that the client asked for, whatever prefix a proxy has stripped, no forged Host header gets into
- * them, and they keep the other parameters. There is no `last`: it would cost a count. What would make the value longer than
- * 3600 characters, as many or long parameters do, is left out, the next page last: the value may be empty. The page
- * itself has the cursors.
+ * them, and they keep the other parameters. There is no `last`: it would cost a count. Where many or long parameters would make the
+ * value longer than 3000 characters it has no first page, and then no previous one. Without the next one a client would take this
+ * page for the last.
+ *
+ * @throws FST_ERR_CURSOR_PAGINATION_QUERY_TOO_LONG (414) where the next page alone is too long
  */
 export function linkHeader<T> ({ pageInfo }: Page<T>, { originalUrl }: { originalUrl: string }): string {
   const { hasNext, hasPrev, nextCursor, prevCursor, limit, offset } = pageInfo
@@ -16,9 +19,11 @@ export function linkHeader<T> ({ pageInfo }: Page<T>, { originalUrl }: { origina
     ? { first: { offset: '0' }, prev: hasPrev && { offset: String(Math.max(0, offset - limit)) }, next: hasNext && { offset: String(offset + limit) } }
     : { first: {}, prev: prevCursor !== null && { cursor: prevCursor }, next: nextCursor !== null && { cursor: nextCursor } }
   const links = Object.entries(places).flatMap(([rel, set]) => set === false ? [] : [`<${referenceOf(originalUrl, set)}>; rel="${rel}"`])
-  const kept: string[] = []
-  for (const link of links.reverse()) if ([link, ...kept].join(', ').length <= LONGEST) kept.unshift(link)
-  return kept.join(', ')
+  while (links.length > 1 && links.join(', ').length > LONGEST) links.shift()
+  const value = links.join(', ')
+  if (value.length <= LONGEST) return value
+  if (hasNext) throw new QueryTooLongError()
+  return ''
 }
 
 const PLACE = ['cursor', 'after', 'before', 'first', 'last', 'offset']
