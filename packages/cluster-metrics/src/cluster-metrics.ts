@@ -71,7 +71,7 @@ export class ClusterMetrics extends EventEmitter<HealthEvents> {
    * Adds to a counter of the application. Its sum over the cluster never falls, whichever instances end.
    *
    * @param by 0 or more. @default 1
-   * @param labels at most 20; beyond 1000 sets of a name, or 20,000 values of all metrics together (a histogram has one for each bucket and two more), theirs are `__other__`. The document has the sum over all of them
+   * @param labels at most 20; beyond 1000 sets of a name, or 20,000 values (a histogram has one for each bucket and two more) or a million characters of labels of all metrics together, theirs are `__other__`. The document has the sum over all of them
    * @throws FST_ERR_CLUSTER_METRICS_INVALID_NAME, _INVALID_ARGUMENT, _DUPLICATE, _TOO_MANY
    */
   increment (name: string, by = 1, labels?: MetricLabels): void {

@@ -38,3 +38,12 @@ t.test('nor do names of labels go on without end', async (t) => {
   t.ok(lines.length <= 1100, `${lines.length} series`)
   t.equal(lines.reduce((sum, { value }) => sum + value, 0), 3000)
 })
+
+t.test('nor do long values of labels', async (t) => {
+  const { app } = await build(t, { options: { registry: false } })
+  for (let index = 0; index < 3000; index++) app.clusterMetrics.increment(`asked${index % 3}`, 1, { agent: `${index}${'x'.repeat(900)}` })
+  const text = (await ask(app, '/metrics')).body
+  t.ok(text.length < 1_500_000, `${text.length} characters`)
+  const all = parsePrometheus(text)
+  t.equal([0, 1, 2].flatMap((index) => all.get(`asked${index}_total`)!.lines).reduce((sum, { value }) => sum + value, 0), 3000)
+})

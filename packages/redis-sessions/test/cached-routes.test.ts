@@ -26,7 +26,7 @@ t.test('a cached route is kept though each request renews a session: each visito
       return { made: ++made }
     })
     app.get('/kept-longer', { config: { cache: { tags: 'kept-longer' } } }, async (request) => {
-      request.session.cookie.maxAge = 86_400_000
+      ;(request.session.cookie as { maxAge: number }).maxAge = 86_400_000
       return { made: ++made }
     })
     app.get('/strict', { config: { cache: { tags: 'strict' } } }, async (request) => {

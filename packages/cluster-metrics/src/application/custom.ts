@@ -21,6 +21,8 @@ const MOST = 500
 const MOST_LABELS = 1000
 /** Of all of them together: a counter has one for each set of labels, a histogram one for each bucket and two more. */
 const MOST_VALUES = 20_000
+/** Characters of the labels of all of them together. */
+const MOST_LABEL_TEXT = 1_000_000
 /** Sets of names of labels whose values are counted as `__other__`, of one metric. */
 const MOST_OTHERS = 20
 const MOST_BUCKETS = 100
@@ -45,6 +47,7 @@ export class CustomMetrics {
   readonly #times: SourceTimes
   #count = 0
   #values = 0
+  #labelText = 0
 
   constructor (times: SourceTimes, faults: Faults) {
     this.#times = times
@@ -135,12 +138,14 @@ export class CustomMetrics {
   #sampleOf (family: OwnFamily, labels: Labels, length: number): number[] {
     const found = family.byLabels.get(keyOf(labels))
     if (found !== undefined) return found
-    if (family.samples.length < MOST_LABELS && this.#values + length <= MOST_VALUES) return this.#newSample(family, labels, length)
+    const hasRoom = this.#values + length <= MOST_VALUES && this.#labelText + keyOf(labels).length <= MOST_LABEL_TEXT
+    if (hasRoom && family.samples.length < MOST_LABELS) return this.#newSample(family, labels, length)
     this.#faults.tellFull(family.name)
     const kept = Object.fromEntries(Object.keys(labels).map((name) => [name, '__other__']))
     const other = family.byLabels.get(keyOf(kept))
     if (other !== undefined) return other
-    if (family.others.length >= MOST_OTHERS) return family.others[0]!
+    // One is there for each metric, however full the rest is.
+    if (family.others.length > 0 && (!hasRoom || family.others.length >= MOST_OTHERS)) return family.others[0]!
     const made = this.#newSample(family, kept, length)
     family.others.push(made)
     return made
@@ -148,9 +153,11 @@ export class CustomMetrics {
 
   #newSample (family: OwnFamily, labels: Labels, length: number): number[] {
     const values = new Array<number>(length).fill(0)
-    family.byLabels.set(keyOf(labels), values)
+    const key = keyOf(labels)
+    family.byLabels.set(key, values)
     family.samples.push([labels, values])
     this.#values += length
+    this.#labelText += key.length
     return values
   }
 

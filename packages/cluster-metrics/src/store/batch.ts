@@ -12,11 +12,13 @@ export async function runMany (link: RedisLink, commands: readonly Command[], ch
   return answers
 }
 
-/** Texts of the first piece: one with all the series that there may be is some 100 KB, and others share the connection and its time limit. */
-const FIRST_TEXTS = 25
+/** What a piece may weigh, in characters, where the texts go on as they began: others share the connection and its time limit. */
+const PIECE_LENGTH = 2_500_000
+/** Texts of the first piece, of which nobody knows how long they are: one with all the series that there may be is some 2 MB. */
+const FIRST_TEXTS = 5
 const MOST_TEXTS = 200
-/** What a piece may weigh, in characters, where the texts go on as they began. */
-const PIECE_LENGTH = FIRST_TEXTS * 100_000
+/** What comes next may be longer. */
+const GROWTH = 4
 
 /**
  * Texts of many keys, in pieces: small ones first, and as many as weigh no more once it is known how long they are. So they are not of
@@ -35,8 +37,7 @@ export async function getMany (link: RedisLink, keys: readonly string[]): Promis
   return texts
 }
 
-/** Twice as many at most: what comes next may be longer. */
 function nextSize (texts: number, length: number): number {
   const fitting = Math.floor(PIECE_LENGTH / Math.max(1, length / texts))
-  return Math.max(FIRST_TEXTS, Math.min(2 * texts, MOST_TEXTS, fitting))
+  return Math.max(1, Math.min(GROWTH * texts, MOST_TEXTS, fitting))
 }
