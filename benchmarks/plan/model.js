@@ -13,6 +13,8 @@ import { ASSUMPTIONS, assumed } from './assumptions.js'
 
 /** Workers of one machine of the plan's table. */
 const PER_SERVER = 8
+/** Of a core of each worker that is left where a server is lost: with the work of the others, and without the sockets that come back. */
+const MOST_LEFT = 0.75
 /** Of ws-namespaces, where nothing else is said. */
 const DEFAULT_WINDOW_MS = 2000
 /** Primaries that a Redis Cluster has at least. */
@@ -89,9 +91,8 @@ export function siteOf (figures, users, given = {}) {
   const work = { requests: requests * (cost.request.workerUs / 1e6 + site.handler / 1e3), messages: messages * room * people.deliveryUs / 1e6, sockets: sockets * people.idleUsEachPerSecond / 1e6 }
   const workCores = sum(Object.values(work))
   const [bySockets, byWork] = [Math.ceil(sockets / site.sockets), Math.ceil(workCores / site.busy)]
-  const workers = Math.max(site.workers, bySockets, byWork)
-  // The others have to carry the work of one that died.
-  const servers = Math.ceil(workers / PER_SERVER) + 1
+  const workers = carrying(Math.max(site.workers, bySockets, byWork), workCores, Math.max(MOST_LEFT, site.busy))
+  const { servers, lost, left } = loss(workers)
   // A message to a room goes to the workers that have somebody in it. To fewer than were measured it is not taken for cheaper.
   const hearers = Math.min(room, workers)
   const times = messages * Math.max(1, hearers / Math.min(people.workers, people.room))
@@ -110,9 +111,10 @@ export function siteOf (figures, users, given = {}) {
   const topology = isCluster ? 'cluster' : 'single'
   const cores = { members: cost.member.core[topology](workers), messages: forMessages, requests: forRequests }
   const network = cost.member.kib[topology](workers) / 1024 + (times * people.messageRedisBytes + requests * cost.request.redisBytes) / 2 ** 20
-  const lost = Math.ceil(workers / servers)
-  const [coming, left] = [sockets / workers * lost, Math.max(1, workers - lost)]
-  const windowMs = Math.max(DEFAULT_WINDOW_MS, Math.ceil(coming * Math.max(people.openUs / left, people.openRedisUs) / site.busy / 1000))
+  // They open sockets with what their work leaves of a core.
+  const coming = sockets / workers * lost
+  const free = { worker: restOf(workCores / left) * left, redis: restOf(cores.members + cores.messages + (isCluster ? 0 : forRequests)) }
+  const windowMs = Math.max(DEFAULT_WINDOW_MS, Math.ceil(coming * Math.max(people.openUs / free.worker, people.openRedisUs / free.redis) / 1000))
   const isTooMuch = cores.members + cores.messages > site.busy
   // The log that all members share is one key, which no Cluster spreads: one primary is for that alone, where one cannot do everything.
   const forWork = sum(Object.values(cores)) <= site.busy ? 1 : 1 + Math.ceil(forRequests / site.busy)
@@ -146,9 +148,27 @@ export function siteOf (figures, users, given = {}) {
   }
 }
 
+/** What is lost with a server, of which there is one more than so many workers fill. @param {number} workers */
+function loss (workers) {
+  const servers = Math.ceil(workers / PER_SERVER) + 1
+  const lost = Math.ceil(workers / servers)
+  return { servers, lost, left: Math.max(1, workers - lost) }
+}
+
+/** As many, or so many more that those who are left where a server is lost carry the work of all. @param {number} least @param {number} workCores @param {number} most of a core of each */
+function carrying (least, workCores, most) {
+  let workers = least
+  while (workCores > most * loss(workers).left) workers++
+  return workers
+}
+
+/** What is free of a core; where it is full, next to nothing. @param {number} used */
+const restOf = (used) => Math.max(0.05, 1 - used)
+
 /** @param {{ bySockets: number, byWork: number, workers: number, work: Record<string, number> }} needed @param {Assumptions} site */
 function whyWorkers ({ bySockets, byWork, workers, work }, site) {
   if (workers === byWork && byWork > bySockets) return `${site.busy} of a core each: ${largestOf(work)}`
+  if (workers > Math.max(bySockets, byWork, site.workers)) return `those left where a server is lost carry the work of all: ${largestOf(work)}`
   if (workers === bySockets && workers > ASSUMPTIONS.workers.value) return `${site.sockets.toLocaleString('en')} sockets each`
   return site.workers > ASSUMPTIONS.workers.value ? 'as many as you said' : 'two, so that one may go'
 }
