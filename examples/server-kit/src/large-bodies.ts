@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
-/** What is read of a body that was refused: as much as a proxy before it lets through (deploy/nginx.conf: client_max_body_size), and more. */
-const MOST_BYTES = 4 * 1024 * 1024
+/** What is read of a body that was refused at least: as much as a proxy before it lets through (deploy/nginx.conf: client_max_body_size), and more. */
+const LEAST_BYTES = 4 * 1024 * 1024
 /** Longest wait for it, in milliseconds. */
 const LONGEST_MS = 5000
 
@@ -12,14 +12,16 @@ const LONGEST_MS = 5000
  * sending, sees a broken pipe, tells its client 502 and counts the server as failed; a few such bodies would close it to everybody.
  */
 export default fp(async (app: FastifyInstance) => {
+  const mostBytes = Math.max(LEAST_BYTES, 2 * app.initialConfig.bodyLimit!)
   app.addHook('onSend', async ({ raw }, { statusCode }) => {
-    if (statusCode === 413 && !raw.readableEnded && !(Number(raw.headers['content-length']) > MOST_BYTES)) await passed(raw)
+    // Of one that was given up nothing comes any more, nor its end.
+    if (statusCode === 413 && !raw.readableEnded && !raw.destroyed && !(Number(raw.headers['content-length']) > mostBytes)) await passed(raw, mostBytes)
   })
 }, { name: 'server-large-bodies', fastify: '5.x' })
 
-function passed (body: IncomingMessage): Promise<void> {
+function passed (body: IncomingMessage, mostBytes: number): Promise<void> {
   return new Promise((resolve) => {
-    let left = MOST_BYTES
+    let left = mostBytes
     const count = (chunk: Buffer): void => { if ((left -= chunk.length) < 0) done() }
     const done = (): void => {
       clearTimeout(timer)
