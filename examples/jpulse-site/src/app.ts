@@ -42,10 +42,11 @@ export async function buildApp (config: SiteConfig): Promise<FastifyInstance> {
   await app.register(worker, { identity })
   await app.register(drain)
   await app.register(largeBodies)
+  // Before what refuses requests by a hook, whose answers are to have them.
+  await app.register(headers)
   await app.register(errors)
   await app.register(basePath, { base: config.basePath })
   await app.register(openApi, { base: config.basePath })
-  await app.register(headers)
   await app.register(formbody)
 
   // Closed in the reverse order: sockets, metrics and membership, then Redis, then MongoDB. Sessions come before what asks them, and `acts` before the routes that it watches.
