@@ -1,6 +1,10 @@
+import type { Collection } from 'mongodb'
 import t from 'tap'
-import { serversEnv } from '../../../test/helpers/index.ts'
+import { serversEnv, waitFor } from '../../../test/helpers/index.ts'
+import { hashPassword } from '../src/auth/password.ts'
+import type { UserDocument } from '../src/users/mongo-users.ts'
 import { ADMIN, adminSite, Client, MODES, PASSWORD, site, siteIn } from './helper.ts'
+import { LiveSocket } from './socket.ts'
 
 t.setTimeout(120_000)
 
@@ -21,6 +25,28 @@ for (const mode of MODES) {
       const left = (await Promise.all(['ada', 'bob'].map((name) => app.documents.users.find(name)))).filter((user) => user !== null && user.locked !== true)
       t.equal(left.length, 1, action)
       for (const name of ['ada', 'bob']) await app.accounts.delete(name, 'admin').catch(() => {})
+    }
+  })
+
+  t.test(`${mode}: what an administrator had in hand who is locked meanwhile is refused`, async (t) => {
+    const { app } = await adminSite(t, mode)
+    await app.accounts.ensureAdmin({ username: 'bob', email: 'bob@example.org', password: PASSWORD }, app.log)
+    await new Client(app).signUp('ada')
+    const bob = new Client(app)
+    await bob.form('/sign-in', { username: 'bob', password: PASSWORD })
+    const { users } = app.documents
+    await users.setLocked('ada', true)
+    const before = await users.find('ada')
+    for (const action of ['reset', 'unlock']) {
+      await users.setLocked('bob', false)
+      let asked: ReturnType<Client['form']> | undefined
+      // As another administrator does it who locks bob at this moment.
+      await app.redisLink.using('administrators', {}, async () => {
+        asked = bob.form('/admin/users', { username: 'ada', action })
+        await users.setLocked('bob', true)
+      })
+      t.equal((await asked!).statusCode, 403, action)
+      t.same(await users.find('ada'), before, action)
     }
   })
 
@@ -45,9 +71,41 @@ for (const mode of MODES) {
     t.equal((await admin.form('/profile/password', { present: PASSWORD, wanted: 'another good one' })).statusCode, 303)
     t.same(await thief.status(), { authenticated: false })
     t.match(await admin.status(), { authenticated: true, username: 'admin', role: 'admin' })
-    t.same((await app.sessions.list('admin')).map(({ handle }) => handle), [before!.handle], 'to people, and to its sockets, it is the same session')
+    t.same((await app.sessions.list('admin')).map(({ handle }) => handle), [before!.handle], 'to people it is the same session')
+  })
+
+  t.test(`${mode}: the sockets of the cookie of before a change of the password end at once, and come back with the new one`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    const address = await app.listen({ port: 0, host: '127.0.0.1' })
+    const open = (cookie: string) => new LiveSocket(t, address, 'jpulse-ws-status', cookie)
+    const sockets = [open(admin.cookie), open(admin.cookie)]
+    await waitFor(() => sockets.every(({ isOpen }) => isOpen), { what: 'a tab, and who has copied its cookie' })
+    t.equal((await admin.form('/profile/password', { present: PASSWORD, wanted: 'another good one' })).statusCode, 303)
+    await waitFor(() => sockets.every(({ closes }) => closes.length > 0), { what: 'their end' })
+    t.same(sockets.map(({ closes }) => closes), [[4401], [4401]])
+    const back = open(admin.cookie)
+    await waitFor(() => back.isOpen, { what: 'the tab to be back' })
   })
 }
+
+t.test('an address that the release before stored as it was typed signs in, and is not to be had a second time', async (t) => {
+  const app = await siteIn(t, 'servers')
+  const [composed, decomposed, wide] = ['ren\u00e9@example.org', 'rene\u0301@example.org', '\uff41da@example.org']
+  const { users } = app.documents
+  const stored = async (_id: string, email: string) => (users.source() as unknown as Collection<UserDocument>).insertOne({ _id, email, hash: await hashPassword(PASSWORD, 10), role: 'user', createdAt: new Date() })
+  await app.ready()
+  await users.use(async () => { await Promise.all([stored('rene', decomposed), stored('ada', wide)]) })
+  for (const [username, names] of Object.entries({ rene: [composed, decomposed, ` ${decomposed.toUpperCase()}`], ada: [wide, ` ${wide.toUpperCase()}`] })) {
+    for (const name of names) {
+      const client = new Client(app)
+      t.equal((await client.form('/sign-in', { username: name, password: PASSWORD })).statusCode, 303, JSON.stringify(name))
+      t.match(await client.status(), { username })
+    }
+  }
+  for (const [n, email] of [composed, decomposed, wide].entries()) {
+    t.match(await new Client(app).form('/sign-up', { username: `other${n}`, email, password: PASSWORD }), { statusCode: 409, body: /This e-mail address is taken/ }, JSON.stringify(email))
+  }
+})
 
 t.test('a new secret signs what is new, and what was open before it is still taken; without the old one everybody signs in anew', async (t) => {
   const [env, old, fresh] = [await serversEnv(t), 'the old secret of thirty-two signs', 'the new secret of thirty-two signs']

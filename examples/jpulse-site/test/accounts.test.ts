@@ -119,7 +119,7 @@ for (const mode of MODES) {
     t.match(await ada.status(), { authenticated: true })
 
     let fresh = ''
-    meanwhile(async () => { fresh = await accounts.resetPassword('ada') })
+    meanwhile(async () => { fresh = await accounts.resetPassword('ada', 'admin') })
     await ada.form('/profile/password', { present: 'another good one', wanted: 'the one of a thief' })
     t.equal((await ada.json('POST', '/api/1/auth/login', { username: 'ada', password: fresh })).statusCode, 200, 'a reset stands')
 

@@ -39,8 +39,8 @@ t.test('an account is locked while it gets other passwords, on two processes, an
     const username = `ada${round}`
     await new Client(one).signUp(username)
     const before = (await one.documents.users.find(username))!
-    const locks = [one.accounts.resetPassword(username).then(() => one.accounts.lock(username, 'admin')), one.accounts.resetPassword(username).then(() => one.accounts.lock(username, 'admin'))]
-    await Promise.all([...locks, ...Array.from({ length: 3 }, () => two.accounts.resetPassword(username))])
+    const locks = [one.accounts.resetPassword(username, 'admin').then(() => one.accounts.lock(username, 'admin')), one.accounts.resetPassword(username, 'admin').then(() => one.accounts.lock(username, 'admin'))]
+    await Promise.all([...locks, ...Array.from({ length: 3 }, () => two.accounts.resetPassword(username, 'admin'))])
     const now = (await one.documents.users.find(username))!
     if (now.locked !== true) undone.push(`${username} is not locked`)
     if (now.hash === before.hash) undone.push(`${username} has the old password`)

@@ -44,9 +44,8 @@ class Accounts {
 
   /** The session gets a new id. @throws CredentialsError, LockedError, TooManyError */
   async signIn (request: FastifyRequest, name: string, password: string): Promise<User> {
-    const wanted = canonical(name)
-    const attempt = await this.#attempts.begin(wanted, request.ip)
-    const user = await this.#app.documents.users.find(wanted)
+    const attempt = await this.#attempts.begin(canonical(name), request.ip)
+    const user = await this.#app.documents.users.find(name)
     if (!await checkPassword(password, user?.hash ?? null, this.#cost) || user === null) throw new CredentialsError()
     await attempt.right()
     if (user.locked === true) throw new LockedError()
@@ -54,11 +53,11 @@ class Accounts {
     return user
   }
 
-  /** For whoever has forgotten it: another password, which an administrator hands on, and which changes at /profile. Ends the sessions. @throws NoAccountError */
-  async resetPassword (username: string): Promise<string> {
+  /** For whoever has forgotten it: another password, which an administrator hands on, and which changes at /profile. Ends the sessions. @throws NoAccountError, ForbiddenError */
+  async resetPassword (username: string, by: string): Promise<string> {
     const password = randomBytes(12).toString('base64url')
     const hash = await hashPassword(password, this.#cost)
-    await this.#endSessions(username, await this.#change(username, (users) => users.setHash(username, hash)))
+    await this.#endSessions(username, await this.#changeBy(by, username, (users) => users.setHash(username, hash)))
     return password
   }
 
@@ -67,9 +66,9 @@ class Accounts {
     await this.#endSessions(username, await this.#changeBy(by, username, (users) => users.setLocked(username, true)))
   }
 
-  /** @throws NoAccountError */
-  async unlock (username: string): Promise<void> {
-    if (!await this.#change(username, (users) => users.setLocked(username, false))) throw new NoAccountError(username)
+  /** @throws NoAccountError, ForbiddenError */
+  async unlock (username: string, by: string): Promise<void> {
+    if (!await this.#changeBy(by, username, (users) => users.setLocked(username, false))) throw new NoAccountError(username)
   }
 
   /** @throws NoAccountError, ForbiddenError */
@@ -154,7 +153,11 @@ class Accounts {
 
   async #add ({ username, email, password }: NewAccount, role: Role): Promise<User> {
     const user = { username: checkUsername(username), email: checkEmail(email), hash: await hashPassword(checkNew(password), this.#cost), role, createdAt: new Date() }
-    await this.#app.documents.users.add(user)
+    const { users } = this.#app.documents
+    // One that is stored in another form is not the same to the index.
+    const known = await users.find(email)
+    if (known !== null && known.email !== user.email) throw new UserExistsError('e-mail address')
+    await users.add(user)
     return user
   }
 

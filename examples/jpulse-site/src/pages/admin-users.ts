@@ -5,7 +5,7 @@ import { Type, type Static } from 'typebox'
 import { mustViewer } from '../auth/viewer.ts'
 import { InputError } from '../errors.ts'
 import { html, type Html } from '../html.ts'
-import { canonical } from '../users/canonical.ts'
+import { canonical, formsOf } from '../users/canonical.ts'
 import type { ListedUser } from '../users/users.ts'
 import { ADMIN_PAGE, pageResponses, sendPage } from './page.ts'
 
@@ -24,9 +24,9 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
   const send = async (request: FastifyRequest, reply: FastifyReply, { search = '', cursor, done }: Static<typeof Query>) => {
     const wanted = canonical(search)
     if (/\p{Cc}/u.test(wanted)) throw new InputError('A name or an address has no control characters.')
-    const begin = { $regex: `^${wanted.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}` }
+    const begins = formsOf(search).map((form) => ({ $regex: `^${form.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}` }))
     const page = await users.use(() => app.paginate(users.source(), {
-      ...(wanted !== '' && { filter: { $or: [{ _id: begin }, { email: begin }] } }), sort: { createdAt: -1, _id: 1 }, limit: 50, projection: LISTED, ...(cursor !== undefined && { cursor })
+      ...(wanted !== '' && { filter: { $or: begins.flatMap((begin) => [{ _id: begin }, { email: begin }]) } }), sort: { createdAt: -1, _id: 1 }, limit: 50, projection: LISTED, ...(cursor !== undefined && { cursor })
     }))
     return sendPage(app, request, reply, { ...ADMIN_PAGE, title: 'Users · jPulse', content: userList(page, wanted, done) })
   }
@@ -43,10 +43,10 @@ const adminUsers: FastifyPluginAsyncTypebox = async (app) => {
     if (action !== 'sign-out' && username === by) throw new InputError('Your own account is for another administrator to lock or delete.')
     request.log.info({ username, action, by }, 'an account is administered')
     // Shown once, and in no address.
-    if (action === 'reset') return send(request, reply, { search: username, done: `${username} has the password ${await accounts.resetPassword(username)}` })
+    if (action === 'reset') return send(request, reply, { search: username, done: `${username} has the password ${await accounts.resetPassword(username, by)}` })
     if (action === 'lock') await accounts.lock(username, by)
     else if (action === 'delete') await accounts.delete(username, by)
-    else if (action === 'unlock') await accounts.unlock(username)
+    else if (action === 'unlock') await accounts.unlock(username, by)
     else await accounts.signOut(username)
     return told(reply, `${username} ${DONE[action]}`)
   })

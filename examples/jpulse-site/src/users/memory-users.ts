@@ -1,4 +1,5 @@
 import { UserExistsError } from '../errors.ts'
+import { canonical } from './canonical.ts'
 import type { User, Users } from './users.ts'
 
 /** Accounts in this process: they go when it stops. */
@@ -11,7 +12,7 @@ export function memoryUsers (): Users {
       if (find(user.email) !== null) throw new UserExistsError('e-mail address')
       users.set(user.username, user)
     },
-    async find (name) { return find(name) },
+    async find (name) { return find(canonical(name)) },
     async setHash (username, hash, from) {
       const user = users.get(username)
       if (user === undefined || (from !== undefined && user.hash !== from)) return false

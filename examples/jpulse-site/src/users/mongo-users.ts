@@ -1,6 +1,7 @@
 import { MongoServerError, type Collection } from 'mongodb'
 import type { MongoLink } from 'server-kit'
 import { UserExistsError } from '../errors.ts'
+import { canonical, formsOf } from './canonical.ts'
 import type { ListedUser, User, Users } from './users.ts'
 
 export interface UserDocument extends Omit<User, 'username'> { _id: string }
@@ -17,6 +18,11 @@ export function mongoUsers (collection: Collection<UserDocument>, link: MongoLin
     })
     return indexed
   }
+  const findByAddress = async (address: string): Promise<UserDocument | null> => {
+    const forms = formsOf(address)
+    const found = await collection.find({ email: { $in: forms } }).limit(forms.length).toArray()
+    return forms.map((form) => found.find(({ email }) => email === form)).find((user) => user !== undefined) ?? null
+  }
   return {
     add ({ username, ...rest }) {
       return link.use(async () => {
@@ -31,7 +37,8 @@ export function mongoUsers (collection: Collection<UserDocument>, link: MongoLin
     },
     find (name) {
       return link.use(async () => {
-        const found = await collection.findOne({ _id: name }) ?? (name.includes('@') ? await collection.findOne({ email: name }) : null)
+        const wanted = canonical(name)
+        const found = await collection.findOne({ _id: wanted }) ?? (wanted.includes('@') ? await findByAddress(name) : null)
         return found === null ? null : toUser(found)
       })
     },

@@ -21,7 +21,7 @@ export interface ListedUser extends Omit<User, 'username' | 'hash'> { _id: strin
 export interface Users {
   /** @throws UserExistsError naming the field that is taken */
   add (user: User): Promise<void>
-  /** By user name or e-mail address. */
+  /** By user name or e-mail address, however it was typed. */
   find (name: string): Promise<User | null>
   /** Gives an account another password; where `from` is given, only in place of that one. False where there is no such account. */
   setHash (username: string, hash: string, from?: string): Promise<boolean>
