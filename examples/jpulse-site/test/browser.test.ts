@@ -103,6 +103,38 @@ t.test('embedded, one process: every page works, alone, on a phone, by keyboard,
     await page.context().close()
   })
 
+  await t.test('another tab stays where it is when the password is changed, and leaves when its user is signed out', async (t) => {
+    const { page, complaints } = await visit()
+    await page.goto(`${address}/sign-up`)
+    await page.getByLabel('User name').fill('tess')
+    await page.getByLabel('E-mail').fill('tess@example.org')
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.keyboard.press('Enter')
+    await page.waitForURL(`${address}/`)
+    const tab = await page.context().newPage()
+    const [left, sockets] = [[] as string[], [] as string[]]
+    tab.on('websocket', (socket) => { sockets.push(socket.url()) })
+    tab.on('framenavigated', (frame) => { left.push(frame.url()) })
+    await tab.goto(`${address}/hello-websocket/`)
+    const connected = tab.locator('[data-todo-status]', { hasText: 'connected' })
+    await connected.waitFor()
+    await tab.locator('#todo-text').fill('half of a thou')
+    await page.goto(`${address}/profile`)
+    const opened = sockets.length
+    await page.getByLabel('Present password').fill(PASSWORD)
+    await page.getByLabel(/^New password/).fill('another good one')
+    await page.keyboard.press('Enter')
+    await page.waitForURL(`${address}/profile?changed`)
+    await waitFor(() => sockets.length > opened, { what: 'a socket with the new cookie', timeoutMs: 30_000 })
+    await connected.waitFor()
+    t.equal(await tab.locator('#todo-text').inputValue(), 'half of a thou')
+    t.same(left, [`${address}/hello-websocket/`])
+    t.same(complaints, [])
+    await page.getByRole('button', { name: 'Sign out' }).first().click()
+    await tab.waitForURL(`${address}/sign-in?next=%2Fhello-websocket%2F`)
+    await page.context().close()
+  })
+
   await t.test('by keyboard alone: skip to the content, add an item, see it, remove it', async (t) => {
     const { page, complaints } = await visit()
     await signIn(page)
