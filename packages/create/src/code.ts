@@ -43,7 +43,9 @@ ${features.some(({ name }) => name === 'websockets') ? '    app.wsNamespaces.dra
 
 async function serve () {
   loadEnvFile(new URL('${typescript ? '../..' : '..'}/.env', import.meta.url))
-  const app = await buildApp()
+  const [port, app] = [portOf(process.env), await buildApp()]
+  // Asked before a reload, which would end every worker with what makes no sense.
+  if (process.argv[2] === '--check') process.exit()
   app.server.prependListener('request', (_request, response) => {
     if (endingSince > 0) response.setHeader('connection', 'close')
   })
@@ -62,7 +64,7 @@ async function serve () {
       })
     })
   }
-  await app.listen({ port: portOf(process.env), host: process.env.HOST || '127.0.0.1' })
+  await app.listen({ port, host: process.env.HOST || '127.0.0.1' })
   // PM2 keeps the worker before until this one says so (ecosystem.config.cjs).
   process.send?.('ready')
 }
@@ -130,29 +132,34 @@ declare module 'fastify' {
   interface FastifyInstance { auth: ReturnType<typeof auth> }
 }
 `)}
-export const ADMIN = 'admin'
+const ADMIN = 'admin'
 
 const digest = (text${ts(': string')}) => createHash('sha256').update(text).digest()
 
 /** Who is the administrator: without a password nobody is. */
 export function auth (password${ts(': string | undefined')}) {
   const isPassword = (given${ts(': string')}) => Boolean(password) && timingSafeEqual(digest(given), digest(password${ts(' ?? \'\'')}))
-  // Ten a minute from one address, in all processes together.
-  const guess = (request${ts(': FastifyRequest')}${has(project, 'sessions') ? '' : ', cost = 1'}) => request.server.redisLink.rateLimit(\`guess:\${request.ip}\`, 10, 60_000${has(project, 'sessions') ? '' : ', { cost }'})
+  /**
+   * Whether name and password belong together. From one address, and in all processes together, ten wrong ones a minute are
+   * answered; then the right one waits as well, or it could be guessed on. One call decides, however many come at once.
+   */
+  const check = async (request${ts(': FastifyRequest')}, name${ts(': string')}, given${ts(': string')}) => {
+    const isRight = isPassword(given) && name === ADMIN
+    const { allowed, retryAfterMs } = await request.server.redisLink.rateLimit(\`guess:\${request.ip}\`, 10, 60_000, { cost: isRight ? 0 : 1 })
+    if (!allowed) throw Object.assign(new Error('Too many wrong passwords: wait'), { statusCode: 429, headers: { 'retry-after': Math.ceil(retryAfterMs / 1000) } })
+    return isRight
+  }
 ${has(project, 'sessions')
   ? `  const isAdmin = async (request${ts(': FastifyRequest')}) => request.server.sessions.current(request)?.userId === ADMIN
 `
   : `  const isAdmin = async (request${ts(': FastifyRequest')}) => {
     const [, token] = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '') ?? []
-    if (token === undefined || !(await guess(request, 0)).allowed) return false
-    if (isPassword(token)) return true
-    await guess(request)
-    return false
+    return token !== undefined && check(request, ADMIN, token)
   }
 `}  const onlyAdmin = async (request${ts(': FastifyRequest')}, reply${ts(': FastifyReply')}) => {
     if (!await isAdmin(request)) return reply.code(401).send({ error: 'This is for the administrator' })
   }
-  return { ${has(project, 'sessions') ? 'isPassword, guess, ' : ''}isAdmin, onlyAdmin }
+  return { ${has(project, 'sessions') ? 'check, ' : ''}isAdmin, onlyAdmin }
 }
 `
 

@@ -137,8 +137,12 @@ with it many processes are one application.
 
 \`\`\`sh
 ${typescript ? 'npm run build\n' : ''}npx pm2 start ecosystem.config.cjs --env production
-npx pm2 reload ${siteId(name)}
+node ${typescript ? 'dist/src' : 'src'}/server.js --check && npx pm2 reload ${siteId(name)}
 \`\`\`
+
+\`--check\` ends with 78 and one line where a variable makes no sense, else with 0: a reload with such a one would end every worker. After ten wrong
+passwords in a minute from one address the right one is refused as well (429, with \`Retry-After\`). Behind a proxy all visitors have one
+address until \`TRUST_PROXY\` names the proxy, so that any of them can have the administrator wait.
 
 What else starts it, a container or a service, starts \`node ${typescript ? 'dist/src' : 'src'}/server.js\` itself: npm ends before the server does, and hands SIGTERM to a
 shell, which keeps it. A value in \`.env\` that holds a \`#\` stands in quotes.

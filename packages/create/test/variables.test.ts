@@ -5,7 +5,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { cleanEnv } from '../../../scripts/bootstrap.js'
 import { temporaryFolder } from '../../../test/helpers/index.ts'
 import { create } from '../src/index.ts'
@@ -38,6 +38,9 @@ t.test('a server that cannot start says why in one line and ends, with 78 where 
     const { code, stderr } = await run(process.execPath, [join(project, 'src/server.js')], { cwd: folder, env: { ...env, PORT: '0', ...variables }, timeout: 30_000 }).catch((err: { code: number, stderr: string }) => err) as { code: number, stderr: string }
     t.match({ code, stderr }, { code: status, stderr: message })
     t.equal(stderr.trim().split('\n').length, 1, stderr)
+    // Asked before a reload, while the workers that serve have the port.
+    const checked = await run(process.execPath, [join(project, 'src/server.js'), '--check'], { cwd: folder, env: { ...env, PORT: '0', ...variables }, timeout: 30_000 }).then(({ stderr }) => ({ code: 0, stderr }), (err: { code: number, stderr: string }) => err)
+    t.match(checked, status === 78 ? { code: 78, stderr } : { code: 0, stderr: '' }, `--check ${JSON.stringify(variables)}`)
   }
 
   rmSync(join(project, '.env'))
@@ -53,19 +56,48 @@ t.test('as many workers as INSTANCES says, which is a number or max', async (t) 
   for (const INSTANCES of ['0', 'four', '1.5']) await t.rejects(instances({ INSTANCES }), { message: /INSTANCES must be a whole number from 1, or max, not/ })
 })
 
-t.test('without sessions, too, ten wrong passwords a minute from one address are all that are looked at', async (t) => {
+/** What a script prints that has the application of `plugins`, and `ask`: it sends a password, and says the status and retry-after. */
+async function printed (t: Test, plugins: string[], script: string) {
   const project = join(temporaryFolder(t), 'app')
-  create({ folder: project, plugins: ['cache'], typescript: false })
+  create({ folder: project, plugins, typescript: false })
   symlinkSync(installed, join(project, 'node_modules'))
-  const script = `import { buildApp } from './src/app.js'
-const app = await buildApp({ LOG_LEVEL: 'warn', ADMIN_PASSWORD: 'of a test' })
-const put = async (password) => (await app.inject({ method: 'PUT', url: '/greeting', payload: { text: 'hi' }, headers: { authorization: 'Bearer ' + password } })).statusCode
-const statuses = [await put('of a test')]
-for (let n = 0; n < 10; n++) statuses.push(await put('guessed ' + n))
-statuses.push(await put('of a test'))
-console.log(statuses.join())
+  const code = `import { buildApp } from './src/app.js'
+const app = await buildApp({ LOG_LEVEL: 'fatal', ADMIN_PASSWORD: 'of a test', SESSION_SECRET: 'only for tests, longer than 32 characters' })
+await app.ready()
+const put = (headers) => app.inject({ method: 'PUT', url: '/greeting', payload: { text: 'hi' }, headers })
+const ask = async (password, name = 'admin') => {
+  const { statusCode, headers } = await (app.sessions ? app.inject({ method: 'POST', url: '/login', payload: { name, password } }) : put({ authorization: 'Bearer ' + password }))
+  return statusCode === 429 && Number(headers['retry-after']) > 0 ? 'wait' : statusCode
+}
+const times = (count, call) => Promise.all(Array.from({ length: count }, (_, n) => call(n)))
+const counts = (statuses) => statuses.reduce((seen, status) => ({ ...seen, [status]: (seen[status] ?? 0) + 1 }), {})
+${script}
 await app.close()`
-  t.match((await run(process.execPath, ['--input-type=module', '-e', script], { cwd: project, env })).stdout, `200,${'401,'.repeat(11)}`.slice(0, -1))
+  return JSON.parse((await run(process.execPath, ['--input-type=module', '-e', code], { cwd: project, env })).stdout) as unknown
+}
+
+for (const [variant, plugins] of [['with sessions', ['sessions', 'cache']], ['without sessions', ['cache', 'metrics']]] as const) {
+  t.test(`${variant} ten wrong passwords a minute from one address are answered, whatever comes at once; then the right one waits as well`, async (t) => {
+    t.same(await printed(t, [...plugins], `const statuses = await times(500, (n) => ask(n === 400 ? 'of a test' : 'guessed ' + n))
+console.log(JSON.stringify([counts(statuses), statuses[400], await ask('of a test')]))`), [{ 401: 10, wait: 490 }, 'wait', 'wait'])
+  })
+
+  t.test(`${variant} a right password costs nothing, nor does a request without one`, async (t) => {
+    t.same(await printed(t, [...plugins], `const right = [counts(await times(50, () => ask('of a test')))]
+const without = counts((await times(50, () => put({}))).map(({ statusCode }) => statusCode))
+const wrong = counts(await times(9, (n) => ask('guessed ' + n)))
+console.log(JSON.stringify([...right, without, wrong, await ask('of a test')]))`), [{ 200: 50 }, { 401: 50 }, { 401: 9 }, 200])
+  })
+}
+
+t.test('the right password with a wrong name is a wrong one', async (t) => {
+  t.same(await printed(t, ['sessions'], "console.log(JSON.stringify(counts(await times(11, () => ask('of a test', 'root')))))"), { 401: 10, wait: 1 })
+})
+
+t.test('who waits is told so by the dashboard too, while health stays open', async (t) => {
+  t.same(await printed(t, ['cache', 'metrics'], `await times(10, (n) => ask('guessed ' + n))
+const look = async (url) => (await app.inject({ url, headers: { authorization: 'Bearer guessed' } })).statusCode
+console.log(JSON.stringify([await look('/admin/cluster'), await look('/health')]))`), [429, 200])
 })
 
 t.test('behind a proxy that ends TLS the cookie is for https alone, where TRUST_PROXY names it', async (t) => {

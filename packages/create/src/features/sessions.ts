@@ -9,8 +9,7 @@ export const sessions: Feature = {
   dependencies: ['@fastify/formbody'],
   routes: ['`POST /login` `{ name, password }`, `POST /logout`, `POST /logout-everywhere`, `GET /me`'],
   route: (_project, ts) => `import formbody from '@fastify/formbody'
-${ts("import type { FastifyInstance } from 'fastify'\n")}import { ADMIN } from '../auth.js'
-${ts(`
+${ts("import type { FastifyInstance } from 'fastify'\n")}${ts(`
 declare module 'fastify' {
   interface Session { name?: string }
 }
@@ -27,9 +26,7 @@ export default async function sessions (app${ts(': FastifyInstance')}) {
   // One account, so that nobody else gets in: put your own here.
   app.post${ts('<{ Body: { name: string, password: string } }>')}('/login', { schema: { body: Login } }, async (request, reply) => {
     const { name, password } = request.body
-    const { allowed, retryAfterMs } = await app.auth.guess(request)
-    if (!allowed) return reply.code(429).header('retry-after', Math.ceil(retryAfterMs / 1000)).send({ error: 'Too many guesses: wait' })
-    if (name !== ADMIN || !app.auth.isPassword(password)) return reply.code(401).send({ error: 'Name and password do not belong together' })
+    if (!await app.auth.check(request, name, password)) return reply.code(401).send({ error: 'Name and password do not belong together' })
     await app.sessions.login(request, name, { name })
     return { name }
   })
@@ -62,7 +59,7 @@ test('who signed in is known until the end of all sessions', async (t) => {
   assert.deepEqual([await who(laptop), await who(phone)], [null, null])
 })
 
-test('a wrong password lets nobody in, and ten a minute are all that are looked at', async (t) => {
+test('a wrong password lets nobody in, and ten a minute are all that are answered', async (t) => {
   const app = await build(t)
   const guess = () => app.inject({ method: 'POST', url: '/login', payload: { name: 'admin', password: 'guessed' } })
   for (let n = 0; n < 10; n++) {
