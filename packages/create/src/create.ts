@@ -36,7 +36,7 @@ export function create ({ folder, plugins = FEATURES.map(({ name }) => name), ty
   const target = resolve(folder)
   // Who has a folder gave it its name for other reasons; who names a new one can name it otherwise.
   const name = existsSync(target) ? cleaned(basename(target)) : basename(target)
-  if (!isPackageName(name)) throw new CreateError(`"${name}" is no name of a package: 1 to 64 lower-case letters, digits, dots, dashes and underscores`)
+  if (!isPackageName(name)) throw new CreateError(`"${name}" is no name of a package: 1 to 64 lower-case letters, digits, dots, dashes and underscores, and neither a number nor all, which mean something else to PM2`)
   const unknown = plugins.filter((one) => !FEATURES.some((feature) => feature.name === one))
   if (unknown.length > 0) throw new CreateError(`There is no plugin ${unknown.join(', ')}: ${FEATURES.map((feature) => feature.name).join(', ')}`)
   if (redisUrl !== '' && !/^rediss?:\/\/\S+$/.test(redisUrl)) throw new CreateError('The address of Redis begins with redis:// or rediss://')
@@ -53,13 +53,19 @@ export function create ({ folder, plugins = FEATURES.map(({ name }) => name), ty
 }
 
 function isPackageName (name: string): boolean {
-  return /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) && name !== 'node_modules' && name !== 'favicon.ico'
+  return /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name) && name !== 'node_modules' && name !== 'favicon.ico' && !isForPm2(name)
+}
+
+/** What PM2 takes for every application, or for the number of one. */
+function isForPm2 (name: string): boolean {
+  return name === 'all' || !Number.isNaN(Number(name))
 }
 
 /** A name of a package that reads like this one. */
 function cleaned (name: string): string {
   if (isPackageName(name)) return name
-  return name.normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase().replaceAll(/[^a-z0-9._-]+/g, '-').replace(/^[._-]+/, '').slice(0, 64).replace(/-+$/, '') || 'my-site'
+  const made = name.normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase().replaceAll(/[^a-z0-9._-]+/g, '-').replace(/^[._-]+/, '').slice(0, 64).replace(/-+$/, '') || 'my-site'
+  return isForPm2(made) ? `site-${made}`.slice(0, 64) : made
 }
 
 /** @returns whether it wrote something */

@@ -103,12 +103,12 @@ t.test('a new repository is no full folder: what it has stays, and secrets stay 
 
 t.test('a folder that is there may be called like no package', async (t) => {
   const folder = temporaryFolder(t)
-  const names = ['Meine Räume', '.hidden', 'Shop', '@acme', '日本', 'a'.repeat(80), 'left -'].map((name) => {
+  const names = ['Meine Räume', '.hidden', 'Shop', '@acme', '日本', 'a'.repeat(80), 'left -', 'all', '2026'].map((name) => {
     mkdirSync(join(folder, name))
     create({ folder: join(folder, name), plugins: [], typescript: false })
     return (JSON.parse(readFileSync(join(folder, name, 'package.json'), 'utf8')) as { name: string }).name
   })
-  t.same(names, ['meine-raume', 'hidden', 'shop', 'acme', 'my-site', 'a'.repeat(64), 'left'])
+  t.same(names, ['meine-raume', 'hidden', 'shop', 'acme', 'my-site', 'a'.repeat(64), 'left', 'site-all', 'site-2026'])
   t.match(readFileSync(join(folder, 'Meine Räume/src/app.js'), 'utf8'), "siteId: 'meine-raume'")
   mkdirSync(join(folder, 'Buchung'))
   t.match((await run(process.execPath, [join(root, 'packages/create/dist/cli.js'), '--yes', '--no-install', '.'], { cwd: join(folder, 'Buchung'), env })).stdout, /^buchung is made\.\n\n {2}npm install\n/)
@@ -202,6 +202,8 @@ t.test('what cannot be made is one line that says why, and nothing is written', 
     [['dangling'], 'no such file or directory', 1],
     [['node_modules'], '"node_modules" is no name of a package', 1],
     [['site', '--packages', join(folder, 'none')], 'no such file or directory', 1],
+    [['all'], 'neither a number nor all, which mean something else to PM2', 1],
+    [['2026'], '"2026" is no name of a package', 1],
     [['My Site'], '"My Site" is no name of a package', 1],
     [['site', '--plugins', 'sessions,cash'], 'There is no plugin cash: sessions, ', 1],
     [['site', '--redis', 'localhost'], 'The address of Redis begins with redis:// or rediss://', 1],
