@@ -51,7 +51,7 @@ export function hasPrintedAcl () {
 export const ADMIN = { username: 'admin', password: 'admin' }
 
 /** Keys of the tests' own, as an application has them. */
-const OWN_KEYS = ['a', 'b', 'c', 'd', 'x', 'y', 'z', 'key', 'counter', 'still', 'list', '{counter}*', 't????????????', 't????????????:over', '*:*:a', '*:*:list', '*:*:noted', '*:*:other', '*:*:faults']
+const OWN_KEYS = ['a', 'b', 'c', 'd', 'x', 'y', 'z', 'key', 'counter', 'still', 'list', 'foo', '{counter}*', '{m}*', '*:*:{foo}', 't????????????', 't????????????:over', '*:*:a', '*:*:list', '*:*:noted', '*:*:other', '*:*:faults']
 /**
  * What the user may besides. With the tests' own keys, by a selector of Redis 7, whatever has a key: commands without one, but for those of a
  * transaction, would be allowed whatever the keys are. And all channels: an ACL allows a pattern only where it names the very same one, and each test has a site of its

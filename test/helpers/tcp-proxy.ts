@@ -9,6 +9,8 @@ export interface TcpProxy {
   port: number
   /** Connections open now. */
   readonly connections: number
+  /** Tells how often the server has said a text since. */
+  watch (text: string): () => number
   /** Ends every connection with a reset; new ones are refused until `mend()`. */
   cut (): void
   /** Swallows what goes one way or both, with the connections left open, until `mend()`. New ones are mute as well. */
@@ -30,6 +32,7 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
   let delayMs = 0
   let bytesPerMs = Infinity
   const muted = { up: false, down: false }
+  const watched: Array<{ text: string, count: number }> = []
 
   const server = createServer((client) => {
     if (isCut) return abort(client)
@@ -47,6 +50,7 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
 
   function pass (from: Socket, to: Socket, direction: Direction): void {
     from.on('data', (chunk) => {
+      if (direction === 'down') for (const one of watched) one.count += chunk.toString('latin1').split(one.text).length - 1
       if (muted[direction]) return
       if (bytesPerMs !== Infinity) {
         from.pause()
@@ -70,6 +74,11 @@ export async function tcpProxy (t: Scope, target: number): Promise<TcpProxy> {
   return {
     port: (server.address() as AddressInfo).port,
     get connections () { return pairs.size },
+    watch (text) {
+      const one = { text, count: 0 }
+      watched.push(one)
+      return () => one.count
+    },
     reset,
     cut () {
       isCut = true

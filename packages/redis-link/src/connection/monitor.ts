@@ -232,7 +232,7 @@ async function infoOf (node: Redis): Promise<{ epoch: string | null, role: strin
     const [server, replication] = await Promise.all([node.info('server'), node.info('replication')])
     const runId = /^run_id:(\w+)/m.exec(server)?.[1]
     const replid = /^master_replid:(\w+)/m.exec(replication)?.[1]
-    return { epoch: runId === undefined || replid === undefined ? null : `${runId}:${replid}`, role: /^role:(\w+)/m.exec(replication)?.[1], mode: /^redis_mode:(\w+)/m.exec(server)?.[1] }
+    return { epoch: runId === undefined || replid === undefined ? null : `${runId}:${replid}`, role: /^role:(\w+)/m.exec(replication)?.[1], mode: /^(?:redis|server)_mode:(\w+)/m.exec(server)?.[1] }
   } catch (err) {
     if (!isReply(err) || isOutage(err)) throw err
     return { epoch: null, role: undefined, mode: undefined }

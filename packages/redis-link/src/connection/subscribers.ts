@@ -4,7 +4,7 @@ import type { Receiver, SubscriberEvents } from './receiver.ts'
 import { Subscriber } from './subscriber.ts'
 
 /** Tells every subscriber that hears through a receiver. */
-export type TellSubscribers = <E extends keyof SubscriberEvents>(event: E, ...args: SubscriberEvents[E]) => void
+type TellSubscribers = <E extends keyof SubscriberEvents>(event: E, ...args: SubscriberEvents[E]) => void
 
 export interface SubscribersOptions {
   /** Makes what hears near a key; `number` tells it from the others of this process. */
