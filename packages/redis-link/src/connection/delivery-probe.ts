@@ -31,17 +31,20 @@ export class DeliveryProbe {
   }
 
   /**
-   * Resolves when these connections have heard all that was published before the call: each server of a Redis Cluster hands on in order what is
-   * published on it. Where that cannot be proved, because one accepts no message, when the limit of a command has passed.
+   * Resolves with true when these connections have heard all that was published before the call: each server of a Redis Cluster hands on in order
+   * what is published on it. With false where one of them did not hear, within the limit of a command, what a server took. A server that takes
+   * nothing has nothing to hand on.
    */
-  async passed (...ears: Ear[]): Promise<void> {
-    await Promise.all(primaries(this.#client).map(async (node) => {
+  async passed (...ears: Ear[]): Promise<boolean> {
+    const proofs = await Promise.all(primaries(this.#client).map(async (node) => {
       const mark = ++this.#sent
-      const heard = Promise.all(ears.map((ear) => ear.heard(mark)))
-      this.#send(node, mark).catch(() => {})
-      await bounded(heard, this.#timeoutMs).catch(() => {})
+      const heard = bounded(Promise.all(ears.map((ear) => ear.heard(mark))), this.#timeoutMs).then(() => true, () => false)
+      const isTaken = this.#send(node, mark).then(() => true, () => false)
+      const isProved = await heard || !await isTaken
       for (const ear of ears) ear.forget(mark)
+      return isProved
     }))
+    return proofs.every(Boolean)
   }
 
   async #isMissed (node: Redis, ear: Ear): Promise<boolean | null> {

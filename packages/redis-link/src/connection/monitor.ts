@@ -204,8 +204,9 @@ export class Monitor extends EventEmitter<MonitorEvents> {
    */
   #begin (): void {
     if (this.#stopped || this.#options.client !== undefined) return
+    clearTimeout(this.#comeback)
     this.#comeback = setTimeout(() => {
-      if (this.#client.status === 'end') this.#client.connect().catch(() => {})
+      if (!this.#stopped && this.#client.status === 'end') this.#client.connect().catch(() => {})
     }, backoff(++this.#ends))
   }
 

@@ -16,7 +16,8 @@ export interface Heard {
  * Until `turn` all that the first hears passes, and what only the second heard so far waits: it may be the second of two whose first comes by
  * way of another server. From then on what the second hears passes, but for what the first had before.
  *
- * Messages have no name: two of the same bytes on one channel are told apart by how often each connection heard them.
+ * Messages have no name: those of the same bytes on one channel are told apart by how often each connection heard them. Where the count leaves
+ * open which one was missed, one passes twice rather than never.
  */
 export class Overlap {
   readonly #pass: (heard: Heard) => void
@@ -43,7 +44,7 @@ export class Overlap {
   second (heard: Heard): void {
     const id = idOf(heard)
     const { early, late } = this.#ahead
-    const ahead = early.has(id) ? early : late
+    const ahead = late.has(id) ? late : early
     if (ahead.has(id)) return count(ahead, id, -1)
     if (this.#hasTurned) return this.#pass(heard)
     const waiting = this.#waiting.get(id)

@@ -38,6 +38,9 @@ interface Move {
   readonly to: Ear
   /** While both may hear. */
   overlap: Overlap | null
+  /** Settled when it has taken over, or will not: what is subscribed to meanwhile is so on the new one. */
+  readonly done: Promise<void>
+  readonly end: () => void
 }
 
 /** Pause between two proofs, in intervals of the probes. */
@@ -49,8 +52,8 @@ const STEADY_MS = 5000
 
 /**
  * Hears for the subscribers near one server, on one connection, which it makes anew and subscribes to all again where it is lost. An open
- * connection is no proof of delivery: the server may have left the Cluster, so a message to itself proves it at intervals. One that is to be
- * replaced is ended when its successor hears.
+ * connection is no proof of delivery: the server may have left the Cluster, so a message to itself proves it at intervals. One that hears, and
+ * is at the wrong server, is ended when its successor is proved to hear as much.
  */
 export class Receiver {
   readonly near: string
@@ -64,8 +67,6 @@ export class Receiver {
   #probe: NodeJS.Timeout | undefined
   #ear: Ear | null = null
   #move: Move | null = null
-  /** Settled when it has taken over: what is subscribed to meanwhile is so on the new one. */
-  #moved: Promise<void> | undefined
   #checking = false
   #heard = false
   #retry: NodeJS.Timeout | undefined
@@ -123,7 +124,7 @@ export class Receiver {
   /** See `Subscriber.subscribe`. Returns why Redis refuses it, where it does. */
   async add (kind: Kind, name: string, listener: Listener): Promise<string | undefined> {
     this.#listeners.add(kind, name, listener)
-    if (this.#moved !== undefined) await this.#moved
+    if (this.#move !== null && this.#move.overlap !== null) await this.#move.done
     // Sent for a known name too: its first SUBSCRIBE may still be on its way, and the caller wants to hear now.
     if (this.#ear?.isOpen === true) await this.#ear.send(kind, [name])
     else await this.#attempted
@@ -134,7 +135,7 @@ export class Receiver {
 
   async remove (kind: Kind, name: string, listener: Listener): Promise<void> {
     if (!this.#listeners.remove(kind, name, listener)) return
-    if (this.#moved !== undefined) await this.#moved
+    if (this.#move !== null && this.#move.overlap !== null) await this.#move.done
     await this.#ear?.send(kind === 'subscribe' ? 'unsubscribe' : 'punsubscribe', [name])
   }
 
@@ -150,6 +151,7 @@ export class Receiver {
     clearTimeout(this.#retry)
     this.#move?.to.end()
     this.#ear?.end()
+    this.#move?.end()
     this.#endAttempt()
     this.#listeners.clear()
   }
@@ -195,6 +197,7 @@ export class Receiver {
     this.#ear = null
     // What its successor has heard so far is not all, and the next one hears for it.
     if (this.#move !== null && this.#move.to !== ear) this.#move.to.end()
+    this.#move?.end()
     this.#move = null
     this.#endAttempt()
     if (this.#up) {
@@ -223,12 +226,12 @@ export class Receiver {
     if (heard) return
     this.#checking = true
     try {
-      if (hasLeft(this.#client, ear.redis)) return await this.#replace(ear, 'its server left the Cluster', true)
-      if (this.#place.isLeft(ear.redis)) return await this.#replace(ear, `the primary of ${this.near} is another server`, false)
-      const isBroken = this.#listeners.reasonOf('subscribe', this.#delivery.channel) !== undefined ? null : await this.#delivery.isBroken(ear)
+      if (hasLeft(this.#client, ear.redis)) return this.#giveUp(ear, 'its server left the Cluster')
+      if (this.#place.isLeft(ear.redis)) return await this.#follow(ear)
+      const isBroken = this.#isUnproved ? null : await this.#delivery.isBroken(ear)
       if (isBroken === true) {
         this.#place.avoid(ear.redis)
-        await this.#replace(ear, 'it did not hear a message to itself', true)
+        this.#giveUp(ear, 'it did not hear a message to itself')
       } else if (isBroken === null) await ear.ping()
     } catch {
       this.#place.avoid(ear.redis)
@@ -238,47 +241,56 @@ export class Receiver {
     }
   }
 
-  /** @param isDeaf whether the connection may have missed something */
-  async #replace (from: Ear, reason: string, isDeaf: boolean): Promise<void> {
+  /** Whether Redis refuses the channel of the messages to itself. */
+  get #isUnproved (): boolean {
+    return this.#listeners.reasonOf('subscribe', this.#delivery.channel) !== undefined
+  }
+
+  /** It may have missed something: `down` says so at once, and `gap` when another hears. */
+  #giveUp (ear: Ear, reason: string): void {
+    if (ear !== this.#ear) return
+    this.#faults.onReplaced(reason)
+    ear.end()
+  }
+
+  /** Goes where the key is. It hears here until it hears there. */
+  async #follow (from: Ear): Promise<void> {
+    const reason = `the primary of ${this.near} is another server`
+    // Nobody can say then what the one there hears.
+    if (this.#isUnproved) return this.#giveUp(from, reason)
     const redis = this.#place.connection()
     if (redis === null || from !== this.#ear) return
     const to = this.#open(redis)
-    const move: Move = this.#move = { to, overlap: null }
-    const canMove = (): boolean => move === this.#move && to.isOpen && !this.#closed
-    if (!await to.opened || !canMove()) return this.#stay(from, to, isDeaf)
-    const overlap = move.overlap = new Overlap(({ kind, name, message, channel }) => this.#pass(kind, name, message, channel))
     let end = (): void => {}
-    this.#moved = new Promise((resolve) => { end = resolve })
-    try {
-      // What was heard before the overlap began may still be on its way to the other server.
-      await to.send('subscribe', [this.#delivery.channel])
-      await this.#delivery.passed(to)
-      await to.subscribeAll()
-      overlap.both()
-      await this.#delivery.passed(...(isDeaf ? [to] : [from, to]))
-      if (!canMove()) return this.#stay(from, to, isDeaf)
-      this.#faults.onReplaced(reason)
-      this.#ear = to
-      this.#upAt = performance.now()
-      if (isDeaf) this.#turnDown()
-      overlap.turn()
-      from.end()
-      if (isDeaf) this.#turnUp()
-    } finally {
-      this.#moved = undefined
-      end()
-    }
+    const done = new Promise<void>((resolve) => { end = resolve })
+    const move: Move = this.#move = { to, overlap: null, done, end }
+    const canMove = (): boolean => move === this.#move && to.isOpen && !this.#closed
+    if (!await to.opened || !canMove()) return this.#stay(move)
+    const overlap = move.overlap = new Overlap(({ kind, name, message, channel }) => this.#pass(kind, name, message, channel))
+    // What was heard before the overlap began may still be on its way to the other server.
+    await to.send('subscribe', [this.#delivery.channel])
+    let hears = await this.#delivery.passed(to)
+    await to.subscribeAll()
+    overlap.both()
+    hears = await this.#delivery.passed(from, to) && hears
+    if (!hears || !canMove()) return this.#stay(move)
+    this.#faults.onReplaced(reason)
+    this.#ear = to
+    this.#upAt = performance.now()
+    overlap.turn()
+    from.end()
+    end()
     await this.#delivery.passed(to)
     if (move === this.#move) this.#move = null
   }
 
-  /** The successor cannot be had. */
-  #stay (from: Ear, to: Ear, isDeaf: boolean): void {
-    to.end()
-    if (this.#move?.to === to) this.#move = null
-    if (from !== this.#ear) return
-    this.#place.avoid(to.redis)
-    if (isDeaf) from.end()
+  /** The successor cannot be had, or does not hear everything. */
+  #stay (move: Move): void {
+    move.to.end()
+    move.end()
+    if (move !== this.#move) return
+    this.#move = null
+    this.#place.avoid(move.to.redis)
   }
 
   #hear (ear: Ear, kind: Kind, name: string, message: Buffer, channel: string): void {
