@@ -57,8 +57,12 @@ export class Writes {
     if (ended === null || typeof ended === 'string') return
     // With its old stamp: a logout-all that came between must hold for this session too.
     const { meta, stored: { stamp, createdAt } } = ended
-    known.keep(await this.#make(known.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
-    if (meta.userId !== null) await this.#shared.events.moved(meta.userId, meta.handle)
+    try {
+      known.keep(await this.#make(known.ref, { meta, json: toJson(fields) }, { stamp, createdAt }))
+    } finally {
+      // The old id is dead, whatever became of the new one.
+      if (meta.userId !== null) await this.#shared.events.moved(meta.userId, meta.handle)
+    }
     if (known.loaded !== null) return
     this.markGone(known)
     await this.forgetReplaced(ended.ref)
