@@ -14,14 +14,25 @@ window.addEventListener('submit', (event) => { if (!event.defaultPrevented) leav
 // Who was connected here; another tab may sign somebody else in.
 let known
 
+/** @type {Promise<boolean> | undefined} */
+let asked
+let isOut = false
+
+/** Whether who was signed in still is; who is not leaves. All sockets of the page ask at once. */
+function staysSignedIn () {
+  asked ??= isSignedInAfterAll().finally(() => { asked = undefined })
+  return asked
+}
+
 /** Asked a second time: whoever changes the password or signs in anew in another tab has the new cookie with the answer, a moment after the old session ended. */
-async function leaveIfSignedOut () {
+async function isSignedInAfterAll () {
   for (let n = 0; n < 2; n++) {
     if (n > 0) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
-    if (await isSignedIn()) return
+    if (await isSignedIn()) return true
   }
+  isOut = true
   if (!leaving) window.location.assign(new URL(`sign-in?next=${encodeURIComponent(`/${window.location.pathname.slice(BASE.pathname.length)}`)}`, BASE))
-  leaving = true
+  return false
 }
 
 async function isSignedIn () {
@@ -42,14 +53,19 @@ async function isSignedIn () {
 export function open (namespace, shown = null) {
   const url = new URL(`api/1/ws/${namespace}`, BASE)
   url.protocol = window.location.protocol === 'https:' ? 'wss:' : 'ws:'
-  // As a function: then the client comes back after its session has ended, with the cookie of that time.
-  const connection = connect(async () => url.href, {
+  // As a function: then the client comes back after its session has ended, with the cookie of that time. Until it is known that there is one it
+  // does not: the browser would complain of the refusal.
+  const address = async () => {
+    await asked
+    return isOut ? new Promise(() => {}) : url.href
+  }
+  const connection = connect(address, {
     onStatus (status, { code }) {
       if (shown !== null) {
         shown.textContent = status
         shown.className = `state ${status === 'connected' ? 'up' : 'connecting'}`
       }
-      if (status === 'auth-required' || code === SESSION_ENDED) leaveIfSignedOut()
+      if (status === 'auth-required' || code === SESSION_ENDED) staysSignedIn()
     }
   })
   connection.on('connected', ({ userId }) => {
