@@ -88,6 +88,8 @@ export async function spawnGuarded (command, args, { cwd, env = process.env, log
       const timer = setTimeout(killAll, graceMs)
       await exited
       clearTimeout(timer)
+      // Whatever it started may have outlived it: npm hands SIGTERM to a shell, which keeps it.
+      try { process.kill(-Number(guard.pid), 'SIGKILL') } catch {}
     },
     stdout: guard.stdout
   }
