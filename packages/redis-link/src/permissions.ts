@@ -17,7 +17,7 @@ interface Need {
  */
 const ARGUMENTS: Record<string, string> = {
   ...Object.fromEntries(['del', 'exists', 'get', 'hgetall', 'mget', 'pttl', 'srandmember', 'unlink', 'zcard'].map((name) => [name, 'K'])),
-  ...Object.fromEntries(['hdel', 'hexists', 'hget', 'hmget', 'incrby', 'lpush', 'pexpire', 'sadd', 'set', 'srem', 'zrem', 'zscore'].map((name) => [name, 'K 1'])),
+  ...Object.fromEntries(['hdel', 'hexists', 'hget', 'hmget', 'hscan', 'incrby', 'lpush', 'pexpire', 'sadd', 'set', 'srem', 'zrem', 'zscore'].map((name) => [name, 'K 1'])),
   ...Object.fromEntries(['getrange', 'hincrby', 'hset', 'hsetnx', 'lrange', 'ltrim', 'setrange', 'xrange', 'zadd', 'zrange', 'zrangebyscore', 'zremrangebyscore'].map((name) => [name, 'K 1 1'])),
   eval: 'return 0',
   evalsha: `${'0'.repeat(40)} 0`,

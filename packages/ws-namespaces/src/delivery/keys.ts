@@ -28,7 +28,7 @@ export class Keys {
   readonly online: string
   /** Sorted set: token of an instance → end of its lease. */
   readonly leases: string
-  /** Hash: `gen`, `beatAt` of the presence. */
+  /** Hash: `gen`, `beatAt` of the presence, and how far its users were looked through for those of the dead. */
   readonly beats: string
   /** Hash: user → its connections in all processes, where they are limited. */
   readonly slots: string

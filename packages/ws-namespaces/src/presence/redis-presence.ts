@@ -6,7 +6,7 @@ import type { Listener } from '../delivery/listener.ts'
 import { Announcer } from './announcer.ts'
 import type { Presence, PresenceSink, Present } from './presence.ts'
 import { Renewing } from './renewing.ts'
-import { readOnline, publishPresence } from './scripts.ts'
+import { publishPresence, readOnline, readUser } from './scripts.ts'
 
 /** What all namespaces of a process share. */
 export interface PresenceContext {
@@ -19,7 +19,10 @@ export interface PresenceContext {
   readonly log: FastifyBaseLogger
 }
 
+/** Users that one script changes or looks through at most, about: Redis serves nobody meanwhile. */
 const MOST_AT_ONCE = 500
+/** Reading one takes a tenth of that. */
+const MOST_READ_AT_ONCE = 2000
 
 /**
  * Presence in Redis. Each process publishes which users it has, and a script decides who joined and who left, so that a user with
@@ -100,24 +103,29 @@ export class RedisPresence implements Presence {
   async #publish (always: boolean): Promise<void> {
     // Changes of one turn of the event loop are one script.
     await new Promise((resolve) => setImmediate(resolve))
-    for (let more = always || this.#unpublished.size > 0; more && !this.#closed; more = this.#unpublished.size > 0 || this.#dead.size > 0) await this.#publishBatch()
+    for (let more = always || this.#unpublished.size > 0; more && !this.#closed;) {
+      const isLeft = await this.#publishBatch()
+      more = isLeft || this.#unpublished.size > 0 || this.#dead.size > 0
+    }
   }
 
-  async #publishBatch (): Promise<void> {
+  /** Resolves with whether users of dead instances are left. */
+  async #publishBatch (): Promise<boolean> {
     const users = [...this.#unpublished].slice(0, MOST_AT_ONCE)
     const states = users.map((userId) => [userId, this.#here.has(userId)] as const)
     const { token, leaseMs } = this.#context
     const { online, leases, beats, presence } = this.#keys
     const dead = [...this.#dead].slice(0, MOST_AT_ONCE)
-    const [generation, known] = await this.#context.link.runScript(publishPresence, {
+    const [generation, known, isLeft] = await this.#context.link.runScript(publishPresence, {
       keys: [online, leases, beats],
-      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead.join(' '), this.#here.size > 0 ? 1 : 0, this.#renewing.flag, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
+      args: [randomBytes(6).toString('hex'), token, leaseMs, presence, dead.join(' '), this.#here.size > 0 ? 1 : 0, this.#renewing.flag, MOST_AT_ONCE, ...states.flatMap(([userId, isHere]) => [userId, isHere ? 1 : 0])]
     })
     this.#renewing.renewed()
     for (const one of dead) this.#dead.delete(one)
     // A user who changed meanwhile is published again.
     for (const [userId, wasHere] of states) if (this.#here.has(userId) === wasHere) this.#unpublished.delete(userId)
     this.#checkGeneration(generation, known === 1, new Set(users))
+    return isLeft === 1
   }
 
   /** Redis lost its data, or our lease lapsed and others removed us: all our users are published again. */
@@ -132,15 +140,32 @@ export class RedisPresence implements Presence {
 
   async #read (userId?: string): Promise<Present[]> {
     const { online, leases } = this.#keys
-    const [users, tokens] = await this.#context.link.runScript(readOnline, { keys: [online, leases], args: userId === undefined ? [] : [userId] })
-    const living = new Set(tokens)
-    const present: Present[] = []
-    for (let i = 0; i < users.length; i += 2) {
-      const instances = users[i + 1]!.split(' ').filter((token) => living.has(token)).map(instanceOf)
-      if (instances.length > 0) present.push({ userId: users[i]!, instances })
+    const { link } = this.#context
+    if (userId !== undefined) {
+      const [tokens, living] = await link.runScript(readUser, { keys: [online, leases], args: [userId] })
+      return presentOf([userId, tokens], living)
     }
-    return present
+    // Who is there from the first page to the last is on one of them, and who comes or goes meanwhile is announced.
+    const present = new Map<string, Present>()
+    let cursor = '0'
+    do {
+      const [next, users, living] = await link.runScript(readOnline, { keys: [online, leases], args: [cursor, MOST_READ_AT_ONCE] })
+      for (const one of presentOf(users, living)) present.set(one.userId, one)
+      cursor = next
+    } while (cursor !== '0')
+    return [...present.values()]
   }
+}
+
+/** Users and tokens in turn, as those who are on one that lives. */
+function presentOf (users: readonly string[], living: readonly string[]): Present[] {
+  const lives = new Set(living)
+  const present: Present[] = []
+  for (let i = 0; i < users.length; i += 2) {
+    const instances = users[i + 1]!.split(' ').filter((token) => lives.has(token)).map(instanceOf)
+    if (instances.length > 0) present.push({ userId: users[i]!, instances })
+  }
+  return present
 }
 
 function instanceOf (token: string): string {
