@@ -78,7 +78,7 @@ async function runAll (env, checks) {
 }
 
 /**
- * @param {{ files: string[], jobs: number, alone?: ReadonlySet<string> }} plan
+ * @param {{ files: string[], jobs: number, alone?: ReadonlySet<string>, waits?: ReadonlySet<string> }} plan
  * @param {NodeJS.ProcessEnv} env
  * @param {AbortSignal} signal
  * @returns {Promise<Counted>}

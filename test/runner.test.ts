@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { cleanEnv, ROOT } from '../scripts/bootstrap.js'
-import { ALONE, LONG, planOf } from '../scripts/tests/plan.js'
+import { ALONE, LONG, planOf, WAITS } from '../scripts/tests/plan.js'
 import { runFiles } from '../scripts/tests/run-files.js'
 import { TapSummary } from '../scripts/tests/tap-summary.js'
 
@@ -71,11 +71,21 @@ t.test('a file passes that ends well with all verdicts that it planned, within t
   t.match(await stopped, { passed: 0 })
 })
 
+t.test('a file that mostly waits runs beside the others, and each runs once', async (t) => {
+  const [one, other, plain] = ['test/fixtures/meets/one.js', 'test/fixtures/meets/other.js', 'test/fixtures/ends-as-told.js'] as const
+  for (const waits of [[one], [one, plain]]) {
+    let tap = ''
+    const env = { ...process.env, ENDS: 'well', MEETS_IN: t.testdir({ [String(waits.length)]: {} }) }
+    await runFiles({ files: [one, plain, other, plain], jobs: 1, waits: new Set(waits) }, { env, timeoutMs: 60_000, signal: new AbortController().signal, write: (text) => { tap += text } })
+    t.match(summary(tap), { passed: 4, failed: 0, again: [] })
+  }
+})
+
 t.test('every test is in the plan once, and what it names is there', async (t) => {
   const { files } = planOf(ROOT)
   t.equal(new Set(files).size, files.length)
   t.ok(files.includes('test/runner.test.ts') && files.includes('test/mixed-release/mixed-release.test.ts'))
-  t.same([...ALONE, ...LONG].filter((file) => !existsSync(join(ROOT, file))), [])
+  t.same([...ALONE, ...LONG, ...WAITS].filter((file) => !existsSync(join(ROOT, file))), [])
 })
 
 t.test('a script refuses what it does not know, and does nothing', async (t) => {

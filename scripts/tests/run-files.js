@@ -20,27 +20,28 @@ const GRACE_MS = 500
  * Runs test files, each in a process of its own. tap's own runner does the same and loads a compiler, a mock loader and a hook for child
  * processes into each of them, and into what they start.
  *
- * @param {Pick<import('./plan.js').Plan, 'files' | 'jobs'> & { alone?: ReadonlySet<string> }} plan its files relative to the checkout
+ * @param {Pick<import('./plan.js').Plan, 'files' | 'jobs'> & { alone?: ReadonlySet<string>, waits?: ReadonlySet<string> }} plan its files relative to the checkout
  * @param {Run} run
  * @returns {Promise<void>}
  */
-export async function runFiles ({ files, jobs, alone = new Set() }, run) {
+export async function runFiles ({ files, jobs, alone = new Set(), waits = new Set() }, run) {
   const waiting = [...files]
   cpuSinceLastExit()
   let isAlone = false
-  /** The next file that may begin now. */
-  const take = () => {
-    const at = waiting.findIndex((file) => !(isAlone && alone.has(file)))
+  /** The next file of its kind that may begin now. */
+  const take = (isWaiting = false) => {
+    const at = waiting.findIndex((file) => waits.has(file) === isWaiting && !(isAlone && alone.has(file)))
     return at < 0 ? undefined : waiting.splice(at, 1)[0]
   }
-  await Promise.all(Array.from({ length: jobs }, async () => {
-    for (let file = take(); file !== undefined && !run.signal.aborted; file = take()) {
+  const work = async (/** @type {() => string | undefined} */ next) => {
+    for (let file = next(); file !== undefined && !run.signal.aborted; file = next()) {
       const wasAlone = alone.has(file)
       isAlone ||= wasAlone
       run.write(await runFile(file, run))
       if (wasAlone) isAlone = false
     }
-  }))
+  }
+  await Promise.all([...Array.from({ length: jobs }, () => work(() => take() ?? take(true))), work(() => take(true))])
 }
 
 /** @param {string} file @param {Run} run @returns {Promise<string>} its TAP, as a subtest */
