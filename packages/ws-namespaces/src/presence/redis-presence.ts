@@ -22,7 +22,7 @@ export interface PresenceContext {
 /** Users that one script changes or looks through at most, about: Redis serves nobody meanwhile. */
 const MOST_AT_ONCE = 500
 /** Reading one takes a tenth of that. */
-const MOST_READ_AT_ONCE = 2000
+const MOST_READ_AT_ONCE = 5000
 
 /**
  * Presence in Redis. Each process publishes which users it has, and a script decides who joined and who left, so that a user with

@@ -12,7 +12,8 @@ import { defineScript, LEASE_LUA, reply } from '@jpulse/redis-link'
  * lease, else the first who is back would take the slower ones for dead. `renews` says whether the instance itself renewed up to now, or tried
  * to: one that had nothing to renew would take any pause for such a one. Since Redis serves nobody
  * while a script runs, the users of the dead are looked for in pieces: `beats` keeps `dead`, whom to take out, the `cursor` of the look,
- * and `again` where one died after it had begun. Whoever publishes next goes on with it; an instance that comes again is dead no more.
+ * `again` where one died after it had begun, and who is at it until when: all at once would keep Redis as busy as one script for all.
+ * Whoever publishes later goes on where that one does not; an instance that comes again is dead no more.
  * A user who is on no other living instance has joined, also where the list still says so: whoever read it since the lease lapsed does
  * not know of the user, and who does drops it.
  */
@@ -60,20 +61,20 @@ for i = 9, #ARGV, 2 do
   elseif tokens ~= '' then keep(user, others) end
 end
 if ARGV[6] == '1' then leaseTake(KEYS[2], token, now, lease) else redis.call('ZREM', KEYS[2], token) end
-local look = redis.call('HMGET', KEYS[3], 'dead', 'cursor', 'again')
-local dead, cursor, again = look[1] or '', look[2], look[3]
+local look = redis.call('HMGET', KEYS[3], 'dead', 'cursor', 'again', 'looker', 'lookerUntil')
+local dead, cursor, again, looker, busy = look[1] or '', look[2], look[3], look[4], tonumber(look[5] or 0)
 local found = leaseLapsed(KEYS[2], now)
 for one in string.gmatch(ARGV[5], '%S+') do
   if redis.call('ZSCORE', KEYS[2], one) then found[#found + 1] = one end
 end
-for _, one in ipairs(found) do
-  redis.call('ZREM', KEYS[2], one)
-  dead = dead .. ' ' .. one
-end
 if #found > 0 then
+  for _, one in ipairs(found) do redis.call('ZREM', KEYS[2], one) end
+  dead = dead .. ' ' .. table.concat(found, ' ')
+  redis.call('HSET', KEYS[3], 'dead', dead, cursor and 'again' or 'cursor', cursor and '1' or '0')
   if cursor then again = '1' else cursor = '0' end
 end
-if cursor then
+local isLooking = cursor and (not looker or looker == token or busy < now or busy > now + 1000)
+if isLooking then
   local gone = {}
   for one in string.gmatch(dead, '%S+') do gone[one] = not redis.call('ZSCORE', KEYS[2], one) end
   local page = redis.call('HSCAN', KEYS[1], cursor, 'COUNT', ARGV[8])
@@ -82,20 +83,17 @@ if cursor then
     if kept ~= page[2][i + 1] then keep(page[2][i], kept) end
   end
   cursor = page[1]
-  if cursor == '0' and not again then
-    cursor = false
-    redis.call('HDEL', KEYS[3], 'dead', 'cursor')
-  else
-    if cursor == '0' then again = false end
-    redis.call('HSET', KEYS[3], 'dead', dead, 'cursor', cursor)
-    if again then redis.call('HSET', KEYS[3], 'again', again) else redis.call('HDEL', KEYS[3], 'again') end
+  if cursor == '0' then
+    if again then redis.call('HDEL', KEYS[3], 'again') else cursor = false end
   end
+  if cursor then redis.call('HSET', KEYS[3], 'cursor', cursor, 'looker', token, 'lookerUntil', int(now + 1000))
+  else redis.call('HDEL', KEYS[3], 'dead', 'cursor', 'looker', 'lookerUntil') end
 end
 if redis.call('EXISTS', KEYS[1]) == 0 and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[3])
 else for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], int(4 * lease)) end end
 if #joined > 0 then redis.call('PUBLISH', ARGV[4], '+' .. cjson.encode(joined)) end
 if #left > 0 then redis.call('PUBLISH', ARGV[4], '-' .. cjson.encode(left)) end
-return { gen, known and 1 or 0, cursor and 1 or 0 }
+return { gen, known and 1 or 0, cursor and isLooking and 1 or 0 }
 `
 })
 
