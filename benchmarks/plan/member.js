@@ -61,6 +61,7 @@ let load = []
 
 serve({
   knows: () => members.map(({ app }) => app.appCluster.members().length),
+  collect: () => /** @type {() => void} */ (globalThis.gc)(),
   isCoherent: () => members.every(({ app }) => app.configCache.mode === 'coherent'),
 
   /** Publishes one after the other. @param {number} from @param {number} count @param {number} pauseMs @returns {Promise<number[]>} when each was sent */

@@ -11,7 +11,7 @@ import { perSecond, startServers } from './servers.js'
 /** @typedef {{ seconds: number, idle: number, messages: number, flood: number, writes: number, aggregations: number, users: number, leaseMs: number }} Sizes */
 
 const PROCESSES = 4
-/** Before the next part: what hundreds of members had not done yet would count as that part's. */
+/** Before the next part: what hundreds of members had not done yet would count as that part's, and so would the garbage of a hundred in one process. */
 const SETTLE_MS = 2000
 /** Milliseconds between two messages, or writes: a queue is not what is measured. @param {number} members */
 const paceMs = (members) => Math.max(10, members / 8)
@@ -58,18 +58,18 @@ async function measure (topology, count, sizes, say, keep) {
     what('boot')
     const children = await Promise.all(sizesOf.map(boot))
     await complete(children, count)
-    await sleep(SETTLE_MS)
+    await settle(children)
     what('idle')
     const idle = await cost(servers, sizes.idle)
     what('load')
     await Promise.all(children.map(({ call }, index) => call('load', index === 0 ? LOAD : { ...LOAD, messages: 0, writes: 0 })))
     const loaded = await cost(servers, sizes.seconds)
     await Promise.all(children.map(({ call }) => call('rest')))
-    await sleep(SETTLE_MS)
+    await settle(children)
     what('messages and writes')
     const broadcast = await broadcasts(children, count, sizes.messages)
     const throughput = await flood(children, count, sizes.flood)
-    await sleep(SETTLE_MS)
+    await settle(children)
     const [writer] = /** @type {[Child]} */ (children)
     await writer.call('write', 20, paceMs(count))
     const before = await servers.look()
@@ -77,7 +77,7 @@ async function measure (topology, count, sizes, say, keep) {
     const { core, seconds } = perSecond(before, await servers.look())
     // What all of them keep doing beside it is known.
     const write = { ...quantiles(times), redisMs: round(Math.max(0, core - idle.core) * seconds * 1000 / sizes.writes) }
-    await sleep(SETTLE_MS)
+    await settle(children)
     const aggregate = quantiles((await writer.call('aggregate', sizes.aggregations + 2)).slice(2))
     /** @type {any} */
     const row = { topology, members: count, idle, loaded, broadcast, throughput, write, aggregate, floor }
@@ -95,6 +95,12 @@ async function measure (topology, count, sizes, say, keep) {
     await servers.stop()
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+/** @param {Child[]} children */
+async function settle (children) {
+  await sleep(SETTLE_MS)
+  await Promise.all(children.map(({ call }) => call('collect')))
 }
 
 /** What a coherent write cannot be without, on this machine: two messages to all, and an answer of each, by bare connections, of a Cluster all to one primary. @param {Servers} servers @param {number[]} sizesOf @param {Sizes} sizes */
