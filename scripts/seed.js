@@ -6,7 +6,7 @@ import { runSecrets } from './site/secrets.js'
 import { runningServers } from './site/servers.js'
 
 // npm run seed [COUNT]   fills the listing of the site that npm start runs in this checkout, or that REDIS_URL and
-//                        MONGODB_URI name, up to so many people; 10,000 where no count is given
+//                        MONGODB_URI name, also those of ENV_FILE, up to so many people; 10,000 where no count is given
 
 const DIR = process.env.JPULSE_RUN_DIR || join(ROOT, '.run')
 
@@ -27,6 +27,6 @@ function seedEnv () {
   if (namesRedis(own) && namesMongo(own)) return own
   const servers = runningServers(DIR)
   if (servers === undefined) return undefined
-  const { SITE_ID, NODE_ENV } = servers
-  return withServers({ SITE_ID, NODE_ENV, SESSION_SECRET: runSecrets(DIR).secrets.sessionSecret, ...own }, servers)
+  const { SITE_ID, NODE_ENV, ENV_FILE } = servers
+  return withServers({ SITE_ID, NODE_ENV, ENV_FILE, SESSION_SECRET: runSecrets(DIR).secrets.sessionSecret, ...own }, servers)
 }

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { cleanEnv, ROOT } from '../scripts/bootstrap.js'
-import { temporaryFolder, waitFor } from './helpers/index.ts'
+import { temporaryFolder, uniqueName, waitFor } from './helpers/index.ts'
 import { page, start } from './helpers/npm-start.ts'
 
 t.setTimeout(240_000)
@@ -37,6 +37,19 @@ t.test('npm run seed fills the site that npm start runs, and no worker shows the
   t.match(await page(started, '/health'), '"status":"ok"')
   process.kill(started.pid, 'SIGTERM')
   t.equal(await started.exited, 0)
+})
+
+t.test('npm run seed fills the site that a file names', async (t) => {
+  const dir = temporaryFolder(t)
+  const file = (name: string, text: string) => {
+    writeFileSync(join(dir, name), text, { mode: 0o600 })
+    return join(dir, name)
+  }
+  const mongo = new URL(process.env.MONGODB_URI!)
+  mongo.pathname = `/${uniqueName('seed')}`
+  const ENV_FILE = file('site.env', `REDIS_URL=${process.env.REDIS_URL}\nMONGODB_URI_FILE=${file('mongo', `${mongo}\n`)}\nSITE_ID=${uniqueName('seed')}\nSESSION_SECRET=${'a secret of this test alone '.repeat(2)}\n`)
+  t.same(await seed(dir, ['20'], { ENV_FILE }), { status: 0, output: '20 people added\n' })
+  t.match(await seed(dir, ['20'], { ENV_FILE: join(dir, 'none') }), { status: 1, output: /^npm run seed fills/ })
 })
 
 t.test('without a site that runs, or a number, npm run seed says so in one line and ends with 1', async (t) => {

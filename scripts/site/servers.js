@@ -43,7 +43,7 @@ export async function provideServers ({ dir, say, signal }) {
   }
   try {
     /** @type {ServersEnv} */
-    const servers = { ...redisOf(env), MONGODB_URI: env.MONGODB_URI, SITE_ID: env.SITE_ID, NODE_ENV: env.NODE_ENV }
+    const servers = { ...redisOf(env), MONGODB_URI: env.MONGODB_URI, MONGODB_URI_FILE: env.MONGODB_URI_FILE, ENV_FILE: env.ENV_FILE, SITE_ID: env.SITE_ID, NODE_ENV: env.NODE_ENV }
     if (!namesRedis(env)) {
       const redis = await provideRedis({ dir, say, persistent: true })
       started.push(redis)
