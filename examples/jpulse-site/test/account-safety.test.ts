@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { Collection } from 'mongodb'
 import t from 'tap'
 import { serversEnv, waitFor } from '../../../test/helpers/index.ts'
@@ -87,6 +88,29 @@ for (const mode of MODES) {
     await waitFor(() => back.isOpen, { what: 'the tab to be back' })
   })
 }
+
+t.test('servers: what follows on a change is done also where its lock was lost once it was made', async (t) => {
+  const { app, admin } = await adminSite(t, 'servers')
+  const ada = new Client(app)
+  await ada.signUp('ada')
+  const { redisLink, documents: { users } } = app
+  const held = new Map<string, AbortSignal>()
+  const using = redisLink.using.bind(redisLink)
+  redisLink.using = (name, options, work) => using(name, options, (signal) => {
+    held.set(name, signal)
+    return work(signal)
+  })
+  const setLocked = users.setLocked.bind(users)
+  users.setLocked = async (...args) => {
+    const isThere = await setLocked(...args)
+    const lost = once(held.get('account:ada')!, 'abort')
+    await redisLink.run((redis) => redis.del(redisLink.key('lock', 'account:ada')))
+    await lost
+    return isThere
+  }
+  t.equal((await admin.form('/admin/users', { username: 'ada', action: 'lock' })).statusCode, 303)
+  t.match((await ada.get('/profile')).headers.location, '/sign-in', 'her sessions have ended')
+})
 
 t.test('an address that the release before stored as it was typed signs in, and is not to be had a second time', async (t) => {
   const app = await siteIn(t, 'servers')

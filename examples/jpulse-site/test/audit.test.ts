@@ -44,6 +44,13 @@ for (const mode of MODES) {
     }
     const form = (url: string, fields: Record<string, string>) => async () => (await admin.form(url, fields)).statusCode
     const json = (method: 'POST' | 'PUT' | 'DELETE', url: string, body?: object) => async () => (await admin.json(method, url, body)).statusCode
+    /** In the middle of the change something fails that nobody thought of. */
+    const failing = (act: () => Promise<number>) => async () => {
+      const { users } = app.documents
+      const { setLocked } = users
+      users.setLocked = () => Promise.reject(new Error('not thought of'))
+      try { return await act() } finally { users.setLocked = setLocked }
+    }
     const shop = { name: 'shop', audience: 'users', sending: 'on' }
     const cases: ReadonlyArray<[act: () => Promise<number>, status: number, ...rows: string[]]> = [
       [form('/admin/features', { name: 'banner', enabled: 'true' }), 303, 'admin: turned the flag banner on'],
@@ -57,6 +64,7 @@ for (const mode of MODES) {
       [form('/admin/websockets', shop), 303, 'admin: opened the WebSocket endpoint shop, for whoever is signed in, all may send'],
       [form('/admin/websockets/remove', { name: 'shop' }), 303, 'admin: removed the WebSocket endpoint shop'],
       [form('/admin/users', { username: 'ada', action: 'lock' }), 303, 'ada: locked, by admin'],
+      [failing(form('/admin/users', { username: 'ada', action: 'unlock' })), 500, 'ada: unlocked, by admin', 'ada: unlocked: not confirmed (500), by admin'],
       [form('/admin/users', { username: 'nobody', action: 'lock' }), 404, 'nobody: locked, by admin', 'nobody: locked: refused (404), by admin'],
       [form('/admin/users', { username: 'admin', action: 'lock' }), 400, 'admin: locked, by admin', 'admin: locked: refused (400), by admin'],
       [json('PUT', '/api/1/config/config/site', { value: { footer: 'x' } }), 200, 'admin: PUT /api/1/config/config/site'],
