@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { cleanEnv, ROOT } from '../scripts/bootstrap.js'
+import { withServers } from '../scripts/site/given.js'
 import { temporaryFolder, uniqueName, waitFor } from './helpers/index.ts'
 import { page, start } from './helpers/npm-start.ts'
 
@@ -50,6 +51,14 @@ t.test('npm run seed fills the site that a file names', async (t) => {
   const ENV_FILE = file('site.env', `REDIS_URL=${process.env.REDIS_URL}\nMONGODB_URI_FILE=${file('mongo', `${mongo}\n`)}\nSITE_ID=${uniqueName('seed')}\nSESSION_SECRET=${'a secret of this test alone '.repeat(2)}\n`)
   t.same(await seed(dir, ['20'], { ENV_FILE }), { status: 0, output: '20 people added\n' })
   t.match(await seed(dir, ['20'], { ENV_FILE: join(dir, 'none') }), { status: 1, output: /^npm run seed fills/ })
+})
+
+t.test('what a file names npm start does not name as well', async (t) => {
+  const servers = { REDIS_URL: 'redis://started', MONGODB_URI: 'mongodb://started' }
+  const ENV_FILE = join(temporaryFolder(t), 'site.env')
+  writeFileSync(ENV_FILE, 'REDIS_HOST=theirs\nMONGODB_URI=mongodb://theirs\n')
+  for (const env of [{ ENV_FILE }, { REDIS_URL_FILE: 'a', MONGODB_URI_FILE: 'b' }]) t.same(withServers(env, servers), env)
+  t.match(withServers({ ENV_FILE: 'none' }, servers), servers)
 })
 
 t.test('without a site that runs, or a number, npm run seed says so in one line and ends with 1', async (t) => {

@@ -96,9 +96,9 @@ t.test('servers: what follows on a change is done also where its lock was lost o
   const { redisLink, documents: { users } } = app
   const held = new Map<string, AbortSignal>()
   const using = redisLink.using.bind(redisLink)
-  redisLink.using = (name, options, work) => using(name, options, (signal) => {
+  redisLink.using = (name, options, work) => using(name, options, (signal, token) => {
     held.set(name, signal)
-    return work(signal)
+    return work(signal, token)
   })
   const setLocked = users.setLocked.bind(users)
   users.setLocked = async (...args) => {
