@@ -72,7 +72,7 @@ t.test('a file passes that ends well with all verdicts that it planned, within t
 })
 
 t.test('a file that mostly waits runs beside the others, and each runs once', async (t) => {
-  const [one, other, plain] = ['test/fixtures/meets/one.js', 'test/fixtures/meets/other.js', 'test/fixtures/ends-as-told.js'] as const
+  const [one, other, plain] = ['test/fixtures/meets-one.js', 'test/fixtures/meets-other.js', 'test/fixtures/ends-as-told.js'] as const
   for (const waits of [[one], [one, plain]]) {
     let tap = ''
     const env = { ...process.env, ENDS: 'well', MEETS_IN: t.testdir({ [String(waits.length)]: {} }) }

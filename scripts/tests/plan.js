@@ -23,14 +23,11 @@ export const ALONE = [
 
 /** Others that take longest: begun early, so that nothing waits for the last one at the end. */
 export const LONG = [
-  'packages/create/test/create.test.ts',
   'packages/config-cache/test/faults.test.ts',
   'packages/config-cache/test/race.test.ts',
   'test/mixed-release/mixed-release.test.ts',
   'packages/config-cache/test/topologies.test.ts',
   'examples/rerum-store/test/matrix.test.ts',
-  'packages/redis-sessions/test/copies-redis.test.ts',
-  'packages/redis-sessions/test/copies.test.ts',
   'packages/cluster-broadcast/test/broadcast-cluster.test.ts'
 ]
 
