@@ -1,4 +1,6 @@
 import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import type { Collection } from 'mongodb'
 import t from 'tap'
 import { serversEnv, waitFor } from '../../../test/helpers/index.ts'
@@ -49,6 +51,32 @@ for (const mode of MODES) {
       t.equal((await asked!).statusCode, 403, action)
       t.same(await users.find('ada'), before, action)
     }
+  })
+
+  t.test(`${mode}: an administrator who is locked while a body is on its way changes nothing with it`, async (t) => {
+    const { app, admin } = await adminSite(t, mode)
+    await app.accounts.ensureAdmin({ username: 'bob', email: 'bob@example.org', password: PASSWORD }, app.log)
+    const bob = new Client(app)
+    await bob.form('/sign-in', { username: 'bob', password: PASSWORD })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const received = once(app.server, 'request')
+    const body = new URLSearchParams({ name: 'banner', enabled: 'true' }).toString()
+    const sending = request({
+      port: (app.server.address() as AddressInfo).port,
+      method: 'POST',
+      path: '/admin/features',
+      headers: { cookie: bob.cookie, 'content-type': 'application/x-www-form-urlencoded', 'content-length': body.length, 'sec-fetch-site': 'same-origin', accept: 'text/html' }
+    })
+    sending.write(body.slice(0, 5))
+    const [incoming] = await received as [IncomingMessage]
+    await waitFor(() => incoming.listenerCount('data') > 0, { what: 'the body to be read, by who is let in' })
+    t.equal((await admin.form('/admin/users', { username: 'bob', action: 'lock' })).statusCode, 303)
+    sending.end(body.slice(5))
+    const [response] = await once(sending, 'response') as [IncomingMessage]
+    response.resume()
+    t.equal(response.statusCode, 401)
+    t.notMatch((await new Client(app).get('/')).body, 'data-testid="banner"')
+    t.notMatch((await admin.get('/admin/audit?user=bob')).body, 'turned the flag')
   })
 
   t.test(`${mode}: a name and an address are the same however their letters come`, async (t) => {

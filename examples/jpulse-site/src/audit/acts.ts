@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { isAdministering, mustViewer } from '../auth/viewer.ts'
+import { UnauthenticatedError } from '../errors.ts'
 
 /** What an administrator does: whose account it concerns, the administrator's own where none is named, and what, as a person reads it. */
 interface Act { user?: string, what: string }
@@ -30,6 +31,8 @@ export default fp(async (app: FastifyInstance) => {
   app.addHook('preHandler', async (request) => {
     const { method, url, routeOptions: { config } } = request
     if (READING.has(method) || !isAdministering(request)) return
+    // A body may take its time, and whoever sends it have been locked or signed out meanwhile.
+    if (!await app.sessions.isAlive(request)) throw new UnauthenticatedError()
     const act = config.act === undefined ? { what: `${method} ${url}` } : config.act(request)
     if (act === null) return
     const known = { ...act, by: mustViewer(app, request).username }
