@@ -100,7 +100,8 @@ export class Traffic {
         for (const user of USERS) this.#clients.push(openClient(t, connect, `ws://127.0.0.1:${this.#fleet.port}/api/1/ws/${namespace}`, this.#cookies.get(user)!, this.#sent))
       }
     }
-    await this.#until('every client to be connected', () => this.#clients.every(({ connections }) => connections > 0))
+    // Patience is for what may be in vain, and that it begins is no such thing.
+    await waitFor(() => this.#clients.every(({ connections }) => connections > 0), { timeoutMs: 30_000, everyMs: 20, what: 'every client to be connected' })
   }
 
   /** One round of everything that needs the whole fleet. */
@@ -152,7 +153,7 @@ export class Traffic {
     await Promise.all(instances.map(({ worker }, index) => this.#try(() => worker.call('publish', texts[index]))))
     const ours = (heard: string[]) => heard.filter((text) => text.startsWith(`${this.#lastRound} `))
     const all = texts.flat().length
-    await this.#until(null, async () => (await this.#fleet.all<string[]>('heard')).every((heard) => ours(heard).length >= all))
+    await this.#until(async () => (await this.#fleet.all<string[]>('heard')).every((heard) => ours(heard).length >= all))
     for (const heard of (await this.#fleet.all<string[]>('heard')).map(ours)) {
       const distinct = new Set(heard)
       this.asked.messages += all
@@ -198,7 +199,7 @@ export class Traffic {
       this.#sent.push(...messages)
       await this.#try(() => worker.call('toClients', messages))
       const lost = (client: SocketClient) => messages.filter(([kind, number]) => !client.numbers.includes(number) && !(kind === 'room' && client.loaded.has(number)))
-      await this.#until(null, () => this.#clients.every((client) => lost(client).length === 0))
+      await this.#until(() => this.#clients.every((client) => lost(client).length === 0))
       for (const client of this.#clients) {
         this.asked.onSockets += messages.length
         this.verdict.lostOnSockets += lost(client).length
@@ -212,7 +213,7 @@ export class Traffic {
 
   async #presence (): Promise<void> {
     const isRight = async () => (await this.#fleet.all<string[]>('online')).every((users) => users.join() === USERS.join())
-    if (!await this.#until(null, isRight)) this.verdict.wrongPresence++
+    if (!await this.#until(isRight)) this.verdict.wrongPresence++
   }
 
   async #link (): Promise<void> {
@@ -232,7 +233,7 @@ export class Traffic {
     this.#counted += 10 * this.#fleet.instances.length
     const isRight = async () => (await this.#fleet.all<{ instances: number, things: number }>('metrics'))
       .every(({ instances, things }) => instances === this.#fleet.instances.length && things === this.#counted)
-    if (!await this.#until(null, isRight)) this.verdict.wrongMetrics++
+    if (!await this.#until(isRight)) this.verdict.wrongMetrics++
   }
 
   async #signIn (user: string, instance: Instance): Promise<void> {
@@ -258,14 +259,9 @@ export class Traffic {
     }
   }
 
-  /** @param what named where waiting in vain is an error; null where it is for the verdict */
-  async #until (what: string | null, condition: () => boolean | Promise<boolean>): Promise<boolean> {
-    try {
-      return await waitFor(condition, { timeoutMs: this.#patienceMs, everyMs: 20, ...(what === null ? {} : { what }) })
-    } catch (err) {
-      if (what !== null) throw err
-      return false
-    }
+  /** Whether it became so: for the verdict. */
+  #until (condition: () => boolean | Promise<boolean>): Promise<boolean> {
+    return waitFor(condition, { timeoutMs: this.#patienceMs, everyMs: 20 }).catch(() => false)
   }
 }
 
