@@ -1,6 +1,6 @@
 import 'server-kit/rotation'
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from '@jpulse/redis-link'
-import { ConfigError, endGracefully } from 'server-kit'
+import { checkHost, ConfigError, endGracefully } from 'server-kit'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
 import { prepare, warmUp } from './prepare.ts'
@@ -10,6 +10,7 @@ const CONFIG_ERROR = 78
 
 try {
   const config = loadConfig()
+  await checkHost(config.host)
   // For systemd, which wants to know before PM2 starts (deploy/jpulse-site.service).
   if (process.argv[2] === '--check') process.exit()
   const app = await buildApp(config)

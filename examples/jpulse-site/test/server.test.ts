@@ -161,6 +161,7 @@ t.test('a token for metrics is in no line of the log, whether right or wrong', a
 t.test('a configuration that makes no sense ends it with 78 and one line, without secrets', async (t) => {
   const cases: readonly [name: string, value: string, line: RegExp][] = [
     ['PORT', 'abc', /^PORT must be a whole number from 0 to 65535, not "abc"\n$/],
+    ['HOST', '203.0.113.9', /^HOST must be an address or a name of this machine, not "203\.0\.113\.9"\n$/],
     ['MONGODB_URI', 'mongodb://u:hunter2@host:port', /^MONGODB_URI (?!.*hunter2).+\n$/],
     ['LOG_FILE', '/nowhere/site.log', /^LOG_FILE names "\/nowhere\/site\.log", which cannot be written \(ENOENT\)\n$/],
     ['METRICS_TOKEN', 'hunter2', /^METRICS_TOKEN (?!.*hunter2).+\n$/],

@@ -1,6 +1,6 @@
 import 'server-kit/rotation'
 import { FST_ERR_REDIS_LINK_INVALID_OPTION } from '@jpulse/redis-link'
-import { ConfigError, endGracefully } from 'server-kit'
+import { checkHost, ConfigError, endGracefully } from 'server-kit'
 import { buildApp } from './app.ts'
 import { loadConfig } from './config.ts'
 
@@ -9,6 +9,7 @@ const CONFIG_ERROR = 78
 
 try {
   const config = loadConfig()
+  await checkHost(config.host)
   // Before PM2 replaces the workers that serve: it does so whether or not their successors come up.
   if (process.argv[2] === '--check') process.exit()
   const app = await buildApp(config)

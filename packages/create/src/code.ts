@@ -26,7 +26,7 @@ export const server: Part = ({ features, typescript }, ts) => `import { once } f
 import { Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 ${ts("import type { FastifyInstance } from 'fastify'\n")}import { buildApp } from './app.js'
-import { loadEnvFile, portOf } from './env.js'
+import { hostOf, loadEnvFile, portOf } from './env.js'
 
 let endingSince = 0
 
@@ -43,7 +43,8 @@ ${features.some(({ name }) => name === 'websockets') ? '    app.wsNamespaces.dra
 
 async function serve () {
   loadEnvFile(new URL('${typescript ? '../..' : '..'}/.env', import.meta.url))
-  const [port, app] = [portOf(process.env), await buildApp()]
+  const [port, host] = [portOf(process.env), await hostOf(process.env)]
+  const app = await buildApp()
   // Asked before a reload, which would end every worker with what makes no sense.
   if (process.argv[2] === '--check') process.exit()
   app.server.prependListener('request', (_request, response) => {
@@ -64,7 +65,7 @@ async function serve () {
       })
     })
   }
-  await app.listen({ port, host: process.env.HOST || '127.0.0.1' })
+  await app.listen({ port, host })
   // PM2 keeps the worker before until this one says so (ecosystem.config.cjs).
   process.send?.('ready')
 }
@@ -81,8 +82,9 @@ try {
 }
 `
 
-export const environment: Part = (_project, ts) => `import { existsSync } from 'node:fs'
-import { isIP } from 'node:net'
+export const environment: Part = (_project, ts) => `import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer, isIP } from 'node:net'
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
@@ -103,6 +105,22 @@ export function portOf ({ PORT: value }${ts(': NodeJS.ProcessEnv')}) {
   if (!value) return 3000
   if (!/^\\d{1,5}$/.test(value) || Number(value) > 65_535) throw wrong(\`PORT must be a number up to 65535, not "\${value}"\`)
   return Number(value)
+}
+
+/** Listens there for a moment, at any port. */
+export async function hostOf ({ HOST: value }${ts(': NodeJS.ProcessEnv')}) {
+  if (!value) return '127.0.0.1'
+  // By itself, not through PM2, which would take the worker for one that serves.
+  const probe = createServer().listen({ host: value, port: 0, exclusive: true })
+  try {
+    await once(probe, 'listening')
+  } catch (err) {
+    const { code = '' } = err${ts(' as NodeJS.ErrnoException')}
+    if (['ENOTFOUND', 'EADDRNOTAVAIL'].includes(code)) throw wrong(\`HOST must be an address or a name of this machine, not "\${value}"\`)
+  } finally {
+    probe.close()
+  }
+  return value
 }
 
 export function logLevelOf ({ LOG_LEVEL: value }${ts(': NodeJS.ProcessEnv')}) {

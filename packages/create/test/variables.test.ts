@@ -31,6 +31,7 @@ t.test('a server that cannot start says why in one line and ends, with 78 where 
     [{ SESSION_SECRET: 'short' }, 'redis-sessions: option secret must be', 78],
     [{ REDIS_URL: 'localhost:6379' }, 'redis-link: option url must begin with redis://', 78],
     [{ PORT: 'eighty' }, 'PORT must be a number up to 65535, not "eighty"', 78],
+    [{ HOST: '203.0.113.9' }, 'HOST must be an address or a name of this machine, not "203.0.113.9"', 78],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL must be one of trace, ', 78],
     ...['1', 'nonsense', '10.0.0.0/33', '0.0.0.0/0', '10.0.0.0/8,'].map((value) => [{ TRUST_PROXY: value }, `TRUST_PROXY must be true, false, or addresses and networks (10.0.0.0/8,loopback), not "${value}"`, 78] satisfies [object, string, number])
   ]
