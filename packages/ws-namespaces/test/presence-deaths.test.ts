@@ -72,6 +72,16 @@ t.test('a look for the users of the dead that nobody finished is finished by who
   t.same(await redis.client.hkeys(beats).then((fields) => fields.sort()), ['beatAt', 'gen'])
 })
 
+t.test('users whom a server skips that took over in the middle of a look are found in the next', async (t) => {
+  const { redis, a, isOnline, online, beats } = await two(t)
+  await usersOf(redis, online, 'one/test:one', 3000)
+  // The cursor is of the server before, whose order was another: behind it are three quarters of the users.
+  await redis.client.hset(beats, 'gen', 'g', 'dead', 'one/test:one', 'cursor', '3', 'again', '1')
+  await connect(t, a.port, PATH, { user: 'here' })
+  await waitFor(async () => await redis.client.hexists(beats, 'cursor') === 0 && await isOnline(a, 'here'))
+  t.same(await redis.client.hkeys(online), ['here'])
+})
+
 // Until when somebody looks is an hour away where the clock of Redis was put back.
 t.test('an instance that was taken for dead keeps its users when it comes again while they are being taken out', async (t) => {
   const { redis, a, b, online, leases, beats } = await two(t)

@@ -12,7 +12,8 @@ import { defineScript, LEASE_LUA, reply } from '@jpulse/redis-link'
  * lease, else the first who is back would take the slower ones for dead. `renews` says whether the instance itself renewed up to now, or tried
  * to: one that had nothing to renew would take any pause for such a one. Since Redis serves nobody
  * while a script runs, the users of the dead are looked for in pieces: `beats` keeps `dead`, whom to take out, the `cursor` of the look,
- * `again` where one died after it had begun, and who is at it until when: all at once would keep Redis as busy as one script for all.
+ * how often to look `again`, and who is at it until when: all at once would keep Redis as busy as one script for all. Twice from the
+ * first to the last: a server that took over, or that the slot moved to, has them in another order, so that of one look it may skip some.
  * Whoever publishes later goes on where that one does not; an instance that comes again is dead no more.
  * A user who is on no other living instance has joined, also where the list still says so: whoever read it since the lease lapsed does
  * not know of the user, and who does drops it.
@@ -70,8 +71,9 @@ end
 if #found > 0 then
   for _, one in ipairs(found) do redis.call('ZREM', KEYS[2], one) end
   dead = dead .. ' ' .. table.concat(found, ' ')
-  redis.call('HSET', KEYS[3], 'dead', dead, cursor and 'again' or 'cursor', cursor and '1' or '0')
-  if cursor then again = '1' else cursor = '0' end
+  again = cursor and 2 or 1
+  cursor = cursor or '0'
+  redis.call('HSET', KEYS[3], 'dead', dead, 'cursor', cursor, 'again', again)
 end
 local isLooking = cursor and (not looker or looker == token or busy < now or busy > now + 1000)
 if isLooking then
@@ -84,10 +86,11 @@ if isLooking then
   end
   cursor = page[1]
   if cursor == '0' then
-    if again then redis.call('HDEL', KEYS[3], 'again') else cursor = false end
+    again = tonumber(again or 0)
+    if again > 0 then redis.call('HSET', KEYS[3], 'again', again - 1) else cursor = false end
   end
   if cursor then redis.call('HSET', KEYS[3], 'cursor', cursor, 'looker', token, 'lookerUntil', int(now + 1000))
-  else redis.call('HDEL', KEYS[3], 'dead', 'cursor', 'looker', 'lookerUntil') end
+  else redis.call('HDEL', KEYS[3], 'dead', 'cursor', 'again', 'looker', 'lookerUntil') end
 end
 if redis.call('EXISTS', KEYS[1]) == 0 and redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[3])
 else for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], int(4 * lease)) end end
