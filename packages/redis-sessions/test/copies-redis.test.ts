@@ -43,7 +43,8 @@ async function start (t: Test, link: object, env: Record<string, string> = {}): 
 t.test('Redis is killed again and again, and comes back with its data: nothing stale, nobody lost, nobody comes back', async (t) => {
   const redis = await redisServer(t)
   const { goesOn, verdict } = await start(t, { url: redis.url })
-  for (let time = 0; time < 2; time++) {
+  // A change that was refused and came all the same, late, was seen in one of three runs of eight.
+  for (let time = 0; time < 5; time++) {
     await goesOn()
     await redis.kill()
     await redis.restart()

@@ -3,7 +3,7 @@ import { callSafely } from '@jpulse/plugin-kit'
 import { FST_ERR_REDIS_SESSIONS_REPLY_SENT } from '../errors.ts'
 import { eventOf, type EndReason } from '../events.ts'
 import { refOf } from '../stores/ids.ts'
-import { hasNoFields, toJson, type Fields } from '../record/fields.ts'
+import { hasNoFields, jsonOf, toJson, type Fields } from '../record/fields.ts'
 import { newMeta, type Requester, type OwnLifetimes } from '../record/record.ts'
 import type { Loaded, Opened } from '../record/session-records.ts'
 import { KnownSession } from './known-session.ts'
@@ -41,6 +41,8 @@ export class SessionWork {
   readonly #queue = new Queue()
   readonly #replaced = new ReplacedSessions()
   readonly #cookie: ReplyCookie
+  /** What could not be stored before the reply left, which says so. */
+  #refused: { readonly json: string | null } | null = null
 
   constructor (subject: Subject, shared: Shared, isActivity: boolean | undefined) {
     this.#subject = subject
@@ -138,6 +140,7 @@ export class SessionWork {
       await this.#finish(reply)
     } catch (err) {
       this.#cookie.trySet(reply)
+      this.#refused = { json: jsonOf(this.#subject.session) }
       throw err
     } finally {
       if (this.#cookie.isLost || this.#cookie.refused !== null) await this.#abandon()
@@ -186,6 +189,8 @@ export class SessionWork {
       if (!known.isEnded && !known.isGone && !hasNoFields(this.#subject.session)) this.#shared.log.warn({ reqId: this.#subject.request.id }, 'a request wrote to a new session after its reply began: without a cookie it cannot be kept. Await session.save() before')
       return
     }
+    // The visitor was told that it was not, and may have written since: it would come late, and over that.
+    if (this.#refused !== null && this.#refused.json === jsonOf(this.#subject.session)) return
     await this.#save(this.#subject.session)
     if (!this.#subject.isOver && known.loaded !== null && this.#subject.renewal.isDue(known.loaded)) await this.#subject.renewal.touch(known)
   }
